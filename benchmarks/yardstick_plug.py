@@ -1,0 +1,28 @@
+"""One training step of the paper's VGG5 by hiresnn, as a plug for a yardstick: step(batch, timesteps, hidden).
+
+The network, the loss and the optimiser are those of an ordinary user of the package: no private switches.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+import hiresnn
+
+
+def step(batch: int, timesteps: int, hidden: int) -> Callable[[], float]:
+    ann = hiresnn.models.build("vgg5", 10, hidden=hidden, dropout=0.2)
+    images, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    network = hiresnn.convert(ann, images, timesteps=timesteps).fuse().train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+
+    def one() -> float:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        network.clamp_neurons_()
+        return loss.item()
+
+    return one

@@ -1,0 +1,55 @@
+"""Projected gradient descent (Eq. 4; Madry et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from hiresnn.attacks.gate import Model, check, frozen, input_gradient
+from hiresnn.errors import UsageError
+from hiresnn.noise import ascend, perturbed
+
+
+def pgd(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, batch],
+    *,
+    eps: float = 8 / 255,
+    step: float = 0.01,
+    iterations: int = 7,
+    random_start: bool = False,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """Climb the loss for K steps along the sign of its gradient, inside the eps-ball and [0, 1].
+
+    Args:
+        model: images -> logits; a module is attacked in eval mode and left as it was.
+        images: in [0, 1]; labels: the true classes.
+        eps: L-infinity bound in pixel units, at least 0 (paper: 8/255).
+        step: alpha, in pixel units (paper: 0.01).
+        iterations: K (paper: 7).
+        random_start: begin at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
+        generator: CPU generator of that draw.
+
+    Returns:
+        Adversarial images: |x_adv - x| <= eps, values in [0, 1], both verified.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+    for name, value in (("eps", eps), ("step", step), ("iterations", iterations)):
+        if value < 0:
+            raise UsageError(f"pgd: {name} is {value}; it must not be negative.")
+    delta = torch.zeros_like(images)
+    if random_start:
+        delta = (torch.rand(images.shape, generator=generator) * 2 - 1).to(images) * eps
+    adversarial = perturbed(images, delta)
+    with frozen(model):
+        for _ in range(iterations):
+            gradient = input_gradient(model, adversarial, labels)
+            adversarial = perturbed(images, ascend(adversarial - images, gradient, step, eps))
+    adversarial = adversarial.detach()
+    check(images, adversarial, eps=eps)
+    return adversarial

@@ -1,0 +1,32 @@
+"""`hiresnn quickstart`: the main job on embedded data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiresnn.cli.interrupt import continued_by
+
+
+def quickstart(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run folders go, one a method and seed.")] = Path(
+        "runs/quickstart"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+) -> None:
+    """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, print the table.
+
+    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about two minutes.
+    The table shows clean accuracy and accuracy under FGSM and PGD, white box and black box.
+
+    Example: hiresnn quickstart --out runs/first --seed 1
+    """
+    with continued_by(context):
+        from hiresnn.progress import Progress
+        from hiresnn.runs.quickstart import quickstart as run
+
+        text = run(out, seed=seed, progress=Progress())
+    print(text)

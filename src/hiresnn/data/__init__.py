@@ -1,0 +1,23 @@
+"""Data sets as uint8 tensors: where they come from, parts of them, and batches on the device."""
+
+from hiresnn.data.archive import load_archive
+from hiresnn.data.augment import flip_and_crop
+from hiresnn.data.dataset import DataSet, Split
+from hiresnn.data.folder import load_folder
+from hiresnn.data.loader import Batches
+from hiresnn.data.sources import load
+from hiresnn.data.statistics import channel_statistics
+from hiresnn.data.subset import first, holdout
+
+__all__ = [
+    "Batches",
+    "DataSet",
+    "Split",
+    "channel_statistics",
+    "first",
+    "flip_and_crop",
+    "holdout",
+    "load",
+    "load_archive",
+    "load_folder",
+]

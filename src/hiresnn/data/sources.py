@@ -1,0 +1,102 @@
+"""Data sets by name or path: embedded, downloaded, a folder of images or an .npz archive."""
+
+import os
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hiresnn.data.archive import load_archive
+from hiresnn.data.dataset import DataSet, Split
+from hiresnn.data.folder import load_folder
+from hiresnn.data.subset import rank_in_class
+from hiresnn.errors import DataError, UsageError
+
+# Our name -> the class of torchvision.datasets.
+DOWNLOADED = {
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "svhn": "SVHN",
+}
+TEST_EVERY = 5  # digits: every fifth image of a class is for the test
+
+
+def load(source: str, *, cache: Path | None = None) -> DataSet:
+    """The data set that `source` names.
+
+    source: digits (8x8, grey, part of scikit-learn); cifar10, cifar100, mnist, fashion-mnist or svhn
+        (downloaded once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an
+        .npz archive. Write ./digits for a folder that has the name of a data set.
+    cache: where downloads are kept; $HIRESNN_CACHE or ~/.cache/hiresnn/data if not given.
+
+    Raises UsageError where `source` is none of these, and DataError where the data are missing or damaged.
+    """
+    if source == "digits":
+        return _digits()
+    if source in DOWNLOADED:
+        return _download(source, cache or _default_cache())
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return load_folder(path)
+    if path.is_file() or path.suffix == ".npz":
+        return load_archive(path)
+    raise UsageError(
+        f"There is no data set {source!r}: give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
+        "train/<class>/ and test/<class>/, or the path of an .npz file."
+    )
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("HIRESNN_CACHE") or "~/.cache/hiresnn/data").expanduser()
+
+
+def _digits() -> DataSet:
+    from sklearn.datasets import load_digits  # imported late: it takes most of a second
+
+    digits = load_digits()
+    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    test = rank_in_class(labels) % TEST_EVERY == TEST_EVERY - 1
+    return DataSet(
+        "digits",
+        Split(images[~test], labels[~test]),
+        Split(images[test], labels[test]),
+        tuple(str(name) for name in digits.target_names),
+    )
+
+
+def _download(source: str, cache: Path) -> DataSet:
+    from torchvision import datasets  # imported late: it takes seconds
+
+    collection: Callable[..., Any] = getattr(datasets, DOWNLOADED[source])
+    parts: list[dict[str, Any]] = [{"train": True}, {"train": False}]
+    if source == "svhn":
+        parts = [{"split": "train"}, {"split": "test"}]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        train, test = (collection(root=str(cache), download=True, **part) for part in parts)
+    except (OSError, RuntimeError, HTTPException, EOFError, ValueError) as error:
+        raise DataError(
+            f"{source} could not be downloaded to, or read from, {cache} ({error}): check the network and "
+            "the free space there and try again; or give the path of an .npz file with x_train, y_train, "
+            "x_test and y_test in place of the name."
+        ) from error
+    train_split = _split(train)
+    names = getattr(train, "classes", None) or range(int(train_split.labels.max()) + 1)
+    return DataSet(source, train_split, _split(test), tuple(str(name) for name in names))
+
+
+def _split(collection: Any) -> Split:
+    """A torchvision data set as a split: [N, H, W], [N, H, W, 3] or, for SVHN alone, [N, 3, H, W]."""
+    pixels = torch.as_tensor(collection.data)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.shape[1] != 3:
+        pixels = pixels.permute(0, 3, 1, 2)
+    labels = collection.targets if hasattr(collection, "targets") else collection.labels
+    return Split(pixels.contiguous(), torch.as_tensor(labels, dtype=torch.int64))

@@ -1,0 +1,36 @@
+"""What can go wrong that a user can mend: one sentence that names what, where and the mend.
+
+The command line prints the sentence without a traceback and exits with `exit_code`.
+"""
+
+
+class HiresnnError(Exception):
+    """Base of every error that hiresnn raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(HiresnnError):
+    """The request itself is wrong: an option, a name, a value. Exit code 2."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe has an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(HiresnnError):
+    """A data set is missing, truncated or not what it should be."""
+
+
+class RunError(HiresnnError):
+    """A run folder or checkpoint is missing, damaged, in use, or belongs to something else."""
+
+
+class NotFiniteError(HiresnnError):
+    """The loss became NaN or infinite; the last good state was kept."""
+
+
+class AttackError(HiresnnError):
+    """An attack returned images outside its bound or outside [0, 1]."""

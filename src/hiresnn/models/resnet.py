@@ -1,0 +1,68 @@
+"""ResNet12: a stem of three convolutions, four basic blocks and one linear layer, none with a bias."""
+
+from collections.abc import Iterator
+from typing import no_type_check
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+STEM_CHANNELS = 64
+BLOCKS = ((64, 1), (128, 2), (256, 2), (512, 2))  # output channels, stride
+
+# The one pool halves the image; a padded 3x3 convolution of stride 2 keeps at least one pixel.
+SMALLEST_IMAGE = 2
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; the second activation comes after their sum.
+
+    The shortcut is the identity, or a 1x1 convolution with the block's stride where channels or size change.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.relu1 = nn.ReLU()
+        self.drop1 = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        self.relu2 = nn.ReLU()
+
+    @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
+    def forward(
+        self, features: Float[Tensor, "batch in_channel height width"]
+    ) -> Float[Tensor, "batch out_channel out_height out_width"]:
+        """Features to features, each side divided by the stride and rounded up."""
+        residual = self.conv2(self.drop1(self.relu1(self.conv1(features))))
+        return self.relu2(residual + self.shortcut(features))
+
+
+def resnet12_layers(
+    num_classes: int, *, in_channels: int, image_size: int, width: float, dropout: float
+) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of ResNet12 in order, each with its name.
+
+    `width` scales the channels of the stem and of the blocks.
+    The arguments are taken as checked by `hiresnn.models.build`.
+    """
+    channels, size = in_channels, image_size
+    stem = max(1, round(STEM_CHANNELS * width))
+    for number in (1, 2, 3):
+        yield f"conv{number}", nn.Conv2d(channels, stem, 3, padding=1, bias=False)
+        yield f"relu{number}", nn.ReLU()
+        if number < 3:
+            yield f"drop{number}", nn.Dropout(dropout)
+        channels = stem
+    yield "pool1", nn.AvgPool2d(2)
+    size //= 2
+
+    for number, (full, stride) in enumerate(BLOCKS, start=1):
+        scaled = max(1, round(full * width))
+        yield f"block{number}", BasicBlock(channels, scaled, stride, dropout)
+        channels = scaled
+        size = -(-size // stride)
+
+    yield "flatten", nn.Flatten()
+    yield "linear1", nn.Linear(channels * size * size, num_classes, bias=False)

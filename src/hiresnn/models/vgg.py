@@ -1,0 +1,73 @@
+"""VGG networks that convert well to spikes: no bias, no batch norm, average pooling, dropout."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import nn
+
+Pool = Literal["pool"]
+
+# A number is a 3x3 convolution with so many output channels, "pool" a 2x2 average pooling.
+CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
+    "vgg5": (64, "pool", 128, 128, "pool"),
+    "vgg11": (64, "pool", 128, 256, "pool", 512, 512, 512, "pool", 512, 512),
+    "vgg16": (
+        *(64, 64, "pool"),
+        *(128, 128, "pool"),
+        *(256, 256, 256, "pool"),
+        *(512, 512, 512, "pool"),
+        *(512, 512, 512, "pool"),
+    ),
+}
+
+
+def smallest_image(name: str) -> int:
+    """The least height and width, in pixels, that leaves one pixel after the pools of `name`."""
+    return 1 << CONFIGURATIONS[name].count("pool")
+
+
+def vgg_layers(
+    name: str,
+    num_classes: int,
+    *,
+    in_channels: int,
+    image_size: int,
+    width: float,
+    hidden: int,
+    dropout: float,
+) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of a VGG in order, each with its name: its kind and its count within the kind, from 1.
+
+    `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers.
+    A dropout follows each activation, but for one that a pool follows.
+    The arguments are taken as checked by `hiresnn.models.build`.
+    """
+    count: Counter[str] = Counter()
+
+    def named(kind: str, layer: nn.Module) -> tuple[str, nn.Module]:
+        count[kind] += 1
+        return f"{kind}{count[kind]}", layer
+
+    configuration = CONFIGURATIONS[name]
+    channels, size = in_channels, image_size
+    for entry, following in zip(configuration, (*configuration[1:], None), strict=True):
+        if entry == "pool":
+            yield named("pool", nn.AvgPool2d(2))
+            size //= 2
+            continue
+        scaled = max(1, round(entry * width))
+        yield named("conv", nn.Conv2d(channels, scaled, 3, padding=1, bias=False))
+        yield named("relu", nn.ReLU())
+        if following != "pool":
+            yield named("drop", nn.Dropout(dropout))
+        channels = scaled
+
+    yield "flatten", nn.Flatten()
+    features = channels * size * size
+    for _ in range(2):
+        yield named("linear", nn.Linear(features, hidden, bias=False))
+        yield named("relu", nn.ReLU())
+        yield named("drop", nn.Dropout(dropout))
+        features = hidden
+    yield named("linear", nn.Linear(features, num_classes, bias=False))

@@ -1,0 +1,231 @@
+"""ANN to SNN: every ReLU becomes a LIF, batch norm is folded, thresholds are calibrated layer by layer.
+
+Works on any network made of stateless layers that torch.fx can trace, with ReLUs as modules or functions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from hiresnn.errors import UsageError
+from hiresnn.network.dropout import SharedDropout
+from hiresnn.network.encoding import Encoder, Encoding
+from hiresnn.network.spiking import SpikingNetwork
+from hiresnn.neurons import LIF, MIN_THRESHOLD, Linear, Reset, Surrogate, Window
+
+THRESHOLD_SCALE = 0.4
+"""Default of `threshold_scale`: DIET-SNN's range is 0.2 to 0.4; docs/decisions.md has what was measured."""
+
+_RELU_CALLS = (F.relu, torch.relu, "relu")
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def convert(
+    ann: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    *,
+    timesteps: int,
+    percentile: float = 99.7,
+    threshold_scale: float = THRESHOLD_SCALE,
+    leak: float = 1.0,
+    reset: Reset = "subtract",
+    surrogate: Surrogate | None = None,
+    encoding: Encoding = "direct",
+) -> SpikingNetwork:
+    """Make a spiking network of a trained ANN; the ANN itself is left as it is.
+
+    Args:
+        ann: images [B, C, H, W] in [0, 1] -> logits.
+        images: calibration batch of training images, such as 512 of them.
+        timesteps: T, at least 1.
+        percentile: of a layer's pre-activation at each step; its maximum over steps is the threshold. (0, 100]
+        threshold_scale: factor on every threshold, above 0.
+        leak: initial leak of every layer, in [0, 1].
+        reset, surrogate, encoding: see `LIF` and `Encoder`.
+
+    Raises:
+        UsageError: a value out of range, no ReLU in the network, a layer that keeps state or never activates.
+    """
+    network = spiking_graph(ann, timesteps, leak=leak, reset=reset, surrogate=surrogate, encoding=encoding)
+    calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale)
+    return network
+
+
+def spiking_graph(
+    ann: nn.Module,
+    timesteps: int,
+    *,
+    leak: float = 1.0,
+    reset: Reset = "subtract",
+    surrogate: Surrogate | None = None,
+    encoding: Encoding = "direct",
+) -> SpikingNetwork:
+    """The structure of the spiking network, thresholds still at 1."""
+    training = ann.training
+    try:
+        traced = fx.symbolic_trace(copy.deepcopy(ann).eval())
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise UsageError(
+            f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
+        ) from error
+    _fold_batch_norm(traced)
+    _insert_time(traced, lambda: LIF(leak=leak, reset=reset, surrogate=surrogate or Linear()), encoding)
+    return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None)).train(training)
+
+
+@torch.no_grad()
+def calibrate(
+    network: SpikingNetwork,
+    images: Float[Tensor, "batch channel height width"],
+    *,
+    percentile: float = 99.7,
+    threshold_scale: float = THRESHOLD_SCALE,
+) -> None:
+    """Set every threshold from one batch, first layer to last, the earlier layers already spiking."""
+    if not 0 < percentile <= 100:
+        raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
+    if not threshold_scale > 0:
+        raise UsageError(f"threshold_scale is {threshold_scale}; it must be above 0.")
+    names = {lif: name for name, lif in network.neurons.items()}
+
+    class Calibrator(fx.Interpreter):
+        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+            layer = self.fetch_attr(target)
+            if isinstance(layer, LIF):
+                top = _highest_percentile(args[0], args[1], percentile) * threshold_scale
+                if not top > MIN_THRESHOLD:
+                    raise UsageError(
+                        f"layer {names[layer]!r}: the {percentile:g}th percentile of its input times "
+                        f"threshold_scale is {top:.3g}, so it would never spike; is the ANN trained?"
+                    )
+                layer.threshold.fill_(top)
+            return super().call_module(target, args, kwargs)
+
+    training = network.training
+    network.eval()
+    try:
+        Calibrator(network.graph).run(images, Window(network.timesteps, images.shape[0]))
+    finally:
+        network.train(training)
+
+
+def _highest_percentile(current: Tensor, window: Window, percentile: float) -> float:
+    """Maximum over timesteps of the percentile over batch and neurons."""
+    steps = window.by_step(current).flatten(1)
+    rank = max(1, round(steps.shape[1] * percentile / 100))
+    return max(float(step.kthvalue(rank).values) for step in steps.float())
+
+
+def _fold_batch_norm(traced: fx.GraphModule) -> None:
+    """Fold each batch norm into the convolution or linear layer before it."""
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        if node.op != "call_module" or not isinstance(norm := modules[str(node.target)], _BATCH_NORMS):
+            continue
+        source = node.args[0]
+        layer = modules.get(str(source.target)) if source.op == "call_module" else None
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            folded: nn.Module = fuse_conv_bn_eval(layer, norm)
+        elif isinstance(layer, nn.Linear):
+            folded = fuse_linear_bn_eval(layer, norm)
+        else:
+            raise UsageError(
+                f"batch norm {node.target!r} follows no convolution or linear layer and cannot be folded; "
+                "put it right behind one."
+            )
+        if len(source.users) > 1:
+            raise UsageError(f"the output of {source.target!r} is used with and without batch norm {node.target!r}.")
+        traced.set_submodule(str(source.target), folded)
+        node.replace_all_uses_with(source)
+        traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+
+
+def _insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoding: Encoding) -> None:
+    """Put encoder, neurons and shared dropout into the graph, each called with the window."""
+    graph, modules = traced.graph, dict(traced.named_modules())
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    if len(placeholders) != 1:
+        raise UsageError(f"the network takes {len(placeholders)} inputs; a spiking network takes images alone.")
+    start = placeholders[0]
+    with graph.inserting_after(start):
+        window = graph.placeholder("window")
+    for node in list(start.users):  # a normalisation in front belongs before the encoder
+        if node.op == "call_module" and type(modules[str(node.target)]).__name__ == "Normalise":
+            start = node
+    traced.add_submodule("encoder", Encoder(encoding))
+    users = list(start.users)
+    with graph.inserting_after(window if start is placeholders[0] else start):
+        encoded = graph.call_module("encoder", (start, window))
+    for user in users:
+        user.replace_input_with(start, encoded)
+
+    used: set[str] = set()
+    timed: set[fx.Node] = {encoded} if encoding == "poisson" else set()
+    found = False
+    for node in list(graph.nodes):
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
+            raise UsageError(f"layer {node.target!r} keeps state over time; only stateless layers can be converted.")
+        if isinstance(layer, (nn.ReLU, nn.ReLU6)) or node.target in _RELU_CALLS:
+            name = _free_name(str(node.target) if layer is not None else str(node.name), used)
+            _replace(traced, node, name, neuron(), window)
+            found = True
+        elif isinstance(layer, _DROPOUTS):
+            _replace(traced, node, _free_name(str(node.target), used), SharedDropout(layer.p), window)
+    if not found:
+        raise UsageError("the network has no ReLU (nn.ReLU or torch.relu), so there is nothing to make spike.")
+    _meet_in_time(traced, window, timed)
+    traced.delete_all_unused_submodules()
+    graph.lint()
+    traced.recompile()
+
+
+def _free_name(name: str, used: set[str]) -> str:
+    """`name`, or `name_2` and so on where one module is called several times: each call has its own state."""
+    free, count = name, 1
+    while free in used:
+        count += 1
+        free = f"{name}_{count}"
+    used.add(free)
+    return free
+
+
+def _replace(traced: fx.GraphModule, node: fx.Node, name: str, module: nn.Module, window: fx.Node) -> None:
+    traced.add_submodule(name, module)
+    with traced.graph.inserting_after(node):
+        new = traced.graph.call_module(name, (node.args[0], window))
+    node.replace_all_uses_with(new)
+    new.args = (node.args[0], window)
+    traced.graph.erase_node(node)
+
+
+def _meet_in_time(traced: fx.GraphModule, window: fx.Node, timed: set[fx.Node]) -> None:
+    """Where a value without time (the image's side of a shortcut) meets one with time, give it time."""
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        inputs = [source for source in node.all_input_nodes if source is not window]
+        is_lif = node.op == "call_module" and isinstance(modules[str(node.target)], LIF)
+        if is_lif or any(source in timed for source in inputs):
+            timed.add(node)
+        if len(inputs) > 1 and node in timed:
+            for source in inputs:
+                if source not in timed and source.op in (
+                    "call_module",
+                    "call_function",
+                    "call_method",
+                    "placeholder",
+                ):
+                    with traced.graph.inserting_before(node):
+                        given = traced.graph.call_method("with_time", (window, source))
+                    node.replace_input_with(source, given)

@@ -1,0 +1,32 @@
+"""Taps: what every layer spiked during a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from hiresnn.network.spiking import SpikingNetwork
+
+
+@contextmanager
+def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
+    """Collect the spikes of every LIF layer: name -> [T, B, ...], 0 or 1, of the latest forward pass.
+
+    Spikes are detached. The dictionary is filled by each forward inside the context and stays afterwards.
+    """
+    spikes: dict[str, Tensor] = {}
+
+    def keep(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        window = inputs[1]
+        spikes[name] = window.by_step(output.detach())
+
+    hooks = [lif.register_forward_hook(partial(keep, name)) for name, lif in network.neurons.items()]
+    try:
+        yield spikes
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,66 @@
+"""Surrogate gradients: what stands for the derivative of a spike (Eq. 5).
+
+A spike is a step of z = u / threshold - 1, so its derivative is zero almost everywhere. Training and
+attacks put a rule in its place: a function z -> d spike / d z, applied element by element. The rule is a
+guess that the trainer made; an attacker is free to make another one, see `gradient_rule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+
+Surrogate = Callable[[Tensor], Tensor]
+"""A rule: normalised membrane z of any shape -> d spike / d z, same shape. Hashable, without state."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The paper's rule (Eq. 5, Bellec et al. 2018): gamma * max(0, 1 - |z| / width).
+
+    Args:
+        gamma: height at the threshold, the damping factor of Eq. 5; above 0.
+        width: distance from the threshold, in units of it, at which the gradient vanishes; above 0.
+    """
+
+    gamma: float = 0.3
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field, value in (("gamma", self.gamma), ("width", self.width)):
+            if not value > 0:
+                raise UsageError(f"Linear surrogate: {field} is {value}; it must be above 0.")
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z at the normalised membrane z."""
+        return self.gamma * torch.clamp(1 - z.abs() / self.width, min=0)
+
+
+@contextmanager
+def gradient_rule(model: nn.Module, rule: Surrogate) -> Iterator[None]:
+    """Use `rule` in every neuron of `model` for a while; the rules found there are put back afterwards.
+
+    Only the backward pass changes: logits stay the same. Other networks in the process are not touched.
+
+    Raises:
+        UsageError: if `model` has no spiking neuron, so that the rule would change nothing.
+    """
+    from hiresnn.neurons.lif import LIF
+
+    neurons = [module for module in model.modules() if isinstance(module, LIF)]
+    if not neurons:
+        raise UsageError(f"{type(model).__name__} has no LIF neuron: a gradient rule would change nothing.")
+    before = [neuron.surrogate for neuron in neurons]
+    try:
+        for neuron in neurons:
+            neuron.surrogate = rule
+        yield
+    finally:
+        for neuron, own in zip(neurons, before, strict=True):
+            neuron.surrogate = own

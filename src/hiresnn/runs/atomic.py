@@ -1,0 +1,50 @@
+"""A file is either the old one or the new one, never half of one, whatever happens in between."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from hiresnn.errors import RunError
+
+TEMPORARY_SUFFIX = ".hiresnn-part"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
+
+    Raises RunError when the disk is full or the folder cannot be written; an earlier file at `path` is
+    then still there, unharmed, and nothing is left beside it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 (the test for a full disk replaces it)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise RunError(_sentence(path, len(content), error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Without this a power cut may undo the rename. Windows cannot open folders and does not need it.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sentence(path: Path, size: int, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {path} ({size:,} bytes) could not be written, and what was there is kept; "
+            "free some space and continue with --resume."
+        )
+    return f"{path} could not be written: {error.strerror}; check that the folder exists and is writable."

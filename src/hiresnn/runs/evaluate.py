@@ -1,0 +1,143 @@
+"""`hiresnn evaluate`: a run under attack, white box and black box, added to its result.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hiresnn import attacks as attacking
+from hiresnn import data
+from hiresnn.attacks import AttackSpec, parse, transfer
+from hiresnn.data import DataSet, Split
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import MODEL, RESULT, RunFolder
+from hiresnn.runs.measure import accuracy
+from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.train import device_of, should_fuse, splits
+
+SPLITS = ("test", "holdout")
+
+
+def evaluate(
+    run: Path,
+    *,
+    attacks: list[str] | None = None,
+    twins: list[Path] | None = None,
+    limit: int | None = None,
+    split: str = "test",
+    batch_size: int = 200,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Clean and attacked accuracy of a run, in percent, on its data set.
+
+    Args:
+        run: a run folder; its result.json is rewritten (result-holdout.json for the held-out images).
+        attacks: such as "pgd:eps=2/255"; None takes the recipe's: FGSM, PGD, and PGD at its extra bounds.
+        twins: run folders whose networks make the black-box images. Whether a twin comes from the same ANN
+            is read from the runs.
+        limit: the first so many images, class-balanced; None takes all.
+        split: "test", or "holdout", the training images that the recipe kept out.
+
+    Raises:
+        HiresnnError: a folder without a trained network, a twin for other images, an unknown attack.
+    """
+    with RunFolder.open(run, write=True) as folder:
+        recipe = folder.recipe
+        device = device_of(recipe)
+        specs = [parse(text) for text in attacks] if attacks else recipe_attacks(recipe)
+        network = load(folder.require(MODEL)).to(device)
+        dataset = data.load(recipe.data.source)
+        _check_fits(network, dataset, f"{run}")
+        shown = _images(recipe, dataset, split, limit)
+        opponents = [(kind, load(path / MODEL).to(device)) for path, kind in _twins(folder, twins or [])]
+        for model in (network, *(twin for _, twin in opponents)):
+            _check_fits(model, dataset, "a twin")
+            if isinstance(model, SpikingNetwork):
+                passes = sum(1 + 2 * spec.options.get("iterations", 1) for spec in specs)
+                image = shown.images[:1].to(device) / 255
+                model.fuse(should_fuse(recipe.compile, model, image, passes * len(shown)))
+
+        def measured(title: str, attack: attacking.Attack | None = None, eps: float | None = None) -> float:
+            return round(
+                accuracy(
+                    network, shown, attack=attack, eps=eps, batch_size=batch_size, device=device, title=title,
+                    progress=progress,
+                ), 2,
+            )  # fmt: skip
+
+        result: dict[str, Any] = {
+            "clean": measured("clean"),
+            "attacks": {},
+            "images": len(shown),
+            "seed": recipe.seed,
+        }
+        for spec in specs:
+            entry: dict[str, Any] = {"white_box": measured(f"{spec.label}, white box", spec, spec.eps)}
+            for kind, twin in opponents:
+                title = f"{spec.label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
+                entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
+            if opponents:
+                # the stronger twin is the one that the paper's figures look like
+                entry["black_box"] = entry["twins"].get("same-ann", entry["twins"].get("independent"))
+            result["attacks"][spec.label] = entry
+        folder.write_json(RESULT if split == "test" else f"result-{split}.json", result)
+    return result
+
+
+def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
+    """FGSM and PGD at the recipe's bound, and PGD at each extra bound with its step in proportion."""
+    setting = recipe.attack
+    base = {"iterations": setting.iterations, "random_start": setting.random_start}
+    found = [
+        AttackSpec("fgsm", "fgsm", {"eps": setting.eps}),
+        AttackSpec("pgd", "pgd", {**base, "eps": setting.eps, "step": setting.step}),
+    ]
+    for eps in setting.extra_eps:
+        step = setting.step * eps / setting.eps if setting.eps else setting.step
+        found.append(AttackSpec(f"pgd:eps={round(eps * 255, 2):g}/255", "pgd", {**base, "eps": eps, "step": step}))
+    return found
+
+
+def _images(recipe: Recipe, dataset: DataSet, split: str, limit: int | None) -> Split:
+    if split not in SPLITS:
+        raise UsageError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+    chosen: Split | None = dataset.test
+    if split == "holdout":
+        chosen = splits(recipe, dataset)[1]
+        if chosen is None:
+            raise UsageError("the run held no images out: its recipe has data.holdout_images = 0; use --split test.")
+    assert chosen is not None
+    return data.first(chosen, min(limit, len(chosen))) if limit else chosen
+
+
+def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[Path, str]]:
+    """Each twin with its kind, from the ANN that it and the run started from."""
+    found: list[tuple[Path, str]] = []
+    for path in twins:
+        twin = RunFolder.open(path)
+        twin.require(MODEL)
+        if path.resolve() == folder.path.resolve():
+            raise UsageError(
+                f"the twin {path} is the run itself; that would be a white-box attack. Train another seed."
+            )
+        same = folder.has("ann.json") and twin.has("ann.json")
+        same = same and folder.read_json("ann.json")["key"] == twin.read_json("ann.json")["key"]
+        kind = "same-ann" if same else "independent"
+        if kind in (other for _, other in found):
+            raise UsageError(f"two twins are of the kind {kind!r}; give one of each at most.")
+        found.append((path, kind))
+    return found
+
+
+def _check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
+    spec = getattr(model, "spec", None) or {}
+    for field, has in (("in_channels", dataset.in_channels), ("image_size", dataset.image_size)):
+        if spec.get(field, has) != has:
+            raise RunError(f"{what} has {field} = {spec[field]}, the images of {dataset.name} have {has}.")
+    if spec.get("num_classes", dataset.num_classes) != dataset.num_classes:
+        raise RunError(f"{what} tells {spec['num_classes']} classes apart, {dataset.name} has {dataset.num_classes}.")

@@ -1,0 +1,192 @@
+"""`hiresnn train`: data, ANN, conversion, SNN, first result; everything a recipe asks for, into one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hiresnn import data
+from hiresnn.data import Batches, DataSet, Split
+from hiresnn.errors import UsageError
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, calibrate, record, spiking_graph
+from hiresnn.neurons import Linear
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load, save
+from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.measure import accuracy
+from hiresnn.runs.recipe import Recipe, digest, override
+from hiresnn.runs.stage import Stage
+from hiresnn.training import Method, method
+
+FUSING_PAYS_ABOVE = 4e9
+"""Neuron updates in a training above which compiling the scans wins back its half minute (cold cache)."""
+
+
+def train(recipe: Recipe, *, out: Path | None = None, resume: bool = False, progress: Progress) -> Path:
+    """Train what the recipe describes; returns the run folder, `runs/NAME-METHOD-seedN` where `out` is None.
+
+    The ANN is trained once and shared by all runs beside each other whose data, model, ANN part and seed agree.
+
+    Raises:
+        HiresnnError: whatever is wrong with recipe, data, folder or training, in one sentence.
+    """
+    out = out or Path("runs") / f"{recipe.name}-{recipe.method}-seed{recipe.seed}"
+    with RunFolder.create(out, recipe, resume=resume) as folder:
+        dataset = data.load(recipe.data.source)
+        if recipe.method == "ann":
+            network = _train_ann(recipe, folder, dataset, progress)
+        else:
+            network = _train_snn(recipe, folder, dataset, progress)
+        held_out = splits(recipe, dataset)[1]
+        shown = held_out if held_out is not None else dataset.test
+        clean = accuracy(network, shown, device=device_of(recipe), progress=progress)
+        name = "held-out" if held_out is not None else "test"
+        progress.line(f"{recipe.name} {recipe.method}: {clean:.1f} % of {len(shown)} clean {name} images; {out}")
+    return out
+
+
+def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
+    """(training images, images held out of training or None), as the recipe divides the training set."""
+    split, held = dataset.train, None
+    if recipe.data.holdout_images:
+        split, held = data.holdout(split, recipe.data.holdout_images)
+    return data.first(split, recipe.data.train_images), held
+
+
+def device_of(recipe: Recipe) -> str:
+    """The device to compute on: "auto" is a GPU where there is one."""
+    if recipe.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if recipe.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device is {recipe.device!r}, but torch sees no GPU here; use cpu or auto.")
+    return recipe.device
+
+
+def ann_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of the ANN that `recipe` starts from: everything that does not matter to it is left out."""
+    kept = {"method": "ann", "name": f"{recipe.name}-ann", "seed": str(recipe.ann_seed), "ann.seed": "none"}
+    return override(recipe, kept)
+
+
+def ann_key(recipe: Recipe, dataset: DataSet) -> str:
+    """Digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data."""
+    part = recipe.model_dump(mode="json", include={"data", "model", "precision"})
+    part["ann"] = recipe.ann.model_dump(mode="json", exclude={"seed"})
+    part["data"].pop("source")
+    return digest({**part, "seed": recipe.ann_seed, "content": dataset.digest})
+
+
+def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> Path:
+    """The run folder of the ANN, trained now if no run beside this one has trained it."""
+    key = ann_key(recipe, dataset)
+    path = folder.path.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}"
+    if (path / MODEL).is_file():
+        return path
+    wanted = ann_recipe(recipe)
+    if (path / "recipe.toml").is_file():  # begun by a run that differs where it does not matter to an ANN
+        wanted = RunFolder.open(path).recipe
+    with RunFolder.create(path, wanted, resume=True) as ann_folder:
+        _train_ann(wanted, ann_folder, dataset, progress)
+    return path
+
+
+def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> nn.Module:
+    if folder.has(MODEL):
+        trained = load(folder.path / MODEL)
+        trained.to(device_of(recipe))
+        return trained
+    torch.manual_seed(recipe.seed)
+    split, settings, device = splits(recipe, dataset)[0], recipe.ann, device_of(recipe)
+    mean, std = data.channel_statistics(split) if recipe.model.normalise else (None, None)
+    network = build(
+        recipe.model.name, dataset.num_classes, in_channels=dataset.in_channels, image_size=dataset.image_size,
+        width=recipe.model.width, hidden=recipe.model.hidden, dropout=recipe.model.dropout, mean=mean, std=std,
+    ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # fmt: skip
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    stage = Stage(
+        "ANN",
+        settings.epochs,
+        settings.lr,
+        settings.decay,
+        settings.milestones,
+        1,
+        Method(),
+        recipe.precision,
+    )
+    stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0), progress)
+    save(network, folder.path / MODEL)
+    return network
+
+
+def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> SpikingNetwork:
+    device = device_of(recipe)
+    if folder.has(MODEL):
+        loaded = load(folder.path / MODEL)
+        loaded.to(device)
+        assert isinstance(loaded, SpikingNetwork)
+        return loaded
+    ann_path = shared_ann(recipe, folder, dataset, progress)
+    folder.write_json("ann.json", {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": ann_path.name})
+    torch.manual_seed(recipe.seed)
+    split, settings = splits(recipe, dataset)[0], recipe.snn
+    network = spiking_graph(
+        load(ann_path / MODEL),
+        settings.timesteps,
+        leak=recipe.conversion.leak,
+        reset=settings.reset,
+        surrogate=Linear(settings.surrogate_gamma),
+        encoding="poisson" if recipe.method == "rate" else settings.encoding,
+    ).to(device)
+    network.train_neurons_(settings.train_neurons)
+    batches = _batches(split, settings.batch_size, recipe, 1)
+    images = data.first(split, min(recipe.conversion.images, len(split))).images.to(device) / 255
+    calibrate(
+        network,
+        images,
+        percentile=recipe.conversion.percentile,
+        threshold_scale=recipe.conversion.threshold_scale,
+    )
+    network.fuse(should_fuse(recipe.compile, network, images[:1], settings.epochs * len(split)))
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer: torch.optim.Optimizer
+    if settings.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(
+            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+    noise = recipe.noise
+    chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    stage = Stage(
+        "SNN", settings.epochs, settings.lr, settings.decay, settings.milestones, settings.timesteps, chosen,
+        recipe.precision,
+    )  # fmt: skip
+    stage.fit(folder, network, optimizer, batches, progress)
+    save(network, folder.path / MODEL)
+    return network
+
+
+def should_fuse(wanted: str, network: SpikingNetwork, image: torch.Tensor, presentations: int) -> bool:
+    """Whether compiled scans pay for `presentations` images shown and, in training, differentiated."""
+    if wanted != "auto":
+        return wanted == "always"
+    with torch.no_grad(), record(network.eval()) as spikes:
+        network(image)
+    return presentations * sum(layer.numel() for layer in spikes.values()) > FUSING_PAYS_ABOVE
+
+
+def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int) -> Batches:
+    generator = torch.Generator().manual_seed(2 * recipe.seed + stage)
+    return Batches(
+        split,
+        batch_size,
+        device=device_of(recipe),
+        shuffle=True,
+        augment=recipe.data.augment,
+        generator=generator,
+    )

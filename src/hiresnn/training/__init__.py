@@ -1,0 +1,16 @@
+"""Training: one loop (Algorithm 1), a method as a small object, a step schedule."""
+
+from hiresnn.training.loop import EpochResult, train_batch, train_epoch
+from hiresnn.training.methods import METHODS, Method, method
+from hiresnn.training.schedule import learning_rate, set_learning_rate
+
+__all__ = [
+    "METHODS",
+    "EpochResult",
+    "Method",
+    "learning_rate",
+    "method",
+    "set_learning_rate",
+    "train_batch",
+    "train_epoch",
+]

@@ -1,0 +1,50 @@
+"""`hiresnn recipes`: list, show, copy."""
+
+from pathlib import Path
+
+import pytest
+
+from hiresnn.cli import main
+from hiresnn.runs.recipe import read, shipped, shipped_text
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["recipes", *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_the_list_has_a_line_a_recipe_with_name_and_description(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [[name, text] for name, text in shipped().items()]
+
+
+def test_show_prints_the_recipe_with_its_comments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "digits") == 0
+    assert capsys.readouterr().out == shipped_text("digits")
+
+
+def test_an_unknown_name_is_wrong_usage_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "digit") == 2
+    assert 'no shipped recipe "digit"; did you mean "digits"? known are digits, ' in capsys.readouterr().err
+
+
+def test_a_copy_is_the_same_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "mine.toml"
+    assert run("copy", "vgg5-cifar10-cpu", str(target)) == 0
+    assert read(target) == read("vgg5-cifar10-cpu")
+    assert f"hiresnn train {target}" in capsys.readouterr().out
+
+
+def test_a_copy_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "mine.toml"
+    target.write_text("mine")
+    assert run("copy", "digits", str(target)) == 2
+    assert target.read_text() == "mine"
+    assert "exists and is left as it is; choose another file name" in capsys.readouterr().err
+
+
+def test_a_copy_into_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("copy", "digits", str(tmp_path / "gone" / "mine.toml")) == 2
+    assert "mine.toml cannot be written: No such file or directory" in capsys.readouterr().err

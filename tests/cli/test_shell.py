@@ -1,0 +1,78 @@
+"""The shell: instant help, one sentence an error, exit codes that scripts can trust."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hiresnn import __version__
+from hiresnn.cli import main, recipes
+from hiresnn.errors import DataError, UsageError
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    code = caught.value.code
+    return code if isinstance(code, int) else 0
+
+
+def test_help_never_waits_for_torch() -> None:
+    code = (
+        "import sys\n"
+        "from hiresnn.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, 'hiresnn.runs.recipe' in sys.modules)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # 0.15 s where nothing else runs; other tests may share the cores.
+    assert time.perf_counter() - started < 2.0
+    assert done.stdout.endswith("False False\n")
+    assert "hiresnn quickstart" in done.stdout
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "hiresnn", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"hiresnn {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "quickstart", "doctor", "recipes"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(command, "--help") == 0
+    assert "Usage: hiresnn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["recipes", "--nope"], ["evaluate", "a", "--limit", "0"]])
+def test_wrong_usage_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*arguments) == 2
+    assert "Usage: hiresnn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "code"), [(DataError, 1), (UsageError, 2)])
+def test_an_error_is_its_sentence_on_standard_error_and_its_exit_code(
+    kind: type[Exception], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = "x.npz has no field y_test; add it, as an array of whole numbers [0, 9], one an image, in order."
+
+    def failing(_: str) -> str:
+        raise kind(sentence)
+
+    monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", failing)
+    assert exit_code("recipes", "show", "digits") == code
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"Error: {sentence}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "recipes", "show", "nope"], ["recipes", "show", "nope", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="nope"):
+        main(arguments)
+
+
+def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code("--help")
+    text = capsys.readouterr().out
+    assert all(command in text for command in ("train", "evaluate", "quickstart", "doctor", "recipes"))
+    assert recipes.app.info.help

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiresnn.data import load_folder
+from hiresnn.errors import DataError
+
+
+def save(path, level, mode="RGB", size=(4, 4)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, level).save(path)
+
+
+@pytest.fixture
+def pets(tmp_path):
+    root = tmp_path / "pets"
+    save(root / "train/dog/2.png", (20, 21, 22))
+    save(root / "train/dog/10.PNG", (10, 11, 12))
+    save(root / "train/cat/a.png", (1, 2, 3))
+    save(root / "test/dog/a.png", (5, 6, 7))
+    return root
+
+
+def test_classes_and_images_come_in_the_order_of_their_names(pets):
+    data = load_folder(pets)
+    assert data.name == "pets"
+    assert data.class_names == ("cat", "dog")
+    assert data.train.images.shape == (3, 3, 4, 4)
+    assert data.train.images[:, :, 0, 0].tolist() == [[1, 2, 3], [10, 11, 12], [20, 21, 22]]
+    assert data.train.labels.tolist() == [0, 1, 1]
+    assert data.test.labels.tolist() == [1]
+
+
+def test_rows_stay_rows(tmp_path):
+    pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    for place in ("train/a/0.png", "train/b/0.png", "test/a/0.png"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / place)
+    data = load_folder(tmp_path)
+    assert data.test.images.shape == (1, 1, 4, 4)
+    assert data.test.images[0, 0].tolist() == pixels.tolist()
+
+
+def test_one_colour_image_makes_all_three_channels(pets):
+    save(pets / "train/cat/grey.png", 99, mode="L")
+    assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [99, 99, 99]
+
+
+def test_palettes_and_transparency_become_plain_colour(pets):
+    save(pets / "train/cat/b.png", (7, 8, 9, 100), mode="RGBA")
+    Image.new("RGB", (4, 4), (30, 40, 50)).quantize().save(pets / "train/cat/c.png")
+    images = load_folder(pets).train.images[1:3, :, 0, 0]
+    assert images.tolist() == [[7, 8, 9], [30, 40, 50]]
+
+
+def test_files_that_are_no_images_are_passed_over(pets):
+    (pets / "train/dog/notes.txt").write_text("two dogs")
+    (pets / "train/dog/._2.png").write_bytes(b"left by another system")
+    (pets / "train/.cache").mkdir()
+    (pets / "readme.md").write_text("pets")
+    assert len(load_folder(pets).train) == 3
+
+
+def test_a_missing_part_is_named(pets):
+    (pets / "test").rename(pets / "validation")
+    with pytest.raises(DataError, match=r"pets/test: there is no such folder: put images in .*pets/test/<class>"):
+        load_folder(pets)
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    save(tmp_path / "train/a.png", (1, 2, 3))
+    with pytest.raises(DataError, match="train: there are no class folders"):
+        load_folder(tmp_path)
+
+
+def test_one_class_is_too_few(tmp_path):
+    save(tmp_path / "train/cat/a.png", (1, 2, 3))
+    save(tmp_path / "test/cat/a.png", (1, 2, 3))
+    with pytest.raises(DataError, match="train: there is only one class, cat: a classifier needs"):
+        load_folder(tmp_path)
+
+
+def test_an_empty_class_is_named(pets):
+    (pets / "train/owl").mkdir()
+    with pytest.raises(DataError, match="train/owl: there is no image in this class"):
+        load_folder(pets)
+
+
+def test_a_class_that_only_the_test_has_is_named(pets):
+    save(pets / "test/owl/a.png", (1, 2, 3))
+    with pytest.raises(DataError, match="test/owl: train has no class of this name"):
+        load_folder(pets)
+
+
+def test_an_unreadable_image_is_named(pets):
+    (pets / "train/dog/2.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"dog/2\.png: this image cannot be read .*: replace or remove it"):
+        load_folder(pets)
+
+
+def test_a_truncated_image_is_named(pets):
+    file = pets / "test/dog/a.png"
+    Image.effect_noise((64, 64), 50).save(file)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"test/dog/a\.png: this image cannot be read"):
+        load_folder(pets)
+
+
+def test_an_image_of_another_size_is_named_with_both_sizes(pets):
+    save(pets / "test/dog/a.png", (1, 2, 3), size=(5, 6))
+    message = r"dog/a\.png: the image is 6x5 \(height x width\), but .*cat/a\.png is 4x4: crop or resize"
+    with pytest.raises(DataError, match=message):
+        load_folder(pets)
+
+
+def test_images_that_are_not_square_are_refused(pets):
+    save(pets / "train/cat/a.png", (1, 2, 3), size=(5, 6))
+    with pytest.raises(DataError, match=r"cat/a\.png: the image is 6x5 .* not square: crop or resize"):
+        load_folder(pets)
+
+
+def test_sixteen_bits_are_refused_because_rounding_them_would_be_a_guess(pets):
+    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(pets / "train/cat/a.png")
+    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits a channel"):
+        load_folder(pets)

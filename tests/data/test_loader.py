@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from hiresnn.data import Batches, Split
+from hiresnn.errors import UsageError
+
+
+def numbered(count, size=1):
+    """Images filled with their own number, which is also their label."""
+    numbers = torch.arange(count)
+    return Split(numbers.to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 1, size, size), numbers)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def textured(count=24):
+    images = torch.randint(0, 256, (count, 3, 8, 8), generator=generator(9)).to(torch.uint8)
+    return Split(images, torch.arange(count))
+
+
+def epoch(batches):
+    return [(images.clone(), labels.clone()) for images, labels in batches]
+
+
+def same(one, other):
+    return all(
+        torch.equal(left, right)
+        for pair, pair2 in zip(one, other, strict=True)
+        for left, right in zip(pair, pair2, strict=True)
+    )
+
+
+def test_images_are_float32_in_zero_to_one():
+    split = Split(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.tensor([0, 1, 1]))
+    ((images, labels),) = Batches(split, 8)
+    assert images.dtype == torch.float32
+    assert torch.equal(images.flatten(), torch.tensor([0.0, 0.2, 1.0]))
+    assert labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2]), (3, 1, [1, 1, 1])]
+)
+def test_the_last_batch_is_as_short_as_it_must_be(count, batch_size, sizes):
+    batches = Batches(numbered(count), batch_size)
+    assert [len(labels) for _, labels in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_without_shuffle_the_order_is_that_of_the_split():
+    assert torch.cat([labels for _, labels in Batches(numbered(7), 3)]).tolist() == list(range(7))
+
+
+def test_a_shuffled_epoch_has_every_image_once_with_its_label():
+    batches = Batches(numbered(100), 7, shuffle=True, generator=generator())
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert labels.tolist() != list(range(100))
+    assert sorted(labels.tolist()) == list(range(100))
+    assert (images.flatten() * 255).round().long().tolist() == labels.tolist()
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    batches = Batches(numbered(100), 100, shuffle=True, generator=generator())
+    orders = [next(iter(batches))[1].tolist() for _ in range(2)]
+    assert orders[0] != orders[1]
+
+
+def test_augmentation_changes_images_and_not_labels():
+    split = textured()
+    plain = epoch(Batches(split, 10))
+    augmented = epoch(Batches(split, 10, augment=True, generator=generator()))
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(plain, augmented, strict=True))
+    assert not any(torch.equal(one[0], other[0]) for one, other in zip(plain, augmented, strict=True))
+    assert torch.equal(split.images, textured().images)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"augment": True}, {"shuffle": True, "augment": True}])
+def test_an_epoch_is_repeated_from_the_generator_state_before_it(options):
+    source = generator()
+    batches = Batches(textured(), 10, generator=source, **options)
+    epoch(batches)
+    state = source.get_state()
+    second, third = epoch(batches), epoch(batches)
+    assert not same(second, third)
+
+    restored = generator(12345)
+    restored.set_state(state)
+    fresh = Batches(textured(), 10, generator=restored, **options)
+    assert same(epoch(fresh), second)
+    assert same(epoch(fresh), third)
+
+
+def test_draws_between_batches_do_not_disturb_the_epoch():
+    source = generator()
+    batches = Batches(textured(), 10, shuffle=True, augment=True, generator=source)
+    quiet = epoch(batches)
+    source.manual_seed(0)
+    disturbed = []
+    for batch in batches:
+        disturbed.append(batch)
+        torch.rand(3, generator=source)
+    assert same(quiet, disturbed)
+
+
+def test_an_epoch_that_is_broken_off_takes_as_many_draws_as_a_whole_one():
+    states = []
+    for take in (1, 3):
+        source = generator()
+        iterator = iter(Batches(textured(), 10, shuffle=True, augment=True, generator=source))
+        for _ in range(take):
+            next(iterator)
+        states.append(source.get_state())
+    assert torch.equal(*states)
+
+
+def test_the_global_random_state_is_not_touched():
+    state = torch.get_rng_state()
+    epoch(Batches(textured(), 10, shuffle=True, augment=True, generator=generator()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(batch_size):
+    with pytest.raises(UsageError, match=f"batch_size is {batch_size}: give a whole number of at least 1"):
+        Batches(numbered(3), batch_size)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"augment": True}])
+def test_randomness_without_a_generator_is_refused(options):
+    with pytest.raises(UsageError, match=r"generator is missing: give a torch\.Generator"):
+        Batches(numbered(3), 2, **options)

@@ -1,0 +1,169 @@
+"""A run folder holds one run, has one writer, and is never half written."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hiresnn.errors import RunError
+from hiresnn.runs.folder import ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
+from hiresnn.runs.recipe import Recipe, override, read
+
+DIGITS = read("digits")
+
+
+def listing(path: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.name != LOCK}
+
+
+def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "runs" / "a", DIGITS) as folder:
+        assert not folder.resumed
+        assert folder.recipe == DIGITS
+        assert folder.read_json(ENVIRONMENT)["python"]
+    assert set(listing(tmp_path / "runs" / "a")) == {RECIPE, ENVIRONMENT}
+
+
+def test_an_empty_folder_becomes_a_run_folder(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
+        assert not folder.resumed
+
+
+def test_the_same_recipe_continues_where_resume_is_asked(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, DIGITS) as folder:
+        folder.write_bytes(MODEL, b"weights")
+    with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
+        assert folder.resumed
+        assert folder.require(MODEL).read_bytes() == b"weights"
+
+
+def test_a_folder_left_before_its_recipe_was_written_starts_afresh(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    (tmp_path / ENVIRONMENT).write_text("{}")
+    (tmp_path / ".recipe.toml.123.hiresnn-part").write_text("half")
+    with RunFolder.create(tmp_path, DIGITS) as folder:
+        assert not folder.resumed
+    assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT}
+
+
+def test_the_same_run_without_resume_is_refused_and_unharmed(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    before = listing(tmp_path)
+    with pytest.raises(RunError, match="already holds this run; continue it with --resume or choose another"):
+        RunFolder.create(tmp_path, DIGITS)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_another_run_is_refused_by_what_differs_and_unharmed(tmp_path: Path, resume: bool) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    before = listing(tmp_path)
+    other: Recipe = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
+    with pytest.raises(RunError, match=r"holds another run, which differs in seed, noise\.step; choose another"):
+        RunFolder.create(tmp_path, other, resume=resume)
+    assert listing(tmp_path) == before
+
+
+def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds files that are no run, such as thesis\.tex; choose another --out"):
+        RunFolder.create(tmp_path, DIGITS, resume=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text")
+    with pytest.raises(RunError, match=r"a is a file; choose another --out"):
+        RunFolder.create(tmp_path / "a", DIGITS)
+    with pytest.raises(RunError, match=r"a/b cannot be made: .*; choose another --out"):
+        RunFolder.create(tmp_path / "a" / "b", DIGITS)
+
+
+def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, DIGITS)
+    with pytest.raises(RunError, match=r"is being written by another process, which holds .*\.lock; wait"):
+        RunFolder.create(tmp_path, DIGITS, resume=True)
+    with pytest.raises(RunError, match="is being written"):
+        RunFolder.open(tmp_path, write=True)
+    first.close()
+    first.close()
+    RunFolder.create(tmp_path, DIGITS, resume=True).close()
+
+
+def test_a_writer_in_another_process_is_refused_too(tmp_path: Path) -> None:
+    code = f"from hiresnn.runs.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
+    with RunFolder.create(tmp_path, DIGITS):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is being written by another process" in done.stderr
+
+
+def test_a_refused_folder_is_not_left_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(RunError, match="the disk is full"):
+        RunFolder.create(tmp_path, DIGITS)
+    monkeypatch.undo()
+    RunFolder.create(tmp_path, DIGITS).close()
+
+
+def test_readers_may_read_while_it_is_written_but_not_write(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, DIGITS):
+        reader = RunFolder.open(tmp_path)
+        assert reader.recipe == DIGITS
+        with pytest.raises(RunError, match="was opened for reading"):
+            reader.write_text("note.txt", "text")
+
+
+def test_results_can_be_added_to_a_finished_run(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    with RunFolder.open(tmp_path, write=True) as folder:
+        folder.write_json(RESULT, {"clean": 90.5})
+    assert RunFolder.open(tmp_path).read_json(RESULT) == {"clean": 90.5}
+
+
+@pytest.mark.parametrize(("make", "reason"), [("nothing", "does not exist"), ("file", "is a file")])
+def test_what_is_no_folder_is_no_run(tmp_path: Path, make: str, reason: str) -> None:
+    if make == "file":
+        (tmp_path / "a").touch()
+    with pytest.raises(RunError, match=rf"run folder .*a {reason}; name the folder that hiresnn train wrote"):
+        RunFolder.open(tmp_path / "a")
+
+
+def test_a_folder_without_a_recipe_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is not a run folder: it has no recipe\.toml"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_missing_file_is_named_with_the_mend(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    with pytest.raises(RunError, match=r"has no model\.safetensors; finish it with hiresnn train and --resume"):
+        RunFolder.open(tmp_path).require(MODEL)
+
+
+def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    (tmp_path / RECIPE).write_text("seed = ")
+    with pytest.raises(RunError, match=r"is damaged: .*recipe\.toml, "):
+        RunFolder.create(tmp_path, DIGITS, resume=True)
+
+
+def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, DIGITS) as folder:
+        assert folder.read_metrics() == []
+        rows = [{"epoch": 1, "loss": 2.3}, {"epoch": 2, "loss": 1.1}]
+        folder.write_metrics(rows[:1])
+        folder.write_metrics(rows)
+        assert folder.read_metrics() == rows
+    assert (tmp_path / METRICS).read_text() == '{"epoch": 1, "loss": 2.3}\n{"epoch": 2, "loss": 1.1}\n'
+
+
+def test_damaged_metrics_are_named_by_line(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    (tmp_path / METRICS).write_text('{"epoch": 1}\n{"epo')
+    with pytest.raises(RunError, match=r"metrics\.jsonl, line 2 is damaged"):
+        RunFolder.open(tmp_path).read_metrics()
