@@ -18,6 +18,7 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.folder import RESUME, RunFolder
+from hiresnn.runs.schema import Ann, Snn
 from hiresnn.training import Method, learning_rate, set_learning_rate, train_epoch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -35,6 +36,20 @@ class Stage:
     timesteps: int
     method: Method
     precision: str
+
+    @classmethod
+    def of(cls, title: str, settings: Ann | Snn, method: Method, *, timesteps: int = 1, precision: str) -> Stage:
+        """The stage that a recipe's section describes."""
+        return cls(
+            title,
+            settings.epochs,
+            settings.lr,
+            settings.decay,
+            settings.milestones,
+            timesteps,
+            method,
+            precision,
+        )
 
     def fit(
         self, folder: RunFolder, model: nn.Module, optimizer: Optimizer, batches: Batches, progress: Progress

@@ -15,7 +15,7 @@ from hiresnn.network import SpikingNetwork, calibrate, record, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, save
-from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.folder import MODEL, RESULT, RunFolder
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.stage import Stage
@@ -41,10 +41,13 @@ def train(recipe: Recipe, *, out: Path | None = None, resume: bool = False, prog
         else:
             network = _train_snn(recipe, folder, dataset, progress)
         held_out = splits(recipe, dataset)[1]
-        shown = held_out if held_out is not None else dataset.test
+        shown = dataset.test if held_out is None else held_out
         clean = accuracy(network, shown, device=device_of(recipe), progress=progress)
-        name = "held-out" if held_out is not None else "test"
-        progress.line(f"{recipe.name} {recipe.method}: {clean:.1f} % of {len(shown)} clean {name} images; {out}")
+        if held_out is None and not folder.has(RESULT):
+            result = {"clean": round(clean, 2), "attacks": {}, "images": len(shown), "seed": recipe.seed}
+            folder.write_json(RESULT, result)
+        name = "test" if held_out is None else "held-out"
+        progress.line(f"{recipe.name} {recipe.method}: {clean:.1f} % of {len(shown):,} clean {name} images")
     return out
 
 
@@ -102,22 +105,21 @@ def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
     split, settings, device = splits(recipe, dataset)[0], recipe.ann, device_of(recipe)
     mean, std = data.channel_statistics(split) if recipe.model.normalise else (None, None)
     network = build(
-        recipe.model.name, dataset.num_classes, in_channels=dataset.in_channels, image_size=dataset.image_size,
-        width=recipe.model.width, hidden=recipe.model.hidden, dropout=recipe.model.dropout, mean=mean, std=std,
-    ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # fmt: skip
+        recipe.model.name,
+        dataset.num_classes,
+        in_channels=dataset.in_channels,
+        image_size=dataset.image_size,
+        width=recipe.model.width,
+        hidden=recipe.model.hidden,
+        dropout=recipe.model.dropout,
+        mean=mean,
+        std=std,
+    )
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
-    stage = Stage(
-        "ANN",
-        settings.epochs,
-        settings.lr,
-        settings.decay,
-        settings.milestones,
-        1,
-        Method(),
-        recipe.precision,
-    )
+    stage = Stage.of("ANN", settings, Method(), precision=recipe.precision)
     stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0), progress)
     save(network, folder.path / MODEL)
     return network
@@ -162,10 +164,7 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         )
     noise = recipe.noise
     chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
-    stage = Stage(
-        "SNN", settings.epochs, settings.lr, settings.decay, settings.milestones, settings.timesteps, chosen,
-        recipe.precision,
-    )  # fmt: skip
+    stage = Stage.of("SNN", settings, chosen, timesteps=settings.timesteps, precision=recipe.precision)
     stage.fit(folder, network, optimizer, batches, progress)
     save(network, folder.path / MODEL)
     return network
