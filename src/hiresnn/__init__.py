@@ -8,14 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn import attacks, data, models
+    from hiresnn import attacks, data, models, neurons
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
     from hiresnn.runs.checkpoint import load, save
 
 __version__ = "0.1.0"
 
-__all__ = ["SpikingNetwork", "attacks", "convert", "data", "gradient_rule", "load", "models", "save"]
+__all__ = ["SpikingNetwork", "attacks", "convert", "data", "gradient_rule", "load", "models", "neurons", "save"]
 
 _HOMES = {
     "SpikingNetwork": "hiresnn.network",

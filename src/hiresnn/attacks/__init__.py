@@ -1,22 +1,42 @@
 """Attacks on any model, images -> logits: (model, images, labels) -> images, behind a gate that checks them."""
 
+from hiresnn.attacks.apgd import apgd
+from hiresnn.attacks.best_of import Worst, best_of
+from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.fgsm import fgsm
 from hiresnn.attacks.gate import Attack, Model, check, frozen, input_gradient, verified
+from hiresnn.attacks.greedy import greedy
+from hiresnn.attacks.losses import LOSSES, loss_gradient
 from hiresnn.attacks.pgd import pgd
+from hiresnn.attacks.random_noise import random_noise
 from hiresnn.attacks.registry import ATTACKS, AttackSpec, parse
+from hiresnn.attacks.restarts import pgd_restarts
+from hiresnn.attacks.sa_pgd import sa_pgd
+from hiresnn.attacks.square import square
 from hiresnn.attacks.transfer import transfer
 
 __all__ = [
     "ATTACKS",
+    "LOSSES",
     "Attack",
     "AttackSpec",
     "Model",
+    "Worst",
+    "apgd",
+    "best_of",
     "check",
     "fgsm",
     "frozen",
+    "greedy",
     "input_gradient",
+    "loss_gradient",
+    "over_draws",
     "parse",
     "pgd",
+    "pgd_restarts",
+    "random_noise",
+    "sa_pgd",
+    "square",
     "transfer",
     "verified",
 ]

@@ -12,7 +12,7 @@ from hiresnn.attacks.pgd import pgd
 def fgsm(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, batch],
+    labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
 ) -> Float[Tensor, "batch channel height width"]:

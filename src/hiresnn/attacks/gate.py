@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiresnn.errors import AttackError
+from hiresnn.errors import AttackError, UsageError
 
 Model = Callable[[Tensor], Tensor]
 """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
@@ -30,7 +30,8 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
         AttackError: another shape, a value that is not finite, outside [0, 1], or further than eps away.
     """
     with frozen(model):
-        adversarial = attack(model, images, labels).detach()
+        # The attack gets copies: one that wrote into its input would move what it is measured against.
+        adversarial = attack(model, images.clone(), labels.clone()).detach()
     check(images, adversarial, eps=eps)
     return adversarial
 
@@ -39,15 +40,31 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
     """Raise AttackError unless `adversarial` is a valid result for `images` within `eps`."""
     if adversarial.shape != images.shape:
         raise AttackError(f"the attack returned shape {tuple(adversarial.shape)} for {tuple(images.shape)} images.")
+    if not images.numel():
+        return
     if not torch.isfinite(adversarial).all():
         raise AttackError("the attack returned pixels that are not finite.")
     low, high = adversarial.aminmax()
     if low < 0 or high > 1:
         raise AttackError(f"the attack returned pixels in [{low:.4f}, {high:.4f}]; they must lie in [0, 1].")
-    if eps is not None and images.numel():
+    if eps is not None:
         distance = (adversarial - images).abs().max().item()
         if distance > eps + ROUNDING:
             raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
+
+
+def nonnegative(attack: str, **options: float | int) -> None:
+    """Raise UsageError where an option of `attack` is below 0."""
+    for name, value in options.items():
+        if not value >= 0:
+            raise UsageError(f"{attack}: {name} is {value}; it must not be negative.")
+
+
+def positive(attack: str, **options: float | int) -> None:
+    """Raise UsageError where an option of `attack` is not above 0."""
+    for name, value in options.items():
+        if not value > 0:
+            raise UsageError(f"{attack}: {name} is {value}; it must be above 0.")
 
 
 @contextmanager

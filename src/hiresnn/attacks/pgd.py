@@ -14,7 +14,7 @@ from hiresnn.noise import ascend, perturbed
 def pgd(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, batch],
+    labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
     step: float = 0.01,

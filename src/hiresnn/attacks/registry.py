@@ -1,4 +1,4 @@
-"""Attacks by name, as the command line and recipes ask for them: `pgd:eps=2/255,iterations=20`."""
+"""Attacks by name, as the command line and recipes ask for them: `pgd:eps=2/255,iterations=20,rule=arctan`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,33 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from hiresnn.attacks.apgd import apgd
 from hiresnn.attacks.fgsm import fgsm
 from hiresnn.attacks.gate import Model
+from hiresnn.attacks.greedy import greedy
 from hiresnn.attacks.pgd import pgd
+from hiresnn.attacks.random_noise import random_noise
+from hiresnn.attacks.restarts import pgd_restarts
+from hiresnn.attacks.sa_pgd import sa_pgd
+from hiresnn.attacks.square import square
 from hiresnn.errors import UsageError
+from hiresnn.neurons import gradient_rule
+from hiresnn.neurons.rules import RULES
 
-ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
+ATTACKS: dict[str, Callable[..., Tensor]] = {
+    "fgsm": fgsm,
+    "pgd": pgd,
+    "pgd-restarts": pgd_restarts,
+    "apgd": apgd,
+    "sa-pgd": sa_pgd,
+    "greedy": greedy,
+    "square": square,
+    "noise": random_noise,
+}
+RULED = ("fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd")
+"""Attacks that follow one gradient rule, and so take the option `rule`."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +43,13 @@ class AttackSpec:
 
     Attributes:
         label: the text it was read from, under which results are filed.
+        rule: name of the gradient rule that the model's neurons use meanwhile; None leaves them their own.
     """
 
     label: str
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    rule: str | None = None
 
     @property
     def eps(self) -> float:
@@ -37,15 +58,20 @@ class AttackSpec:
         return float(self.options.get("eps", default))
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Run the attack."""
-        return ATTACKS[self.name](model, images, labels, **self.options)
+        """Run the attack; with a rule the model must have LIF neurons, or it is a UsageError."""
+        if self.rule is None:
+            return ATTACKS[self.name](model, images, labels, **self.options)
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"attack {self.label!r}: rule={self.rule} needs a network with LIF neurons.")
+        with gradient_rule(model, RULES[self.rule]()):
+            return ATTACKS[self.name](model, images, labels, **self.options)
 
 
 def parse(text: str, **defaults: Any) -> AttackSpec:
     """Read `name` or `name:option=value,...`; `defaults` are options that the text may override.
 
     Raises:
-        UsageError: an unknown attack or option, or a value that does not parse.
+        UsageError: an unknown attack, option or rule, or a value that does not parse.
 
     >>> parse("pgd:eps=2/255,iterations=20").options == {"eps": 2 / 255, "iterations": 20}
     True
@@ -54,17 +80,26 @@ def parse(text: str, **defaults: Any) -> AttackSpec:
     if name not in ATTACKS:
         raise UsageError(f"attack {name!r} is not known; choose one of {', '.join(ATTACKS)}.")
     parameters = inspect.signature(ATTACKS[name]).parameters
-    known = {key: p.default for key, p in parameters.items() if isinstance(p.default, (bool, int, float))}
+    known = {key: p.default for key, p in parameters.items() if isinstance(p.default, (bool, int, float, str))}
     options = {key: value for key, value in defaults.items() if key in known}
+    rule = None
     for pair in filter(None, rest.split(",")):
         key, _, value = pair.partition("=")
+        if key == "rule" and name in RULED:
+            if value not in RULES:
+                raise UsageError(f"attack {text!r}: rule {value!r} is not known; choose one of {', '.join(RULES)}.")
+            rule = value
+            continue
         if key not in known:
-            raise UsageError(f"attack {text!r}: {name} has no option {key!r}; it has {', '.join(known)}.")
+            has = ", ".join((*known, "rule") if name in RULED else known)
+            raise UsageError(f"attack {text!r}: {name} has no option {key!r}; it has {has}.")
         options[key] = _value(text, key, value, type(known[key]))
-    return AttackSpec(text, name, options)
+    return AttackSpec(text, name, options, rule)
 
 
-def _value(text: str, key: str, value: str, kind: type) -> bool | int | float:
+def _value(text: str, key: str, value: str, kind: type) -> bool | int | float | str:
+    if kind is str:
+        return value
     try:
         if kind is bool:
             return {"true": True, "false": False}[value.lower()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hiresnn.attacks.gate import Attack, Model
+from hiresnn.attacks.gate import Attack, Model, frozen
 
 
 def transfer(attack: Attack, twin: Model) -> Attack:
@@ -15,6 +15,7 @@ def transfer(attack: Attack, twin: Model) -> Attack:
     """
 
     def on_twin(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        return attack(twin, images, labels)
+        with frozen(twin):
+            return attack(twin, images, labels)
 
     return on_twin

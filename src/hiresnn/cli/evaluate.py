@@ -62,9 +62,11 @@ def evaluate(
     hiresnn evaluate runs/mine --attack pgd --twin runs/mine-seed1
     """
     with continued_by(context):
+        from hiresnn.allocator import keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.evaluate import evaluate as attack
 
+        keep_memory()
         result = attack(
             run,
             attacks=attacks or [],

@@ -25,8 +25,10 @@ def quickstart(
     Example: hiresnn quickstart --out runs/first --seed 1
     """
     with continued_by(context):
+        from hiresnn.allocator import keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.quickstart import quickstart as run
 
+        keep_memory()
         text = run(out, seed=seed, progress=Progress())
     print(text)

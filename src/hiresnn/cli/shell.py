@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from hiresnn import __version__
-from hiresnn.cli import doctor, evaluate, quickstart, recipes, train
+from hiresnn.cli import analyze, doctor, evaluate, quickstart, recipes, train
 from hiresnn.errors import HiresnnError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(analyze.app, name="analyze")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("quickstart")(quickstart.quickstart)

@@ -57,6 +57,7 @@ def train(
     hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
     """
     with continued_by(context, "--resume"):
+        from hiresnn.allocator import keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.recipe import override, read
 
@@ -70,6 +71,7 @@ def train(
 
         from hiresnn.runs.train import train as run
 
+        keep_memory()
         folder = run(chosen, out=out, resume=resume, progress=Progress(quiet=quiet))
     print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 

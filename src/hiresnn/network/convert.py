@@ -16,15 +16,18 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from hiresnn.errors import UsageError
+from hiresnn.models import Normalise
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder, Encoding
+from hiresnn.network.pooling import AveragePool
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Linear, Reset, Surrogate, Window
 
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN's range is 0.2 to 0.4; docs/decisions.md has what was measured."""
 
-_RELU_CALLS = (F.relu, torch.relu, "relu")
+_RELUS = (nn.ReLU, nn.ReLU6)
+_RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -71,8 +74,9 @@ def spiking_graph(
 ) -> SpikingNetwork:
     """The structure of the spiking network, thresholds still at 1."""
     training = ann.training
+    root = copy.deepcopy(ann).eval()
     try:
-        traced = fx.symbolic_trace(copy.deepcopy(ann).eval())
+        traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise UsageError(
             f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
@@ -80,6 +84,13 @@ def spiking_graph(
     _fold_batch_norm(traced)
     _insert_time(traced, lambda: LIF(leak=leak, reset=reset, surrogate=surrogate or Linear()), encoding)
     return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None)).train(training)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps a normalisation in one piece, so that the encoder finds its place behind it."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Normalise) or super().is_leaf_module(m, module_qualified_name)
 
 
 @torch.no_grad()
@@ -112,8 +123,10 @@ def calibrate(
 
     training = network.training
     network.eval()
+    calibrator = Calibrator(network.graph)
+    calibrator.extra_traceback = False  # it would be glued to the sentence of a UsageError
     try:
-        Calibrator(network.graph).run(images, Window(network.timesteps, images.shape[0]))
+        calibrator.run(images, Window(network.timesteps, images.shape[0]))
     finally:
         network.train(training)
 
@@ -128,11 +141,14 @@ def _highest_percentile(current: Tensor, window: Window, percentile: float) -> f
 def _fold_batch_norm(traced: fx.GraphModule) -> None:
     """Fold each batch norm into the convolution or linear layer before it."""
     modules = dict(traced.named_modules())
+    gone: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(norm := modules[str(node.target)], _BATCH_NORMS):
+        if node in gone or node.op != "call_module" or not isinstance(norm := modules[str(node.target)], _BATCH_NORMS):
             continue
         source = node.args[0]
         layer = modules.get(str(source.target)) if source.op == "call_module" else None
+        if norm.running_mean is None:
+            raise UsageError(f"batch norm {node.target!r} keeps no running statistics, so it cannot be folded.")
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             folded: nn.Module = fuse_conv_bn_eval(layer, norm)
         elif isinstance(layer, nn.Linear):
@@ -142,11 +158,18 @@ def _fold_batch_norm(traced: fx.GraphModule) -> None:
                 f"batch norm {node.target!r} follows no convolution or linear layer and cannot be folded; "
                 "put it right behind one."
             )
-        if len(source.users) > 1:
-            raise UsageError(f"the output of {source.target!r} is used with and without batch norm {node.target!r}.")
-        traced.set_submodule(str(source.target), folded)
-        node.replace_all_uses_with(source)
-        traced.graph.erase_node(node)
+        calls = [call for call in traced.graph.nodes if call.op == "call_module" and call.target == source.target]
+        norms = {user for call in calls for user in call.users}
+        if any(user.target != node.target for user in norms):
+            raise UsageError(
+                f"the output of {source.target!r} is not always followed by batch norm {node.target!r}, "
+                "which cannot be folded then; give each batch norm a layer of its own."
+            )
+        traced.add_submodule(str(source.target), folded)
+        for user in norms:
+            user.replace_all_uses_with(user.all_input_nodes[0])
+            traced.graph.erase_node(user)
+        gone |= norms
     traced.delete_all_unused_submodules()
     traced.recompile()
 
@@ -161,28 +184,30 @@ def _insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoding: En
     with graph.inserting_after(start):
         window = graph.placeholder("window")
     for node in list(start.users):  # a normalisation in front belongs before the encoder
-        if node.op == "call_module" and type(modules[str(node.target)]).__name__ == "Normalise":
+        if node.op == "call_module" and isinstance(modules[str(node.target)], Normalise):
             start = node
-    traced.add_submodule("encoder", Encoder(encoding))
+    used = {name for name, layer in modules.items() if not isinstance(layer, (*_RELUS, *_DROPOUTS))}
+    traced.add_submodule(encoder := _free_name("encoder", used), Encoder(encoding))
     users = list(start.users)
     with graph.inserting_after(window if start is placeholders[0] else start):
-        encoded = graph.call_module("encoder", (start, window))
+        encoded = graph.call_module(encoder, (start, window))
     for user in users:
         user.replace_input_with(start, encoded)
 
-    used: set[str] = set()
     timed: set[fx.Node] = {encoded} if encoding == "poisson" else set()
     found = False
     for node in list(graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
             raise UsageError(f"layer {node.target!r} keeps state over time; only stateless layers can be converted.")
-        if isinstance(layer, (nn.ReLU, nn.ReLU6)) or node.target in _RELU_CALLS:
+        if isinstance(layer, _RELUS) or (node.op.startswith("call") and layer is None and node.target in _RELU_CALLS):
             name = _free_name(str(node.target) if layer is not None else str(node.name), used)
             _replace(traced, node, name, neuron(), window)
             found = True
         elif isinstance(layer, _DROPOUTS):
             _replace(traced, node, _free_name(str(node.target), used), SharedDropout(layer.p), window)
+        elif AveragePool.replaces(layer):
+            traced.add_submodule(str(node.target), AveragePool())
     if not found:
         raise UsageError("the network has no ReLU (nn.ReLU or torch.relu), so there is nothing to make spike.")
     _meet_in_time(traced, window, timed)
@@ -192,7 +217,7 @@ def _insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoding: En
 
 
 def _free_name(name: str, used: set[str]) -> str:
-    """`name`, or `name_2` and so on where one module is called several times: each call has its own state."""
+    """`name`, or `name_2` and so on where it is taken: each call of one module has a state of its own."""
     free, count = name, 1
     while free in used:
         count += 1
@@ -204,9 +229,8 @@ def _free_name(name: str, used: set[str]) -> str:
 def _replace(traced: fx.GraphModule, node: fx.Node, name: str, module: nn.Module, window: fx.Node) -> None:
     traced.add_submodule(name, module)
     with traced.graph.inserting_after(node):
-        new = traced.graph.call_module(name, (node.args[0], window))
+        new = traced.graph.call_module(name, (node.all_input_nodes[0], window))
     node.replace_all_uses_with(new)
-    new.args = (node.args[0], window)
     traced.graph.erase_node(node)
 
 
@@ -220,12 +244,21 @@ def _meet_in_time(traced: fx.GraphModule, window: fx.Node, timed: set[fx.Node]) 
             timed.add(node)
         if len(inputs) > 1 and node in timed:
             for source in inputs:
-                if source not in timed and source.op in (
-                    "call_module",
-                    "call_function",
-                    "call_method",
-                    "placeholder",
-                ):
+                if source not in timed and (source.op == "placeholder" or source.op.startswith("call")):
+                    if _is_size(source):
+                        raise UsageError(
+                            f"{node.name!r} takes a size of the images, which have no time, for a tensor that has; "
+                            "take it from that tensor, or use flatten(1)."
+                        )
                     with traced.graph.inserting_before(node):
                         given = traced.graph.call_method("with_time", (window, source))
                     node.replace_input_with(source, given)
+
+
+def _is_size(node: fx.Node) -> bool:
+    """True where a value is a number or shape read from a tensor, or reckoned from such."""
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    if node.target is getattr:
+        return node.args[1] in ("shape", "ndim")
+    return node.op == "call_function" and bool(node.all_input_nodes) and all(map(_is_size, node.all_input_nodes))

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.encoding import Encoder
+from hiresnn.network.pooling import AveragePool
 from hiresnn.neurons import LIF, Window, can_fuse
 
 
@@ -51,8 +52,8 @@ class SpikingNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channel height width"], timesteps: int | None = None
     ) -> Float[Tensor, "batch classes"]:
-        """Logits [B, classes] in float32 after `timesteps` (default: the network's own T)."""
-        return self.present(images, Window(timesteps or self.timesteps, images.shape[0]))
+        """Logits [B, classes] in float32 after `timesteps` (default: the network's own T); at least 1."""
+        return self.present(images, Window(self.timesteps if timesteps is None else timesteps, images.shape[0]))
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
         """Show images for one window; its state starts from, and with `window.carried` is left in, `window`."""
@@ -66,9 +67,10 @@ class SpikingNetwork(nn.Module):
 
     def fuse(self, fused: bool = True) -> SpikingNetwork:
         """Run the scans through torch.compile where that works here; the results stay the same. Returns self."""
-        device = next(self.parameters()).device.type
-        for neuron in self.neurons.values():
-            neuron.fused = fused and can_fuse(device)
+        possible = fused and can_fuse(next(self.parameters()).device.type)
+        for module in self.modules():
+            if isinstance(module, LIF | AveragePool):
+                module.fused = possible
         return self
 
     def train_neurons_(self, wanted: bool) -> SpikingNetwork:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
+from hiresnn.neurons.rules.layer import LayerRule
 from hiresnn.neurons.scan import RESETS, Reset, Scan, kernels
 from hiresnn.neurons.surrogate import Linear, Surrogate
 from hiresnn.neurons.window import Window
@@ -33,7 +34,7 @@ class LIF(nn.Module):
         threshold: firing threshold v_t, in units of the membrane; above 0.
         leak: what a membrane keeps from one step to the next, in [0, 1]; 1 is integrate-and-fire.
         reset: "subtract" within the step, or "subtract-unleaked", Eq. 1 as printed.
-        surrogate: rule for d spike / d z in the backward pass.
+        surrogate: rule for d spike / d z in the backward pass, or for the backward pass of the layer.
         trainable: whether threshold and leak are trained (Table 5 freezes them).
 
     Raises:
@@ -49,7 +50,7 @@ class LIF(nn.Module):
         leak: float = 1.0,
         *,
         reset: Reset = "subtract",
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate | LayerRule | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class LIF(nn.Module):
         self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
         self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
         self.reset: Reset = reset
-        self.surrogate: Surrogate = surrogate or Linear()
+        self.surrogate: Surrogate | LayerRule = surrogate or Linear()
         self.fused = False
 
     def forward(self, current: Float[Tensor, "rows ..."], window: Window) -> Float[Tensor, "spikes ..."]:
@@ -121,7 +122,7 @@ class _LIFScan(torch.autograd.Function):
         leak: Tensor,
         residue: Tensor | None,
         scan: Scan,
-        surrogate: Surrogate,
+        surrogate: Surrogate | LayerRule,
         fused: bool,
     ) -> tuple[Tensor, Tensor]:
         layout = _memory_format(current)
@@ -146,12 +147,30 @@ class _LIFScan(torch.autograd.Function):
         if grad is None:
             return (None,) * 7
         flat, threshold, leak, residue = ctx.saved_tensors
+        if isinstance(ctx.surrogate, LayerRule):
+            to_current = _by_layer_rule(ctx, flat, threshold, leak, residue, grad)
+            return to_current, None, None, None, None, None, None
         with_parameters = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         to_current, to_threshold, to_leak = kernels(ctx.fused).backward(
             flat, threshold, leak, residue, _flat(grad, ctx.layout, (ctx.scan.timesteps, -1)), ctx.scan,
             ctx.surrogate, with_parameters,
         )  # fmt: skip
         return _folded(to_current, ctx.layout, ctx.shape), to_threshold, to_leak, None, None, None, None
+
+
+def _by_layer_rule(
+    ctx: Any, flat: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor
+) -> Tensor:
+    """Gradient of the current by a rule that sees the layer as [T, B, ...]; summed over T where it has no time."""
+    scan, wide = ctx.scan, torch.promote_types(flat.dtype, torch.float32)
+    shape = (scan.timesteps, grad.shape[0] // scan.timesteps, *grad.shape[1:])
+    grad = grad.reshape(shape).to(wide)
+    current = _folded(flat, ctx.layout, ctx.shape).to(wide)
+    current = current.reshape(shape) if scan.timed else current.expand(shape)
+    if residue is not None:
+        residue = _folded(residue, ctx.layout, torch.Size(shape[1:]))
+    to_current: Tensor = ctx.surrogate.scan_backward(current, threshold, leak, residue, grad, scan.reset)
+    return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(flat.dtype)
 
 
 _scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)

@@ -2,7 +2,7 @@
 
 A spike is a step of z = u / threshold - 1, so its derivative is zero almost everywhere. Training and
 attacks put a rule in its place: a function z -> d spike / d z, applied element by element. The rule is a
-guess that the trainer made; an attacker is free to make another one, see `gradient_rule`.
+guess that the trainer made; an attacker is free to make another one, see `gradient_rule` and neurons/rules.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from hiresnn.neurons.rules.layer import LayerRule
 
 Surrogate = Callable[[Tensor], Tensor]
 """A rule: normalised membrane z of any shape -> d spike / d z, same shape. Hashable, without state."""
@@ -43,15 +47,17 @@ class Linear:
 
 
 @contextmanager
-def gradient_rule(model: nn.Module, rule: Surrogate) -> Iterator[None]:
+def gradient_rule(model: nn.Module, rule: Surrogate | LayerRule) -> Iterator[None]:
     """Use `rule` in every neuron of `model` for a while; the rules found there are put back afterwards.
 
-    Only the backward pass changes: logits stay the same. Other networks in the process are not touched.
+    Only the backward pass changes: logits stay the same. Other networks in the process are not touched. A rule
+    that keeps statistics (ASSG) starts afresh, in every layer, each time this is entered.
 
     Raises:
         UsageError: if `model` has no spiking neuron, so that the rule would change nothing.
     """
     from hiresnn.neurons.lif import LIF
+    from hiresnn.neurons.rules.layer import LayerRule
 
     neurons = [module for module in model.modules() if isinstance(module, LIF)]
     if not neurons:
@@ -59,7 +65,7 @@ def gradient_rule(model: nn.Module, rule: Surrogate) -> Iterator[None]:
     before = [neuron.surrogate for neuron in neurons]
     try:
         for neuron in neurons:
-            neuron.surrogate = rule
+            neuron.surrogate = rule.fresh() if isinstance(rule, LayerRule) else rule
         yield
     finally:
         for neuron, own in zip(neurons, before, strict=True):

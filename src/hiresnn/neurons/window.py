@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from hiresnn.errors import UsageError
+
 
 @dataclass(eq=False)
 class Window:
@@ -29,6 +31,10 @@ class Window:
     residues: dict[nn.Module, Tensor] = field(default_factory=dict)
     masks: dict[nn.Module, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.timesteps < 1:
+            raise UsageError(f"timesteps is {self.timesteps}; a window needs at least 1.")
 
     def is_timed(self, rows: Tensor) -> bool:
         """True where `rows` is [T*B, ...], False where it is [B, ...] and holds at every step."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from hiresnn.noise.ball import ascend, perturbed
+from hiresnn.noise.ball import ascend, moved, perturbed
 from hiresnn.noise.crafted import CraftedNoise
 from hiresnn.noise.gaussian import GaussianNoise, NoNoise
 
@@ -28,4 +28,4 @@ class Noise(Protocol):
         """Inverse of `state_dict`."""
 
 
-__all__ = ["CraftedNoise", "GaussianNoise", "NoNoise", "Noise", "ascend", "perturbed"]
+__all__ = ["CraftedNoise", "GaussianNoise", "NoNoise", "Noise", "ascend", "moved", "perturbed"]

@@ -45,4 +45,5 @@ class CraftedNoise:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take kappa from `state_dict`."""
-        self.kappa = state.get("kappa")
+        kappa = state.get("kappa")
+        self.kappa = None if kappa is None else kappa.clone()

@@ -59,16 +59,16 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
         raise RunError(f"{path} is damaged or cut short ({error}); copy or train it again.") from None
     try:
         header = json.loads(metadata["hiresnn"])
-        spec, spiking, written = header["spec"], header.get("spiking"), header["format"]
-    except (KeyError, ValueError):
+        if header["format"] > FORMAT:
+            raise RunError(f"{path} has format {header['format']}, this hiresnn reads up to {FORMAT}; update hiresnn.")
+        spec, spiking = header["spec"], header.get("spiking")
+        if spec is None and ann is None:
+            raise RunError(f"{path} holds a network of your own; pass its ANN: hiresnn.load(path, ann=...).")
+        model: nn.Module = ann if ann is not None else build(**spec)
+        if spiking is not None:
+            model = _spiking(model, spiking)
+    except (KeyError, ValueError, TypeError):
         raise RunError(f"{path} was not written by hiresnn.save: its header does not describe a network.") from None
-    if written > FORMAT:
-        raise RunError(f"{path} has format {written}, this hiresnn reads up to {FORMAT}; update hiresnn.")
-    if spec is None and ann is None:
-        raise RunError(f"{path} holds a network of your own; pass its ANN: hiresnn.load(path, ann=...).")
-    model: nn.Module = ann if ann is not None else build(**spec)
-    if spiking is not None:
-        model = _spiking(model, spiking)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

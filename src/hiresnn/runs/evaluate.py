@@ -49,14 +49,14 @@ def evaluate(
     with RunFolder.open(run, write=True) as folder:
         recipe = folder.recipe
         device = device_of(recipe)
-        specs = [parse(text) for text in attacks] if attacks else recipe_attacks(recipe)
+        specs = [attack_of(recipe, text) for text in attacks] if attacks else recipe_attacks(recipe)
         network = load(folder.require(MODEL)).to(device)
         dataset = data.load(recipe.data.source)
-        _check_fits(network, dataset, f"{run}")
+        check_fits(network, dataset, f"{run}")
         shown = _images(recipe, dataset, split, limit)
         opponents = [(kind, load(path / MODEL).to(device)) for path, kind in _twins(folder, twins or [])]
         for model in (network, *(twin for _, twin in opponents)):
-            _check_fits(model, dataset, "a twin")
+            check_fits(model, dataset, "a twin")
             if isinstance(model, SpikingNetwork):
                 passes = sum(1 + 2 * spec.options.get("iterations", 1) for spec in specs)
                 image = shown.images[:1].to(device) / 255
@@ -90,17 +90,27 @@ def evaluate(
 
 
 def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
-    """FGSM and PGD at the recipe's bound, and PGD at each extra bound with its step in proportion."""
-    setting = recipe.attack
-    base = {"iterations": setting.iterations, "random_start": setting.random_start}
-    found = [
-        AttackSpec("fgsm", "fgsm", {"eps": setting.eps}),
-        AttackSpec("pgd", "pgd", {**base, "eps": setting.eps, "step": setting.step}),
+    """FGSM and PGD at the recipe's bound, and PGD at each extra bound."""
+    levels = [round(255 * eps, 6) for eps in recipe.attack.extra_eps]
+    extra = [
+        f"{int(level)}/255" if level == int(level) else f"{eps:.6g}"
+        for level, eps in zip(levels, recipe.attack.extra_eps, strict=True)
     ]
-    for eps in setting.extra_eps:
-        step = setting.step * eps / setting.eps if setting.eps else setting.step
-        found.append(AttackSpec(f"pgd:eps={round(eps * 255, 2):g}/255", "pgd", {**base, "eps": eps, "step": step}))
-    return found
+    return [attack_of(recipe, text) for text in ("fgsm", "pgd", *(f"pgd:eps={eps}" for eps in extra))]
+
+
+def attack_of(recipe: Recipe, text: str) -> AttackSpec:
+    """The attack that `text` names, with the recipe's setting for what it leaves out.
+
+    A step that is not named goes with the bound: the recipe's share of it, so that as many steps reach as far.
+    """
+    setting = recipe.attack
+    spec = parse(
+        text, eps=setting.eps, step=setting.step, iterations=setting.iterations, random_start=setting.random_start
+    )
+    if "step" in spec.options and "step=" not in text and setting.eps:
+        spec.options["step"] = setting.step * spec.eps / setting.eps
+    return spec
 
 
 def _images(recipe: Recipe, dataset: DataSet, split: str, limit: int | None) -> Split:
@@ -134,7 +144,8 @@ def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[Path, str]]:
     return found
 
 
-def _check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
+def check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
+    """Raise RunError unless the network takes the images of the data set and knows its classes."""
     spec = getattr(model, "spec", None) or {}
     for field, has in (("in_channels", dataset.in_channels), ("image_size", dataset.image_size)):
         if spec.get(field, has) != has:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ LOCK = ".lock"
 
 
 class RunFolder:
-    """The folder of one run. Made by `create` (to train in it) or `open` (to read, or to add results).
+    """The folder of one run. Made by `create` or `shared` (to train in it) or `open` (to read, or to add results).
 
     A context manager: leaving it gives up the lock. `resumed` says that the folder already held this run.
     """
@@ -47,11 +47,26 @@ class RunFolder:
             raise RunError(f"--out {path} is a file; choose another --out.")
         # Looked at before the lock as well, so that a foreign folder does not even get a lock file.
         _check(path, recipe, resume)
+        return cls._taken(path, _made_and_locked(path), recipe, resume=resume)
+
+    @classmethod
+    def shared(cls, path: str | Path, recipe: Recipe, *, waiting: Callable[[], None]) -> RunFolder:
+        """Take `path`, whose name decides its content, for whichever of several runs comes first.
+
+        A second writer calls `waiting` once and waits for the first. A recipe that is already there stays, as
+        it can differ only where that does not matter.
+        """
+        path = Path(path)
+        lock = _made_and_locked(path, waiting)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = _locked(path)
-        except OSError as error:
-            raise RunError(f"--out {path} cannot be made: {error.strerror}; choose another --out.") from error
+            kept = _recipe(path) if (path / RECIPE).is_file() else recipe
+        except BaseException:
+            lock.release()
+            raise
+        return cls._taken(path, lock, kept, resume=True)
+
+    @classmethod
+    def _taken(cls, path: Path, lock: FileLock, recipe: Recipe, *, resume: bool) -> RunFolder:
         try:
             resumed = _check(path, recipe, resume)
             for left in path.glob(f".*{TEMPORARY_SUFFIX}"):
@@ -174,15 +189,26 @@ def _recipe(path: Path) -> Recipe:
         raise RunError(f"run folder {path} is damaged: {error}") from None
 
 
-def _locked(path: Path) -> FileLock:
+def _made_and_locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return _locked(path, waiting)
+    except OSError as error:
+        raise RunError(f"--out {path} cannot be made: {error.strerror}; choose another --out.") from error
+
+
+def _locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
     lock = FileLock(path / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(
-            f"run folder {path} is being written by another process, which holds {path / LOCK}; "
-            "wait for it or choose another --out."
-        ) from None
+        if waiting is None:
+            raise RunError(
+                f"run folder {path} is being written by another process, which holds {path / LOCK}; "
+                "wait for it or choose another --out."
+            ) from None
+        waiting()
+        lock.acquire()
     return lock
 
 

@@ -28,7 +28,7 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
     results = {}
     for method in METHODS:
         run = _trained(override(recipe, {"method": method}), out / f"{method}-seed{seed}", progress)
-        twin = _trained(_twin_recipe(recipe, method), out / f"{method}-twin", progress)
+        twin = _trained(_twin_recipe(recipe, method), out / f"{method}-seed{seed}-twin", progress)
         results[method] = evaluate(run, twins=[twin], progress=progress)
     return render(results)
 

@@ -84,9 +84,10 @@ class Stage:
                         advance=advance,
                     )
                 except NotFiniteError as error:
+                    kept = f" The state after epoch {epoch} is kept in {folder.path}." if epoch else ""
                     raise NotFiniteError(
-                        f"{self.title} training, {where}: {error}. The state after epoch {epoch} is kept in "
-                        f"{folder.path}; lower {self.title.lower()}.lr and train into another --out."
+                        f"{self.title} training, {where}: {error}.{kept} "
+                        f"Lower {self.title.lower()}.lr and train into another --out."
                     ) from None
                 rows.append(self._row(epoch, result.loss, result.accuracy, lr, time.perf_counter() - start, model))
                 folder.write_bytes(RESUME, resume_bytes(self._state(rows, model, optimizer, batches)))
@@ -143,6 +144,8 @@ class Stage:
             if batches.generator is not None:
                 batches.generator.set_state(state["order"])
             rows: list[dict[str, Any]] = json.loads(state["rows"])
+            folder.write_metrics(rows)  # a run may have died between its state and its log
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            raise RunError(f"{path} does not fit this run ({error}); delete it to train from the start.") from None
+            reason = " ".join(str(error).split())
+            raise RunError(f"{path} does not fit this run ({reason}); delete it to train from the start.") from None
         return rows

@@ -15,7 +15,7 @@ from hiresnn.network import SpikingNetwork, calibrate, record, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, save
-from hiresnn.runs.folder import MODEL, RESULT, RunFolder
+from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.stage import Stage
@@ -37,7 +37,7 @@ def train(recipe: Recipe, *, out: Path | None = None, resume: bool = False, prog
     with RunFolder.create(out, recipe, resume=resume) as folder:
         dataset = data.load(recipe.data.source)
         if recipe.method == "ann":
-            network = _train_ann(recipe, folder, dataset, progress)
+            network = _copy_ann(recipe, folder, dataset, progress)
         else:
             network = _train_snn(recipe, folder, dataset, progress)
         held_out = splits(recipe, dataset)[1]
@@ -88,19 +88,34 @@ def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
     path = folder.path.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}"
     if (path / MODEL).is_file():
         return path
-    wanted = ann_recipe(recipe)
-    if (path / "recipe.toml").is_file():  # begun by a run that differs where it does not matter to an ANN
-        wanted = RunFolder.open(path).recipe
-    with RunFolder.create(path, wanted, resume=True) as ann_folder:
-        _train_ann(wanted, ann_folder, dataset, progress)
+
+    def waiting() -> None:
+        progress.line(f"Another process trains the ANN in {path}; waiting for it.")
+
+    with RunFolder.shared(path, ann_recipe(recipe), waiting=waiting) as ann_folder:
+        _train_ann(ann_folder.recipe, ann_folder, dataset, progress)
     return path
 
 
-def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> nn.Module:
+def _start_from_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> Path:
+    path = shared_ann(recipe, folder, dataset, progress)
+    folder.write_json("ann.json", {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": path.name})
+    return path
+
+
+def _copy_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> nn.Module:
+    """The shared ANN as a run of its own, to evaluate beside the runs that start from it."""
+    if not folder.has(MODEL):
+        path = _start_from_ann(recipe, folder, dataset, progress)
+        for name in (METRICS, MODEL):
+            if (path / name).is_file():
+                folder.write_bytes(name, (path / name).read_bytes())
+    return load(folder.path / MODEL).to(device_of(recipe))
+
+
+def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> None:
     if folder.has(MODEL):
-        trained = load(folder.path / MODEL)
-        trained.to(device_of(recipe))
-        return trained
+        return
     torch.manual_seed(recipe.seed)
     split, settings, device = splits(recipe, dataset)[0], recipe.ann, device_of(recipe)
     mean, std = data.channel_statistics(split) if recipe.model.normalise else (None, None)
@@ -122,7 +137,6 @@ def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
     stage = Stage.of("ANN", settings, Method(), precision=recipe.precision)
     stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0), progress)
     save(network, folder.path / MODEL)
-    return network
 
 
 def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> SpikingNetwork:
@@ -132,8 +146,7 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         loaded.to(device)
         assert isinstance(loaded, SpikingNetwork)
         return loaded
-    ann_path = shared_ann(recipe, folder, dataset, progress)
-    folder.write_json("ann.json", {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": ann_path.name})
+    ann_path = _start_from_ann(recipe, folder, dataset, progress)
     torch.manual_seed(recipe.seed)
     split, settings = splits(recipe, dataset)[0], recipe.snn
     network = spiking_graph(

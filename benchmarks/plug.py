@@ -1,6 +1,6 @@
-"""One training step of the paper's VGG5 by hiresnn, as a plug for a yardstick: step(batch, timesteps, hidden).
+"""One training step of the paper's VGG5 by hiresnn: step(batch, timesteps, hidden) -> a step to be timed.
 
-The network, the loss and the optimiser are those of an ordinary user of the package: no private switches.
+Network, loss and optimiser are those of an ordinary user of the package: no private switches.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import hiresnn
 
 
-def step(batch: int, timesteps: int, hidden: int) -> Callable[[], float]:
+def step(batch: int, timesteps: int, hidden: int, *, bfloat16: bool = False) -> Callable[[], float]:
     ann = hiresnn.models.build("vgg5", 10, hidden=hidden, dropout=0.2)
     images, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
     network = hiresnn.convert(ann, images, timesteps=timesteps).fuse().train()
@@ -19,7 +19,9 @@ def step(batch: int, timesteps: int, hidden: int) -> Callable[[], float]:
 
     def one() -> float:
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = network(images)
+        loss = F.cross_entropy(logits, labels)
         loss.backward()
         optimizer.step()
         network.clamp_neurons_()

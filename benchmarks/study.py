@@ -1,0 +1,179 @@
+"""The table of a recipe: every method over several seeds, white box and both kinds of black box.
+
+    python benchmarks/study.py vgg5-cifar10-cpu --data cifar10.npz --runs runs/study --out results/cifar10-cpu
+
+Trains what is missing (the same runs as `hiresnn train RECIPE --method M --seed S`), attacks the test images as
+`hiresnn evaluate` does, and writes OUT.md and OUT.json: mean and sample standard deviation over seeds. A killed
+study goes on where it stopped. The twin from an independent ANN is the next seed's run; the twin from the same ANN
+is one more training of `--twins` methods. Images made on a network serve its own white box and, as a black box,
+the others, so each attack runs once a network.
+"""
+
+import argparse
+import hashlib
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hiresnn import data, load
+from hiresnn.allocator import keep_memory
+from hiresnn.attacks import AttackSpec, Model
+from hiresnn.progress import Progress
+from hiresnn.runs.environment import environment
+from hiresnn.runs.evaluate import recipe_attacks
+from hiresnn.runs.measure import accuracy
+from hiresnn.runs.recipe import Recipe, override, read
+from hiresnn.runs.train import train
+
+ROWS = {  # label -> changes to the recipe
+    "ann": {"method": "ann"},
+    "traditional": {"method": "traditional"},
+    "hire": {"method": "hire"},
+    "gaussian": {"method": "gaussian"},
+    "noise-free": {"method": "noise-free"},
+    "hire-frozen": {"method": "hire", "snn.train_neurons": "false"},
+    "traditional-frozen": {"method": "traditional", "snn.train_neurons": "false"},
+}
+TWIN_SEED = 1000
+
+
+class Remembered:
+    """An attack on one network whose images are made once for each batch."""
+
+    def __init__(self, spec: AttackSpec, network: Model) -> None:
+        self.spec, self.network = spec, network
+        self.made: dict[bytes, Tensor] = {}
+
+    def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        key = hashlib.blake2b(images.numpy().tobytes(), digest_size=16).digest()
+        if key not in self.made:
+            self.made[key] = self.spec(self.network, images, labels)
+        return self.made[key]
+
+
+def recipe_of(recipe: Recipe, label: str, seed: int, *, twin: bool = False) -> Recipe:
+    changes = {**ROWS[label], "seed": str(seed)}
+    if twin:
+        changes |= {"seed": str(seed + TWIN_SEED), "ann.seed": str(seed)}
+    return override(recipe, changes)
+
+
+def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int], runs: Path) -> dict[str, Path]:
+    progress, paths = Progress(), {}
+    for seed in seeds:
+        for label in labels:
+            for twin in (False, True) if label in twins else (False,):
+                name = f"{label}-seed{seed}" + "-twin" * twin
+                chosen = recipe_of(recipe, label, seed, twin=twin)
+                done = runs / name / "model.safetensors"
+                paths[name] = (
+                    done.parent if done.is_file() else train(chosen, out=done.parent, resume=True, progress=progress)
+                )
+    return paths
+
+
+def measured(
+    paths: dict[str, Path], labels: list[str], seeds: list[int], recipe: Recipe, limit: int, progress: Progress
+) -> dict[str, Any]:
+    """label -> seed -> {"clean": .., attack: {"white_box", "same-ann", "independent"}}."""
+    dataset = data.load(recipe.data.source)
+    images = data.first(dataset.test, limit)
+    found: dict[str, Any] = {}
+    for label in labels:
+        networks = {
+            name: load(path / "model.safetensors") for name, path in paths.items() if name.startswith(f"{label}-seed")
+        }
+        for network in networks.values():
+            if label != "ann":
+                network.fuse()
+        attacks = {
+            name: {spec.label: Remembered(spec, network) for spec in recipe_attacks(recipe)}
+            for name, network in networks.items()
+        }
+        for index, seed in enumerate(seeds):
+            own = f"{label}-seed{seed}"
+            makers = {"white_box": own, "same-ann": f"{own}-twin"}
+            if len(seeds) > 1:
+                makers["independent"] = f"{label}-seed{seeds[(index + 1) % len(seeds)]}"
+            row: dict[str, Any] = {"clean": accuracy(networks[own], images, title=f"{own}: clean", progress=progress)}
+            for spec in recipe_attacks(recipe):
+                row[spec.label] = {
+                    box: accuracy(
+                        networks[own], images, attack=attacks[maker][spec.label], eps=spec.eps,
+                        title=f"{own}: {spec.label}, {box}", progress=progress,
+                    )
+                    for box, maker in makers.items()
+                    if maker in networks
+                }  # fmt: skip
+            found.setdefault(label, {})[str(seed)] = row
+    return found
+
+
+def cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown: a row a method, a column a measure, mean ± sample standard deviation over seeds."""
+    attacks = [key for key in next(iter(next(iter(found.values())).values())) if key != "clean"]
+    boxes = {"white_box": "white box", "same-ann": "twin, same ANN", "independent": "twin, independent ANN"}
+    lines = []
+    for box, words in boxes.items():
+        lines += [f"\n### {words.capitalize()}\n", "| method | clean | " + " | ".join(attacks) + " |"]
+        lines.append("|---" * (len(attacks) + 2) + "|")
+        for label, rows in found.items():
+            cells = [cell([row["clean"] for row in rows.values()])]
+            cells += [cell([row[a][box] for row in rows.values() if box in row[a]]) for a in attacks]
+            if any(cells[1:]):
+                lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("recipe")
+    cli.add_argument("--data")
+    cli.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    cli.add_argument("--methods", nargs="+", default=list(ROWS), choices=list(ROWS))
+    cli.add_argument("--twins", nargs="*", default=["traditional", "hire"], choices=list(ROWS))
+    cli.add_argument("--limit", type=int, default=2000, help="test images")
+    cli.add_argument("--runs", type=Path, default=Path("runs/study"))
+    cli.add_argument("--out", type=Path, required=True, help="path of the results without suffix")
+    asked = cli.parse_args()
+    keep_memory()
+    recipe = read(asked.recipe)
+    if asked.data:
+        recipe = override(recipe, {"data.source": json.dumps(asked.data)})
+    start = time.time()
+    paths = trained(recipe, asked.methods, asked.twins, asked.seeds, asked.runs)
+    found = measured(paths, asked.methods, asked.seeds, recipe, asked.limit, Progress())
+    text = table(found)
+    print(text)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    where = environment()
+    asked.out.with_suffix(".json").write_text(
+        json.dumps(
+            {"recipe": recipe.name, "images": asked.limit, "seeds": asked.seeds, "results": found, "machine": where},
+            indent=2,
+        )
+        + "\n"
+    )
+    head = (
+        f"# {recipe.name}\n\n`python benchmarks/study.py {asked.recipe} --data cifar10.npz --out {asked.out}`\n\n"
+        f"Accuracy in percent on {asked.limit:,} test images, mean ± sample standard deviation over seeds "
+        f"{', '.join(map(str, asked.seeds))}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
+        f"hiresnn {where['hiresnn']}, {where['date'][:10]}.\n"
+    )
+    asked.out.with_suffix(".md").write_text(head + text)
+    print(f"{asked.out}.md after {(time.time() - start) / 60:.0f} min")
+
+
+if __name__ == "__main__":
+    main()

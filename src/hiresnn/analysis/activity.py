@@ -1,0 +1,95 @@
+"""Spiking activity (Definition 1): SA = spikes over all T steps / neurons, and TASA = SA / T, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivity:
+    """What one layer of neurons spiked.
+
+    Attributes:
+        neurons: number of neurons of the layer, at least 1.
+        timesteps: T.
+        counts: spikes over all T steps, image by image; 0 to neurons * T.
+    """
+
+    neurons: int
+    timesteps: int
+    counts: Float64[Tensor, " image"]
+
+    @property
+    def spikes(self) -> float:
+        """Mean number of spikes an image, over all T steps."""
+        return float(self.counts.mean())
+
+    @property
+    def sa(self) -> float:
+        """Spiking activity: spikes / neurons, the mean over images; 0 to T."""
+        return self.spikes / self.neurons
+
+    @property
+    def tasa(self) -> float:
+        """Time-averaged spiking activity: SA / T; 0 to 1."""
+        return self.sa / self.timesteps
+
+    @property
+    def image_rates(self) -> Float64[Tensor, " image"]:
+        """TASA of each image alone; 0 to 1."""
+        return self.counts / (self.neurons * self.timesteps)
+
+
+class SpikingActivity:
+    """Accumulates the spikes that `hiresnn.network.record` taps.
+
+    Two neurons, three steps, one image: four spikes of six possible.
+
+    >>> spikes = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]).reshape(3, 1, 2)
+    >>> measure = SpikingActivity()
+    >>> measure.update({"relu1": spikes})
+    >>> layer = measure.compute()["relu1"]
+    >>> layer.spikes, layer.sa, round(layer.tasa, 3)
+    (4.0, 2.0, 0.667)
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[Tensor]] = {}
+        self._shapes: dict[str, tuple[int, int]] = {}
+
+    def update(self, spikes: Mapping[str, Tensor]) -> None:
+        """Add a batch: layer name -> spikes [T, B, ...], 0 or 1.
+
+        Raises:
+            UsageError: a layer whose number of steps or neurons is not that of earlier batches.
+        """
+        for name, layer in spikes.items():
+            shape = (layer.shape[0], layer[0, 0].numel())
+            known = self._shapes.setdefault(name, shape)
+            if shape != known:
+                raise UsageError(
+                    f"layer {name!r} had {known[1]} neurons and {known[0]} steps, this batch has {shape[1]} and "
+                    f"{shape[0]}; use one accumulator for each network and each T."
+                )
+            counts = layer.transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
+            self._counts.setdefault(name, []).append(counts.cpu())
+
+    def compute(self) -> dict[str, LayerActivity]:
+        """Layer name -> its activity over all images so far, first layer first.
+
+        Raises:
+            UsageError: nothing was added yet.
+        """
+        if not self._counts:
+            raise UsageError("spiking activity: no spikes were added; call update with the spikes of a batch first.")
+        return {
+            name: LayerActivity(neurons, timesteps, torch.cat(self._counts[name]))
+            for name, (timesteps, neurons) in self._shapes.items()
+        }

@@ -1,0 +1,184 @@
+"""Operations that one image causes in a spiking network, layer by layer, counted on its real spikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx, nn
+
+from hiresnn.analysis.connectivity import Synapses, fan_out, synapses
+from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import LIF, Window
+
+Kind = Literal["conv", "linear", "neurons", "readout"]
+Inputs = Literal["image", "spikes", "fractional", "current"]
+
+STATE_BYTES = 4
+"""A membrane or an accumulated logit in 32 bits."""
+
+
+@dataclass(frozen=True)
+class LayerOperations:
+    """One layer and one image; counts are over all T steps, and means over the images seen.
+
+    Attributes:
+        name, kind: a weighted layer ("conv", "linear"), a layer of "neurons", or the "readout".
+        inputs: what reaches it. "image": no time, computed once. "spikes": whole numbers, so an AC each.
+            "fractional": spikes that an average pool made fractions, a MAC each. "current": no spikes at all.
+        sources: input values a step.
+        units: output values a step; the neurons of a layer of neurons.
+        dense: Table 6, k^2 H_o W_o C_o C_i of a step, padding counted as input; 0 where there are no weights.
+        connections: the same without those that only see padding.
+        activity: zeta, spikes an input over all steps (1 for an image); 0 where there are no weights.
+        events: input values over all steps that are not zero.
+        macs, acs, multiplications: effective operations; an AC is any addition.
+        parameters: trained numbers of the layer.
+        state_bytes: what it must remember from step to step.
+    """
+
+    name: str
+    kind: Kind
+    inputs: Inputs
+    sources: int
+    units: int
+    dense: int
+    connections: int
+    activity: float
+    events: float
+    macs: float
+    acs: float
+    multiplications: float
+    parameters: int
+    state_bytes: int
+
+    @property
+    def flops_snn(self) -> float:
+        """FL_SNN of Table 6: dense FLOPs times the spiking activity of the input."""
+        return self.dense * self.activity
+
+
+class SynapseCounter:
+    """Accumulates the inputs of one weighted layer."""
+
+    def __init__(self, use: Synapses, variants: int) -> None:
+        self.use, self.variants = use, variants
+        self.fractional = False
+        self._fan_out = torch.empty(0)
+        self._magnitude = self._events = self._steps = self._through = self._accumulated = 0.0
+        self._units = 0
+
+    def update(self, rows: Tensor, outputs: Tensor, window: Window) -> None:
+        """Add the input rows [T*B, ...] or [B, ...] of a batch, and the rows that the layer made of them."""
+        if not self._fan_out.numel():
+            self._fan_out = fan_out(self.use.layer, rows)
+            self._units = outputs[0].numel()
+        self.fractional |= not bool((rows == rows.round()).all())
+        events = (rows != 0).sum(0).double()
+        self._events += float(events.sum())
+        self._through += float((events * self._fan_out).sum())
+        magnitude = rows.abs().sum(0, dtype=torch.float64)
+        self._magnitude += float(magnitude.sum())
+        self._accumulated += float((magnitude * self._fan_out).sum())
+        self._steps = window.timesteps
+
+    def compute(self, images: int) -> LayerOperations:
+        """The layer's operations, a mean over `images`."""
+        layer, use = self.use.layer, self.use
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        sources, bias = self._fan_out.numel(), getattr(layer, "bias", None) is not None
+        times = self._steps if use.timed else self.variants
+        inputs: Inputs = "image" if not use.timed else "fractional" if self.fractional else "spikes"
+        activity = float(times)
+        if use.timed and use.analog:
+            inputs = "current"
+        elif use.timed:
+            activity = self._magnitude / (sources * images)
+        # an image holds for all steps: it is multiplied once for each variant shown
+        repeats = 1 if use.timed else self.variants
+        accumulates = inputs == "spikes"
+        return LayerOperations(
+            name=use.name,
+            kind="linear" if isinstance(layer, nn.Linear) else "conv",
+            inputs=inputs,
+            sources=sources,
+            units=self._units,
+            dense=weight.numel() * (self._units // weight.shape[0]),
+            connections=int(self._fan_out.sum()),
+            activity=activity,
+            events=repeats * self._events / images,
+            macs=0.0 if accumulates else repeats * self._through / images,
+            acs=(self._accumulated / images if accumulates else 0.0) + bias * self._units * times,
+            multiplications=0.0,
+            parameters=sum(p.numel() for p in layer.parameters()) if use.first_use else 0,
+            state_bytes=0,
+        )
+
+
+class NeuronCounter:
+    """Accumulates the spikes of one layer of LIF neurons."""
+
+    def __init__(self, name: str, lif: LIF) -> None:
+        self.name, self.lif = name, lif
+        self._neurons = self._steps = 0
+        self._spikes = 0.0
+
+    def update(self, spikes: Tensor, window: Window) -> None:
+        """Add the spikes [T*B, ...] of a batch."""
+        self._neurons, self._steps = spikes[0].numel(), window.timesteps
+        self._spikes += float(spikes.sum(dtype=torch.float64))
+
+    def compute(self, images: int) -> LayerOperations:
+        """At every step a neuron adds its current and, unless the leak is 1, multiplies; a spike subtracts."""
+        updates, spikes = self._neurons * self._steps, self._spikes / images
+        return LayerOperations(
+            name=self.name,
+            kind="neurons",
+            inputs="current",
+            sources=self._neurons,
+            units=self._neurons,
+            dense=0,
+            connections=0,
+            activity=0.0,
+            events=spikes,
+            macs=0.0,
+            acs=updates + spikes,
+            multiplications=0.0 if self.lif.leak.item() == 1 else float(updates),
+            parameters=sum(p.numel() for p in self.lif.parameters()),
+            state_bytes=STATE_BYTES * self._neurons,
+        )
+
+
+class Tap(fx.Interpreter):
+    """Runs the graph of a spiking network and hands every weighted layer and neuron layer to its counter."""
+
+    def __init__(self, network: SpikingNetwork, variants: int) -> None:
+        super().__init__(network.graph)
+        self.counters: dict[fx.Node, SynapseCounter | NeuronCounter] = {}
+        uses = synapses(network)
+        for node in network.graph.graph.nodes:
+            if node in uses:
+                self.counters[node] = SynapseCounter(uses[node], variants)
+            elif node.op == "call_module" and isinstance(lif := self.fetch_attr(str(node.target)), LIF):
+                self.counters[node] = NeuronCounter(str(node.target), lif)
+        self._window: Window | None = None
+
+    def show(self, images: Tensor, window: Window) -> Tensor:
+        """Run one batch; returns what the last layer put out."""
+        self._window = window
+        rows: Tensor = self.run(images, window)
+        return rows
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Evaluate one node of the graph, and count it."""
+        result = super().run_node(n)
+        counter, window = self.counters.get(n), self._window
+        if counter is not None and window is not None:
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            if isinstance(counter, NeuronCounter):
+                counter.update(result, window)
+            else:
+                counter.update(args[0] if args else kwargs["input"], result, window)
+        return result

@@ -1,0 +1,72 @@
+"""PGD that tries every gradient rule at every step and keeps the best (greedy rule choice, Xu et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from hiresnn.attacks.best_of import Worst
+from hiresnn.attacks.gate import check, frozen, nonnegative
+from hiresnn.attacks.losses import loss_gradient, named
+from hiresnn.errors import UsageError
+from hiresnn.neurons import gradient_rule
+from hiresnn.neurons.rules import RULES, Rule
+from hiresnn.noise import ascend, perturbed
+
+CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conversion")
+"""Rules tried where the caller names none."""
+
+
+def greedy(
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    step: float = 0.01,
+    iterations: int = 20,
+    loss: str = "margin",
+    rules: Sequence[Rule] | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """PGD whose step, for each sample, is the one of all rules that leads to the highest loss.
+
+    Broken images leave the batch, so a rule with statistics (ASSG) has no place here.
+
+    Args:
+        model: a network with LIF neurons; images, labels, eps, step, iterations: as in `pgd`.
+        loss: one of `losses.LOSSES`.
+        rules: what is tried, two forward passes and a backward pass each a step; None takes `CHOICE`.
+
+    Raises:
+        UsageError: a value out of range, an empty choice, or a model without LIF neurons.
+    """
+    nonnegative("greedy", eps=eps, step=step, iterations=iterations)
+    rules = [RULES[name]() for name in CHOICE] if rules is None else rules
+    if not rules:
+        raise UsageError("greedy: rules is empty; name at least one.")
+    climbed = named(loss)
+    with frozen(model):
+        worst = Worst(model, images, labels)
+        rows = worst.standing
+        adversarial = images[rows]
+        for _ in range(iterations):
+            if not len(rows):
+                break
+            best, reached = adversarial, torch.full((len(rows),), -torch.inf, device=images.device)
+            for rule in rules:
+                with gradient_rule(model, rule):
+                    slope = loss_gradient(model, adversarial, labels[rows], climbed).gradient
+                tried = perturbed(images[rows], ascend(adversarial - images[rows], slope, step, eps))
+                with torch.no_grad():
+                    logits = model(tried).float()
+                worst.offer(rows, tried, logits)
+                value = climbed(logits, labels[rows])
+                best = torch.where((value > reached).view(-1, 1, 1, 1), tried, best)
+                reached = torch.maximum(value, reached)
+            left = ~worst.broken[rows]
+            rows, adversarial = rows[left], best[left]
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial

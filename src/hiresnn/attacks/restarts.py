@@ -1,0 +1,66 @@
+"""PGD with restarts, where any misclassified iterate counts (Madry et al. 2018, as Carlini et al. 2019 advise)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from hiresnn.attacks.best_of import Worst
+from hiresnn.attacks.eot import over_draws
+from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
+from hiresnn.attacks.losses import named
+from hiresnn.attacks.random_noise import uniform
+from hiresnn.noise import ascend, perturbed
+
+
+def pgd_restarts(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    step: float = 0.01,
+    iterations: int = 100,
+    restarts: int = 5,
+    loss: str = "cross-entropy",
+    draws: int = 1,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """`pgd` from `restarts` starts; an image leaves the batch with its first misclassified iterate.
+
+    The first start is the image itself, the others are uniform draws from the ball.
+
+    Args:
+        model, images, labels, eps, step, iterations, generator: as in `pgd`.
+        restarts: starts in all, at least 1.
+        loss: one of `losses.LOSSES`.
+        draws: forward passes a gradient is averaged over, see `eot.over_draws`.
+
+    Returns:
+        Adversarial images, verified; where none was found, the iterate with the largest margin loss.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+    nonnegative("pgd-restarts", eps=eps, step=step, iterations=iterations)
+    positive("pgd-restarts", restarts=restarts)
+    gradient, climbed = over_draws(draws), named(loss)
+    with frozen(model):
+        worst = Worst(model, images, labels, draws)
+        for start in range(restarts):
+            rows = worst.standing
+            adversarial = images[rows]
+            if start:
+                adversarial = perturbed(adversarial, uniform(adversarial, eps, generator))
+            for _ in range(iterations):
+                if not len(rows):
+                    break
+                at = gradient(model, adversarial, labels[rows], climbed)
+                left = ~worst.offer(rows, adversarial, at.logits)
+                rows = rows[left]
+                delta = ascend(adversarial[left] - images[rows], at.gradient[left], step, eps)
+                adversarial = perturbed(images[rows], delta)
+            worst.show(rows, adversarial)
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial

@@ -1,0 +1,77 @@
+"""2x2 average pooling of spikes in one pass over memory, forward and backward.
+
+The stock kernel of PyTorch for channels-last tensors is slow on a CPU, in bfloat16 most of all: its backward pass
+alone costs as much as that of the neurons in front of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class AveragePool(nn.Module):
+    """Mean over windows of 2x2 pixels: [N, C, H, W] -> [N, C, H // 2, W // 2]; odd edges are left out.
+
+    With `fused` set, and on a tensor of even size in channels-last memory, it runs through torch.compile.
+    """
+
+    fused = False
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Pool spikes, or any other rows."""
+        even = rows.shape[2] % 2 == 0 and rows.shape[3] % 2 == 0
+        if self.fused and even and rows.is_contiguous(memory_format=torch.channels_last):
+            return _pool(rows)
+        return F.avg_pool2d(rows, 2)
+
+    @staticmethod
+    def replaces(layer: nn.Module | None) -> bool:
+        """Whether `layer` is an average pooling that this one computes as well."""
+        if not isinstance(layer, nn.AvgPool2d) or layer.ceil_mode or layer.divisor_override:
+            return False
+        return layer.kernel_size in (2, (2, 2)) and layer.stride in (None, 2, (2, 2)) and layer.padding in (0, (0, 0))
+
+
+def pool_cells(cells: Tensor) -> Tensor:
+    """[rows, 2, columns, 2, channels] -> [rows, columns, channels]: the mean of the four."""
+    wide = cells.float()
+    total = wide[:, 0, :, 0] + wide[:, 0, :, 1] + wide[:, 1, :, 0] + wide[:, 1, :, 1]
+    return (total / 4).to(cells.dtype)
+
+
+def spread_gradient(grad: Tensor) -> Tensor:
+    """[rows, columns, channels] -> [rows, 2, columns, 2, channels]: a quarter to each of the four."""
+    rows, columns, channels = grad.shape
+    return (grad / 4)[:, None, :, None, :].expand(rows, 2, columns, 2, channels).contiguous()
+
+
+@functools.cache
+def _compiled() -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    compile_pool = functools.partial(torch.compile, dynamic=True, fullgraph=True)
+    return compile_pool(pool_cells), compile_pool(spread_gradient)
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        count, channels, height, width = rows.shape
+        cells = rows.permute(0, 2, 3, 1).reshape(count * height // 2, 2, width // 2, 2, channels)
+        pooled = _compiled()[0](cells)
+        return pooled.view(count, height // 2, width // 2, channels).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        count, channels, height, width = grad.shape
+        flat = grad.permute(0, 2, 3, 1).reshape(count * height, width, channels)
+        return _compiled()[1](flat).view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+_pool = cast("Callable[[Tensor], Tensor]", _Pool.apply)

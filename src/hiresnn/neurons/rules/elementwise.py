@@ -1,0 +1,137 @@
+"""Elementwise rules: one guess each for d spike / d z at the normalised membrane z = u / threshold - 1.
+
+z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z. Eq. 5,
+the paper's own rule, is `Linear` in neurons/surrogate.py. Constant factors change no sign of an attack's gradient
+within one layer, but they do weigh the paths of a residual network and of time against each other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons.surrogate import Linear
+
+
+def positive(rule: Any) -> None:
+    """Raise UsageError unless every number of a rule's dataclass is above 0."""
+    for field in fields(rule):
+        value = getattr(rule, field.name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
+            raise UsageError(f"{type(rule).__name__} rule: {field.name} is {value}; it must be above 0.")
+
+
+def triangular(width: float = 1.0) -> Linear:
+    """The linear rule of unit area: max(0, 1 - |z| / width) / width (Bellec et al. 2018).
+
+    Raises:
+        UsageError: width is not above 0.
+    """
+    return Linear(gamma=1 / width if width else 0, width=width)
+
+
+@dataclass(frozen=True)
+class Arctan:
+    """(alpha / 2) / (1 + (pi alpha z / 2)^2), the derivative of an arctan of unit height; never zero.
+
+    Args:
+        alpha: sharpness, per unit of z; above 0.
+    """
+
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        positive(self)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * z).square())
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """k s(kz) (1 - s(kz)), the derivative of the logistic function s.
+
+    Args:
+        k: sharpness, per unit of z; above 0.
+    """
+
+    k: float = 4.0
+
+    def __post_init__(self) -> None:
+        positive(self)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        height = torch.sigmoid(self.k * z)
+        return self.k * height * (1 - height)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """height * exp(-gamma |z|). STDB has height 0.3, Ozdenizci and Legenstein 2024 height = gamma.
+
+    Args:
+        gamma: decay, per unit of z; above 0.
+        height: value at the threshold; above 0.
+    """
+
+    gamma: float = 2.0
+    height: float = 0.3
+
+    def __post_init__(self) -> None:
+        positive(self)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        return self.height * torch.exp(-self.gamma * z.abs())
+
+
+@dataclass(frozen=True)
+class Rectangular:
+    """1 / width where |z| < width / 2, else 0 (Wu et al. 2018).
+
+    Args:
+        width: of the window around the threshold, in units of z; above 0.
+    """
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        return (z.abs() < self.width / 2).to(z.dtype) / self.width
+
+
+@dataclass(frozen=True)
+class Erfc:
+    """exp(-z^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), the derivative of a Gaussian error function.
+
+    Args:
+        sigma: standard deviation, in units of z; above 0. Source: Fang et al. 2021, Xu et al. 2022.
+    """
+
+    sigma: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        return torch.exp(-z.square() / (2 * self.sigma**2)) / (math.sqrt(2 * math.pi) * self.sigma)
+
+
+@dataclass(frozen=True)
+class StraightThrough:
+    """1 everywhere: the spike is taken for its membrane (Bengio et al. 2013)."""
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return d spike / d z."""
+        return torch.ones_like(z)

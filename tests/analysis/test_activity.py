@@ -1,0 +1,68 @@
+"""Definition 1: spikes over all timesteps / neurons, and that / T."""
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.analysis import SpikingActivity
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork, record, spiking_graph
+
+
+def two_neurons(timesteps: int) -> SpikingNetwork:
+    """Two pixels, each into one IF neuron of threshold 1 with weight 1."""
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+    first = ann[1]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight.copy_(torch.eye(2))
+    return spiking_graph(ann, timesteps)
+
+
+def test_activity_of_a_network_whose_spikes_are_known() -> None:
+    # Pixel 0.5: membranes 0.5 1.0 1.5* 1.0 1.5* 1.0, two spikes (1.0 is not above the threshold).
+    # Pixel 1.0: 1.0 2.0* 2.0* 2.0* 2.0* 2.0*, five spikes.
+    network, measure = two_neurons(6), SpikingActivity()
+    images = torch.tensor([0.5, 1.0]).reshape(1, 1, 1, 2)
+    with record(network) as spikes:
+        network(images)
+    measure.update(spikes)
+    layer = measure.compute()["2"]
+    assert (layer.neurons, layer.timesteps, layer.spikes) == (2, 6, 7.0)
+    assert layer.sa == 3.5
+    assert layer.tasa == pytest.approx(3.5 / 6)
+
+
+def test_activity_equals_a_slow_loop_over_batches_of_different_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.rand(4, size, 3, 2, 2, generator=generator) < 0.3).float() for size in (5, 2)]
+    measure = SpikingActivity()
+    for batch in batches:
+        measure.update({"a": batch})
+    counts = []
+    for batch in batches:
+        for image in range(batch.shape[1]):
+            counts.append(sum(float(value) for step in batch for value in step[image].flatten()))
+    layer = measure.compute()["a"]
+    assert layer.counts.tolist() == counts
+    assert layer.sa == pytest.approx(sum(counts) / 7 / 12)
+    assert layer.tasa == pytest.approx(sum(counts) / 7 / 12 / 4)
+    assert layer.image_rates.tolist() == pytest.approx([count / 48 for count in counts])
+
+
+def test_layers_keep_their_order() -> None:
+    measure = SpikingActivity()
+    measure.update({"z": torch.ones(1, 1, 1), "a": torch.zeros(1, 1, 1)})
+    assert list(measure.compute()) == ["z", "a"]
+
+
+def test_another_number_of_steps_is_refused() -> None:
+    measure = SpikingActivity()
+    measure.update({"a": torch.ones(2, 1, 3)})
+    with pytest.raises(UsageError, match="layer 'a' had 3 neurons and 2 steps, this batch has 3 and 4; use one"):
+        measure.update({"a": torch.ones(4, 1, 3)})
+
+
+def test_an_answer_before_any_batch_is_refused() -> None:
+    with pytest.raises(UsageError, match="no spikes were added; call update"):
+        SpikingActivity().compute()

@@ -1,0 +1,116 @@
+"""Table 6, Eq. 7, Eq. 8 and the honest count, on a network whose every operation is counted by hand.
+
+Image 1 0 / 1 1, T = 3. A padded 3x3 convolution with 2 channels; the first copies the image, the second is silent.
+IF neurons of threshold 0.4 spike at every step where the pixel is 1: three neurons, nine spikes. The average pool
+hands on 0.75 and 0. A linear layer 2 -> 3 of ones with bias 0, and neurons of threshold 1 and leak 0.5: membranes
+0.75, 1.125 (spike, 0.125 left), 0.8125, so one spike each. A linear layer 3 -> 2.
+"""
+
+from dataclasses import astuple
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.analysis import PRICES, Energy, EnergyReport, direct_energy, rate_coded_energy
+from hiresnn.errors import UsageError
+from hiresnn.network import Encoding, SpikingNetwork, spiking_graph
+
+FP32, INT32 = PRICES["fp32"], PRICES["int32"]
+IMAGE = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).reshape(1, 1, 2, 2)
+
+
+def tiny(encoding: Encoding = "direct") -> SpikingNetwork:
+    conv, first, last = nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.Linear(2, 3), nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[0, 0, 1, 1] = 1
+        first.weight.fill_(1)
+        first.bias.zero_()
+        last.weight.fill_(1)
+    layers = nn.Sequential(conv, nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), first, nn.ReLU(), last)
+    network = spiking_graph(layers, 3, encoding=encoding)
+    one, two = network.neurons.values()
+    with torch.no_grad():
+        one.threshold.fill_(0.4)
+        two.leak.fill_(0.5)
+    return network
+
+
+def report(encoding: Encoding = "direct", variants: int = 1) -> EnergyReport:
+    measure = Energy(tiny(encoding), variants=variants)
+    measure.update(IMAGE.repeat(2, 1, 1, 1))
+    return measure.compute()
+
+
+def test_every_operation_of_every_layer() -> None:
+    rows = {layer.name: astuple(layer)[1:] for layer in report().layers}
+    # kind, inputs, sources, units, dense, connections, zeta, events, MACs, ACs, multiplications, parameters, bytes
+    assert rows == {
+        # Dense 9 * 4 * 2; each pixel reaches 4 of 2x2 outputs in 2 channels; 3 pixels are not zero.
+        "0": ("conv", "image", 4, 8, 72, 32, 1.0, 3.0, 24.0, 0.0, 0.0, 18, 0),
+        # 8 neurons * 3 steps, and 9 resets; the leak is 1.
+        "1": ("neurons", "current", 8, 8, 0, 0, 0.0, 9.0, 0.0, 33.0, 0.0, 2, 32),
+        # 0.75 on one of two inputs at 3 steps, 3 outputs; the bias is added to 3 outputs at 3 steps. zeta = 9 / 8.
+        "4": ("linear", "fractional", 2, 3, 6, 6, 1.125, 3.0, 9.0, 9.0, 0.0, 9, 0),
+        # 3 neurons * 3 steps, 3 resets, 9 leaks.
+        "5": ("neurons", "current", 3, 3, 0, 0, 0.0, 3.0, 0.0, 12.0, 9.0, 2, 12),
+        # 3 spikes reach 2 outputs each.
+        "6": ("linear", "spikes", 3, 2, 6, 6, 1.0, 3.0, 0.0, 6.0, 0.0, 6, 0),
+        "readout": ("readout", "current", 2, 2, 0, 0, 0.0, 0.0, 0.0, 6.0, 0.0, 0, 8),
+    }
+
+
+def test_printed_energy_of_direct_coding_is_equation_8() -> None:
+    # 72 FLOPs on the image; 6 * 1.125 and 6 * 1 on spikes.
+    assert report().snn_printed(FP32) == pytest.approx(72 * 4.6 + 12.75 * 0.9)
+    assert report().snn_printed(INT32) == pytest.approx(72 * 3.2 + 12.75 * 0.1)
+
+
+def test_printed_energy_of_rate_coding_is_equation_7() -> None:
+    # Pixels of 1 and 0 draw no luck: 9 input spikes on 4 inputs, zeta = 2.25.
+    rate = report("poisson")
+    assert rate.snn_printed(FP32) == pytest.approx((72 * 2.25 + 12.75) * 0.9)
+    assert rate.layers[0].acs == 9 * 8
+    assert rate.layers[0].macs == 0
+
+
+def test_honest_energy_prices_every_operation() -> None:
+    # 33 MACs, 66 additions, 9 multiplications.
+    assert report().snn(FP32) == pytest.approx(33 * 4.6 + 66 * 0.9 + 9 * 3.7)
+    assert report().snn(INT32) == pytest.approx(33 * 3.2 + 66 * 0.1 + 9 * 3.1)
+
+
+def test_ann_energy_is_a_mac_a_connection() -> None:
+    assert report().ann_printed(FP32) == pytest.approx((72 + 6 + 6) * 4.6)
+    assert report().ann(FP32) == pytest.approx((32 + 6 + 6) * 4.6)
+
+
+def test_quantised_ann_keeps_the_full_multiplication_on_the_image() -> None:
+    # T = 3 has four levels: 2 bits.
+    assert report().bits == 2
+    assert report().quantised_ann(FP32) == pytest.approx(32 * 4.6 + 12 * (3.7 / 16 + 0.9))
+
+
+def test_a_training_forward_with_variants_computes_the_image_side_for_each() -> None:
+    once, thrice = report(), report(variants=3)
+    assert thrice.layers[0].macs == 3 * once.layers[0].macs
+    assert thrice.layers[0].flops_snn == 3 * once.layers[0].flops_snn
+    assert thrice.layers[1:] == once.layers[1:]
+
+
+def test_parameters_and_state_are_the_sums_of_the_layers() -> None:
+    assert report().parameters == 18 + 9 + 6 + 4 == sum(p.numel() for p in tiny().parameters())
+    assert report().state_bytes == 4 * (8 + 3 + 2)
+
+
+def test_the_equations_alone() -> None:
+    assert rate_coded_energy([10, 20], FP32) == pytest.approx(27)
+    assert direct_energy([10], [20, 30], INT32) == pytest.approx(32 + 5)
+
+
+def test_impossible_requests_are_refused() -> None:
+    with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
+        Energy(tiny(), variants=4)
+    with pytest.raises(UsageError, match="no images were shown; call update"):
+        Energy(tiny()).compute()

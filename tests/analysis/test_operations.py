@@ -1,0 +1,111 @@
+"""Operations counted on real spikes, against slow loops over every spike and connection."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.analysis import Energy, LayerOperations, SpikingActivity
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, convert, record
+
+
+def counted(network: SpikingNetwork, *batches: Tensor) -> dict[str, LayerOperations]:
+    measure = Energy(network)
+    for batch in batches:
+        measure.update(batch)
+    return {layer.name: layer for layer in measure.compute().layers}
+
+
+def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad(), record(network) as spikes:
+        network(images)
+    return spikes
+
+
+@pytest.fixture
+def network() -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, stride=2, padding=1, bias=False), nn.ReLU(),
+        nn.Flatten(), nn.Linear(18, 4),
+    )  # fmt: skip
+    return convert(ann.eval(), torch.rand(8, 1, 6, 6), timesteps=4).eval()
+
+
+def test_every_spike_counts_the_outputs_that_it_reaches(network: SpikingNetwork) -> None:
+    images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    spikes = spikes_of(network, images)["1"]
+    reached = 0
+    for step, image, _, y, x in spikes.nonzero().tolist():
+        assert spikes[step, image].max() == 1
+        for row in range(3):  # a 3x3 window of stride 2 and padding 1 starts at 2 * row - 1
+            for column in range(3):
+                inside = 2 * row - 1 <= y <= 2 * row + 1 and 2 * column - 1 <= x <= 2 * column + 1
+                reached += 2 * inside  # two output channels
+    layer = counted(network, images)["2"]
+    assert reached > 0
+    assert layer.acs == pytest.approx(reached / 3)
+    assert (layer.inputs, layer.macs, layer.multiplications) == ("spikes", 0, 0)
+
+
+def test_batches_add_up_to_the_whole(network: SpikingNetwork) -> None:
+    images = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    whole, parts = counted(network, images), counted(network, images[:4], images[4:])
+    assert whole.keys() == parts.keys()
+    for name, layer in whole.items():
+        assert asdict(layer) == pytest.approx(asdict(parts[name]))
+
+
+def test_activity_of_the_input_is_that_of_the_neurons_before_it_also_behind_a_pool() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(6, 1, 8, 8)
+    network = convert(build("vgg5", 3, in_channels=1, image_size=8, width=0.1, hidden=8), images, timesteps=3)
+    activity = SpikingActivity()
+    activity.update(spikes_of(network.eval(), images))
+    layers, sa = counted(network, images), {name: layer.sa for name, layer in activity.compute().items()}
+    for layer, before in [("conv2", "relu1"), ("conv3", "relu2"), ("linear1", "relu3"), ("linear2", "relu4")]:
+        assert layers[layer].activity == pytest.approx(sa[before])
+    assert [layers[name].inputs for name in ("conv1", "conv2", "conv3", "linear1", "linear2")] == [
+        "image", "fractional", "spikes", "fractional", "spikes",
+    ]  # fmt: skip
+
+
+def test_counting_sees_the_spikes_of_an_ordinary_forward_and_leaves_the_network_as_it_is() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 8, 8)
+    network = convert(build("resnet12", 3, image_size=8, width=0.05), images, timesteps=2).train()
+    layers = counted(network, images)
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    for name, spikes in spikes_of(network.eval(), images).items():
+        assert layers[name].events == pytest.approx(float(spikes.sum()) / 4)
+    assert layers["block1.conv1"].inputs == "fractional"
+    assert layers["block2.conv1"].inputs == layers["block2.shortcut"].inputs == "spikes"
+
+
+def test_a_current_that_no_neuron_made_spikes_is_multiplied_at_every_step() -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
+    images = torch.rand(8, 1, 2, 2)
+    layer = counted(convert(ann, images, timesteps=5), images)["4"]
+    assert (layer.inputs, layer.macs, layer.acs, layer.activity) == ("current", 30.0, 0.0, 5.0)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.relu = nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.relu(self.linear(images.flatten(1))))
+
+
+def test_a_layer_used_twice_works_twice_and_has_its_parameters_once() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(8, 1, 2, 2)
+    layers = counted(convert(Twice(), images, timesteps=2), images)
+    assert (layers["linear"].parameters, layers["linear_2"].parameters) == (20, 0)
+    assert (layers["linear"].inputs, layers["linear_2"].inputs) == ("image", "spikes")
+    assert layers["linear"].connections == layers["linear_2"].connections == 16

@@ -1,0 +1,207 @@
+"""What holds for every attack in the registry, one row each: name, cheap options, does it follow a gradient."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import ATTACKS, AttackSpec, check, gate, parse
+from hiresnn.attacks.registry import RULED
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, RULES, Linear, Window
+from hiresnn.neurons import rules as rules_package
+
+EPS = 0.05
+ROWS = [
+    ("fgsm", "", True),
+    ("pgd", "iterations=3", True),
+    ("pgd-restarts", "iterations=3,restarts=2", True),
+    ("apgd", "iterations=5", True),
+    ("apgd", "iterations=3,loss=dlr-targeted,targets=2", True),
+    ("sa-pgd", "iterations=5,restarts=2", True),
+    ("greedy", "iterations=2", True),
+    ("square", "queries=10", False),
+    ("noise", "draws=3", False),
+    ("noise", "draws=3,kind=sign", False),
+    ("noise", "draws=3,kind=gaussian", False),
+]
+NAMES = sorted({name for name, _, _ in ROWS})
+
+
+class Spiking(nn.Module):
+    """Linear, LIF over two steps, linear: the smallest network that every attack can run on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first, self.lif, self.last = nn.Linear(32, 20), LIF(0.5), nn.Linear(20, 4)
+        for parameter in (*self.first.parameters(), *self.last.parameters()):
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+
+    def forward(self, images: Tensor) -> Tensor:
+        spikes = self.lif(self.first(images.flatten(1)), Window(2, len(images)))
+        logits: Tensor = self.last(spikes).view(2, len(images), 4).sum(0)
+        return logits
+
+
+@pytest.fixture
+def network() -> Spiking:
+    return Spiking()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(6, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def labels(network: Spiking, images: Tensor) -> Tensor:
+    return network(images).argmax(1)
+
+
+def spec(name: str, options: str, eps: float = EPS) -> AttackSpec:
+    return parse(f"{name}:eps={eps},{options}")
+
+
+def test_every_attack_has_a_row() -> None:
+    assert set(NAMES) == set(ATTACKS)
+
+
+@pytest.mark.parametrize(("name", "options", "_"), ROWS)
+def test_an_attack_keeps_its_bound_and_moves_something(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str, _: bool
+) -> None:
+    before = images.clone()
+    adversarial = spec(name, options)(network, images, labels)
+    check(images, adversarial, eps=EPS)
+    assert torch.equal(images, before)
+    assert not adversarial.requires_grad
+    assert not torch.equal(adversarial, images)
+
+
+@pytest.mark.parametrize(("name", "options", "_"), ROWS)
+def test_an_attack_leaves_the_model_as_it_was(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str, _: bool
+) -> None:
+    network.first.weight.requires_grad_(False)
+    network.last.eval()
+    spec(name, options)(network, images, labels)
+    assert [module.training for module in network.modules()] == [True, True, True, False]
+    assert [parameter.requires_grad for parameter in network.parameters()].count(False) == 1
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert network.lif.surrogate == Linear()
+
+
+@pytest.mark.parametrize(("name", "options", "_"), ROWS)
+def test_without_room_the_images_stay(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str, _: bool
+) -> None:
+    assert torch.equal(spec(name, options, 0)(network, images, labels), images)
+
+
+@pytest.mark.parametrize(("name", "options", "_"), ROWS)
+def test_one_image_is_a_batch_and_none_is_too(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str, _: bool
+) -> None:
+    for rows in (1, 0):
+        assert spec(name, options)(network, images[:rows], labels[:rows]).shape == (rows, 2, 4, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bound_below_zero_is_refused(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
+    with pytest.raises(UsageError, match="eps is -"):
+        spec(name, "", -0.1)(network, images, labels)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pgd-restarts:restarts=0",
+        "pgd-restarts:draws=0",
+        "pgd-restarts:loss=dlt",
+        "apgd:restarts=0",
+        "apgd:targets=0",
+        "apgd:iterations=-1",
+        "apgd:loss=dlt",
+        "sa-pgd:restarts=0",
+        "sa-pgd:loss=dlr-targeted",
+        "greedy:loss=dlt",
+        "square:area=0",
+        "square:queries=-1",
+        "noise:kind=pink",
+        "noise:draws=0",
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(network: Spiking, images: Tensor, labels: Tensor, text: str) -> None:
+    option = text.partition(":")[2].partition("=")[0]
+    with pytest.raises(UsageError, match=f"{option} is "):
+        parse(text)(network, images, labels)
+
+
+@pytest.mark.parametrize("name", ["pgd", "pgd-restarts", "apgd", "sa-pgd", "square", "noise"])
+def test_a_generator_decides_the_draws(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
+    options = {"pgd": {"random_start": True}, "square": {"queries": 10}, "noise": {"draws": 1}}.get(name, {})
+    if name in ("pgd-restarts", "sa-pgd"):
+        options = {"restarts": 2, "iterations": 0}  # what a climb ends at may be one place for all starts
+
+    def run(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return ATTACKS[name](network, images, labels, eps=0.3, generator=generator, **options)
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+
+
+@pytest.mark.parametrize(("name", "rule"), list(itertools.product(RULED, ["arctan", "assg"])))
+def test_an_attack_follows_the_rule_that_it_is_given(
+    network: Spiking, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, rule: str
+) -> None:
+    used = []
+
+    def watched(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        used.append(type(network.lif.surrogate))
+        return images
+
+    monkeypatch.setitem(ATTACKS, name, watched)
+    found = parse(f"{name}:rule={rule}")
+    assert found.rule == rule
+    found(network, images, labels)
+    assert used == [getattr(rules_package, {"arctan": "Arctan", "assg": "ASSG"}[rule])]
+    assert network.lif.surrogate == Linear()
+
+
+def test_a_rule_changes_what_an_attack_finds(network: Spiking, images: Tensor, labels: Tensor) -> None:
+    own = parse("fgsm:eps=0.05")(network, images, labels)
+    assert torch.equal(parse("fgsm:eps=0.05,rule=linear")(network, images, labels), own)
+    assert not torch.equal(parse("fgsm:eps=0.05,rule=bptr")(network, images, labels), own)
+
+
+def test_a_rule_that_is_not_known_is_told_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match="rule 'arctangent' is not known; choose one of linear, triangular, arctan"):
+        parse("pgd:rule=arctangent")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in RULED])
+def test_an_attack_that_follows_no_single_rule_takes_none(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no option 'rule'"):
+        parse(f"{name}:rule=arctan")
+
+
+def test_a_rule_needs_a_network_with_lif_neurons(images: Tensor, labels: Tensor) -> None:
+    with pytest.raises(UsageError, match="Linear has no LIF neuron"):
+        parse("fgsm:rule=arctan")(nn.Linear(4, 4), images, labels)
+    with pytest.raises(UsageError, match="rule=arctan needs a network with LIF neurons"):
+        parse("fgsm:rule=arctan")(lambda x: x.flatten(1), images, labels)
+
+
+def test_helpers_refuse_not_a_number_too() -> None:
+    with pytest.raises(UsageError, match="square: eps is nan; it must not be negative"):
+        gate.nonnegative("square", eps=float("nan"))
+    with pytest.raises(UsageError, match="noise: draws is 0; it must be above 0"):
+        gate.positive("noise", draws=0)
+
+
+def test_every_rule_runs_under_an_attack(network: Spiking, images: Tensor, labels: Tensor) -> None:
+    for name in RULES:
+        check(images, parse(f"apgd:eps=0.05,iterations=3,rule={name}")(network, images, labels), eps=EPS)

@@ -1,0 +1,149 @@
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.attacks import check, fgsm, frozen, input_gradient, pgd, transfer, verified
+from hiresnn.errors import AttackError
+
+IMAGES = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 0])
+EPS = 0.05
+
+
+class Network(nn.Module):
+    """Some layers train, some do not, one weight is frozen: all of it must outlive an attack."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.drop, self.last = nn.Linear(9, 8), nn.Dropout(0.5), nn.Linear(8, 3)
+        self.train()
+        self.last.eval()
+        self.last.weight.requires_grad_(False)
+
+    def forward(self, images):
+        return self.last(self.drop(torch.relu(self.first(images.flatten(1)))))
+
+    def flags(self):
+        return [module.training for module in self.modules()], [each.requires_grad for each in self.parameters()]
+
+
+def backwards(model, images, labels):
+    """A user's attack that calls backward as most people do."""
+    images = images.clone().requires_grad_()
+    nn.functional.cross_entropy(model(images), labels).backward()
+    return (images + EPS * images.grad.sign()).clamp(0, 1)
+
+
+def random_pgd(model, images, labels):
+    return pgd(model, images, labels, eps=EPS, random_start=True, generator=torch.Generator().manual_seed(1))
+
+
+def own_eps(attack):
+    return lambda model, images, labels: attack(model, images, labels, eps=EPS)
+
+
+ATTACKS = {
+    "fgsm": own_eps(fgsm),
+    "pgd": own_eps(pgd),
+    "pgd, random start": random_pgd,
+    "a user's": backwards,
+    "transfer": transfer(own_eps(pgd), Network()),
+    "transfer of a user's": transfer(backwards, Network()),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_an_attack_keeps_bound_and_range_and_leaves_the_model_as_it_was(attack):
+    network, before = Network(), Network().flags()
+    adversarial = verified(attack, network, IMAGES, LABELS, eps=EPS)
+    assert adversarial.shape == IMAGES.shape
+    assert (adversarial - IMAGES).abs().max() <= EPS + 1e-6
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    assert not torch.equal(adversarial, IMAGES)
+    assert not adversarial.requires_grad
+    assert network.flags() == before
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def overwriting(model, images, labels):
+    return images.add_(0.2).clamp_(0, 1)
+
+
+def relabelling(model, images, labels):
+    labels.zero_()
+    return images
+
+
+CHEATS = {
+    "too far": (lambda *a: (a[1] + 0.1).clamp(0, 1), r"moved a pixel by 0.1000\d\d; its bound is eps = 0.050000"),
+    "writes into its input": (overwriting, "moved a pixel by 0.2"),
+    "above white": (lambda *a: a[1] + 0.04, r"pixels in \[0.\d{4}, 1.\d{4}\]; they must lie in \[0, 1\]"),
+    "below black": (lambda *a: a[1] - 0.04, r"pixels in \[-0.\d{4}, 0.\d{4}\]"),
+    "another shape": (lambda *a: a[1][:3], r"returned shape \(3, 1, 3, 3\) for \(4, 1, 3, 3\) images"),
+    "not a number": (lambda *a: a[1] * float("nan"), "returned pixels that are not finite"),
+    "infinite": (lambda *a: a[1] + float("inf"), "returned pixels that are not finite"),
+}
+
+
+@pytest.mark.parametrize(("attack", "message"), CHEATS.values(), ids=CHEATS.keys())
+def test_the_gate_catches_an_attack_that(attack, message):
+    images = IMAGES * 0.99 + 0.005
+    images[0, 0, 0, 0], images[0, 0, 0, 1] = 0.001, 0.999
+    with pytest.raises(AttackError, match=message):
+        verified(attack, Network(), images, LABELS, eps=EPS)
+
+
+def test_an_attack_cannot_reach_the_images_or_labels_of_its_caller():
+    images, labels = IMAGES.clone(), LABELS.clone()
+    verified(overwriting, Network(), images, labels, eps=None)
+    verified(relabelling, Network(), images, labels, eps=EPS)
+    assert torch.equal(images, IMAGES)
+    assert torch.equal(labels, LABELS)
+
+
+def test_without_a_bound_the_range_alone_is_checked():
+    check(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), eps=None)
+    with pytest.raises(AttackError, match=r"must lie in \[0, 1\]"):
+        check(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 1.5), eps=None)
+
+
+def test_a_move_as_long_as_the_bound_passes_and_a_millionth_of_rounding_too():
+    grey = torch.full((1, 1, 1, 1), 0.5)
+    check(grey, grey + 0.05 + 5e-7, eps=0.05)
+    with pytest.raises(AttackError, match="moved a pixel by"):
+        check(grey, grey + 0.05 + 1e-5, eps=0.05)
+
+
+def test_no_images_are_a_valid_result_for_none():
+    check(IMAGES[:0], IMAGES[:0], eps=EPS)
+
+
+def test_a_frozen_model_is_in_eval_mode_without_gradients_and_recovers_from_an_error():
+    network, before, inside = Network(), Network().flags(), []
+
+    def fail():
+        with frozen(network):
+            inside.append(network.flags())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert inside == [([False] * 4, [False] * 4)]
+    assert network.flags() == before
+
+
+def test_a_plain_function_needs_no_freezing():
+    with frozen(lambda images: images.flatten(1)):
+        pass
+
+
+def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
+    network = Network().eval()
+    together = input_gradient(network, IMAGES, LABELS)
+    for row in range(4):
+        alone = IMAGES[row : row + 1].clone().requires_grad_()
+        nn.functional.cross_entropy(network(alone), LABELS[row : row + 1]).backward()
+        torch.testing.assert_close(together[row : row + 1], alone.grad)
+    assert not IMAGES.requires_grad

@@ -1,0 +1,59 @@
+import torch
+from torch import Tensor
+
+from hiresnn.attacks import square
+from hiresnn.attacks.square import _windows, side
+
+
+def test_the_area_of_the_squares_halves_along_the_schedule() -> None:
+    # of 32 x 32 pixels: sqrt(0.8 * 1024) = 28.6, then / sqrt 2 after 0.1 %, 0.5 %, 2 %, ... of the queries
+    found = [side(query, 1000, 0.8, 32, 32) for query in (1, 2, 6, 21, 51, 101, 201, 401, 601, 801)]
+    assert found == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
+
+
+def test_a_square_is_never_the_whole_image_nor_nothing() -> None:
+    assert side(1, 1000, 1.0, 8, 5) == 4
+    assert side(1000, 1000, 0.01, 8, 8) == 1
+
+
+def test_windows_are_squares_that_reach_every_border() -> None:
+    windows = _windows(500, 3, 6, 8, torch.Generator().manual_seed(0))
+    assert windows.shape == (500, 1, 6, 8)
+    assert (windows.flatten(1).sum(1) == 9).all()
+    assert windows.any(0).all()
+    assert (windows.any(2).sum(2) == 3).all()
+
+
+class Counting:
+    """Logits (0, sum of x - lead): counts forward passes and images; no graph is ever built."""
+
+    def __init__(self, lead: float) -> None:
+        self.lead, self.passes = lead, 0
+        self.graphs = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        self.graphs |= images.requires_grad or torch.is_grad_enabled()
+        score = images.flatten(1).sum(1, keepdim=True) - self.lead
+        return torch.cat([torch.zeros_like(score), score], 1)
+
+
+IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 0])  # sums of 8
+
+
+def test_it_asks_for_no_more_scores_than_allowed_and_for_no_gradient() -> None:
+    model = Counting(100)
+    square(model, IMAGES, LABELS, eps=0.1, queries=25)
+    assert model.passes == 1 + 25  # the images themselves, then the queries
+    assert not model.graphs
+
+
+def test_it_stops_where_all_images_are_broken() -> None:
+    model = Counting(8.5)
+    square(model, IMAGES, LABELS, eps=0.1, queries=400)
+    assert model.passes < 200
+
+
+def test_it_climbs_to_the_corner_of_the_ball() -> None:
+    found = square(Counting(100), IMAGES, LABELS, eps=0.1, queries=400, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, torch.full_like(found, 0.6))

@@ -1,0 +1,224 @@
+"""How strong the attacks are: against what is known exactly, against the reference, and against masked gradients."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import pytest
+import torch
+from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+from pyautoattack.square import SquareAttack
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from hiresnn import convert, gradient_rule
+from hiresnn.attacks import apgd, frozen, greedy, parse, pgd, pgd_restarts, sa_pgd, square, verified
+from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import Linear
+from hiresnn.neurons.rules import ASSG, Arctan, Rule
+
+EPS = 0.1
+ONE_IN_200 = 0.5
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor]:
+    """1,797 images 8 x 8 in [0, 1] with their labels."""
+    loaded = load_digits()
+    return torch.tensor(loaded.images, dtype=torch.float32)[:, None] / 16, torch.tensor(loaded.target)
+
+
+@pytest.fixture(scope="module")
+def shown(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """200 images that no network was trained on."""
+    return digits[0][1400:1600], digits[1][1400:1600]
+
+
+@pytest.fixture(scope="module")
+def network(digits: tuple[Tensor, Tensor]) -> SpikingNetwork:
+    """A small spiking network of four steps, about 90 % right."""
+    torch.manual_seed(0)
+    images, labels = digits
+    ann = nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1, bias=False),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24 * 16, 10, bias=False),
+    )
+    optimiser = torch.optim.Adam(ann.parameters(), 5e-3)
+    for _ in range(150):
+        rows = torch.randint(0, 1400, (128,))
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(ann(images[rows]), labels[rows]).backward()
+        optimiser.step()
+    return convert(ann, images[:200], timesteps=4, threshold_scale=0.7).eval()
+
+
+def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return 100 * int((model(images).argmax(1) == labels).sum()) / len(labels)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Affine:
+    """A linear model and grey images, far from 0 and 1, whose robust accuracy is known at every bound."""
+
+    def __init__(self, classes: int) -> None:
+        self.weight = torch.randn(classes, 36, generator=seeded(1))
+        self.images = 0.3 + 0.4 * torch.rand(200, 1, 6, 6, generator=seeded(2))
+        self.labels = self(self.images).argmax(1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return (images.flatten(1) - 0.5) @ self.weight.T
+
+    def robust(self, eps: float) -> float:
+        """Standing where margin > eps * L1 norm of the weight difference, for every other class."""
+        standing = 0
+        for scores, label in zip(self(self.images).tolist(), self.labels.tolist(), strict=True):
+            standing += all(
+                scores[label] - scores[k] > eps * (self.weight[label] - self.weight[k]).abs().sum().item()
+                for k in range(len(scores))
+                if k != label
+            )
+        return standing / 2
+
+    def standing(self, attack: Callable[..., Tensor], eps: float) -> float:
+        images = verified(lambda *args: attack(*args, eps=eps), self, self.images, self.labels, eps=eps)
+        return accuracy(self, images, self.labels)
+
+
+@pytest.mark.parametrize("eps", [0.005, 0.01, 0.03])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda *args, eps: pgd(*args, eps=eps, step=eps / 2),
+        lambda *args, eps: pgd_restarts(*args, eps=eps, step=eps / 2, iterations=5, restarts=2),
+        lambda *args, eps: apgd(*args, eps=eps, iterations=20, generator=seeded()),
+        lambda *args, eps: apgd(*args, eps=eps, iterations=20, loss="margin", generator=seeded()),
+        lambda *args, eps: sa_pgd(*args, eps=eps, iterations=20),
+        lambda *args, eps: square(*args, eps=eps, queries=1000, generator=seeded()),
+    ],
+    ids=["pgd", "pgd-restarts", "apgd", "apgd-margin", "sa-pgd", "square"],
+)
+def test_two_linear_classes_come_out_at_their_exact_robust_accuracy(attack: Callable[..., Tensor], eps: float) -> None:
+    model = Affine(2)
+    assert 0 < model.robust(eps) < 100
+    assert model.standing(attack, eps) == model.robust(eps)
+
+
+@pytest.mark.parametrize("eps", [0.003, 0.007, 0.015])
+def test_many_linear_classes_do_under_targeted_apgd(eps: float) -> None:
+    model = Affine(6)
+    assert 0 < model.robust(eps) < 100
+
+    def targeted(*args: Tensor, eps: float) -> Tensor:
+        return apgd(*args, eps=eps, iterations=20, loss="dlr-targeted", generator=seeded())
+
+    assert model.standing(targeted, eps) == model.robust(eps)
+
+
+@pytest.mark.parametrize("rule", [None, Arctan(), ASSG()], ids=["own", "arctan", "assg"])
+@pytest.mark.parametrize("loss", ["cross-entropy", "dlr"])
+def test_apgd_is_as_strong_as_autoattacks(
+    network: SpikingNetwork, shown: tuple[Tensor, Tensor], rule: Rule | None, loss: str
+) -> None:
+    def used() -> AbstractContextManager[None]:
+        return gradient_rule(network, rule) if rule else nullcontext()
+
+    options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_iter": 30, "n_restarts": 1, "eot_iter": 1}
+    with frozen(network), used():
+        theirs = APGDAttack(network, loss={"cross-entropy": "ce"}.get(loss, loss), **options).perturb(*shown)
+    with used():
+        ours = apgd(network, *shown, eps=EPS, iterations=30, loss=loss, generator=seeded())
+    assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
+
+
+def test_targeted_apgd_is_as_strong_as_autoattacks(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+    options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_iter": 10, "n_restarts": 1}
+    with frozen(network):
+        theirs = APGDAttack_targeted(network, n_target_classes=9, **options).perturb(*shown)
+    ours = apgd(network, *shown, eps=EPS, iterations=10, loss="dlr-targeted", generator=seeded())
+    assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
+
+
+def test_square_is_as_strong_as_autoattacks(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+    options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_queries": 300, "n_restarts": 1}
+    theirs = SquareAttack(network, **options).perturb(*shown)
+    ours = square(network, *shown, eps=EPS, queries=300, generator=seeded())
+    assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
+
+
+def test_the_adaptive_pair_is_stronger_than_the_papers_protocol(
+    network: SpikingNetwork, shown: tuple[Tensor, Tensor]
+) -> None:
+    paper = pgd(network, *shown, eps=EPS, step=EPS / 4)
+    adaptive = parse(f"sa-pgd:eps={EPS},iterations=40,rule=assg")(network, *shown)
+    assert accuracy(network, adaptive, shown[1]) <= accuracy(network, paper, shown[1]) - 3
+
+
+class Scaled(nn.Module):
+    """A network whose logits are 10,000 times as large, so that its cross-entropy has no gradient left."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = 1e4 * self.network(images)
+        return logits
+
+
+@contextmanager
+def masked(network: SpikingNetwork, mask: str) -> Iterator[nn.Module]:
+    """The network with its gradients hidden; its answers are the same."""
+    if mask == "huge logits":
+        yield Scaled(network)
+        return
+    with gradient_rule(network, Linear(width=1e-4)):
+        yield network
+
+
+ANSWERS = {
+    "narrow surrogate": [
+        "pgd:step=0.025,rule=arctan",
+        "apgd:iterations=30,rule=arctan",
+        "sa-pgd:iterations=30,rule=assg",
+        "pgd-restarts:step=0.025,iterations=20,restarts=2,rule=pdsg",
+    ],
+    "huge logits": [
+        "apgd:iterations=30,loss=dlr",
+        "apgd:iterations=30,loss=margin",
+        "sa-pgd:iterations=30,loss=margin,rule=assg",
+    ],
+}
+
+
+@pytest.mark.parametrize("mask", ANSWERS)
+def test_a_masked_network_stands_under_pgd_and_falls_to_the_right_choice(
+    network: SpikingNetwork, shown: tuple[Tensor, Tensor], mask: str
+) -> None:
+    plain = accuracy(network, pgd(network, *shown, eps=EPS, step=EPS / 4), shown[1])
+    with masked(network, mask) as model:
+        apparent = accuracy(model, pgd(model, *shown, eps=EPS, step=EPS / 4), shown[1])
+        assert apparent > plain + 15
+        for text in ANSWERS[mask]:
+            name, _, options = text.partition(":")
+            found = parse(f"{name}:eps={EPS},{options}")(model, *shown)
+            assert accuracy(model, found, shown[1]) <= plain + 3, text
+
+
+def test_greedy_rules_and_square_see_through_a_narrow_surrogate(
+    network: SpikingNetwork, shown: tuple[Tensor, Tensor]
+) -> None:
+    plain = accuracy(network, pgd(network, *shown, eps=EPS, step=EPS / 4), shown[1])
+    with masked(network, "narrow surrogate") as model:
+        for attack in (
+            lambda: greedy(network, *shown, eps=EPS, step=EPS / 4, iterations=10),
+            lambda: square(model, *shown, eps=EPS, queries=300, generator=seeded()),
+        ):
+            assert accuracy(model, attack(), shown[1]) <= plain + 3

@@ -1,0 +1,107 @@
+"""`hiresnn analyze`: options reach the analysis, its result becomes tables."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hiresnn.cli import main
+
+HEAD = {"images": 100, "seed": 0, "timesteps": 6}
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, what: str, measured: dict[str, Any], *arguments: str
+) -> tuple[object, dict[str, Any]]:
+    asked: dict[str, Any] = {}
+
+    def stand_in(folder: Path, **options: Any) -> dict[str, Any]:
+        options.pop("progress")
+        asked.update(options, run=folder, what=what)
+        return {"analysis": what, **HEAD, what: measured}
+
+    module = ModuleType("hiresnn.runs.analyze")
+    for name in ("activity", "distance", "energy"):
+        setattr(module, name, stand_in)
+    monkeypatch.setitem(sys.modules, "hiresnn.runs.analyze", module)
+    monkeypatch.setattr("hiresnn.runs.analyze", module, raising=False)
+    with pytest.raises(SystemExit) as caught:
+        main(["analyze", what, "runs/a", *arguments])
+    return caught.value.code or 0, asked
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+
+
+def entry(spikes: float) -> dict[str, Any]:
+    layer = {"neurons": 50, "spikes": spikes, "sa": spikes / 50, "tasa": spikes / 300}
+    return {"layers": {"relu1": layer}, "total": layer}
+
+
+def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--attack", "fgsm", "--attack", "pgd:eps=2/255", "--limit", "100", "--batch", "50"]
+    code, asked = run(monkeypatch, "activity", {"clean": entry(1.0)}, *options)
+    assert code == 0
+    expected = {"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50}
+    assert asked == {**expected, "run": Path("runs/a"), "what": "activity"}
+
+
+def test_activity_has_a_row_a_layer_and_three_columns_a_condition(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "activity", {"clean": entry(60.0), "pgd": entry(75.0)})
+    text = capsys.readouterr().out
+    assert "Spiking activity on 100 images, T = 6" in " ".join(text.split())
+    assert rows(text) == [
+        ["relu1", "50", "60.0", "1.200", "0.200", "75.0", "1.500", "0.250"],
+        ["total", "50", "60.0", "1.200", "0.200", "75.0", "1.500", "0.250"],
+    ]
+
+
+def test_distance_has_the_image_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = {"pgd": {"images": {"mean": 0.75}, "layers": {"relu1": {"mean": 1.25}}}}
+    run(monkeypatch, "distance", measured)
+    assert rows(capsys.readouterr().out) == [["image", "0.750"], ["relu1", "1.250"]]
+
+
+def test_energy_shows_operations_and_totals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = {
+        "name": "conv1", "inputs": "image", "dense": 72, "activity": 1.0, "flops_snn": 98_029.0, "macs": 1_234_567.0,
+        "acs": 0.0, "multiplications": 950.0, "pj": {"fp32": 5_000.0, "int32": 1.0},
+    }  # fmt: skip
+    keys = ("snn_printed", "ann_printed", "snn", "ann", "quantised_ann")
+    pj = {prices: {key: 1000.0 * n for n, key in enumerate(keys, start=first)} for prices, first in
+          (("fp32", 1), ("int32", 11))}  # fmt: skip
+    memory = {"on_chip_pj": 2000.0, "off_chip_pj": 3000.0}
+    measured = {
+        "label": "estimated arithmetic energy, 45 nm", "layers": [layer], "pj": pj, "quantised_bits": 3,
+        "parameters": 1000, "state_bytes": 52, "memory": {"snn": memory, "ann": memory},
+    }  # fmt: skip
+    run(monkeypatch, "energy", {"clean": measured})
+    text = capsys.readouterr().out
+    assert "Estimated arithmetic energy, 45 nm, nJ an image" in " ".join(text.split())
+    assert rows(text) == [
+        ["conv1", "image", "1.000", "98.03k", "1.235M", "", "950", "5.00"],
+        ["SNN, printed (Eq. 7, 8)", "1.00", "11.00"],
+        ["ANN, printed (Table 6)", "2.00", "12.00"],
+        ["SNN, every operation", "3.00", "13.00"],
+        ["ANN, every connection", "4.00", "14.00"],
+        ["ANN with 3-bit activations", "5.00", "15.00"],
+        ["memory, SNN, weights on chip", "2.00", "2.00"],
+        ["memory, SNN, weights off chip", "3.00", "3.00"],
+        ["memory, ANN, weights on chip", "2.00", "2.00"],
+        ["memory, ANN, weights off chip", "3.00", "3.00"],
+    ]
+
+
+@pytest.mark.parametrize("what", ["activity", "distance", "energy"])
+def test_help_teaches_by_an_example(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["analyze", what, "--help"])
+    assert not caught.value.code
+    assert f"hiresnn analyze {what} runs/mine" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,253 @@
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from hiresnn.models import build
+from hiresnn.network import calibrate, convert, record, spiking_graph
+from hiresnn.neurons import Linear, Window
+
+FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
+
+
+def chain():
+    """Two neurons in a row: the first sees the pixel, the second twice what the first says."""
+    ann = nn.Sequential(
+        nn.Flatten(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 2)
+    )
+    with torch.no_grad():
+        ann[1].weight.fill_(1)
+        ann[3].weight.fill_(2)
+    return ann
+
+
+def thresholds(network):
+    return [neuron.threshold.item() for neuron in network.neurons.values()]
+
+
+class Residual(nn.Module):
+    """conv, then ReLU, then a sum with `shortcut`."""
+
+    def __init__(self, shortcut):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+        self.linear, self.shortcut = nn.Linear(16, 3), shortcut
+
+    def forward(self, images):
+        features = F.relu(self.conv1(images))
+        return self.linear(torch.relu(self.conv2(features) + self.shortcut(images, features)).flatten(1))
+
+
+# The percentile is the 50th, so the second smallest of four; threshold_scale 1.5; T = 3.
+#   First layer: 0.25 0.5 0.75 1.0 at every step -> 0.5, threshold 0.75. With it the four pixels spike
+#     0.25: u = 0.25  0.5   0.75 (equal: no)  -> 0 0 0
+#     0.5:  u = 0.5   1.0   0.75              -> 0 1 0
+#     0.75: u = 0.75  1.5   1.5               -> 0 1 1
+#     1.0:  u = 1.0   1.25  1.5               -> 1 1 1
+#   Second layer, twice that: 0 0 0 2 | 0 2 2 2 | 0 0 2 2 -> 0 | 2 | 0, maximum 2, threshold 3.
+# The first step, the last, the mean over steps or all steps pooled would give less than 2; the ANN's own
+# activations 0.5 1 1.5 2 would give 1.
+def test_thresholds_are_the_highest_percentile_over_steps_with_earlier_layers_spiking():
+    network = convert(chain(), FOUR, timesteps=3, percentile=50, threshold_scale=1.5)
+    assert thresholds(network) == [0.75, 3.0]
+
+
+def test_the_hundredth_percentile_is_the_maximum():
+    assert thresholds(convert(chain(), FOUR, timesteps=2, percentile=100, threshold_scale=1.0)) == [1.0, 2.0]
+
+
+def test_every_neuron_of_a_residual_network_is_calibrated():
+    ann = build("resnet12", 10, width=1 / 16, image_size=8)
+    network = spiking_graph(ann, 4)
+    assert thresholds(network) == [1.0] * 11
+    calibrate(network, torch.rand(8, 3, 8, 8))
+    assert len(set(thresholds(network))) == 11
+    with record(network.eval()) as spikes:
+        network(torch.rand(8, 3, 8, 8))
+    assert all(layer.sum() > 0 for layer in spikes.values())
+
+
+def test_leak_reset_and_surrogate_are_those_asked_for():
+    network = convert(
+        chain(), FOUR, timesteps=2, leak=0.5, reset="subtract-unleaked", surrogate=Linear(0.7), encoding="poisson"
+    )
+    for neuron in network.neurons.values():
+        assert (neuron.leak.item(), neuron.reset, neuron.surrogate) == (0.5, "subtract-unleaked", Linear(0.7))
+    assert network.encoding.encoding == "poisson"
+
+
+def test_batch_norm_is_folded_into_convolution_and_linear_layer():
+    torch.manual_seed(0)
+    ann = nn.Sequential(
+        *(nn.Conv2d(1, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(48, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)),
+    )
+    images = torch.rand(16, 1, 4, 4)
+    for _ in range(3):
+        ann(images * 2)
+    ann.eval()
+    for norm in (ann[1], ann[5]):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    graph = spiking_graph(ann, 2).graph
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in graph.modules())
+    torch.testing.assert_close(graph.get_submodule("0")(images), ann[:2](images))
+    rows = torch.rand(4, 48)
+    torch.testing.assert_close(graph.get_submodule("4")(rows), ann[4:6](rows))
+
+
+def test_a_block_that_is_used_twice_is_folded_once():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.linear = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(16, 2)
+            nn.init.constant_(self.norm.weight, 3.0)
+
+        def forward(self, images):
+            once = F.relu(self.norm(self.conv(images)))
+            return self.linear(F.relu(self.norm(self.conv(once))).flatten(1))
+
+    ann, images = Twice().eval(), torch.rand(2, 1, 4, 4)
+    folded = spiking_graph(ann, 2).graph.conv
+    torch.testing.assert_close(folded(images), ann.norm(ann.conv(images)))
+
+
+def test_a_relu_module_that_is_used_twice_becomes_two_neurons():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.relu = nn.Linear(4, 6), nn.Linear(6, 2), nn.ReLU(inplace=True)
+
+        def forward(self, images):
+            return self.relu(self.second(self.relu(self.first(images.flatten(1)))))
+
+    network = convert(Twice(), torch.rand(16, 1, 2, 2), timesteps=2)
+    assert list(network.neurons) == ["relu", "relu_2"]
+    assert network.neurons["relu"] is not network.neurons["relu_2"]
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        F.relu,
+        torch.relu,
+        F.relu_,
+        F.relu6,
+        lambda rows: rows.relu(),
+        lambda rows: rows.relu_(),
+        lambda rows: F.relu(input=rows),
+    ],
+)
+def test_functional_relus_become_neurons(relu):
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, images):
+            return self.second(relu(self.first(images.flatten(1))))
+
+    network = convert(Functional(), torch.rand(16, 1, 2, 2), timesteps=2)
+    assert len(network.neurons) == 1
+    with record(network) as spikes:
+        network(torch.rand(3, 1, 2, 2))
+    assert next(iter(spikes.values())).shape == (2, 3, 6)
+
+
+def test_a_layer_that_is_only_called_relu_stays_what_it_is():
+    ann = nn.Sequential()
+    for name, layer in (("flat", nn.Flatten()), ("relu", nn.LeakyReLU()), ("act", nn.ReLU()), ("out", nn.Linear(4, 2))):
+        ann.add_module(name, layer)
+    network = convert(ann, torch.rand(16, 1, 2, 2), timesteps=2)
+    assert list(network.neurons) == ["act"]
+    assert isinstance(network.graph.relu, nn.LeakyReLU)
+
+
+def test_names_that_conversion_wants_may_be_taken():
+    class Taken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.relu = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU()), nn.Linear(32, 5)
+            self.relu_1 = nn.Linear(5, 2)
+
+        def forward(self, images):
+            return self.relu_1(F.relu(self.relu(self.encoder(images).flatten(1))))
+
+    network = convert(Taken(), torch.rand(16, 1, 4, 4), timesteps=2)
+    assert len(network.neurons) == 2
+    assert next(iter(network.neurons)) == "encoder.1"
+    assert network(torch.rand(3, 1, 4, 4)).shape == (3, 2)
+
+
+def test_a_shortcut_around_the_first_relu_is_given_time():
+    torch.manual_seed(0)
+    ann, images = Residual(lambda images, features: images), torch.rand(8, 1, 4, 4)
+    network = convert(ann, images, timesteps=3)
+    first, second = network.neurons.values()
+    currents = []
+    second.register_forward_hook(lambda _, inputs, __: currents.append(inputs[0]))
+    with record(network) as spikes:
+        network(images)
+    steps = spikes[next(iter(network.neurons))]
+    for step, current in zip(steps, Window(3, 8).by_step(currents[0]), strict=True):
+        torch.testing.assert_close(current, ann.conv2(step) + images)
+    assert first is not second
+
+
+def test_a_shortcut_that_has_time_already_gets_no_more():
+    network = convert(Residual(lambda images, features: features), torch.rand(8, 1, 4, 4), timesteps=3)
+    assert "with_time" not in network.graph.code
+    assert network(torch.rand(2, 1, 4, 4)).shape == (2, 3)
+
+
+def test_a_residual_network_of_torchvision_is_converted():
+    torch.manual_seed(0)
+    network = convert(torchvision.models.resnet18(num_classes=10), torch.rand(4, 3, 32, 32), timesteps=2)
+    assert len(network.neurons) == 17
+    assert list(network.neurons)[:3] == ["relu", "layer1.0.relu", "layer1.0.relu_2"]
+    logits = network(torch.rand(2, 3, 32, 32))
+    assert logits.shape == (2, 10)
+    logits.sum().backward()
+    assert network.graph.conv1.weight.grad.abs().max() > 0
+
+
+def test_normalisation_stands_before_the_poisson_encoder():
+    ann = build("vgg5", 10, in_channels=1, image_size=8, width=1 / 16, hidden=8, mean=[0.5], std=[0.25])
+    network = convert(ann, torch.rand(8, 1, 8, 8), timesteps=3, encoding="poisson")
+    seen = []
+    network.encoding.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    network(torch.full((2, 1, 8, 8), 0.25))
+    assert torch.equal(seen[0][0], torch.full((2, 1, 8, 8), -1.0))  # (0.25 - 0.5) / 0.25
+    assert torch.equal(seen[0][1], torch.full((6, 1, 8, 8), -1.0))
+
+
+def test_dropout_is_shared_over_time():
+    ann = build("vgg5", 10, image_size=8, width=1 / 16, hidden=8, dropout=0.5)
+    network = convert(ann, torch.rand(8, 3, 8, 8), timesteps=3)
+    kinds = {type(module).__name__ for module in network.modules()}
+    assert "SharedDropout" in kinds
+    assert "Dropout" not in kinds
+    assert network.graph.drop1.p == 0.5
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_ann_is_left_as_it_was_and_its_mode_is_taken_over(training):
+    ann = torchvision.models.resnet18(num_classes=2).train(training)
+    before = {name: tensor.clone() for name, tensor in ann.state_dict().items()}
+    network = convert(ann, torch.rand(2, 3, 32, 32), timesteps=1)
+    assert {module.training for module in network.modules()} == {training}
+    assert {module.training for module in ann.modules()} == {training}
+    assert any(isinstance(module, nn.ReLU) for module in ann.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ann.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in ann.parameters())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ann.state_dict().items())
+
+
+def test_the_spec_of_the_ann_goes_along():
+    ann = build("vgg5", 10, image_size=8, width=1 / 16, hidden=8)
+    assert convert(ann, torch.rand(4, 3, 8, 8), timesteps=1).spec == ann.spec
+    assert convert(chain(), FOUR, timesteps=1).spec is None

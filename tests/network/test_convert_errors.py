@@ -1,0 +1,117 @@
+"""What `convert` and `calibrate` refuse, each by its sentence."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.network import calibrate, convert, spiking_graph
+
+FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
+
+
+def chain():
+    """Two neurons in a row, a pixel in front."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 2)
+    ).apply(positive)
+
+
+def positive(layer):
+    if isinstance(layer, nn.Linear):
+        nn.init.ones_(layer.weight)
+
+
+class Branching(nn.Module):
+    def forward(self, images):
+        return images if images.sum() > 0 else -images
+
+
+class TwoInputs(nn.Module):
+    def forward(self, images, more):
+        return F.relu(images + more)
+
+
+class ApartNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)
+
+    def forward(self, images):
+        features = self.conv(images)
+        return F.relu(self.norm(features) + features).flatten(1)
+
+
+class SiameseNorms(ApartNorm):
+    def __init__(self):
+        super().__init__()
+        self.other = nn.BatchNorm2d(1)
+
+    def forward(self, images):
+        return F.relu(self.other(self.conv(F.relu(self.norm(self.conv(images)))))).flatten(1)
+
+
+class SizeOfImages(nn.Module):
+    def forward(self, images):
+        return F.relu(images).view(images.shape[0], -1)
+
+
+REFUSED = {
+    "branch": (Branching(), "Branching cannot be traced by torch.fx .*; its forward must not branch on data"),
+    "inputs": (TwoInputs(), "the network takes 2 inputs; a spiking network takes images alone"),
+    "gelu": (nn.Sequential(nn.Flatten(), nn.GELU()), r"the network has no ReLU \(nn.ReLU or torch.relu\)"),
+    "first norm": (nn.Sequential(nn.BatchNorm2d(1), nn.ReLU()), "batch norm '0' follows no convolution or linear"),
+    "norm behind relu": (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), "batch norm '1' follows no convolution"),
+    "norm apart": (ApartNorm(), "the output of 'conv' is not always followed by batch norm 'norm'"),
+    "two norms": (SiameseNorms(), "the output of 'conv' is not always followed by batch norm 'norm'"),
+    "no statistics": (
+        nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),
+        "batch norm '1' keeps no running statistics, so it cannot be folded",
+    ),
+    "recurrent": (
+        nn.Sequential(nn.Flatten(), nn.ReLU(), nn.GRUCell(1, 1)),
+        "layer '2' keeps state over time; only stateless layers can be converted",
+    ),
+    "size": (SizeOfImages(), "'view' takes a size of the images, .* for a tensor that has; .* use flatten"),
+}
+
+
+@pytest.mark.parametrize(("ann", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_networks_that_cannot_be_converted_are_refused(ann, message):
+    with pytest.raises(UsageError, match=message):
+        convert(ann, FOUR, timesteps=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"timesteps": 0}, "timesteps is 0; a spiking network needs at least 1"),
+        ({"percentile": 0.0}, r"percentile is 0.0; it must lie in \(0, 100\]"),
+        ({"percentile": 100.5}, "percentile is 100.5"),
+        ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),
+        ({"leak": 1.5}, "leak is 1.5"),
+        ({"reset": "zero"}, "reset is 'zero'"),
+        ({"encoding": "latency"}, "encoding is 'latency'"),
+    ],
+)
+def test_values_out_of_range_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        convert(chain(), FOUR, **{"timesteps": 2, **arguments})
+
+
+def test_a_layer_that_never_activates_is_named_in_one_sentence():
+    ann = chain()
+    with torch.no_grad():
+        ann[3].weight.fill_(0)
+    with pytest.raises(UsageError) as caught:
+        convert(ann, FOUR, timesteps=2)
+    assert str(caught.value).startswith("layer '4': the 99.7th percentile of its input times threshold_scale is 0, ")
+    assert str(caught.value).endswith("so it would never spike; is the ANN trained?")
+
+
+def test_calibration_keeps_the_mode_of_the_network_also_when_it_fails():
+    network = spiking_graph(chain().train(), 2)
+    with pytest.raises(UsageError, match="would never spike"):
+        calibrate(network, FOUR * 0)
+    assert all(module.training for module in network.modules())

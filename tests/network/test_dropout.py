@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from hiresnn.errors import UsageError
+from hiresnn.network import SharedDropout
+from hiresnn.neurons import Window
+
+
+def dropped(dropout, window, units=1000):
+    return window.by_step(dropout(torch.ones(window.timesteps * window.batch, units), window))
+
+
+def test_a_unit_is_dropped_at_all_timesteps_or_at_none():
+    torch.manual_seed(0)
+    steps = dropped(SharedDropout(0.25), Window(4, 3))
+    for step in steps[1:]:
+        assert torch.equal(step, steps[0])
+    # 3000 units: a share within 0.03 of 0.25 is almost four standard deviations.
+    assert (steps[0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_each_sample_has_its_own_mask():
+    torch.manual_seed(0)
+    first, second = dropped(SharedDropout(0.5), Window(1, 2))[0]
+    assert not torch.equal(first, second)
+
+
+def test_what_stays_is_scaled_to_keep_the_expectation():
+    assert dropped(SharedDropout(0.2), Window(2, 2)).unique().tolist() == [0, 1.25]
+
+
+def test_every_forward_draws_a_fresh_mask():
+    dropout, window = SharedDropout(0.5), Window(2, 2)
+    assert not torch.equal(dropped(dropout, window), dropped(dropout, window))
+    assert window.masks == {}
+
+
+def test_a_following_window_keeps_the_mask():
+    dropout, window = SharedDropout(0.5), Window(2, 2, carried=True)
+    assert torch.equal(dropped(dropout, window), dropped(dropout, window.following()))
+
+
+def test_rows_without_time_keep_having_none():
+    dropout, window = SharedDropout(0.5), Window(3, 2)
+    assert dropout(torch.ones(2, 4, 5, 5), window).shape == (2, 4, 5, 5)
+    assert dropout(torch.ones(6, 4, 5, 5), window).shape == (6, 4, 5, 5)
+
+
+def test_evaluation_and_zero_probability_leave_rows_as_they_are():
+    rows, window = torch.rand(4, 3), Window(2, 2)
+    assert SharedDropout(0.5).eval()(rows, window) is rows
+    assert SharedDropout(0.0)(rows, window) is rows
+
+
+@pytest.mark.parametrize("p", [1.0, -0.1, float("nan")])
+def test_a_probability_out_of_range_is_refused(p):
+    with pytest.raises(UsageError, match=rf"dropout is {p}; it must lie in \[0, 1\)"):
+        SharedDropout(p)

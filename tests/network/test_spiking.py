@@ -1,0 +1,199 @@
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.models import build
+from hiresnn.network import convert, record
+from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse
+
+
+def spiking(name="vgg5", *, classes=10, channels=3, size=8, timesteps=4, seed=0, leak=0.9, **options):
+    torch.manual_seed(seed)
+    ann = build(name, classes, in_channels=channels, image_size=size, width=1 / 16, hidden=8, **options)
+    return convert(ann, torch.rand(16, channels, size, size), timesteps=timesteps, leak=leak).eval()
+
+
+def pictures(batch=3, channels=3, size=8, seed=5):
+    return torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", ["vgg5", "resnet12"])
+@pytest.mark.parametrize("training", [False, True])
+def test_all_steps_layer_by_layer_equal_one_step_after_another(name, training):
+    network, images = spiking(name).train(training), pictures()
+    torch.manual_seed(1)
+    with record(network) as together:
+        logits = network(images)
+    torch.manual_seed(1)  # the masks of dropout, drawn once in either way
+    window, single = Window(1, 3, carried=True), []
+    with record(network) as spikes:
+        for t in range(4):
+            window = window.following() if t else window
+            network.present(images, window)
+            single.append(dict(spikes))
+    for layer, steps in together.items():
+        assert torch.equal(steps, torch.cat([step[layer] for step in single]))
+        assert steps.sum() > 0
+    torch.testing.assert_close(window.logits, logits)
+
+
+def test_the_first_layer_sees_the_image_once():
+    network, images, rows = spiking(), pictures(), {}
+    for name in ("conv1", "conv2"):
+        layer = network.graph.get_submodule(name)
+        layer.register_forward_hook(lambda _, inputs, __, name=name: rows.update({name: len(inputs[0])}))
+    logits = network(images)
+    assert rows == {"conv1": 3, "conv2": 12}
+    repeated = Window(4, 3)
+    summed = repeated.by_step(network.graph(images.repeat(4, 1, 1, 1), repeated)).sum(0)
+    assert rows["conv1"] == 12
+    torch.testing.assert_close(logits, summed)
+
+
+def test_logits_are_the_sum_of_the_last_layer_over_time():
+    network = spiking()
+    with record(network) as spikes:
+        logits = network(pictures())
+    counts = spikes["relu5"].sum(0)
+    torch.testing.assert_close(logits, counts @ network.graph.linear3.weight.T)
+
+
+def test_the_same_images_give_the_same_logits():
+    network, images = spiking(), pictures()
+    assert torch.equal(network(images), network(images))
+    network(pictures(seed=6))
+    assert torch.equal(network(images), network(images))
+
+
+def test_a_sample_does_not_depend_on_its_batch():
+    network, images = spiking(), pictures()
+    torch.testing.assert_close(network(images)[1:2], network(images[1:2]))
+
+
+def test_two_networks_share_nothing():
+    torch.manual_seed(0)
+    ann = build("vgg5", 10, image_size=8, width=1 / 16, hidden=8)
+    one, other = (convert(ann, pictures(), timesteps=3).eval() for _ in range(2))
+    images = pictures()
+    expected = other(images)
+    storages = {tensor.data_ptr() for tensor in one.state_dict().values()}
+    assert storages.isdisjoint(tensor.data_ptr() for tensor in (*other.state_dict().values(), *ann.parameters()))
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.mul_(3)
+    one(images)
+    assert torch.equal(other(images), expected)
+
+
+def test_a_call_may_name_its_own_timesteps():
+    network, images = spiking(timesteps=4), pictures()
+    two = network(images, timesteps=2)
+    assert not torch.equal(two, network(images))
+    assert network.timesteps == 4
+    network.timesteps = 2
+    assert torch.equal(network(images), two)
+
+
+@pytest.mark.parametrize(
+    ("batch", "channels", "size", "classes", "timesteps"),
+    [(1, 3, 8, 10, 4), (3, 3, 8, 10, 1), (1, 1, 8, 100, 1), (2, 1, 9, 2, 5)],
+)
+@pytest.mark.parametrize("name", ["vgg5", "resnet12"])
+def test_small_batches_images_and_times_train(name, batch, channels, size, classes, timesteps):
+    network = spiking(name, classes=classes, channels=channels, size=size, timesteps=timesteps).train()
+    logits = network(pictures(batch, channels, size))
+    assert logits.shape == (batch, classes)
+    logits.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_neurons_come_first_layer_first_with_scalar_parameters():
+    network = spiking("resnet12")
+    blocks = [f"block{block}.relu{relu}" for block in (1, 2, 3, 4) for relu in (1, 2)]
+    assert list(network.neurons) == ["relu1", "relu2", "relu3", *blocks]
+    for neuron in network.neurons.values():
+        assert isinstance(neuron, LIF)
+        assert neuron.threshold.shape == neuron.leak.shape == ()
+
+
+def test_the_neurons_cannot_be_exchanged_through_the_mapping():
+    with pytest.raises(TypeError):
+        spiking().neurons["relu1"] = LIF()
+
+
+def test_bfloat16_keeps_membranes_and_logits_in_float32():
+    network, dtypes = spiking(), set()
+    for neuron in network.neurons.values():
+        neuron.register_forward_hook(lambda _, inputs, output: dtypes.add((inputs[0].dtype, output.dtype)))
+    window = Window(4, 3, carried=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network.present(pictures(), window)
+    logits.sum().backward()
+    assert dtypes == {(torch.bfloat16, torch.bfloat16)}
+    assert {residue.dtype for residue in window.residues.values()} == {torch.float32}
+    assert logits.dtype == torch.float32
+    assert {parameter.grad.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_bfloat16_rounds_no_membrane_away_from_its_threshold():
+    # A pixel of 2^-8 on top of a membrane of 1 vanishes in bfloat16; the threshold 1 + 2^-9 lies between.
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False))
+    network = convert(ann.requires_grad_(False).apply(ones), torch.ones(1, 1, 1, 1), timesteps=1)
+    network.neurons["2"].threshold.data.fill_(1 + 2.0**-9)
+    window = Window(1, 1, carried=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network.present(torch.ones(1, 1, 1, 1), window).item() == 0
+        assert network.present(torch.full((1, 1, 1, 1), 2.0**-8), window.following()).item() == 1
+
+
+def ones(layer):
+    if isinstance(layer, nn.Linear):
+        layer.weight.fill_(1)
+
+
+def test_frozen_neurons_get_no_gradient():
+    network = spiking().train_neurons_(False)
+    network(pictures()).sum().backward()
+    for neuron in network.neurons.values():
+        assert neuron.threshold.grad is neuron.leak.grad is None
+    assert network.graph.conv1.weight.grad is not None
+    network.train_neurons_(True)
+    assert all(neuron.threshold.requires_grad and neuron.leak.requires_grad for neuron in network.neurons.values())
+
+
+def test_clamping_reaches_every_neuron():
+    network = spiking()
+    with torch.no_grad():
+        for neuron in network.neurons.values():
+            neuron.leak.fill_(2)
+            neuron.threshold.fill_(-1)
+    network.clamp_neurons_()
+    for neuron in network.neurons.values():
+        assert neuron.leak.item() == 1
+        assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
+
+
+@pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
+def test_a_fused_network_has_the_logits_and_gradients_of_an_eager_one():
+    network, images = spiking(), pictures()
+    results = []
+    for fused in (False, True):
+        assert network.fuse(fused) is network
+        assert all(neuron.fused is fused for neuron in network.neurons.values())
+        network.zero_grad()
+        logits = network(images)
+        logits.square().sum().backward()
+        results.append([logits, *(parameter.grad for parameter in network.parameters())])
+    assert torch.equal(results[0][0], results[1][0])
+    for eager, fused in zip(*results, strict=True):
+        torch.testing.assert_close(fused, eager, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("timesteps", [0, -2])
+def test_no_timesteps_are_refused(timesteps):
+    network = spiking()
+    with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a window needs at least 1"):
+        network(pictures(), timesteps=timesteps)
+    with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a spiking network needs at least 1"):
+        spiking(timesteps=timesteps)

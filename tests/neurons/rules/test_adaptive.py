@@ -1,0 +1,134 @@
+"""ASSG and PDSG against slow loops over single numbers."""
+
+import math
+import statistics
+
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, Window, gradient_rule
+from hiresnn.neurons.rules import ASSG, PDSG, LayerRule
+
+T, B = 3, 2
+THRESHOLD, LEAK = 0.8, 0.9
+
+
+def traced(currents: list[float]) -> list[float]:
+    """z of one neuron at each step."""
+    kept, trace = 0.0, []
+    for current in currents:
+        u = kept + current
+        trace.append(u / THRESHOLD - 1)
+        kept = LEAK * (u - THRESHOLD * (trace[-1] > 0))
+    return trace
+
+
+def unrolled(slopes: list[float], grads: list[float]) -> list[float]:
+    """Gradient of one neuron's current at each step, last step first summed in."""
+    found = [0.0] * len(slopes)
+    later = 0.0
+    for t in reversed(range(len(slopes))):
+        later = grads[t] * slopes[t] / THRESHOLD + LEAK * later
+        found[t] = later
+    return found
+
+
+def gradient(lif: LIF, current: Tensor, grad: Tensor) -> Tensor:
+    leaf = current.flatten(0, 1).clone().requires_grad_()
+    lif(leaf, Window(T, B)).backward(grad.flatten(0, 1))
+    assert leaf.grad is not None
+    return leaf.grad.view_as(current)
+
+
+def layer(rule: LayerRule) -> LIF:
+    lif = LIF(surrogate=rule).double()
+    lif.threshold.data.fill_(THRESHOLD)  # to the last digit of float64
+    lif.leak.data.fill_(LEAK)
+    return lif
+
+
+def random(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 1.3
+
+
+def test_assg_follows_each_membrane_over_the_iterations_of_an_attack() -> None:
+    lif, grad = layer(ASSG()), random(9, T, B, 4) - 0.6
+    places = [(t, b, n) for t in range(T) for b in range(B) for n in range(4)]
+    level, spread = dict.fromkeys(places, 1.0), dict.fromkeys(places, 0.0)
+    sharpest = 2 * math.tan(0.425 * math.pi) / math.pi
+    for iteration in range(4):
+        current = random(iteration, T, B, 4)
+        found = gradient(lif, current, grad)
+        for b in range(B):
+            for n in range(4):
+                slopes = []
+                for t, z in enumerate(traced(current[:, b, n].tolist())):
+                    at = (t, b, n)
+                    level[at] = 0.9 * level[at] + 0.1 * abs(z)
+                    spread[at] = 0.9 * spread[at] + 0.1 * abs(abs(z) - level[at])
+                    alpha = sharpest / (level[at] + 1.5 * spread[at] + 1e-4)
+                    slopes.append(alpha / 2 / (1 + (math.pi * alpha * z / 2) ** 2))
+                assert found[:, b, n].tolist() == pytest.approx(unrolled(slopes, grad[:, b, n].tolist()), rel=1e-5)
+
+
+def test_assg_starts_afresh_in_every_layer_each_time_it_is_put_in() -> None:
+    network, rule = torch.nn.ModuleList([LIF(), LIF()]), ASSG(relax=2.0)
+    with gradient_rule(network, rule):
+        first, second = (lif.surrogate for lif in network)
+        assert isinstance(first, ASSG)
+        assert first is not second
+        assert first.relax == 2
+        network[0](torch.rand(T * B, 4, requires_grad=True), Window(T, B)).sum().backward()
+        assert first.level is not None
+    assert rule.level is None
+    with gradient_rule(network, rule):
+        again = network[0].surrogate
+        assert isinstance(again, ASSG)
+        assert again.level is None
+
+
+def test_assg_begins_anew_when_the_batch_changes_its_shape() -> None:
+    rule = ASSG()
+    rule.sharpness(torch.rand(T, B, 4))
+    z = torch.full((T, 1, 4), 2.0)
+    # M = 0.9 + 0.2 = 1.1, D = 0.1 * 0.9 = 0.09, a = 2.651: alpha = a / (1.1 + 0.135 + 1e-4)
+    expected = 2 * math.tan(0.425 * math.pi) / math.pi / 1.2351
+    torch.testing.assert_close(rule.sharpness(z), torch.full((T, 1, 4), expected))
+
+
+def test_pdsg_is_as_wide_as_the_channel_is_spread_up_to_the_step() -> None:
+    current, grad = random(5, T, B, 3, 2, 2), random(6, T, B, 3, 2, 2) - 0.6
+    found = gradient(layer(PDSG()), current, grad)
+    for c in range(3):
+        places = [(b, i, j) for b in range(B) for i in range(2) for j in range(2)]
+        z = {at: traced(current[:, at[0], c, at[1], at[2]].tolist()) for at in places}
+        sigmas = [statistics.stdev([z[at][s] for at in places for s in range(t + 1)]) for t in range(T)]
+        for at in places:
+            normal = [statistics.NormalDist(sigma / 2, sigma) for sigma in sigmas]
+            slopes = [normal[t].pdf(z[at][t]) for t in range(T)]
+            place = (slice(None), at[0], c, at[1], at[2])
+            assert found[place].tolist() == pytest.approx(unrolled(slopes, grad[place].tolist()), rel=1e-5)
+
+
+def test_pdsg_takes_a_layer_without_places_as_one_channel() -> None:
+    current, grad = random(7, T, B, 4), torch.ones(T, B, 4, dtype=torch.float64)
+    found = gradient(layer(PDSG(cut_time=True)), current, grad)
+    z = [traced(current[:, b, n].tolist()) for b in range(B) for n in range(4)]
+    sigma = statistics.stdev([each[s] for each in z for s in range(2)])
+    expected = statistics.NormalDist(sigma / 2, sigma).pdf(z[5][1]) / THRESHOLD
+    assert found[1, 1, 1].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_pdsg_has_width_one_where_nothing_varies() -> None:
+    leaf = torch.tensor([[0.5]], requires_grad=True)
+    LIF(surrogate=PDSG())(leaf, Window(1, 1)).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.item() == pytest.approx(statistics.NormalDist(0.5, 1).pdf(-0.5))
+
+
+@pytest.mark.parametrize("options", [{"vanishing": 1.0}, {"relax": -1.0}, {"decay": 1.0}])
+def test_assg_refuses_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"ASSG rule: {next(iter(options))} is"):
+        ASSG(**options)

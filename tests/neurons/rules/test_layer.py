@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, gradient_rule
+
+T, B = 4, 3
+
+
+class Watching(LayerRule):
+    """Keeps what it is shown, and sends every spike's gradient back times its step, counted from 1."""
+
+    def scan_backward(
+        self, current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor, reset: Reset
+    ) -> Tensor:
+        self.current, self.residue, self.grad, self.reset = current, residue, grad, reset
+        return grad * torch.arange(1.0, len(grad) + 1).view(-1, *(1,) * (grad.dim() - 1))
+
+
+def random(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_layer_rule_sees_steps_samples_and_channels_whatever_the_memory_layout(layout: torch.memory_format) -> None:
+    rule, current, grad = Watching(), random(T * B, 2, 5, 6), random(T * B, 2, 5, 6) - 0.5
+    leaf = current.contiguous(memory_format=layout).requires_grad_()
+    LIF(surrogate=rule, reset="subtract-unleaked")(leaf, Window(T, B)).backward(grad)
+    assert torch.equal(rule.current, current.view(T, B, 2, 5, 6))
+    assert torch.equal(rule.grad, grad.view(T, B, 2, 5, 6))
+    assert rule.residue is None
+    assert rule.reset == "subtract-unleaked"
+    expected = torch.cat([t * step for t, step in zip((1, 2, 3, 4), grad.chunk(T), strict=True)])
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, expected)
+
+
+def test_a_current_that_holds_at_every_step_gets_the_sum_over_steps() -> None:
+    rule, current = Watching(), random(B, 7).requires_grad_()
+    LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
+    assert rule.current.shape == (T, B, 7)
+    assert torch.equal(rule.current[2], current.detach())
+    assert current.grad is not None
+    assert torch.equal(current.grad, torch.full((B, 7), 1.0 + 2 + 3 + 4))
+
+
+def test_a_layer_rule_is_told_what_an_earlier_window_left() -> None:
+    rule = Watching()
+    lif, window = LIF(2.0, surrogate=rule), Window(1, B, carried=True)
+    first = torch.tensor([[0.5, 1.5], [2.5, 3.5], [0.0, 1.0]])  # the reset takes 2 from 2.5 and 3.5
+    lif(first, window)
+    lif(random(B, 2).requires_grad_(), window.following()).sum().backward()
+    assert rule.residue is not None
+    assert torch.equal(rule.residue, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
+
+
+def test_gradients_of_bfloat16_currents_are_computed_wide_and_returned_narrow() -> None:
+    rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
+    LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
+    assert rule.current.dtype == rule.grad.dtype == torch.float32
+    assert current.grad is not None
+    assert current.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_by_name_leaves_spikes_alone_and_gives_a_gradient(name: str) -> None:
+    lif, current = LIF(0.7, 0.9), random(T * B, 2, 5, 6) * 1.5
+    own = lif(current, Window(T, B))
+    leaf = current.clone().requires_grad_()
+    with gradient_rule(lif, RULES[name]()):
+        spikes = lif(leaf, Window(T, B))
+        spikes.sum().backward()
+    assert torch.equal(spikes, own)
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+    assert leaf.grad.any()

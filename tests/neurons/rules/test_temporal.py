@@ -1,0 +1,99 @@
+"""Rules of time against autograd through an explicit loop over steps, in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, Linear, Reset, Window
+from hiresnn.neurons.rules import HART, HART_WIDTHS, Arctan, LayerRule, Unrolled
+
+T, B, N = 5, 3, 40
+THRESHOLD, LEAK = 0.8, 0.75
+
+
+class Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        return (z > 0).to(z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        return grad / (1 + (torch.pi * 1.5 * z) ** 2) * 1.5  # arctan, alpha = 3
+
+
+def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool, cut_time: bool) -> Tensor:
+    """Gradient of sum(weight * spikes) in the current [T, B, N]."""
+    leaf = current.clone().requires_grad_()
+    kept, loss = torch.zeros(B, N, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for t in range(T):
+        u = (kept.detach() if cut_time else kept) + leaf[t]
+        spike = Spike.apply(u / THRESHOLD - 1)
+        loss = loss + (weight[t] * spike).sum()
+        taken = THRESHOLD * (spike if through_reset else spike.detach())
+        kept = LEAK * (u - taken) if reset == "subtract" else LEAK * u - taken
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def of_rule(rule: LayerRule, current: Tensor, weight: Tensor, reset: Reset = "subtract") -> Tensor:
+    lif = LIF(THRESHOLD, LEAK, reset=reset, surrogate=rule).double()
+    lif.threshold.data.fill_(THRESHOLD)  # 0.8 and 0.75 to the last digit of float64
+    lif.leak.data.fill_(LEAK)
+    leaf = current.flatten(0, 1).clone().requires_grad_()
+    (lif(leaf, Window(T, B)).view(T, B, N) * weight).sum().backward()
+    assert leaf.grad is not None
+    return leaf.grad.view(T, B, N)
+
+
+@pytest.fixture
+def current() -> Tensor:
+    return torch.rand(T, B, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 1.2
+
+
+@pytest.fixture
+def weight() -> Tensor:
+    return torch.randn(T, B, N, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "subtract-unleaked"])
+@pytest.mark.parametrize("through_reset", [False, True])
+@pytest.mark.parametrize("cut_time", [False, True])
+def test_backpropagation_through_time_equals_a_loop(
+    current: Tensor, weight: Tensor, reset: Reset, through_reset: bool, cut_time: bool
+) -> None:
+    found = of_rule(Unrolled(Arctan(3), through_reset, cut_time), current, weight, reset)
+    expected = looped(current, weight, reset, through_reset=through_reset, cut_time=cut_time)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_options_change_the_gradient(current: Tensor, weight: Tensor) -> None:
+    options = [(False, False), (True, False), (False, True)]
+    kinds = [of_rule(Unrolled(Arctan(3), *each), current, weight) for each in options]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.allclose(kinds[one], kinds[other])
+
+
+def test_an_unrolled_rule_without_options_is_the_elementwise_rule(current: Tensor, weight: Tensor) -> None:
+    unrolled = of_rule(Unrolled(Linear()), current, weight)
+    elementwise = of_rule(Linear(), current, weight)  # type: ignore[arg-type]
+    torch.testing.assert_close(unrolled, elementwise)
+
+
+def test_hart_averages_the_gradient_of_a_step_over_time() -> None:
+    # threshold 1, no leak, width 2, so the slope is max(0, 1 - |z| / 2) / 2. One neuron, currents 0.5, 1.5, 0.5:
+    # u = 0.5, 2.0, 1.5 (the spike at 2.0 leaves 1.0); z = -0.5, 1, 0.5; slopes 0.375, 0.25, 0.375.
+    # Gradients of the spikes 1, 2, 4: (0.375 + 0.5 + 1.5) / 3 = 0.7916667 at every step.
+    lif, current = LIF(surrogate=HART(2.0)), torch.tensor([[0.5], [1.5], [0.5]]).requires_grad_()
+    lif(current, Window(3, 1)).backward(torch.tensor([[1.0], [2.0], [4.0]]))
+    assert current.grad is not None
+    torch.testing.assert_close(current.grad, torch.full((3, 1), 0.7916667))
+
+
+def test_hart_has_a_grid_of_widths_and_refuses_none() -> None:
+    assert (min(HART_WIDTHS), max(HART_WIDTHS)) == (0.1, 2.5)
+    with pytest.raises(UsageError, match="HART rule: width is 0"):
+        HART(0)

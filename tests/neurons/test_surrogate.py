@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork, convert
+from hiresnn.neurons import Linear, gradient_rule
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3))
+    return convert(ann, torch.rand(8, 1, 4, 4), timesteps=3)
+
+
+def logits_and_gradient(model):
+    images = torch.linspace(0, 1, 64).view(4, 1, 4, 4).requires_grad_()
+    logits = model(images)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
+    return logits.detach(), gradient
+
+
+def rules(model: SpikingNetwork):
+    return [neuron.surrogate for neuron in model.neurons.values()]
+
+
+def test_the_linear_rule_is_a_triangle_over_the_normalised_membrane():
+    z = torch.tensor([-1.5, -1.0, -0.5, 0.0, 0.25, 1.0, 2.0])
+    # Eq. 5: 0.3 * max(0, 1 - |z|)
+    assert Linear()(z).tolist() == pytest.approx([0, 0, 0.15, 0.3, 0.225, 0, 0])
+    assert Linear(gamma=1.0, width=2.0)(z).tolist() == pytest.approx([0.25, 0.5, 0.75, 1, 0.875, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"gamma": 0.0}, "gamma is 0.0; it must be above 0"),
+        ({"gamma": float("nan")}, "gamma is nan"),
+        ({"width": -1.0}, "width is -1.0; it must be above 0"),
+    ],
+)
+def test_a_linear_rule_without_height_or_width_is_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        Linear(**arguments)
+
+
+def test_a_rule_changes_the_gradient_and_not_the_logits():
+    model = network()
+    logits, gradient = logits_and_gradient(model)
+    with gradient_rule(model, Linear(width=4.0)):
+        other_logits, other_gradient = logits_and_gradient(model)
+    assert torch.equal(other_logits, logits)
+    assert not torch.allclose(other_gradient, gradient)
+
+
+def test_any_function_of_the_membrane_is_a_rule():
+    model = network()
+    with gradient_rule(model, torch.zeros_like):
+        assert logits_and_gradient(model)[1].abs().max() == 0
+
+
+def test_each_neuron_gets_its_own_rule_back():
+    model = network()
+    first, second = model.neurons.values()
+    first.surrogate, second.surrogate = before = [Linear(0.1), Linear(0.2)]
+    with gradient_rule(model, Linear(0.9)):
+        assert rules(model) == [Linear(0.9)] * 2
+        with gradient_rule(model, Linear(0.8)):
+            assert rules(model) == [Linear(0.8)] * 2
+        assert rules(model) == [Linear(0.9)] * 2
+    assert rules(model) == before
+
+
+def test_rules_are_restored_after_an_exception():
+    model = network()
+    before = rules(model)
+    with pytest.raises(KeyError), gradient_rule(model, Linear(0.9)):
+        raise KeyError
+    assert rules(model) == before
+
+
+def test_other_networks_keep_their_rules():
+    model, other = network(), network()
+    expected = logits_and_gradient(other)[1]
+    with gradient_rule(model, Linear(width=4.0)):
+        assert torch.equal(logits_and_gradient(other)[1], expected)
+
+
+def test_a_model_without_neurons_is_refused():
+    with pytest.raises(UsageError, match="Sequential has no LIF neuron: a gradient rule would change nothing"):
+        gradient_rule(nn.Sequential(nn.ReLU()), Linear()).__enter__()

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, Window
+
+
+def test_rows_are_timed_where_every_step_has_its_own():
+    window = Window(3, 2)
+    assert window.is_timed(torch.zeros(6, 1))
+    assert not window.is_timed(torch.zeros(2, 1))
+
+
+def test_rows_without_time_are_repeated_step_after_step():
+    window, rows = Window(3, 2), torch.tensor([[1.0], [2.0]])
+    timed = window.with_time(rows)
+    assert timed.flatten().tolist() == [1, 2, 1, 2, 1, 2]
+    assert window.with_time(timed) is timed
+
+
+def test_rows_are_seen_by_step_without_a_copy():
+    window, rows = Window(3, 2), torch.arange(6.0).view(6, 1)
+    by_step = window.by_step(rows)
+    assert by_step.flatten(1).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert by_step.data_ptr() == rows.data_ptr()
+    assert window.by_step(rows[:2]).shape == (1, 2, 1)
+
+
+def test_a_window_leaves_nothing_behind_unless_it_is_carried():
+    neuron, current = LIF(), torch.rand(2, 3)
+    plain, carried = Window(2, 2), Window(2, 2, carried=True)
+    for window in (plain, carried):
+        neuron(current, window)
+    assert plain.residues == {}
+    assert carried.residues[neuron].shape == (6,)
+
+
+def test_a_following_window_has_the_state_detached():
+    logits = torch.rand(2, 3, requires_grad=True) * 2
+    window = Window(4, 2, True, logits=logits)
+    after = window.following()
+    assert (after.timesteps, after.batch, after.carried) == (4, 2, True)
+    assert torch.equal(after.logits, logits)
+    assert not after.logits.requires_grad
+
+
+@pytest.mark.parametrize("timesteps", [0, -1])
+def test_a_window_without_a_step_is_refused(timesteps):
+    with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a window needs at least 1"):
+        Window(timesteps, 2)

@@ -1,0 +1,64 @@
+"""What the tests of runs share: a recipe of a second on the embedded digits, and runs trained by it."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hiresnn.progress import Progress
+from hiresnn.runs.recipe import Recipe, override, read
+from hiresnn.runs.train import train
+
+TINY = {
+    "data.train_images": "160",
+    "model.width": "0.0625",
+    "model.hidden": "16",
+    "ann.epochs": "3",
+    "ann.batch_size": "32",
+    "ann.lr": "0.1",
+    "snn.epochs": "2",
+    "snn.batch_size": "32",
+    "snn.timesteps": "4",
+    "conversion.images": "64",
+    "compile": "never",
+    "method": "traditional",
+}
+
+
+class Heard(Progress):
+    """Progress whose lines a test can read."""
+
+    def __init__(self) -> None:
+        super().__init__(console=Console(file=io.StringIO()))
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        """Keep the line."""
+        self.lines.append(text)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    """Traditional, 160 training images, 3 ANN and 2 SNN epochs."""
+    return override(read("digits"), TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with trained runs: traditional, its two kinds of twin, and their ANN. Read only."""
+    out = tmp_path_factory.mktemp("trained")
+    runs = {
+        "run": {"seed": "0"},
+        "same": {"seed": "7", "ann.seed": "0"},
+        "independent": {"seed": "7"},
+        "ann": {"method": "ann"},
+    }
+    for name, changes in runs.items():
+        train(override(tiny, changes), out=out / name, progress=Progress(quiet=True))
+    return out

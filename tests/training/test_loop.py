@@ -1,0 +1,160 @@
+"""The loop: what a batch and an epoch report, how often they update, and where they stop."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import NotFiniteError
+from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network.dropout import SharedDropout
+from hiresnn.neurons import MIN_THRESHOLD
+from hiresnn.noise import NoNoise
+from hiresnn.training import Method, train_batch, train_epoch
+
+
+class Constant(nn.Module):
+    """Logits (0, ln 3) whatever the image: probabilities 1/4 and 3/4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([0.0, math.log(3)]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), 2)
+
+
+class Frozen:
+    """In place of an optimiser: counts the updates and makes none."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        pass
+
+    def step(self) -> None:
+        self.updates += 1
+
+
+def spiking(dropout: float = 0.0) -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3))
+    nn.init.constant_(ann[1].weight, 1.0)  # type: ignore[arg-type]
+    return spiking_graph(ann, 4)
+
+
+def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
+    return [(torch.full((size, 1, 2, 2), 0.5), torch.ones(size, dtype=torch.int64)) for size in sizes]
+
+
+def test_an_epoch_reports_means_over_images_not_over_batches() -> None:
+    images = torch.zeros(3, 1, 2, 2)
+    shown = [(images, torch.tensor([0, 0, 1])), (images[:1], torch.tensor([1]))]
+    heard: list[tuple[int, str]] = []
+    result = train_epoch(
+        Constant(),
+        Frozen(),
+        shown,
+        Method(),
+        advance=lambda count, note: heard.append((count, note)),  # type: ignore[arg-type]
+    )
+    # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; half of the answers, all 1, are right.
+    assert result.loss == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
+    assert result.accuracy == 50
+    assert result.images == 4
+    assert heard == [(3, "loss 1.020"), (1, "loss 0.837")]
+
+
+def test_an_epoch_without_a_batch_reports_nothing() -> None:
+    result = train_epoch(Constant(), Frozen(), [], Method())  # type: ignore[arg-type]
+    assert (result.loss, result.accuracy, result.images) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("periods", "timesteps"), [(1, 1), (1, 4), (2, 5), (3, 4)])
+def test_every_period_is_one_update(periods: int, timesteps: int) -> None:
+    frozen = Frozen()
+    seen = train_batch(spiking(), frozen, *batches(1)[0], Method(periods), timesteps=timesteps)  # type: ignore[arg-type]
+    assert (len(seen), frozen.updates) == (periods, periods)
+
+
+def test_an_epoch_switches_to_training_mode() -> None:
+    model = Constant().eval()
+    train_epoch(model, Frozen(), batches(2), Method())  # type: ignore[arg-type]
+    assert model.training
+
+
+@pytest.mark.parametrize(("state", "same"), [("carry", True), ("reset", False)])
+def test_carried_periods_share_dropout_masks_and_fresh_ones_draw_new(state: str, same: bool) -> None:
+    network, masks = spiking(dropout=0.5), []
+    for lif in network.neurons.values():
+        nn.init.constant_(lif.threshold, 0.1)  # every neuron spikes at every step, so that a zero is the mask's
+    (dropout,) = (module for module in network.modules() if isinstance(module, SharedDropout))
+    dropout.register_forward_hook(lambda module, inputs, output: masks.append(output == 0))
+    train_batch(network, Frozen(), *batches(3)[0], Method(2, NoNoise(), state), timesteps=4)  # type: ignore[arg-type]
+    assert len(masks) == 2
+    assert masks[0].any()
+    assert torch.equal(masks[0], masks[1]) is same
+
+
+def test_in_carry_the_loss_of_a_period_sees_all_steps_so_far() -> None:
+    network, (images, labels) = spiking(), batches(3)[0]
+    carried = train_batch(network, Frozen(), images, labels, Method(2, NoNoise(), "carry"), timesteps=4)  # type: ignore[arg-type]
+    fresh = train_batch(network, Frozen(), images, labels, Method(2), timesteps=4)  # type: ignore[arg-type]
+    whole = train_batch(network, Frozen(), images, labels, Method(), timesteps=4)  # type: ignore[arg-type]
+    assert carried[1] == pytest.approx(whole[0])
+    assert fresh[1] == fresh[0] == carried[0]
+
+
+@pytest.mark.parametrize(
+    ("leak", "threshold", "expected"),
+    [(1.5, -2.0, (1.0, MIN_THRESHOLD)), (-0.5, 0.0, (0.0, MIN_THRESHOLD)), (0.7, 2.0, (0.7, 2.0))],
+)
+def test_an_update_that_leaves_the_range_of_leak_or_threshold_is_clamped(
+    leak: float, threshold: float, expected: tuple[float, float]
+) -> None:
+    network = spiking()
+    (lif,) = network.neurons.values()
+
+    class Overshoot(Frozen):
+        @torch.no_grad()
+        def step(self) -> None:
+            lif.leak.fill_(leak)
+            lif.threshold.fill_(threshold)
+
+    train_batch(network, Overshoot(), *batches(2)[0], Method(), timesteps=4)  # type: ignore[arg-type]
+    assert (lif.leak.item(), lif.threshold.item()) == pytest.approx(expected)
+
+
+def test_a_loss_that_is_not_finite_names_the_batch_and_leaves_the_weights_of_the_batch_before() -> None:
+    weights = []
+
+    def shown() -> Iterator[tuple[Tensor, Tensor]]:
+        good, poisoned = batches(2, 2)
+        yield good
+        weights.append([parameter.detach().clone() for parameter in network.parameters()])
+        yield poisoned[0] * math.nan, poisoned[1]
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    before = network[1].weight.detach().clone()  # type: ignore[union-attr,operator]
+    with pytest.raises(NotFiniteError, match="the loss is nan at batch 2"):
+        train_epoch(network, torch.optim.SGD(network.parameters(), lr=0.1), shown(), Method())
+    assert not torch.equal(before, weights[0][0])
+    for parameter, kept in zip(network.parameters(), weights[0], strict=True):
+        assert torch.equal(parameter, kept)
+
+
+def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_in_float32() -> None:
+    network, outputs = spiking(), []
+    first = next(module for module in network.modules() if isinstance(module, nn.Linear))
+    first.register_forward_hook(lambda module, inputs, output: outputs.append(output.dtype))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    ((loss, _),) = train_batch(network, optimizer, *batches(2)[0], Method(), timesteps=4, precision=torch.bfloat16)
+    assert outputs == [torch.bfloat16]
+    assert math.isfinite(loss)
+    for parameter in network.parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad is not None
+        assert parameter.grad.dtype == torch.float32
