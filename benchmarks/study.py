@@ -25,6 +25,7 @@ from hiresnn.attacks import AttackSpec, Model
 from hiresnn.progress import Progress
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import recipe_attacks
+from hiresnn.runs.folder import MODEL
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
@@ -63,16 +64,15 @@ def recipe_of(recipe: Recipe, label: str, seed: int, *, twin: bool = False) -> R
 
 
 def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int], runs: Path) -> dict[str, Path]:
-    progress, paths = Progress(), {}
+    """Run name -> folder."""
+    paths = {}
     for seed in seeds:
         for label in labels:
             for twin in (False, True) if label in twins else (False,):
                 name = f"{label}-seed{seed}" + "-twin" * twin
-                chosen = recipe_of(recipe, label, seed, twin=twin)
-                done = runs / name / "model.safetensors"
-                paths[name] = (
-                    done.parent if done.is_file() else train(chosen, out=done.parent, resume=True, progress=progress)
-                )
+                chosen, out = recipe_of(recipe, label, seed, twin=twin), runs / name
+                done = (out / MODEL).is_file()
+                paths[name] = out if done else train(chosen, out=out, resume=True, progress=Progress())
     return paths
 
 
@@ -84,9 +84,7 @@ def measured(
     images = data.first(dataset.test, limit)
     found: dict[str, Any] = {}
     for label in labels:
-        networks = {
-            name: load(path / "model.safetensors") for name, path in paths.items() if name.startswith(f"{label}-seed")
-        }
+        networks = {name: load(path / MODEL) for name, path in paths.items() if name.startswith(f"{label}-seed")}
         for network in networks.values():
             if label != "ann":
                 network.fuse()

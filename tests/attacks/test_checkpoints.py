@@ -13,8 +13,8 @@ def test_checkpoints_come_closer_as_the_climb_goes_on() -> None:
 
 def followed(*losses: float, iterations: int = 20) -> list[bool]:
     """Whether the step is halved after each loss but the first. Of 20 iterations checkpoints are at 4, 7, 9, 10..."""
-    checkpoints = Checkpoints(iterations, torch.tensor([losses[0]]))
-    return [bool(checkpoints.halve(torch.tensor([loss]))) for loss in losses[1:]]
+    checkpoints = Checkpoints(iterations, torch.tensor([float(losses[0])]))
+    return [bool(checkpoints.halve(torch.tensor([float(loss)]))) for loss in losses[1:]]
 
 
 def test_a_step_that_pays_is_kept() -> None:

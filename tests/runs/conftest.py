@@ -57,7 +57,7 @@ def trained(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "run": {"seed": "0"},
         "same": {"seed": "7", "ann.seed": "0"},
         "independent": {"seed": "7"},
-        "ann": {"method": "ann"},
+        "plain": {"method": "ann"},
     }
     for name, changes in runs.items():
         train(override(tiny, changes), out=out / name, progress=Progress(quiet=True))

@@ -92,7 +92,7 @@ def test_neurons_that_differ_or_learn_by_another_rule_are_not_saved(
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
         lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]
-    with pytest.raises(UsageError, match="a file holds the linear rule of Eq. 5 alone"):
+    with pytest.raises(UsageError, match=r"a file holds the linear rule of Eq\. 5 alone"):
         save(network, tmp_path / "a.safetensors")
 
 

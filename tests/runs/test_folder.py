@@ -167,3 +167,34 @@ def test_damaged_metrics_are_named_by_line(tmp_path: Path) -> None:
     (tmp_path / METRICS).write_text('{"epoch": 1}\n{"epo')
     with pytest.raises(RunError, match=r"metrics\.jsonl, line 2 is damaged"):
         RunFolder.open(tmp_path).read_metrics()
+
+
+def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path: Path) -> None:
+    def waiting() -> None:
+        raise AssertionError("nobody else writes")
+
+    with RunFolder.shared(tmp_path / "ann", DIGITS, waiting=waiting) as folder:
+        assert not folder.resumed
+    with RunFolder.shared(tmp_path / "ann", override(DIGITS, {"snn.lr": "0.5"}), waiting=waiting) as folder:
+        assert folder.resumed
+        assert folder.recipe == DIGITS
+
+
+def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path: Path) -> None:
+    first, said = RunFolder.shared(tmp_path, DIGITS, waiting=lambda: None), []
+
+    def waiting() -> None:
+        said.append("waiting")
+        first.write_bytes(MODEL, b"weights")
+        first.close()
+
+    with RunFolder.shared(tmp_path, DIGITS, waiting=waiting) as second:
+        assert second.require(MODEL).read_bytes() == b"weights"
+    assert said == ["waiting"]
+
+
+def test_a_damaged_shared_folder_is_refused_and_not_left_locked(tmp_path: Path) -> None:
+    (tmp_path / RECIPE).write_text("seed = ")
+    for _ in range(2):
+        with pytest.raises(RunError, match="is damaged"):
+            RunFolder.shared(tmp_path, DIGITS, waiting=lambda: pytest.fail("it is locked"))

@@ -146,6 +146,14 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_leaves_the_weights_of_the
         assert torch.equal(parameter, kept)
 
 
+def test_weights_that_are_not_finite_are_found_though_spikes_hide_them_from_the_loss() -> None:
+    network, (images, labels) = spiking(), batches(2)[0]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    poisoned = [(images * math.nan, labels)]
+    with pytest.raises(NotFiniteError, match=r"^graph\.1\.weight is no longer finite$"):
+        train_epoch(network, optimizer, poisoned, Method(), timesteps=4)
+
+
 def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_in_float32() -> None:
     network, outputs = spiking(), []
     first = next(module for module in network.modules() if isinstance(module, nn.Linear))

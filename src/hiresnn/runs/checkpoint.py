@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,9 @@ def read_resume(path: Path) -> dict[str, Any]:
         RunError: the file is damaged.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of a foreign pickle before it refuses it
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start.") from None
     if not isinstance(state, dict):

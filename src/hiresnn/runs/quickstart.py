@@ -47,7 +47,11 @@ def _trained(recipe: Recipe, path: Path, progress: Progress) -> Path:
 def render(results: dict[str, dict[str, Any]]) -> str:
     """The results of several methods as one table: a row a method, a column an attack and box."""
     first = next(iter(results.values()))
-    table = Table(title=f"Accuracy in percent on {first['images']:,} test images, seed {first['seed']}")
+    table = Table(
+        title=f"Accuracy in percent on {first['images']:,} test images, seed {first['seed']}",
+        caption="Black box: the images are made on a twin, trained the same way with another seed; "
+        "the twin of an SNN starts from the same ANN.",
+    )
     table.add_column("")
     table.add_column("clean", justify="right")
     for label in first["attacks"]:

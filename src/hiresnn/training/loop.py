@@ -95,7 +95,8 @@ def train_epoch(
     `advance` is called after each batch with the number of images and a note such as "loss 1.23".
 
     Raises:
-        NotFiniteError: names the batch (counted from 1) at which the loss was not finite.
+        NotFiniteError: names the batch (counted from 1) at which the loss was not finite, or the weights that
+            were not at the end: a membrane that is NaN never spikes, so that the loss may hide it.
     """
     model.train()
     losses, right, shown, images_seen = 0.0, 0, 0, 0
@@ -110,4 +111,7 @@ def train_epoch(
         shown += count * len(periods)
         images_seen += count
         advance(count, f"loss {losses / shown:.3f}")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise NotFiniteError(f"{name} is no longer finite")
     return EpochResult(losses / max(shown, 1), 100 * right / max(shown, 1), images_seen)

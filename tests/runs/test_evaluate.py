@@ -1,0 +1,211 @@
+"""`evaluate`: what a run is worth under attack, in the documented shape, and what cannot be evaluated."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hiresnn import data
+from hiresnn.attacks import fgsm
+from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.progress import Progress
+from hiresnn.runs import evaluate as module
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.evaluate import evaluate, recipe_attacks
+from hiresnn.runs.folder import MODEL, RESULT, RunFolder
+from hiresnn.runs.recipe import Recipe, dump, override, read
+from hiresnn.runs.train import train
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """The trained runs, to write in."""
+    return Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+def attacked(run: Path, **options: Any) -> dict[str, Any]:
+    return evaluate(run, progress=QUIET, **{"attacks": ["fgsm:eps=0.1"], "limit": 40, **options})
+
+
+def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Path) -> None:
+    result = attacked(runs / "run", twins=[runs / "independent", runs / "same"])
+    assert result == json.loads((runs / "run" / RESULT).read_text())
+    assert list(result) == ["clean", "attacks", "images", "seed"]
+    assert (result["images"], result["seed"]) == (40, 0)
+    (row,) = result["attacks"].values()
+    assert set(row) == {"white_box", "twins", "black_box"}
+    assert set(row["twins"]) == {"same-ann", "independent"}
+    assert row["black_box"] == row["twins"]["same-ann"]  # the stronger of the two
+    for number in (result["clean"], row["white_box"], *row["twins"].values()):
+        assert 0 <= number <= 100
+
+
+def test_an_independent_twin_alone_is_the_black_box(runs: Path) -> None:
+    (row,) = attacked(runs / "run", twins=[runs / "independent"])["attacks"].values()
+    assert row["twins"] == {"independent": row["black_box"]}
+
+
+def test_without_a_twin_there_is_no_black_box(runs: Path) -> None:
+    assert attacked(runs / "run")["attacks"].keys() == {"fgsm:eps=0.1"}
+    assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box"}
+
+
+def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
+    network, twin = load(runs / "run" / MODEL), load(runs / "independent" / MODEL)
+    shown = data.first(data.load("digits").test, 40)
+    images, labels = shown.images / 255, shown.labels
+
+    def percent(images: Any) -> float:
+        return 100 * (network(images).argmax(1) == labels).float().mean().item()
+
+    result = attacked(runs / "run", twins=[runs / "independent"], batch_size=7)
+    (row,) = result["attacks"].values()
+    assert result["clean"] == pytest.approx(percent(images))
+    assert row["white_box"] == pytest.approx(percent(fgsm(network, images, labels, eps=0.1)))
+    assert row["black_box"] == pytest.approx(percent(fgsm(twin, images, labels, eps=0.1)))
+    assert row["white_box"] < result["clean"]
+
+
+def test_a_bound_of_zero_costs_nothing(runs: Path) -> None:
+    result = attacked(runs / "run", attacks=["fgsm:eps=0", "pgd:eps=0,iterations=2"])
+    assert {row["white_box"] for row in result["attacks"].values()} == {result["clean"]}
+
+
+def test_without_attacks_those_of_the_recipe_are_made(runs: Path) -> None:
+    result = attacked(runs / "run", attacks=None, limit=20)
+    recipe = RunFolder.open(runs / "run").recipe
+    assert list(result["attacks"]) == [spec.label for spec in recipe_attacks(recipe)]
+
+
+def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny: Recipe) -> None:
+    changes = {
+        "attack.eps": "8/255",
+        "attack.step": "0.01",
+        "attack.iterations": "7",
+        "attack.extra_eps": '["2/255", "16/255"]',
+        "attack.random_start": "true",
+    }
+    fgsm_spec, *pgd_specs = recipe_attacks(override(tiny, changes))
+    assert (fgsm_spec.label, fgsm_spec.options) == ("fgsm", {"eps": 8 / 255})
+    assert [spec.label for spec in pgd_specs] == ["pgd", "pgd:eps=2/255", "pgd:eps=16/255"]
+    assert [spec.eps * 255 for spec in pgd_specs] == pytest.approx([8, 2, 16])
+    assert [spec.options["step"] for spec in pgd_specs] == pytest.approx([0.01, 0.0025, 0.02])
+    assert {(spec.options["iterations"], spec.options["random_start"]) for spec in pgd_specs} == {(7, True)}
+
+
+def test_a_limit_above_the_images_takes_all_and_a_small_one_is_class_balanced(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert attacked(runs / "run", limit=10**6, attacks=["fgsm:eps=0"])["images"] == 355
+    seen = []
+    monkeypatch.setattr(module, "accuracy", lambda network, shown, **options: seen.append(shown) or 0.0)
+    attacked(runs / "run", limit=20)
+    assert sorted(seen[0].labels.tolist()) == sorted(list(range(10)) * 2)
+
+
+def test_an_ann_is_evaluated_as_a_run_is(runs: Path) -> None:
+    result = attacked(runs / "plain", attacks=["fgsm:eps=0"])
+    assert result["clean"] > 20
+
+
+def test_the_holdout_has_a_result_of_its_own(tiny: Recipe, tmp_path: Path) -> None:
+    recipe = override(tiny, {"data.holdout_images": "30", "snn.epochs": "0", "ann.epochs": "1"})
+    out = train(recipe, out=tmp_path / "run", progress=QUIET)
+    result = evaluate(out, attacks=["fgsm"], split="holdout", progress=QUIET)
+    assert result["images"] == 30
+    assert json.loads((out / "result-holdout.json").read_text()) == result
+    assert not (out / RESULT).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"split": "holdout"},
+            r"the run held no images out: its recipe has data\.holdout_images = 0; use --split test",
+        ),
+        ({"split": "train"}, "split is 'train'; choose one of test, holdout"),
+        ({"attacks": ["ddos"]}, "attack 'ddos' is not known; choose one of fgsm, pgd"),
+        ({"twins": ["run"]}, r"the twin .*run is the run itself; that would be a white-box attack"),
+        ({"twins": ["run/../run"]}, "is the run itself"),
+        ({"twins": ["same", "same"]}, "two twins are of the kind 'same-ann'; give one of each at most"),
+        ({"twins": ["independent", "independent"]}, "two twins are of the kind 'independent'"),
+    ],
+)
+def test_a_wrong_request_is_refused_and_the_result_stays(runs: Path, options: dict[str, Any], message: str) -> None:
+    before = (runs / "run" / RESULT).read_bytes()
+    if "twins" in options:
+        options = {"twins": [runs / name for name in options["twins"]]}
+    with pytest.raises(UsageError, match=message):
+        attacked(runs / "run", **options)
+    assert (runs / "run" / RESULT).read_bytes() == before
+
+
+def spoil(run: Path, how: str) -> None:
+    if how == "no weights":
+        (run / MODEL).unlink()
+    elif how == "cut short":
+        (run / MODEL).write_bytes((run / MODEL).read_bytes()[:-1])
+    elif how == "no run":
+        shutil.rmtree(run)
+    else:
+        (run / "recipe.toml").unlink()
+
+
+@pytest.mark.parametrize("role", ["run", "same"])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no weights", r"has no model\.safetensors; finish it with hiresnn train and --resume"),
+        ("cut short", r"model\.safetensors is damaged or cut short"),
+        ("no run", "does not exist; name the folder that hiresnn train wrote"),
+        ("no recipe", r"is not a run folder: it has no recipe\.toml"),
+    ],
+)
+def test_a_folder_without_a_trained_network_is_refused_as_run_and_as_twin(
+    runs: Path, role: str, how: str, message: str
+) -> None:
+    spoil(runs / role, how)
+    with pytest.raises(RunError, match=message):
+        attacked(runs / "run", twins=[runs / "same"])
+
+
+def archive(path: Path, *, channels: int = 1, size: int = 8, classes: int = 10) -> str:
+    shape = (2 * classes, size, size, channels)
+    images, labels = np.zeros(shape, dtype=np.uint8), np.arange(2 * classes) % classes
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return json.dumps(str(path))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"channels": 3}, "run has in_channels = 1, the images of .* have 3"),
+        ({"size": 16}, "run has image_size = 8, the images of .* have 16"),
+        ({"classes": 7}, "run tells 10 classes apart, .* has 7"),
+    ],
+)
+def test_data_that_do_not_fit_the_run_are_refused(
+    runs: Path, tmp_path: Path, tiny: Recipe, shape: dict[str, int], message: str
+) -> None:
+    source = archive(tmp_path / "other.npz", **shape)
+    (runs / "run" / "recipe.toml").write_text(dump(override(tiny, {"data.source": source})))
+    with pytest.raises(RunError, match=message):
+        attacked(runs / "run")
+
+
+def test_a_twin_for_other_images_is_refused(runs: Path, tmp_path: Path, tiny: Recipe) -> None:
+    changes = {"data.source": archive(tmp_path / "other.npz", classes=7), "data.train_images": "0"}
+    short = {"ann.epochs": "0", "snn.epochs": "0", "method": "ann"}
+    twin = train(override(tiny, {**changes, **short}), out=tmp_path / "twin", progress=QUIET)
+    with pytest.raises(HiresnnError, match="a twin tells 7 classes apart, digits has 10"):
+        attacked(runs / "run", twins=[twin])
+
+
+def test_the_shipped_quickstart_recipe_attacks_at_three_bounds_or_fewer() -> None:
+    assert len(recipe_attacks(read("digits"))) == 3

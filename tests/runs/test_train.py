@@ -1,0 +1,296 @@
+"""`train`: from a recipe to a run folder, and an ANN that several runs share."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiresnn.cli import main
+from hiresnn.data import DataSet, Split
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
+from hiresnn.runs.recipe import Recipe, dump, override
+from hiresnn.runs.train import ann_key, ann_recipe, device_of, should_fuse, splits, train
+from hiresnn.training import loop
+
+
+def fit(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
+    return train(recipe, out=out, resume=resume, progress=progress or Progress(quiet=True))
+
+
+def files(path: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of change of every file but the locks."""
+    found = (entry for entry in sorted(path.rglob("*")) if entry.is_file() and entry.name != LOCK)
+    return {str(entry.relative_to(path)): (entry.read_bytes(), entry.stat().st_mtime_ns) for entry in found}
+
+
+@pytest.fixture
+def numbered() -> DataSet:
+    """60 training and 20 test images of 2x2, no two alike, six classes in turn."""
+    pixels = torch.arange(80, dtype=torch.uint8).view(80, 1, 1, 1).expand(80, 1, 2, 2).contiguous()
+    labels = torch.arange(80) % 6
+    return DataSet("numbered", Split(pixels[:60], labels[:60]), Split(pixels[60:], labels[60:]), tuple("abcdef"))
+
+
+# The loss of the first five updates; whoever changes what a method means changes these numbers.
+FIRST_LOSSES: dict[str, list[float]] = {
+    "ann": [],
+    "traditional": [],
+    "hire": [],
+    "gaussian": [],
+    "noise-free": [],
+    "rate": [],
+}
+
+
+@pytest.mark.parametrize("method", FIRST_LOSSES)
+def test_the_first_five_losses_of_every_method_are_known_to_four_digits(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    losses: dict[bool, list[float]] = {False: [], True: []}
+    train_batch = loop.train_batch
+
+    def recorded(model, *arguments, **options):
+        seen = train_batch(model, *arguments, **options)
+        losses[isinstance(model, SpikingNetwork)] += [loss for loss, _ in seen]
+        return seen
+
+    monkeypatch.setattr(loop, "train_batch", recorded)
+    fit(override(tiny, {"method": method, "snn.epochs": "1"}), tmp_path / "run")
+    assert losses[method != "ann"][:5] == pytest.approx(FIRST_LOSSES[method], abs=5e-4)
+
+
+def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> None:
+    names = {"recipe.toml", "environment.json", "metrics.jsonl", "model.safetensors", "result.json", "resume.pt"}
+    assert {entry.name for entry in (trained / "independent").iterdir()} - {LOCK} == names | {"ann.json"}
+    folder = RunFolder.open(trained / "independent")
+    assert folder.recipe == override(tiny, {"seed": "7"})
+    assert [(row["stage"], row["epoch"]) for row in folder.read_metrics()] == [("snn", 1), ("snn", 2)]
+    result = folder.read_json("result.json")
+    assert {**result, "clean": 0} == {"clean": 0, "attacks": {}, "images": 355, "seed": 7}
+    assert 20 < result["clean"] <= 100
+
+
+def test_an_ann_run_is_the_ann_that_the_others_start_from(trained: Path) -> None:
+    folder = RunFolder.open(trained / "plain")
+    named = folder.read_json("ann.json")["folder"]
+    assert folder.read_json("ann.json") == RunFolder.open(trained / "run").read_json("ann.json")
+    assert (trained / "plain" / MODEL).read_bytes() == (trained / "ann" / named / MODEL).read_bytes()
+    assert [(row["stage"], row["epoch"]) for row in folder.read_metrics()] == [("ann", 1), ("ann", 2), ("ann", 3)]
+    assert not isinstance(load(trained / "plain" / MODEL), SpikingNetwork)
+
+
+def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny: Recipe, tmp_path: Path, heard) -> None:
+    fit(tiny, tmp_path / "traditional", progress=heard)
+    assert any(line.startswith("ANN training: ") for line in heard.lines)
+    before = files(tmp_path / "ann")
+    heard.lines.clear()
+    changes = {"method": "hire", "noise.step": "0.1", "snn.epochs": "1", "conversion.threshold_scale": "0.5"}
+    fit(override(tiny, changes), tmp_path / "hire", progress=heard)
+    fit(override(tiny, {"method": "ann"}), tmp_path / "plain", progress=heard)
+    assert not any("ANN training" in line for line in heard.lines)
+    assert files(tmp_path / "ann") == before
+
+
+def test_the_ann_of_another_seed_is_another_folder(trained: Path) -> None:
+    keys = {name: RunFolder.open(trained / name).read_json("ann.json")["folder"] for name in ("run", "same")}
+    assert keys["run"] == keys["same"]
+    other = RunFolder.open(trained / "independent").read_json("ann.json")["folder"]
+    assert other != keys["run"]
+    assert other.startswith("vgg5-seed7-")
+    assert (trained / "ann" / other / MODEL).read_bytes() != (trained / "ann" / keys["run"] / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [
+        ("seed", "1", False),
+        ("ann.seed", "1", False),
+        ("ann.epochs", "4", False),
+        ("ann.lr", "0.01", False),
+        ("model.hidden", "17", False),
+        ("data.holdout_images", "10", False),
+        ("data.augment", "true", False),
+        ("precision", "bfloat16", False),
+        ("ann.seed", "0", True),
+        ("name", "other", True),
+        ("data.source", "elsewhere.npz", True),
+        ("method", "hire", True),
+        ("snn.lr", "0.5", True),
+        ("noise.step", "0.5", True),
+        ("attack.eps", "0.5", True),
+        ("conversion.threshold_scale", "0.5", True),
+        ("compile", "always", True),
+    ],
+)
+def test_an_ann_is_known_by_all_that_decides_it_and_by_nothing_else(
+    tiny: Recipe, numbered: DataSet, key: str, value: str, same: bool
+) -> None:
+    assert (ann_key(override(tiny, {key: value}), numbered) == ann_key(tiny, numbered)) is same
+
+
+def test_an_ann_is_known_by_the_content_of_its_data(tiny: Recipe, numbered: DataSet) -> None:
+    changed = numbered.train.images.clone()
+    changed[5, 0, 1, 1] += 1
+    other = DataSet("numbered", Split(changed, numbered.train.labels), numbered.test, numbered.class_names)
+    assert ann_key(tiny, other) != ann_key(tiny, numbered)
+
+
+def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(
+    trained: Path, tiny: Recipe, tmp_path: Path, heard
+) -> None:
+    name = RunFolder.open(trained / "run").read_json("ann.json")["folder"]
+    weights = (trained / "ann" / name / MODEL).read_bytes()
+    # Begun by a run of another noise, which does not matter to an ANN.
+    begun = ann_recipe(override(tiny, {"noise.step": "0.2"}))
+    started = threading.Event()
+    heard.line = lambda text: (heard.lines.append(text), started.set())
+    with RunFolder.create(tmp_path / "ann" / name, begun) as folder:
+        waiter = threading.Thread(target=fit, args=(tiny, tmp_path / "run"), kwargs={"progress": heard})
+        waiter.start()
+        assert started.wait(600)
+        assert heard.lines == [f"Another process trains the ANN in {tmp_path / 'ann' / name}; waiting for it."]
+        folder.write_bytes(MODEL, weights)
+    waiter.join(600)
+    assert not waiter.is_alive()
+    assert not any("ANN training" in line for line in heard.lines)
+    assert (tmp_path / "run" / MODEL).read_bytes() == (trained / "run" / MODEL).read_bytes()
+
+
+def test_frozen_neurons_keep_what_calibration_gave_them(tiny: Recipe, tmp_path: Path) -> None:
+    def course(frozen: bool) -> list[dict[str, float]]:
+        changes = {"method": "hire", "snn.train_neurons": str(not frozen).lower()}
+        out = fit(override(tiny, changes), tmp_path / f"frozen-{frozen}")
+        rows = RunFolder.open(out).read_metrics()
+        assert len(rows) == 2
+        return [{**row["thresholds"], **{f"leak {k}": v for k, v in row["leaks"].items()}} for row in rows]
+
+    first, second = course(frozen=True)
+    assert first == second
+    assert {value for name, value in first.items() if name.startswith("leak")} == {1.0}
+    moved, later = course(frozen=False)
+    assert all(moved[name] != later[name] for name in moved if not name.startswith("leak"))
+    assert all(moved[name] != first[name] for name in moved if not name.startswith("leak"))
+
+
+@pytest.mark.parametrize(("method", "encoding"), [("rate", "poisson"), ("traditional", "direct")])
+def test_the_rate_method_sees_poisson_spikes(tiny: Recipe, tmp_path: Path, method: str, encoding: str) -> None:
+    out = fit(override(tiny, {"method": method, "snn.epochs": "0"}), tmp_path / "run")
+    network = load(out / MODEL)
+    assert isinstance(network, SpikingNetwork)
+    assert network.encoding.encoding == encoding
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_another_run_is_refused_and_unharmed(trained: Path, tiny: Recipe, resume: bool) -> None:
+    before = files(trained)
+    with pytest.raises(RunError, match=r"holds another run, which differs in snn\.lr; choose another --out"):
+        fit(override(tiny, {"snn.lr": "0.5"}), trained / "run", resume=resume)
+    with pytest.raises(RunError, match="already holds this run; continue it with --resume"):
+        fit(tiny, trained / "run")
+    assert files(trained) == before
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(trained: Path, tiny: Recipe, heard) -> None:
+    before = files(trained)
+    assert fit(tiny, trained / "run", resume=True, progress=heard) == trained / "run"
+    assert files(trained) == before
+    assert not any("training" in line for line in heard.lines)
+
+
+def test_a_training_state_cut_short_is_refused(tiny: Recipe, tmp_path: Path) -> None:
+    out = fit(override(tiny, {"snn.epochs": "1"}), tmp_path / "run")
+    (out / MODEL).unlink()
+    (out / RESUME).write_bytes((out / RESUME).read_bytes()[:1000])
+    before = files(out)
+    with pytest.raises(RunError, match=r"run.resume\.pt is damaged \(\w+\); delete it to train from the start"):
+        fit(override(tiny, {"snn.epochs": "1"}), out, resume=True)
+    assert files(out).keys() == before.keys()
+    assert files(out)[RESUME] == before[RESUME]
+
+
+def test_held_out_images_are_never_trained_on_nor_tested_on(tiny: Recipe, numbered: DataSet) -> None:
+    def pixels(split: Split | None) -> list[int]:
+        assert split is not None
+        return split.images[:, 0, 0, 0].tolist()
+
+    changes = {"data.holdout_images": "18", "data.train_images": "30"}
+    shown, held = (pixels(split) for split in splits(override(tiny, changes), numbered))
+    assert (len(shown), len(held)) == (30, 18)
+    assert set(shown).isdisjoint(held)
+    assert set(shown) | set(held) < set(range(60))
+    # The same images for every seed, and however many of the rest are trained on.
+    other = {**changes, "seed": "5", "data.train_images": "0"}
+    rest, again = (pixels(split) for split in splits(override(tiny, other), numbered))
+    assert again == held
+    assert sorted(rest + held) == list(range(60))
+
+
+def test_without_a_holdout_nothing_is_held(tiny: Recipe, numbered: DataSet) -> None:
+    shown, held = splits(override(tiny, {"data.train_images": "0"}), numbered)
+    assert held is None
+    assert len(shown) == 60
+
+
+def test_a_run_with_a_holdout_looks_at_that_and_not_at_the_test(tiny: Recipe, tmp_path: Path, heard) -> None:
+    changes = {"data.holdout_images": "50", "snn.epochs": "0", "ann.epochs": "1"}
+    out = fit(override(tiny, changes), tmp_path / "run", progress=heard)
+    assert not (out / "result.json").exists()
+    assert heard.lines[-1].endswith(" % of 50 clean held-out images")
+
+
+def test_progress_is_plain_lines_and_quiet_is_silent(
+    tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(dump(override(tiny, {"snn.epochs": "1"})))
+
+    def run(out: str, *options: str) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / out), *options])
+        assert not caught.value.code
+        return capsys.readouterr()
+
+    out, err = run("loud/run")
+    assert out.splitlines()[0] == f"Run folder: {tmp_path / 'loud' / 'run'}"
+    titles = [line.partition(":")[0] for line in err.splitlines()]
+    assert titles == ["ANN training", "SNN training", "  clean", "digits traditional"]
+    assert "\x1b" not in err
+    assert run("quiet/run", "--quiet") == (f"{tmp_path / 'quiet' / 'run'}\n", "")
+
+
+@pytest.mark.parametrize(("stage", "key"), [("ANN", "ann.lr"), ("SNN", "snn.lr")])
+def test_a_training_that_diverges_fails_in_one_sentence(
+    tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str, key: str
+) -> None:
+    (tmp_path / "tiny.toml").write_text(dump(tiny))
+    arguments = ["--set", f"{key}=1e38", "--out", str(tmp_path / "run"), "--quiet"]
+    with pytest.raises(SystemExit) as caught:
+        main(["train", str(tmp_path / "tiny.toml"), *arguments])
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {stage} training, epoch 1 of ")
+    assert "the loss is " in line or "is no longer finite" in line
+    assert line.endswith(f" Lower {key} and train into another --out.")
+    assert not (tmp_path / "run" / MODEL).exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_named(tiny: Recipe) -> None:
+    assert device_of(tiny) == "cpu"
+    with pytest.raises(UsageError, match="device is 'cuda:1', but torch sees no GPU here; use cpu or auto"):
+        device_of(override(tiny, {"device": "cuda:1"}))
+
+
+def test_compiling_is_decided_by_the_work_ahead() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Flatten(), torch.nn.Linear(4, 1000), torch.nn.ReLU(), torch.nn.Linear(1000, 2)
+    network, image = spiking_graph(torch.nn.Sequential(*layers), 8), torch.rand(1, 1, 2, 2)
+    # 1,000 neurons over 8 steps: 4e9 updates are 500,000 images.
+    assert should_fuse("auto", network, image, 500_001)
+    assert not should_fuse("auto", network, image, 499_999)
+    assert should_fuse("always", network, image, 1)
+    assert not should_fuse("never", network, image, 10**9)
