@@ -14,6 +14,7 @@ import hashlib
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
 
 ROWS = {  # label -> changes to the recipe
-    "ann": {"method": "ann"},
     "traditional": {"method": "traditional"},
     "hire": {"method": "hire"},
+    "ann": {"method": "ann"},
     "gaussian": {"method": "gaussian"},
     "noise-free": {"method": "noise-free"},
     "hire-frozen": {"method": "hire", "snn.train_neurons": "false"},
@@ -78,12 +79,12 @@ def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int
 
 def measured(
     paths: dict[str, Path], labels: list[str], seeds: list[int], recipe: Recipe, limit: int, progress: Progress
-) -> dict[str, Any]:
-    """label -> seed -> {"clean": .., attack: {"white_box", "same-ann", "independent"}}."""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(label, seed -> {"clean": .., attack: {"white_box", "same-ann", "independent"}}), a method at a time."""
     dataset = data.load(recipe.data.source)
     images = data.first(dataset.test, limit)
-    found: dict[str, Any] = {}
     for label in labels:
+        rows: dict[str, Any] = {}
         networks = {name: load(path / MODEL) for name, path in paths.items() if name.startswith(f"{label}-seed")}
         for network in networks.values():
             if label != "ann":
@@ -107,8 +108,8 @@ def measured(
                     for box, maker in makers.items()
                     if maker in networks
                 }  # fmt: skip
-            found.setdefault(label, {})[str(seed)] = row
-    return found
+            rows[str(seed)] = row
+        yield label, rows
 
 
 def cell(values: list[float]) -> str:
@@ -151,26 +152,28 @@ def main() -> None:
         recipe = override(recipe, {"data.source": json.dumps(asked.data)})
     start = time.time()
     paths = trained(recipe, asked.methods, asked.twins, asked.seeds, asked.runs)
-    found = measured(paths, asked.methods, asked.seeds, recipe, asked.limit, Progress())
-    text = table(found)
-    print(text)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    for label, rows in measured(paths, asked.methods, asked.seeds, recipe, asked.limit, Progress()):
+        found[label] = rows
+        write(asked, recipe, found)
+    print(table(found))
+    print(f"{asked.out}.md after {(time.time() - start) / 60:.0f} min")
+
+
+def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> None:
+    """OUT.json and OUT.md with the methods measured so far."""
     where = environment()
-    asked.out.with_suffix(".json").write_text(
-        json.dumps(
-            {"recipe": recipe.name, "images": asked.limit, "seeds": asked.seeds, "results": found, "machine": where},
-            indent=2,
-        )
-        + "\n"
-    )
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    content = {"recipe": recipe.model_dump(mode="json"), "images": asked.limit, "results": found, "machine": where}
+    asked.out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
     head = (
-        f"# {recipe.name}\n\n`python benchmarks/study.py {asked.recipe} --data cifar10.npz --out {asked.out}`\n\n"
+        f"# {recipe.name}\n\n"
+        f"`python benchmarks/study.py {asked.recipe} --data cifar10.npz --out results/{asked.out.name}`\n\n"
         f"Accuracy in percent on {asked.limit:,} test images, mean ± sample standard deviation over seeds "
         f"{', '.join(map(str, asked.seeds))}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
         f"hiresnn {where['hiresnn']}, {where['date'][:10]}.\n"
     )
-    asked.out.with_suffix(".md").write_text(head + text)
-    print(f"{asked.out}.md after {(time.time() - start) / 60:.0f} min")
+    asked.out.with_suffix(".md").write_text(head + table(found))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from hiresnn.runs.train import train
 
 TINY = {
     "data.train_images": "160",
-    "model.width": "0.0625",
-    "model.hidden": "16",
-    "ann.epochs": "3",
+    "model.width": "0.125",
+    "model.hidden": "32",
+    "ann.epochs": "10",
     "ann.batch_size": "32",
-    "ann.lr": "0.1",
+    "ann.lr": "0.05",
     "snn.epochs": "2",
     "snn.batch_size": "32",
+    "snn.lr": "0.005",
     "snn.timesteps": "4",
     "conversion.images": "64",
     "compile": "never",
@@ -45,7 +46,7 @@ def heard() -> Heard:
 
 @pytest.fixture(scope="session")
 def tiny() -> Recipe:
-    """Traditional, 160 training images, 3 ANN and 2 SNN epochs."""
+    """Traditional, 160 training images, 10 ANN and 2 SNN epochs."""
     return override(read("digits"), TINY)
 
 
