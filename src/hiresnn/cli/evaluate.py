@@ -29,8 +29,9 @@ def evaluate(
         typer.Option(
             "--attack",
             metavar="NAME",
-            help="fgsm or pgd, also with options as in pgd:eps=2/255,iterations=20; may be repeated; "
-            "default: both, at the bounds of the recipe.",
+            help="fgsm, pgd, pgd-restarts, apgd, sa-pgd, greedy, square or noise, with options as in "
+            "pgd:eps=2/255,iterations=20,rule=arctan; may be repeated; default: fgsm and pgd at the recipe's bounds. "
+            "What is not named is the recipe's, a step in proportion to the bound.",
         ),
     ] = None,
     twins: Annotated[

@@ -51,6 +51,7 @@ def hiresnn(
 
     Then **hiresnn recipes** lists what else can be trained, **hiresnn train RECIPE** trains
     it into a run folder, and **hiresnn evaluate RUN** attacks what is in the folder.
+    **hiresnn analyze** counts its spikes, its distances and its energy.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

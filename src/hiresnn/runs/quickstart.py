@@ -62,6 +62,6 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         for entry in result["attacks"].values():
             cells += [f"{entry['white_box']:.1f}", f"{entry['black_box']:.1f}"]
         table.add_row(method, *cells)
-    console = Console(file=io.StringIO(), width=100, record=True)
+    console = Console(file=io.StringIO(), width=120, record=True)
     console.print(table)
     return console.export_text()
