@@ -55,6 +55,20 @@ def test_without_a_twin_there_is_no_black_box(runs: Path) -> None:
     assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box"}
 
 
+def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Path) -> None:
+    first = attacked(runs / "run", twins=[runs / "independent"])["attacks"]["fgsm:eps=0.1"]
+    both = attacked(runs / "run", attacks=["fgsm:eps=0.2"])["attacks"]
+    assert both.keys() == {"fgsm:eps=0.1", "fgsm:eps=0.2"}
+    assert both["fgsm:eps=0.1"] == first
+    again = attacked(runs / "run", twins=[runs / "same"])["attacks"]["fgsm:eps=0.1"]
+    assert again["twins"] == {**first["twins"], "same-ann": again["black_box"]}
+
+
+def test_figures_of_fewer_images_are_not_mixed_with_those_of_more(runs: Path) -> None:
+    attacked(runs / "run")
+    assert attacked(runs / "run", attacks=["fgsm:eps=0.2"], limit=20)["attacks"].keys() == {"fgsm:eps=0.2"}
+
+
 def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
     network, twin = load(runs / "run" / MODEL), load(runs / "independent" / MODEL)
     shown = data.first(data.load("digits").test, 40)

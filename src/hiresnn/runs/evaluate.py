@@ -36,7 +36,8 @@ def evaluate(
     """Clean and attacked accuracy of a run, in percent, on its data set.
 
     Args:
-        run: a run folder; its result.json is rewritten (result-holdout.json for the held-out images).
+        run: a run folder; its result.json (result-holdout.json for the held-out images) takes the new figures
+            beside those that it has of as many images.
         attacks: such as "pgd:eps=2/255"; None takes the recipe's: FGSM, PGD, and PGD at its extra bounds.
         twins: run folders whose networks make the black-box images. Whether a twin comes from the same ANN
             is read from the runs.
@@ -85,8 +86,21 @@ def evaluate(
                 # the stronger twin is the one that the paper's figures look like
                 entry["black_box"] = entry["twins"].get("same-ann", entry["twins"].get("independent"))
             result["attacks"][spec.label] = entry
-        folder.write_json(RESULT if split == "test" else f"result-{split}.json", result)
+        name = RESULT if split == "test" else f"result-{split}.json"
+        if folder.has(name) and (earlier := folder.read_json(name)).get("images") == len(shown):
+            result["attacks"] = _merged(earlier["attacks"], result["attacks"])
+        folder.write_json(name, result)
     return result
+
+
+def _merged(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Attacks of both, the newer figure where both have one: another attack or twin does not erase the first."""
+    merged = {**earlier, **new}
+    for label in earlier.keys() & new.keys():
+        merged[label] = {**earlier[label], **new[label]}
+        if twins := {**earlier[label].get("twins", {}), **new[label].get("twins", {})}:
+            merged[label] |= {"twins": twins, "black_box": twins.get("same-ann", twins.get("independent"))}
+    return merged
 
 
 def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
