@@ -40,6 +40,7 @@ ROWS = {  # label -> changes to the recipe
     "hire-frozen": {"method": "hire", "snn.train_neurons": "false"},
     "traditional-frozen": {"method": "traditional", "snn.train_neurons": "false"},
 }
+TWINS = ["traditional", "hire"]
 TWIN_SEED = 1000
 
 
@@ -129,7 +130,7 @@ def table(found: dict[str, Any]) -> str:
     boxes = {"white_box": "white box", "same-ann": "twin, same ANN", "independent": "twin, independent ANN"}
     lines = []
     for box, words in boxes.items():
-        lines += [f"\n### {words.capitalize()}\n", "| method | clean | " + " | ".join(attacks) + " |"]
+        lines += [f"\n### {words[0].upper()}{words[1:]}\n", "| method | clean | " + " | ".join(attacks) + " |"]
         lines.append("|---" * (len(attacks) + 2) + "|")
         for label, rows in found.items():
             cells = [cell([row["clean"] for row in rows.values()])]
@@ -143,9 +144,10 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("recipe")
     cli.add_argument("--data")
+    cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
     cli.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     cli.add_argument("--methods", nargs="+", default=list(ROWS), choices=list(ROWS))
-    cli.add_argument("--twins", nargs="*", default=["traditional", "hire"], choices=list(ROWS))
+    cli.add_argument("--twins", nargs="*", default=TWINS, choices=list(ROWS))
     cli.add_argument("--limit", type=int, default=2000, help="test images")
     cli.add_argument("--runs", type=Path, default=Path("runs/study"))
     cli.add_argument("--out", type=Path, required=True, help="path of the results without suffix")
@@ -154,6 +156,7 @@ def main() -> None:
     recipe = read(asked.recipe)
     if asked.data:
         recipe = override(recipe, {"data.source": json.dumps(asked.data)})
+    recipe = override(recipe, dict(pair.split("=", 1) for pair in asked.set))
     start = time.time()
     paths = trained(recipe, asked.methods, asked.twins, asked.seeds, asked.runs)
     found: dict[str, Any] = {}
@@ -164,6 +167,16 @@ def main() -> None:
     print(f"{asked.out}.md after {(time.time() - start) / 60:.0f} min")
 
 
+def command(asked: argparse.Namespace) -> str:
+    """The command that gives these results, with the data beside it."""
+    words = ["python benchmarks/study.py", asked.recipe, "--data cifar10.npz"]
+    words += ["--set", *asked.set] if asked.set else []
+    words += ["--methods", *asked.methods] if asked.methods != list(ROWS) else []
+    words += ["--twins", *asked.twins] if asked.twins != TWINS else []
+    words += ["--limit", str(asked.limit)] if asked.limit != 2000 else []
+    return " ".join([*words, "--out", f"results/{asked.out.name}"])
+
+
 def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> None:
     """OUT.json and OUT.md with the methods measured so far."""
     where = environment()
@@ -172,7 +185,7 @@ def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> N
     asked.out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
     head = (
         f"# {recipe.name}\n\n"
-        f"`python benchmarks/study.py {asked.recipe} --data cifar10.npz --out results/{asked.out.name}`\n\n"
+        f"`{command(asked)}`\n\n"
         f"Accuracy in percent on {asked.limit:,} test images, mean ± sample standard deviation over seeds "
         f"{', '.join(map(str, asked.seeds))}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
         f"hiresnn {where['hiresnn']}, {where['date'][:10]}.\n"
