@@ -181,7 +181,9 @@ def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> N
     """OUT.json and OUT.md with the methods measured so far."""
     where = environment()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"recipe": recipe.model_dump(mode="json"), "images": asked.limit, "results": found, "machine": where}
+    shown = recipe.model_dump(mode="json")
+    shown["data"]["source"] = Path(recipe.data.source).name
+    content = {"recipe": shown, "images": asked.limit, "results": found, "machine": where}
     asked.out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
     head = (
         f"# {recipe.name}\n\n"
