@@ -130,13 +130,15 @@ def table(found: dict[str, Any]) -> str:
     boxes = {"white_box": "white box", "same-ann": "twin, same ANN", "independent": "twin, independent ANN"}
     lines = []
     for box, words in boxes.items():
-        lines += [f"\n### {words[0].upper()}{words[1:]}\n", "| method | clean | " + " | ".join(attacks) + " |"]
-        lines.append("|---" * (len(attacks) + 2) + "|")
+        body = []
         for label, rows in found.items():
             cells = [cell([row["clean"] for row in rows.values()])]
             cells += [cell([row[a][box] for row in rows.values() if box in row[a]]) for a in attacks]
             if any(cells[1:]):
-                lines.append(f"| {label} | " + " | ".join(cells) + " |")
+                body.append(f"| {label} | " + " | ".join(cells) + " |")
+        if body:
+            lines += [f"\n### {words[0].upper()}{words[1:]}\n", "| method | clean | " + " | ".join(attacks) + " |"]
+            lines += ["|---" * (len(attacks) + 2) + "|", *body]
     return "\n".join(lines) + "\n"
 
 
