@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons.rules.layer import LayerRule
+from hiresnn.neurons.rules.layer import LayerRule, layer_backward
 from hiresnn.neurons.scan import RESETS, Reset, Scan, kernels
 from hiresnn.neurons.surrogate import Linear, Surrogate
 from hiresnn.neurons.window import Window
@@ -169,7 +169,7 @@ def _by_layer_rule(
     current = current.reshape(shape) if scan.timed else current.expand(shape)
     if residue is not None:
         residue = _folded(residue, ctx.layout, torch.Size(shape[1:]))
-    to_current: Tensor = ctx.surrogate.scan_backward(current, threshold, leak, residue, grad, scan.reset)
+    to_current: Tensor = layer_backward(ctx.fused)(ctx.surrogate, current, threshold, leak, residue, grad, scan.reset)
     return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(flat.dtype)
 
 

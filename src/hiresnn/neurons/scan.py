@@ -12,7 +12,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -142,11 +142,19 @@ def kernels(fused: bool) -> Kernels:
 
 @functools.cache
 def _compiled() -> Kernels:
-    config = torch._dynamo.config  # one kernel per (T, timed, reset, rule, dtype): more than the default 8
+    return Kernels(fused_kernel(scan_forward), fused_kernel(scan_backward))
+
+
+def fused_kernel(step_loop: Callable[..., Any], *, whole: bool = True) -> Callable[..., Any]:
+    """`step_loop` through torch.compile, for batches of any size: one kernel per T, reset, rule, dtype.
+
+    Where not `whole`, what cannot be compiled runs as it is.
+    """
+    config = torch._dynamo.config  # more kernels than the default 8
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     setattr(config, limit, max(256, getattr(config, limit)))
-    compile_scan = functools.partial(torch.compile, dynamic=True, fullgraph=True)
-    return Kernels(compile_scan(scan_forward), compile_scan(scan_backward))
+    compiled: Callable[..., Any] = torch.compile(step_loop, dynamic=True, fullgraph=whole)
+    return compiled
 
 
 @functools.cache

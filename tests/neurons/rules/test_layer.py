@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, gradient_rule
+from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, can_fuse, gradient_rule
 
 T, B = 4, 3
 
@@ -74,3 +74,21 @@ def test_a_rule_by_name_leaves_spikes_alone_and_gives_a_gradient(name: str) -> N
     assert leaf.grad is not None
     assert leaf.grad.isfinite().all()
     assert leaf.grad.any()
+
+
+@pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("name", ["bptr", "assg"])
+def test_a_fused_neuron_compiles_its_rule_and_gets_the_same_gradients_over_an_attack(name: str) -> None:
+    neuron, gradients = LIF(0.8, 0.9), {}
+    current, weight = 2 * random(T * B, 3, 4), random(T * B, 3, 4) - 0.5
+    for fused in (False, True):
+        neuron.fused = fused
+        with gradient_rule(neuron, RULES[name]()):
+            for iteration in range(3):  # statistics go on from one to the next
+                leaf = (current + iteration / 10).requires_grad_()
+                neuron(leaf, Window(T, B)).backward(weight)
+                gradients[fused, iteration] = leaf.grad
+    for iteration in range(3):
+        torch.testing.assert_close(gradients[True, iteration], gradients[False, iteration], rtol=1e-5, atol=1e-6)
+    if name == "assg":
+        assert not torch.equal(gradients[True, 0], gradients[True, 2])

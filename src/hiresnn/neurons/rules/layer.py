@@ -7,20 +7,23 @@ forget the membranes altogether.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hiresnn.neurons.scan import Reset, left_behind, membrane_step
+from hiresnn.neurons.scan import Reset, fused_kernel, left_behind, membrane_step
 
 
 class LayerRule(ABC):
     """What stands for the gradient of a layer's spikes in its input current.
 
     The forward pass is untouched. Threshold and leak get no gradient: a layer rule is for attacking a network,
-    not for training one. It runs eager, also where the forward pass is fused.
+    not for training one. Where the forward pass is fused it is compiled too, with all that it calls.
     """
 
     @abstractmethod
@@ -43,6 +46,20 @@ class LayerRule(ABC):
     def fresh(self) -> LayerRule:
         """The rule as one layer uses it during one attack: itself, unless it keeps statistics."""
         return self
+
+
+def layer_backward(fused: bool) -> Callable[..., Tensor]:
+    """(rule, *arguments of its scan_backward) -> gradient of the current; compiled where `fused`."""
+    return _compiled_backward() if fused else _backward
+
+
+def _backward(rule: LayerRule, *arguments: Any) -> Tensor:
+    return rule.scan_backward(*arguments)
+
+
+@functools.cache
+def _compiled_backward() -> Callable[..., Tensor]:
+    return fused_kernel(_backward, whole=False)  # a rule may be a user's own
 
 
 def membranes(
