@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, AttackSpec, check, gate, parse
-from hiresnn.attacks.registry import RULED
+from hiresnn.attacks.registry import CHOOSING, RULED
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, RULES, Linear, Window
 from hiresnn.neurons import rules as rules_package
+
+pytestmark = pytest.mark.usefixtures("short")
 
 EPS = 0.05
 ROWS = [
@@ -25,6 +27,8 @@ ROWS = [
     ("noise", "draws=3", False),
     ("noise", "draws=3,kind=sign", False),
     ("noise", "draws=3,kind=gaussian", False),
+    ("autoattack", "", True),
+    ("autoattack", "version=rand", True),
 ]
 NAMES = sorted({name for name, _, _ in ROWS})
 
@@ -131,6 +135,7 @@ def test_a_bound_below_zero_is_refused(network: Spiking, images: Tensor, labels:
         "square:queries=-1",
         "noise:kind=pink",
         "noise:draws=0",
+        "autoattack:version=custom",
     ],
 )
 def test_an_option_out_of_its_range_is_refused(network: Spiking, images: Tensor, labels: Tensor, text: str) -> None:
@@ -178,11 +183,14 @@ def test_a_rule_changes_what_an_attack_finds(network: Spiking, images: Tensor, l
 
 
 def test_a_rule_that_is_not_known_is_told_with_those_that_are() -> None:
-    with pytest.raises(UsageError, match="rule 'arctangent' is not known; choose one of linear, triangular, arctan"):
+    with pytest.raises(
+        UsageError,
+        match="attack 'pgd:rule=arctangent': rule 'arctangent' is not known; choose one of linear, triangular, arctan",
+    ):
         parse("pgd:rule=arctangent")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in RULED])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*RULED, *CHOOSING)])
 def test_an_attack_that_follows_no_single_rule_takes_none(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no option 'rule'"):
         parse(f"{name}:rule=arctan")

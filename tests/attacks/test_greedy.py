@@ -43,4 +43,6 @@ def test_it_needs_rules_and_neurons() -> None:
     with pytest.raises(UsageError, match="rules is empty"):
         greedy(OneNeuron(), IMAGES, LABELS, rules=[])
     with pytest.raises(UsageError, match="has no LIF neuron"):
-        greedy(nn.Flatten(), torch.rand(2, 1, 1, 2), LABELS.new_tensor([0, 0]), loss="margin")
+        greedy(
+            nn.Flatten(), torch.tensor([0.6, 0.4, 0.7, 0.1]).view(2, 1, 1, 2), LABELS.new_tensor([0, 0]), loss="margin"
+        )

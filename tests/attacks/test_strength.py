@@ -138,11 +138,18 @@ def test_apgd_is_as_strong_as_autoattacks(
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
-def test_targeted_apgd_is_as_strong_as_autoattacks(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("rule", [None, Arctan(), ASSG()], ids=["own", "arctan", "assg"])
+def test_targeted_apgd_is_as_strong_as_autoattacks(
+    network: SpikingNetwork, shown: tuple[Tensor, Tensor], rule: Rule | None
+) -> None:
+    def used() -> AbstractContextManager[None]:
+        return gradient_rule(network, rule) if rule else nullcontext()
+
     options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_iter": 10, "n_restarts": 1}
-    with frozen(network):
+    with frozen(network), used():
         theirs = APGDAttack_targeted(network, n_target_classes=9, **options).perturb(*shown)
-    ours = apgd(network, *shown, eps=EPS, iterations=10, loss="dlr-targeted", generator=seeded())
+    with used():
+        ours = apgd(network, *shown, eps=EPS, iterations=10, loss="dlr-targeted", generator=seeded())
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 

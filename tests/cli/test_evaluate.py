@@ -50,6 +50,7 @@ def test_defaults_are_all_attacks_on_the_whole_test_set(monkeypatch: pytest.Monk
         "limit": None,
         "split": "test",
         "batch_size": 256,
+        "seed": None,
     }
 
 
@@ -66,7 +67,7 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         "--split",
         "holdout",
     ]
-    _, asked = run(monkeypatch, RESULT, "a", *options, "--batch", "64")
+    _, asked = run(monkeypatch, RESULT, "a", *options, "--batch", "64", "--seed", "5")
     assert asked == {
         "run": Path("a"),
         "attacks": ["fgsm", "pgd:eps=2/255"],
@@ -74,6 +75,7 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         "limit": 50,
         "split": "holdout",
         "batch_size": 64,
+        "seed": 5,
     }
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hiresnn import data
-from hiresnn.attacks import fgsm
+from hiresnn.attacks import ATTACKS, fgsm
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs import evaluate as module
@@ -38,7 +39,8 @@ def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Pat
     assert list(result) == ["clean", "attacks", "images", "seed"]
     assert (result["images"], result["seed"]) == (40, 0)
     (row,) = result["attacks"].values()
-    assert set(row) == {"white_box", "twins", "black_box"}
+    assert set(row) == {"white_box", "twins", "black_box", "attack_seed"}
+    assert row["attack_seed"] == 0  # the recipe's
     assert set(row["twins"]) == {"same-ann", "independent"}
     assert row["black_box"] == row["twins"]["same-ann"]  # the stronger of the two
     for number in (result["clean"], row["white_box"], *row["twins"].values()):
@@ -52,7 +54,7 @@ def test_an_independent_twin_alone_is_the_black_box(runs: Path) -> None:
 
 def test_without_a_twin_there_is_no_black_box(runs: Path) -> None:
     assert attacked(runs / "run")["attacks"].keys() == {"fgsm:eps=0.1"}
-    assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box"}
+    assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box", "attack_seed"}
 
 
 def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Path) -> None:
@@ -83,6 +85,37 @@ def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
     assert row["white_box"] == pytest.approx(percent(fgsm(network, images, labels, eps=0.1)))
     assert row["black_box"] == pytest.approx(percent(fgsm(twin, images, labels, eps=0.1)))
     assert row["white_box"] < result["clean"]
+
+
+def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs: Path) -> None:
+    texts = ["pgd:eps=0.2,iterations=1,step=0,random_start=true", "square:eps=0.1,queries=5"]
+
+    def figures(seed: int | None, attacks: list[str], **options: Any) -> dict[str, Any]:
+        (runs / "run" / RESULT).unlink()
+        return attacked(runs / "run", attacks=attacks, limit=200, seed=seed, **options)["attacks"]
+
+    before = torch.get_rng_state()
+    first, other = figures(3, texts), figures(4, texts)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first == figures(3, texts)
+    assert {row["attack_seed"] for row in first.values()} == {3}
+    assert [row["white_box"] for row in first.values()] != [row["white_box"] for row in other.values()]
+    # What else is measured changes nothing.
+    alone = figures(3, texts[1:], twins=[runs / "same"])[texts[1]]
+    assert alone["white_box"] == first[texts[1]]["white_box"]
+    assert figures(None, texts) == figures(0, texts)  # 0 is the recipe's
+
+
+def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(model: Any, images: Any, labels: Any, *, eps: float = 0.1, seed: int = 0) -> Any:
+        seen.append(seed)
+        return images
+
+    monkeypatch.setitem(ATTACKS, "autoattack", watched)
+    attacked(runs / "run", attacks=["autoattack", "autoattack:seed=9"], seed=3)
+    assert seen == [3, 9]
 
 
 def test_a_bound_of_zero_costs_nothing(runs: Path) -> None:

@@ -1,6 +1,7 @@
 """Attacks on any model, images -> logits: (model, images, labels) -> images, behind a gate that checks them."""
 
 from hiresnn.attacks.apgd import apgd
+from hiresnn.attacks.autoattack import autoattack
 from hiresnn.attacks.best_of import Worst, best_of
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.fgsm import fgsm
@@ -11,7 +12,9 @@ from hiresnn.attacks.pgd import pgd
 from hiresnn.attacks.random_noise import random_noise
 from hiresnn.attacks.registry import ATTACKS, AttackSpec, parse
 from hiresnn.attacks.restarts import pgd_restarts
+from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.attacks.sa_pgd import sa_pgd
+from hiresnn.attacks.seeded import seeded
 from hiresnn.attacks.square import square
 from hiresnn.attacks.transfer import transfer
 
@@ -23,6 +26,7 @@ __all__ = [
     "Model",
     "Worst",
     "apgd",
+    "autoattack",
     "best_of",
     "check",
     "fgsm",
@@ -35,8 +39,11 @@ __all__ = [
     "pgd",
     "pgd_restarts",
     "random_noise",
+    "rounds",
     "sa_pgd",
+    "seeded",
     "square",
+    "through_rounding",
     "transfer",
     "verified",
 ]

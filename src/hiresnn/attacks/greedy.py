@@ -38,13 +38,14 @@ def greedy(
     Args:
         model: a network with LIF neurons; images, labels, eps, step, iterations: as in `pgd`.
         loss: one of `losses.LOSSES`.
-        rules: what is tried, two forward passes and a backward pass each a step; None takes `CHOICE`.
+        rules: what is tried, two forward passes and a backward pass each a step; None takes what the network can take
+            of `CHOICE`.
 
     Raises:
         UsageError: a value out of range, an empty choice, or a model without LIF neurons.
     """
     nonnegative("greedy", eps=eps, step=step, iterations=iterations)
-    rules = [RULES[name]() for name in CHOICE] if rules is None else rules
+    rules = _taken(model) if rules is None else rules
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
     climbed = named(loss)
@@ -70,3 +71,18 @@ def greedy(
             rows, adversarial = rows[left], best[left]
     check(images, worst.adversarial, eps=eps)
     return worst.adversarial
+
+
+def _taken(model: nn.Module) -> list[Rule]:
+    """The rules of `CHOICE` for hiresnn's neurons; networks of other libraries take those that work on one membrane."""
+    taken: list[Rule] = []
+    refused: UsageError | None = None
+    for rule in (RULES[name]() for name in CHOICE):
+        try:
+            with gradient_rule(model, rule):
+                taken.append(rule)
+        except UsageError as error:
+            refused = error
+    if refused and not taken:
+        raise refused
+    return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiresnn.attacks.apgd import apgd
+from hiresnn.attacks.autoattack import autoattack
 from hiresnn.attacks.fgsm import fgsm
 from hiresnn.attacks.gate import Model
 from hiresnn.attacks.greedy import greedy
@@ -21,7 +23,7 @@ from hiresnn.attacks.sa_pgd import sa_pgd
 from hiresnn.attacks.square import square
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.rules import RULES
+from hiresnn.neurons.rules import Rule, named
 
 ATTACKS: dict[str, Callable[..., Tensor]] = {
     "fgsm": fgsm,
@@ -32,9 +34,12 @@ ATTACKS: dict[str, Callable[..., Tensor]] = {
     "greedy": greedy,
     "square": square,
     "noise": random_noise,
+    "autoattack": autoattack,
 }
-RULED = ("fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd")
+RULED = ("fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd", "autoattack")
 """Attacks that follow one gradient rule, and so take the option `rule`."""
+CHOOSING = ("greedy",)
+"""Attacks that choose among several rules, and so take `rule` as a list, `rule=arctan/alpha=4+bptr`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class AttackSpec:
 
     Attributes:
         label: the text it was read from, under which results are filed.
-        rule: name of the gradient rule that the model's neurons use meanwhile; None leaves them their own.
+        rule: text of the gradient rule that the model's neurons use meanwhile, as `neurons.rules.named` reads it; for
+            greedy choice several, joined by +. None leaves the neurons their own, and greedy choice its default.
     """
 
     label: str
@@ -63,7 +69,10 @@ class AttackSpec:
             return ATTACKS[self.name](model, images, labels, **self.options)
         if not isinstance(model, nn.Module):
             raise UsageError(f"attack {self.label!r}: rule={self.rule} needs a network with LIF neurons.")
-        with gradient_rule(model, RULES[self.rule]()):
+        rules = _rules(self.rule)
+        if self.name in CHOOSING:
+            return ATTACKS[self.name](model, images, labels, rules=rules, **self.options)
+        with gradient_rule(model, rules[0]):
             return ATTACKS[self.name](model, images, labels, **self.options)
 
 
@@ -85,16 +94,32 @@ def parse(text: str, **defaults: Any) -> AttackSpec:
     rule = None
     for pair in filter(None, rest.split(",")):
         key, _, value = pair.partition("=")
-        if key == "rule" and name in RULED:
-            if value not in RULES:
-                raise UsageError(f"attack {text!r}: rule {value!r} is not known; choose one of {', '.join(RULES)}.")
-            rule = value
+        if key == "rule" and name in (*RULED, *CHOOSING):
+            rule = _checked(text, name, value)
             continue
         if key not in known:
-            has = ", ".join((*known, "rule") if name in RULED else known)
+            has = ", ".join((*known, "rule") if name in (*RULED, *CHOOSING) else known)
             raise UsageError(f"attack {text!r}: {name} has no option {key!r}; it has {has}.")
         options[key] = _value(text, key, value, type(known[key]))
     return AttackSpec(text, name, options, rule)
+
+
+def _rules(text: str) -> list[Rule]:
+    """The rules of `rule=`: one, or several joined by +; one inside a number (1e+3) joins nothing."""
+    return [named(each) for each in re.split(r"\+(?!\d)", text)]
+
+
+def _checked(text: str, name: str, rule: str) -> str:
+    """The text of a rule, read once so that what is wrong with it comes out before any attack runs."""
+    try:
+        rules = _rules(rule)
+    except UsageError as error:
+        raise UsageError(f"attack {text!r}: {error}") from None
+    if len(rules) > 1 and name not in CHOOSING:
+        raise UsageError(
+            f"attack {text!r}: {name} follows one rule, {rule!r} are {len(rules)}; use greedy for several."
+        )
+    return rule
 
 
 def _value(text: str, key: str, value: str, kind: type) -> bool | int | float | str:

@@ -29,9 +29,9 @@ def evaluate(
         typer.Option(
             "--attack",
             metavar="NAME",
-            help="fgsm, pgd, pgd-restarts, apgd, sa-pgd, greedy, square or noise, with options as in "
-            "pgd:eps=2/255,iterations=20,rule=arctan; may be repeated; default: fgsm and pgd at the recipe's bounds. "
-            "What is not named is the recipe's, a step in proportion to the bound.",
+            help="fgsm, pgd, pgd-restarts, apgd, sa-pgd, greedy, square, noise or autoattack, with options as in "
+            "pgd:eps=2/255,rule=arctan/alpha=4; may be repeated; default: fgsm and pgd at the recipe's "
+            "bounds. What is not named is the recipe's, a step in proportion to the bound.",
         ),
     ] = None,
     twins: Annotated[
@@ -50,6 +50,9 @@ def evaluate(
         Side, typer.Option(help="test, or the holdout that training never saw, for choosing hyperparameters.")
     ] = Side.TEST,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 256,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Seed of what the attacks draw; default: the recipe's.")
+    ] = None,
 ) -> None:
     """Attack a trained run in the white box and, with --twin, in the black box.
 
@@ -75,6 +78,7 @@ def evaluate(
             limit=limit,
             split=split.value,
             batch_size=batch,
+            seed=seed,
             progress=Progress(),
         )
     Console(highlight=False).print(table(result))

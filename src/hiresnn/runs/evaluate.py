@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from hiresnn import attacks as attacking
 from hiresnn import data
-from hiresnn.attacks import AttackSpec, parse, transfer
+from hiresnn.attacks import AttackSpec, parse, seeded, transfer
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
@@ -31,6 +32,7 @@ def evaluate(
     limit: int | None = None,
     split: str = "test",
     batch_size: int = 200,
+    seed: int | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Clean and attacked accuracy of a run, in percent, on its data set.
@@ -43,14 +45,18 @@ def evaluate(
             is read from the runs.
         limit: the first so many images, class-balanced; None takes all.
         split: "test", or "holdout", the training images that the recipe kept out.
+        seed: of what attacks, and networks that draw, take from torch's global generators; every figure starts from
+            it, so none depends on what else was measured, and the caller's draws go on as if nothing had been drawn.
+            None takes the recipe's.
 
     Raises:
         HiresnnError: a folder without a trained network, a twin for other images, an unknown attack.
     """
-    with RunFolder.open(run, write=True) as folder:
+    with RunFolder.open(run, write=True) as folder, seeded(folder.recipe.seed):
         recipe = folder.recipe
         device = device_of(recipe)
-        specs = [attack_of(recipe, text) for text in attacks] if attacks else recipe_attacks(recipe)
+        attack_seed = recipe.seed if seed is None else seed
+        specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
         network = load(folder.require(MODEL)).to(device)
         dataset = data.load(recipe.data.source)
         check_fits(network, dataset, f"{run}")
@@ -64,6 +70,7 @@ def evaluate(
                 model.fuse(should_fuse(recipe.compile, model, image, passes * len(shown)))
 
         def measured(title: str, attack: attacking.Attack | None = None, eps: float | None = None) -> float:
+            torch.manual_seed(attack_seed)
             return round(
                 accuracy(
                     network, shown, attack=attack, eps=eps, batch_size=batch_size, device=device, title=title,
@@ -78,7 +85,10 @@ def evaluate(
             "seed": recipe.seed,
         }
         for spec in specs:
-            entry: dict[str, Any] = {"white_box": measured(f"{spec.label}, white box", spec, spec.eps)}
+            entry: dict[str, Any] = {
+                "white_box": measured(f"{spec.label}, white box", spec, spec.eps),
+                "attack_seed": attack_seed,
+            }
             for kind, twin in opponents:
                 title = f"{spec.label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
                 entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
@@ -113,14 +123,19 @@ def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
     return [attack_of(recipe, text) for text in ("fgsm", "pgd", *(f"pgd:eps={eps}" for eps in extra))]
 
 
-def attack_of(recipe: Recipe, text: str) -> AttackSpec:
-    """The attack that `text` names, with the recipe's setting for what it leaves out.
+def attack_of(recipe: Recipe, text: str, seed: int = 0) -> AttackSpec:
+    """The attack that `text` names, with the recipe's setting for what it leaves out, and `seed` where it has one.
 
     A step that is not named goes with the bound: the recipe's share of it, so that as many steps reach as far.
     """
     setting = recipe.attack
     spec = parse(
-        text, eps=setting.eps, step=setting.step, iterations=setting.iterations, random_start=setting.random_start
+        text,
+        eps=setting.eps,
+        step=setting.step,
+        iterations=setting.iterations,
+        random_start=setting.random_start,
+        seed=seed,
     )
     if "step" in spec.options and "step=" not in text and setting.eps:
         spec.options["step"] = setting.step * spec.eps / setting.eps

@@ -1,0 +1,126 @@
+"""AutoAttack by the package: it follows the rule in force, leaves nothing behind, and says what it cannot do."""
+
+import logging
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn import gradient_rule
+from hiresnn.attacks import autoattack, parse
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, Linear, Window
+
+
+class Veiled(nn.Module):
+    """Mean of 64 pixels -> a LIF of threshold 0.5 over one step -> logits (0.4, spike, -1, -1.2).
+
+    A grey image of 0.44 is class 0 and becomes class 1 where its mean passes 0.5: a step of 0.07 along the gradient
+    takes it there at once, while the mean of 64 draws from -0.1 to 0.1 reaches 0.06 less than once in a million
+    (its standard deviation is 0.0125 at most). The own rule is zero further than 1e-6 from the threshold.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif = LIF(0.5, surrogate=Linear(width=1e-6))
+
+    def forward(self, images: Tensor) -> Tensor:
+        spikes = self.lif(images.mean((1, 2, 3))[:, None], Window(1, len(images)))
+        others = [torch.full_like(spikes, value) for value in (0.4, -1.0, -1.2)]
+        return torch.cat([others[0], spikes, *others[1:]], 1)
+
+
+IMAGES, LABELS = torch.full((3, 1, 8, 8), 0.44), torch.zeros(3, dtype=torch.int64)
+
+
+def standing(model: nn.Module, images: Tensor) -> int:
+    return int((model(images).argmax(1) == LABELS[: len(images)]).sum())
+
+
+def linear(classes: int) -> nn.Module:
+    """Logits that differ by 0.03 on a grey image of 0.5, each in its own pixel."""
+    layer = nn.Linear(16, classes)
+    layer.weight.data = torch.eye(classes, 16)
+    layer.bias.data = -0.03 * torch.arange(classes)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+GREY = torch.full((2, 1, 4, 4), 0.5)
+
+
+@pytest.mark.parametrize("version", ["standard", "rand"])
+def test_it_follows_the_rule_in_force(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyautoattack.square.SquareAttack.perturb", lambda self, x, y: x)  # it needs no gradient
+    model = Veiled()
+    text = f"autoattack:eps=0.1,version={version}"
+    assert standing(model, parse(text)(model, IMAGES, LABELS)) == 3
+    assert standing(model, parse(f"{text},rule=arctan")(model, IMAGES, LABELS)) == 0
+    with gradient_rule(model, Linear(width=1)):
+        assert standing(model, autoattack(model, IMAGES[:1], LABELS[:1], eps=0.1, version=version)) == 0
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("classes", "version"), [(3, "rand"), (4, "standard"), (6, "plus"), (12, "standard")])
+def test_it_takes_fewer_and_more_classes_than_ten(classes: int, version: str) -> None:
+    model = linear(classes)
+    # 0.015 is needed to swap the first two classes. Below it every attack of the version runs, and finds nothing.
+    assert torch.equal(autoattack(model, GREY, LABELS[:2], eps=0.014, version=version), GREY)
+    assert standing(model, autoattack(model, GREY, LABELS[:2], eps=0.016, version=version)) == 0
+
+
+@pytest.mark.parametrize(("classes", "version"), [(3, "standard"), (3, "plus"), (2, "rand"), (2, "standard")])
+def test_too_few_classes_for_its_loss_are_told(classes: int, version: str) -> None:
+    needed = {"standard": 4, "plus": 4, "rand": 3}[version]
+    message = (
+        f"version '{version}' needs {needed} classes for its DLR loss, the model has {classes}; use apgd with loss"
+    )
+    with pytest.raises(UsageError, match=message):
+        autoattack(linear(classes), GREY, LABELS[:2], version=version)
+
+
+@pytest.mark.usefixtures("short")
+def test_images_that_are_wrong_already_or_hold_stay_as_they_are() -> None:
+    model = linear(4)
+    found = autoattack(model, GREY, torch.tensor([0, 1]), eps=0.014, version="rand")
+    assert torch.equal(found, GREY)
+
+
+def test_a_seed_decides_its_draws_and_the_callers_go_on() -> None:
+    model, before = linear(4), torch.get_rng_state()
+    runs = [autoattack(model, GREY, LABELS[:2], eps=0.1, version="rand", seed=seed) for seed in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_a_plain_function_is_a_model_too_and_labels_are_left_alone() -> None:
+    model, labels = linear(4), LABELS[:2].clone()
+    found = autoattack(lambda images: model(images).double(), GREY, labels, eps=0.1)
+    assert standing(model, found) == 0
+    assert torch.equal(labels, LABELS[:2])
+
+
+def test_it_is_quiet_and_puts_back_log_and_trace(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def trace(frame: object, event: str, argument: object) -> None:
+        return None
+
+    model, before = linear(4), sys.gettrace()
+    sys.settrace(trace)
+    try:
+        # A model that draws is one of those that the package warns of.
+        autoattack(lambda images: model(images) + 0.01 * torch.rand(len(images), 4), GREY, LABELS[:2], eps=0.1)
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert not logging.getLogger("auto-attack").disabled
+
+
+def test_without_the_package_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    with pytest.raises(UsageError, match=r"pyautoattack, which is not installed; .* pip install 'pyautoattack>=0\.2'"):
+        autoattack(linear(4), GREY, LABELS[:2])

@@ -1,0 +1,277 @@
+"""Roundings that let gradients through: the same values, the gradient of the value itself, and a count."""
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn import convert
+from hiresnn.attacks import pgd, rounds, through_rounding
+from hiresnn.neurons import scan
+
+VALUES = (0.2, 0.7, -0.4)
+
+
+def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
+    """d sum(function) / d x at VALUES and the steps counted; the values are checked against those without the mode."""
+    x = torch.tensor(VALUES, requires_grad=True)
+    plain = function(torch.tensor(VALUES))
+    with through_rounding() as mode:
+        value = function(1 * x)
+    assert value.dtype == plain.dtype
+    assert torch.equal(value, plain)
+    value.sum().backward()
+    assert x.grad is not None
+    return x.grad.tolist(), mode.hits
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        torch.round,
+        torch.floor,
+        torch.ceil,
+        torch.trunc,
+        torch.fix,
+        torch.sign,
+        torch.sgn,
+        torch.special.round,
+        lambda x: torch.floor(input=x),
+        lambda x: torch.round(x, decimals=1),
+        lambda x: torch.heaviside(x, torch.tensor(0.5)),
+        Tensor.round,
+        Tensor.floor,
+        Tensor.sign,
+        lambda x: x.heaviside(torch.tensor(0.5)),
+        torch.round_,
+        Tensor.round_,
+        Tensor.floor_,
+        Tensor.ceil_,
+        Tensor.trunc_,
+        Tensor.fix_,
+        Tensor.sign_,
+        lambda x: x.round().clamp(-2, 2).add_(1),
+    ],
+)
+def test_a_step_is_taken_for_its_argument(step: Callable[[Tensor], Tensor]) -> None:
+    assert gradient(step) == ([1, 1, 1], 1)
+
+
+def test_the_rest_of_the_chain_has_its_own_gradient() -> None:
+    # 3 round(2x)^2 at round(0.4) = 0, round(1.4) = 1, round(-0.8) = -1: 2 * 6 * round(2x)
+    assert gradient(lambda x: 3 * (2 * x).round() ** 2) == ([0, 12, -12], 1)
+    assert gradient(lambda x: x.floor() + x.ceil() + x) == ([3, 3, 3], 2)
+    # clamp keeps its gradient, which is 0 outside
+    assert gradient(lambda x: x.clamp(0, 0.5).round()) == ([1, 0, 0], 1)
+
+
+@pytest.mark.parametrize(
+    "quotient",
+    [
+        lambda x: x // 0.25,
+        lambda x: torch.floor_divide(x, 0.25),
+        lambda x: torch.div(x, 0.25, rounding_mode="floor"),
+        lambda x: x.div(0.25, rounding_mode="trunc"),
+        lambda x: x.floor_divide_(0.25),
+        lambda x: x.div_(other=0.25, rounding_mode="floor"),
+    ],
+)
+def test_a_rounded_quotient_is_taken_for_the_true_one(quotient: Callable[[Tensor], Tensor]) -> None:
+    assert gradient(quotient) == ([4, 4, 4], 1)
+
+
+def test_a_rounded_quotient_below_is_so_too() -> None:
+    slopes, hits = gradient(lambda x: 1 // x)
+    assert slopes == pytest.approx([-1 / value**2 for value in VALUES])  # d (1 / x)
+    assert hits == 1
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda x: (x * 100).int().float() / 100,
+        lambda x: (x * 100).to(torch.int16).to(torch.float32) / 100,
+        lambda x: (x * 100).type(torch.int64).type_as(x) / 100,
+        lambda x: (x * 100).char().long().float() / 100,
+        lambda x: (x * 100).short() / 100,
+        lambda x: 0.01 * (x * 100).long(),
+        lambda x: (x * 100).int().mul(0.01),
+        lambda x: (x * 100).int().double() / 100,
+        lambda x: ((x + 1) * 100).byte().float() / 100,
+    ],
+)
+def test_a_cast_to_integers_and_back_is_taken_for_nothing(cast: Callable[[Tensor], Tensor]) -> None:
+    slopes, hits = gradient(cast)
+    assert slopes == pytest.approx([1, 1, 1])
+    assert hits == 1
+
+
+def test_integers_stay_integers_and_the_source_is_that_of_the_cast() -> None:
+    x = torch.tensor([1.5, 2.5], requires_grad=True)
+    with through_rounding() as mode:
+        y = 2 * x
+        whole = y.int()
+        y.mul_(10)  # no longer what was cast
+        assert whole.dtype is torch.int32
+        assert not whole.requires_grad
+        assert mode.hits == 0
+        (slope,) = torch.autograd.grad(whole.float().sum(), x)
+    assert slope.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "out_of_reach",
+    [
+        lambda x: (x > 0.5).float(),
+        lambda x: (x * 100).int().add_(1).float(),
+        lambda x: (x * 100).int().bool().float(),
+        lambda x: (x * 100).int().reshape(3, 1).float()[:, 0],
+    ],
+)
+def test_what_is_out_of_reach_has_no_gradient_and_is_not_counted(out_of_reach: Callable[[Tensor], Tensor]) -> None:
+    assert gradient(lambda x: x + out_of_reach(x)) == ([1, 1, 1], 0)
+    # The remainder passes its gradient on, so that the two cancel.
+    assert gradient(lambda x: x - x % 0.25) == ([0, 0, 0], 0)
+
+
+def test_nothing_is_counted_where_no_gradient_passes() -> None:
+    images = torch.rand(2, 3)
+    with through_rounding() as mode:
+        assert torch.equal(images.round(), torch.round(images))
+        with torch.no_grad():
+            (images.clone().requires_grad_() * 3).round()
+        torch.arange(5) // 2
+        torch.tensor([3, 4]).float() / 2
+    assert mode.hits == 0
+
+
+class Mine(torch.autograd.Function):
+    """A rounding with a backward pass of the model's own."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> Tensor:
+        return 5 * grad
+
+
+def test_a_backward_pass_of_the_models_own_is_kept() -> None:
+    assert gradient(Mine.apply) == ([5, 5, 5], 0)
+
+
+def test_the_mode_ends_with_its_block_and_counts_anew() -> None:
+    for _ in range(2):
+        with through_rounding() as mode:
+            torch.ones(1, requires_grad=True).round()
+        assert mode.hits == 1
+    x = torch.ones(1, requires_grad=True)
+    assert torch.autograd.grad(x.round(), x)[0].item() == 0
+
+
+class Rounded(nn.Module):
+    """A linear model behind images of 16 grey levels."""
+
+    def __init__(self, quantise: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.quantise = quantise
+        self.linear = nn.Linear(16, 3)
+        self.linear.weight.data = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.quantise(images).flatten(1))
+        return logits
+
+
+IMAGES = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_model_that_rounds_stands_under_pgd_without_the_mode() -> None:
+    model = Rounded(lambda x: (x * 15).round() / 15)
+    assert torch.equal(pgd(model, IMAGES, model(IMAGES).argmax(1), eps=0.3, step=0.1), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "quantise",
+    [lambda x: (x * 15).round() / 15, lambda x: (x * 15 + 0.5).byte().float() / 15, lambda x: (x // 0.06) * 0.06],
+)
+def test_a_model_that_rounds_falls_to_pgd_under_the_mode(quantise: Callable[[Tensor], Tensor]) -> None:
+    model = Rounded(quantise)
+    labels = model(IMAGES).argmax(1)
+    assert rounds(model, IMAGES)
+    with through_rounding():
+        found = pgd(model, IMAGES, labels, eps=0.3, step=0.1)
+    assert (model(found).argmax(1) != labels).sum() >= 45
+
+
+def test_whether_a_model_rounds_is_found_in_one_pass_that_leaves_it_alone() -> None:
+    model, images = Rounded(torch.round), torch.rand(2, 1, 4, 4)
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(model.training))
+    assert rounds(model, images)
+    assert calls == [False]
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert not images.requires_grad
+    assert not rounds(Rounded(nn.Identity()), images)
+    with torch.no_grad():
+        assert rounds(lambda x: x.floor().flatten(1), images)
+
+
+def test_weights_that_are_rounded_are_none_of_it() -> None:
+    class Quantised(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.linear(images.flatten(1), self.weight.round())
+
+    assert not rounds(Quantised(4, 2), torch.rand(3, 1, 2, 2))
+
+
+@pytest.mark.parametrize("encoding", ["direct", "poisson"])
+def test_a_spiking_network_does_not_round(encoding: str) -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
+    images = torch.rand(4, 1, 8, 8)
+    assert not rounds(convert(ann, images, timesteps=3, encoding=encoding), images)
+
+
+def test_a_fused_network_gives_the_same_and_compiles_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.utils import counters
+
+    # What a mode disturbs is the tracing; the kernels behind it are left out, they take half a minute to build.
+    traced = functools.partial(torch.compile, dynamic=True, fullgraph=True, backend="eager")
+    fused = scan.Kernels(traced(scan.scan_forward), traced(scan.scan_backward))
+    monkeypatch.setattr(scan, "_compiled", lambda: fused)
+    monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
+    network = convert(ann, images, timesteps=3).eval().requires_grad_(False)
+    eager = network(images)
+    network.fuse()
+
+    def made() -> tuple[Tensor, Tensor]:
+        return network(images), pgd(network, images, labels, iterations=2)
+
+    logits, found = made()
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs >= 2
+    assert not rounds(network, images)
+    with through_rounding():
+        under = made()
+    assert torch.equal(under[0], eager)
+    assert torch.equal(under[0], logits)
+    assert torch.equal(under[1], found)
+    with through_rounding():
+        loss = network(images.clone().requires_grad_()).sum()
+    loss.backward()  # outside, through the compiled backward pass
+    made()
+    assert counters["stats"]["unique_graphs"] == graphs
+    assert rounds(lambda x: network((x * 8).round() / 8), images)
+
+
+def test_a_compiled_model_is_seen_through() -> None:
+    compiled = torch.compile(lambda x: (8 * x).round().flatten(1), backend="eager")
+    assert rounds(compiled, torch.rand(2, 1, 2, 2))

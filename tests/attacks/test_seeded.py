@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from hiresnn.attacks import seeded
+
+
+def test_draws_inside_start_from_the_seed_and_those_outside_go_on():
+    torch.manual_seed(5)
+    first, second = torch.rand(3), torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), first)
+    with seeded(7):
+        inside = torch.rand(3)
+    assert torch.equal(torch.rand(3), second)
+    assert torch.equal(inside, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+
+
+def test_the_callers_state_comes_back_after_an_error_too():
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError), seeded(7):
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), before)

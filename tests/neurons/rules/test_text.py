@@ -1,0 +1,98 @@
+import math
+
+import pytest
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons.rules import (
+    ASSG,
+    BPTR,
+    HART,
+    PDSG,
+    RULES,
+    Arctan,
+    Conversion,
+    Exponential,
+    Linear,
+    Rule,
+    StraightThrough,
+    Unrolled,
+    named,
+    triangular,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("arctan", Arctan(2)),
+        ("arctan/alpha=4", Arctan(4)),
+        ("hart/width=0.25", HART(0.25)),
+        ("linear/width=0.5", Linear(width=0.5)),
+        ("linear/width=1/2/gamma=3/10", Linear(gamma=0.3, width=0.5)),
+        ("linear/width=.5/gamma=1e+1", Linear(gamma=10, width=0.5)),
+        ("linear/width=inf", Linear(width=math.inf)),
+        ("triangular/width=0.5", triangular(0.5)),
+        ("exponential/height=2/gamma=2", Exponential(2, 2)),
+        ("conversion/ceiling=inf", Conversion(math.inf)),
+        ("bptr", BPTR()),
+        ("arctan/alpha=4/reset", Unrolled(Arctan(4), through_reset=True)),
+        ("arctan/reset/alpha=4", Unrolled(Arctan(4), through_reset=True)),
+        ("linear/cut", Unrolled(Linear(), cut_time=True)),
+        ("straight-through/cut/reset", Unrolled(StraightThrough(), through_reset=True, cut_time=True)),
+        ("unrolled", Unrolled()),
+        ("unrolled/reset", Unrolled(through_reset=True)),
+        ("pdsg/shift=1/cut", PDSG(1, cut_time=True)),
+    ],
+)
+def test_a_text_is_read_as_the_rule_it_names(text: str, rule: Rule) -> None:
+    assert named(text) == rule
+
+
+def test_assg_has_its_own_options_and_flags() -> None:
+    rule = named("assg/vanishing=0.8/reset/cut")
+    assert isinstance(rule, ASSG)
+    assert (rule.vanishing, rule.relax, rule.through_reset, rule.cut_time) == (0.8, 1.5, True, True)
+    assert named("assg") is not named("assg")  # it keeps statistics
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_name_is_a_text(name: str) -> None:
+    assert type(named(name)) is type(RULES[name]())
+
+
+FORGETS = "forgets time, so it takes neither reset nor cut"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arctangent", "rule 'arctangent' is not known; choose one of linear, triangular, arctan"),
+        ("", "rule '' is not known"),
+        ("arctangent/alpha=4", "rule 'arctangent' of 'arctangent/alpha=4' is not known"),
+        ("arctan/width=4", "rule 'arctan/width=4': arctan has no option 'width=4'; it has alpha=VALUE, reset, cut"),
+        ("arctan/alpha=4/width=4", "rule 'arctan/alpha=4/width=4': arctan has no option 'width=4'"),
+        ("arctan/", "arctan has no option ''"),
+        ("arctan/reset=true", "arctan has no option 'reset=true'"),
+        ("straight-through/k=1", "straight-through has no option 'k=1'; it has reset, cut"),
+        ("unrolled/surrogate=arctan", "unrolled has no option 'surrogate=arctan'; it has reset, cut"),
+        ("assg/through_reset=1", "assg has no option 'through_reset=1'; it has vanishing=VALUE, relax=VALUE"),
+        ("arctan/alpha", "rule 'arctan/alpha': alpha is ''; it takes a number"),
+        ("arctan/alpha=big", "alpha is 'big'; it takes a number"),
+        ("arctan/alpha=nan", "alpha is 'nan'; it takes a number"),
+        ("arctan/alpha=1/0", "alpha is '1/0'; it takes a number"),
+        ("arctan/alpha=-1", "rule 'arctan/alpha=-1': Arctan rule: alpha is -1.0; it must be above 0"),
+        ("assg/vanishing=1", "rule 'assg/vanishing=1': ASSG rule: vanishing is 1.0; it must lie in"),
+        ("arctan/alpha=inf", "rule 'arctan/alpha=inf': its values are not finite"),
+        ("arctan/alpha=2/alpha=4", "rule 'arctan/alpha=2/alpha=4': alpha is given twice"),
+        ("arctan/cut/cut", "cut is given twice"),
+        ("bptr/reset", f"rule 'bptr/reset': bptr {FORGETS}; leave reset out"),
+        ("rga/g=0.5/cut", f"rule 'rga/g=0.5/cut': rga {FORGETS}; leave cut out"),
+        ("conversion/cut/reset", f"conversion {FORGETS}; leave cut out"),
+        ("bptr/k=1", "bptr has no option 'k=1'; it has none"),
+        ("rga/k=1", "rga has no option 'k=1'; it has g=VALUE\\."),
+        ("hart/cut", "hart cuts the chain in time itself, so it takes neither reset nor cut; leave cut out"),
+    ],
+)
+def test_what_does_not_read_is_told(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        named(text)
