@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
@@ -89,3 +91,61 @@ def test_other_networks_keep_their_rules():
 def test_a_model_without_neurons_is_refused():
     with pytest.raises(UsageError, match="Sequential has no LIF neuron: a gradient rule would change nothing"):
         gradient_rule(nn.Sequential(nn.ReLU()), Linear()).__enter__()
+
+
+class Foreign(nn.Module):
+    """Swaps rules itself, and keeps what happened."""
+
+    def __init__(self):
+        super().__init__()
+        self.happened = []
+
+    @contextmanager
+    def gradient_rule(self, rule):
+        self.happened.append(rule)
+        try:
+            yield
+        finally:
+            self.happened.append("put back")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda model: model, nn.Sequential, lambda model: nn.Sequential(nn.Sequential(model))]
+)
+def test_a_module_that_swaps_rules_itself_is_asked_to(wrap):
+    foreign = Foreign()
+    with gradient_rule(wrap(foreign), Linear(0.9)):
+        assert foreign.happened == [Linear(0.9)]
+    assert foreign.happened == [Linear(0.9), "put back"]
+
+
+def test_it_is_asked_once_and_answers_for_all_that_is_inside_it():
+    outer, inner = Foreign(), Foreign()
+    outer.inner = inner
+    with pytest.raises(KeyError), gradient_rule(nn.ModuleList([outer, nn.Sequential(outer)]), Linear()):
+        raise KeyError
+    assert outer.happened == [Linear(), "put back"]
+    assert inner.happened == []
+
+
+def test_a_network_may_have_both_kinds_of_neurons():
+    model, foreign = network(), Foreign()
+    before = rules(model)
+    with gradient_rule(nn.ModuleList([model, foreign]), Linear(0.9)):
+        assert rules(model) == [Linear(0.9)] * 2
+        assert foreign.happened == [Linear(0.9)]
+    assert rules(model) == before
+    assert foreign.happened[-1] == "put back"
+
+
+def test_where_one_module_refuses_the_rule_no_neuron_gets_it():
+    class Refuses(nn.Module):
+        def gradient_rule(self, rule):
+            raise UsageError("not this one")
+
+    model, foreign = network(), Foreign()
+    before = rules(model)
+    with pytest.raises(UsageError, match="not this one"):
+        gradient_rule(nn.ModuleList([model, foreign, Refuses()]), Linear(0.9)).__enter__()
+    assert rules(model) == before
+    assert foreign.happened == [Linear(0.9), "put back"]

@@ -8,9 +8,9 @@ guess that the trainer made; an attacker is free to make another one, see `gradi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -46,12 +46,21 @@ class Linear:
         return self.gamma * torch.clamp(1 - z.abs() / self.width, min=0)
 
 
+@runtime_checkable
+class RuleTaker(Protocol):
+    """A module that swaps the rule of its neurons itself, as the networks of other libraries do."""
+
+    def gradient_rule(self, rule: Surrogate | LayerRule) -> AbstractContextManager[None]:
+        """Use `rule` in every neuron for a while, put the old ones back; UsageError where it cannot."""
+
+
 @contextmanager
 def gradient_rule(model: nn.Module, rule: Surrogate | LayerRule) -> Iterator[None]:
     """Use `rule` in every neuron of `model` for a while; the rules found there are put back afterwards.
 
     Only the backward pass changes: logits stay the same. Other networks in the process are not touched. A rule
-    that keeps statistics (ASSG) starts afresh, in every layer, each time this is entered.
+    that keeps statistics (ASSG) starts afresh, in every layer, each time this is entered. A module, also `model`
+    itself, that has a method `gradient_rule(rule)` is asked to swap the rule for all that is inside it.
 
     Raises:
         UsageError: if `model` has no spiking neuron, so that the rule would change nothing.
@@ -60,13 +69,26 @@ def gradient_rule(model: nn.Module, rule: Surrogate | LayerRule) -> Iterator[Non
     from hiresnn.neurons.rules.layer import LayerRule
 
     neurons = [module for module in model.modules() if isinstance(module, LIF)]
-    if not neurons:
+    takers = list(dict.fromkeys(_rule_takers(model)))
+    if not neurons and not takers:
         raise UsageError(f"{type(model).__name__} has no LIF neuron: a gradient rule would change nothing.")
     before = [neuron.surrogate for neuron in neurons]
-    try:
-        for neuron in neurons:
-            neuron.surrogate = rule.fresh() if isinstance(rule, LayerRule) else rule
-        yield
-    finally:
-        for neuron, own in zip(neurons, before, strict=True):
-            neuron.surrogate = own
+    with ExitStack() as stack:
+        for taker in takers:
+            stack.enter_context(taker.gradient_rule(rule))
+        try:
+            for neuron in neurons:
+                neuron.surrogate = rule.fresh() if isinstance(rule, LayerRule) else rule
+            yield
+        finally:
+            for neuron, own in zip(neurons, before, strict=True):
+                neuron.surrogate = own
+
+
+def _rule_takers(model: nn.Module) -> Iterator[RuleTaker]:
+    """Every outermost module that swaps rules itself."""
+    if isinstance(model, RuleTaker):
+        yield model
+        return
+    for child in model.children():
+        yield from _rule_takers(child)

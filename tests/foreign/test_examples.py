@@ -1,0 +1,31 @@
+"""The examples that docs/foreign.md audits, with three epochs of training."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiresnn.data import load
+
+pytestmark = pytest.mark.filterwarnings("default")  # what the library warns of is its own affair
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize(("library", "label"), [("snntorch", "snnTorch"), ("spikingjelly", "SpikingJelly")])
+def test_an_example_trains_the_same_network_every_time(library, label, monkeypatch):
+    pytest.importorskip(library, exc_type=ImportError)
+    path = EXAMPLES / f"{library}_digits.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(example, "EPOCHS", 3)
+    test = load("digits").test
+    with torch.random.fork_rng():
+        model, again = example.network(), example.network()
+    with torch.no_grad():
+        logits = model(test.images.float() / 255)
+        assert torch.equal(again(test.images.float() / 255), logits)
+    assert (model.library, model.neurons, model.timesteps, model.training) == (label, 2, 6, False)
+    # three epochs get most digits right; chance is a tenth
+    assert (logits.argmax(1) == test.labels).float().mean() > 0.7

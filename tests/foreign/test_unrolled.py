@@ -1,0 +1,190 @@
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.attacks import parse
+from hiresnn.errors import UsageError
+from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
+from hiresnn.foreign.slot import ruled_spike
+from hiresnn.neurons import gradient_rule
+from hiresnn.neurons.rules import BPTR, Linear
+
+
+class Counter(nn.Module):
+    """Output at step t: t times the image, counted from 1; it forgets only when it is reset."""
+
+    def __init__(self):
+        super().__init__()
+        self.t = 0
+
+    def forward(self, images):
+        self.t += 1
+        return self.t * images.flatten(1)
+
+
+def reset(network):
+    network.t = 0
+
+
+class Neuron(nn.Module):
+    """Spikes where a pixel reaches 1/2."""
+
+    def __init__(self):
+        super().__init__()
+        self.spike_function = lambda x: (x >= 0).float()
+
+    def forward(self, images):
+        return self.spike_function(images.flatten(1) - 0.5)
+
+
+def spiking(**options):
+    neuron = Neuron()
+    slot = Slot(neuron, "spike_function", lambda neuron, own, rule: ruled_spike(own, rule, lambda: 0.5))
+    return Unrolled(neuron, 2, library="toy", slots=[slot], **options)
+
+
+class Nested(nn.Module):
+    """Returns a state first, as no network should."""
+
+    def forward(self, images):
+        return (images, images), images
+
+
+IMAGES = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(2, 2, 1, 1)
+
+
+@pytest.mark.parametrize(("readout", "factor"), [("mean", 2), ("sum", 6)])
+def test_logits_are_the_outputs_over_time(readout, factor):
+    model = Unrolled(Counter(), 3, library="toy", reset=reset, readout=readout)
+    # steps 1, 2, 3 times the image: mean 2, sum 6
+    assert torch.allclose(model(IMAGES), factor * IMAGES.flatten(1))
+
+
+def test_no_state_outlives_a_call():
+    network = Counter()
+    network.t = 7  # left by whoever used it before
+    model = Unrolled(network, 3, library="toy", reset=reset)
+    assert torch.equal(model(IMAGES), model(IMAGES))
+    assert network.t == 0
+
+
+def test_state_is_reset_after_an_error_in_the_network():
+    def fails(network, steps, output):
+        network(steps[0])
+        raise KeyError
+
+    network = Counter()
+    with pytest.raises(KeyError):
+        Unrolled(network, 3, library="toy", reset=reset, show=fails)(IMAGES)
+    assert network.t == 0
+
+
+def test_one_output_of_a_tuple_is_read_out():
+    class Two(nn.Module):
+        def forward(self, images):
+            return images.flatten(1), images.flatten(1) + 1
+
+    assert torch.allclose(Unrolled(Two(), 2, library="toy")(IMAGES), IMAGES.flatten(1))
+    assert torch.allclose(Unrolled(Two(), 2, library="toy", output=1)(IMAGES), IMAGES.flatten(1) + 1)
+
+
+def test_an_encoder_gives_what_each_step_shows():
+    def ramp(images):
+        return torch.stack([images, 3 * images])
+
+    model = Unrolled(nn.Flatten(), 2, library="toy", encode=ramp)
+    assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))
+
+
+def test_a_network_may_take_the_whole_sequence_at_once():
+    shapes = []
+
+    class Sequence(nn.Module):
+        def forward(self, steps):
+            shapes.append(steps.shape)
+            return steps.flatten(2)
+
+    model = Unrolled(Sequence(), 3, library="toy", show=whole_sequence)
+    assert torch.allclose(model(IMAGES), IMAGES.flatten(1))
+    assert shapes == [(3, 2, 2, 1, 1)]
+
+
+@pytest.mark.parametrize("read_out", [True, False])
+def test_a_network_with_a_loop_of_its_own_is_called_once_with_the_images(read_out):
+    class Loop(nn.Module):
+        def forward(self, images):
+            outputs = torch.stack([images.flatten(1), 3 * images.flatten(1)])
+            return outputs.mean(0) if read_out else outputs
+
+    model = Unrolled(Loop(), 2, library="toy", show=once, own_loop=True)
+    assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))
+
+
+def test_logits_are_float32_at_least():
+    assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.bfloat16()).dtype == torch.float32
+    assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timesteps": 0}, "timesteps is 0; a spiking network needs at least 1"),
+        ({"readout": "max"}, "readout is 'max'; choose one of mean, sum"),
+        ({"own_loop": True, "encode": torch.clone}, "encode has no effect"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        Unrolled(nn.Flatten(), **{"timesteps": 2, "library": "toy", **options})
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (nn.Identity(), {}, r"Identity gave outputs of shape \(3, 2, 2, 1, 1\)"),
+        (nn.Flatten(0), {}, r"shape \(3, 4\) over time; they should be \[3 steps, 2 images, classes\]"),
+        (nn.Flatten(2), {"show": whole_sequence, "encode": lambda x: x[None].repeat(2, 1, 1, 1, 1)}, "encode returned"),
+        (Nested(), {}, "the network returned tuple, not a tensor: choose another output="),
+    ],
+)
+def test_a_wrong_shape_is_refused(network, options, message):
+    with pytest.raises(UsageError, match=message):
+        Unrolled(network, 3, library="toy", **options)(IMAGES)
+
+
+def test_a_rule_changes_the_gradient_and_not_the_logits():
+    model, images = spiking(), IMAGES.clone().requires_grad_()
+    plain = model(images)
+    assert not plain.requires_grad  # a comparison has no gradient of its own
+    with gradient_rule(model, Linear()):
+        ruled = model(images)
+        (gradient,) = torch.autograd.grad(ruled.sum(), images)
+    assert torch.equal(ruled, plain)
+    # z = u / .5 - 1 = -.8, -.6, -.4, -.2; 0.3 (1 - |z|) / .5, the mean over two equal steps
+    assert gradient.flatten().tolist() == pytest.approx([0.12, 0.24, 0.36, 0.48])
+    assert not model(images).requires_grad
+
+
+def test_a_rule_of_a_whole_layer_is_refused():
+    with pytest.raises(UsageError, match="BPTR replaces the backward pass of a whole layer, which a toy neuron"):
+        spiking().gradient_rule(BPTR()).__enter__()
+
+
+def test_a_network_without_a_slot_says_that_it_keeps_its_surrogate():
+    with pytest.raises(UsageError, match="a toy network keeps its own surrogate"):
+        gradient_rule(Unrolled(nn.Flatten(), 2, library="toy"), Linear()).__enter__()
+
+
+def test_an_attack_with_a_rule_breaks_what_has_no_gradient_of_its_own():
+    # Two pixels, two classes: the logit of a class is the spike of its pixel.
+    images = torch.tensor([0.52, 0.48]).view(1, 2, 1, 1)
+    model, labels = spiking(), torch.tensor([0])
+    assert model(images).tolist() == [[1.0, 0.0]]
+    adversarial = parse("pgd:eps=0.05,rule=arctan")(model, images, labels)
+    assert model(adversarial).tolist() == [[0.0, 1.0]]
+
+
+def test_what_a_report_wants_to_know_is_there():
+    model = spiking(readout="sum")
+    assert (model.timesteps, model.library, model.neurons) == (2, "toy", 1)
+    assert "library='toy', timesteps=2, readout='sum'" in repr(model)
