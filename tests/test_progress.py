@@ -60,6 +60,35 @@ def test_what_an_earlier_run_has_done_does_not_count_in_the_rate() -> None:
     ]
 
 
+def test_what_is_expected_on_the_way_becomes_the_size_of_the_task() -> None:
+    clock = Clock()
+    progress, text = plain(clock)
+    with progress.task("audit", total=1, unit="passes") as task:
+        clock.now = 30.0
+        task.expect(200)
+        task.advance(100)  # 100 in 30 s leave 30 s for the other 100
+        clock.now = 60.0
+        task.expect(150)  # more is to come than it seemed
+        task.advance(50)
+        task.expect(0)  # a task is never done before it ends
+        assert (task.done, task.total) == (150, 151)
+    assert text.getvalue().splitlines() == [
+        "audit: 100 of 200 passes, 3.33 passes/s, 30.0 s left",
+        "audit: 150 of 250 passes, 2.5 passes/s, 40.0 s left",
+        "audit: 150 passes in 1 min 00 s, 2.5 passes/s",
+    ]
+
+
+def test_a_bar_on_a_terminal_gets_the_expected_size() -> None:
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, width=120), clock=Clock())
+    with progress.task("audit", total=1) as task:
+        task.advance(10)
+        task.expect(30)
+        assert progress._bars is not None
+        (bar,) = progress._bars.tasks
+        assert (bar.completed, bar.total) == (10, 40)
+
+
 def test_a_task_that_fails_says_where_it_stopped_and_lets_the_error_through() -> None:
     clock = Clock()
     progress, text = plain(clock)

@@ -51,6 +51,11 @@ class Task:
         self.note = note or self.note
         self._progress._advanced(self)
 
+    def expect(self, left: int) -> None:
+        """Say that about `left` more units are to come, where the size shows only on the way."""
+        self.total = self.done + max(left, 1)
+        self._progress._resized(self)
+
     def elapsed(self) -> float:
         """Seconds since the task began."""
         return self._progress.clock() - self._started
@@ -135,6 +140,10 @@ class Progress:
             )
             self._bars.start()
         task._bar = self._bars.add_task(task.title, total=task.total, completed=task.done, speed="", note="")
+
+    def _resized(self, task: Task) -> None:
+        if self._bars is not None and task._bar is not None:
+            self._bars.update(task._bar, total=task.total)
 
     def _advanced(self, task: Task) -> None:
         if self.quiet:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hiresnn.data import Split, first, holdout
+from hiresnn.data import Split, first, holdout, in_turn
 from hiresnn.data.subset import rank_in_class
 from hiresnn.errors import UsageError
 
@@ -78,3 +78,33 @@ def test_holdout_depends_on_the_seed_and_on_nothing_else():
 def test_holdout_refuses_to_leave_a_part_empty(count):
     with pytest.raises(UsageError, match=f"{count} images are to be held out of 3: give a count from 1 to 2"):
         holdout(split([0, 1, 1]), count)
+
+
+def test_in_turn_gives_the_first_of_each_class_before_the_second_of_any():
+    whole = split([1, 1, 1, 0, 0, 2, 2])
+    # classes 0, 1, 2 in turn: 3 0 5, then 4 1 6, then what is left of class 1
+    assert positions(in_turn(whole, 7)) == [3, 0, 5, 4, 1, 6, 2]
+    assert in_turn(whole, 7).labels.tolist() == [0, 1, 2, 0, 1, 2, 1]
+
+
+def test_in_turn_a_smaller_count_is_the_beginning_of_a_larger_one():
+    whole = split([2, 0, 1, 1, 0, 2, 0, 0])
+    longest = positions(in_turn(whole, 8))
+    for count in range(1, 9):
+        assert positions(in_turn(whole, count)) == longest[:count]
+
+
+def test_in_turn_takes_the_images_that_first_takes():
+    whole = split([1, 1, 1, 0, 0, 2, 2, 1])
+    for count in range(1, 9):
+        assert sorted(positions(in_turn(whole, count))) == positions(first(whole, count))
+
+
+def test_in_turn_of_zero_is_all_in_turn():
+    assert positions(in_turn(split([1, 1, 0]), 0)) == [2, 0, 1]
+
+
+@pytest.mark.parametrize("count", [-1, 4])
+def test_in_turn_refuses_more_than_there_are(count):
+    with pytest.raises(UsageError, match=f"{count} images are asked for, but there are 3: give a count from 1"):
+        in_turn(split([0, 1, 1]), count)

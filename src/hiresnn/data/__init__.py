@@ -7,7 +7,7 @@ from hiresnn.data.folder import load_folder
 from hiresnn.data.loader import Batches
 from hiresnn.data.sources import load
 from hiresnn.data.statistics import channel_statistics
-from hiresnn.data.subset import first, holdout
+from hiresnn.data.subset import first, holdout, in_turn
 
 __all__ = [
     "Batches",
@@ -17,6 +17,7 @@ __all__ = [
     "first",
     "flip_and_crop",
     "holdout",
+    "in_turn",
     "load",
     "load_archive",
     "load_folder",

@@ -31,9 +31,22 @@ def first(split: Split, count: int) -> Split:
         )
     if count == 0:
         return split
+    return _select(split, _turns(split)[:count].sort().values)
+
+
+def in_turn(split: Split, count: int) -> Split:
+    """The images of `first`, class by class in turn: a smaller count gives the beginning of a larger one.
+
+    Raises UsageError as `first` does.
+    """
+    first(split, count)
+    return _select(split, _turns(split)[: count or len(split)])
+
+
+def _turns(split: Split) -> Int64[Tensor, "image"]:
+    """The images in turn, the first of each class before the second of any."""
     num_classes = int(split.labels.max()) + 1
-    turn = rank_in_class(split.labels) * num_classes + split.labels
-    return _select(split, turn.argsort()[:count].sort().values)
+    return (rank_in_class(split.labels) * num_classes + split.labels).argsort()
 
 
 def holdout(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:

@@ -1,0 +1,93 @@
+"""Cards of several audits as one Markdown page: the paper's protocol beside the worst case, over the curve.
+
+    python benchmarks/audit_table.py runs/traditional/audit/card.json runs/hire/audit/card.json --out results/audit-cpu
+
+Writes OUT.md, and each card beside it as OUT-NAME.json, from which `hiresnn report` makes the page.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from hiresnn.audit import Card
+from hiresnn.progress import duration
+from hiresnn.runs.audit import read_card
+
+
+def curve(cards: list[Card]) -> list[str]:
+    heads = [f"{card.subject.name}: {what}" for card in cards for what in ("PGD", "worst case", "95 %")]
+    lines = ["| bound | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for point in cards[0].curve:
+        cells = []
+        for card in cards:
+            at = card.at(point.bound)
+            cells += [
+                f"{at.pgd.percent:.1f}",
+                f"**{at.worst.percent:.1f}**",
+                f"{at.worst.low:.1f} - {at.worst.high:.1f}",
+            ]
+        lines.append(f"| {'clean' if point.bound == '0' else point.bound} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def winners(card: Card) -> str:
+    """Who broke what, by rule, of the images that fell at any bound."""
+    rules: Counter[str] = Counter()
+    for row in card.attacks:
+        rules[row.rule or row.attack] += sum(row.broke.values())
+    fell = sum(rules.values())
+    return ", ".join(f"{rule} {count}" for rule, count in rules.most_common() if count) + f", of {fell}"
+
+
+def scouting(card: Card) -> list[str]:
+    lines = [
+        "| rule | PGD cross-entropy | PGD margin | zero gradients | rising | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    left = {(cell.rule, cell.attack): cell.standing.percent for cell in card.scouting.cells}
+    for rule in card.scouting.rules:
+        cells = [f"{left[rule.rule, f'PGD, {loss}']:.0f}" for loss in ("cross-entropy", "margin")]
+        share = [f"{100 * value:.0f} %" for value in (rule.zero_gradients, rule.rising)]
+        lines.append(f"| {rule.rule} | " + " | ".join([*cells, *share, rule.verdict]) + " |")
+    return lines
+
+
+def page(cards: list[Card], text: str) -> str:
+    lines = ["# Audit of the cpu recipe: what HIRE-SNN's gain is worth under a strong attacker", ""]
+    lines += [text, ""] if text else []
+    lines += [*curve(cards), ""]
+    for card in cards:
+        budget = card.budget
+        lines += [
+            f"## {card.subject.name}",
+            "",
+            f"`{card.setting.command}`, preset {card.setting.preset}, seed {card.setting.seed}, "
+            f"{card.data.images:,} images, {card.date[:10]}, {card.environment.get('cpu')}, "
+            f"torch {card.environment.get('torch')}: {budget.forward:,} forward and {budget.backward:,} backward "
+            f"passes in {duration(budget.seconds)}.",
+            "",
+            f"{card.conclusion.sentence} Own gradient: **{card.conclusion.own}** "
+            f"({'; '.join(card.conclusion.own_reasons)}). This audit: **{card.conclusion.audit}** "
+            f"({'; '.join(card.conclusion.audit_reasons)}).",
+            "",
+            f"Images that fell, by the rule that broke them at their smallest bound: {winners(card)}.",
+            "",
+            f"Scouting, {card.scouting.images} images at {card.scouting.bound}, accuracy left in percent:",
+            "",
+            *scouting(card),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cards", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="file name without ending")
+    parser.add_argument("--text", type=Path, help="Markdown that stands above the table")
+    options = parser.parse_args()
+    cards = [read_card(path) for path in options.cards]
+    options.out.with_suffix(".md").write_text(page(cards, options.text.read_text().strip() if options.text else ""))
+    for card in cards:
+        path = options.out.parent / f"{options.out.name}-{card.subject.name}.json"
+        path.write_text(card.model_dump_json(indent=1) + "\n")

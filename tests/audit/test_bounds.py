@@ -1,0 +1,74 @@
+"""Bounds: how radii are read, named and put in order."""
+
+import math
+
+import pytest
+
+from hiresnn.audit.bounds import CLEAN, CURVE, Bound, bound, curve, of
+from hiresnn.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "eps", "label"),
+    [
+        ("8/255", 8 / 255, "8/255"),
+        ("0.5/255", 0.5 / 255, "0.5/255"),
+        (" 2.0/255 ", 2 / 255, "2/255"),
+        ("0.03", 0.03, "0.03"),
+        ("1/10", 0.1, "25.5/255"),  # 0.1 is 25.5 of 255
+        ("1e-3", 0.001, "0.001"),
+        ("254.5/255", 254.5 / 255, "254.5/255"),
+        ("0", 0.0, "0"),
+        ("0/255", 0.0, "0"),
+        ("inf", math.inf, "inf"),
+        ("255/255", math.inf, "inf"),  # a radius of 1 reaches every image, and so does no bound at all
+        ("3", math.inf, "inf"),
+    ],
+)
+def test_a_bound_is_read_and_named_in_255ths_where_it_is_a_multiple_of_half_of_one(
+    text: str, eps: float, label: str
+) -> None:
+    found = bound(text)
+    assert found.label == label
+    assert found.eps == pytest.approx(eps, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "-1/255", "-0.1", "nan", "-inf", "8/0", "/255", "eight", "8/255/x", "inf/2"])
+def test_what_is_no_radius_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^bound .* is not a radius; write one like 8/255, 0\.03 or inf\.$"):
+        bound(text)
+
+
+def test_a_radius_has_the_name_that_its_text_has() -> None:
+    assert of(8 / 255) == bound("8/255")
+    assert of(0.0) == CLEAN
+    assert of(1.5) == bound("inf")
+
+
+def test_the_radius_of_no_bound_is_one() -> None:
+    assert bound("inf").radius == 1
+    assert bound("8/255").radius == 8 / 255
+
+
+def test_a_label_reads_back_as_its_bound() -> None:
+    for text in CURVE:
+        assert bound(bound(text).label) == bound(text)
+        assert bound(text).label == text
+
+
+def test_bounds_are_ordered_by_radius_not_by_text() -> None:
+    assert sorted(map(bound, ["inf", "16/255", "8/255", "0", "0.5/255"])) == [
+        bound(text) for text in ("0", "0.5/255", "8/255", "16/255", "inf")
+    ]
+
+
+def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once() -> None:
+    found = curve(("16/255", "2/255", "2.0/255", "inf", "1"), Bound(8 / 255, "8/255"))
+    assert [each.label for each in found] == ["0", "2/255", "8/255", "16/255", "inf"]
+    assert curve((), bound("8/255")) == (CLEAN, bound("8/255"))
+    assert curve(CURVE, bound("8/255")) == tuple(map(bound, CURVE))
+
+
+def test_a_headline_of_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the headline's bound is 0, at which there is no attack; name one like"):
+        curve(CURVE, CLEAN)

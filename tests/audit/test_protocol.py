@@ -1,0 +1,409 @@
+"""The audit on a small spiking network: what it reports is real, adds up, and does not depend on how it was run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import ATTACKS, pgd
+from hiresnn.audit import Audited, Findings, Record, bound
+from hiresnn.audit.presets import PROTOCOL, Wave
+from hiresnn.errors import AttackError, UsageError
+from hiresnn.network import SpikingNetwork
+
+Run = Callable[..., Findings]
+Shown = tuple[Tensor, Tensor]
+
+TINY = Wave(
+    rules=("own", "arctan", "assg"),
+    sample=8,
+    iterations=4,
+    queries=10,
+    most=2,
+    attacks=(
+        "pgd-restarts:iterations=4,restarts=1,loss=margin,rule={each}",
+        "sa-pgd:iterations=4,rule={adaptive}",
+        "square:queries=10",
+    ),
+)
+LARGER = Wave(
+    rules=("own", "straight-through"),
+    sample=8,
+    iterations=4,
+    queries=10,
+    most=2,
+    attacks=("apgd:iterations=6,loss=dlr,rule={best}", "square:queries=30"),
+    first=(("square:queries=30", 20),),
+)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Record]:
+    """The pieces of `found`; read only."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(audit: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record]) -> Findings:
+    return audit(network, *shown, kept, waves=(TINY,))
+
+
+def same(one: Findings, other: Findings) -> None:
+    """Assert that two audits agree in everything but seconds."""
+    assert one.ledger.bounds == other.ledger.bounds
+    assert one.ledger.level.tolist() == other.ledger.level.tolist()
+    assert one.ledger.by == other.ledger.by
+    assert costs(one) == costs(other)
+    assert (one.spent.forward, one.spent.backward) == (other.spent.forward, other.spent.backward)
+    assert (one.kept, one.dropped, one.scouted_at) == (other.kept, other.dropped, other.scouted_at)
+    assert list(one.trials) == list(other.trials)
+    for text in PROTOCOL:
+        for label, broken in one.alone[text].items():
+            assert torch.equal(broken, other.alone[text][label])
+    for here, there in zip(one.scouted, other.scouted, strict=True):
+        assert here.rule == there.rule
+        for name, values in vars(here).items():
+            assert name == "rule" or (values == getattr(there, name)).all(), name
+    assert {name: broken.tolist() for name, broken in one.blind.items()} == {
+        name: broken.tolist() for name, broken in other.blind.items()
+    }
+    assert one.adversarial.keys() == other.adversarial.keys()
+    assert all(torch.equal(image, other.adversarial[index]) for index, image in one.adversarial.items())
+
+
+def costs(found: Findings) -> dict[str, tuple[int, int, int]]:
+    return {label: (each.shown, each.forward, each.backward) for label, each in found.ledger.entries.items()}
+
+
+class Counted(nn.Module):
+    """A network that counts the images that it is shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.images = network, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def looked_at(images: int) -> int:
+    """Images that a network is shown to learn whether it draws and rounds, when so many of them are at hand."""
+    counted = Counted(nn.Flatten())
+    Audited(counted, torch.zeros(images, 1, 2, 2))
+    return counted.images
+
+
+def test_there_is_something_to_see(found: Findings) -> None:
+    counts = [found.ledger.count(each) for each in found.ledger.bounds]
+    assert 40 < counts[0] < 60
+    assert counts[0] > counts[1] > counts[2] > 0
+    assert len({label for label in found.ledger.by if label}) >= 4
+
+
+def test_every_adversarial_image_lies_within_its_bound_and_is_misclassified(
+    found: Findings, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown
+    fell = [image for image, level in enumerate(found.ledger.level.tolist()) if 0 < level < len(found.ledger.bounds)]
+    assert sorted(found.adversarial) == fell
+    for image, adversarial in found.adversarial.items():
+        at = found.ledger.bounds[int(found.ledger.level[image])]
+        assert (adversarial - images[image]).abs().max() <= at.radius + 1e-6
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        assert network(adversarial[None]).argmax() != labels[image]
+
+
+def test_the_misclassified_images_are_those_of_the_network(
+    found: Findings, network: SpikingNetwork, shown: Shown
+) -> None:
+    wrong = network(shown[0]).argmax(1) != shown[1]
+    assert ((found.ledger.level == 0) == wrong).all()
+    for text in PROTOCOL:
+        assert torch.equal(found.alone[text]["0"], wrong)
+
+
+def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(found: Findings) -> None:
+    counts = [found.ledger.count(each) for each in found.ledger.bounds]
+    assert counts == sorted(counts, reverse=True)
+    for each, count in zip(found.ledger.bounds, counts, strict=True):
+        for text in PROTOCOL:
+            assert count <= int((~found.alone[text][each.label]).sum())
+    noise = [int(broken.sum()) for broken in found.alone[PROTOCOL[2]].values()]
+    assert noise == sorted(noise)
+
+
+def test_pgd_alone_is_the_papers_pgd_on_every_image(found: Findings, network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = shown
+    for text, step in (("8/255", 2 / 255), ("24/255", 6 / 255), ("inf", 0.25)):  # a quarter where none is named
+        adversarial = pgd(network, images, labels, eps=bound(text).radius, step=step, iterations=7)
+        wrong = network(adversarial).argmax(1) != labels
+        assert torch.equal(found.alone["pgd"][text], wrong | found.alone["pgd"]["0"])
+
+
+def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:30], shown[1][:30]
+    few = audit(network, images, labels, waves=(), paper={"step": 0.02, "iterations": 2})
+    adversarial = pgd(network, images, labels, eps=8 / 255, step=0.02 / 3, iterations=2)  # 8/255 is a third of 24/255
+    clean = few.alone["pgd"]["0"]
+    assert torch.equal(few.alone["pgd"]["8/255"], (network(adversarial).argmax(1) != labels) | clean)
+
+
+def test_what_the_attacks_broke_adds_up_to_what_fell(found: Findings) -> None:
+    broke = [found.ledger.broke(label) for label in found.trials]
+    assert sum(sum(each.values()) for each in broke) == len(found.adversarial)
+    for place, each in enumerate(found.ledger.bounds[1:], 1):
+        before = found.ledger.bounds[place - 1]
+        fell = found.ledger.count(before) - found.ledger.count(each)
+        assert sum(by.get(each.label, 0) for by in broke) == fell
+
+
+def test_the_budget_is_the_sum_of_its_pieces(found: Findings, kept: dict[str, Record], shown: Shown) -> None:
+    def total(name: str, *phases: str) -> int:
+        return sum(int(record[name]) for key, record in kept.items() if key.split()[0] in phases)
+
+    for name in ("forward", "backward"):
+        rows = sum(getattr(entry, name) for entry in found.ledger.entries.values())
+        assert rows == total(name, "alone", "wave")
+        assert getattr(found.spent, name) == rows + total(name, "clean", "scout")
+    assert (total("forward", "clean"), total("backward", "clean")) == (len(shown[0]), 0)
+    assert {key.split()[0] for key in kept} == {"alone", "wave", "clean", "scout"}
+
+
+def test_an_attack_is_shown_what_still_stands(found: Findings) -> None:
+    correct = found.ledger.count(found.ledger.bounds[0])
+    assert found.ledger.entries["pgd"].shown == 3 * correct  # alone it sees all, at each bound
+    shown = [found.ledger.entries[label].shown for label in found.trials if label not in PROTOCOL]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] < 3 * correct
+
+
+def test_the_passes_are_those_that_the_network_made(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    counted = Counted(network)
+    few = audit(counted, shown[0][:20], shown[1][:20], waves=(TINY,))
+    assert counted.images == few.spent.forward + looked_at(16)
+
+
+def test_scouting_tries_every_rule_and_what_needs_no_gradient(found: Findings) -> None:
+    assert [each.rule for each in found.scouted] == ["own", "arctan", "assg"]
+    assert next(iter(found.blind)) == "square:queries=10"
+    assert {name.partition(",")[0] for name in list(found.blind)[1:]} == {"noise:kind=uniform", "noise:kind=sign"}
+    assert {len(each.fgsm) for each in found.scouted} == {len(broken) for broken in found.blind.values()} == {8}
+    assert sorted(found.kept + found.dropped) == ["arctan", "assg", "own"]
+    assert 0 < found.scouted_at.eps <= 24 / 255
+
+
+def test_the_plan_decides_the_attacks_in_their_order(found: Findings) -> None:
+    steady = [rule for rule in found.kept if rule != "assg"]
+    restarts = "pgd-restarts:iterations=4,restarts=1,loss=margin"
+    assert list(found.trials) == [
+        *PROTOCOL,
+        *(restarts + (f",rule={rule}" if rule != "own" else "") for rule in steady),
+        "sa-pgd:iterations=4,rule=assg",
+        "square:queries=10",
+    ]
+
+
+def test_run_again_with_its_pieces_an_audit_makes_no_pass_and_finds_the_same(
+    audit: Run, network: SpikingNetwork, shown: Shown, found: Findings, kept: dict[str, Record]
+) -> None:
+    counted = Counted(network)
+    again = audit(counted, *shown, dict(kept), waves=(TINY,))
+    assert counted.images == looked_at(16)
+    same(found, again)
+
+
+class Fragile(dict[str, Record]):
+    """Pieces that are kept, until an interruption in place of one of them."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    def __setitem__(self, key: str, record: Record) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise KeyboardInterrupt
+        super().__setitem__(key, record)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_interrupted_audit_goes_on_to_the_same_result(
+    audit: Run, network: SpikingNetwork, shown: Shown, found: Findings, kept: dict[str, Record], share: float
+) -> None:
+    pieces = Fragile(int(share * len(kept)))
+    with pytest.raises(KeyboardInterrupt):
+        audit(network, *shown, pieces, waves=(TINY,))
+    assert 0 < len(pieces) < len(kept)
+    assert all(not lif.training for lif in network.neurons.values())
+    torch.rand(3)
+    same(found, audit(network, *shown, dict(pieces), waves=(TINY,)))
+
+
+def test_a_larger_preset_goes_on_from_a_smaller_one_and_never_comes_out_higher(
+    audit: Run, network: SpikingNetwork, shown: Shown, found: Findings, kept: dict[str, Record]
+) -> None:
+    whole = audit(network, *shown, waves=(TINY, LARGER))
+    pieces, counted = dict(kept), Counted(network)
+    larger = audit(counted, *shown, pieces, waves=(TINY, LARGER))
+    same(whole, larger)
+    assert set(kept) < set(pieces)
+    assert all(pieces[key] is record for key, record in kept.items())
+    new = sum(int(record["forward"]) for key, record in pieces.items() if key not in kept)
+    assert counted.images == new + looked_at(16)
+    assert (larger.ledger.level <= found.ledger.level).all()
+    assert larger.ledger.level.sum() <= found.ledger.level.sum()
+
+
+def test_what_is_dear_is_shown_the_first_images_alone(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    pieces: dict[str, Record] = {}
+    audit(network, *shown, pieces, waves=(TINY, LARGER), batch_size=15)
+    dear = {key.split()[-1] for key in pieces if key.startswith("wave square:queries=30 ")}
+    assert dear == {"0-15", "15-20"}
+    assert {key.split()[-1] for key in pieces if key.startswith("wave apgd")} == {"0-15", "15-30", "30-45", "45-60"}
+
+
+def test_more_images_leave_the_verdict_on_the_first_ones_as_it_was(
+    audit: Run, network: SpikingNetwork, shown: Shown, found: Findings
+) -> None:
+    few = audit(network, shown[0][:30], shown[1][:30], waves=(TINY,))
+    assert few.ledger.level.tolist() == found.ledger.level[:30].tolist()
+    assert few.ledger.by == found.ledger.by[:30]
+    assert few.kept == found.kept
+
+
+def test_a_seed_decides_what_is_drawn_and_nothing_else_does(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    state = torch.get_rng_state()
+    pieces: list[dict[str, Record]] = [{}, {}, {}]
+    one = audit(network, images, labels, pieces[0], waves=(TINY,), seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(5)
+    same(one, audit(network, images, labels, pieces[1], waves=(TINY,), seed=1))
+    audit(network, images, labels, pieces[2], waves=(TINY,), seed=2)
+
+    def unstable(kept: dict[str, Record]) -> list[float]:
+        return [value for key, record in kept.items() if "unstable" in record for value in record["unstable"].tolist()]
+
+    assert unstable(pieces[0]) == unstable(pieces[1]) != unstable(pieces[2])
+
+
+def test_the_network_is_left_as_it_was(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    before = [(lif.surrogate, lif.training) for lif in network.neurons.values()]
+    wanted = [parameter.requires_grad for parameter in network.parameters()]
+    weights = [parameter.clone() for parameter in network.parameters()]
+    audit(network, shown[0][:10], shown[1][:10], waves=(TINY,))
+    assert [(lif.surrogate, lif.training) for lif in network.neurons.values()] == before
+    assert [parameter.requires_grad for parameter in network.parameters()] == wanted
+    assert all(torch.equal(was, now) for was, now in zip(weights, network.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+ONCE = Wave(rules=("own",), sample=4, iterations=2, queries=2, attacks=("square:queries=2",))
+
+
+def test_twins_and_the_users_attacks_come_last_at_every_bound(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    twins = {"twin": Audited(network, images[:4])}  # itself: what it makes are attacks in the white box
+    found = audit(network, images, labels, waves=(ONCE,), twins=twins, extra=("apgd:iterations=3",))
+    assert list(found.trials)[-2:] == ["transfer from twin", "apgd:iterations=3"]
+    assert "transfer from twin" in found.blind
+    assert found.ledger.entries["transfer from twin"].shown > 0
+    without = audit(network, images, labels, waves=(ONCE,))
+    assert (found.ledger.level <= without.ledger.level).all()
+    assert found.ledger.level.sum() < without.ledger.level.sum()
+
+
+def test_the_passes_over_a_twin_are_part_of_the_price(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    model, other = Counted(network), Counted(network)
+    twin = Audited(other, shown[0][:4])
+    model.images = other.images = 0
+    found = audit(model, shown[0][:20], shown[1][:20], waves=(ONCE,), twins={"twin": twin})
+    assert other.images > 0
+    assert found.spent.forward == model.images - looked_at(16) + other.images
+
+
+def test_a_users_attack_with_a_bound_is_refused_before_any_pass(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    pieces: dict[str, Record] = {}
+    with pytest.raises(UsageError, match="leave eps out"):
+        audit(network, *shown, pieces, extra=("pgd:eps=8/255",))
+    assert pieces == {}
+
+
+class Poisson(nn.Module):
+    """The network on images to which it adds noise of its own, from torch's global generator."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images + 0.1 * torch.randn(images.shape)).clamp(0, 1))
+        return logits
+
+
+def test_a_random_network_is_audited_over_its_draws_in_smaller_batches_and_reproducibly(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:6], shown[1][:6]
+    pieces: dict[str, Record] = {}
+    one = audit(Poisson(network), images, labels, pieces, waves=(ONCE,), batch_size=30)
+    assert [key for key in pieces if key.startswith("clean")] == ["clean 0-3", "clean 3-6"]  # ten draws an image
+    assert sum(int(record["forward"]) for key, record in pieces.items() if key.startswith("clean")) == 60
+    torch.rand(5)
+    same(one, audit(Poisson(network), images, labels, waves=(ONCE,), batch_size=30))
+
+
+class Rounded(nn.Module):
+    """The network on images of 16 levels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images * 15).round() / 15)
+        return logits
+
+
+def test_roundings_hide_a_network_from_the_papers_pgd_and_not_from_the_audit(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    few = Wave(rules=("own",), sample=4, iterations=2, queries=2, attacks=("apgd:iterations=5",))
+    found = audit(Rounded(network), shown[0][:30], shown[1][:30], waves=(few,))
+    correct, headline = found.ledger.count(found.ledger.bounds[0]), bound("24/255")
+    assert int((~found.alone["pgd"]["24/255"]).sum()) == correct
+    assert found.ledger.count(headline) < correct - 5
+    assert "apgd:iterations=5" in found.ledger.by
+
+
+@pytest.fixture
+def cheating(monkeypatch: pytest.MonkeyPatch) -> None:
+    def black(model: Any, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:
+        return torch.zeros_like(images)
+
+    monkeypatch.setitem(ATTACKS, "fgsm", black)
+
+
+@pytest.mark.usefixtures("cheating")
+def test_an_attack_that_leaves_its_bound_is_not_believed(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    pieces: dict[str, Record] = {}
+    with pytest.raises(AttackError, match="the attack moved a pixel by"):
+        audit(network, *shown, pieces)
+    assert [key for key in pieces if not key.startswith("clean")] == []
+
+
+def test_without_waves_the_papers_protocol_alone_is_run(audit: Run, network: SpikingNetwork, shown: Shown) -> None:
+    few = audit(network, shown[0][:10], shown[1][:10], waves=())
+    assert list(few.trials) == list(PROTOCOL)
+    assert (few.scouted, few.blind, few.kept) == ([], {}, ["own"])

@@ -1,0 +1,298 @@
+"""The audited network: passes counted, draws averaged and seeded, rules put back, roundings let through."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import fgsm, loss_gradient, pgd, pgd_restarts, square
+from hiresnn.attacks.losses import margin
+from hiresnn.audit.subject import DRAWS, OWN, ROUNDING, Audited, fingerprint, seed_of
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import Linear
+
+Shown = tuple[Tensor, Tensor]
+
+
+class Flat(nn.Module):
+    """Logits of three classes, linear in four pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        nn.init.normal_(self.linear.weight, generator=torch.Generator().manual_seed(0))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.linear(images.flatten(1))
+        return logits
+
+
+class Noisy(Flat):
+    """The same with noise on its logits, from torch's global generator."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits + torch.randn(logits.shape)
+
+
+class Rounding(Flat):
+    """The same on images of 16 levels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward((images * 15).round() / 15)
+
+
+@pytest.fixture
+def grey() -> Tensor:
+    return torch.linspace(0.2, 0.8, 20).view(5, 1, 2, 2)
+
+
+@pytest.fixture
+def labels() -> Tensor:
+    return torch.tensor([0, 1, 2, 0, 1])
+
+
+def test_it_answers_what_the_network_answers(network: SpikingNetwork, shown: Shown) -> None:
+    audited = Audited(network, shown[0][:16])
+    assert torch.equal(audited(shown[0]), network(shown[0]))
+    assert (audited.classes, audited.random, audited.draws, audited.rounds) == (10, False, 1, False)
+
+
+def test_a_network_is_put_into_eval_mode_and_half_precision_becomes_float(grey: Tensor) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)).train()
+    assert not Audited(model, grey).random  # dropout would draw
+    assert not model.training
+    assert Audited(lambda images: images.flatten(1).half(), grey)(grey).dtype == torch.float32
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_pgd_costs_a_forward_and_a_backward_pass_an_iteration_and_image(
+    grey: Tensor, labels: Tensor, iterations: int
+) -> None:
+    audited = Audited(Flat(), grey)
+    with audited.measured(0) as spent:
+        pgd(audited, grey, labels, eps=0.1, iterations=iterations)
+    assert (spent.forward, spent.backward) == (5 * iterations, 5 * iterations)
+
+
+def test_attacks_without_gradients_have_no_backward_passes(grey: Tensor) -> None:
+    audited = Audited(Flat(), grey)
+    labels = audited(grey).argmax(1)
+    with audited.measured(0) as spent:
+        square(audited, grey, labels, eps=1e-6, queries=3)  # nothing falls, so each image takes all its queries
+    assert (spent.forward, spent.backward) == (5 * (1 + 3), 0)
+
+
+def test_images_that_left_the_batch_cost_nothing_more(grey: Tensor) -> None:
+    audited = Audited(Flat(), grey)
+    labels = (audited(grey).argmax(1) + 1) % 3
+    with audited.measured(0) as spent:
+        pgd_restarts(audited, grey, labels, eps=0.1, iterations=9, restarts=2)  # all are wrong at the first look
+    assert (spent.forward, spent.backward) == (5, 0)
+
+
+def test_a_measurement_begins_at_zero_and_takes_its_time(grey: Tensor, labels: Tensor) -> None:
+    audited = Audited(Flat(), grey)
+    for _ in range(2):
+        with audited.measured(0) as spent:
+            audited(grey[:2])
+        assert (spent.forward, spent.backward) == (2, 0)
+        assert 0 < spent.seconds < 5
+
+
+def test_every_draw_of_a_random_network_is_a_pass(grey: Tensor, labels: Tensor) -> None:
+    audited = Audited(Noisy(), grey)
+    assert (audited.random, audited.draws) == (True, DRAWS)
+    with audited.measured(0) as spent:
+        fgsm(audited, grey, labels, eps=0.1)
+    assert (spent.forward, spent.backward) == (5 * DRAWS, 5 * DRAWS)
+
+
+class Shared(Flat):
+    """The same with one draw of noise for the whole batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + torch.randn(1, 3)
+
+
+def in_one_batch(model: nn.Module, images: Tensor) -> Tensor:
+    logits: Tensor = model(images.repeat(4, 1, 1, 1)).view(4, len(images), 3)
+    return logits
+
+
+def one_by_one(model: nn.Module, images: Tensor) -> Tensor:
+    return torch.stack([model(images) for _ in range(4)])
+
+
+@pytest.mark.parametrize(("model", "draws"), [(Noisy(), in_one_batch), (Shared(), one_by_one)])
+def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(
+    grey: Tensor, labels: Tensor, model: nn.Module, draws: Callable[[nn.Module, Tensor], Tensor]
+) -> None:
+    audited = Audited(model, grey, draws=4)
+    with audited.measured(3) as spent:
+        found = loss_gradient(audited, grey, labels, margin)
+    assert (spent.forward, spent.backward) == (20, 20)
+    torch.manual_seed(3)
+    image = grey.clone().requires_grad_()
+    logits = draws(model, image)
+    assert not torch.allclose(logits[0], logits[1])
+    (gradient,) = torch.autograd.grad(margin(logits.mean(0), labels).sum(), image)
+    assert torch.allclose(found.logits, logits.mean(0), atol=1e-6)
+    assert torch.allclose(found.gradient, gradient, atol=1e-6)
+
+
+def test_draws_alone_do_not_make_a_network_random(grey: Tensor) -> None:
+    assert Audited(Flat(), grey, draws=4).draws == 1
+
+
+def test_what_is_drawn_inside_depends_on_the_seed_alone_and_torchs_own_state_stays(grey: Tensor) -> None:
+    audited = Audited(Noisy(), grey)
+
+    def logits(seed: int) -> Tensor:
+        with audited.measured(seed):
+            answers: Tensor = audited(grey)
+        return answers
+
+    before = torch.get_rng_state()
+    first = logits(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    assert torch.equal(logits(1), first)
+    assert not torch.equal(logits(2), first)
+
+
+def test_torchs_own_state_stays_also_when_the_work_fails(grey: Tensor) -> None:
+    audited = Audited(Noisy(), grey)
+    before = torch.get_rng_state()
+
+    def interrupted() -> None:
+        with audited.measured(5):
+            audited(grey)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_piece_has_a_seed_of_its_own_that_torch_takes() -> None:
+    assert seed_of(0, "clean 0-200") == seed_of(0, "clean 0-200")
+    seeds = {seed_of(seed, key) for seed in (0, 1, 11) for key in ("a", "1 a", "b")}
+    assert len(seeds) == 9
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    torch.Generator().manual_seed(max(seeds))
+
+
+def test_a_fingerprint_changes_with_any_weight_buffer_or_name(network: SpikingNetwork, grey: Tensor) -> None:
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    whole = fingerprint(state.items())
+    assert whole is not None
+    assert len(whole) == 64
+    assert fingerprint(state.items()) == whole
+    seen = {whole}
+    for name, tensor in state.items():
+        changed = {**state, name: torch.nextafter(tensor, tensor + 1)}  # by the least that float32 can
+        seen.add(str(fingerprint(changed.items())))
+    seen.add(str(fingerprint(("x" + name, tensor) for name, tensor in state.items())))
+    seen.add(str(fingerprint((name, tensor.double()) for name, tensor in state.items())))
+    assert len(seen) == len(state) + 3
+
+
+def test_shapes_and_all_kinds_of_numbers_count_in_a_fingerprint() -> None:
+    numbers = torch.arange(6)
+    assert fingerprint([("a", numbers)]) != fingerprint([("a", numbers.view(2, 3))])
+    assert fingerprint([("a", torch.tensor(True))]) != fingerprint([("a", torch.tensor(False))])
+    assert fingerprint([("a", torch.ones(2, dtype=torch.bfloat16))]) != fingerprint([("a", torch.ones(2).half())])
+    matrix = torch.rand(3, 4)
+    assert fingerprint([("a", matrix.T.contiguous().T)]) == fingerprint([("a", matrix)])  # layout in memory does not
+
+
+def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: Tensor) -> None:
+    model = Flat()
+    before = Audited(model, grey).fingerprint()
+    assert before == fingerprint(model.state_dict().items())
+    with torch.no_grad():
+        model.linear.bias[1] += 1
+    assert Audited(model, grey).fingerprint() not in (None, before)
+    assert Audited(lambda images: images.flatten(1), grey).fingerprint() is None
+    assert Audited(nn.Flatten(), grey).fingerprint() is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda images: images, r"answered 5 images with \(5, 1, 2, 2\); an audit needs logits \[5, classes\]"),
+        (lambda images: images.flatten(1)[None].repeat(3, 1, 1), r"with \(3, 5, 4\); .* docs/foreign\.md"),
+        (lambda images: images.flatten(1)[:4], r"with \(4, 4\)"),
+        (lambda images: images.flatten(1)[:, :1], r"with \(5, 1\)"),
+        (lambda images: (images.flatten(1), images), r"answered 5 images with tuple; .* docs/foreign\.md"),
+        (lambda images: images.flatten(1) * math.inf, "logits are not finite on clean images"),
+        (lambda images: images.flatten(1) * math.nan, "logits are not finite on clean images"),
+    ],
+)
+def test_what_are_no_logits_is_refused(grey: Tensor, answer: Callable[[Tensor], Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Audited(answer, grey)
+
+
+def test_a_network_takes_the_rules_that_its_neurons_can(network: SpikingNetwork, shown: Shown, grey: Tensor) -> None:
+    spiking, plain = Audited(network, shown[0][:4]), Audited(Flat(), grey)
+    for rule in (OWN, "arctan", "assg", "hart/width=1", "linear/width=0.5/cut", "bptr"):
+        assert spiking.takes(rule), rule
+        assert plain.takes(rule) == (rule == OWN), rule
+    assert not spiking.takes(ROUNDING)
+    assert not spiking.takes("no-such-rule")
+    assert not Audited(lambda images: images.flatten(1), grey).takes("arctan")
+
+
+def test_only_a_network_that_rounds_is_carried_through_rounding(grey: Tensor) -> None:
+    assert Audited(Rounding(), grey).rounds
+    assert Audited(Rounding(), grey).takes(ROUNDING)
+    assert not Audited(Flat(), grey).takes(ROUNDING)
+
+
+def gradient(model: Audited, images: Tensor, labels: Tensor, rule: str) -> Tensor:
+    with model.under(rule):
+        return loss_gradient(model, images, labels, margin).gradient
+
+
+def test_gradients_go_through_rounding_under_any_rule_but_the_own_one(grey: Tensor, labels: Tensor) -> None:
+    rounding, smooth = Audited(Rounding(), grey), Audited(Flat(), grey)
+    assert (gradient(rounding, grey, labels, OWN) == 0).all()
+    through = gradient(rounding, grey, labels, ROUNDING)
+    # The margin of a linear model has one gradient for each runner-up, which rounding changes for none of these.
+    assert torch.allclose(through, gradient(smooth, grey, labels, OWN), atol=1e-5)
+    assert (gradient(rounding, grey, labels, OWN) == 0).all()  # and the way is closed again
+    assert torch.equal(rounding(grey), Rounding()(grey))
+
+
+def test_a_rule_is_in_force_for_a_while_and_put_back(network: SpikingNetwork, shown: Shown) -> None:
+    audited = Audited(network, shown[0][:4])
+    images, labels = shown[0][:4], shown[1][:4]
+    own = gradient(audited, images, labels, OWN)
+    surrogates = [lif.surrogate for lif in network.neurons.values()]
+    assert not torch.allclose(gradient(audited, images, labels, "arctan"), own)
+    assert torch.equal(gradient(audited, images, labels, ROUNDING), own)  # there is nothing that rounds
+
+    def interrupted() -> None:
+        with audited.under("straight-through"):
+            assert not isinstance(next(iter(network.neurons.values())).surrogate, Linear)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [lif.surrogate for lif in network.neurons.values()] == surrogates
+    assert torch.equal(gradient(audited, images, labels, OWN), own)
+
+
+def test_rules_nest_and_the_own_one_inside_keeps_the_outer(network: SpikingNetwork, shown: Shown) -> None:
+    audited = Audited(network, shown[0][:4])
+    alone = gradient(audited, shown[0][:4], shown[1][:4], "arctan")
+    with audited.under("arctan"):
+        inside = gradient(audited, shown[0][:4], shown[1][:4], OWN)
+    assert torch.equal(inside, alone)

@@ -1,0 +1,179 @@
+"""`hiresnn audit`: options reach the audit, its card becomes a table, a page and an exit code."""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiresnn.audit import CURVE, Card, presets
+from hiresnn.audit.climb import instability
+from hiresnn.audit.presets import Wave
+from hiresnn.cli import main
+from hiresnn.cli.audit import PAGE, table
+from hiresnn.errors import RunError
+from hiresnn.runs import audit as module
+from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, read_card
+
+NETWORK = """
+import torch
+from torch import nn
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["audit", *arguments])
+    code = caught.value.code
+    return code if isinstance(code, int) else 0
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a network of the user's own, and a preset of a second."""
+    (tmp_path / "mine.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    few = Wave(rules=("own",), sample=4, iterations=2, queries=2, attacks=("apgd:iterations=2,rule={best}",))
+    monkeypatch.setitem(presets.PRESETS, "quick", (few,))
+    monkeypatch.setattr("hiresnn.audit.protocol.BLIND", ("noise:kind=uniform,draws=2",))
+    monkeypatch.setattr("hiresnn.audit.scouting.instability", partial(instability, directions=2))
+    return tmp_path
+
+
+OPTIONS = ("mine.py:network", "--data", "digits", "--images", "100", "--bounds", "2/255,8/255,inf")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """The requests that reach the audit, which is not run."""
+    seen: list[Request] = []
+
+    def noted(request: Request, **_: Any) -> None:
+        seen.append(request)
+        raise RunError("not run.")
+
+    monkeypatch.setattr(module, "audit", noted)
+    return seen
+
+
+def test_the_evidence_is_written_and_the_curve_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*OPTIONS) == 0
+    text = capsys.readouterr().out
+    folder = here / "audits" / "mine"
+    assert {CARD, PAGE, ADVERSARIAL} <= {path.name for path in folder.iterdir()}
+    card = read_card(folder / CARD)
+    assert (folder / PAGE).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert card.conclusion.sentence in text
+    assert f"Own gradient: {card.conclusion.own}. This audit: {card.conclusion.audit}." in text
+    for reason in card.conclusion.own_reasons + card.conclusion.audit_reasons:
+        assert f"- {reason}" in text
+    assert f"Written: {Path('audits/mine') / CARD} and {Path('audits/mine') / PAGE}" in text
+    assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
+
+
+def test_the_command_on_the_card_repeats_the_audit(here: Path, asked: list[Request]) -> None:
+    run("mine.py:network", "--data", "a b", "--attack", "pgd:step=2/255")
+    assert asked[0].command == "hiresnn audit mine.py:network --data 'a b' --attack pgd:step=2/255"
+
+
+def test_the_defaults_are_the_targets_and_the_presets(asked: list[Request]) -> None:
+    assert run("runs/a") == 1
+    assert asked == [Request("runs/a", bounds=CURVE, batch_size=200, command="hiresnn audit runs/a")]
+    assert (asked[0].preset, asked[0].source, asked[0].images, asked[0].eps, asked[0].out) == ("quick", *[None] * 4)
+
+
+def test_options_reach_the_audit(asked: list[Request]) -> None:
+    run(
+        "a", "--preset", "thorough", "--data", "cifar10", "--images", "50", "--eps", "4/255", "--bounds", "2/255,inf",
+        "--attack", "autoattack", "--attack", "apgd:loss=dlr,rule=arctan/alpha=4", "--twin", "b", "--twin", "c",
+        "--seed", "5", "--batch", "64", "--out", "there",
+    )  # fmt: skip
+    (request,) = asked
+    assert (request.target, request.preset, request.source, request.images) == ("a", "thorough", "cifar10", 50)
+    assert (request.eps, request.bounds) == ("4/255", ("2/255", "inf"))
+    assert request.attacks == ("autoattack", "apgd:loss=dlr,rule=arctan/alpha=4")
+    assert (request.twins, request.seed, request.batch_size, request.out) == (("b", "c"), 5, 64, Path("there"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "Missing argument 'TARGET'"),
+        (("mine.py:network", "--preset", "fast"), 2, "'fast' is not one of 'quick', 'standard', 'thorough'"),
+        (("mine.py:network", "--images", "0"), 2, "--images"),
+        (("mine.py:network", "--seed", "-1"), 2, "--seed"),
+        (("mine.py:network", "--batch", "0"), 2, "--batch"),
+        (("mine.py:network",), 2, "does not say which images it is for; name them by --data"),
+        (("mine.py:other", "--data", "digits"), 2, "has no function 'other'"),
+        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "bound '' is not a radius"),
+        (("mine.py:network", "--data", "digits", "--eps", "0"), 2, "the headline's bound is 0"),
+        (("mine.py:network", "--data", "digits", "--attack", "pgd:eps=0.1"), 2, "leave eps out and name --bounds"),
+        (("nowhere",), 1, "run folder nowhere does not exist"),
+    ],
+)
+def test_what_is_wrong_is_said_on_standard_error_with_its_exit_code(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    assert run(*arguments) == code
+    caught = capsys.readouterr()
+    # A usage error stands in a box whose lines break anywhere.
+    assert re.sub(r"[\s│]", "", message) in re.sub(r"[\s│]", "", caught.err)
+    assert caught.out == ""
+    assert not (here / "audits" / "mine" / CARD).exists()
+
+
+def test_an_interruption_says_how_to_go_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "audit", interrupted)
+    assert run("runs/a", "--preset", "standard") == 130
+    assert "Continue with: hiresnn audit runs/a --preset standard" in capsys.readouterr().err
+
+
+def test_help_says_what_may_be_audited_and_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for words in ("TARGET", "FILE.py:FUNCTION", "--preset", "thorough", "--twin", "card.json", "report.html"):
+        assert words in text
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line[:1] == "│"]
+
+
+@pytest.fixture
+def card(here: Path) -> Card:
+    assert run(*OPTIONS) == 0
+    return read_card(here / "audits" / "mine" / CARD)
+
+
+def test_the_table_has_a_row_a_bound_with_what_each_leaves_right(
+    card: Card, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    capsys.readouterr()
+    Console(width=120).print(table(card))
+    text = capsys.readouterr().out
+    title = text.splitlines()[0]
+    assert all(word in title for word in ("mine", "100 images", "quick"))
+    clean, *attacked = rows(text)
+    interval = f"{card.clean.low:.1f} - {card.clean.high:.1f}"
+    assert clean == ["clean", "", "", "", f"{card.clean.percent:.1f}", interval]
+    assert [row[0] for row in attacked] == ["2/255", "8/255", "inf"]
+    for row, point in zip(attacked, card.curve[1:], strict=True):
+        shares = (point.noise, point.fgsm, point.pgd, point.worst)
+        assert row[1:5] == [f"{share.percent:.1f}" for share in shares]
+        assert row[5] == f"{point.worst.low:.1f} - {point.worst.high:.1f}"
+
+
+def test_the_headlines_row_is_bold(card: Card) -> None:
+    assert [row.style for row in table(card).rows] == [None, None, "bold", None]

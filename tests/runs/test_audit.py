@@ -1,0 +1,352 @@
+"""`hiresnn audit` on a trained run: what it writes is true, it goes on where it stopped, and what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from hiresnn import data
+from hiresnn.audit import Card, presets
+from hiresnn.audit.climb import instability
+from hiresnn.audit.presets import Wave
+from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.progress import Progress
+from hiresnn.runs import audit as module
+from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, audit, read_card
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.recipe import Recipe, dump, override
+
+QUIET = Progress(quiet=True)
+TINY = Wave(
+    rules=("own", "arctan", "assg"),
+    sample=6,
+    iterations=2,
+    queries=3,
+    most=1,
+    attacks=("apgd:iterations=3,loss=dlr,rule={best}", "square:queries=3"),
+)
+MORE = Wave(rules=("own",), sample=6, iterations=2, queries=3, attacks=("sa-pgd:iterations=3,rule={adaptive}",))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets of a second."""
+    monkeypatch.setitem(presets.PRESETS, "quick", (TINY,))
+    monkeypatch.setitem(presets.PRESETS, "standard", (TINY, MORE))
+    monkeypatch.setitem(presets.IMAGES, "quick", 30)
+    monkeypatch.setattr("hiresnn.audit.protocol.BLIND", ("noise:kind=uniform,draws=2",))
+    monkeypatch.setattr("hiresnn.audit.scouting.instability", partial(instability, directions=2))
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """The trained runs, to write in."""
+    return Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+def asked(target: Path | str, **changes: Any) -> Request:
+    values = {"bounds": ("8/255", "26/255", "inf"), "eps": "26/255", "batch_size": 15, **changes}
+    return Request(str(target), **values)
+
+
+def audited(target: Path | str, **changes: Any) -> tuple[Card, Path]:
+    return audit(asked(target, **changes), progress=QUIET)
+
+
+def timeless(card: Card) -> dict[str, Any]:
+    values = card.model_dump(exclude={"date": True, "budget": {"seconds"}, "environment": {"date"}})
+    for row in values["attacks"]:
+        row.pop("seconds")
+    return values
+
+
+def test_the_card_is_written_into_the_run_and_reads_back(runs: Path) -> None:
+    card, folder = audited(runs / "run", command="hiresnn audit runs/run")
+    assert folder == runs / "run" / "audit"
+    assert read_card(folder / CARD) == card
+    assert json.loads((folder / CARD).read_text())["schema_version"] == 1
+    subject = card.subject
+    assert (subject.name, subject.kind, subject.architecture) == ("run", "run", "vgg5")
+    assert (subject.library, subject.method, subject.timesteps) == ("hiresnn", "traditional", 4)
+    assert (subject.random, subject.draws, subject.rounds) == (False, 1, False)
+    network = load(runs / "run" / MODEL)
+    assert subject.neurons == len(network.neurons)  # type: ignore[arg-type]
+    assert (card.data.name, card.data.split, card.data.images, card.data.size) == ("digits", "test", 30, [1, 8, 8])
+    assert card.setting.bounds == ["0", "8/255", "26/255", "inf"]
+    assert (card.setting.headline, card.setting.preset, card.setting.seed) == ("26/255", "quick", 0)
+    assert card.setting.command == "hiresnn audit runs/run"
+    assert card.environment["torch"] == torch.__version__
+
+
+def shown(count: int) -> tuple[Tensor, Tensor]:
+    split = data.in_turn(data.load("digits").test, count)
+    return split.images.float() / 255, split.labels
+
+
+def test_the_adversarial_images_break_the_network_loaded_anew_within_their_bounds(runs: Path) -> None:
+    card, folder = audited(runs / "run")
+    network, (images, labels) = load(runs / "run" / MODEL), shown(30)
+    with np.load(folder / ADVERSARIAL, allow_pickle=False) as file:
+        found = dict(file.items())
+    assert set(found) == {"index", "eps", "label", "adversarial", "clean"}
+    assert found["adversarial"].dtype == found["clean"].dtype == np.float32
+    index = torch.from_numpy(found["index"])
+    assert index.tolist() == sorted(set(index.tolist()))
+    assert len(index) == card.clean.count - card.at("inf").worst.count > 5
+    assert (found["clean"] == images[index].numpy()).all()
+    assert (found["label"] == labels[index].numpy()).all()
+    adversarial = torch.from_numpy(found["adversarial"])
+    with torch.no_grad():
+        assert (network(images[index]).argmax(1) == labels[index]).all()
+        assert (network(adversarial).argmax(1) != labels[index]).all()
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    distance = (adversarial - images[index]).abs().flatten(1).amax(1).numpy()
+    assert (distance <= found["eps"] + 1e-6).all()
+    for bound in ("8/255", "26/255"):
+        fell = int((found["eps"] <= card.at(bound).eps).sum())  # type: ignore[operator]
+        assert card.clean.count - fell == card.at(bound).worst.count
+
+
+def test_the_curve_is_that_of_the_images_in_turn(runs: Path) -> None:
+    card, _ = audited(runs / "run", images=20)
+    images, labels = shown(20)
+    with torch.no_grad():
+        assert card.clean.count == int((load(runs / "run" / MODEL)(images).argmax(1) == labels).sum())
+    assert card.clean.of == 20
+
+
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pieces that are worked on from here on."""
+    worked: list[str] = []
+    real = module.Notebook.__setitem__
+
+    def noted(self: Any, key: str, record: Any) -> None:
+        worked.append(key)
+        real(self, key, record)
+
+    monkeypatch.setattr(module.Notebook, "__setitem__", noted)
+    return worked
+
+
+def test_called_again_it_does_nothing_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = audited(runs / "run")
+    worked = passes(monkeypatch)
+    again, _ = audited(runs / "run")
+    assert worked == []
+    assert timeless(again) == timeless(first)
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = audited(runs / "run", out=runs / "whole")
+    real = module.Notebook.__setitem__
+    written: list[str] = []
+
+    def interrupted(self: Any, key: str, record: Any) -> None:
+        if len(written) == 12:
+            raise KeyboardInterrupt
+        written.append(key)
+        real(self, key, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Notebook, "__setitem__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audited(runs / "run")
+    assert not (runs / "run" / "audit" / CARD).exists()
+    worked = passes(monkeypatch)
+    card, _ = audited(runs / "run")
+    assert timeless(card) == timeless(whole)
+    assert not set(worked) & set(written)
+
+
+def test_a_larger_preset_goes_on_from_a_smaller_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick, _ = audited(runs / "run")
+    monkeypatch.setitem(presets.IMAGES, "standard", 30)
+    worked = passes(monkeypatch)
+    standard, _ = audited(runs / "run", preset="standard")
+    assert worked
+    assert all(key.startswith(("scout 1 ", "wave sa-pgd")) for key in worked)
+    assert standard.setting.preset == "standard"
+    for here, there in zip(standard.curve, quick.curve, strict=True):
+        assert here.worst.count <= there.worst.count
+
+
+def test_other_weights_another_seed_and_another_headline_are_another_audit(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(presets.PRESETS, "quick", (replace(TINY, rules=("own",), attacks=("square:queries=1",)),))
+    out, fingerprints = runs / "out", set()
+    worked = passes(monkeypatch)
+    changes: dict[str, Any]
+    for run, changes in (("run", {}), ("run", {"seed": 1}), ("run", {"eps": "8/255"}), ("run", {"batch_size": 9}),
+                         ("same", {})):  # fmt: skip
+        worked.clear()
+        card, _ = audited(runs / run, out=out, images=10, bounds=("26/255",), **changes)
+        assert any(key.startswith("clean") for key in worked), changes
+        fingerprints.add(card.subject.fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_second_writer_is_refused_and_the_first_leaves_the_folder_free(runs: Path) -> None:
+    audited(runs / "run", images=10)
+    folder = runs / "run" / "audit"
+    with FileLock(folder / ".lock"), pytest.raises(RunError, match="is being written by another audit; wait for it"):
+        audited(runs / "run", images=10)
+    audited(runs / "run", images=10)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"--out .*file/audit cannot be made: .*; choose another --out"):
+        audited(runs / "run", out=tmp_path / "file" / "audit")
+
+
+def test_a_twin_makes_images_for_the_network(runs: Path) -> None:
+    card, _ = audited(runs / "run", twins=(str(runs / "same"),))
+    fingerprint = audited(runs / "same")[0].subject.fingerprint
+    assert card.setting.twins == [f"same ({str(fingerprint)[:6]})"]
+    row = next(row for row in card.attacks if row.attack == "transfer")
+    assert row.label == f"transfer from {card.setting.twins[0]}"
+    assert (row.rule, row.shown > 0, row.backward > 0) == (None, True, True)
+    assert any(cell.attack == row.label for cell in card.scouting.cells)
+
+
+def test_a_users_attack_is_run_at_every_bound(runs: Path) -> None:
+    card, _ = audited(runs / "run", images=20, attacks=("fgsm:rule=straight-through",))
+    assert card.setting.attacks == ["fgsm:rule=straight-through"]
+    assert card.attacks[-1].label == "fgsm:rule=straight-through"
+    assert card.attacks[-1].rule == "straight-through"
+
+
+def test_an_ann_is_audited_as_a_run_is_with_its_own_gradient_alone(runs: Path) -> None:
+    card, _ = audited(runs / "plain", images=20)
+    assert (card.subject.method, card.subject.neurons, card.subject.timesteps) == ("ann", 0, None)
+    assert card.activity is None
+    assert [report.rule for report in card.scouting.rules] == ["own"]
+    assert {row.rule for row in card.attacks} == {"own", None}
+    assert card.curve[0].worst.count > card.at("inf").worst.count
+
+
+def test_the_defaults_are_the_recipes_bound_and_the_presets_images(runs: Path) -> None:
+    card, _ = audit(Request(str(runs / "run"), bounds=("inf",), batch_size=30), progress=QUIET)
+    recipe = RunFolder.open(runs / "run").recipe
+    assert card.at(card.setting.headline).eps == pytest.approx(recipe.attack.eps)
+    assert (card.data.images, card.data.name) == (30, recipe.data.source)
+
+
+def test_the_recipes_pgd_is_the_papers_one_in_proportion_to_the_bound(runs: Path, tiny: Recipe) -> None:
+    changes = {"attack.eps": "8/255", "attack.step": "0.01", "attack.iterations": "3", "attack.random_start": "true"}
+    (runs / "run" / "recipe.toml").write_text(dump(override(tiny, changes)))
+    subject = module.target(str(runs / "run"))
+    found = module._paper(subject, module.auditing.bound("4/255"))
+    assert found == {"step": pytest.approx(0.005), "iterations": 3, "random_start": True}
+    found = module._paper(replace(subject, recipe=None), module.auditing.bound("16/255"))
+    assert found == {"step": pytest.approx(0.02), "iterations": 7}  # sec. 5.1: 0.01 at 8/255, 7 iterations
+
+
+def test_no_more_images_are_audited_than_there_are(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def stop(self: Any) -> None:
+        seen.append(len(self.images))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Audit, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        audited(runs / "run", images=10**6)
+    assert seen == [len(data.load("digits").test)]
+
+
+NETWORK = """
+import torch
+from torch import nn
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear({pixels}, 10))
+"""
+
+
+def function(tmp_path: Path, pixels: int = 64) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(NETWORK.format(pixels=pixels))
+    return f"{path}:network"
+
+
+def test_a_function_is_audited_into_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    card, folder = audited(function(tmp_path), source="digits")
+    assert folder == Path("audits/mine")
+    assert (folder / CARD).is_file()
+    assert (card.subject.kind, card.subject.method, card.subject.neurons) == ("function", None, 0)
+    assert card.setting.headline == "26/255"
+
+
+def test_a_function_says_not_which_images_it_is_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"does not say which images it is for; name them by --data, such as digits"):
+        audited(function(tmp_path), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_function_for_images_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the network cannot take images of 1 x 8 x 8: mat1 and mat2 shapes"):
+        audited(function(tmp_path, pixels=100), source="digits", out=tmp_path / "out")
+
+
+def other(path: Path, size: int = 8, classes: int = 10) -> str:
+    images, labels = np.zeros((2 * classes, size, size, 1), np.uint8), np.arange(2 * classes) % classes
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"size": 16}, "has image_size = 8, the images of .* have 16"),
+        ({"classes": 7}, "tells 10 classes apart, .* has 7"),
+    ],
+)
+def test_images_that_do_not_fit_the_run_are_refused(
+    runs: Path, tmp_path: Path, shape: dict[str, int], message: str
+) -> None:
+    with pytest.raises(RunError, match=message):
+        audited(runs / "run", source=other(tmp_path / "other.npz", **shape))
+    assert not (runs / "run" / "audit").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"preset": "fast"}, UsageError, "preset is 'fast'; choose one of quick, standard, thorough"),
+        ({"eps": "0"}, UsageError, "the headline's bound is 0"),
+        ({"bounds": ("x",)}, UsageError, "bound 'x' is not a radius"),
+        ({"attacks": ("pgd:eps=0.1",)}, UsageError, "leave eps out and name --bounds"),
+        ({"attacks": ("ddos",)}, UsageError, "attack 'ddos' is not known"),
+        ({"twins": ("nowhere",)}, RunError, "run folder nowhere does not exist"),
+        ({"source": "no-such-data"}, HiresnnError, "no-such-data"),
+    ],
+)
+def test_a_wrong_request_is_refused_and_writes_nothing(
+    runs: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        audited(runs / "run", **changes)
+    assert not (runs / "run" / "audit" / CARD).exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"schema_version": 2}', b"\xff\xfe"])
+def test_what_is_no_card_is_refused_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / CARD
+    if content is not None:
+        path.write_bytes(content)
+    message = "there is no audit card .*; make one" if content is None else "is no audit card of this hiresnn"
+    with pytest.raises(RunError, match=message):
+        read_card(path)

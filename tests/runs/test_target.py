@@ -1,0 +1,196 @@
+"""Targets: a run, a weights file, or a function that returns a network; and one sentence for everything else."""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.runs.folder import MODEL
+from hiresnn.runs.target import Target, target
+
+SOURCE = """
+import sys
+from dataclasses import dataclass
+import beside
+import torch
+from torch import nn
+
+@dataclass
+class Width:
+    classes: int = beside.CLASSES
+
+class Net(nn.Module):
+    library = "mylib"
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, Width().classes)
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+
+def network():
+    return Net()
+
+def plain():
+    return lambda images: images.flatten(1)
+
+def nothing():
+    return None
+
+made = Net()
+number = 3
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Path]:
+    """A file with functions that return networks, which imports another beside it."""
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    (tmp_path / "beside.py").write_text("CLASSES = 7\n")
+    before = list(sys.path)
+    yield path
+    assert sys.path == before
+    for name in ("beside", "hiresnn_target_mine"):
+        sys.modules.pop(name, None)
+
+
+def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
+    found = target(str(trained / "run"))
+    assert isinstance(found.model, SpikingNetwork)
+    assert (found.name, found.kind, found.library, found.architecture) == ("run", "run", "hiresnn", "vgg5")
+    assert found.recipe is not None
+    assert found.recipe.method == "traditional"
+    assert found.source == ""
+
+
+def test_a_run_is_called_by_its_folder_however_it_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained / "same")
+    assert target(".").name == "same"
+    assert target("../run/").name == "run"
+
+
+def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
+    found = target(str(trained / "plain" / MODEL))
+    assert (found.name, found.kind) == ("plain", "run")
+    assert found.recipe is not None
+    assert found.recipe.method == "ann"
+    assert (found.library, found.architecture) == ("hiresnn", "vgg5")
+
+
+def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_path: Path) -> None:
+    shutil.copy(trained / "run" / MODEL, tmp_path / "best.safetensors")
+    found = target(str(tmp_path / "best.safetensors"))
+    assert isinstance(found.model, SpikingNetwork)
+    assert (found.name, found.kind, found.recipe, found.library) == ("best", "file", None, "hiresnn")
+    shutil.copy(trained / "run" / MODEL, tmp_path / MODEL)  # the name alone makes no run
+    assert target(str(tmp_path / MODEL)).kind == "file"
+
+
+def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
+    found = target(f"{source}:network")
+    assert isinstance(found.model, nn.Module)
+    assert found.model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+    assert (found.name, found.kind, found.recipe) == ("mine", "function", None)
+    assert (found.library, found.architecture) == ("mylib", "Net")
+    assert found.source == hashlib.sha256(SOURCE.encode()).hexdigest()
+
+
+def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path) -> None:
+    assert target(f"{source}:Net").architecture == "Net"
+    assert isinstance(target(f"{source}:made").model, nn.Module)
+    plain = target(f"{source}:plain")
+    assert plain.model(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
+    assert plain.architecture == "function"
+
+
+def test_each_call_makes_a_network_anew(source: Path) -> None:
+    one, other = target(f"{source}:network").model, target(f"{source}:network").model
+    assert one is not other
+
+
+def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
+    before = target(f"{source}:network").source
+    source.write_text(SOURCE + "\n# changed\n")
+    assert target(f"{source}:network").source not in ("", before)
+
+
+def test_a_function_of_an_installed_module_is_called_too() -> None:
+    found = target("torch.nn:Flatten")
+    assert (found.kind, found.name, found.architecture, found.library) == ("function", "torch", "Flatten", "torch")
+    assert len(found.source) == 64
+
+
+def test_a_network_of_ours_from_a_function_is_ours(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ours.py"
+    path.write_text(f"import hiresnn\ndef network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n")
+    found = target(f"{path}:network")
+    assert (found.kind, found.library, found.architecture) == ("function", "hiresnn", "vgg5")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("nowhere", RunError, "run folder .*nowhere does not exist; name the folder that hiresnn train wrote"),
+        ("empty", RunError, r"is not a run folder: it has no recipe\.toml"),
+        ("absent.safetensors", RunError, r"there is no file .*absent\.safetensors"),
+        ("junk.safetensors", RunError, r"junk\.safetensors is damaged or cut short"),
+        ("notes.txt", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
+        ("mine.py", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
+        ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
+        ("mine.py:absent", UsageError, r"mine\.py has no function 'absent'; it must return a network: images"),
+        ("mine.py:", UsageError, "has no function ''"),
+        ("mine.py:number", UsageError, "has no function 'number'"),
+        (
+            "mine.py:nothing",
+            UsageError,
+            "mine.py:nothing returned NoneType; it must return a network: images -> logits",
+        ),
+    ],
+)
+def test_anything_else_is_refused_in_one_sentence(
+    source: Path, tmp_path: Path, text: str, error: type[Exception], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("junk.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("junk")
+    with pytest.raises(error, match=message) as caught:
+        target(str(tmp_path / text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_weights_is_refused(trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
+    (run / MODEL).unlink()
+    with pytest.raises(RunError, match=r"has no model\.safetensors; finish it"):
+        target(str(run))
+
+
+@pytest.mark.parametrize("name", ["no_such_module_anywhere", "torch.no_such_part"])
+def test_a_module_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"module '{name}' cannot be imported \(.*\); name a FILE\.py:FUNCTION"):
+        target(f"{name}:network")
+
+
+def test_the_path_for_imports_is_put_back_when_the_file_fails(tmp_path: Path) -> None:
+    path = tmp_path / "fails.py"
+    path.write_text("raise LookupError('own trouble')\n")
+    before = list(sys.path)
+    with pytest.raises(Exception, match="own trouble"):
+        target(f"{path}:network")
+    assert sys.path == before
+
+
+def test_a_network_that_says_nothing_is_called_by_its_class() -> None:
+    found = Target(nn.Flatten(), "mine", "function")
+    assert (found.architecture, found.library) == ("Flatten", "torch")
+
+
+def test_a_file_written_by_us_is_ours_whatever_its_class() -> None:
+    assert Target(nn.Flatten(), "mine", "file").library == "hiresnn"
