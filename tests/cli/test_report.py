@@ -1,0 +1,71 @@
+"""`hiresnn report`: folders or a card in, one HTML file out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hiresnn.cli import main
+from hiresnn.runs.recipe import dump, read
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "recipe.toml").write_text(dump(read("digits")))
+    (path / "result.json").write_text(json.dumps({"clean": 91.25, "attacks": {}, "images": 80, "seed": 0}))
+    return path
+
+
+def exit_code(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["report", *map(str, arguments)])
+    code = caught.value.code
+    return code if isinstance(code, int) else 0
+
+
+def test_a_run_becomes_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "page.html"
+    assert exit_code(run, "-o", out) == 0
+    page = out.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "91.2" in page
+    assert capsys.readouterr().out.startswith(f"Wrote {out} (")
+
+
+def test_help_says_what_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "card.json" in text
+    assert "Run folders stand side by side" in text
+
+
+@pytest.mark.parametrize("name", ["page.txt", "model.safetensors", "page"])
+def test_only_an_html_file_is_written(name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(run, "-o", tmp_path / name) == 2
+    assert "no HTML file" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_an_error_leaves_an_earlier_page_alone(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "page.html"
+    out.write_text("earlier")
+    assert exit_code(run, tmp_path / "nowhere", "-o", out) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert out.read_text() == "earlier"
+
+
+def test_a_damaged_card_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = tmp_path / "card.json"
+    card.write_text("{}")
+    assert exit_code(card, "-o", tmp_path / "page.html") == 1
+    assert "is not an audit card" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_folder_that_is_missing_for_the_page_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(run, "-o", tmp_path / "none" / "page.html") == 1
+    assert "could not be written" in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""Pages in a real browser: nothing is requested, nothing overflows, all can be read. Skipped without Chromium."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiresnn.audit.card import Card
+from hiresnn.report.page import audit_page, runs_page
+from hiresnn.report.reading import read_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+# Contrast of each text with the first opaque background behind it; texts that are drawn nowhere are left out.
+CONTRASTS = """() => {
+  const rgba = text => { const p = text.match(/[\\d.]+/g).map(Number); return p.length < 4 ? [...p, 1] : p; };
+  const part = v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+  const light = c => 0.2126 * part(c[0]) + 0.7152 * part(c[1]) + 0.0722 * part(c[2]);
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || ["TITLE", "DESC", "STYLE"].includes(element.tagName.toUpperCase())) continue;
+    if (!element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const text = rgba(element instanceof SVGElement ? style.fill : style.color);
+    let behind = element, back = [0, 0, 0, 0];
+    while (behind && back[3] < 1) {
+      back = rgba(getComputedStyle(behind).backgroundColor);
+      behind = behind.parentElement;
+    }
+    const [a, b] = [light(text), light(back)].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), text[3], back[3], node.data.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("there is no Chromium on the path")
+    with playwright.sync_playwright() as driver:
+        try:
+            started = driver.chromium.launch(executable_path=program, args=FLAGS)
+        except playwright.Error as error:
+            pytest.skip(f"{program} does not start: {str(error).splitlines()[0]}")
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module", params=["audit", "runs"])
+def address(
+    request: pytest.FixtureRequest,
+    card: Card,
+    make_card: Callable[..., Card],
+    make_run: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    folder = tmp_path_factory.mktemp("page")
+    if request.param == "audit":
+        page = audit_page(card)
+    else:
+        other = make_card(name="a-long-name-that-no-column-of-a-table-on-a-phone-can-hold-in-one-line")
+        runs = [
+            make_run(folder / "hire-seed0", "hire", card=card),
+            make_run(folder / ("traditional-" * 6), "traditional", seed=1, card=other),
+            make_run(folder / "ann-seed0", "ann"),
+        ]
+        page = runs_page([read_run(path) for path in runs])
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    return (folder / "page.html").as_uri()
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[Open]:
+    """Opens the page; `heard` on it lists requests and complaints."""
+    contexts = []
+
+    def show(width: int = 1280, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.heard = []
+        page.on("request", lambda request: page.heard.append(request.url))
+        page.on("console", lambda message: page.heard.append(message.text))
+        page.on("pageerror", lambda error: page.heard.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def test_nothing_is_requested_and_nothing_complains(opened: Open, address: str) -> None:
+    page = opened()
+    page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+    assert [heard for heard in page.heard if heard != address and not heard.startswith("data:")] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits_and_every_text_can_be_read(width: int, scheme: str, opened: Open) -> None:
+    page = opened(width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 200
+    # Opaque text on an opaque background, or the ratio says nothing.
+    assert {(alpha, behind) for _, alpha, behind, _ in found} == {(1, 1)}
+    assert [entry for entry in found if entry[0] < 4.5] == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", ground)))
+    assert brightness < 100 if scheme == "dark" else brightness > 700
+
+
+def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened: Open) -> None:
+    page = opened(360)
+    frames = page.evaluate(
+        """() => [...document.querySelectorAll('.scroll')].map(frame => {
+          frame.focus();
+          return [frame.scrollWidth > frame.clientWidth, document.activeElement === frame, frame.tabIndex,
+                  frame.getAttribute('aria-label') || ''];
+        })"""
+    )
+    assert any(wide for wide, *_ in frames)
+    assert all(focused and tab == 0 and label for _, focused, tab, label in frames)
+
+
+def test_focus_can_be_seen(opened: Open) -> None:
+    page = opened()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        style = page.evaluate(
+            "(() => { const s = getComputedStyle(document.activeElement); return [s.outlineStyle, s.outlineWidth]; })()"
+        )
+        assert style == ["solid", "3px"]
+
+
+def test_every_image_has_a_text_and_every_drawing_a_name(opened: Open) -> None:
+    page = opened()
+    assert page.evaluate("[...document.images].filter(image => !image.alt || !image.naturalWidth).length") == 0
+    unnamed = """[...document.querySelectorAll('svg')].filter(drawing => {
+      if (drawing.getAttribute('aria-hidden') === 'true') return false;
+      const names = (drawing.getAttribute('aria-labelledby') || '').split(' ');
+      return drawing.getAttribute('role') !== 'img' || names.length !== 2
+        || names.some(name => !document.getElementById(name)?.textContent);
+    }).length"""
+    assert page.evaluate(unnamed) == 0
+    assert page.evaluate("document.querySelectorAll('svg[role=img]').length") >= 3
+
+
+def test_headings_landmarks_and_tables_are_in_order(opened: Open) -> None:
+    page = opened()
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(each => Number(each.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("['header', 'nav', 'main'].map(each => document.querySelectorAll(each).length)") == [1, 1, 1]
+    assert page.evaluate("[...document.querySelectorAll('table')].filter(table => !table.caption).length") == 0
+    assert page.evaluate("[...document.querySelectorAll('th')].filter(head => !head.scope).length") == 0
+
+
+def test_one_of_the_two_drawings_of_a_curve_is_shown(opened: Open) -> None:
+    for width, kind in ((360, "narrow"), (1280, "wide")):
+        shown = opened(width).evaluate(
+            "[...document.querySelectorAll('.wide, .narrow')].filter(each => each.getClientRects().length)"
+            ".map(each => each.classList.contains('wide') ? 'wide' : 'narrow')"
+        )
+        assert shown == [kind]
+
+
+def test_text_in_drawings_stays_legible_on_a_phone(opened: Open) -> None:
+    sizes = opened(360).evaluate(
+        """[...document.querySelectorAll('svg.chart')].filter(each => each.getClientRects().length).map(drawing =>
+          12 * drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width)"""
+    )
+    # CSS pixels; 12 units in the drawing's own scale.
+    assert min(sizes) > 8.5
+
+
+def test_on_paper_it_is_light_and_no_table_is_cut(opened: Open) -> None:
+    # A4 without its margins of 14 mm is 182 mm: 688 pixels at 96 dpi.
+    page = opened(688, "dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 31, 35)"
+    cut = """[...document.querySelectorAll('table, figure, pre, dl')].filter(each =>
+      each.getBoundingClientRect().right > 689).map(each => each.innerText.slice(0, 60))"""
+    assert page.evaluate(cut) == []
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")

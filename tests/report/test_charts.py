@@ -1,0 +1,109 @@
+"""Line charts: geometry by hand, looks that need no colour, texts that cannot break out."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from hiresnn.report.axes import categories, epochs, numbers, percents
+from hiresnn.report.charts import DASHES, MARKERS, Dot, Series, Size, legend, line_chart
+from hiresnn.report.palette import SERIES
+
+SVG = Size(width=366, height=266)
+# The frame: x from 52 to 352, y from 20 to 220.
+
+
+def drawn(series: list[Series], **options: object) -> ElementTree.Element:
+    settings: dict = {"x": epochs(4), "y": percents("%"), "key": "k", "title": "t", "description": "d", "size": SVG}
+    settings |= options
+    return ElementTree.fromstring(str(line_chart(series, **settings)))
+
+
+def test_a_known_value_lands_at_its_coordinate() -> None:
+    svg = drawn([Series("a", (Dot(1, 100), Dot(2, 50), Dot(4, 0)))])
+    # Epochs 1 to 4 over 300 units: epoch 2 a third of the way, at 152. 50 % is the middle of 20 and 220.
+    assert svg.find(".//polyline").get("points") == "52,20 152,120 352,220"
+    assert [dot.get("transform") for dot in svg.iter("path")] == [
+        "translate(52 20)",
+        "translate(152 120)",
+        "translate(352 220)",
+    ]
+
+
+def test_a_band_runs_along_the_upper_ends_and_back_along_the_lower() -> None:
+    svg = drawn([Series("a", (Dot(1, 50, 25, 75), Dot(4, 50, 40, 60)))])
+    assert svg.find(".//polygon").get("points") == "52,70 352,100 352,140 52,170"
+
+
+def test_without_intervals_there_is_no_band() -> None:
+    assert drawn([Series("a", (Dot(1, 50), Dot(2, 50)))]).find(".//polygon") is None
+
+
+def test_the_first_series_is_drawn_last_and_keeps_the_first_colour() -> None:
+    svg = drawn([Series("first", (Dot(1, 1),)), Series("second", (Dot(1, 2),))])
+    groups = [group.get("class") for group in svg.findall("g") if group.find("polyline") is not None]
+    assert groups == ["s1", "s0"]
+
+
+def test_ticks_stand_beside_their_values() -> None:
+    svg = drawn([], x=categories("bound", ["0", "8"]))
+    texts = {(text.text, text.get("x"), text.get("y")) for text in svg.iter("text")}
+    # Categories: 1.5 wide, so 0 stands 50 units inside, 8 at 52 + 1.25 * 200.
+    assert {("0", "102", "238"), ("8", "302", "238"), ("75", "44", "70"), ("%", "13", "120")} <= texts
+
+
+def test_a_mark_stands_on_its_value_with_its_text_above() -> None:
+    svg = drawn([], mark=(2, "headline"))
+    mark = next(group for group in svg.findall("g") if group.get("class") == "mark")
+    assert (mark.find("line").get("x1"), mark.find("text").get("y"), mark.find("text").text) == (
+        "152",
+        "14",
+        "headline",
+    )
+
+
+def test_no_two_of_forty_lines_look_alike() -> None:
+    looks = {(n % SERIES, MARKERS[n % len(MARKERS)], DASHES[n % len(DASHES)]) for n in range(40)}
+    assert len(looks) == 40
+    # And the first four, those of the robustness curve, differ in each of the three.
+    assert all(len({n % each for n in range(4)}) == 4 for each in (SERIES, len(MARKERS), len(DASHES)))
+
+
+def test_the_reader_hears_title_and_description() -> None:
+    svg = drawn([], key="curve", title="Accuracy", description="Falls to 8.5.")
+    assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "curve-title curve-desc")
+    assert {each.get("id"): each.text for each in svg if each.get("id")} == {
+        "curve-title": "Accuracy",
+        "curve-desc": "Falls to 8.5.",
+    }
+
+
+def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
+    dots = tuple(Dot(n, n / 2) for n in range(1, 101))
+    svg = drawn([Series("a", dots)], x=epochs(100))
+    assert len(svg.find(".//polyline").get("points").split()) == 100
+    markers = [path.get("transform") for path in svg.iter("path")]
+    assert len(markers) <= 12
+    # Epoch 100 at the right edge, 50 % at the middle.
+    assert markers[-1] == "translate(352 120)"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_charts_of_one_epoch_or_none_are_drawn(count: int) -> None:
+    svg = drawn([Series("a", tuple(Dot(n + 1, 1.5) for n in range(count)))], x=epochs(count), y=numbers("loss", [1.5]))
+    assert "nan" not in ElementTree.tostring(svg, encoding="unicode")
+    assert len(list(svg.iter("path"))) == count
+
+
+def test_the_legend_names_the_lines_that_have_values_in_their_own_look() -> None:
+    text = str(legend([Series("empty", ()), Series("<b>full</b>", (Dot(1, 1),))]))
+    assert "empty" not in text
+    assert "&lt;b&gt;full&lt;/b&gt;" in text
+    assert re.findall(r'class="s(\d)"', text) == ["1"]
+
+
+def test_hostile_texts_stay_texts() -> None:
+    hostile = "</title><script>alert(1)</script>"
+    svg = drawn([Series(hostile, (Dot(1, 1),))], title=hostile, description=hostile, key='"k')
+    assert not list(svg.iter("script"))
+    assert svg.find("title").text == hostile

@@ -1,0 +1,275 @@
+"""Pages as text: every fact is there, nothing is fetched, nothing breaks out."""
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiresnn.audit.card import AttackRow, Card
+from hiresnn.errors import UsageError
+from hiresnn.report.page import audit_page, page_of, runs_page
+from hiresnn.report.reading import read_run
+
+Read = Callable[[str], dict[str, list[list[str]]]]
+
+
+@pytest.fixture(scope="module")
+def page(card: Card) -> str:
+    return audit_page(card)
+
+
+def text_of(page: str) -> str:
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<wbr>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def numbers_of(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers_of(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from numbers_of(inner, f"{place}[{number}]")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield place, value
+
+
+def test_every_number_of_the_card_is_written(page: str, card: Card) -> None:
+    words = set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text_of(page)))
+    forms = ("{:,}", "{:,.1f}", "{:.2f}", "{:.3f}", "{:g}")
+    # eps is what the bound's label says; the budget's seconds are written as minutes.
+    skipped = re.compile(r"\.eps$|^\.budget\.seconds")
+    missing = [
+        (place, value)
+        for place, value in numbers_of(card.model_dump())
+        if not skipped.search(place) and not words & {form.format(value) for form in forms}
+    ]
+    assert missing == []
+    assert "12 min 34 s" in text_of(page)
+
+
+def test_every_text_of_the_card_is_written(page: str, card: Card) -> None:
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key not in ("clean", "adversarial", "difference") or not isinstance(inner, str):
+                    yield from texts(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from texts(inner)
+        elif isinstance(value, str):
+            yield value
+
+    found = text_of(page)
+    assert [text for text in texts(card.model_dump()) if " ".join(text.split()) not in found] == []
+
+
+def test_the_curve_has_a_row_a_bound(page: str, tables: Read) -> None:
+    rows = tables(page)["Accuracy by bound, in percent, with 95 % intervals and counts"]
+    assert rows[0] == ["bound", "worst case", "PGD as in the paper", "FGSM as in the paper", "random noise"]
+    assert rows[6] == [
+        "8/255 headline",
+        "8.5 5.4–13.2 17 of 200",
+        "41.0 34.4–47.9 82 of 200",
+        "55.0 48.1–61.7 110 of 200",
+        "96.0 92.3–98.0 192 of 200",
+    ]
+    assert [row[0] for row in rows[1:]] == [
+        "0", "0.5/255", "1/255", "2/255", "4/255", "8/255 headline", "16/255", "64/255", "no bound",
+    ]  # fmt: skip
+
+
+def test_attacks_keep_their_order_and_say_what_they_broke(page: str, tables: Read, card: Card) -> None:
+    rows = tables(page)["Images that each attack broke first, by bound, and what it cost"]
+    assert [row[0].split(" apgd:")[0] for row in rows[1:4]] == ["fgsm", "pgd", "apgd assg"]
+    assert len(rows) == 1 + len(card.attacks)
+    assert rows[1] == [
+        "fgsm", "–", "cross-entropy", "1,600", "2", "6", "17", "35", "65", "27", "9", "7", "40,321", "20,160",
+        "3.1",
+    ]  # fmt: skip
+    square = next(row for row in rows if row[0].startswith("square"))
+    # From 0.5/255 on: what breaks none is a dash.
+    assert square[4:9] == ["–", "–", "–", "1", "3"]
+
+
+def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: Read) -> None:
+    found = tables(page)
+    row = found["Indicators by rule, 0 to 1"][3]
+    assert row == [
+        "pdsg", "0.05", "0.12", "0.18", "0.06", "0.79", "–", "0.05",
+        "masked gradients likely gradients are zero on many images",
+    ]  # fmt: skip
+    assert found["Answers and evidence, by rule"][3][:2] == ["pdsg", "yes 42.0 % against 12.2 %"]
+    assert found["Answers and evidence, by rule"][1][1] == "no 40.0 % against 12.0 %"
+
+
+def test_the_heat_map_says_lowest_in_words(page: str, tables: Read) -> None:
+    rows = tables(page)["Accuracy left by rule and attack, at 4/255, in percent"]
+    assert rows[0] == ["rule", "fgsm", "pgd", "apgd:loss=dlr", "sa-pgd", "afterwards"]
+    assert rows[1] == ["assg", "–", "4.0 lowest 1.1–13.5 2 of 50", "2.0 lowest 0.3–10.5 1 of 50",
+                       "2.0 lowest 0.3–10.5 1 of 50", "kept"]  # fmt: skip
+    assert rows[-1][-1] == "dropped"
+
+
+def test_controls_without_a_gradient_have_a_table_of_their_own(page: str, tables: Read) -> None:
+    rows = tables(page)["Accuracy left by attacks without a gradient, on the same images, in percent"]
+    assert rows[2] == ["noise:kind=sign,draws=100", "94.0 83.8–97.9 47 of 50"]
+
+
+def test_sections_come_in_the_order_of_the_argument(page: str) -> None:
+    headings = re.findall(r'<h2 id="([\w-]+)"', page)
+    assert headings == [
+        "curve", "overestimate", "attacks", "scouting", "masking", "verdict", "gallery", "activity", "unbroken",
+        "reproduce",
+    ]  # fmt: skip
+    assert re.findall(r'<li><a href="#([\w-]+)"', page) == headings
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    named = re.findall(r'aria-labelledby="([^"]+)"', page) + re.findall(r'href="#([^"]+)"', page)
+    assert {name for names in named for name in names.split()} <= set(ids)
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    sources = re.findall(r'\bsrc="([^"]*)"', page)
+    assert len(sources) == 36
+    assert all(re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", source) for source in sources)
+    rest = re.sub(r'\bsrc="[^"]*"', "", page)
+    assert not re.search(r'https?:|//|@import|<script|<link(?! rel="icon" href="data:,")|<iframe|<object', rest)
+    assert re.findall(r"url\(([^)]*)\)", page) == ["#activity-hatch"] * 5
+    assert "default-src 'none'" in page
+
+
+def test_twelve_pictures_stay_below_a_megabyte(page: str, card: Card) -> None:
+    assert page.count("<img ") == 3 * 12 == 3 * len(card.gallery)
+    assert len(page.encode()) < 1_000_000
+
+
+HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}"
+
+
+def test_hostile_texts_stay_texts_everywhere(make_card: Callable[..., Card], card: Card) -> None:
+    def poisoned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: poisoned(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [poisoned(inner) for inner in value]
+        return HOSTILE if value in free else value
+
+    # Every text that a user or a file chooses, among them base64 that is none.
+    free = {
+        card.subject.name, card.subject.architecture, card.data.name, card.setting.command, card.conclusion.sentence,
+        card.gallery[0].clean, card.gallery[0].label, card.gallery[0].attack, card.scouting.cells[0].attack,
+        card.scouting.kept[0], card.attacks[3].label, card.activity[0].name, card.environment["cpu"],
+        card.scouting.rules[1].reasons[0], card.scouting.rules[0].questions[0].evidence, card.date,
+    }  # fmt: skip
+    page = audit_page(Card.model_validate(poisoned(card.model_dump())))
+    assert "<script" not in page
+    assert "49" not in re.findall(r"alert\(.{0,60}", page)
+    assert page.count("&lt;script&gt;") > len(free)
+    # A quote that got out of its attribute would leave one behind that is not escaped.
+    assert "</script>" not in page
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_what_is_missing_is_said(make_card: Callable[..., Card], card: Card) -> None:
+    empty = make_card(
+        activity=None,
+        gallery=[],
+        unbroken=[],
+        attacks=[],
+        subject=card.subject.model_copy(
+            update={"fingerprint": None, "method": None, "timesteps": None, "neurons": None}
+        ),
+        scouting=card.scouting.model_copy(update={"cells": [], "rules": [], "kept": [], "dropped": []}),
+    )
+    found = text_of(audit_page(empty))
+    for sentence in (
+        "Not measured: the spiking neurons of this network are not hiresnn’s.",
+        "The card holds no pictures.",
+        "None: every image was broken at some bound",
+        "No rules were scouted.",
+        "No rule was examined.",
+        "the weights were not at hand",
+    ):
+        assert sentence in found
+    assert "None," not in found.replace("None: every", "")
+
+
+def test_only_a_curve_without_a_last_bound_promises_that_all_fall(make_card: Callable[..., Card], card: Card) -> None:
+    bounded = make_card(unbroken=[], curve=card.curve[:-1])
+    assert "every image was broken at some bound." in text_of(audit_page(bounded))
+    unbounded = make_card(unbroken=[])
+    assert "at some bound, as it must be where nothing bounds the attack." in text_of(audit_page(unbounded))
+
+
+def test_bounds_that_are_no_fractions_of_255_are_shown_as_they_are(make_card: Callable[..., Card], card: Card) -> None:
+    curve = [card.curve[0], card.curve[5].model_copy(update={"bound": "0.03", "eps": 0.03})]
+    setting = card.setting.model_copy(update={"headline": "0.03", "bounds": ["0", "0.03"]})
+    page = audit_page(make_card(curve=curve, setting=setting))
+    assert "Worst case at 0.03" in text_of(page)
+    assert '<text x="' in page
+    assert ">0.03</text>" in page
+
+
+def test_an_attack_whose_label_says_it_all_is_written_once(make_card: Callable[..., Card]) -> None:
+    row = AttackRow(label="pgd:eps=1,x", attack="pgd", rule=None, loss=None, shown=1, broke={}, forward=1, backward=1,
+                    seconds=0.1)  # fmt: skip
+    assert "<small>pgd</small>" not in audit_page(make_card(attacks=[row]))
+
+
+def test_a_run_without_anything_has_a_page(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_run(tmp_path / "begun", "hire")
+    for name in ("metrics.jsonl", "result.json", "environment.json"):
+        (path / name).unlink()
+    found = text_of(runs_page([read_run(path)]))
+    assert "No epoch has ended yet." in found
+    assert "No run was evaluated yet" in found
+    assert "not audited" in found
+
+
+def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tables: Read, tmp_path: Path) -> None:
+    runs = [
+        read_run(make_run(tmp_path / "<i>one", "hire", seed=1, card=card)),
+        read_run(make_run(tmp_path / "two", "traditional")),
+    ]
+    page = runs_page(runs)
+    assert "<i>" not in page.partition("</style>")[2].replace('<i style="', "")
+    found = tables(page)
+    glance = found["The runs at a glance; accuracies in percent"]
+    assert glance[1] == ["<i>one", "hire", "vgg5", "digits", "6", "1", "10", "3.5 s", "0.29", "99.2", "8.5 at 8/255"]
+    assert glance[2][-1] == "not audited"
+    assert found["Accuracy in percent by attack and run"][3] == ["fgsm", "69.3", "70.1", "69.3", "70.1"]
+    assert found["Settings that differ between the runs"][1:] == [
+        ["seed", "1", "0"],
+        ["method", "hire", "traditional"],
+        ["noise.step", "0.04", "0.03"],
+    ]
+    assert found["Worst case and the paper’s PGD by bound, in percent, with 95 % intervals"][7] == [
+        "8/255",
+        "8.5 5.4–13.2 17 of 200",
+        "41.0 34.4–47.9 82 of 200",
+    ]
+    assert found["Thresholds and leaks of two, first and last epoch"][2] == ["relu2", "0.81", "0.9", "0.998", "0.98"]
+
+
+def test_no_run_has_no_page() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        runs_page([])
+
+
+def test_a_card_among_runs_is_refused(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "a", "hire", card=card)
+    with pytest.raises(UsageError, match="page of its own"):
+        page_of([path, path / "audit" / "card.json"])
+
+
+def test_a_run_that_is_named_twice_is_shown_once(make_run: Callable[..., Path], tables: Read, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "a", "hire", epochs=1)
+    page = page_of([path, tmp_path / "a" / ".." / "a"])
+    assert len(tables(page)["The runs at a glance; accuracies in percent"]) == 2
