@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from hiresnn import __version__
-from hiresnn.cli import analyze, doctor, evaluate, quickstart, recipes, train
+from hiresnn.cli import analyze, audit, doctor, evaluate, quickstart, recipes, report, reproduce, train
 from hiresnn.errors import HiresnnError
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(analyze.app, name="analyze")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("audit")(audit.audit)
+app.command("reproduce")(reproduce.reproduce)
 app.command("quickstart")(quickstart.quickstart)
 app.command("doctor")(doctor.doctor)
 
@@ -51,7 +54,10 @@ def hiresnn(
 
     Then **hiresnn recipes** lists what else can be trained, **hiresnn train RECIPE** trains
     it into a run folder, and **hiresnn evaluate RUN** attacks what is in the folder.
-    **hiresnn analyze** counts its spikes, its distances and its energy.
+    **hiresnn analyze** counts its spikes, its distances and its energy, and **hiresnn report** makes a page
+    of one or several runs.
+
+    **hiresnn reproduce NAME** makes the paper's tables and figures, the printed numbers beside the measured ones.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
