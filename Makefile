@@ -5,7 +5,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: quickstart test lint bench clean
+.PHONY: quickstart test test-peers lint bench clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -13,12 +13,19 @@ quickstart: .venv/runtime.stamp
 test: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+test-peers: .venv/peers.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign
+
 lint: .venv/develop.stamp
 	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/mypy
 
-bench: .venv/bench.stamp
+bench: .venv/peers.stamp: pyproject.toml | .venv/bin/python
+	$(INSTALL) --editable '.[test,peers]'
+	touch $@ .venv/runtime.stamp
+
+.venv/bench.stamp
 	$(BIN)/python benchmarks/run.py
 
 clean:
@@ -33,6 +40,10 @@ clean:
 
 .venv/develop.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable '.[test,lint]'
+	touch $@ .venv/runtime.stamp
+
+.venv/peers.stamp: pyproject.toml | .venv/bin/python
+	$(INSTALL) --editable '.[test,peers]'
 	touch $@ .venv/runtime.stamp
 
 .venv/bench.stamp: pyproject.toml | .venv/bin/python

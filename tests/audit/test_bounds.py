@@ -33,7 +33,9 @@ def test_a_bound_is_read_and_named_in_255ths_where_it_is_a_multiple_of_half_of_o
     assert found.eps == pytest.approx(eps, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "-1/255", "-0.1", "nan", "-inf", "8/0", "/255", "eight", "8/255/x", "inf/2"])
+@pytest.mark.parametrize(
+    "text", ["", "-1/255", "-0.1", "nan", "-inf", "8/0", "8/", "/255", "eight", "8/255/x", "inf/2", "1e400"]
+)
 def test_what_is_no_radius_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^bound .* is not a radius; write one like 8/255, 0\.03 or inf\.$"):
         bound(text)
@@ -67,6 +69,19 @@ def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once() -> 
     assert [each.label for each in found] == ["0", "2/255", "8/255", "16/255", "inf"]
     assert curve((), bound("8/255")) == (CLEAN, bound("8/255"))
     assert curve(CURVE, bound("8/255")) == tuple(map(bound, CURVE))
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("0.031372549", ["0", "0.03", "8/255"]),  # 8/255 to nine digits
+        ("0.0300000001", ["0", "0.03", "8/255"]),  # another radius than 0.03, of the same name
+    ],
+)
+def test_a_headline_within_rounding_of_another_bound_stands_in_its_place(text: str, labels: list[str]) -> None:
+    found = curve(("8/255", "0.03"), bound(text))
+    assert bound(text) in found
+    assert [each.label for each in found] == labels
 
 
 def test_a_headline_of_zero_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The card as JSON: it reads back as it was written, and refuses what it does not know."""
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -142,3 +143,8 @@ def test_the_schema_describes_the_card() -> None:
     assert schema["properties"]["schema_version"]["const"] == 1
     assert set(schema["properties"]) == set(Card.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_the_schema_in_the_documentation_is_that_of_the_card() -> None:
+    documented = Path(__file__).parents[2] / "docs" / "card.schema.json"
+    assert documented.read_text(encoding="utf-8") == json.dumps(Card.model_json_schema(), indent=2) + "\n"

@@ -14,7 +14,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs.target import target
 
 BOUNDS = ("10/255", "26/255", "inf")
-HARD = ("26/255", "inf")
+HARD = ("26/255",)
 THREE_POINTS = 3.0
 
 

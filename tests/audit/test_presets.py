@@ -67,7 +67,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("each", WAVES[:2], ids=["quick", "standard"])
+@pytest.mark.parametrize("each", WAVES, ids=list(PRESETS))
 @pytest.mark.parametrize("left", KEPT)
 def test_every_text_of_a_wave_is_an_attack_that_the_network_takes(each: Wave, left: str) -> None:
     texts = attacks(each, KEPT[left])
@@ -80,7 +80,7 @@ def test_every_text_of_a_wave_is_an_attack_that_the_network_takes(each: Wave, le
             assert rule == OWN or rule in KEPT[left].rules or rule in KEPT[left].takes
 
 
-@pytest.mark.parametrize("each", WAVES[:2], ids=["quick", "standard"])
+@pytest.mark.parametrize("each", WAVES, ids=list(PRESETS))
 def test_what_is_limited_to_the_first_images_is_an_attack_of_the_wave(each: Wave) -> None:
     assert {text for text, _ in each.first} <= set(attacks(each, KEPT["several"]))
 
@@ -90,6 +90,21 @@ def test_each_kept_rule_has_an_attack_of_its_own_but_for_those_with_statistics()
     assert attacks(each, kept("arctan", "assg", "assg/cut", "bptr")) == [
         "pgd:rule=arctan", "pgd:rule=bptr", "apgd:rule=arctan",
     ]  # fmt: skip
+
+
+def test_where_those_with_statistics_alone_are_kept_the_own_rule_takes_their_place() -> None:
+    each = wave(
+        "pgd:iterations=3,rule={each}", "pgd:iterations=4,rule={steady}", "apgd:iterations=5,rule={best}",
+        "greedy:iterations=6,rule={kept}",
+    )  # fmt: skip
+    assert attacks(each, kept("assg", takes=("own", "assg"))) == [
+        "pgd:iterations=3", "pgd:iterations=4", "apgd:iterations=5,rule=assg",
+    ]  # fmt: skip
+
+
+def test_the_steady_rule_is_the_best_without_statistics() -> None:
+    each = wave("pgd:rule={steady}")
+    assert attacks(each, kept("assg", "bptr", "arctan")) == ["pgd:rule=bptr"]
 
 
 def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best() -> None:

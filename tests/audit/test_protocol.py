@@ -314,7 +314,7 @@ def test_twins_and_the_users_attacks_come_last_at_every_bound(
     images, labels = shown[0][:20], shown[1][:20]
     twins = {"twin": Audited(network, images[:4])}  # itself: what it makes are attacks in the white box
     found = audit(network, images, labels, waves=(ONCE,), twins=twins, extra=("apgd:iterations=3",))
-    assert list(found.trials)[-2:] == ["transfer from twin", "apgd:iterations=3"]
+    assert list(found.trials)[-2:] == ["transfer from twin", "apgd:iterations=3 (added)"]
     assert "transfer from twin" in found.blind
     assert found.ledger.entries["transfer from twin"].shown > 0
     without = audit(network, images, labels, waves=(ONCE,))
@@ -338,6 +338,30 @@ def test_a_users_attack_with_a_bound_is_refused_before_any_pass(
     with pytest.raises(UsageError, match="leave eps out"):
         audit(network, *shown, pieces, extra=("pgd:eps=8/255",))
     assert pieces == {}
+
+
+def test_a_network_that_is_never_right_is_refused_before_any_attack(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    never = (network(shown[0]).argmax(1) + 1) % 10
+    pieces: dict[str, Record] = {}
+    with pytest.raises(UsageError, match="the network classifies none of 60 images correctly, so there is nothing to"):
+        audit(network, shown[0], never, pieces, waves=(ONCE,))
+    assert {key.split()[0] for key in pieces} == {"clean"}
+
+
+@pytest.mark.parametrize("text", ["square:queries=2", "pgd"])
+def test_a_users_attack_that_is_run_anyway_has_a_row_of_its_own_and_one_however_often_it_is_named(
+    audit: Run, network: SpikingNetwork, shown: Shown, text: str
+) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    pieces: dict[str, Record] = {}
+    without = audit(network, images, labels, waves=(ONCE,))
+    found = audit(network, images, labels, pieces, waves=(ONCE,), extra=(text, text))
+    once = audit(network, images, labels, waves=(ONCE,), extra=(text,))
+    assert list(found.trials) == [*without.trials, f"{text} (added)"]
+    assert costs(without).items() < costs(once).items() == costs(found).items()
+    assert found.spent.forward == sum(int(record["forward"]) for record in pieces.values())
 
 
 class Poisson(nn.Module):
@@ -385,6 +409,30 @@ def test_roundings_hide_a_network_from_the_papers_pgd_and_not_from_the_audit(
     assert int((~found.alone["pgd"]["24/255"]).sum()) == correct
     assert found.ledger.count(headline) < correct - 5
     assert "apgd:iterations=5" in found.ledger.by
+
+
+class Thresholded(nn.Module):
+    """The network on black and white images, which no gradient passes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images > 0.5).float())
+        return logits
+
+
+def test_a_network_without_any_gradient_is_broken_by_what_needs_none(
+    audit: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    few = Wave(rules=("own",), sample=4, iterations=2, queries=2, attacks=("apgd:iterations=2", "square:queries=20"))
+    found = audit(Thresholded(network), shown[0][:20], shown[1][:20], waves=(few,))
+    assert found.scouted[0].zero.all()
+    assert set(found.ledger.by) - {""} <= {PROTOCOL[2], "square:queries=20"}
+    assert found.ledger.count(bound("24/255")) < found.ledger.count(bound("0"))
+    for text in PROTOCOL[:2]:
+        assert torch.equal(found.alone[text]["inf"], found.alone[text]["0"])
 
 
 @pytest.fixture

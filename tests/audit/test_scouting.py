@@ -85,7 +85,7 @@ def test_of_bounds_as_near_the_largest_is_taken() -> None:
 def record(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> dict[str, Any]:
     audited = Audited(network, shown[0][:4])
     torch.manual_seed(0)
-    return dict(scout(audited, "arctan", shown[0][:20], shown[1][:20], bound("16/255"), 6))
+    return dict(scout(audited, "arctan", shown[0][:20], shown[1][:20], bound("8/255"), 6))
 
 
 def test_a_record_is_read_back_under_its_rule(record: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ def test_a_record_is_read_back_under_its_rule(record: dict[str, Any]) -> None:
 def test_a_rule_is_scouted_with_the_attacks_that_it_says(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], record: dict[str, Any]
 ) -> None:
-    images, labels, eps = shown[0][:20], shown[1][:20], 16 / 255
+    images, labels, eps = shown[0][:20], shown[1][:20], 8 / 255
     audited = Audited(network, images[:4])
     with audited.under("arctan"):
         single = fgsm(audited, images, labels, eps=eps)
@@ -112,10 +112,10 @@ def test_a_rule_is_scouted_with_the_attacks_that_it_says(
     assert (record["entropy"] | ~last_wrong).all()
     assert (record["silent"] == (record["entropy"] & ~last_wrong)).all()
     assert ((record["reached"] > 0) == (record["entropy"] | record["margin"])).all()
-    # Half as many steps of the margin at four times the bound and at none.
-    for name, radius in (("wider", 4 * eps), ("unbounded", 1.0)):
+    # As many steps of the margin at four times the bound, half as many at none.
+    for name, radius, iterations in (("wider", 4 * eps, 6), ("unbounded", 1.0, 3)):
         with audited.under("arctan"):
-            further = climb(audited, images, labels, eps=radius, iterations=3, loss="margin")
+            further = climb(audited, images, labels, eps=radius, iterations=iterations, loss="margin")
         assert (record[name] == further.broken.numpy()).all()
     assert record["fgsm"].sum() < record["wider"].sum() < record["unbounded"].sum()
 
@@ -126,6 +126,6 @@ def test_the_network_keeps_its_own_rule(network: SpikingNetwork, shown: tuple[Te
     with audited.measured(0) as spent:
         scout(audited, "assg", shown[0][:3], shown[1][:3], bound("8/255"), 4)
     assert [lif.surrogate for lif in network.neurons.values()] == before
-    # FGSM 1 and its check 1; two climbs of 5 looks, two of 3; the loss at one point and in 100 directions
-    assert spent.backward == 3 * (1 + 2 * 5 + 2 * 3)
+    # FGSM 1 and its check 1; three climbs of 5 looks, one of 3; the loss at one point and in 100 directions
+    assert spent.backward == 3 * (1 + 3 * 5 + 3)
     assert spent.forward == spent.backward + 3 * (1 + 101)

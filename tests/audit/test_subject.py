@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.attacks import fgsm, loss_gradient, pgd, pgd_restarts, square
+from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd, pgd_restarts, square
 from hiresnn.attacks.losses import margin
 from hiresnn.audit.subject import DRAWS, OWN, ROUNDING, Audited, fingerprint, seed_of
 from hiresnn.errors import UsageError
@@ -248,6 +248,22 @@ def test_a_network_takes_the_rules_that_its_neurons_can(network: SpikingNetwork,
     assert not spiking.takes(ROUNDING)
     assert not spiking.takes("no-such-rule")
     assert not Audited(lambda images: images.flatten(1), grey).takes("arctan")
+
+
+class Thresholded(Flat):
+    """The same on black and white images: no path leads back to a pixel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward((images > 0.5).float())
+
+
+def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey: Tensor, labels: Tensor) -> None:
+    model = Thresholded()
+    audited = Audited(model, grey)
+    with frozen(audited):
+        found = loss_gradient(audited, grey, labels, margin)
+    assert torch.equal(found.gradient, torch.zeros_like(grey))
+    assert torch.equal(found.logits, model(grey))
 
 
 def test_only_a_network_that_rounds_is_carried_through_rounding(grey: Tensor) -> None:

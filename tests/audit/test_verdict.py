@@ -113,6 +113,14 @@ def test_a_larger_bound_need_not_help_where_almost_all_fall_already() -> None:
     assert answers(scouted(margin=some((0, 94)), wider=some((0, 94))))[2]
 
 
+def test_a_rule_compared_without_a_bound_has_no_larger_one_to_fail_at() -> None:
+    subject = scouted(margin=some((0, 60)), wider=some((0, 55)))
+    assert answers(subject)[2]  # at 8/255
+    question = questions(subject, {}, bound("inf"))[2]
+    assert not question.yes
+    assert question.evidence == "60 of 100 images fall at inf, 55 at any bound, which is no larger"
+
+
 def test_the_unbounded_attack_may_leave_a_twentieth() -> None:
     assert not answers(scouted(unbounded=some((5, 100))))[3]
     question = yes(3, scouted(unbounded=some((6, 100))))

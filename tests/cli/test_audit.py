@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 def test_the_evidence_is_written_and_the_curve_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*OPTIONS) == 0
     text = capsys.readouterr().out
-    folder = here / "audits" / "mine"
+    folder = here / "audits" / "mine-network"
     assert {CARD, PAGE, ADVERSARIAL} <= {path.name for path in folder.iterdir()}
     card = read_card(folder / CARD)
     assert (folder / PAGE).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -72,7 +72,7 @@ def test_the_evidence_is_written_and_the_curve_printed(here: Path, capsys: pytes
     assert f"Own gradient: {card.conclusion.own}. This audit: {card.conclusion.audit}." in text
     for reason in card.conclusion.own_reasons + card.conclusion.audit_reasons:
         assert f"- {reason}" in text
-    assert f"Written: {Path('audits/mine') / CARD} and {Path('audits/mine') / PAGE}" in text
+    assert f"Written: {Path('audits/mine-network') / CARD} and {Path('audits/mine-network') / PAGE}" in text
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
 
 
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_on_standard_error_with_its_exit_code(
     # A usage error stands in a box whose lines break anywhere.
     assert re.sub(r"[\s│]", "", message) in re.sub(r"[\s│]", "", caught.err)
     assert caught.out == ""
-    assert not (here / "audits" / "mine" / CARD).exists()
+    assert not (here / "audits" / "mine-network" / CARD).exists()
 
 
 def test_an_interruption_says_how_to_go_on(
@@ -152,7 +152,7 @@ def rows(text: str) -> list[list[str]]:
 @pytest.fixture
 def card(here: Path) -> Card:
     assert run(*OPTIONS) == 0
-    return read_card(here / "audits" / "mine" / CARD)
+    return read_card(here / "audits" / "mine-network" / CARD)
 
 
 def test_the_table_has_a_row_a_bound_with_what_each_leaves_right(

@@ -196,12 +196,26 @@ def test_other_weights_another_seed_and_another_headline_are_another_audit(
     assert len(fingerprints) == 2
 
 
-def test_a_second_writer_is_refused_and_the_first_leaves_the_folder_free(runs: Path) -> None:
-    audited(runs / "run", images=10)
-    folder = runs / "run" / "audit"
-    with FileLock(folder / ".lock"), pytest.raises(RunError, match="is being written by another audit; wait for it"):
-        audited(runs / "run", images=10)
-    audited(runs / "run", images=10)
+def test_of_two_audits_at_once_in_a_folder_the_second_is_refused_and_later_goes_on(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = []  # else a lock that nobody holds any more is given up by itself
+
+    def lock(path: Path) -> Any:
+        locks.append(FileLock(path))
+        return locks[-1]
+
+    def second(self: Any) -> None:
+        audited(runs / "same", images=10, out=runs / "out")
+
+    monkeypatch.setattr(module, "FileLock", lock)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Audit, "run", second)
+        with pytest.raises(RunError, match="out is being written by another audit; wait for it"):
+            audited(runs / "run", images=10, out=runs / "out")
+    for name in ("run", "same"):  # the first gave the folder up when it failed, and does so when it is done
+        assert audited(runs / name, images=10, out=runs / "out")[0].subject.name == name
+    assert [each.is_locked for each in locks] == [False] * 4
 
 
 def test_a_folder_that_cannot_be_made_is_refused(runs: Path, tmp_path: Path) -> None:
@@ -220,10 +234,21 @@ def test_a_twin_makes_images_for_the_network(runs: Path) -> None:
     assert any(cell.attack == row.label for cell in card.scouting.cells)
 
 
+@pytest.mark.parametrize("twins", [("run",), ("same", "same"), ("copy",)])
+def test_a_twin_with_the_weights_of_the_network_or_of_another_twin_is_refused(
+    runs: Path, twins: tuple[str, ...]
+) -> None:
+    shutil.copytree(runs / "run", runs / "copy")
+    message = f"the twin .*{twins[-1]} has the weights of the audited network or of another twin; name others"
+    with pytest.raises(UsageError, match=message):
+        audited(runs / "run", images=10, twins=tuple(str(runs / twin) for twin in twins))
+    assert not (runs / "run" / "audit").exists()
+
+
 def test_a_users_attack_is_run_at_every_bound(runs: Path) -> None:
     card, _ = audited(runs / "run", images=20, attacks=("fgsm:rule=straight-through",))
     assert card.setting.attacks == ["fgsm:rule=straight-through"]
-    assert card.attacks[-1].label == "fgsm:rule=straight-through"
+    assert card.attacks[-1].label == "fgsm:rule=straight-through (added)"
     assert card.attacks[-1].rule == "straight-through"
 
 
@@ -271,20 +296,28 @@ import torch
 from torch import nn
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear({pixels}, 10))
+    return nn.Sequential(nn.Flatten(), nn.Linear({pixels}, {classes}))
+def always_zero():
+    made = network()
+    nn.init.zeros_(made[1].weight)
+    made[1].bias.data = torch.eye({classes})[0]
+    return made
+class Wordless(nn.Module):
+    def forward(self, images):
+        raise ValueError
 """
 
 
-def function(tmp_path: Path, pixels: int = 64) -> str:
+def function(tmp_path: Path, name: str = "network", *, pixels: int = 64, classes: int = 10) -> str:
     path = tmp_path / "mine.py"
-    path.write_text(NETWORK.format(pixels=pixels))
-    return f"{path}:network"
+    path.write_text(NETWORK.format(pixels=pixels, classes=classes))
+    return f"{path}:{name}"
 
 
 def test_a_function_is_audited_into_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     card, folder = audited(function(tmp_path), source="digits")
-    assert folder == Path("audits/mine")
+    assert folder == Path("audits/mine-network")
     assert (folder / CARD).is_file()
     assert (card.subject.kind, card.subject.method, card.subject.neurons) == ("function", None, 0)
     assert card.setting.headline == "26/255"
@@ -297,8 +330,33 @@ def test_a_function_says_not_which_images_it_is_for(tmp_path: Path) -> None:
 
 
 def test_a_function_for_images_of_another_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the network cannot take images of 1 x 8 x 8: mat1 and mat2 shapes"):
+    with pytest.raises(UsageError, match="the network cannot take images of 1 x 8 x 8: RuntimeError: mat1 and mat2"):
         audited(function(tmp_path, pixels=100), source="digits", out=tmp_path / "out")
+
+
+def test_a_network_that_fails_without_a_word_is_refused_by_the_name_of_its_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the network cannot take images of 1 x 8 x 8: ValueError$"):
+        audited(function(tmp_path, "Wordless"), source="digits", out=tmp_path / "out")
+
+
+def test_a_function_for_another_number_of_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mine\.py:network tells 100 classes apart, digits has 10"):
+        audited(function(tmp_path, classes=100), source="digits", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_falls_the_file_of_adversarial_images_is_empty_and_of_the_same_kinds(tmp_path: Path) -> None:
+    card, folder = audited(function(tmp_path, "always_zero"), source="digits", images=20, out=tmp_path / "out")
+    assert card.clean.count == card.at("inf").worst.count == 2  # the zeros of 20 digits, every class in turn
+    with np.load(folder / ADVERSARIAL, allow_pickle=False) as file:
+        kinds = {name: (values.dtype, values.shape) for name, values in file.items()}
+    assert kinds == {
+        "index": (np.int64, (0,)),
+        "eps": (np.float64, (0,)),
+        "label": (np.int64, (0,)),
+        "adversarial": (np.float32, (0, 1, 8, 8)),
+        "clean": (np.float32, (0, 1, 8, 8)),
+    }
 
 
 def other(path: Path, size: int = 8, classes: int = 10) -> str:

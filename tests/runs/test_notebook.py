@@ -1,5 +1,7 @@
 """The notebook: what was written comes back, and what is damaged counts as not done."""
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,34 @@ def test_a_file_that_holds_something_else_counts_as_not_done(notebook: Notebook,
     same(notebook["a"], RECORD)
 
 
+def test_a_file_ends_with_the_digest_of_its_archive(notebook: Notebook) -> None:
+    notebook["a"] = RECORD
+    whole = only(notebook).read_bytes()
+    assert whole[-32:] == hashlib.sha256(whole[:-32]).digest()
+    with np.load(io.BytesIO(whole[:-32])) as file:
+        assert set(file) == {*RECORD, "piece"}
+
+
+def test_a_file_cut_short_anywhere_counts_as_not_done(notebook: Notebook) -> None:
+    notebook["a"] = {"forward": np.asarray(12)}
+    path = only(notebook)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        assert notebook.get("a") is None, length
+
+
+def test_a_file_with_one_changed_byte_counts_as_not_done(notebook: Notebook) -> None:
+    notebook["a"] = {"forward": np.asarray(12)}
+    path = only(notebook)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        assert notebook.get("a") is None, place
+
+
 def test_a_piece_under_the_file_name_of_another_counts_as_not_done(notebook: Notebook) -> None:
     notebook["a"] = RECORD
     content = only(notebook).read_bytes()
@@ -107,7 +137,10 @@ def test_a_piece_under_the_file_name_of_another_counts_as_not_done(notebook: Not
 
 def test_an_archive_without_the_name_of_its_piece_counts_as_not_done(notebook: Notebook) -> None:
     notebook["a"] = RECORD
-    np.savez_compressed(only(notebook), **RECORD)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **RECORD)
+    whole = buffer.getvalue()
+    only(notebook).write_bytes(whole + hashlib.sha256(whole).digest())  # undamaged, then
     assert "a" not in notebook
     assert list(notebook) == []
 

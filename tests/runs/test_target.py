@@ -78,7 +78,7 @@ def test_a_run_is_called_by_its_folder_however_it_is_named(trained: Path, monkey
 
 def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
     found = target(str(trained / "plain" / MODEL))
-    assert (found.name, found.kind) == ("plain", "run")
+    assert (found.name, found.kind, found.folder) == ("plain", "run", trained / "plain")
     assert found.recipe is not None
     assert found.recipe.method == "ann"
     assert (found.library, found.architecture) == ("hiresnn", "vgg5")
@@ -97,7 +97,7 @@ def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
     found = target(f"{source}:network")
     assert isinstance(found.model, nn.Module)
     assert found.model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
-    assert (found.name, found.kind, found.recipe) == ("mine", "function", None)
+    assert (found.name, found.kind, found.recipe) == ("mine-network", "function", None)
     assert (found.library, found.architecture) == ("mylib", "Net")
     assert found.source == hashlib.sha256(SOURCE.encode()).hexdigest()
 
@@ -107,7 +107,7 @@ def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: 
     assert isinstance(target(f"{source}:made").model, nn.Module)
     plain = target(f"{source}:plain")
     assert plain.model(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
-    assert plain.architecture == "function"
+    assert (plain.architecture, plain.library) == ("function", "own code")
 
 
 def test_each_call_makes_a_network_anew(source: Path) -> None:
@@ -123,7 +123,8 @@ def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
 
 def test_a_function_of_an_installed_module_is_called_too() -> None:
     found = target("torch.nn:Flatten")
-    assert (found.kind, found.name, found.architecture, found.library) == ("function", "torch", "Flatten", "torch")
+    assert (found.kind, found.name) == ("function", "torch-Flatten")
+    assert (found.architecture, found.library) == ("Flatten", "torch")
     assert len(found.source) == 64
 
 
@@ -174,8 +175,64 @@ def test_a_run_without_weights_is_refused(trained: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["no_such_module_anywhere", "torch.no_such_part"])
 def test_a_module_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"module '{name}' cannot be imported \(.*\); name a FILE\.py:FUNCTION"):
+    with pytest.raises(UsageError, match=rf"module '{name}' cannot be imported: ModuleNotFoundError: No module named"):
         target(f"{name}:network")
+
+
+def test_a_path_without_py_is_taken_for_a_module_and_refused() -> None:
+    with pytest.raises(UsageError, match=r"module '\./mine' cannot be imported: "):
+        target("./mine:network")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise KeyError('x')", "KeyError: 'x'"),
+        ("raise ValueError", "ValueError"),
+        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
+        ("import nothing_of_the_kind", "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_function_that_fails_is_refused_with_the_first_line_of_its_error(
+    tmp_path: Path, body: str, reason: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"def network():\n    {body}\n")
+    with pytest.raises(UsageError) as caught:
+        target(f"{path}:network")
+    assert str(caught.value) == f"{path}:network failed: {reason} (--debug shows where)"
+
+
+def test_a_function_that_wants_arguments_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def network(classes):\n    return classes\n")
+    with pytest.raises(UsageError, match=r"mine\.py:network failed: TypeError: network\(\) missing 1 required"):
+        target(f"{path}:network")
+
+
+def test_a_refusal_of_ours_inside_a_function_is_told_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ours.py"
+    path.write_text("import hiresnn\ndef network():\n    return hiresnn.load('absent.safetensors')\n")
+    with pytest.raises(RunError, match=r"^there is no file absent\.safetensors"):
+        target(f"{path}:network")
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def network(:\n")
+    with pytest.raises(UsageError, match=r"mine\.py cannot be imported: SyntaxError: .* \(--debug shows where\)$"):
+        target(f"{path}:network")
+
+
+def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "beside_when_called", raising=False)
+    (tmp_path / "beside_when_called.py").write_text("from torch.nn import Flatten\n")
+    path = tmp_path / "late.py"
+    path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
+    assert isinstance(target(f"{path}:network").model, nn.Flatten)
 
 
 def test_the_path_for_imports_is_put_back_when_the_file_fails(tmp_path: Path) -> None:
@@ -185,6 +242,13 @@ def test_the_path_for_imports_is_put_back_when_the_file_fails(tmp_path: Path) ->
     with pytest.raises(Exception, match="own trouble"):
         target(f"{path}:network")
     assert sys.path == before
+
+
+def test_a_class_in_the_users_file_is_own_code(tmp_path: Path) -> None:
+    path = tmp_path / "bare.py"
+    path.write_text("from torch import nn\nclass Net(nn.Flatten):\n    pass\n")
+    found = target(f"{path}:Net")
+    assert (found.architecture, found.library) == ("Net", "own code")
 
 
 def test_a_network_that_says_nothing_is_called_by_its_class() -> None:

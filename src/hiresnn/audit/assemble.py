@@ -191,7 +191,8 @@ def _gallery(
 ) -> list[Picture]:
     ledger = found.ledger
     pictures = []
-    for image in chosen(ledger.level.tolist(), ledger.bounds.index(plan.headline), PICTURES):
+    fell = torch.where(ledger.level < len(ledger.bounds), ledger.level, 0)
+    for image in chosen(fell.tolist(), ledger.bounds.index(plan.headline), PICTURES):
         adversarial = found.adversarial[image].to(images)
         difference, factor = amplified(images[image], adversarial)
         with model.measured(seed_of(plan.seed, f"picture {image}")):

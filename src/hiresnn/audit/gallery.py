@@ -37,7 +37,8 @@ def chosen(levels: list[int], headline: int, count: int) -> list[int]:
     """Images to show: those that fell, from small bounds to large up to the headline, spread evenly; `count` at most.
 
     Args:
-        levels: for each image the position of the smallest bound that broke it, 0 for a misclassified one.
+        levels: for each image the position of the smallest bound that broke it, 0 for one that is misclassified or that
+            nothing broke.
         headline: position of the headline's bound; if nothing fell up to there, any bound is taken.
     """
     fell = [image for image, level in enumerate(levels) if 0 < level <= headline]

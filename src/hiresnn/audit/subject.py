@@ -68,8 +68,8 @@ class Audited(nn.Module):
             logits = self.model(images.repeat(self.draws, 1, 1, 1)).float().view(self.draws, len(images), -1).mean(0)
         else:
             logits = torch.stack([self.model(images).float() for _ in range(self.draws)]).mean(0)
-        if images.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
-            logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)  # no gradient at all is one of zero
+        if images.requires_grad and torch.is_grad_enabled():
+            logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)  # no path to the images is a gradient of zero
         if logits.requires_grad:
             logits.register_hook(self._went_back)  # type: ignore[no-untyped-call]
         return logits

@@ -92,7 +92,8 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
     model = _audited(subject, images, device, recipe.compile if recipe else "auto")
     if model.classes != dataset.num_classes:
         raise UsageError(
-            f"{request.target} tells {model.classes} classes apart, {dataset.name} has {dataset.num_classes}."
+            f"{request.target} tells {model.classes} classes apart, {dataset.name} has {dataset.num_classes}; name by "
+            "--data the images that it was trained for."
         )
     plan = Plan(
         bounds=auditing.curve(request.bounds, headline),

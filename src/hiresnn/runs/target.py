@@ -108,7 +108,8 @@ def _module(where: str) -> tuple[ModuleType, str]:
         try:
             module = importlib.import_module(where)
         except Exception as error:
-            raise UsageError(f"module {where!r} cannot be imported: {in_a_line(error)}") from error
+            mend = "name an importable module or a FILE.py:FUNCTION"
+            raise UsageError(f"module {where!r} cannot be imported: {in_a_line(error)}; {mend}.") from error
         file = getattr(module, "__file__", None)
         return module, _digest(Path(file)) if file else ""
     path = Path(where)
