@@ -38,7 +38,9 @@ def test_the_module_runs_as_the_command_does() -> None:
     assert done.stdout == f"hiresnn {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "audit", "report", "quickstart", "doctor", "recipes"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "audit", "report", "reproduce", "quickstart", "doctor", "recipes"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
     assert "Usage: hiresnn" in capsys.readouterr().out
@@ -74,6 +76,6 @@ def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> N
 def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
     exit_code("--help")
     text = capsys.readouterr().out
-    commands = ("train", "evaluate", "audit", "report", "quickstart", "doctor", "recipes")
+    commands = ("train", "evaluate", "audit", "report", "reproduce", "quickstart", "doctor", "recipes")
     assert all(f"│ {command} " in text for command in commands)
     assert recipes.app.info.help

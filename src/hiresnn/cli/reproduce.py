@@ -1,0 +1,91 @@
+"""`hiresnn reproduce`: the tables and figures of the paper."""
+
+from __future__ import annotations
+
+import shlex
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiresnn.cli.interrupt import continued_by
+from hiresnn.errors import UsageError
+
+
+class ScaleName(str, Enum):
+    """How large the reproduction is."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    PAPER = "paper"
+
+
+def reproduce(
+    context: typer.Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="table1 to table7, fig1b, fig1c, fig3, fig4, ... fig11b, or all."),
+    ],
+    scale: Annotated[
+        ScaleName,
+        typer.Option(
+            help="smoke: tiny networks on embedded digits, minutes. cpu: narrow networks on CIFAR, a day on two cores. "
+            "paper: everything as printed, for a GPU."
+        ),
+    ] = ScaleName.SMOKE,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Seeds 0 to N-1 for every network; default: the scale's.")
+    ] = None,
+    runs: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where trained networks and measured figures are kept.")
+    ] = Path("runs/paper"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: a folder in --runs named by scale.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", metavar="NAME=SOURCE", help="Data in place of a download: cifar10=FILE.npz. May be repeated."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; print only where the index is.")] = False,
+) -> None:
+    """Reproduce tables and figures of the paper: train, attack and measure what they need, and print both numbers.
+
+    Each becomes NAME.md and NAME.csv, and each figure NAME.svg, NAME.png and NAME.pdf (matplotlib:
+    pip install 'hiresnn[paper]'). Work that tables share is done once; an interrupted reproduction goes on where it
+    stopped, and a second one only writes the files.
+
+    Examples:
+
+    hiresnn reproduce all --scale smoke
+
+    hiresnn reproduce table1 table2 --scale cpu --data cifar10=cifar10.npz --data cifar100=cifar100.npz --dry-run
+    """
+    with continued_by(context):
+        from hiresnn.allocator import keep_memory
+        from hiresnn.paper import reproduce as paper
+        from hiresnn.progress import Progress
+
+        keep_memory()
+        sources = dict(_source(text) for text in data or [])
+        study = paper.study_of(
+            scale.value, root=runs, seeds=seeds, sources=sources, progress=Progress(quiet=quiet or dry_run)
+        )
+        if dry_run:
+            print(paper.plan_text(paper.plan(study, names), study.scale.hardware))
+            return
+        command = shlex.join(["hiresnn", *(context.obj or [])])
+        written = paper.reproduce(study, names, out or runs / scale.value, command=command)
+    print(written[-1] if quiet else f"Written: {len(written)} files, listed in {written[-1]}")
+
+
+def _source(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise UsageError(f"--data {text} is not NAME=SOURCE; write for example --data cifar10=cifar10.npz.")
+    return name, source

@@ -1,0 +1,235 @@
+"""What training costs: peak memory and time of a batch, measured in a process that does nothing else.
+
+    python -m hiresnn.paper.cost vgg5-cifar10-cpu --method hire --batches 20
+
+prints JSON (see `spend`). What a batch costs does not depend on what the network has learned, so weights and images
+are random; the weights are drawn so that activity reaches the last layer (He et al. 2015).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hiresnn.allocator import keep_memory
+from hiresnn.data import Batches, Split
+from hiresnn.errors import HiresnnError, RunError
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
+from hiresnn.neurons import Linear
+from hiresnn.runs.environment import cpu_model
+from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
+from hiresnn.runs.stage import PRECISIONS
+from hiresnn.runs.train import device_of, should_fuse
+from hiresnn.training import method, train_batch
+
+WARM = 3
+"""Batches before memory and time are read: the optimiser has its state, compiled kernels are there."""
+EPOCH = 50_000
+"""Images of an epoch where the recipe takes all there are, as in CIFAR; decides whether kernels are compiled."""
+BLOCK = 65_536
+"""Bytes from which a freed block goes back to the system, so that what is resident is what is in use."""
+
+
+def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: int) -> dict[str, Any]:
+    """What `spend` returns for the recipe, from a fresh process. Raises RunError where that fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.toml"
+        path.write_text(dump(recipe), encoding="utf-8")
+        words = [sys.executable, "-m", "hiresnn.paper.cost", str(path), "--batches", str(batches)]
+        words += ["--channels", str(channels), "--size", str(size), "--classes", str(classes)]
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(BLOCK), "MALLOC_TRIM_THRESHOLD_": str(BLOCK)}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise RunError(
+            f"the process that measures the cost of {recipe.name} {recipe.method} ended with {done.returncode} "
+            f"({said}); -9 most often means that memory ran out, so close other programs or take a smaller scale."
+        )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: int) -> dict[str, Any]:
+    """Train on random batches in this process, once for the memory and once for the time.
+
+    The peak is read over a single batch, since all have one shape, and while freed blocks go back to the system; the
+    time under `keep_memory`, as the command line trains.
+
+    Args:
+        recipe: its method, model, section snn, noise, precision and device count.
+        batches: timed, at least 1.
+        channels, size, classes: shape of the images and number of classes.
+
+    Returns:
+        peak_bytes: most that training held at once, of resident memory or, on a GPU, in tensors: images, weights,
+        gradients, the optimiser's state and what is kept for the backward pass. seconds_per_batch: by the clock, the
+        median over the timed batches. processor_seconds_per_batch: of all threads, the mean; other programs on the
+        machine hardly change it. left_bytes: what the process holds without the training, not in peak_bytes. fused:
+        whether kernels were compiled. device, processor, threads, batch_size, batches.
+    """
+    torch.manual_seed(recipe.seed)
+    device, batch_size = device_of(recipe), recipe.snn.batch_size
+    shape = ((WARM + batches) * batch_size, channels, size, size)
+    split = Split(torch.randint(0, 256, shape, dtype=torch.uint8), torch.randint(0, classes, shape[:1]))
+
+    training = _training(recipe, split, classes)
+    fused = [next(training) for _ in range(WARM)][-1]
+    _forget_peak(device)
+    next(training)
+    peak = _peak(device)
+    training.close()
+    gc.collect()
+    left = _in_use(device)
+
+    keep_memory()
+    training = _training(recipe, split, classes)
+    for _ in range(WARM):
+        next(training)
+    _wait(device)
+    wall, processor = [time.perf_counter()], time.process_time()
+    for _ in range(batches):
+        next(training)
+        _wait(device)
+        wall.append(time.perf_counter())
+    return {
+        "peak_bytes": peak - left,
+        "seconds_per_batch": statistics.median(after - before for before, after in pairwise(wall)),
+        "processor_seconds_per_batch": (time.process_time() - processor) / batches,
+        "left_bytes": left,
+        "fused": fused,
+        "device": device,
+        "processor": cpu_model() if device == "cpu" else torch.cuda.get_device_name(device),
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+        "batches": batches,
+    }
+
+
+def _training(recipe: Recipe, split: Split, classes: int) -> Generator[bool, None, None]:
+    """Trains on a batch whenever it is asked; yields whether kernels are compiled."""
+    settings, noise, device = recipe.snn, recipe.noise, device_of(recipe)
+    batches = Batches(
+        split, settings.batch_size, device=device, shuffle=True, augment=recipe.data.augment,
+        generator=torch.Generator().manual_seed(recipe.seed),
+    )  # fmt: skip
+    network = _network(recipe, batches.images[: settings.batch_size] / 255, classes)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer: torch.optim.Optimizer
+    if settings.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum)
+    chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    network.train()
+    fused = any(neurons.fused for neurons in network.neurons.values())
+    for images, labels in batches:
+        train_batch(
+            network, optimizer, images, labels, chosen,
+            timesteps=settings.timesteps, precision=PRECISIONS[recipe.precision],
+        )  # fmt: skip
+        yield fused
+
+
+def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwork:
+    """The recipe's network with random weights, its thresholds set on one batch."""
+    model, settings = recipe.model, recipe.snn
+    ann = build(
+        model.name, classes, in_channels=images.shape[1], image_size=images.shape[2], width=model.width,
+        hidden=model.hidden, dropout=model.dropout,
+    )  # fmt: skip
+    for layer in ann.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    network = spiking_graph(
+        ann, settings.timesteps, leak=recipe.conversion.leak, reset=settings.reset,
+        surrogate=Linear(settings.surrogate_gamma),
+        encoding="poisson" if recipe.method == "rate" else settings.encoding,
+    ).to(images.device)  # fmt: skip
+    network.train_neurons_(settings.train_neurons)
+    scale = recipe.conversion.threshold_scale
+    calibrate(network, images, percentile=recipe.conversion.percentile, threshold_scale=scale)
+    shown = settings.epochs * (recipe.data.train_images or EPOCH)
+    return network.fuse(should_fuse(recipe.compile, network, images[:1], shown))
+
+
+def _in_use(device: str) -> int:
+    if device != "cpu":
+        return torch.cuda.memory_allocated(device)
+    return _status("VmRSS") or _largest_resident()
+
+
+def _forget_peak(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # where the kernel does not have it, the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak(device: str) -> int:
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux: ru_maxrss begins with what the parent process held when it started this one, VmHWM begins anew
+    return _status("VmHWM") or _largest_resident()
+
+
+def _largest_resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status(field: str) -> int:
+    """A field of /proc/self/status in bytes; 0 where there is none."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{field}:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command of the module; returns the exit code."""
+    cli = argparse.ArgumentParser(prog="python -m hiresnn.paper.cost", description=__doc__.split("\n")[0])
+    cli.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
+    cli.add_argument("--method", choices=[name for name in METHOD_NAMES if name != "ann"], help="default: the recipe's")
+    cli.add_argument("--batches", type=int, default=200)
+    cli.add_argument("--channels", type=int, default=3)
+    cli.add_argument("--size", type=int, default=32, help="height and width of an image")
+    cli.add_argument("--classes", type=int, default=10)
+    asked = cli.parse_args(words)
+    if min(asked.batches, asked.channels, asked.size) < 1:
+        cli.error("--batches, --channels and --size are at least 1.")
+    try:
+        recipe = read(asked.recipe)
+        recipe = override(recipe, {"method": asked.method}) if asked.method else recipe
+        found = spend(recipe, asked.batches, channels=asked.channels, size=asked.size, classes=asked.classes)
+    except HiresnnError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""`hiresnn reproduce`: artefacts made one after the other, written as they come, and the plan of a dry run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.paper.artefact import ARTEFACTS
+from hiresnn.paper.plan import Job
+from hiresnn.paper.scales import SCALES
+from hiresnn.paper.study import Study
+from hiresnn.paper.writing import index, write
+from hiresnn.progress import Progress, duration
+from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.environment import environment
+from hiresnn.runs.faults import closest
+
+ALL = "all"
+INDEX = "index.md"
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The artefacts that `names` ask for, in the paper's order; "all" is every one. Raises UsageError."""
+    for name in names:
+        if name != ALL and name not in ARTEFACTS:
+            raise UsageError(f"there is no table or figure {name!r}; {closest(name, [*ARTEFACTS, ALL])}.")
+    return [name for name in ARTEFACTS if ALL in names or name in names]
+
+
+def study_of(scale: str, *, root: Path, seeds: int | None, sources: Mapping[str, str], progress: Progress) -> Study:
+    """A study at the scale of that name, with the scale's seeds, or the first `seeds` for every network."""
+    if scale not in SCALES:
+        raise UsageError(f"scale is {scale!r}; choose one of {', '.join(SCALES)}.")
+    chosen_scale = SCALES[scale] if seeds is None else SCALES[scale].with_seeds(seeds)
+    return Study(chosen_scale, root=root, seeds=tuple(range(chosen_scale.seeds)), sources=sources, progress=progress)
+
+
+def plan(study: Study, names: Sequence[str]) -> dict[str, list[Job]]:
+    """Artefact -> what it adds to be done; work that several share stands with the first."""
+    seen: set[str] = set()
+    parts = {}
+    for name in chosen(names):
+        jobs = [job for job in study.plan([ARTEFACTS[name]]) if job.name not in seen]
+        seen |= {job.name for job in jobs}
+        parts[name] = jobs
+    return parts
+
+
+def reproduce(study: Study, names: Sequence[str], out: Path, *, command: str) -> list[Path]:
+    """Make the artefacts and write them into `out`; returns all files, the index last.
+
+    Where one of several fails, the others are still made.
+
+    Args:
+        names: of artefacts, or "all".
+        command: the command line, for the index.
+
+    Raises:
+        UsageError: an unknown name; a figure is asked for and matplotlib is not installed.
+        RunError: some failed; the sentence names the first.
+    """
+    asked = chosen(names)
+    if any(ARTEFACTS[name].drawn for name in asked) and find_spec("matplotlib") is None:
+        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
+    written: list[Path] = []
+    failed: dict[str, HiresnnError] = {}
+    for number, name in enumerate(asked, start=1):
+        study.progress.line(f"{name} ({number} of {len(asked)}): {ARTEFACTS[name].title}")
+        try:
+            written += write(ARTEFACTS[name](study), out)
+        except HiresnnError as error:
+            if len(asked) == 1:
+                raise
+            failed[name] = error
+            study.progress.line(f"{name} failed: {error}")
+    out.mkdir(parents=True, exist_ok=True)  # where all failed, nothing has made it
+    written.append(out / INDEX)
+    made = [(name, ARTEFACTS[name].title) for name in ARTEFACTS if (out / f"{name}.md").is_file()]
+    write_atomically(written[-1], index(made, _header(study, command)).encode())
+    if failed:
+        first = next(iter(failed))
+        raise RunError(f"{len(failed)} of {len(asked)} artefacts failed, {first} first: {failed[first]}")
+    return written
+
+
+def plan_text(parts: Mapping[str, Sequence[Job]], hardware: str) -> str:
+    """The plan as lines: a row an artefact with its trainings, figures and estimated hours; then each training."""
+    lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'figures':>8} {'hours':>8}"]
+    rows = {**parts, "total": [job for jobs in parts.values() for job in jobs]}
+    for name, jobs in rows.items():
+        kinds = Counter(job.kind for job in jobs)
+        anns, figures = kinds["ann"], kinds["measure"]
+        snns = len(jobs) - anns - figures - kinds["copy"]
+        hours = sum(job.seconds for job in jobs) / 3600
+        lines.append(f"{name:10} {anns:6} {snns:6} {figures:8} {hours:8.2f}")
+    lines += [
+        "",
+        *(f"{job.name}  {duration(job.seconds)}" for job in rows["total"] if job.kind not in ("copy", "measure")),
+    ]
+    lines += ["", f"Estimated for {hardware}, one job after the other. Nothing was trained."]
+    return "\n".join(lines)
+
+
+def _header(study: Study, command: str) -> str:
+    where = environment()
+    return (
+        f"`{command}`\n\nScale {study.scale.name}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
+        f"hiresnn {where['hiresnn']}, {where['date'][:10]}."
+    )

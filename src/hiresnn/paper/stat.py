@@ -1,0 +1,38 @@
+"""A figure over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Mean, sample standard deviation (None for one seed), and the values themselves, a seed each."""
+
+    mean: float
+    deviation: float | None
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Stat:
+        """The statistic of at least one value.
+
+        >>> Stat.of([1.0, 2.0, 3.0])
+        Stat(mean=2.0, deviation=1.0, values=(1.0, 2.0, 3.0))
+        """
+        found = tuple(float(value) for value in values)
+        if not found:
+            raise ValueError("a statistic needs at least one value")
+        mean = sum(found) / len(found)
+        squares = sum((value - mean) ** 2 for value in found)
+        return cls(mean, math.sqrt(squares / (len(found) - 1)) if len(found) > 1 else None, found)
+
+    def minus(self, other: Stat) -> Stat:
+        """The difference seed by seed, over the first seeds, which both have.
+
+        >>> Stat.of([3.0, 5.0]).minus(Stat.of([1.0])).mean
+        2.0
+        """
+        return Stat.of(ours - theirs for ours, theirs in zip(self.values, other.values, strict=False))

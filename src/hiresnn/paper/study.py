@@ -1,0 +1,274 @@
+"""The engine of a reproduction: runs and figures by what they are, each made once and found again.
+
+A run is trained in `root/runs/NETWORK-METHOD-seedN-DIGEST`, where the digest covers all that decides it; a figure is
+kept in `root/measured` as JSON under the digest of its key. So tables share what they have in common, and a killed
+reproduction goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn import data
+from hiresnn.attacks import seeded, transfer
+from hiresnn.data import DataSet, Split
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.paper import kept
+from hiresnn.paper.draws import expected
+from hiresnn.paper.identity import content_of, deciding, run_key
+from hiresnn.paper.plan import Job, Plan, Unmeasured, attack_seconds
+from hiresnn.paper.scales import Scale, Setting
+from hiresnn.paper.stat import Stat
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.evaluate import attack_of
+from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.measure import accuracy
+from hiresnn.runs.recipe import Recipe, digest, override, read
+from hiresnn.runs.train import device_of, should_fuse, train
+
+__all__ = ["BOXES", "TWINS", "TWIN_SEED", "Stat", "Study"]
+
+TWIN_SEED = 1000
+"""Added to the seed of an SNN for its twin from the same ANN. The twin from an independent ANN is the next seed."""
+TWINS = ("same-ann", "independent")
+BOXES = ("white", *TWINS)
+
+
+class Study:
+    """Trains, attacks and measures at one scale; see the module.
+
+    Args:
+        scale: the networks and the sizes.
+        root: folder of runs and figures.
+        seeds: seeds of the study; a network takes the first so many that its setting allows, see `seeds_of`.
+        sources: what to load in place of a recipe's data source, `{"cifar10": "cifar10.npz"}`.
+        progress: where progress is shown.
+
+    Raises:
+        UsageError: a source that no network of the scale asks for, or no seeds.
+    """
+
+    def __init__(
+        self, scale: Scale, *, root: Path, seeds: tuple[int, ...], sources: Mapping[str, str], progress: Progress
+    ) -> None:
+        if not seeds:
+            raise UsageError("a study needs at least one seed.")
+        asked = sorted({read(setting.recipe).data.source for setting in scale.networks.values()})
+        if unknown := sorted(set(sources) - set(asked)):
+            raise UsageError(
+                f"--data {unknown[0]}=...: scale {scale.name} has no data of that name; it has {', '.join(asked)}."
+            )
+        self.scale, self.root, self.seeds, self.progress = scale, root, seeds, progress
+        self.networks = tuple(scale.networks)
+        self._sources = dict(sources)
+        self._recipes: dict[tuple[object, ...], Recipe] = {}
+        self._loaded: dict[str, DataSet] = {}
+        self._contents: dict[str, str] = {}
+        self._plan: Plan | None = None
+
+    def setting(self, network: str) -> Setting:
+        """The scale's setting of a network. Raises UsageError where the scale has none."""
+        if network not in self.scale.networks:
+            raise UsageError(f"scale {self.scale.name} has no network {network!r}; it has {', '.join(self.networks)}.")
+        return self.scale.networks[network]
+
+    def seeds_of(self, network: str, method: str = "") -> tuple[int, ...]:
+        """The seeds of this network; those of the method "rate" may be fewer."""
+        setting = self.setting(network)
+        return self.seeds[: setting.rate_seeds if method == "rate" else setting.seeds]
+
+    def over_seeds(self, measure: Callable[[int], float], network: str | None = None, method: str = "") -> Stat:
+        """`measure` of every seed: of those of `network` and `method`, or of all where no network is named."""
+        return Stat.of(measure(seed) for seed in (self.seeds_of(network, method) if network else self.seeds))
+
+    def recipe(self, network: str, method: str, seed: int, *, twin: str | None = None, **changes: str) -> Recipe:
+        """The recipe of one run.
+
+        Args:
+            network: such as "vgg5-cifar10".
+            method: ann, traditional, hire, gaussian, noise-free or rate.
+            seed: of everything random.
+            twin: "same-ann" (another seed of the SNN, the same ANN) or "independent" (another seed throughout).
+            changes: to the recipe, "__" for ".": `snn__timesteps="4"`.
+
+        Raises:
+            UsageError: an unknown network or twin, or the twin from the same ANN of an ANN.
+            RecipeError: an unknown key or a value out of range.
+        """
+        asked = (network, method, seed, twin, *sorted(changes.items()))
+        if asked not in self._recipes:  # a table asks for the same one many times, and each is parsed and validated
+            self._recipes[asked] = self._resolved(network, method, seed, twin, changes)
+        return self._recipes[asked]
+
+    def run(self, network: str, method: str, seed: int, *, twin: str | None = None, **changes: str) -> Path:
+        """The folder of a trained run, trained now, or continued, if it is not finished. Arguments as `recipe`.
+
+        The folder's name holds the digest of all that decides the run: put `run.name` into keys of `measured`.
+        """
+        recipe = self.recipe(network, method, seed, twin=twin, **changes)
+        recipe = deciding(recipe, self.recipe(network, method, seed, twin=twin))
+        key = run_key(recipe, self._content(recipe.data.source))
+        path = self.root / "runs" / f"{network}-{method}-seed{recipe.seed}-{key}"
+        if (path / MODEL).is_file():
+            return path
+        if self._plan is not None:
+            do = partial(self.run, network, method, seed, twin=twin, **changes)
+            do_ann = partial(self.run, network, "ann", recipe.ann_seed, **changes)
+            self._plan.training(path.name, recipe, self.setting(network), do, do_ann)
+            return path
+        return train(recipe, out=path, resume=True, progress=self.progress)
+
+    def accuracy(
+        self, network: str, method: str, seed: int, attack: str | None = None, *, box: str = "white", **changes: str
+    ) -> float:
+        """Accuracy in percent on the scale's test images, clean where `attack` is None.
+
+        Args:
+            network, method, seed, changes: as `recipe`.
+            attack: such as "pgd:eps=2/255"; the recipe's settings fill the rest, the step goes with the bound. On the
+                rate-coded network FGSM and PGD follow the mean gradient of the scale's `draws` Poisson draws.
+            box: "white", or the kind of twin, "same-ann" or "independent", on which the images are made.
+
+        Raises:
+            HiresnnError: as `recipe`; an unknown attack or box.
+        """
+        if box not in BOXES:
+            raise UsageError(f"box is {box!r}; choose one of {', '.join(BOXES)}.")
+        recipe = self.recipe(network, method, seed, **changes)
+        run = self.run(network, method, seed, **changes)
+        spec = None if attack is None else attack_of(recipe, attack, seed)
+        twin = None
+        if spec is not None and box != "white":
+            twin = self.run(network, method, seed, twin=box, **changes)
+        draws = self.scale.draws if method == "rate" and spec is not None else 1
+        key = {
+            "what": "accuracy",
+            "run": run.name,
+            "twin": twin and twin.name,
+            "attack": spec and {"name": spec.name, "options": spec.options, "rule": spec.rule},
+            "draws": draws,
+            "images": self.scale.images,
+            "seed": seed,
+        }
+        title = f"{run.name}: {attack or 'clean'}, {box}"
+        gradients = draws * (spec.options.get("iterations", 1) if spec is not None else 0)
+
+        def work() -> float:
+            model = self.network_of(run)
+            maker = model if twin is None else self.network_of(twin)
+            images = self._shown(network, self.scale.images)
+            for each in {id(net): net for net in (model, maker)}.values():
+                if isinstance(each, SpikingNetwork):
+                    image = images.images[:1].to(self._device(network)) / 255
+                    each.fuse(should_fuse(recipe.compile, each, image, (1 + 2 * gradients) * len(images)))
+            chosen = None if spec is None else transfer(expected(spec, draws), maker)
+            torch.manual_seed(seed)
+            return accuracy(
+                model, images, attack=chosen, eps=spec.eps if spec is not None else None,
+                device=self._device(network), title=title, progress=self.progress,
+            )  # fmt: skip
+
+        seconds = attack_seconds(recipe, self.setting(network), self.scale.images, gradients)
+        return float(self.measured(key, work, seconds=seconds))
+
+    def measured(
+        self, key: Mapping[str, Any], work: Callable[[], Any], *, seconds: float = 1.0, like: Any = None
+    ) -> Any:
+        """The JSON value that `work` returns, kept under the digest of `key` and found again.
+
+        Args:
+            key: JSON-able; all that decides the value: "what", a short word for the file's name, the names of
+                the runs it is measured on (`run.name`), numbers of images, settings.
+            work: called at most once; torch's random draws in it start from a seed that follows from the key.
+                Networks and images are loaded in it, not before: a plan never calls it.
+            seconds: estimated time, for the plan.
+            like: what a plan gets in place of the value; None is a NaN that can be indexed and iterated.
+        """
+        name = kept.name_of(key)
+        path = self.root / "measured" / f"{name}.json"
+        if (found := kept.find(path)) is not None:
+            return found["value"]
+        if self._plan is not None:
+            self._plan.figure(name, key, seconds, partial(self.measured, key, work))
+            return Unmeasured() if like is None else like
+        started = time.perf_counter()
+        with seeded(int(digest(key)[:8], 16)):
+            value = work()
+        return kept.keep(path, key, value, time.perf_counter() - started)
+
+    def network_of(self, run: Path) -> nn.Module:
+        """The trained network of a run in eval mode, on the device of its recipe. Only inside `measured`'s work."""
+        with RunFolder.open(run) as folder:
+            return load(folder.require(MODEL)).to(device_of(folder.recipe))
+
+    def images_of(self, network: str, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` test images (0: all), class by class in turn: [B, C, H, W] in [0, 1], and labels [B].
+
+        On the network's device. Only inside `measured`'s work.
+        """
+        chosen = self._shown(network, count)
+        device = self._device(network)
+        return chosen.images.to(device) / 255, chosen.labels.to(device)
+
+    def data_of(self, network: str) -> DataSet:
+        """The data set of a network, loaded once. Only inside `measured`'s work."""
+        source = self._source(network)
+        if source not in self._loaded:
+            self._loaded[source] = data.load(source)
+        return self._loaded[source]
+
+    def plan(self, artefacts: Iterable[Callable[[Study], object]]) -> list[Job]:
+        """What is left to do for `artefacts` (functions of a study), in an order that can be worked through.
+
+        Runs nothing and loads no data: `run` and `measured` note what they would do, and give stand-ins.
+        """
+        self._plan = plan = Plan(self.root)
+        try:
+            for artefact in artefacts:
+                artefact(self)
+        finally:
+            self._plan = None
+        return list(plan.jobs.values())
+
+    def _resolved(self, network: str, method: str, seed: int, twin: str | None, changes: Mapping[str, str]) -> Recipe:
+        setting = self.setting(network)
+        values = {"name": json.dumps(network), "data.source": json.dumps(self._source(network)), **setting.changes}
+        values |= {"method": method, "seed": str(seed)}
+        if method == "rate":
+            values |= {"snn.timesteps": str(setting.rate_timesteps), **setting.rate_changes}
+        if twin == "same-ann":
+            if method == "ann":
+                raise UsageError("an ANN has no twin from the same ANN; ask for the independent one.")
+            values |= {"seed": str(seed + TWIN_SEED), "ann.seed": str(seed)}
+        elif twin == "independent":
+            values["seed"] = str(seed + 1)
+        elif twin is not None:
+            raise UsageError(f"twin is {twin!r}; choose one of {', '.join(TWINS)}.")
+        values |= {key.replace("__", "."): text for key, text in changes.items()}
+        return override(read(setting.recipe), values, "reproduce")
+
+    def _content(self, source: str) -> str:
+        if source not in self._contents:
+            self._contents[source] = content_of(source)
+        return self._contents[source]
+
+    def _source(self, network: str) -> str:
+        source = read(self.setting(network).recipe).data.source
+        return self._sources.get(source, source)
+
+    def _device(self, network: str) -> str:
+        return device_of(self.recipe(network, "ann", 0))
+
+    def _shown(self, network: str, count: int) -> Split:
+        test = self.data_of(network).test
+        return data.first(test, min(count, len(test)))

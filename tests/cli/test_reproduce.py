@@ -1,0 +1,91 @@
+"""`hiresnn reproduce`: one small artefact from the command line to its files, and what may go wrong."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hiresnn.cli import main
+from hiresnn.paper import reproduce as paper
+from hiresnn.paper.scales import SCALES
+
+SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "1", "snn.timesteps": "2", "model.width": "0.0625"}
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    code = caught.value.code
+    return code if isinstance(code, int) else 0
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smoke scale, smaller: VGG5 alone, 20 test images."""
+    setting = SCALES["smoke"].networks["vgg5-cifar10"]
+    setting = replace(setting, changes={**setting.changes, **SHORT})
+    scale = replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20)
+    monkeypatch.setitem(SCALES, "smoke", scale)
+
+
+def test_a_table_is_made_found_again_and_planned_before(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    line = ["reproduce", "table2", "--runs", str(runs), "--quiet"]
+    assert exit_code(*line, "--dry-run") == 0
+    table2, total = (text.split() for text in capsys.readouterr().out.splitlines()[1:3])
+    assert table2[:4] == ["table2", "1", "2", "8"]  # (HIRE, traditional, ANN) x (clean, FGSM, PGD), ANN not clean
+    assert total[1:] == table2[1:]
+    assert not runs.exists()
+
+    assert exit_code(*line) == 0
+    out = runs / "smoke"
+    assert capsys.readouterr().out == f"{out / 'index.md'}\n"
+    assert f"`hiresnn {' '.join(line)}`" in (out / "index.md").read_text()
+    rows = list(csv.DictReader((out / "table2.csv").read_text().splitlines()))
+    assert [row["model"] for row in rows] == ["VGG5"]
+    assert float(rows[0]["clean, paper"]) == 87.5
+    difference = float(rows[0]["clean, ours"]) - 87.5
+    assert float(rows[0]["clean, difference"]) == pytest.approx(difference)
+    first = (out / "table2.md").read_bytes()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be trained")
+
+    monkeypatch.setattr("hiresnn.paper.study.train", forbidden)
+    assert exit_code(*line, "--out", str(tmp_path / "again")) == 0
+    assert (tmp_path / "again" / "table2.md").read_bytes() == first
+    capsys.readouterr()
+    assert exit_code(*line, "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["table2", "0", "0", "0", "0.00"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tabel1"], 'did you mean "table1"?'),
+        (["table1", "--data", "cifar10"], "--data cifar10 is not NAME=SOURCE"),
+        (["table1", "--data", "cifar10=x.npz"], "scale smoke has no data of that name"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_ends_with_two(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("reproduce", *arguments, "--runs", str(tmp_path / "runs")) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupt_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paper, "reproduce", interrupted)
+    assert exit_code("reproduce", "table1", "--runs", str(tmp_path)) == 130
+    assert f"Continue with: hiresnn reproduce table1 --runs {tmp_path}\n" in capsys.readouterr().err

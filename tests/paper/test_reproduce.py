@@ -1,0 +1,120 @@
+"""Several artefacts after each other: chosen by name, planned without double counting, written as they come."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiresnn.errors import NotFiniteError, RunError, UsageError
+from hiresnn.paper import reproduce as module
+from hiresnn.paper.artefact import ARTEFACTS, Artefact, Entry, Table
+from hiresnn.paper.plan import Job
+from hiresnn.paper.reproduce import chosen, plan, plan_text, reproduce, study_of
+from hiresnn.paper.study import Study
+from hiresnn.progress import Progress
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Artefact -> what making it does; those not named here give one small table."""
+    given: dict[str, Any] = {}
+
+    def make(entry: Entry, study: Study) -> Artefact:
+        if isinstance(act := given.get(entry.function), Exception):
+            raise act
+        if act is not None:
+            act(study)
+        return Artefact(entry.function, entry.title, [Table("caption", ["a"], [["b"]])])
+
+    monkeypatch.setattr(Entry, "__call__", make)
+    return given
+
+
+def test_names_come_in_the_papers_order_and_all_is_everything() -> None:
+    assert chosen(["fig4", "table2", "fig4"]) == ["table2", "fig4"]
+    assert chosen(["all"]) == list(ARTEFACTS)
+
+
+def test_a_misspelt_name_says_what_there_is() -> None:
+    with pytest.raises(UsageError, match=r'no table or figure \'tabel1\'; did you mean "table1"\? known are table1'):
+        chosen(["tabel1"])
+
+
+def test_files_and_an_index_of_all_that_is_there(study: Study, tmp_path: Path, made: dict[str, Any]) -> None:
+    reproduce(study, ["table1"], tmp_path, command="first")
+    written = reproduce(study, ["table2"], tmp_path, command="hiresnn reproduce table2")
+    assert [path.name for path in written] == ["table2.md", "table2.csv", "index.md"]
+    text = (tmp_path / "index.md").read_text()
+    assert "`hiresnn reproduce table2`" in text
+    assert "Scale smoke." in text
+    assert text.index("[table1](table1.md)") < text.index("[table2](table2.md)")
+
+
+def test_one_that_fails_does_not_stop_the_others(study: Study, tmp_path: Path, made: dict[str, Any]) -> None:
+    made["table1"] = NotFiniteError("the loss is nan.")
+    with pytest.raises(RunError, match=r"1 of 2 artefacts failed, table1 first: the loss is nan\."):
+        reproduce(study, ["table1", "table2"], tmp_path, command="")
+    assert "[table2]" in (tmp_path / "index.md").read_text()
+    with pytest.raises(NotFiniteError):
+        reproduce(study, ["table1"], tmp_path, command="")
+    made["table2"] = NotFiniteError("so is this one.")
+    with pytest.raises(RunError, match="2 of 2 artefacts failed"):
+        reproduce(study, ["table1", "table2"], tmp_path / "new", command="")
+
+
+def test_a_figure_without_matplotlib_is_refused_before_anything_is_trained(
+    study: Study, tmp_path: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[paper\]'"):
+        reproduce(study, ["fig4"], tmp_path / "out", command="")
+    assert not (tmp_path / "out").exists()
+    reproduce(study, ["table1"], tmp_path / "out", command="")
+
+
+def test_shared_work_is_planned_once(study: Study, made: dict[str, Any]) -> None:
+    made["table1"] = lambda at: at.run("vgg5-cifar10", "hire", 0)
+    made["table2"] = lambda at: [at.run("vgg5-cifar10", method, 0) for method in ("hire", "traditional")]
+    parts = plan(study, ["table1", "table2"])
+    assert {name: [job.kind for job in jobs] for name, jobs in parts.items()} == {
+        "table1": ["ann", "hire"],
+        "table2": ["traditional"],
+    }
+
+
+def test_a_plan_reads_as_counts_and_hours() -> None:
+    first = [Job("ann-a", "ann", 3600), Job("a-ann", "copy", 0, ("ann-a",)), Job("a-hire", "hire", 5400, ("ann-a",))]
+    lines = plan_text({"table1": first, "fig4": [Job("accuracy-1", "measure", 1800)]}, "two cores").splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["ANNs", "SNNs", "figures", "hours"],
+        ["table1", "1", "1", "0", "2.50"],
+        ["fig4", "0", "0", "1", "0.50"],
+        ["total", "1", "1", "1", "3.00"],
+    ]
+    assert lines[5:7] == ["ann-a  1 h 00 min", "a-hire  1 h 30 min"]
+    assert lines[-1] == "Estimated for two cores, one job after the other. Nothing was trained."
+
+
+def test_seeds_are_the_scales_or_the_first_so_many(tmp_path: Path) -> None:
+    def seeds(count: int | None) -> tuple[Any, ...]:
+        study = study_of("cpu", root=tmp_path, seeds=count, sources={}, progress=Progress(quiet=True))
+        return study.seeds_of("vgg5-cifar10"), study.seeds_of("vgg11-cifar100"), study.seeds_of("vgg5-cifar10", "rate")
+
+    assert seeds(None) == ((0, 1, 2), (0,), (0,))
+    assert seeds(2) == ((0, 1), (0, 1), (0, 1))
+    with pytest.raises(UsageError, match="scale is 'tiny'; choose one of smoke, cpu, paper"):
+        study_of("tiny", root=tmp_path, seeds=None, sources={}, progress=Progress(quiet=True))
+
+
+def test_another_scale_does_not_find_this_scales_figures(study: Study) -> None:
+    more = Study(
+        replace(study.scale, images=10), root=study.root, seeds=(0,), sources={}, progress=Progress(quiet=True)
+    )
+
+    def clean(at: Study) -> float:
+        return at.accuracy("vgg5-cifar10", "ann", 0)
+
+    clean(study)
+    assert study.plan([clean]) == []
+    assert [job.kind for job in more.plan([clean])] == ["measure"]

@@ -1,0 +1,71 @@
+"""Every scale is whole: its recipes exist, its changes are allowed, its grids are usable."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from hiresnn.errors import UsageError
+from hiresnn.paper.claims import claims
+from hiresnn.paper.scales import SCALES
+from hiresnn.paper.study import TWINS, Study
+from hiresnn.progress import Progress
+from hiresnn.runs.recipe import METHOD_NAMES
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name: str) -> None:
+    scale = SCALES[name]
+    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
+    for network in scale.networks:
+        assert study.recipe(network, "hire", 0).model.name == network.partition("-")[0]
+        for method in METHOD_NAMES:
+            for twin in (None, *TWINS):
+                if (method, twin) != ("ann", "same-ann"):
+                    study.recipe(network, method, 0, twin=twin)
+        for timesteps in scale.timesteps:
+            study.recipe(network, "hire", 0, snn__timesteps=str(timesteps))
+        for step in scale.noise_steps:
+            study.recipe(network, "hire", 0, noise__step=str(step))
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_grids_increase(name: str) -> None:
+    scale = SCALES[name]
+    eps = [float(Fraction(text)) for text in scale.eps]
+    for grid in (scale.timesteps, scale.noise_steps, eps, scale.iterations, scale.leaks):
+        assert len(grid) > 1
+        assert list(grid) == sorted(set(grid))
+
+
+def test_the_papers_scale_has_the_papers_setting() -> None:
+    scale, said = SCALES["paper"], claims().setting
+    assert set(scale.networks) == set(claims().table1)
+    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
+    for network in scale.networks:
+        recipe = study.recipe(network, "hire", 0)
+        assert recipe.snn.timesteps == said.timesteps[recipe.model.name]
+        assert recipe.noise.step == recipe.noise.limit == said.noise_step[network]
+        assert (recipe.noise.periods, recipe.model.width, recipe.model.hidden) == (said.periods, 1.0, 4096)
+        assert (recipe.ann.epochs, recipe.ann.lr, recipe.ann.decay) == (240, 0.01, 0.1)
+        assert [round(240 * at) for at in recipe.ann.milestones] == list(said.ann.milestones)
+        assert (recipe.snn.epochs, recipe.snn.batch_size, recipe.snn.lr) == (30, 32, 1e-4)
+        assert (recipe.attack.eps, recipe.attack.step, recipe.attack.iterations) == (8 / 255, 0.01, 7)
+        if "vgg" in network:  # 150 and 200 steps: the 25 times of Fig. 10a
+            assert scale.networks[network].rate_timesteps == 25 * recipe.snn.timesteps
+    assert scale.images == 0
+
+
+def test_asked_seeds_are_for_every_network_and_method() -> None:
+    scale = SCALES["cpu"].with_seeds(5)
+    assert scale.seeds == 5
+    assert {(setting.seeds, setting.rate_seeds) for setting in scale.networks.values()} == {(5, 5)}
+    with pytest.raises(UsageError, match="at least 1"):
+        scale.with_seeds(0)
+
+
+def test_smoke_never_compiles_and_needs_no_download() -> None:
+    study = Study(SCALES["smoke"], root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
+    for network in study.networks:
+        recipe = study.recipe(network, "hire", 0)
+        assert (recipe.compile, recipe.data.source) == ("never", "digits")

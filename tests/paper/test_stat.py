@@ -1,0 +1,38 @@
+"""Mean and spread over seeds, and differences seed by seed."""
+
+import doctest
+
+import pytest
+
+from hiresnn.paper import claims, directions, stat
+from hiresnn.paper.stat import Stat
+
+
+@pytest.mark.parametrize("module", [claims, directions, stat])
+def test_examples_run(module: object) -> None:
+    result = doctest.testmod(module)  # type: ignore[arg-type]
+    assert result.attempted
+    assert not result.failed
+
+
+def test_mean_and_sample_standard_deviation() -> None:
+    # 2, 4, 9: mean 5, squares 9 + 1 + 16 = 26, over n - 1 = 2: root of 13
+    found = Stat.of([2, 4, 9])
+    assert found.mean == 5
+    assert found.deviation == pytest.approx(13**0.5)
+
+
+def test_one_seed_has_no_spread_and_none_is_an_error() -> None:
+    assert Stat.of([7.0]).deviation is None
+    with pytest.raises(ValueError, match="at least one"):
+        Stat.of([])
+
+
+def test_a_difference_is_taken_seed_by_seed() -> None:
+    # Each seed gains exactly 1, whatever the seeds differ in: spread 0, not that of the two.
+    gain = Stat.of([11.0, 21.0, 31.0]).minus(Stat.of([10.0, 20.0, 30.0]))
+    assert (gain.mean, gain.deviation) == (1.0, 0.0)
+
+
+def test_a_difference_is_over_the_seeds_that_both_have() -> None:
+    assert Stat.of([5.0, 9.0]).minus(Stat.of([1.0])).values == (4.0,)
