@@ -10,7 +10,7 @@ def test_equal_signs_agree() -> None:
     directions = Directions()
     directions.compare("up", 2.0, 0.1)
     directions.compare("down", -2.0, Stat.of([-3.0, -5.0]))
-    assert directions.notes() == ["All 2 directions of the paper come out here."]
+    assert directions.notes() == ["The paper's directions come out here, 2 of 2."]
 
 
 def test_each_that_disagrees_is_named_with_both_numbers() -> None:

@@ -20,14 +20,17 @@ SHARE = {"vgg5": 0.8, "vgg11": 0.6, "resnet12": 1.1}
 
 
 def given(recipe: Recipe, batches: int, *, channels: int, size: int, classes: int) -> dict[str, Any]:
-    """HIRE takes SHARE of the memory, 5 % more time on VGG5 and 10 % less elsewhere; a second seed doubles all."""
+    """HIRE takes SHARE of the memory, 5 % more time on VGG5 and 10 % less elsewhere; a second seed doubles all.
+
+    By the clock everything of HIRE takes twice as long as that: the machine was busy.
+    """
     assert (batches, channels, size, classes) == (3, 1, 8, 10)
     name, hire = recipe.model.name, recipe.method == "hire"
     seconds = 0.02 * ((1.05 if name == "vgg5" else 0.9) if hire else 1)
     factor = 1 + recipe.seed
     return {
         "peak_bytes": PEAK[name] * MIB * (SHARE[name] if hire else 1) * factor,
-        "seconds_per_batch": seconds * factor,
+        "seconds_per_batch": seconds * factor * (2 if hire else 1),
         "processor_seconds_per_batch": 2 * seconds * factor,
         "left_bytes": 0, "fused": False, "device": "cpu", "processor": "a processor", "threads": 2,
         "batch_size": 32, "batches": batches,
@@ -54,7 +57,8 @@ def test_costs_are_in_mib_and_milliseconds(artefact: Artefact) -> None:
 def test_ratios_are_taken_seed_by_seed(artefact: Artefact) -> None:
     rows: list[Any] = artefact.tables[1].rows
     assert [row[2].mean for row in rows] == pytest.approx([0.8, 0.6, 1.1])
-    assert [row[3].mean for row in rows] == pytest.approx([1.05, 0.9, 0.9])
+    assert [row[3].mean for row in rows] == pytest.approx([2.1, 1.8, 1.8])
+    assert [row[4].mean for row in rows] == pytest.approx([1.05, 0.9, 0.9])
     assert rows[0][2].deviation == pytest.approx(0)
 
 
@@ -65,9 +69,17 @@ def test_the_claims_are_the_largest_saving_and_the_largest_extra_time(artefact: 
 
 
 def test_a_network_that_takes_longer_is_named(artefact: Artefact) -> None:
-    assert artefact.notes[-1] == (
-        "HIRE took longer here, where the paper has no extra time: VGG5 by 5 % (+5 % processor time)."
-    )
+    assert artefact.notes[-1] == ("HIRE took longer here, where the paper has no extra time: VGG5 by 5.0 %.")
+
+
+def test_on_a_gpu_the_claim_on_time_goes_by_the_clock(stub: StubStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measure", lambda recipe, n, **shape: {**given(recipe, n, **shape), "device": "cuda"})
+    artefact = fig7(stub)
+    assert artefact.tables[2].rows[1][2] == pytest.approx(110)
+    assert artefact.figure is not None
+    time = artefact.figure(plotting).axes[1]
+    assert heights(time)["crafted noise (HIRE)"] == pytest.approx([2.1, 1.8, 1.8])
+    assert time.get_ylabel() == "time of a batch\n(traditional = 1)"
 
 
 def test_bars_stand_beside_the_claims_of_the_paper(artefact: Artefact) -> None:
@@ -75,6 +87,8 @@ def test_bars_stand_beside_the_claims_of_the_paper(artefact: Artefact) -> None:
     memory, time = drawn.axes
     assert heights(memory)["crafted noise (HIRE)"] == pytest.approx([0.8, 0.6, 1.1])
     assert heights(time)["traditional"] == [1, 1, 1]
+    assert heights(time)["crafted noise (HIRE)"] == pytest.approx([1.05, 0.9, 0.9])
+    assert time.get_ylabel() == "processor time of a batch\n(traditional = 1)"
     claims = [
         [line.get_ydata()[0] for line in axes.lines if line.get_label() == "claim of the paper"] for axes in drawn.axes
     ]

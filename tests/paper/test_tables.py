@@ -99,7 +99,7 @@ def test_every_measured_column_has_the_papers_and_the_difference_beside_it(
 def test_no_direction_differs_where_our_numbers_are_the_papers(
     study: StubStudy, make: Callable[[StubStudy], Artefact], count: int
 ) -> None:
-    assert make(study).notes[-1] == f"All {count} directions of the paper come out here."
+    assert make(study).notes[-1] == f"The paper's directions come out here, {count} of {count}."
 
 
 def test_table_1_has_each_method_in_each_box_that_it_can_have(study: StubStudy) -> None:

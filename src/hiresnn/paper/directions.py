@@ -39,7 +39,7 @@ class Directions:
         if not self.compared:
             return []
         if not self.apart:
-            return [f"All {self.compared} directions of the paper come out here."]
+            return [f"The paper's directions come out here, {self.compared} of {self.compared}."]
         verb = "does" if len(self.apart) == 1 else "do"
         head = f"{len(self.apart)} of {self.compared} directions of the paper {verb} not come out here:"
         return ["\n  - ".join([head, *self.apart])]
