@@ -21,11 +21,7 @@ lint: .venv/develop.stamp
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/mypy
 
-bench: .venv/peers.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[test,peers]'
-	touch $@ .venv/runtime.stamp
-
-.venv/bench.stamp
+bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/run.py
 
 clean:
