@@ -24,6 +24,9 @@ ROUNDING = "through-rounding"
 DRAWS = 10
 """Passes that a random network's logits and gradients are averaged over (EOT, Athalye et al. 2018)."""
 
+SATURATED, TAMED = 64.0, 4.0
+"""Difference of the two largest logits from which float32 loses the cross-entropy's gradient, and what it becomes."""
+
 
 @dataclass
 class Spent:
@@ -40,6 +43,8 @@ class Audited(nn.Module):
     Attributes:
         random: whether two passes over the same images differ.
         draws: passes averaged; the loss of the mean logits is what an attack then climbs.
+        shrink: what logits are divided by under any rule but the own one; above 1 only where they are so large that the
+            cross-entropy has lost its gradient.
         rounds: whether the forward pass rounds; under any rule but the own one gradients go straight through (BPDA).
     """
 
@@ -58,6 +63,9 @@ class Audited(nn.Module):
         self.each = _differ(*twice.chunk(2))  # every image of a batch draws for itself, so draws can be one batch
         self.draws = draws if self.random else 1
         self.rounds = rounds(model, images)
+        typical = _margin(first)
+        self.shrink = typical / TAMED if typical > SATURATED else 1.0
+        self.shrunk = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] in float32, the mean of `draws` passes."""
@@ -68,6 +76,8 @@ class Audited(nn.Module):
             logits = self.model(images.repeat(self.draws, 1, 1, 1)).float().view(self.draws, len(images), -1).mean(0)
         else:
             logits = torch.stack([self.model(images).float() for _ in range(self.draws)]).mean(0)
+        if self.shrunk:
+            logits = logits / self.shrink
         if images.requires_grad and torch.is_grad_enabled():
             logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)  # no path to the images is a gradient of zero
         if logits.requires_grad:
@@ -91,8 +101,10 @@ class Audited(nn.Module):
 
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
-        """The rule in force for a while; any but the own one carries gradients through roundings."""
+        """The rule in force for a while; any but the own one lets gradients through roundings and saturated logits."""
+        before, self.shrunk = self.shrunk, rule != OWN
         with ExitStack() as entered:
+            entered.callback(setattr, self, "shrunk", before)
             if rule != OWN and self.rounds:
                 entered.enter_context(through_rounding())
             if rule not in (OWN, ROUNDING):
@@ -131,6 +143,12 @@ def seed_of(seed: int, key: str) -> int:
 def digest_of(rows: Tensor) -> str:
     """12 hexadecimal digits that name a choice of images."""
     return hashlib.sha256(rows.cpu().numpy().tobytes()).hexdigest()[:12]
+
+
+def _margin(logits: Tensor) -> float:
+    """The median, over images, of the difference between the two largest logits."""
+    top = logits.float().topk(2, 1).values
+    return float((top[:, 0] - top[:, 1]).median())
 
 
 def _differ(logits: Tensor, others: Tensor) -> bool:
