@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hiresnn.audit import Card
 from hiresnn.progress import duration
-from hiresnn.runs.audit import read_card
+from hiresnn.report.reading import read_card
 
 
 def curve(cards: list[Card]) -> list[str]:

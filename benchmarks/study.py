@@ -28,6 +28,7 @@ from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import recipe_attacks
 from hiresnn.runs.folder import MODEL
 from hiresnn.runs.measure import accuracy
+from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
 
@@ -41,7 +42,6 @@ ROWS = {  # label -> changes to the recipe
     "traditional-frozen": {"method": "traditional", "snn.train_neurons": "false"},
 }
 TWINS = ["traditional", "hire"]
-TWIN_SEED = 1000
 
 
 class Remembered:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hiresnn.attacks import fgsm, parse
 from hiresnn.attacks.eot import expected_logits, over_draws
 from hiresnn.attacks.losses import loss_gradient, margin
 from hiresnn.errors import UsageError
@@ -41,3 +42,35 @@ def test_one_draw_is_the_plain_gradient() -> None:
 def test_no_draw_is_refused() -> None:
     with pytest.raises(UsageError, match="draws is 0"):
         over_draws(0)
+
+
+class Drawing:
+    """Logits (w (x - 0.5), 0), the weight w the next of a list at every call."""
+
+    def __init__(self, *weights: float) -> None:
+        self.weights, self.calls = weights, 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        weight = self.weights[self.calls % len(self.weights)]
+        self.calls += 1
+        first = weight * (images.flatten(1).sum(1) - 0.5)
+        return torch.stack([first, torch.zeros_like(first)], 1)
+
+
+GREY, FIRST = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+
+
+def test_fgsm_follows_the_mean_gradient_and_not_that_of_one_draw() -> None:
+    # At x = 0.5 both classes have probability 1/2, so the loss of label 0 has the gradient -w / 2:
+    # -0.5, -0.5 and +1.5 for the three draws, on average +1/6: up. The first draw alone says down.
+    model = Drawing(1.0, 1.0, -3.0)
+    assert fgsm(Drawing(1.0), GREY, FIRST, eps=0.1).item() == pytest.approx(0.4)
+    assert fgsm(model, GREY, FIRST, eps=0.1, draws=3).item() == pytest.approx(0.6)
+    assert model.calls == 3
+
+
+def test_pgd_takes_its_steps_along_the_mean_gradient() -> None:
+    model = Drawing(1.0, -2.0)  # mean gradient upward wherever it stands
+    found = parse("pgd:draws=2", eps=0.1, step=0.04, iterations=2)(model, GREY, FIRST)
+    assert found.item() == pytest.approx(0.58)
+    assert model.calls == 4

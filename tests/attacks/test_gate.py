@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import check, fgsm, frozen, input_gradient, pgd, transfer, verified
+from hiresnn.attacks import LOSSES, check, fgsm, frozen, loss_gradient, pgd, transfer, verified
 from hiresnn.errors import AttackError
 
 IMAGES = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -141,7 +141,7 @@ def test_a_plain_function_needs_no_freezing():
 
 def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
     network = Network().eval()
-    together = input_gradient(network, IMAGES, LABELS)
+    together = loss_gradient(network, IMAGES, LABELS, LOSSES["cross-entropy"]).gradient
     for row in range(4):
         alone = IMAGES[row : row + 1].clone().requires_grad_()
         nn.functional.cross_entropy(network(alone), LABELS[row : row + 1]).backward()

@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hiresnn.audit import Audited, Card, Findings, Plan, Record, bound
-from hiresnn.audit import card as assembled
+from hiresnn.audit import Audited, Card, Findings, Plan, Record, assembled, bound
 from hiresnn.audit.assemble import PICTURES
 from hiresnn.audit.card import Images, Setting, Share, Subject
 from hiresnn.audit.presets import PROTOCOL, Wave

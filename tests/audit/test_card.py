@@ -8,8 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from hiresnn.audit.card import (
-    SCHEMA_VERSION,
-    VERDICTS,
     AttackRow,
     Budget,
     Card,
@@ -93,7 +91,7 @@ def test_a_card_reads_back_as_it_was_written(card: Card) -> None:
 
 
 def test_a_card_says_the_version_of_its_schema(card: Card) -> None:
-    assert json.loads(card.model_dump_json())["schema_version"] == SCHEMA_VERSION == 1
+    assert json.loads(card.model_dump_json())["schema_version"] == 1
 
 
 @pytest.mark.parametrize("version", [0, 2, "1"])
@@ -120,7 +118,7 @@ def test_a_share_of_what_cannot_be_is_refused(field: str, value: Any) -> None:
 
 
 def test_a_verdict_is_one_of_three_words(card: Card) -> None:
-    assert get_args(Verdict) == VERDICTS
+    assert get_args(Verdict) == ("consistent", "inconclusive", "masked gradients likely")
     values = card.model_dump()
     values["conclusion"]["own"] = "fine"
     with pytest.raises(ValidationError, match=r"conclusion\.own"):

@@ -246,7 +246,8 @@ def test_a_network_takes_the_rules_that_its_neurons_can(network: SpikingNetwork,
         assert spiking.takes(rule), rule
         assert plain.takes(rule) == (rule == OWN), rule
     assert not spiking.takes(ROUNDING)
-    assert not spiking.takes("no-such-rule")
+    with pytest.raises(UsageError, match="no-such-rule"):
+        spiking.takes("no-such-rule")
     assert not Audited(lambda images: images.flatten(1), grey).takes("arctan")
 
 

@@ -13,8 +13,9 @@ from hiresnn.audit.presets import Wave
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
+from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, read_card
+from hiresnn.runs.audit import ADVERSARIAL, CARD, Request
 
 NETWORK = """
 import torch

@@ -19,8 +19,9 @@ from hiresnn.audit.climb import instability
 from hiresnn.audit.presets import Wave
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
+from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, audit, read_card
+from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, audit
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
@@ -398,13 +399,3 @@ def test_a_wrong_request_is_refused_and_writes_nothing(
     with pytest.raises(error, match=message):
         audited(runs / "run", **changes)
     assert not (runs / "run" / "audit" / CARD).exists()
-
-
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"schema_version": 2}', b"\xff\xfe"])
-def test_what_is_no_card_is_refused_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / CARD
-    if content is not None:
-        path.write_bytes(content)
-    message = "there is no audit card .*; make one" if content is None else "is no audit card of this hiresnn"
-    with pytest.raises(RunError, match=message):
-        read_card(path)

@@ -5,7 +5,7 @@ from hiresnn.attacks.autoattack import autoattack
 from hiresnn.attacks.best_of import Worst, best_of
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.fgsm import fgsm
-from hiresnn.attacks.gate import Attack, Model, check, frozen, input_gradient, verified
+from hiresnn.attacks.gate import Attack, Model, check, frozen, verified
 from hiresnn.attacks.greedy import greedy
 from hiresnn.attacks.losses import LOSSES, loss_gradient
 from hiresnn.attacks.pgd import pgd
@@ -32,7 +32,6 @@ __all__ = [
     "fgsm",
     "frozen",
     "greedy",
-    "input_gradient",
     "loss_gradient",
     "over_draws",
     "parse",

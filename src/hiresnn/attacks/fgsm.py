@@ -15,9 +15,10 @@ def fgsm(
     labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
+    draws: int = 1,
 ) -> Float[Tensor, "batch channel height width"]:
     """x + eps * sign(gradient of the loss in x), clipped to [0, 1].
 
-    `eps` is in pixel units, at least 0 (paper: 8/255). Model, images, labels and the result as in `pgd`.
+    `eps` is in pixel units, at least 0 (paper: 8/255). Model, images, labels, draws and the result as in `pgd`.
     """
-    return pgd(model, images, labels, eps=eps, step=eps, iterations=1)
+    return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import AttackError, UsageError
@@ -85,12 +84,3 @@ def frozen(model: Model) -> Iterator[None]:
             module.training = was
         for parameter, was in wanted:
             parameter.requires_grad_(was)
-
-
-def input_gradient(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the cross-entropy, summed over the batch, in the images."""
-    images = images.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = F.cross_entropy(model(images).float(), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, images)
-    return gradient

@@ -12,7 +12,7 @@ from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.gate import check, frozen, nonnegative
 from hiresnn.attacks.losses import loss_gradient, named
 from hiresnn.errors import UsageError
-from hiresnn.neurons import gradient_rule
+from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
 from hiresnn.noise import ascend, perturbed
 
@@ -75,14 +75,9 @@ def greedy(
 
 def _taken(model: nn.Module) -> list[Rule]:
     """The rules of `CHOICE` for hiresnn's neurons; networks of other libraries take those that work on one membrane."""
-    taken: list[Rule] = []
-    refused: UsageError | None = None
-    for rule in (RULES[name]() for name in CHOICE):
-        try:
-            with gradient_rule(model, rule):
-                taken.append(rule)
-        except UsageError as error:
-            refused = error
-    if refused and not taken:
-        raise refused
+    rules = [RULES[name]() for name in CHOICE]
+    taken = [rule for rule in rules if takes_rule(model, rule)]
+    if not taken:
+        with gradient_rule(model, rules[0]):  # says what is wrong
+            pass
     return taken

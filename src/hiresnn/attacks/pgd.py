@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model, check, frozen, input_gradient
+from hiresnn.attacks.eot import over_draws
+from hiresnn.attacks.gate import Model, check, frozen
+from hiresnn.attacks.losses import cross_entropy
 from hiresnn.errors import UsageError
 from hiresnn.noise import ascend, perturbed
 
@@ -20,6 +22,7 @@ def pgd(
     step: float = 0.01,
     iterations: int = 7,
     random_start: bool = False,
+    draws: int = 1,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "batch channel height width"]:
     """Climb the loss for K steps along the sign of its gradient, inside the eps-ball and [0, 1].
@@ -31,7 +34,8 @@ def pgd(
         step: alpha, in pixel units (paper: 0.01).
         iterations: K (paper: 7).
         random_start: begin at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
-        generator: CPU generator of that draw.
+        draws: forward passes a gradient is averaged over, see `eot.over_draws`.
+        generator: CPU generator of the random start.
 
     Returns:
         Adversarial images: |x_adv - x| <= eps, values in [0, 1], both verified.
@@ -46,10 +50,11 @@ def pgd(
     if random_start:
         delta = (torch.rand(images.shape, generator=generator) * 2 - 1).to(images) * eps
     adversarial = perturbed(images, delta)
+    climb = over_draws(draws)
     with frozen(model):
         for _ in range(iterations):
-            gradient = input_gradient(model, adversarial, labels)
-            adversarial = perturbed(images, ascend(adversarial - images, gradient, step, eps))
+            slope = climb(model, adversarial, labels, cross_entropy).gradient
+            adversarial = perturbed(images, ascend(adversarial - images, slope, step, eps))
     adversarial = adversarial.detach()
     check(images, adversarial, eps=eps)
     return adversarial

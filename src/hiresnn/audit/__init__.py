@@ -1,12 +1,19 @@
-"""The audit: what the robustness of any network, images -> logits, really is, with the evidence."""
+"""The audit: what the robustness of any network, images -> logits, really is, with the evidence.
 
-from hiresnn.audit.assemble import card
-from hiresnn.audit.bounds import CURVE, Bound, bound, curve
-from hiresnn.audit.card import Card
-from hiresnn.audit.presets import IMAGES, PRESETS, waves
-from hiresnn.audit.protocol import Audit, Findings, Plan
-from hiresnn.audit.scouting import Record
-from hiresnn.audit.subject import Audited
+The names load on first use: reading a card (`hiresnn report`) needs neither torch nor scipy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hiresnn.audit.assemble import assembled
+    from hiresnn.audit.bounds import CURVE, Bound, bound, curve
+    from hiresnn.audit.card import Card
+    from hiresnn.audit.presets import IMAGES, PRESETS, waves
+    from hiresnn.audit.protocol import Audit, Findings, Plan
+    from hiresnn.audit.scouting import Record
+    from hiresnn.audit.subject import Audited
 
 __all__ = [
     "CURVE",
@@ -19,8 +26,26 @@ __all__ = [
     "Findings",
     "Plan",
     "Record",
+    "assembled",
     "bound",
-    "card",
     "curve",
     "waves",
 ]
+
+_HOMES = {
+    "assembled": "assemble",
+    **dict.fromkeys(("CURVE", "Bound", "bound", "curve"), "bounds"),
+    "Card": "card",
+    **dict.fromkeys(("IMAGES", "PRESETS", "waves"), "presets"),
+    **dict.fromkeys(("Audit", "Findings", "Plan"), "protocol"),
+    "Record": "scouting",
+    "Audited": "subject",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hiresnn.audit' has no attribute '{name}'")
+    value = getattr(import_module(f"hiresnn.audit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -38,7 +38,7 @@ from hiresnn.network import SpikingNetwork, record
 PICTURES = 12
 
 
-def card(
+def assembled(
     found: Findings,
     plan: Plan,
     model: Audited,

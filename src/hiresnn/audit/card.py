@@ -10,10 +10,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Raised where a field is removed or changes its meaning; new fields do not raise it."""
-
-VERDICTS = ("consistent", "inconclusive", "masked gradients likely")
 Verdict = Literal["consistent", "inconclusive", "masked gradients likely"]
 
 
@@ -187,7 +183,7 @@ class Budget(_Part):
 class Card(_Part):
     """One audit. Written to audit/card.json in a run folder."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = 1  # raised where a field is removed or changes its meaning, not for a new one
     hiresnn: str
     date: str
     subject: Subject

@@ -152,8 +152,7 @@ class Audit:
 
     def _alone(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is, on every image at every bound."""
-        made = stepped(text, self.plan.headline, **self.plan.paper)
-        made = Trial(text, made.spec, plain=True)
+        made = replace(stepped(text, self.plan.headline, **self.plan.paper), plain=True)
         wrong = self.ledger.level == 0
         found = {self.plan.bounds[0].label: wrong}
         before = wrong

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hiresnn.attacks import Model
+from hiresnn.attacks import Model, seeded
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.errors import UsageError
-from hiresnn.neurons import gradient_rule
+from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import named
 
 OWN = "own"
@@ -93,11 +93,7 @@ class Audited(nn.Module):
             return True
         if rule == ROUNDING:
             return self.rounds
-        try:
-            with gradient_rule(self, named(rule)):
-                return True
-        except UsageError:
-            return False
+        return takes_rule(self, named(rule))
 
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
@@ -115,8 +111,7 @@ class Audited(nn.Module):
     def measured(self, seed: int) -> Iterator[Spent]:
         """Passes and seconds of what happens inside, which draws from `seed`; torch's own state is put back."""
         self.spent, started = Spent(), time.monotonic()
-        with torch.random.fork_rng(_devices(self)):
-            torch.manual_seed(seed)
+        with seeded(seed):
             yield self.spent
         self.spent.seconds = time.monotonic() - started
 
@@ -154,11 +149,6 @@ def _margin(logits: Tensor) -> float:
 def _differ(logits: Tensor, others: Tensor) -> bool:
     """Whether they differ by more than rounding."""
     return not torch.allclose(logits.float(), others.float(), rtol=1e-3, atol=1e-4 * float(logits.abs().max()))
-
-
-def _devices(module: nn.Module) -> list[int]:
-    found = {tensor.device.index or 0 for tensor in module.state_dict().values() if tensor.device.type == "cuda"}
-    return sorted(found)
 
 
 def _check(logits: object, images: Tensor) -> None:

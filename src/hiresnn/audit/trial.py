@@ -97,9 +97,7 @@ def trial(text: str, *, first: int | None = None, twin: tuple[str, Audited] | No
     Raises:
         UsageError: what `parse` refuses, or a bound in the text: an audit attacks at every bound.
     """
-    spec = parse(text)
-    if "eps" in spec.options:
-        raise UsageError(f"attack {text!r}: an audit runs it at every bound; leave eps out and name --bounds.")
+    spec = _boundless(text)
     if "step" in _parameters(spec):
         spec = replace(spec, options={"step": STEP, **spec.options})
     label = text if twin is None else f"transfer from {twin[0]}"
@@ -112,11 +110,18 @@ def stepped(text: str, headline: Bound, **defaults: object) -> Trial:
     Raises:
         UsageError: as `trial`.
     """
-    made, spec = trial(text), parse(text, **defaults)
+    spec = _boundless(text, **defaults)
     if "step" in _parameters(spec):
         given = spec.options.get("step")
         spec = replace(spec, options={**spec.options, "step": STEP if given is None else given / headline.radius})
-    return replace(made, spec=spec)
+    return Trial(text, spec)
+
+
+def _boundless(text: str, **defaults: object) -> AttackSpec:
+    spec = parse(text, **defaults)
+    if "eps" in spec.options:
+        raise UsageError(f"attack {text!r}: an audit runs it at every bound; leave eps out and name --bounds.")
+    return spec
 
 
 def _parameters(spec: AttackSpec) -> Mapping[str, inspect.Parameter]:

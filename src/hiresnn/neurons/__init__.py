@@ -3,7 +3,7 @@
 from hiresnn.neurons.lif import LIF, MIN_THRESHOLD
 from hiresnn.neurons.rules import RULES, LayerRule, Rule
 from hiresnn.neurons.scan import RESETS, Reset, can_fuse
-from hiresnn.neurons.surrogate import Linear, Surrogate, gradient_rule
+from hiresnn.neurons.surrogate import Linear, Surrogate, gradient_rule, takes_rule
 from hiresnn.neurons.window import Window
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "Window",
     "can_fuse",
     "gradient_rule",
+    "takes_rule",
 ]

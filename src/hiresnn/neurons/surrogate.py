@@ -85,6 +85,15 @@ def gradient_rule(model: nn.Module, rule: Surrogate | LayerRule) -> Iterator[Non
                 neuron.surrogate = own
 
 
+def takes_rule(model: nn.Module, rule: Surrogate | LayerRule) -> bool:
+    """Whether `gradient_rule` would swap `rule` into the neurons of `model`."""
+    try:
+        with gradient_rule(model, rule):
+            return True
+    except UsageError:
+        return False
+
+
 def _rule_takers(model: nn.Module) -> Iterator[RuleTaker]:
     """Every outermost module that swaps rules itself."""
     if isinstance(model, RuleTaker):

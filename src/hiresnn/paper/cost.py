@@ -36,8 +36,8 @@ from hiresnn.neurons import Linear
 from hiresnn.runs.environment import cpu_model
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
 from hiresnn.runs.stage import PRECISIONS
-from hiresnn.runs.train import device_of, should_fuse
-from hiresnn.training import method, train_batch
+from hiresnn.runs.train import device_of, method_of, optimizer_of, should_fuse
+from hiresnn.training import train_batch
 
 WARM = 3
 """Batches before memory and time are read: the optimiser has its state, compiled kernels are there."""
@@ -124,19 +124,13 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
 
 def _training(recipe: Recipe, split: Split, classes: int) -> Generator[bool, None, None]:
     """Trains on a batch whenever it is asked; yields whether kernels are compiled."""
-    settings, noise, device = recipe.snn, recipe.noise, device_of(recipe)
+    settings, device = recipe.snn, device_of(recipe)
     batches = Batches(
         split, settings.batch_size, device=device, shuffle=True, augment=recipe.data.augment,
         generator=torch.Generator().manual_seed(recipe.seed),
     )  # fmt: skip
     network = _network(recipe, batches.images[: settings.batch_size] / 255, classes)
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer: torch.optim.Optimizer
-    if settings.optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    else:
-        optimizer = torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum)
-    chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     network.train()
     fused = any(neurons.fused for neurons in network.neurons.values())
     for images, labels in batches:

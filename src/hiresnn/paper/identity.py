@@ -33,14 +33,6 @@ def run_key(recipe: Recipe, content: str) -> str:
     return digest({**part, "content": content})
 
 
-def ann_part(recipe: Recipe) -> dict[str, object]:
-    """All of a recipe that matters to its ANN, but for the content of the data."""
-    part = recipe.model_dump(mode="json", include={"model", "precision", "data", "ann"})
-    part["data"].pop("source")
-    part["ann"].pop("seed", None)
-    return {**part, "seed": recipe.ann_seed}
-
-
 def content_of(source: str) -> str:
     """What stands for the content of a data source without loading it where that can be avoided.
 

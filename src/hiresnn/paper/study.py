@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper import kept
-from hiresnn.paper.draws import expected
 from hiresnn.paper.identity import content_of, deciding, run_key
 from hiresnn.paper.plan import Job, Plan, Unmeasured, attack_seconds
 from hiresnn.paper.scales import Scale, Setting
@@ -33,13 +33,12 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.measure import accuracy
+from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, digest, override, read
 from hiresnn.runs.train import device_of, should_fuse, train
 
 __all__ = ["BOXES", "TWINS", "TWIN_SEED", "Stat", "Study"]
 
-TWIN_SEED = 1000
-"""Added to the seed of an SNN for its twin from the same ANN. The twin from an independent ANN is the next seed."""
 TWINS = ("same-ann", "independent")
 BOXES = ("white", *TWINS)
 
@@ -147,16 +146,22 @@ class Study:
         recipe = self.recipe(network, method, seed, **changes)
         run = self.run(network, method, seed, **changes)
         spec = None if attack is None else attack_of(recipe, attack, seed)
+        draws = 1
+        if spec is not None and method == "rate":
+            if spec.name not in ("fgsm", "pgd"):
+                raise UsageError(
+                    f"attack {attack!r}: a rate-coded network is attacked by fgsm and pgd, over its draws."
+                )
+            draws = self.scale.draws
+            spec = replace(spec, options={**spec.options, "draws": draws})
         twin = None
         if spec is not None and box != "white":
             twin = self.run(network, method, seed, twin=box, **changes)
-        draws = self.scale.draws if method == "rate" and spec is not None else 1
         key = {
             "what": "accuracy",
             "run": run.name,
             "twin": twin and twin.name,
             "attack": spec and {"name": spec.name, "options": spec.options, "rule": spec.rule},
-            "draws": draws,
             "images": self.scale.images,
             "seed": seed,
         }
@@ -171,7 +176,7 @@ class Study:
                 if isinstance(each, SpikingNetwork):
                     image = images.images[:1].to(self._device(network)) / 255
                     each.fuse(should_fuse(recipe.compile, each, image, (1 + 2 * gradients) * len(images)))
-            chosen = None if spec is None else transfer(expected(spec, draws), maker)
+            chosen = None if spec is None else transfer(spec, maker)
             torch.manual_seed(seed)
             return accuracy(
                 model, images, attack=chosen, eps=spec.eps if spec is not None else None,

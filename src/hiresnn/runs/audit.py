@@ -109,7 +109,7 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
     with _locked(out):
         key = _identity(subject, model, dataset, plan)
         found = Audit(model, images, labels, plan, Notebook(out / f"pieces-{key}"), progress).run()
-        card = auditing.card(
+        card = auditing.assembled(
             found, plan, model, images, labels,
             subject=_subject(subject, model),
             data=Images(
@@ -126,20 +126,6 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
         write_atomically(out / ADVERSARIAL, _adversarial(found, images, labels))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
     return card, out
-
-
-def read_card(path: Path) -> Card:
-    """The card in a JSON file.
-
-    Raises:
-        RunError: no such file, or none that this hiresnn reads.
-    """
-    if not path.is_file():
-        raise RunError(f"there is no audit card {path}; make one with hiresnn audit.")
-    try:
-        return Card.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        raise RunError(f"{path} is no audit card of this hiresnn ({error!s:.200}); audit again.") from None
 
 
 def _audited(subject: Target, images: Tensor, device: str, wanted: str) -> Audited:

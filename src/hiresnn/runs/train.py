@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,10 +77,15 @@ def ann_recipe(recipe: Recipe) -> Recipe:
 
 def ann_key(recipe: Recipe, dataset: DataSet) -> str:
     """Digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data."""
-    part = recipe.model_dump(mode="json", include={"data", "model", "precision"})
-    part["ann"] = recipe.ann.model_dump(mode="json", exclude={"seed"})
+    return digest({**ann_part(recipe), "content": dataset.digest})
+
+
+def ann_part(recipe: Recipe) -> dict[str, object]:
+    """All of a recipe that matters to its ANN, but for the content of the data."""
+    part = recipe.model_dump(mode="json", include={"data", "model", "precision", "ann"})
     part["data"].pop("source")
-    return digest({**part, "seed": recipe.ann_seed, "content": dataset.digest})
+    part["ann"].pop("seed")
+    return {**part, "seed": recipe.ann_seed}
 
 
 def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> Path:
@@ -167,20 +173,27 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         threshold_scale=recipe.conversion.threshold_scale,
     )
     network.fuse(should_fuse(recipe.compile, network, images[:1], settings.epochs * len(split)))
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer: torch.optim.Optimizer
-    if settings.optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    else:
-        optimizer = torch.optim.SGD(
-            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    noise = recipe.noise
-    chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     stage = Stage.of("SNN", settings, chosen, timesteps=settings.timesteps, precision=recipe.precision)
     stage.fit(folder, network, optimizer, batches, progress)
     save(network, folder.path / MODEL)
     return network
+
+
+def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of section snn, for what of the network is trained."""
+    settings = recipe.snn
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, fused=True, **options)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, **options)
+
+
+def method_of(recipe: Recipe) -> Method:
+    """The training method with what section noise says."""
+    noise = recipe.noise
+    return method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
 
 
 def should_fuse(wanted: str, network: SpikingNetwork, image: torch.Tensor, presentations: int) -> bool:
