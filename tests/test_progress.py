@@ -1,6 +1,7 @@
 """Progress says how far work has come, in lines that a log can hold."""
 
 import io
+import pickle
 
 import pytest
 from rich.console import Console
@@ -146,3 +147,12 @@ def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
 def test_rates_keep_three_digits_where_they_are_small() -> None:
     assert rate(1, 0.3, "images") == "3.33 images/s"
     assert rate(12345, 1.0, "images") == "12,345 images/s"
+
+
+def test_a_copy_in_another_process_is_silent() -> None:
+    progress, text = plain(Clock())
+    copy = pickle.loads(pickle.dumps(progress))
+    with copy.task("epoch 1", total=1):
+        copy.line("said")
+    assert copy.quiet
+    assert text.getvalue() == ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -86,7 +87,7 @@ class Progress:
 
     On a terminal every open task is a bar with its rate and the time left. Elsewhere (a pipe, a log file)
     a task prints a line at most every `every` seconds while it runs. Both leave one line when a task
-    ends. `quiet=True` prints nothing at all, for use as a library.
+    ends. `quiet=True` prints nothing at all, for use as a library; so does a pickled copy.
     """
 
     def __init__(
@@ -101,6 +102,10 @@ class Progress:
         self.console = console or Console(stderr=True)
         self._bars: Bars | None = None
         self._open = 0
+
+    def __reduce__(self) -> tuple[Callable[[], Progress], tuple[()]]:
+        # A terminal belongs to one process: a copy in another is silent.
+        return partial(Progress, quiet=True), ()
 
     @contextmanager
     def task(self, title: str, total: int, unit: str = "images", *, done: int = 0) -> Iterator[Task]:

@@ -67,6 +67,7 @@ def test_a_table_is_made_found_again_and_planned_before(
     [
         (["tabel1"], 'did you mean "table1"?'),
         (["table1", "--data", "cifar10"], "--data cifar10 is not NAME=SOURCE"),
+        (["table1", "--parallel", "2", "--scheduler", "tcp://127.0.0.1:1"], "two ways of the same; give one of them"),
         (["table1", "--data", "cifar10=x.npz"], "scale smoke has no data of that name"),
     ],
 )
@@ -78,6 +79,15 @@ def test_wrong_usage_is_one_sentence_and_ends_with_two(
     assert sentence in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_at_a_time_make_the_same_table(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def table(name: str, *more: str) -> str:
+        assert exit_code("reproduce", "table2", "--runs", str(tmp_path / name), *more) == 0
+        return (tmp_path / name / "smoke" / "table2.md").read_text()
+
+    assert table("two", "--parallel", "2") == table("one")
+    assert "2 at a time" in capsys.readouterr().err
 
 
 def test_an_interrupt_says_how_to_go_on(

@@ -49,6 +49,17 @@ def reproduce(
             "--data", metavar="NAME=SOURCE", help="Data in place of a download: cifar10=FILE.npz. May be repeated."
         ),
     ] = None,
+    parallel: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Train and measure in N processes, which share this machine's cores."),
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Train and measure on the workers of this dask scheduler: pip install 'hiresnn[cluster]'.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
     ] = False,
@@ -65,12 +76,16 @@ def reproduce(
     hiresnn reproduce all --scale smoke
 
     hiresnn reproduce table1 table2 --scale cpu --data cifar10=cifar10.npz --data cifar100=cifar100.npz --dry-run
+
+    hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
     with continued_by(context):
         from hiresnn.allocator import keep_memory
         from hiresnn.paper import reproduce as paper
         from hiresnn.progress import Progress
 
+        if parallel > 1 and scheduler is not None:
+            raise UsageError("--parallel and --scheduler are two ways of the same; give one of them.")
         keep_memory()
         sources = dict(_source(text) for text in data or [])
         study = paper.study_of(
@@ -80,7 +95,9 @@ def reproduce(
             print(paper.plan_text(paper.plan(study, names), study.scale.hardware))
             return
         command = shlex.join(["hiresnn", *(context.obj or [])])
-        written = paper.reproduce(study, names, out or runs / scale.value, command=command)
+        written = paper.reproduce(
+            study, names, out or runs / scale.value, command=command, workers=parallel, scheduler=scheduler
+        )
     print(written[-1] if quiet else f"Written: {len(written)} files, listed in {written[-1]}")
 
 

@@ -92,7 +92,7 @@ def _cost(study: Study, network: str, method: str, seed: int) -> Any:
         return measure(recipe, batches, channels=shown.in_channels, size=shown.image_size, classes=shown.num_classes)
 
     trained = (2 * WARM + 1 + batches) * recipe.snn.batch_size * recipe.snn.timesteps
-    return study.measured(key, work, seconds=STARTING + trained * setting.step_ms / 1000)
+    return study.measured(key, work, seconds=STARTING + trained * setting.step_ms / 1000, alone=True)
 
 
 def _over(costs: list[Any], quantity: str, unit: float = 1.0) -> Stat:

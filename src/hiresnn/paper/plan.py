@@ -26,6 +26,7 @@ class Job:
         needs: names of the jobs that must be done before. Jobs whose needs are done are independent of each
             other and may run at the same time: every result is written whole or not at all.
         do: does it.
+        alone: it times itself, so nothing else may run beside it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Job:
     seconds: float
     needs: tuple[str, ...] = ()
     do: Callable[[], object] = field(default=lambda: None, repr=False, compare=False)
+    alone: bool = False
 
 
 class Plan:
@@ -53,10 +55,12 @@ class Plan:
         kind = "copy" if recipe.method == "ann" else recipe.method
         self.jobs.setdefault(name, Job(name, kind, snn, (start,) if start in self.jobs else (), do))
 
-    def figure(self, name: str, key: Mapping[str, Any], seconds: float, do: Callable[[], object]) -> None:
+    def figure(
+        self, name: str, key: Mapping[str, Any], seconds: float, do: Callable[[], object], alone: bool = False
+    ) -> None:
         """Note a figure; it needs the planned runs that its key names."""
         needs = tuple(dict.fromkeys(word for word in kept.words(key) if word in self.jobs))
-        self.jobs.setdefault(name, Job(name, "measure", seconds, needs, do))
+        self.jobs.setdefault(name, Job(name, "measure", seconds, needs, do, alone))
 
     def _has_ann(self, recipe: Recipe) -> bool:
         # Looked up by recipe: its folder's name holds the data's digest, and a plan loads no data.

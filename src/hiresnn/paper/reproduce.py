@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.paper.artefact import ARTEFACTS
+from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.study import Study
@@ -49,7 +50,9 @@ def plan(study: Study, names: Sequence[str]) -> dict[str, list[Job]]:
     return parts
 
 
-def reproduce(study: Study, names: Sequence[str], out: Path, *, command: str) -> list[Path]:
+def reproduce(
+    study: Study, names: Sequence[str], out: Path, *, command: str, workers: int = 1, scheduler: str | None = None
+) -> list[Path]:
     """Make the artefacts and write them into `out`; returns all files, the index last.
 
     Where one of several fails, the others are still made.
@@ -57,14 +60,17 @@ def reproduce(study: Study, names: Sequence[str], out: Path, *, command: str) ->
     Args:
         names: of artefacts, or "all".
         command: the command line, for the index.
+        workers, scheduler: who trains and measures at the same time, as `parallel.work_through` takes them.
 
     Raises:
-        UsageError: an unknown name; a figure is asked for and matplotlib is not installed.
-        RunError: some failed; the sentence names the first.
+        UsageError: an unknown name; a figure is asked for and matplotlib is not installed; no such scheduler.
+        RunError: some failed; the sentence names the first. Or workers die again and again.
     """
     asked = chosen(names)
     if any(ARTEFACTS[name].drawn for name in asked) and find_spec("matplotlib") is None:
         raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
+    if workers > 1 or scheduler is not None:
+        work_through(study, [ARTEFACTS[name] for name in asked], workers=workers, scheduler=scheduler)
     written: list[Path] = []
     failed: dict[str, HiresnnError] = {}
     for number, name in enumerate(asked, start=1):

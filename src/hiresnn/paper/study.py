@@ -75,6 +75,10 @@ class Study:
         self._contents: dict[str, str] = {}
         self._plan: Plan | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        # A copy in a worker loads its own data.
+        return {**self.__dict__, "_loaded": {}, "_plan": None}
+
     def setting(self, network: str) -> Setting:
         """The scale's setting of a network. Raises UsageError where the scale has none."""
         if network not in self.scale.networks:
@@ -187,7 +191,13 @@ class Study:
         return float(self.measured(key, work, seconds=seconds))
 
     def measured(
-        self, key: Mapping[str, Any], work: Callable[[], Any], *, seconds: float = 1.0, like: Any = None
+        self,
+        key: Mapping[str, Any],
+        work: Callable[[], Any],
+        *,
+        seconds: float = 1.0,
+        like: Any = None,
+        alone: bool = False,
     ) -> Any:
         """The JSON value that `work` returns, kept under the digest of `key` and found again.
 
@@ -198,13 +208,14 @@ class Study:
                 Networks and images are loaded in it, not before: a plan never calls it.
             seconds: estimated time, for the plan.
             like: what a plan gets in place of the value; None is a NaN that can be indexed and iterated.
+            alone: it times itself, so nothing else may run beside it.
         """
         name = kept.name_of(key)
         path = self.root / "measured" / f"{name}.json"
         if (found := kept.find(path)) is not None:
             return found["value"]
         if self._plan is not None:
-            self._plan.figure(name, key, seconds, partial(self.measured, key, work))
+            self._plan.figure(name, key, seconds, partial(self.measured, key, work), alone)
             return Unmeasured() if like is None else like
         started = time.perf_counter()
         with seeded(int(digest(key)[:8], 16)):

@@ -1,0 +1,150 @@
+"""Jobs at the same time: all done and equal to one after the other, deaths taken up, failures left to the caller."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from hiresnn.errors import NotFiniteError, RunError, UsageError
+from hiresnn.paper.parallel import work_through
+from hiresnn.paper.plan import Job
+from hiresnn.paper.scales import Scale
+from hiresnn.paper.study import Study
+from hiresnn.progress import Progress
+
+from .conftest import study_in
+
+
+class Files:
+    """In place of a study: a job is done when its file is there; what it does is given."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.progress = root, Progress(quiet=True)
+        self.jobs: list[Job] = []
+
+    def add(
+        self, name: str, *needs: str, does: Callable[[Path], None] = lambda path: None, alone: bool = False
+    ) -> None:
+        path = self.root / name
+
+        def do() -> None:
+            with (self_root / "log").open("a") as log:
+                log.write(f"{name}\n")
+            does(path)
+            path.touch()
+
+        self_root = self.root
+        self.jobs.append(Job(name, "measure", 1.0, needs, do, alone))
+
+    def plan(self, artefacts: object) -> list[Job]:
+        return [job for job in self.jobs if not (self.root / job.name).exists()]
+
+    def left(self) -> list[str]:
+        return [job.name for job in self.plan(())]
+
+    def begun(self, name: str) -> int:
+        return (self.root / "log").read_text().split().count(name)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a dask scheduler with two workers of one thread on this machine."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(params=["processes", "cluster"])
+def where(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Both places to work at, as arguments."""
+    return {"workers": 2} if request.param == "processes" else {"scheduler": request.getfixturevalue("address")}
+
+
+def test_two_at_a_time_give_the_figures_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
+    def artefact(study: Study) -> list[float]:
+        return [
+            study.accuracy("vgg5-cifar10", method, 0, attack) for method in ("ann", "hire") for attack in (None, "fgsm")
+        ]
+
+    one, two, cluster = (study_in(tmp_path / name, tiny) for name in ("one", "two", "cluster"))
+    work_through(two, [artefact], workers=2)
+    work_through(cluster, [artefact], scheduler=address)
+    assert two.plan([artefact]) == [] == cluster.plan([artefact])
+    assert artefact(two) == artefact(one) == artefact(cluster)
+
+
+def test_what_needs_another_waits_for_it(files: Files, where: dict[str, object]) -> None:
+    def needs_first(path: Path) -> None:
+        assert (path.parent / "first").exists()
+
+    files.add("second", "first", does=needs_first)
+    files.add("first")
+    work_through(files, [], **where)  # type: ignore[arg-type]
+    assert files.left() == []
+
+
+def test_a_dead_workers_job_is_taken_up_again(files: Files, where: dict[str, object]) -> None:
+    def dies_once(path: Path) -> None:
+        # The mark stands for the checkpoint that a run leaves.
+        mark = path.with_suffix(".mark")
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    files.add("dies", does=dies_once)
+    files.add("other")
+    work_through(files, [], **where)  # type: ignore[arg-type]
+    assert files.left() == []
+    assert files.begun("dies") == 2
+
+
+def test_workers_that_always_die_end_in_an_error_and_what_is_finished_stays(files: Files) -> None:
+    files.add("dies", "fine", does=lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    files.add("fine")
+    with pytest.raises(RunError, match="a worker died 3 times in a row"):
+        work_through(files, [], workers=2)  # type: ignore[arg-type]
+    assert files.left() == ["dies"]
+    assert files.begun("dies") == 3
+
+
+def test_a_failure_is_left_to_the_caller_and_stops_nothing_else(files: Files, where: dict[str, object]) -> None:
+    def fails(path: Path) -> None:
+        raise NotFiniteError("the loss is nan.")
+
+    files.add("fails", does=fails)
+    files.add("needs it", "fails")
+    files.add("other")
+    work_through(files, [], **where)  # type: ignore[arg-type]
+    assert files.left() == ["fails", "needs it"]
+    assert files.begun("fails") == 1
+
+
+def test_what_times_itself_is_left_to_the_caller(files: Files) -> None:
+    files.add("clock", alone=True)
+    files.add("other")
+    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    assert files.left() == ["clock"]
+
+
+def test_a_scheduler_that_is_not_there(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="--scheduler nowhere://: no dask scheduler answers there"):
+        work_through(files, [], scheduler="nowhere://")  # type: ignore[arg-type]
+
+
+def test_workers_of_several_threads_are_refused(files: Files) -> None:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0")
+    with cluster, pytest.raises(UsageError, match="start them with --nthreads 1"):
+        work_through(files, [], scheduler=cluster.scheduler_address)  # type: ignore[arg-type]
+
+
+def test_a_scheduler_without_workers_is_refused(files: Files) -> None:
+    cluster = LocalCluster(n_workers=0, dashboard_address=":0")
+    with cluster, pytest.raises(UsageError, match="has no workers; start some"):
+        work_through(files, [], scheduler=cluster.scheduler_address)  # type: ignore[arg-type]
