@@ -64,6 +64,12 @@ def test_a_network_that_the_scale_lacks_is_left_out(stub: StubStudy) -> None:
     assert [axes.get_title("left")[:3] for axes in drawn.axes] == ["(d)", "(e)", "(e)"]
 
 
+def test_a_network_that_the_scale_does_not_sweep_is_left_out(stub: StubStudy) -> None:
+    stub.answer = answer
+    stub.scale = replace(stub.scale, swept=("vgg5-cifar10",))
+    assert {row[0] for row in fig10be(stub).tables[0].rows} == {"VGG5"}
+
+
 def test_gain_and_clean_cost_are_judged_at_the_largest_step(artefact: Artefact, stub: StubStudy) -> None:
     text = " ".join(artefact.notes)
     # 0.05 gains 10 points under attack, and costs 2 clean

@@ -1,6 +1,7 @@
 """Fig. 9 on a study whose accuracies follow a formula, so that every bar is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -70,3 +71,14 @@ def test_gaussian_noise_that_helps_is_told(stub: StubStudy) -> None:
     text = " ".join(fig9(stub).notes)
     assert text.count("Gaussian noise under both attacks. It does not come out here: FGSM -9.0 ± 0.0, PGD -13.0") == 3
     assert text.count("2 points count as that. It does not come out here: FGSM +22.0") == 3
+
+
+def test_a_scale_that_does_not_sweep_vgg11_measures_what_it_sweeps(stub: StubStudy) -> None:
+    stub.scale = replace(stub.scale, swept=("vgg5-cifar10",))
+    stub.answer = lambda network, *asked: answer("vgg11-cifar100", *asked) + 100 * (network != "vgg5-cifar10")
+    artefact = fig9(stub)
+    assert "VGG5 on CIFAR-10: accuracy" in artefact.tables[0].caption
+    assert artefact.tables[0].rows[0][3].mean == 61
+    assert artefact.tables[0].rows[0][2] == 87.9  # of VGG5, Table 1
+    assert [row[1] for row in artefact.tables[1].rows] == [None, None, None]
+    assert artefact.notes[-1].startswith("The paper draws VGG11 on CIFAR-100. This scale measures VGG5 on CIFAR-10")

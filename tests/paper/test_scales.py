@@ -17,6 +17,8 @@ from hiresnn.runs.recipe import METHOD_NAMES
 def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name: str) -> None:
     scale = SCALES[name]
     study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
+    assert scale.swept
+    assert set(scale.swept) <= set(scale.networks)
     for network in scale.networks:
         assert study.recipe(network, "hire", 0).model.name == network.partition("-")[0]
         for method in METHOD_NAMES:

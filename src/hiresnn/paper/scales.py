@@ -49,6 +49,7 @@ class Scale:
         seeds: number of seeds, where the command line names none.
         draws: Poisson draws that a gradient of the rate-coded network is averaged over (EOT).
         timesteps: T of Fig. 4.
+        swept: networks of Fig. 9 and 10b-e, which ask for the most trainings.
         noise_steps: eps_s of Fig. 10b-e in pixel units, without 0, which is traditional training.
         eps: bounds of Fig. 8a as text; iterations: K of Fig. 8b.
         leaks: leak of Fig. 5a.
@@ -64,6 +65,7 @@ class Scale:
     seeds: int
     draws: int
     timesteps: tuple[int, ...]
+    swept: tuple[str, ...]
     noise_steps: tuple[float, ...]
     eps: tuple[str, ...]
     iterations: tuple[int, ...]
@@ -131,6 +133,7 @@ _SMOKE = Scale(
     seeds=1,
     draws=2,
     timesteps=(2, 4),
+    swept=("vgg5-cifar10", "vgg11-cifar100"),
     noise_steps=(0.02, 0.05),
     eps=("8/255", "32/255", "96/255"),
     iterations=(1, 7, 20),
@@ -147,14 +150,16 @@ _CPU = Scale(
         "vgg5-cifar10": Setting(
             "vgg5-cifar10-cpu",
             seeds=3,
-            rate_timesteps=50,
+            rate_timesteps=25,
+            rate_changes={"snn.epochs": "2"},
             training_images=20_000,
             ann_ms=0.7,
             step_ms=0.6,
         ),
         "vgg11-cifar100": Setting(
             "vgg11-cifar100-cpu",
-            rate_timesteps=50,
+            rate_timesteps=25,
+            rate_changes={"snn.epochs": "2"},
             training_images=20_000,
             ann_ms=1.0,
             step_ms=0.8,
@@ -165,7 +170,8 @@ _CPU = Scale(
     seeds=3,
     draws=10,
     timesteps=(2, 4, 8),
-    noise_steps=(0.01, 0.02, 0.03),
+    swept=("vgg5-cifar10",),
+    noise_steps=(0.006, 0.024),
     eps=("1/255", "2/255", "4/255", "8/255", "16/255", "32/255", "64/255"),
     iterations=(1, 2, 4, 7, 10, 20, 40, 100),
     leaks=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
@@ -187,6 +193,7 @@ _PAPER = Scale(
     seeds=3,
     draws=10,
     timesteps=(2, 4, 6, 8, 10),
+    swept=("vgg5-cifar10", "vgg11-cifar100"),
     noise_steps=(0.01, 0.015, 0.02, 0.025, 0.03),
     eps=("1/255", "2/255", "4/255", "8/255", "16/255", "32/255", "64/255", "128/255"),
     iterations=(1, 2, 4, 7, 10, 20, 40, 60, 80, 100),
