@@ -18,8 +18,8 @@ class Trainer:
         self.asked: dict[str, Any] = {}
         self.interrupted = False
 
-    def __call__(self, recipe: Any, *, out: Path | None, resume: bool, progress: Any) -> Path:
-        self.asked = {"recipe": recipe, "out": out, "resume": resume, "quiet": progress.quiet}
+    def __call__(self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any) -> Path:
+        self.asked = {"recipe": recipe, "out": out, "resume": resume, "quiet": progress.quiet, "processes": ranks.size}
         if self.interrupted:
             raise KeyboardInterrupt
         return out or Path("runs/digits")
@@ -41,7 +41,7 @@ def run(*arguments: str) -> int:
 
 def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("digits") == 0
-    assert trainer.asked == {"recipe": read("digits"), "out": None, "resume": False, "quiet": False}
+    assert trainer.asked == {"recipe": read("digits"), "out": None, "resume": False, "quiet": False, "processes": 1}
     assert capsys.readouterr().out == "Run folder: runs/digits\nNext: hiresnn evaluate runs/digits\n"
 
 

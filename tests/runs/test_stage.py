@@ -19,7 +19,7 @@ from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.folder import METRICS, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.stage import Stage
-from hiresnn.training import Method
+from hiresnn.training import ALONE, Method
 
 EPOCHS = 3
 
@@ -129,10 +129,13 @@ def test_each_part_of_the_state_matters(
 ) -> None:
     expected = Training(RunFolder.create(tmp_path / "whole", tiny)).fit()
     fresh = Training(folder)
-    start = fresh.stage._state([], fresh.network, fresh.optimizer, fresh.batches)
+    start = fresh.stage._state([], fresh.network, fresh.optimizer, fresh.batches, ALONE)
     stopped_after(1, Training(folder), monkeypatch)
     state = read_resume(folder.path / RESUME)
-    state[part] = start[part]
+    if part in ("noise", "random"):
+        state["ranks"][0][part] = start["ranks"][0][part]
+    else:
+        state[part] = start[part]
     folder.write_bytes(RESUME, resume_bytes(state))
     found = Training(folder).fit()
     assert not all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -208,11 +211,11 @@ def test_the_state_of_another_network_is_refused_in_one_sentence(folder: RunFold
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("part", ["model", "optimizer", "noise", "random", "order", "rows"])
+@pytest.mark.parametrize("part", ["model", "optimizer", "ranks", "noise", "random", "order", "rows"])
 def test_a_state_without_one_of_its_parts_is_refused(folder: RunFolder, part: str) -> None:
     training = Training(folder)
-    state = training.stage._state([], training.network, training.optimizer, training.batches)
-    del state[part]
+    state = training.stage._state([], training.network, training.optimizer, training.batches, ALONE)
+    del (state["ranks"][0] if part in ("noise", "random") else state)[part]
     folder.write_bytes(RESUME, resume_bytes(state))
     with pytest.raises(RunError, match=rf"resume\.pt does not fit this run \('{part}'\)"):
         training.fit()

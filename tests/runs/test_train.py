@@ -56,7 +56,7 @@ def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
 
     def recorded(model, *arguments, **options):
         seen = train_batch(model, *arguments, **options)
-        losses[isinstance(model, SpikingNetwork)] += [loss for loss, _ in seen]
+        losses[isinstance(model, SpikingNetwork)] += [loss for loss, *_ in seen]
         return seen
 
     monkeypatch.setattr(loop, "train_batch", recorded)

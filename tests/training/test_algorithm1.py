@@ -95,7 +95,7 @@ def test_two_epochs_equal_the_loop_by_hand(state: str, timesteps: int, periods: 
 
     losses = []
     for batch in batches * 2:
-        losses += [loss for loss, _ in train_batch(network, optimizer, *batch, method, timesteps=timesteps)]
+        losses += [loss for loss, *_ in train_batch(network, optimizer, *batch, method, timesteps=timesteps)]
         by_hand.batch(*batch, timesteps, periods, state == "carry")
 
     assert len(losses) == 6 * periods

@@ -159,7 +159,7 @@ def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_
     first = next(module for module in network.modules() if isinstance(module, nn.Linear))
     first.register_forward_hook(lambda module, inputs, output: outputs.append(output.dtype))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    ((loss, _),) = train_batch(network, optimizer, *batches(2)[0], Method(), timesteps=4, precision=torch.bfloat16)
+    ((loss, *_),) = train_batch(network, optimizer, *batches(2)[0], Method(), timesteps=4, precision=torch.bfloat16)
     assert outputs == [torch.bfloat16]
     assert math.isfinite(loss)
     for parameter in network.parameters():

@@ -48,13 +48,15 @@ def train(
 
     An ANN that several methods share is trained once and found again. The run folder holds recipe.toml
     (every value resolved), environment.json, metrics.jsonl (a line an epoch), model.safetensors, and what
-    --resume needs.
+    --resume needs. Under torchrun its processes share every batch; batch_size is that of all together.
 
     Examples:
 
     hiresnn train digits --method traditional
 
     hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
+
+    torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
     with continued_by(context, "--resume"):
         from hiresnn.allocator import keep_memory
@@ -70,10 +72,14 @@ def train(
             chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
 
         from hiresnn.runs.train import train as run
+        from hiresnn.training import joined
 
         keep_memory()
-        folder = run(chosen, out=out, resume=resume, progress=Progress(quiet=quiet))
-    print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
+        with joined() as ranks:
+            silent = quiet or not ranks.lead
+            folder = run(chosen, out=out, resume=resume, progress=Progress(quiet=silent), ranks=ranks)
+    if ranks.lead:
+        print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 
 
 def _pairs(assignments: list[str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ class RunFolder:
     def __init__(self, path: Path, lock: FileLock | None, *, resumed: bool) -> None:
         self.path, self.resumed = path, resumed
         self._lock = lock
+        self._follows = False
 
     @classmethod
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
@@ -92,6 +93,13 @@ class RunFolder:
             raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
         return cls(path, _locked(path) if write else None, resumed=True)
 
+    @classmethod
+    def follow(cls, path: str | Path) -> RunFolder:
+        """The run folder of several processes, for those that do not write: it reads, and every write is dropped."""
+        folder = cls(Path(path), None, resumed=True)
+        folder._follows = True
+        return folder
+
     def close(self) -> None:
         """Give up the lock. Harmless when called twice."""
         if self._lock is not None:
@@ -124,6 +132,8 @@ class RunFolder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all. Raises RunError, for example on a full disk."""
+        if self._follows:
+            return
         if self._lock is None:
             raise RunError(f"run folder {self.path} was opened for reading; open it with write=True.")
         write_atomically(self.path / name, content)

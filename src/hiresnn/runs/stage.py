@@ -19,7 +19,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.folder import RESUME, RunFolder
 from hiresnn.runs.schema import Ann, Snn
-from hiresnn.training import Method, learning_rate, set_learning_rate, train_epoch
+from hiresnn.training import ALONE, Method, Ranks, learning_rate, set_learning_rate, train_epoch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -52,15 +52,25 @@ class Stage:
         )
 
     def fit(
-        self, folder: RunFolder, model: nn.Module, optimizer: Optimizer, batches: Batches, progress: Progress
+        self,
+        folder: RunFolder,
+        model: nn.Module,
+        optimizer: Optimizer,
+        batches: Batches,
+        progress: Progress,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Train all epochs that the folder's training state does not hold yet; the state is kept epoch by epoch.
+
+        Every one of `ranks` calls this, with its share of the batches; what they draw differs.
 
         Raises:
             NotFiniteError: names epoch and batch; the state of the last good epoch is in the folder.
             RunError: a training state that is damaged or belongs to another stage.
         """
-        rows = self._restore(folder, model, optimizer, batches)
+        if ranks.size > 1:
+            torch.manual_seed(torch.initial_seed() + ranks.rank)
+        rows = self._restore(folder, model, optimizer, batches, ranks)
         images = len(batches.labels)
         title = f"{self.title} training"
         with progress.task(title, self.epochs * images, done=len(rows) * images) as task:
@@ -82,6 +92,7 @@ class Stage:
                         timesteps=self.timesteps,
                         precision=PRECISIONS[self.precision],
                         advance=advance,
+                        ranks=ranks,
                     )
                 except NotFiniteError as error:
                     kept = f" The state after epoch {epoch} is kept in {folder.path}." if epoch else ""
@@ -90,7 +101,7 @@ class Stage:
                         f"Lower {self.title.lower()}.lr and train into another --out."
                     ) from None
                 rows.append(self._row(epoch, result.loss, result.accuracy, lr, time.perf_counter() - start, model))
-                folder.write_bytes(RESUME, resume_bytes(self._state(rows, model, optimizer, batches)))
+                folder.write_bytes(RESUME, resume_bytes(self._state(rows, model, optimizer, batches, ranks)))
                 folder.write_metrics(rows)
 
     def _row(
@@ -110,21 +121,24 @@ class Stage:
         return row
 
     def _state(
-        self, rows: list[dict[str, Any]], model: nn.Module, optimizer: Optimizer, batches: Batches
+        self, rows: list[dict[str, Any]], model: nn.Module, optimizer: Optimizer, batches: Batches, ranks: Ranks
     ) -> dict[str, Any]:
+        own = {
+            "noise": self.method.noise.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
         return {
             "stage": self.title,
             "rows": json.dumps(rows),
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "noise": self.method.noise.state_dict(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "ranks": ranks.gathered(own),
             "order": batches.generator.get_state() if batches.generator is not None else None,
         }
 
     def _restore(
-        self, folder: RunFolder, model: nn.Module, optimizer: Optimizer, batches: Batches
+        self, folder: RunFolder, model: nn.Module, optimizer: Optimizer, batches: Batches, ranks: Ranks
     ) -> list[dict[str, Any]]:
         """Continue from the folder's training state, if there is one; returns the log so far."""
         if not folder.has(RESUME):
@@ -134,13 +148,19 @@ class Stage:
         try:
             if state["stage"] != self.title:
                 raise RunError(f"{path} is of the {state['stage']} training; delete it to train from the start.")
+            if len(state["ranks"]) != ranks.size:
+                raise RunError(
+                    f"{path} is of a training by {len(state['ranks'])} processes, not {ranks.size}; continue it with "
+                    "torchrun and as many, or delete it to train from the start."
+                )
+            own = state["ranks"][ranks.rank]
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             device = next(model.parameters()).device
-            self.method.noise.load_state_dict({k: v.to(device) for k, v in state["noise"].items()})
-            torch.set_rng_state(state["random"])
-            if state["cuda_random"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(state["cuda_random"])
+            self.method.noise.load_state_dict({k: v.to(device) for k, v in own["noise"].items()})
+            torch.set_rng_state(own["random"])
+            if own["cuda_random"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(own["cuda_random"])
             if batches.generator is not None:
                 batches.generator.set_state(state["order"])
             rows: list[dict[str, Any]] = json.loads(state["rows"])

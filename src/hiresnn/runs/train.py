@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,38 @@ from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.stage import Stage
-from hiresnn.training import Method, method
+from hiresnn.training import ALONE, Method, Ranks, method
 
 FUSING_PAYS_ABOVE = 4e9
 """Neuron updates in a training above which compiling the scans wins back its half minute (cold cache)."""
 
 
-def train(recipe: Recipe, *, out: Path | None = None, resume: bool = False, progress: Progress) -> Path:
+def train(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+) -> Path:
     """Train what the recipe describes; returns the run folder, `runs/NAME-METHOD-seedN` where `out` is None.
 
-    The ANN is trained once and shared by all runs beside each other whose data, model, ANN part and seed agree.
+    The ANN is trained once and shared by all runs beside each other whose data, model, ANN part and seed agree. Several
+    processes train together where each calls this with its `ranks`: they share every batch of the recipe's size.
 
     Raises:
         HiresnnError: whatever is wrong with recipe, data, folder or training, in one sentence.
     """
     out = out or Path("runs") / f"{recipe.name}-{recipe.method}-seed{recipe.seed}"
-    with RunFolder.create(out, recipe, resume=resume) as folder:
-        dataset = data.load(recipe.data.source)
+    _check_ranks(recipe, ranks)
+    with _folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
+        dataset = _loaded(recipe, ranks)
         if recipe.method == "ann":
-            network = _copy_ann(recipe, folder, dataset, progress)
+            network = _copy_ann(recipe, folder, dataset, progress, ranks)
         else:
-            network = _train_snn(recipe, folder, dataset, progress)
+            network = _train_snn(recipe, folder, dataset, progress, ranks)
+        if not ranks.lead:
+            return out
         held_out = splits(recipe, dataset)[1]
         shown = dataset.test if held_out is None else held_out
         clean = accuracy(network, shown, device=device_of(recipe), progress=progress)
@@ -88,39 +100,68 @@ def ann_part(recipe: Recipe) -> dict[str, object]:
     return {**part, "seed": recipe.ann_seed}
 
 
-def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> Path:
+def _check_ranks(recipe: Recipe, ranks: Ranks) -> None:
+    for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
+        if batch_size < ranks.size:
+            raise UsageError(
+                f"{section}.batch_size is {batch_size}; {ranks.size} processes need that many images at least."
+            )
+    if ranks.size > 1 and ":" in recipe.device:
+        raise UsageError(f"device is {recipe.device!r}, one GPU; for {ranks.size} processes use cuda or auto.")
+
+
+def _folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
+    """The folder as the leading rank takes it; the others read it."""
+    if ranks.lead:
+        folder = take()
+    ranks.wait()
+    return folder if ranks.lead else RunFolder.follow(path)
+
+
+def _loaded(recipe: Recipe, ranks: Ranks) -> DataSet:
+    """The data; what is to be downloaded is downloaded once."""
+    if not ranks.lead:
+        ranks.wait()
+    dataset = data.load(recipe.data.source)
+    if ranks.lead:
+        ranks.wait()
+    return dataset
+
+
+def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks = ALONE) -> Path:
     """The run folder of the ANN, trained now if no run beside this one has trained it."""
     key = ann_key(recipe, dataset)
     path = folder.path.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}"
-    if (path / MODEL).is_file():
+    if ranks.from_lead((path / MODEL).is_file()):
         return path
 
     def waiting() -> None:
         progress.line(f"Another process trains the ANN in {path}; waiting for it.")
 
-    with RunFolder.shared(path, ann_recipe(recipe), waiting=waiting) as ann_folder:
-        _train_ann(ann_folder.recipe, ann_folder, dataset, progress)
+    with _folder(ranks, path, lambda: RunFolder.shared(path, ann_recipe(recipe), waiting=waiting)) as ann_folder:
+        _train_ann(ann_folder.recipe, ann_folder, dataset, progress, ranks)
     return path
 
 
-def _start_from_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> Path:
-    path = shared_ann(recipe, folder, dataset, progress)
+def _start_from_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks) -> Path:
+    path = shared_ann(recipe, folder, dataset, progress, ranks)
     folder.write_json("ann.json", {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": path.name})
     return path
 
 
-def _copy_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> nn.Module:
+def _copy_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks) -> nn.Module:
     """The shared ANN as a run of its own, to evaluate beside the runs that start from it."""
-    if not folder.has(MODEL):
-        path = _start_from_ann(recipe, folder, dataset, progress)
+    if not ranks.from_lead(folder.has(MODEL)):
+        path = _start_from_ann(recipe, folder, dataset, progress, ranks)
         for name in (METRICS, MODEL):
             if (path / name).is_file():
                 folder.write_bytes(name, (path / name).read_bytes())
+    ranks.wait()
     return load(folder.path / MODEL).to(device_of(recipe))
 
 
-def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> None:
-    if folder.has(MODEL):
+def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks) -> None:
+    if ranks.from_lead(folder.has(MODEL)):
         return
     torch.manual_seed(recipe.seed)
     split, settings, device = splits(recipe, dataset)[0], recipe.ann, device_of(recipe)
@@ -141,18 +182,20 @@ def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
     stage = Stage.of("ANN", settings, Method(), precision=recipe.precision)
-    stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0), progress)
-    save(network, folder.path / MODEL)
+    stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0, ranks), progress, ranks)
+    if ranks.lead:
+        save(network, folder.path / MODEL)
+    ranks.wait()
 
 
-def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress) -> SpikingNetwork:
+def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks) -> SpikingNetwork:
     device = device_of(recipe)
-    if folder.has(MODEL):
+    if ranks.from_lead(folder.has(MODEL)):
         loaded = load(folder.path / MODEL)
         loaded.to(device)
         assert isinstance(loaded, SpikingNetwork)
         return loaded
-    ann_path = _start_from_ann(recipe, folder, dataset, progress)
+    ann_path = _start_from_ann(recipe, folder, dataset, progress, ranks)
     torch.manual_seed(recipe.seed)
     split, settings = splits(recipe, dataset)[0], recipe.snn
     network = spiking_graph(
@@ -164,7 +207,7 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     ).to(device)
     network.train_neurons_(settings.train_neurons)
-    batches = _batches(split, settings.batch_size, recipe, 1)
+    batches = _batches(split, settings.batch_size, recipe, 1, ranks)
     images = data.first(split, min(recipe.conversion.images, len(split))).images.to(device) / 255
     calibrate(
         network,
@@ -175,8 +218,9 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
     network.fuse(should_fuse(recipe.compile, network, images[:1], settings.epochs * len(split)))
     optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     stage = Stage.of("SNN", settings, chosen, timesteps=settings.timesteps, precision=recipe.precision)
-    stage.fit(folder, network, optimizer, batches, progress)
-    save(network, folder.path / MODEL)
+    stage.fit(folder, network, optimizer, batches, progress, ranks)
+    if ranks.lead:
+        save(network, folder.path / MODEL)
     return network
 
 
@@ -205,7 +249,7 @@ def should_fuse(wanted: str, network: SpikingNetwork, image: torch.Tensor, prese
     return presentations * sum(layer.numel() for layer in spikes.values()) > FUSING_PAYS_ABOVE
 
 
-def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int) -> Batches:
+def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int, ranks: Ranks) -> Batches:
     generator = torch.Generator().manual_seed(2 * recipe.seed + stage)
     return Batches(
         split,
@@ -214,4 +258,6 @@ def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int) -> Batch
         shuffle=True,
         augment=recipe.data.augment,
         generator=generator,
+        share=ranks.share,
+        shares=ranks.size,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,17 @@ from hiresnn.errors import NotFiniteError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
 from hiresnn.training.methods import Method
+from hiresnn.training.ranks import ALONE, Ranks
 
 Batch = tuple[Tensor, Tensor]
+
+
+class PeriodResult(NamedTuple):
+    """Mean loss, right answers and images of one period, over the shares of all ranks."""
+
+    loss: float
+    right: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -41,18 +51,21 @@ def train_batch(
     *,
     timesteps: int = 1,
     precision: torch.dtype = torch.float32,
-) -> list[tuple[float, int]]:
-    """Train on one batch; returns (loss, right answers) of each period.
+    ranks: Ranks = ALONE,
+) -> list[PeriodResult]:
+    """Train on one batch; returns what each period gave.
 
     Args:
         model: a SpikingNetwork, or an ANN, for which time does not exist and one period is one update.
         images: [B, C, H, W] in [0, 1]; labels: [B].
         timesteps: T over all periods.
         precision: torch.bfloat16 autocasts products; membranes, losses and weights stay float32.
+        ranks: the processes that train together, of whose batch these images are this one's share.
 
     Raises:
         NotFiniteError: the loss is not finite; this period's update was not made.
     """
+    rows = images.shape[0]
     window = Window(method.steps(timesteps), images.shape[0], carried=method.state == "carry")
     seen = []
     for period in range(method.periods):
@@ -62,21 +75,22 @@ def train_batch(
         if period:
             window = window.following() if window.carried else Window(window.timesteps, window.batch)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
-            logits = model.present(shown, window) if isinstance(model, SpikingNetwork) else model(shown)
+            logits = ranks.present(model, shown, window)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels)
-        value = loss.item()
+        right = int((logits.detach().argmax(1) == labels).sum())
+        value, right, count = ranks.over_batch(loss.item(), right, rows)
         if not math.isfinite(value):
             raise NotFiniteError(f"the loss is {value}")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if isinstance(model, SpikingNetwork):
             model.clamp_neurons_()
         if method.noise.crafted:
             assert shown.grad is not None
             method.noise.update(shown.grad)
-        seen.append((value, int((logits.detach().argmax(1) == labels).sum())))
+        seen.append(PeriodResult(value, right, count))
     return seen
 
 
@@ -89,10 +103,12 @@ def train_epoch(
     timesteps: int = 1,
     precision: torch.dtype = torch.float32,
     advance: Callable[[int, str], None] = lambda count, note: None,
+    ranks: Ranks = ALONE,
 ) -> EpochResult:
     """Train on every batch once.
 
-    `advance` is called after each batch with the number of images and a note such as "loss 1.23".
+    `advance` is called after each batch with the number of images and a note such as "loss 1.23". `ranks` as in
+    `train_batch`; what is returned is of all ranks.
 
     Raises:
         NotFiniteError: names the batch (counted from 1) at which the loss was not finite, or the weights that
@@ -102,12 +118,14 @@ def train_epoch(
     losses, right, shown, images_seen = 0.0, 0, 0, 0
     for number, (images, labels) in enumerate(batches, start=1):
         try:
-            periods = train_batch(model, optimizer, images, labels, method, timesteps=timesteps, precision=precision)
+            periods = train_batch(
+                model, optimizer, images, labels, method, timesteps=timesteps, precision=precision, ranks=ranks
+            )
         except NotFiniteError as error:
             raise NotFiniteError(f"{error} at batch {number}") from None
-        count = images.shape[0]
-        losses += count * sum(loss for loss, _ in periods)
-        right += sum(hits for _, hits in periods)
+        count = periods[0].images
+        losses += count * sum(period.loss for period in periods)
+        right += sum(period.right for period in periods)
         shown += count * len(periods)
         images_seen += count
         advance(count, f"loss {losses / shown:.3f}")

@@ -1,0 +1,120 @@
+"""Training by two processes, as torchrun starts them: the same training, noise of their own, one writer, resume."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiresnn.data import Batches, Split
+from hiresnn.errors import RunError, UsageError
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load, read_resume
+from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
+from hiresnn.runs.recipe import Recipe, dump, override
+from hiresnn.runs.train import train
+from hiresnn.training import ALONE, Ranks
+
+EVEN = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
+
+
+def started(recipe: Recipe, folder: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    """`hiresnn train` by two processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.toml").write_text(dump(recipe))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "hiresnn", "train", str(folder / "recipe.toml"), "--out", str(out), "--quiet", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """Its standard output, once it has ended well."""
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return out
+
+
+def test_shares_cover_a_batch_without_overlap() -> None:
+    for size in (1, 2, 3):
+        for rows in (1, 7, 32):
+            taken = [row for rank in range(size) for row in range(rows)[Ranks(rank, size).share(rows)]]
+            assert taken == list(range(rows))
+
+
+def test_a_share_is_a_part_of_the_batch_that_one_process_sees() -> None:
+    split = Split(torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8), torch.arange(11) % 5)
+
+    def batches(ranks: Ranks) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        return list(
+            Batches(
+                split, 5, shuffle=True, augment=True, generator=generator, share=ranks.share, shares=ranks.size
+            )
+        )  # fmt: skip
+
+    whole = batches(ALONE)
+    assert [len(labels) for _, labels in whole] == [5, 5, 1]
+    halves = [batches(Ranks(rank, 2)) for rank in range(2)]
+    assert [len(half) for half in halves] == [2, 2]  # the last image would leave one of them without any
+    for (images, labels), *parts in zip(whole, *halves, strict=False):
+        assert torch.equal(images, torch.cat([part[0] for part in parts]))
+        assert torch.equal(labels, torch.cat([part[1] for part in parts]))
+
+
+def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
+    recipe = override(tiny, EVEN)
+    alone = train(recipe, out=tmp_path / "alone" / "run", progress=Progress(quiet=True))
+    together = tmp_path / "together" / "run"
+    assert finished(started(recipe, tmp_path / "together", together)) == f"{together}\n"
+    expected, found = (load(path / MODEL).state_dict() for path in (alone, together))
+    assert all(torch.allclose(found[name], tensor, atol=1e-5) for name, tensor in expected.items())
+    rows = [RunFolder.open(path).read_metrics()[0] for path in (alone, together)]
+    assert rows[0]["train_accuracy"] == rows[1]["train_accuracy"]
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-5)
+    names = [sorted(entry.name for entry in path.iterdir()) for path in (alone, together)]
+    assert names[0] == names[1]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_noise(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    recipe = override(tiny, {**EVEN, "method": "hire", "model.dropout": "0.2", "snn.epochs": "60"})
+    whole = tmp_path / "whole" / "run"
+    finished(started(recipe, tmp_path / "whole", whole))
+
+    out = tmp_path / "killed" / "run"
+    process = started(recipe, tmp_path / "killed", out)
+    deadline = time.monotonic() + 120
+    while not (out / METRICS).is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()  # torchrun passes it on to its workers
+    process.communicate()
+    assert not (out / MODEL).exists()
+    assert len(RunFolder.open(out).read_metrics()) < 60
+    with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
+        train(recipe, out=out, resume=True, progress=Progress(quiet=True))
+    finished(started(recipe, tmp_path / "killed", out, "--resume"))
+
+    expected, found = (load(path / MODEL).state_dict() for path in (whole, out))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    own = [state["noise"]["kappa"] for state in read_resume(out / RESUME)["ranks"]]
+    assert [len(kappa) for kappa in own] == [16, 16]
+    assert not torch.equal(*own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"snn.batch_size": "1"}, r"snn.batch_size is 1; 2 processes need that many images at least"),
+        ({"device": '"cuda:0"'}, r"device is 'cuda:0', one GPU; for 2 processes use cuda or auto"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(tiny: Recipe, tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        train(override(tiny, changes), out=tmp_path / "run", progress=Progress(quiet=True), ranks=Ranks(0, 2))
+    assert not (tmp_path / "run").exists()
