@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.pooling import AveragePool
+from hiresnn.network.recompute import in_segments
 from hiresnn.neurons import LIF, Window, can_fuse
 
 
@@ -35,6 +36,7 @@ class SpikingNetwork(nn.Module):
         self.graph = graph
         self.timesteps = timesteps
         self.spec = spec
+        self.recompute(False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
@@ -57,7 +59,9 @@ class SpikingNetwork(nn.Module):
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
         """Show images for one window; its state starts from, and with `window.carried` is left in, `window`."""
-        rows = window.with_time(self.graph(images, window))
+        segments: fx.GraphModule | None = self.__dict__["_segments"]
+        graph = self.graph if segments is None or not torch.is_grad_enabled() else segments
+        rows = window.with_time(graph(images, window))
         logits = window.by_step(rows).sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
         if window.logits is not None:
             logits = window.logits + logits
@@ -71,6 +75,15 @@ class SpikingNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, LIF | AveragePool):
                 module.fused = possible
+        return self
+
+    def recompute(self, wanted: bool = True) -> SpikingNetwork:
+        """Keep only the input of each layer for the backward pass, which computes the rest anew. Returns self.
+
+        Gradients are the same; a training step takes less memory, and a third more time or less.
+        """
+        # Past nn.Module's registration, which would list every layer twice.
+        self.__dict__["_segments"] = in_segments(self.graph) if wanted else None
         return self
 
     def train_neurons_(self, wanted: bool) -> SpikingNetwork:

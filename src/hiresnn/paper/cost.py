@@ -156,7 +156,7 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
         surrogate=Linear(settings.surrogate_gamma),
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     ).to(images.device)  # fmt: skip
-    network.train_neurons_(settings.train_neurons)
+    network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
     scale = recipe.conversion.threshold_scale
     calibrate(network, images, percentile=recipe.conversion.percentile, threshold_scale=scale)
     shown = settings.epochs * (recipe.data.train_images or EPOCH)

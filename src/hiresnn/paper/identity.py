@@ -30,6 +30,7 @@ def run_key(recipe: Recipe, content: str) -> str:
     """Digest of a recipe and of the content of its data; where the data lie does not matter."""
     part = recipe.model_dump(mode="json", exclude={"device", "attack"})
     part["data"].pop("source")
+    part["snn"].pop("recompute")  # less memory, the same weights
     return digest({**part, "content": content})
 
 

@@ -106,7 +106,10 @@ class Conversion(Section):
 
 
 class Snn(Section):
-    """Training of the SNN over `timesteps` (T) steps a batch. `momentum` is for `optimizer = "sgd"`."""
+    """Training of the SNN over `timesteps` (T) steps a batch. `momentum` is for `optimizer = "sgd"`.
+
+    `recompute` keeps only each layer's input for the backward pass: less memory, more time, the same weights.
+    """
 
     timesteps: AtLeastOne
     epochs: Count
@@ -121,6 +124,7 @@ class Snn(Section):
     encoding: Literal["direct", "poisson"] = "direct"
     train_neurons: bool = True
     surrogate_gamma: Positive = 0.3
+    recompute: bool = False
 
 
 class Noise(Section):

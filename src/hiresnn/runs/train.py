@@ -206,7 +206,7 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         surrogate=Linear(settings.surrogate_gamma),
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     ).to(device)
-    network.train_neurons_(settings.train_neurons)
+    network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
     batches = _batches(split, settings.batch_size, recipe, 1, ranks)
     images = data.first(split, min(recipe.conversion.images, len(split))).images.to(device) / 255
     calibrate(

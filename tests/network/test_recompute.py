@@ -1,0 +1,89 @@
+"""Recomputed activations: the same gradients to the bit, in less memory, whatever state a window carries."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.attacks import pgd
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, convert
+from hiresnn.noise import CraftedNoise
+from hiresnn.training import Method, train_batch
+
+
+def network(model: str = "vgg5") -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = build(model, 10, width=0.125, hidden=32, dropout=0.3)
+    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=4).train()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(4, 3, 32, 32, generator=generator), torch.arange(4)
+
+
+def trained(subject: SpikingNetwork, method: Method) -> dict[str, Tensor]:
+    """Its weights after a batch, dropout and all."""
+    torch.manual_seed(2)
+    optimizer = torch.optim.SGD(subject.parameters(), lr=0.1)
+    train_batch(subject, optimizer, *batch(), method, timesteps=4)
+    return subject.state_dict()
+
+
+def kept(subject: SpikingNetwork) -> int:
+    """Bytes that autograd keeps for the backward pass of a batch."""
+    parameters = {parameter.data_ptr() for parameter in subject.parameters()}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in parameters:
+            found[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        alive = subject(batch()[0])
+    assert alive.requires_grad
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("model", ["vgg5", "resnet12"])
+@pytest.mark.parametrize(
+    "method",
+    [Method(), Method(2, CraftedNoise(0.02, 0.02)), Method(2, CraftedNoise(0.02, 0.02), "carry")],
+    ids=["traditional", "hire", "hire carried"],
+)
+def test_a_batch_trains_to_the_same_weights(model: str, method: Method) -> None:
+    plain, frugal = network(model), network(model).recompute()
+    expected, found = trained(plain, copy.deepcopy(method)), trained(frugal, copy.deepcopy(method))
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_less_is_kept() -> None:
+    assert kept(network().recompute()) < 0.6 * kept(network())
+
+
+def test_it_can_be_taken_back_and_copied() -> None:
+    frugal = network().recompute()
+    copied = copy.deepcopy(frugal)
+    with torch.no_grad():
+        for parameter in frugal.parameters():
+            parameter.zero_()
+    # The copy has layers of its own, in its segments as well.
+    assert copied.train()(batch()[0]).abs().sum() > 0
+    assert kept(copied.recompute(False)) == kept(network())
+
+
+def test_an_attack_makes_the_same_images() -> None:
+    images, labels = batch()
+    assert torch.equal(pgd(network().recompute(), images, labels), pgd(network(), images, labels))
+
+
+def test_a_backward_pass_can_be_repeated() -> None:
+    frugal = network().recompute()
+    images = batch()[0].requires_grad_()
+    total = frugal(images).sum()
+    first, again = (torch.autograd.grad(total, images, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, again)
