@@ -9,12 +9,12 @@ import torch
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.train import ann_key, ann_recipe, device_of, should_fuse, splits, train
+from hiresnn.runs.train import ann_key, ann_recipe, device_of, splits, train
 from hiresnn.training import loop
 
 
@@ -285,14 +285,3 @@ def test_a_gpu_that_is_not_there_is_named(tiny: Recipe) -> None:
     assert device_of(tiny) == "cpu"
     with pytest.raises(UsageError, match="device is 'cuda:1', but torch sees no GPU here; use cpu or auto"):
         device_of(override(tiny, {"device": "cuda:1"}))
-
-
-def test_compiling_is_decided_by_the_work_ahead() -> None:
-    torch.manual_seed(0)
-    layers = torch.nn.Flatten(), torch.nn.Linear(4, 1000), torch.nn.ReLU(), torch.nn.Linear(1000, 2)
-    network, image = spiking_graph(torch.nn.Sequential(*layers), 8), torch.rand(1, 1, 2, 2)
-    # 1,000 neurons over 8 steps: 4e9 updates are 500,000 images.
-    assert should_fuse("auto", network, image, 500_001)
-    assert not should_fuse("auto", network, image, 499_999)
-    assert should_fuse("always", network, image, 1)
-    assert not should_fuse("never", network, image, 10**9)

@@ -32,10 +32,11 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.fusing import should_fuse
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, digest, override, read
-from hiresnn.runs.train import device_of, should_fuse, train
+from hiresnn.runs.train import device_of, train
 
 __all__ = ["BOXES", "TWINS", "TWIN_SEED", "Stat", "Study"]
 

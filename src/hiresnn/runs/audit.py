@@ -27,10 +27,11 @@ from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
+from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.notebook import Notebook
 from hiresnn.runs.recipe import digest
 from hiresnn.runs.target import Target, in_a_line, target
-from hiresnn.runs.train import device_of, should_fuse
+from hiresnn.runs.train import device_of
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"
@@ -90,6 +91,8 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
     images, labels = shown.images.to(device).float() / 255, shown.labels.to(device)
     headline = auditing.bound(request.eps) if request.eps else of(recipe.attack.eps if recipe else 8 / 255)
     model = _audited(subject, images, device, recipe.compile if recipe else "auto")
+    if isinstance(subject.model, SpikingNetwork) and is_fused(subject.model):
+        progress.line(COMPILING)
     if model.classes != dataset.num_classes:
         raise UsageError(
             f"{request.target} tells {model.classes} classes apart, {dataset.name} has {dataset.num_classes}; name by "

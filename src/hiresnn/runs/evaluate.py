@@ -17,9 +17,10 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
+from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.train import device_of, should_fuse, splits
+from hiresnn.runs.train import device_of, splits
 
 SPLITS = ("test", "holdout")
 
@@ -68,6 +69,8 @@ def evaluate(
                 passes = sum(1 + 2 * spec.options.get("iterations", 1) for spec in specs)
                 image = shown.images[:1].to(device) / 255
                 model.fuse(should_fuse(recipe.compile, model, image, passes * len(shown)))
+        if isinstance(network, SpikingNetwork) and is_fused(network):
+            progress.line(COMPILING)
 
         def measured(title: str, attack: attacking.Attack | None = None, eps: float | None = None) -> float:
             torch.manual_seed(attack_seed)

@@ -13,18 +13,16 @@ from hiresnn import data
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, calibrate, record, spiking_graph
+from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, save
 from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder
+from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.stage import Stage
 from hiresnn.training import ALONE, Method, Ranks, method
-
-FUSING_PAYS_ABOVE = 4e9
-"""Neuron updates in a training above which compiling the scans wins back its half minute (cold cache)."""
 
 
 def train(
@@ -216,6 +214,8 @@ def _train_snn(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
         threshold_scale=recipe.conversion.threshold_scale,
     )
     network.fuse(should_fuse(recipe.compile, network, images[:1], settings.epochs * len(split)))
+    if is_fused(network):
+        progress.line(COMPILING)
     optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     stage = Stage.of("SNN", settings, chosen, timesteps=settings.timesteps, precision=recipe.precision)
     stage.fit(folder, network, optimizer, batches, progress, ranks)
@@ -238,15 +238,6 @@ def method_of(recipe: Recipe) -> Method:
     """The training method with what section noise says."""
     noise = recipe.noise
     return method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
-
-
-def should_fuse(wanted: str, network: SpikingNetwork, image: torch.Tensor, presentations: int) -> bool:
-    """Whether compiled scans pay for `presentations` images shown and, in training, differentiated."""
-    if wanted != "auto":
-        return wanted == "always"
-    with torch.no_grad(), record(network.eval()) as spikes:
-        network(image)
-    return presentations * sum(layer.numel() for layer in spikes.values()) > FUSING_PAYS_ABOVE
 
 
 def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int, ranks: Ranks) -> Batches:

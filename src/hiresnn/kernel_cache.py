@@ -1,0 +1,16 @@
+"""Keep compiled kernels over restarts of the machine: compiling the neurons takes half a minute."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def keep_kernels() -> None:
+    """Have torch keep compiled kernels in the cache of hiresnn, unless TORCHINDUCTOR_CACHE_DIR names a place.
+
+    torch's own place is the temporary folder, which a restart empties. Affects the whole process and those that it
+    starts; to be called before torch compiles anything: the command line calls it, a library user may.
+    """
+    cache = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(cache).expanduser() / "kernels"))
