@@ -4,8 +4,12 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# The benchmark's peers have an environment of their own: torchattacks pins old versions of requests.
+BENCH_BIN := .venv-bench/bin
+BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+BENCH_ARGS ?=
 
-.PHONY: quickstart test test-peers lint bench clean
+.PHONY: quickstart test test-peers lint bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -21,11 +25,15 @@ lint: .venv/develop.stamp
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/mypy
 
-bench: .venv/bench.stamp
-	$(BIN)/python benchmarks/run.py
+# BENCH_ARGS goes to the benchmark, for example BENCH_ARGS='step attack --run runs/vgg5-cifar10-cpu-traditional-seed0'.
+bench: .venv-bench/bench.stamp
+	$(BENCH_BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+bench-gpu: .venv-bench/bench.stamp
+	$(BENCH_BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -42,6 +50,9 @@ clean:
 	$(INSTALL) --editable '.[test,peers]'
 	touch $@ .venv/runtime.stamp
 
-.venv/bench.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[bench]'
-	touch $@ .venv/runtime.stamp
+.venv-bench/bin/python:
+	$(PYTHON) -m venv .venv-bench
+
+.venv-bench/bench.stamp: pyproject.toml | .venv-bench/bin/python
+	$(BENCH_INSTALL) --editable '.[bench]'
+	touch $@

@@ -1,132 +1,105 @@
-"""Time one training step of the paper's VGG5 against the dense arithmetic alone and against SpikingJelly.
+"""The speed of hiresnn: training, memory, attacks, data, start-up and inference, against the floor and the peers.
 
-    python benchmarks/run.py [--batch 32] [--timesteps 6] [--hidden 4096] [--rounds 9] [--out results/speed.json]
+    python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR]
 
-A step is zero_grad, forward over all timesteps, cross-entropy, backward, SGD with momentum, on random images.
-`dense` is the same convolutions and products on timesteps x batch rows without any neuron, the first
-convolution on batch rows only: what no dense float32 implementation can beat. Contestants take turns, so that a
-ratio holds when the machine drifts; every ratio is of medians over the rounds. SpikingJelly runs where it is
-installed (`make bench` installs it). Run it on a machine that does nothing else.
+Sections: step, profile, sweep, hire, memory, attack, data, startup, inference; all of them where none is named. Writes
+OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps its earlier figures,
+with their own date and machine. Contestants take turns, and every ratio is of medians over the rounds. Peers that are
+not installed are left out (`make bench` installs them). Run it on a machine that does nothing else.
 """
 
 import argparse
-import importlib.util
-import json
-import statistics
+import shlex
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-import plug
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from attack import measure_attack
+from data_cost import measure_data
+from figures import Section, machine
+from hire import measure_hire
+from inference import measure_inference
+from memory import measure_memory
+from startup import measure_startup
+from turns import say
+from where import measure_profile
+from writing import draw, keep, write_page
 
-from hiresnn.runs.environment import environment
+from hiresnn.allocator import keep_memory
+from hiresnn.errors import HiresnnError
+from hiresnn.runs.folder import MODEL, RunFolder
+from training import measure_step, measure_sweep
 
-Step = Callable[[], float]
-
-
-def stepping(parameters: list[nn.Parameter], forward: Callable[[], Tensor], batch: int) -> Step:
-    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
-    labels = torch.randint(0, 10, (batch,))
-
-    def one() -> float:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(forward().float(), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return one
-
-
-def dense(batch: int, timesteps: int, hidden: int) -> Step:
-    convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in ((3, 64), (64, 128), (128, 128)))
-    sizes = ((8192, hidden), (hidden, hidden), (hidden, 10))
-    linears = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in sizes)
-    convs.to(memory_format=torch.channels_last)
-    images = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-
-    def forward() -> Tensor:
-        first = F.avg_pool2d(convs[0](images), 2)
-        over_time = torch.cat([first] * timesteps)
-        features = F.avg_pool2d(convs[2](convs[1](over_time)), 2).flatten(1)
-        features = linears[1](linears[0](features))
-        return linears[2](features.view(timesteps, batch, hidden).sum(0))
-
-    return stepping([*convs.parameters(), *linears.parameters()], forward, batch)
+SECTIONS: dict[str, Callable[[bool], Section]] = {
+    "step": measure_step,
+    "profile": measure_profile,
+    "sweep": measure_sweep,
+    "hire": measure_hire,
+    "memory": measure_memory,
+    "attack": measure_attack,
+    "data": measure_data,
+    "startup": measure_startup,
+    "inference": measure_inference,
+}
 
 
-def spikingjelly(batch: int, timesteps: int, hidden: int) -> Step:
-    from spikingjelly.activation_based import functional, layer, neuron, surrogate
-
-    def lif() -> nn.Module:
-        return neuron.LIFNode(
-            tau=2.0, v_threshold=0.8, v_reset=None, detach_reset=True, surrogate_function=surrogate.PiecewiseQuadratic()
-        )
-
-    def conv(inputs: int, outputs: int) -> nn.Module:
-        return layer.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-
-    network = nn.Sequential(
-        *(conv(3, 64), lif(), layer.AvgPool2d(2), conv(64, 128), lif(), layer.Dropout(0.2), conv(128, 128), lif()),
-        *(layer.AvgPool2d(2), layer.Flatten(), layer.Linear(8192, hidden, bias=False), lif(), layer.Dropout(0.2)),
-        *(layer.Linear(hidden, hidden, bias=False), lif(), layer.Dropout(0.2), layer.Linear(hidden, 10, bias=False)),
-    )
-    functional.set_step_mode(network, "m")
-    images = torch.rand(batch, 3, 32, 32)
-
-    def forward() -> Tensor:
-        functional.reset_net(network)
-        return network(images.expand(timesteps, *images.shape)).mean(0)
-
-    return stepping(list(network.parameters()), forward, batch)
-
-
-def contestants(batch: int, timesteps: int, hidden: int) -> dict[str, Step]:
-    steps = {
-        "dense float32": dense(batch, timesteps, hidden),
-        "hiresnn float32": plug.step(batch, timesteps, hidden),
-        "hiresnn bfloat16": plug.step(batch, timesteps, hidden, bfloat16=True),
-    }
-    if importlib.util.find_spec("spikingjelly"):
-        steps["spikingjelly float32"] = spikingjelly(batch, timesteps, hidden)
-    return steps
-
-
-def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("batch", 32), ("timesteps", 6), ("hidden", 4096), ("rounds", 9), ("warmup", 3)):
-        cli.add_argument(f"--{name}", type=int, default=default)
-    cli.add_argument("--out", type=Path)
-    asked = cli.parse_args()
+def measure(name: str, asked: argparse.Namespace) -> None:
+    """One section in this process, into the files."""
+    say(f"{name}:")
+    start = time.perf_counter()
     torch.manual_seed(0)
-    steps = contestants(asked.batch, asked.timesteps, asked.hidden)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(asked.warmup + asked.rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if turn >= asked.warmup:
-                seconds[name].append(time.perf_counter() - start)
-    base = statistics.median(seconds["dense float32"])
-    rows = {
-        name: {
-            "median_ms": round(1e3 * statistics.median(times), 1),
-            "min_ms": round(1e3 * min(times), 1),
-            "max_ms": round(1e3 * max(times), 1),
-            "ratio": round(statistics.median(times) / base, 3),
-        }
-        for name, times in seconds.items()
-    }
-    for name, row in rows.items():
-        spread = f"{row['min_ms']:.1f} to {row['max_ms']:.1f}"
-        print(f"{name:22s} {row['median_ms']:8.1f} ms ({spread}), {row['ratio']:.2f} times the dense floor")
-    if asked.out:
-        setting = {key: value for key, value in vars(asked).items() if key != "out"}
-        asked.out.write_text(json.dumps({"setting": setting, "steps": rows, "machine": environment()}, indent=2) + "\n")
+    keep_memory()  # for all contestants alike, as the command line of hiresnn trains
+    section = measure_attack(asked.quick, asked.run) if name == "attack" else SECTIONS[name](asked.quick)
+    words = ["python", "benchmarks/run.py", name, *(["--quick"] if asked.quick else [])]
+    words += ["--run", asked.run.name] if asked.run and name == "attack" else []
+    path = asked.out / "speed.json"
+    found = {**asdict(section), "command": shlex.join(words), "quick": asked.quick, "machine": machine()}
+    keep(path, name, found, SECTIONS)
+    try:
+        draw(path)
+    except HiresnnError as error:  # no matplotlib: the figures are there all the same
+        say(f"  no plots: {error}")
+    write_page(path)
+    say(f"  {time.perf_counter() - start:.0f} s")
+
+
+def main() -> int:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("sections", nargs="*", metavar="SECTION", help=f"default all: {', '.join(SECTIONS)}")
+    cli.add_argument("--quick", action="store_true", help="tiny sizes, one round: proves that it runs, no more")
+    cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
+    cli.add_argument("--run", type=Path, help="a trained traditional run, for the second mode of section attack")
+    asked = cli.parse_args()
+    for name in asked.sections:
+        if name not in SECTIONS:
+            cli.error(f"there is no section {name!r}; choose from {', '.join(SECTIONS)}.")
+    if asked.out is None:  # tiny figures never replace real ones by mistake
+        asked.out = Path(tempfile.mkdtemp(prefix="speed-")) if asked.quick else Path("results")
+    names = asked.sections or list(SECTIONS)
+    try:
+        if asked.run:
+            RunFolder.open(asked.run).require(MODEL)  # now, not after minutes
+        if len(names) == 1:
+            measure(names[0], asked)
+            print(asked.out / "speed.md")
+            return 0
+    except HiresnnError as error:
+        say(str(error))
+        return error.exit_code
+    options = ["--out", str(asked.out), *(["--quick"] if asked.quick else [])]
+    options += ["--run", str(asked.run)] if asked.run else []
+    # Each in a process of its own: what one has compiled and allocated does not slow the next.
+    ended = {name: subprocess.run([sys.executable, __file__, name, *options], check=False).returncode for name in names}
+    failed = [name for name, code in ended.items() if code]
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,7 @@ class Worst:
         images: the batch under attack, labels: its true classes.
         adversarial: the worst candidates so far, at first the images themselves.
         broken: where a candidate was misclassified; such an image is settled.
-        logits: of the images themselves, [B, K].
+        logits: of the images themselves, [B, K]; computed where they are not given.
     """
 
     def __init__(
@@ -30,10 +30,11 @@ class Worst:
         images: Float[Tensor, "batch channel height width"],
         labels: Int64[Tensor, " batch"],
         draws: int = 1,
+        logits: Float[Tensor, "batch classes"] | None = None,
     ) -> None:
         self.model, self.labels, self.draws = model, labels, draws
         self.adversarial = images.detach().clone()
-        self.logits = expected_logits(model, images, draws)
+        self.logits = expected_logits(model, images, draws) if logits is None else logits
         self.broken = self.logits.argmax(1) != labels
         self.reached = margin(self.logits, labels)
 

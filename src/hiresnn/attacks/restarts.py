@@ -9,7 +9,7 @@ from torch import Tensor
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
-from hiresnn.attacks.losses import named
+from hiresnn.attacks.losses import Climb, named
 from hiresnn.attacks.random_noise import uniform
 from hiresnn.noise import ascend, perturbed
 
@@ -47,7 +47,9 @@ def pgd_restarts(
     positive("pgd-restarts", restarts=restarts)
     gradient, climbed = over_draws(draws), named(loss)
     with frozen(model):
-        worst = Worst(model, images, labels, draws)
+        # The first iterate is the image itself: its logits say what is broken from the start.
+        first = gradient(model, images, labels, climbed) if iterations else None
+        worst = Worst(model, images, labels, draws, first and first.logits)
         for start in range(restarts):
             rows = worst.standing
             adversarial = images[rows]
@@ -56,7 +58,10 @@ def pgd_restarts(
             for _ in range(iterations):
                 if not len(rows):
                     break
-                at = gradient(model, adversarial, labels[rows], climbed)
+                if first is None:
+                    at = gradient(model, adversarial, labels[rows], climbed)
+                else:
+                    at, first = Climb(*(each[rows] for each in first)), None
                 left = ~worst.offer(rows, adversarial, at.logits)
                 rows = rows[left]
                 delta = ascend(adversarial[left] - images[rows], at.gradient[left], step, eps)

@@ -1,0 +1,93 @@
+"""Section `attack`: PGD-7 by the paper's metric, where all images see all iterations, against torchattacks' PGD.
+
+The second mode, which drops an image once it is broken, is in `dropping`.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from dropping import add_dropping
+from figures import PEERS, Section, over, rates, versions
+from networks import CLASSES, TINY, Size, SpikingJelly, ours
+from torch import Tensor, nn
+from turns import in_turns, say
+
+from hiresnn.attacks import pgd
+
+EPS, STEP, ITERATIONS = 8 / 255, 0.01, 7
+SAME = 1e-6
+"""Pixels that differ by less are equal: that is what float32 leaves of image + perturbation."""
+UNIT = "images/s"
+
+Attack = Callable[[Tensor, Tensor], Tensor]
+
+
+def peer(network: nn.Module) -> Attack:
+    """The same PGD by torchattacks on `network`."""
+    import torchattacks
+
+    made: Attack = torchattacks.PGD(network, eps=EPS, alpha=STEP, steps=ITERATIONS, random_start=False)
+    return made
+
+
+def measure_attack(quick: bool, run: Path | None = None) -> Section:
+    """Both modes; `run` is the folder of a trained network for the second."""
+    size = TINY if quick else Size()
+    count, batch, rounds = (8, 8, 1) if quick else (1000, 200, 3)
+    section = Section(
+        "Attacks",
+        f"PGD with {ITERATIONS} iterations, step {STEP}, bound 8/255, no random start, on {count:,} random images in "
+        f"batches of {batch}; the paper's VGG5 in float32, T = {size.timesteps}, hidden {size.hidden}, untrained. "
+        "Then, on a trained network, robust accuracy where any misclassified iterate counts: all images through all "
+        "iterations, against dropping an image once it is broken.",
+        {**vars(size), "batch": batch, "images": count, "iterations": ITERATIONS, "step": STEP, "rounds": rounds},
+    )
+    draws = torch.Generator().manual_seed(0)
+    images = torch.rand(count, 3, 32, 32, generator=draws).split(batch)
+    labels = torch.randint(0, CLASSES, (count,), generator=draws).split(batch)
+    section.leave_out("torchattacks", "spikingjelly")
+    for name, seconds in _in_turns(size, list(zip(images, labels, strict=True)), section, rounds).items():
+        section.add(name, {UNIT: rates(seconds, count)})
+    mine = section.median("pgd", UNIT)
+    theirs = section.median("torchattacks, same network", UNIT)
+    foreign = section.median("torchattacks, SpikingJelly", UNIT)
+    section.at_least("pgd, speed over torchattacks on the same network", over(mine, theirs), 1.0)
+    section.at_least("pgd, speed over torchattacks on SpikingJelly", over(mine, foreign), 1.3)
+    add_dropping(section, quick, run, rounds=rounds)
+    return section
+
+
+def _in_turns(
+    size: Size, batches: list[tuple[Tensor, Tensor]], section: Section, rounds: int
+) -> dict[str, list[float]]:
+    torch.manual_seed(0)
+    network = ours(size).eval()
+
+    def mine(images: Tensor, labels: Tensor) -> Tensor:
+        return pgd(network, images, labels, eps=EPS, step=STEP, iterations=ITERATIONS)
+
+    attacks: dict[str, Attack] = {"pgd": mine}
+    if versions()["torchattacks"]:
+        attacks["torchattacks, same network"] = peer(network)
+        if versions()["spikingjelly"]:
+            torch.manual_seed(0)
+            attacks[f"torchattacks, {PEERS['spikingjelly']}"] = peer(SpikingJelly(size).eval())
+    say("  warm-up")
+    made = {name: attack(*batches[0]) for name, attack in attacks.items()}
+    if len(attacks) > 1:
+        difference = (made["pgd"] - made["torchattacks, same network"]).abs()
+        equal = 100 * float((difference <= SAME).double().mean())
+        section.notes.append(
+            f"pgd and torchattacks on the same network: {equal:.2f} % of the pixels of the first batch are equal, "
+            f"the largest difference is {float(difference.max()):.2g} of a bound of {EPS:.2g}."
+        )
+    return in_turns({name: _all(attack, batches) for name, attack in attacks.items()}, rounds=rounds, warmup=0)
+
+
+def _all(attack: Attack, batches: Iterable[tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    def over_batches() -> None:
+        for images, labels in batches:
+            attack(images, labels)
+
+    return over_batches

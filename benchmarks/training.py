@@ -1,0 +1,118 @@
+"""Sections `step` and `sweep`: the time of one training step, at the paper's size and over T, batch and width.
+
+A step is zero_grad, forward over all timesteps, cross-entropy, backward, SGD with momentum, on random images.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+
+import plug
+import torch
+import torch.nn.functional as F
+from figures import PEERS, Section, over, spread, versions
+from networks import TINY, Dense, Size, SnnTorch, SpikingJelly
+from torch import nn
+from turns import in_turns, say
+
+Step = Callable[[], float]
+
+FLOOR = "dense float32"
+SWEEPS = {"timesteps": (1, 2, 4, 8, 16), "batch": (8, 16, 32, 64), "width": (0.25, 0.5, 1.0)}
+
+
+def step_of(network: nn.Module, size: Size, device: str = "cpu") -> Step:
+    """A training step of a network that is not ours; `plug.step` is ours, with its neurons clamped after it."""
+    network.to(device).train()
+    images, labels = size.images(device), size.labels(device)
+    if isinstance(network, Dense):
+        images = images.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+
+    def one() -> float:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images).float(), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return one
+
+
+def _ours(size: Size, device: str, *, bfloat16: bool = False) -> Step:
+    return plug.step(size.batch, size.timesteps, size.hidden, width=size.width, bfloat16=bfloat16, device=device)
+
+
+STEPS: dict[str, Callable[[Size, str], Step]] = {
+    FLOOR: lambda size, device: step_of(Dense(size), size, device),
+    "dense bfloat16": lambda size, device: step_of(Dense(size, bfloat16=True), size, device),
+    "hiresnn float32": lambda size, device: _ours(size, device),
+    "hiresnn bfloat16": lambda size, device: _ours(size, device, bfloat16=True),
+    PEERS["spikingjelly"]: lambda size, device: step_of(SpikingJelly(size), size, device),
+    PEERS["snntorch"]: lambda size, device: step_of(SnnTorch(size), size, device),
+}
+"""Contestant -> (size, device) -> a step."""
+
+
+def contestants(size: Size, names: Sequence[str] = tuple(STEPS), device: str = "cpu") -> dict[str, Step]:
+    """The steps of those contestants that are installed, every one from the same seed."""
+    missing = {PEERS[peer] for peer, found in versions().items() if found is None}
+    steps: dict[str, Step] = {}
+    for name in names:
+        if name not in missing:
+            torch.manual_seed(0)
+            steps[name] = STEPS[name](size, device)
+    return steps
+
+
+def measure_step(quick: bool) -> Section:
+    """All contestants at batch 32, T = 6, hidden 4096."""
+    size = TINY if quick else Size(hidden=4096)
+    rounds, warmup = (1, 1) if quick else (9, 3)
+    section = Section(
+        "Training step",
+        "The paper's VGG5 on random images: zero_grad, forward over all timesteps, cross-entropy, backward, SGD with "
+        "momentum. `dense` is the same convolutions and products without any neuron.",
+        {**vars(size), "rounds": rounds, "warmup": warmup},
+        ratio="of dense float32",
+    )
+    section.leave_out("spikingjelly", "snntorch")
+    seconds = in_turns(contestants(size), rounds=rounds, warmup=warmup)
+    found = {name: spread(values, 1e3) for name, values in seconds.items()}
+    for name, times in found.items():
+        section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"])
+    floor = section.median(FLOOR, "ms")
+    section.at_most(
+        "hiresnn float32, of the dense float32 floor", over(section.median("hiresnn float32", "ms"), floor), 1.05
+    )
+    section.at_most(
+        "hiresnn bfloat16, of the dense float32 floor", over(section.median("hiresnn bfloat16", "ms"), floor), 0.60
+    )
+    return section
+
+
+def measure_sweep(quick: bool) -> Section:
+    """Over T, batch and width one at a time, the others at T = 6, batch 32, width 1."""
+    base = TINY if quick else Size()
+    rounds, warmup = (1, 1) if quick else (5, 2)
+    sweeps = {"timesteps": (1, 2), "batch": (2, 4), "width": (0.125, 0.25)} if quick else SWEEPS
+    names = (FLOOR, "hiresnn float32", "hiresnn bfloat16", PEERS["spikingjelly"])
+    section = Section(
+        "Training step over T, batch and width",
+        f"The step of above, one size changed at a time. To keep it short the hidden layers have {base.hidden} "
+        "neurons, not 4096; over the width they are scaled with the channels.",
+        {**vars(base), "over": sweeps, "rounds": rounds, "warmup": warmup},
+        ratio="of dense float32",
+    )
+    section.leave_out("spikingjelly")
+    for over_what, values in sweeps.items():
+        for value in values:
+            size = base.at(**{over_what: value})
+            if over_what == "width":
+                size = size.at(hidden=round(base.hidden * value / base.width))
+            say(f"  {over_what} {value:g}")
+            seconds = in_turns(contestants(size, names), rounds=rounds, warmup=warmup)
+            found = {name: spread(times, 1e3) for name, times in seconds.items()}
+            for name, times in found.items():
+                section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"], over=over_what, value=value)
+            gc.collect()  # what is in reference cycles goes before the next size
+    return section
