@@ -118,3 +118,24 @@ def test_another_scale_does_not_find_this_scales_figures(study: Study) -> None:
     clean(study)
     assert study.plan([clean]) == []
     assert [job.kind for job in more.plan([clean])] == ["measure"]
+
+
+def test_partly_measured_what_there_is_is_written_and_nothing_is_trained(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = study.accuracy("vgg5-cifar10", "hire", 0)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be trained")
+
+    monkeypatch.setattr("hiresnn.paper.study.train", forbidden)
+    out = tmp_path / "out"
+    written = reproduce(study, ["table2", "fig8b"], out, command="", partial=True)
+    assert [path.name for path in written] == ["table2.md", "table2.csv", "table2-2.csv", "index.md"]
+    page = (out / "table2.md").read_text()
+    # the clean accuracy of HIRE alone; that of the traditional network and six attacked ones are missing
+    assert "Not finished: 7 of 8 figures are not measured yet, and n/a here." in page
+    row = next(line for line in page.splitlines() if line.startswith("| VGG5"))
+    assert f"| 87.5 | {clean:.1f} |" in row
+    assert row.count("n/a") == 6
+    assert not (out / "fig8b.md").exists()

@@ -1,6 +1,7 @@
 """Mean and spread over seeds, and differences seed by seed."""
 
 import doctest
+import math
 
 import pytest
 
@@ -36,3 +37,12 @@ def test_a_difference_is_taken_seed_by_seed() -> None:
 
 def test_a_difference_is_over_the_seeds_that_both_have() -> None:
     assert Stat.of([5.0, 9.0]).minus(Stat.of([1.0])).values == (4.0,)
+
+
+def test_a_seed_that_is_not_measured_yet_counts_in_nothing_and_keeps_its_place() -> None:
+    some = Stat.of([1.0, math.nan, 3.0])
+    assert (some.mean, some.deviation, some.seeds) == (2.0, pytest.approx(math.sqrt(2)), 2)
+    assert some.minus(Stat.of([1.0, 5.0, 1.0])).mean == 1.0
+    none = Stat.of([math.nan])
+    assert math.isnan(none.mean)
+    assert (none.deviation, none.seeds) == (None, 0)

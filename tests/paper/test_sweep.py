@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from hiresnn.paper import plotting
@@ -68,3 +70,7 @@ def test_points_have_a_sign_and_the_deviation_over_seeds() -> None:
     assert points(Stat.of([1.0, 3.0])) == "+2.0 ± 1.4"
     assert points(Stat.of([-1.0])) == "-1.0"
     assert points(0.25) == "+0.2"
+
+
+def test_what_is_not_measured_yet_is_not_judged() -> None:
+    assert judged("it falls", False, f"{math.nan:+.1f} points").startswith("The paper: it falls. Not judged here")

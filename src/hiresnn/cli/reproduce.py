@@ -60,6 +60,10 @@ def reproduce(
             help="Train and measure on the workers of this dask scheduler: pip install 'hiresnn[cluster]'.",
         ),
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Write what is measured by now, n/a for the rest; train and measure nothing."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
     ] = False,
@@ -96,7 +100,13 @@ def reproduce(
             return
         command = shlex.join(["hiresnn", *(context.obj or [])])
         written = paper.reproduce(
-            study, names, out or runs / scale.value, command=command, workers=parallel, scheduler=scheduler
+            study,
+            names,
+            out or runs / scale.value,
+            command=command,
+            workers=parallel,
+            scheduler=scheduler,
+            partial=partial,
         )
     print(written[-1] if quiet else f"Written: {len(written)} files, listed in {written[-1]}")
 

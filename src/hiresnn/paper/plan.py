@@ -38,11 +38,15 @@ class Job:
 
 
 class Plan:
-    """Collects jobs, each once, in an order that can be worked through; `root` is the study's folder."""
+    """Collects jobs, each once, in an order that can be worked through; `root` is the study's folder.
+
+    `found` counts the figures that were asked for and are there.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.jobs: dict[str, Job] = {}
+        self.found = 0
 
     def training(
         self, name: str, recipe: Recipe, setting: Setting, do: Callable[[], object], do_ann: Callable[[], object]

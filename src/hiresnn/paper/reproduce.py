@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.paper.artefact import ARTEFACTS
+from hiresnn.paper.artefact import ARTEFACTS, Artefact
 from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job
 from hiresnn.paper.scales import SCALES
@@ -51,7 +51,14 @@ def plan(study: Study, names: Sequence[str]) -> dict[str, list[Job]]:
 
 
 def reproduce(
-    study: Study, names: Sequence[str], out: Path, *, command: str, workers: int = 1, scheduler: str | None = None
+    study: Study,
+    names: Sequence[str],
+    out: Path,
+    *,
+    command: str,
+    workers: int = 1,
+    scheduler: str | None = None,
+    partial: bool = False,
 ) -> list[Path]:
     """Make the artefacts and write them into `out`; returns all files, the index last.
 
@@ -61,6 +68,8 @@ def reproduce(
         names: of artefacts, or "all".
         command: the command line, for the index.
         workers, scheduler: who trains and measures at the same time, as `parallel.work_through` takes them.
+        partial: train and measure nothing; what is not measured yet is n/a, and an artefact of which nothing is
+            measured is left out.
 
     Raises:
         UsageError: an unknown name; a figure is asked for and matplotlib is not installed; no such scheduler.
@@ -69,14 +78,15 @@ def reproduce(
     asked = chosen(names)
     if any(ARTEFACTS[name].drawn for name in asked) and find_spec("matplotlib") is None:
         raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
-    if workers > 1 or scheduler is not None:
+    if not partial and (workers > 1 or scheduler is not None):
         work_through(study, [ARTEFACTS[name] for name in asked], workers=workers, scheduler=scheduler)
     written: list[Path] = []
     failed: dict[str, HiresnnError] = {}
     for number, name in enumerate(asked, start=1):
         study.progress.line(f"{name} ({number} of {len(asked)}): {ARTEFACTS[name].title}")
         try:
-            written += write(ARTEFACTS[name](study), out)
+            if (made := _partly(study, name) if partial else ARTEFACTS[name](study)) is not None:
+                written += write(made, out)
         except HiresnnError as error:
             if len(asked) == 1:
                 raise
@@ -84,12 +94,23 @@ def reproduce(
             study.progress.line(f"{name} failed: {error}")
     out.mkdir(parents=True, exist_ok=True)  # where all failed, nothing has made it
     written.append(out / INDEX)
-    made = [(name, ARTEFACTS[name].title) for name in ARTEFACTS if (out / f"{name}.md").is_file()]
-    write_atomically(written[-1], index(made, _header(study, command)).encode())
+    pages = [(name, ARTEFACTS[name].title) for name in ARTEFACTS if (out / f"{name}.md").is_file()]
+    write_atomically(written[-1], index(pages, _header(study, command)).encode())
     if failed:
         first = next(iter(failed))
         raise RunError(f"{len(failed)} of {len(asked)} artefacts failed, {first} first: {failed[first]}")
     return written
+
+
+def _partly(study: Study, name: str) -> Artefact | None:
+    made, plan = study.partly(ARTEFACTS[name])
+    left = sum(job.kind == "measure" for job in plan.jobs.values())
+    if left and not plan.found:
+        study.progress.line(f"{name}: nothing is measured yet")
+        return None
+    if left:
+        made.notes.insert(0, f"Not finished: {left} of {left + plan.found} figures are not measured yet, and n/a here.")
+    return made
 
 
 def plan_text(parts: Mapping[str, Sequence[Job]], hardware: str) -> str:

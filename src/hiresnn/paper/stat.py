@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stat:
-    """Mean, sample standard deviation (None for one seed), and the values themselves, a seed each."""
+    """Mean, sample standard deviation (None for one seed), and the values themselves, a seed each.
+
+    NaN stands for a seed that is not measured yet, and counts in neither.
+    """
 
     mean: float
     deviation: float | None
@@ -22,12 +25,20 @@ class Stat:
         >>> Stat.of([1.0, 2.0, 3.0])
         Stat(mean=2.0, deviation=1.0, values=(1.0, 2.0, 3.0))
         """
-        found = tuple(float(value) for value in values)
-        if not found:
+        every = tuple(float(value) for value in values)
+        if not every:
             raise ValueError("a statistic needs at least one value")
+        found = [value for value in every if not math.isnan(value)]
+        if not found:
+            return cls(math.nan, None, every)
         mean = sum(found) / len(found)
         squares = sum((value - mean) ** 2 for value in found)
-        return cls(mean, math.sqrt(squares / (len(found) - 1)) if len(found) > 1 else None, found)
+        return cls(mean, math.sqrt(squares / (len(found) - 1)) if len(found) > 1 else None, every)
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were measured."""
+        return sum(not math.isnan(value) for value in self.values)
 
     def minus(self, other: Stat) -> Stat:
         """The difference seed by seed, over the first seeds, which both have.

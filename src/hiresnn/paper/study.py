@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,8 @@ __all__ = ["BOXES", "TWINS", "TWIN_SEED", "Stat", "Study"]
 
 TWINS = ("same-ann", "independent")
 BOXES = ("white", *TWINS)
+
+Made = TypeVar("Made")
 
 
 class Study:
@@ -214,6 +217,8 @@ class Study:
         name = kept.name_of(key)
         path = self.root / "measured" / f"{name}.json"
         if (found := kept.find(path)) is not None:
+            if self._plan is not None:
+                self._plan.found += 1
             return found["value"]
         if self._plan is not None:
             self._plan.figure(name, key, seconds, partial(self.measured, key, work), alone)
@@ -249,13 +254,23 @@ class Study:
 
         Runs nothing and loads no data: `run` and `measured` note what they would do, and give stand-ins.
         """
-        self._plan = plan = Plan(self.root)
-        try:
+        with self._planning() as plan:
             for artefact in artefacts:
                 artefact(self)
+        return list(plan.jobs.values())
+
+    def partly(self, artefact: Callable[[Study], Made]) -> tuple[Made, Plan]:
+        """What `artefact` makes of the figures that there are, NaN for the others; and the plan of what is left."""
+        with self._planning() as plan:
+            return artefact(self), plan
+
+    @contextmanager
+    def _planning(self) -> Iterator[Plan]:
+        self._plan = plan = Plan(self.root)
+        try:
+            yield plan
         finally:
             self._plan = None
-        return list(plan.jobs.values())
 
     def _resolved(self, network: str, method: str, seed: int, twin: str | None, changes: Mapping[str, str]) -> Recipe:
         setting = self.setting(network)

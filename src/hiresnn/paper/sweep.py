@@ -95,6 +95,7 @@ def judged(claim: str, holds: bool | None, found: str, *, of: str = "") -> str:
     >>> judged("accuracy falls", False, "+2.0 points", of="VGG5")
     'The paper, VGG5: accuracy falls. It does not come out here: +2.0 points.'
     """
+    holds = None if "nan" in found else holds  # a figure that is not measured yet
     verdict = {True: "It comes out here", False: "It does not come out here", None: "Not judged here"}[holds]
     return f"The paper{of and ', '}{of}: {claim}. {verdict}: {found}."
 

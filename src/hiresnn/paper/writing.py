@@ -67,7 +67,7 @@ def csv_text(table: Table) -> str:
             if not many:
                 fields.append(_plain(cell))
             elif isinstance(cell, Stat):
-                fields += [_plain(cell.mean), _plain(cell.deviation), str(len(cell.values))]
+                fields += [_plain(cell.mean), _plain(cell.deviation), str(cell.seeds)]
             else:
                 fields += [_plain(cell), "", ""]
         writer.writerow(fields)
