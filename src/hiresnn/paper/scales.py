@@ -166,7 +166,7 @@ _CPU = Scale(
         ),
         "resnet12-cifar10": Setting(
             "resnet12-cifar10-cpu",
-            {"ann.epochs": "15", "snn.epochs": "2", "snn.lr": "3e-4"},
+            {"snn.epochs": "2", "snn.lr": "3e-4"},
             training_images=20_000,
             ann_ms=0.8,
             step_ms=0.7,
