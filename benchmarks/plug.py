@@ -26,7 +26,7 @@ def step(
     images = torch.rand(batch, 3, 32, 32, device=device)
     labels = torch.randint(0, 10, (batch,), device=device)
     network = hiresnn.convert(ann, images, timesteps=timesteps).fuse(fused).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, fused=True)
 
     def one() -> float:
         optimizer.zero_grad()

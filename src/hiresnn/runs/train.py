@@ -177,7 +177,7 @@ def _train_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Pr
     )
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
     )
     stage = Stage.of("ANN", settings, Method(), precision=recipe.precision)
     stage.fit(folder, network, optimizer, _batches(split, settings.batch_size, recipe, 0, ranks), progress, ranks)
@@ -231,7 +231,7 @@ def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, fused=True, **options)
-    return torch.optim.SGD(parameters, momentum=settings.momentum, **options)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **options)
 
 
 def method_of(recipe: Recipe) -> Method:
