@@ -2,10 +2,10 @@
 
     python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR]
 
-Sections: step, profile, sweep, hire, memory, attack, data, startup, inference; all of them where none is named. Writes
-OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps its earlier figures,
-with their own date and machine. Contestants take turns, and every ratio is of medians over the rounds. Peers that are
-not installed are left out (`make bench` installs them). Run it on a machine that does nothing else.
+Sections: step, profile, precision, sweep, hire, memory, attack, data, startup, inference; all of them where none is
+named. Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps its
+earlier figures, with their own date and machine. Contestants take turns, and every ratio is of medians over the rounds.
+Peers that are not installed are left out (`make bench` installs them). Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from figures import Section, machine
 from hire import measure_hire
 from inference import measure_inference
 from memory import measure_memory
+from precision import measure_precision
 from startup import measure_startup
 from turns import say
 from where import measure_profile
@@ -38,6 +39,7 @@ from training import measure_step, measure_sweep
 SECTIONS: dict[str, Callable[[bool], Section]] = {
     "step": measure_step,
     "profile": measure_profile,
+    "precision": measure_precision,
     "sweep": measure_sweep,
     "hire": measure_hire,
     "memory": measure_memory,

@@ -72,9 +72,9 @@ def measure_step(quick: bool) -> Section:
     section = Section(
         "Training step",
         "The paper's VGG5 on random images: zero_grad, forward over all timesteps, cross-entropy, backward, SGD with "
-        "momentum. `dense` is the same convolutions and products without any neuron. hiresnn takes torch's fused SGD, as "
-        "`hiresnn train` does, which saves passes over the weights; the others take torch's default, as their users "
-        "get it, and the floor stands there with both.",
+        "momentum. `dense` is the same convolutions and products without any neuron. hiresnn takes torch's fused SGD, "
+        "as `hiresnn train` does, which saves passes over the weights; the others take torch's default, as their "
+        "users get it, and the floor stands there with both.",
         {**vars(size), "rounds": rounds, "warmup": warmup},
         ratio="of dense float32",
     )
