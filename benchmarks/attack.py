@@ -38,7 +38,8 @@ def measure_attack(quick: bool, run: Path | None = None) -> Section:
     section = Section(
         "Attacks",
         f"PGD with {ITERATIONS} iterations, step {STEP}, bound 8/255, no random start, on {count:,} random images in "
-        f"batches of {batch}, a batch a round; the paper's VGG5 in float32, T = {size.timesteps}, hidden {size.hidden}, untrained. "
+        f"batches of {batch}, a batch a round; the paper's VGG5 in float32, T = {size.timesteps}, hidden "
+        f"{size.hidden}, untrained. "
         "Then, on a trained network, robust accuracy where any misclassified iterate counts: all images through all "
         "iterations, against dropping an image once it is broken.",
         {**vars(size), "batch": batch, "images": count, "iterations": ITERATIONS, "step": STEP, "rounds": rounds},
