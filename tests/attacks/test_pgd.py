@@ -100,6 +100,15 @@ def test_every_iteration_walks_one_step_until_the_ball_ends(iterations, distance
 @pytest.mark.parametrize(
     "options", [{"eps": 0.0}, {"iterations": 0}, {"step": 0.0}, {"eps": 0.0, "random_start": True}]
 )
+def test_a_watcher_sees_the_logits_after_every_number_of_steps(ann):
+    images, labels = torch.rand(4, 3, 8, 8, generator=generator(5)), torch.arange(4)
+    seen = {}
+    pgd(ann, images, labels, iterations=4, watch=lambda done, logits: seen.update({done: logits}))
+    assert list(seen) == [0, 1, 2, 3]
+    for done, logits in seen.items():
+        assert torch.allclose(logits, ann(pgd(ann, images, labels, iterations=done)), atol=1e-6)
+
+
 def test_without_room_or_steps_the_images_come_back(options):
     model, (images, labels) = linear(), pictures()
     assert torch.equal(pgd(model, images, labels, **options), images)

@@ -1,12 +1,12 @@
 """Fig. 8 on a study whose accuracies follow a formula, so that every drawn point is known."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from hiresnn.paper import plotting
-from hiresnn.paper.fig8 import fig8a, fig8b
+from hiresnn.paper import fig8, plotting
+from hiresnn.paper.fig8 import by_iteration, fig8a, fig8b
+from hiresnn.paper.study import Study
 
 from .conftest import StubStudy
 from .drawn import lines, names, stars
@@ -21,9 +21,14 @@ def over_eps(network: str, method: str, seed: int, attack: str | None, box: str,
     return (CLEAN[method] if attack is None else LEFT[attack.removeprefix("pgd:eps=")]) + extra
 
 
-def over_iterations(*asked: Any) -> float:
+def over_iterations(study: Study, method: str, seed: int, counts: list[int]) -> list[float]:
     """1 / K: falls, and is all but level from 40 on."""
-    return 40.0 / int(asked[3].removeprefix("pgd:iterations=")) + (2.0 if asked[1] == "hire" else 0.0)
+    return [40.0 / count + (2.0 if method == "hire" else 0.0) for count in counts]
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fig8, "by_iteration", over_iterations)
 
 
 def test_the_bound_is_drawn_in_grey_levels_from_the_clean_accuracy_on(stub: StubStudy) -> None:
@@ -60,8 +65,8 @@ def test_a_bound_that_does_not_break_the_network_is_told(stub: StubStudy) -> Non
     assert "It does not come out here: 22.0 %" in ends
 
 
+@pytest.mark.usefixtures("answered")
 def test_the_iterations_are_drawn_with_the_papers_at_7(stub: StubStudy) -> None:
-    stub.answer = over_iterations
     drawn = fig8b(stub).figure(plotting)
     (axes,) = drawn.axes
     assert lines(axes) == {
@@ -73,6 +78,7 @@ def test_the_iterations_are_drawn_with_the_papers_at_7(stub: StubStudy) -> None:
     assert axes.get_ylabel() == "accuracy (%)"
 
 
+@pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize(
     ("iterations", "expected"),
     [
@@ -86,11 +92,17 @@ def test_levelling_off_is_judged_where_the_scale_goes_far_enough(
     stub: StubStudy, iterations: tuple[int, ...], expected: str
 ) -> None:
     stub.scale = replace(stub.scale, iterations=iterations)
-    stub.answer = over_iterations
     assert expected in fig8b(stub).notes[-1]
 
 
-def test_an_accuracy_that_still_falls_after_40_is_told(stub: StubStudy) -> None:
+def test_an_accuracy_that_still_falls_after_40_is_told(stub: StubStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.scale = replace(stub.scale, iterations=(7, 40, 100))
-    stub.answer = lambda *asked: 10 * over_iterations(*asked)
+    monkeypatch.setattr(fig8, "by_iteration", lambda *asked: [10 * value for value in over_iterations(*asked)])
     assert "It does not come out here: -6.0" in fig8b(stub).notes[-1]
+
+
+def test_one_run_gives_what_a_run_of_each_length_would(study: Study) -> None:
+    counts = [1, 3, 7]
+    found = by_iteration(study, "traditional", 0, counts)
+    assert found == [study.accuracy("vgg5-cifar10", "traditional", 0, f"pgd:iterations={k}") for k in counts]
+    assert study.plan([lambda at: by_iteration(at, "traditional", 0, counts)]) == []

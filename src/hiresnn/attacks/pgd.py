@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -24,6 +26,7 @@ def pgd(
     random_start: bool = False,
     draws: int = 1,
     generator: torch.Generator | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "batch channel height width"]:
     """Climb the loss for K steps along the sign of its gradient, inside the eps-ball and [0, 1].
 
@@ -36,6 +39,8 @@ def pgd(
         random_start: begin at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
         draws: forward passes a gradient is averaged over, see `eot.over_draws`.
         generator: CPU generator of the random start.
+        watch: told, before each step, how many steps were made and the logits there, [B, classes]; so one run of K
+            steps says what every smaller K would have left.
 
     Returns:
         Adversarial images: |x_adv - x| <= eps, values in [0, 1], both verified.
@@ -52,9 +57,11 @@ def pgd(
     adversarial = perturbed(images, delta)
     climb = over_draws(draws)
     with frozen(model):
-        for _ in range(iterations):
-            slope = climb(model, adversarial, labels, cross_entropy).gradient
-            adversarial = perturbed(images, ascend(adversarial - images, slope, step, eps))
+        for done in range(iterations):
+            at = climb(model, adversarial, labels, cross_entropy)
+            if watch is not None:
+                watch(done, at.logits)
+            adversarial = perturbed(images, ascend(adversarial - images, at.gradient, step, eps))
     adversarial = adversarial.detach()
     check(images, adversarial, eps=eps)
     return adversarial

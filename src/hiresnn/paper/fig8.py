@@ -6,14 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from hiresnn.attacks import frozen, pgd
+from hiresnn.network import SpikingNetwork
 from hiresnn.paper.accuracies import over
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.claims import claims, printed
+from hiresnn.paper.plan import attack_seconds
+from hiresnn.paper.stat import Stat
 from hiresnn.paper.study import Study
 from hiresnn.paper.sweep import CLEAN, Curve, draw, judged, known, points, printed_accuracy, table
 from hiresnn.paper.words import METHODS, network_words, setting_notes
+from hiresnn.runs.evaluate import attack_of
+from hiresnn.runs.fusing import should_fuse
 
 NETWORK = "vgg5-cifar10"
+BATCH = 200
 DRAWN = ("hire", "traditional")
 
 
@@ -54,8 +64,8 @@ def fig8a(study: Study) -> Artefact:
 def fig8b(study: Study) -> Artefact:
     """Accuracy in percent under PGD after each number of iterations K of the scale, eps and alpha the recipe's."""
     own = study.recipe(NETWORK, "hire", 0).attack.iterations
-    counts = {float(k): f"pgd:iterations={k}" for k in sorted({*study.scale.iterations, own})}
-    curves = [_curve(study, method, counts, {float(claims().setting.iterations): "pgd"}) for method in DRAWN]
+    counts = sorted({*study.scale.iterations, own})
+    curves = [_iterated(study, method, counts) for method in DRAWN]
     hire = curves[0]
     notes = [
         *setting_notes(study, (NETWORK,)),
@@ -87,6 +97,45 @@ def _levels_off(curve: Curve) -> str:
 
 def _level(eps: str) -> float:
     return round(float(255 * Fraction(eps)), 6)
+
+
+def _iterated(study: Study, method: str, counts: list[int]) -> Curve:
+    measured = [by_iteration(study, method, seed, counts) for seed in study.seeds_of(NETWORK, method)]
+    stats = tuple(Stat.of(values) for values in zip(*measured, strict=True))
+    printed_at = claims().setting.iterations
+    paper = known({float(printed_at): printed_accuracy(NETWORK, method, "pgd", "white")})
+    return Curve((METHODS[method],), method, tuple(map(float, counts)), stats, paper)
+
+
+def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> list[float]:
+    """Accuracy in percent after each of `counts` iterations of the recipe's PGD, all from one run of the longest."""
+    recipe, run = study.recipe(NETWORK, method, seed), study.run(NETWORK, method, seed)
+    spec = attack_of(recipe, f"pgd:iterations={counts[-1]}", seed)
+    images = study.scale.images
+    key = {"what": "by-iteration", "run": run.name, "options": spec.options, "counts": counts, "images": images}
+
+    def work() -> list[float]:
+        model = study.network_of(run)
+        shown, labels = study.images_of(NETWORK, images)
+        if isinstance(model, SpikingNetwork):
+            model.fuse(should_fuse(recipe.compile, model, shown[:1], 2 * counts[-1] * len(shown)))
+        right = dict.fromkeys(counts, 0)
+        with study.progress.task(f"  {run.name}: PGD by iteration", len(labels)) as task:
+            for batch, truth in zip(torch.split(shown, BATCH), torch.split(labels, BATCH), strict=True):
+
+                def watch(done: int, logits: Tensor, truth: Tensor = truth) -> None:
+                    if done in right:
+                        right[done] += int((logits.argmax(1) == truth).sum())
+
+                adversarial = pgd(model, batch, truth, watch=watch, **spec.options)
+                with frozen(model), torch.no_grad():
+                    watch(counts[-1], model(adversarial))
+                task.advance(len(truth))
+        return [100 * right[count] / len(labels) for count in counts]
+
+    seconds = attack_seconds(recipe, study.setting(NETWORK), images, counts[-1])
+    values: list[float] = study.measured(key, work, seconds=seconds, like=[float("nan")] * len(counts))
+    return values
 
 
 def _curve(study: Study, method: str, attacks: Mapping[float, str | None], printed_at: Mapping[float, str]) -> Curve:
