@@ -97,9 +97,6 @@ def test_every_iteration_walks_one_step_until_the_ball_ends(iterations, distance
     torch.testing.assert_close(adversarial, images - distance * directions(model, labels), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "options", [{"eps": 0.0}, {"iterations": 0}, {"step": 0.0}, {"eps": 0.0, "random_start": True}]
-)
 def test_a_watcher_sees_the_logits_after_every_number_of_steps(ann):
     images, labels = torch.rand(4, 3, 8, 8, generator=generator(5)), torch.arange(4)
     seen = {}
@@ -109,6 +106,9 @@ def test_a_watcher_sees_the_logits_after_every_number_of_steps(ann):
         assert torch.allclose(logits, ann(pgd(ann, images, labels, iterations=done)), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options", [{"eps": 0.0}, {"iterations": 0}, {"step": 0.0}, {"eps": 0.0, "random_start": True}]
+)
 def test_without_room_or_steps_the_images_come_back(options):
     model, (images, labels) = linear(), pictures()
     assert torch.equal(pgd(model, images, labels, **options), images)
