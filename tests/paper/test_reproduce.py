@@ -1,5 +1,6 @@
 """Several artefacts after each other: chosen by name, planned without double counting, written as they come."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def test_a_misspelt_name_says_what_there_is() -> None:
 def test_files_and_an_index_of_all_that_is_there(study: Study, tmp_path: Path, made: dict[str, Any]) -> None:
     reproduce(study, ["table1"], tmp_path, command="first")
     written = reproduce(study, ["table2"], tmp_path, command="hiresnn reproduce table2")
-    assert [path.name for path in written] == ["table2.md", "table2.csv", "index.md"]
+    assert [path.name for path in written] == ["table2.md", "table2.csv", "runs.csv", "index.md"]
     text = (tmp_path / "index.md").read_text()
     assert "`hiresnn reproduce table2`" in text
     assert "Scale smoke." in text
@@ -131,7 +132,7 @@ def test_partly_measured_what_there_is_is_written_and_nothing_is_trained(
     monkeypatch.setattr("hiresnn.paper.study.train", forbidden)
     out = tmp_path / "out"
     written = reproduce(study, ["table2", "fig8b"], out, command="", partial=True)
-    assert [path.name for path in written] == ["table2.md", "table2.csv", "table2-2.csv", "index.md"]
+    assert [path.name for path in written] == ["table2.md", "table2.csv", "table2-2.csv", "runs.csv", "index.md"]
     page = (out / "table2.md").read_text()
     # the clean accuracy of HIRE alone; that of the traditional network and six attacked ones are missing
     assert "Not finished: 7 of 8 figures are not measured yet, and n/a here." in page
@@ -139,3 +140,15 @@ def test_partly_measured_what_there_is_is_written_and_nothing_is_trained(
     assert f"| 87.5 | {clean:.1f} |" in row
     assert row.count("n/a") == 6
     assert not (out / "fig8b.md").exists()
+
+
+def test_the_command_lines_of_all_networks_are_kept_beside_earlier_ones(
+    study: Study, tmp_path: Path, made: dict[str, Any]
+) -> None:
+    for name, method in (("table1", "hire"), ("table2", "ann")):
+        made[name] = lambda at, method=method: at.plan([lambda study: study.run("vgg5-cifar10", method, 0)])
+        reproduce(study, [name], tmp_path, command="")
+        study.commands.clear()
+    rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
+    assert [row["run"].rpartition("-")[0] for row in rows] == ["vgg5-cifar10-ann-seed0", "vgg5-cifar10-hire-seed0"]
+    assert rows[1]["command"].startswith("hiresnn train digits --method hire --seed 0 --data digits --set ")

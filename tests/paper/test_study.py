@@ -1,5 +1,6 @@
 """The engine: runs and figures are named after what decides them, made once, found again, and can be planned."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs import stage
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL
+from hiresnn.runs.recipe import override, read
 
 VGG5 = "vgg5-cifar10"
 
@@ -110,6 +112,18 @@ def test_a_twin_shares_the_ann_or_nothing(study: Study) -> None:
 def test_the_rate_coded_network_has_its_own_long_t(study: Study) -> None:
     assert study.recipe(VGG5, "rate", 0).snn.timesteps == 4
     assert study.recipe(VGG5, "traditional", 0).snn.timesteps == 2
+
+
+def test_a_command_line_trains_the_same_network(study: Study) -> None:
+    asked = [("hire", None, {"snn__epochs": "1"}), ("rate", "same-ann", {}), ("traditional", "independent", {})]
+    for method, twin, changes in asked:
+        words = shlex.split(study.commands[name(study, method, twin=twin, **changes)])
+        assert words[:2] == ["hiresnn", "train"]
+        given = dict(zip(words[3:9:2], words[4:9:2], strict=True))
+        values = dict(word.split("=", 1) for word in words[10::2])
+        values |= {"method": given["--method"], "seed": given["--seed"], "data.source": f'"{given["--data"]}"'}
+        expected = study.recipe(VGG5, method, 0, twin=twin, **changes)
+        assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == expected
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(

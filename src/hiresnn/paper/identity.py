@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from hiresnn import data
 from hiresnn.data.sources import DOWNLOADED
+from hiresnn.errors import UsageError
+from hiresnn.paper.scales import Setting
+from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, digest
 from hiresnn.runs.schema import PERIODIC_METHODS
 
+TWINS = ("same-ann", "independent")
 _EMBEDDED = ("digits", *DOWNLOADED)
 
 
@@ -32,6 +38,35 @@ def run_key(recipe: Recipe, content: str) -> str:
     part["data"].pop("source")
     part["snn"].pop("recompute")  # less memory, the same weights
     return digest({**part, "content": content})
+
+
+def changed(setting: Setting, method: str, seed: int, twin: str | None, changes: Mapping[str, str]) -> dict[str, str]:
+    """What a run differs in from the shipped recipe, dotted key -> TOML text, but for name, data and method.
+
+    Raises:
+        UsageError: an unknown twin, or the twin from the same ANN of an ANN.
+    """
+    values = {**setting.changes, "seed": str(seed)}
+    if method == "rate":
+        values |= {"snn.timesteps": str(setting.rate_timesteps), **setting.rate_changes}
+    if twin == "same-ann":
+        if method == "ann":
+            raise UsageError("an ANN has no twin from the same ANN; ask for the independent one.")
+        values |= {"seed": str(seed + TWIN_SEED), "ann.seed": str(seed)}
+    elif twin == "independent":
+        values["seed"] = str(seed + 1)
+    elif twin is not None:
+        raise UsageError(f"twin is {twin!r}; choose one of {', '.join(TWINS)}.")
+    return values | {key.replace("__", "."): text for key, text in changes.items()}
+
+
+def command(recipe: str, method: str, source: str, values: Mapping[str, str]) -> str:
+    """The command line that trains a run: a shipped recipe, the name of its data, and what is set otherwise."""
+    words = ["hiresnn", "train", recipe, "--method", method, "--seed", values["seed"], "--data", Path(source).name]
+    for key, text in sorted(values.items()):
+        if key != "seed":
+            words += ["--set", f"{key}={text}"]
+    return shlex.join(words)
 
 
 def content_of(source: str) -> str:

@@ -13,7 +13,7 @@ from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.study import Study
-from hiresnn.paper.writing import index, write
+from hiresnn.paper.writing import index, write, write_runs
 from hiresnn.progress import Progress, duration
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
@@ -93,7 +93,7 @@ def reproduce(
             failed[name] = error
             study.progress.line(f"{name} failed: {error}")
     out.mkdir(parents=True, exist_ok=True)  # where all failed, nothing has made it
-    written.append(out / INDEX)
+    written += [write_runs(study.commands, out), out / INDEX]
     pages = [(name, ARTEFACTS[name].title) for name in ARTEFACTS if (out / f"{name}.md").is_file()]
     write_atomically(written[-1], index(pages, _header(study, command)).encode())
     if failed:

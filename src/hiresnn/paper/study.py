@@ -25,7 +25,7 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper import kept
-from hiresnn.paper.identity import content_of, deciding, run_key
+from hiresnn.paper.identity import TWINS, changed, command, content_of, deciding, run_key
 from hiresnn.paper.plan import Job, Plan, Unmeasured, attack_seconds
 from hiresnn.paper.scales import Scale, Setting
 from hiresnn.paper.stat import Stat
@@ -35,13 +35,11 @@ from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.fusing import should_fuse
 from hiresnn.runs.measure import accuracy
-from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, digest, override, read
 from hiresnn.runs.train import device_of, train
 
-__all__ = ["BOXES", "TWINS", "TWIN_SEED", "Stat", "Study"]
+__all__ = ["BOXES", "TWINS", "Stat", "Study"]
 
-TWINS = ("same-ann", "independent")
 BOXES = ("white", *TWINS)
 
 Made = TypeVar("Made")
@@ -56,6 +54,9 @@ class Study:
         seeds: seeds of the study; a network takes the first so many that its setting allows, see `seeds_of`.
         sources: what to load in place of a recipe's data source, `{"cifar10": "cifar10.npz"}`.
         progress: where progress is shown.
+
+    Attributes:
+        commands: name of each run that was asked for -> the command line that trains the same network.
 
     Raises:
         UsageError: a source that no network of the scale asks for, or no seeds.
@@ -73,6 +74,7 @@ class Study:
             )
         self.scale, self.root, self.seeds, self.progress = scale, root, seeds, progress
         self.networks = tuple(scale.networks)
+        self.commands: dict[str, str] = {}
         self._sources = dict(sources)
         self._recipes: dict[tuple[object, ...], Recipe] = {}
         self._loaded: dict[str, DataSet] = {}
@@ -126,6 +128,9 @@ class Study:
         recipe = deciding(recipe, self.recipe(network, method, seed, twin=twin))
         key = run_key(recipe, self._content(recipe.data.source))
         path = self.root / "runs" / f"{network}-{method}-seed{recipe.seed}-{key}"
+        if path.name not in self.commands:
+            values = changed(self.setting(network), method, seed, twin, changes)
+            self.commands[path.name] = command(self.setting(network).recipe, method, recipe.data.source, values)
         if (path / MODEL).is_file():
             return path
         if self._plan is not None:
@@ -273,21 +278,9 @@ class Study:
             self._plan = None
 
     def _resolved(self, network: str, method: str, seed: int, twin: str | None, changes: Mapping[str, str]) -> Recipe:
-        setting = self.setting(network)
-        values = {"name": json.dumps(network), "data.source": json.dumps(self._source(network)), **setting.changes}
-        values |= {"method": method, "seed": str(seed)}
-        if method == "rate":
-            values |= {"snn.timesteps": str(setting.rate_timesteps), **setting.rate_changes}
-        if twin == "same-ann":
-            if method == "ann":
-                raise UsageError("an ANN has no twin from the same ANN; ask for the independent one.")
-            values |= {"seed": str(seed + TWIN_SEED), "ann.seed": str(seed)}
-        elif twin == "independent":
-            values["seed"] = str(seed + 1)
-        elif twin is not None:
-            raise UsageError(f"twin is {twin!r}; choose one of {', '.join(TWINS)}.")
-        values |= {key.replace("__", "."): text for key, text in changes.items()}
-        return override(read(setting.recipe), values, "reproduce")
+        values = {"name": json.dumps(network), "data.source": json.dumps(self._source(network)), "method": method}
+        values |= changed(self.setting(network), method, seed, twin, changes)
+        return override(read(self.setting(network).recipe), values, "reproduce")
 
     def _content(self, source: str) -> str:
         if source not in self._contents:

@@ -1,11 +1,11 @@
-"""Artefacts as files: NAME.md, NAME.csv (NAME-2.csv for a second table), NAME.svg, .png, .pdf, and index.md."""
+"""Artefacts as files: NAME.md, NAME.csv (NAME-2.csv for a second table), NAME.svg, .png, .pdf; index.md, runs.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hiresnn.paper.artefact import Artefact, Cell, Table
 from hiresnn.paper.stat import Stat
 from hiresnn.runs.atomic import write_atomically
 
+RUNS = "runs.csv"
 NOTHING = "n/a"
 """What Markdown shows for a value that there is not; in CSV the cell is empty."""
 
@@ -52,6 +53,20 @@ def index(entries: Iterable[tuple[str, str]], header: str) -> str:
     """The list of artefacts, (name, title) each, under `header`, a paragraph on how they were made."""
     lines = [f"- [{name}]({name}.md): {title}" for name, title in entries]
     return "\n".join(["# The paper, reproduced", "", header, "", *lines, ""])
+
+
+def write_runs(commands: Mapping[str, str], out: Path) -> Path:
+    """Put runs and the command lines that train them into `out`/runs.csv, beside those that it has; returns it."""
+    path = out / RUNS
+    known: dict[str, str] = {}
+    if path.is_file():
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        known = {row["run"]: row["command"] for row in rows}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([("run", "command"), *sorted({**known, **commands}.items())])
+    write_atomically(path, buffer.getvalue().encode())
+    return path
 
 
 def csv_text(table: Table) -> str:
