@@ -28,6 +28,10 @@ class RunError(HiresnnError):
     """A run folder or checkpoint is missing, damaged, in use, or belongs to something else."""
 
 
+class BusyError(RunError):
+    """Another process writes the run folder; it can be had when that has ended."""
+
+
 class NotFiniteError(HiresnnError):
     """The loss became NaN or infinite; the last good state was kept."""
 

@@ -12,5 +12,12 @@ def keep_kernels() -> None:
     torch's own place is the temporary folder, which a restart empties. Affects the whole process and those that it
     starts; to be called before torch compiles anything: the command line calls it, a library user may.
     """
-    cache = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(cache).expanduser() / "kernels"))
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    try:
+        cache = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
+        kernels = Path(cache).expanduser() / "kernels"
+        kernels.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that cannot be written, or none: torch's own place will do
+        return
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from hiresnn.errors import NotFiniteError, RunError, UsageError
+from hiresnn.errors import BusyError, NotFiniteError, RunError, UsageError
+from hiresnn.paper import parallel
 from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job
 from hiresnn.paper.scales import Scale
@@ -124,6 +125,38 @@ def test_a_failure_is_left_to_the_caller_and_stops_nothing_else(files: Files, wh
     work_through(files, [], **where)  # type: ignore[arg-type]
     assert files.left() == ["fails", "needs it"]
     assert files.begun("fails") == 1
+
+
+def test_any_error_of_one_job_spares_the_others(files: Files) -> None:
+    def fails(path: Path) -> None:
+        raise MemoryError("no more")
+
+    files.add("fails", does=fails)
+    files.add("other")
+    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    assert files.left() == ["fails"]
+
+
+def test_what_another_process_writes_is_waited_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "WAIT", 0.01)
+
+    def busy_twice(path: Path) -> None:
+        if (path.parent / "log").read_text().split().count("busy") < 3:
+            raise BusyError("another process writes it.")
+
+    files.add("busy", does=busy_twice)
+    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    assert files.left() == []
+    assert files.begun("busy") == 3
+
+
+def test_results_that_do_not_come_here_end_in_an_error(files: Files) -> None:
+    files.add("elsewhere", does=lambda path: path.with_name("other").touch())
+    plan = files.plan
+    files.plan = lambda artefacts: files.jobs  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="elsewhere is done, but its result is not in"):
+        work_through(files, [], workers=2)  # type: ignore[arg-type]
+    assert plan(()) == []
 
 
 def test_what_times_itself_is_left_to_the_caller(files: Files) -> None:

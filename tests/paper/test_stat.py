@@ -6,7 +6,7 @@ import math
 import pytest
 
 from hiresnn.paper import claims, directions, stat
-from hiresnn.paper.stat import Stat
+from hiresnn.paper.stat import Stat, largest
 
 
 @pytest.mark.parametrize("module", [claims, directions, stat])
@@ -46,3 +46,8 @@ def test_a_seed_that_is_not_measured_yet_counts_in_nothing_and_keeps_its_place()
     none = Stat.of([math.nan])
     assert math.isnan(none.mean)
     assert (none.deviation, none.seeds) == (None, 0)
+
+
+def test_the_largest_is_not_known_where_one_is_not() -> None:
+    assert largest([1.0, 3.0, 2.0]) == 3.0
+    assert all(math.isnan(largest(values)) for values in ([math.nan, 1.0], [1.0, math.nan]))

@@ -44,6 +44,15 @@ def test_kernels_are_kept_in_the_cache_unless_another_place_is_named(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     keep_kernels()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
+    assert (tmp_path / "kernels").is_dir()
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "other"))
     keep_kernels()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
+
+
+def test_without_a_place_for_kernels_torch_keeps_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "file"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    keep_kernels()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ

@@ -18,7 +18,7 @@ from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
 from hiresnn.training import ALONE, Ranks
 
-EVEN = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
+EXACT = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
 
 
 def started(recipe: Recipe, folder: Path, out: Path, *more: str) -> subprocess.Popen[str]:
@@ -67,7 +67,9 @@ def test_a_share_is_a_part_of_the_batch_that_one_process_sees() -> None:
 
 
 def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
-    recipe = override(tiny, EVEN)
+    # Shares of 15 and 16 images, and of 1 and 2 in the last batch.
+    uneven = {"data.train_images": "158", "ann.batch_size": "31", "snn.batch_size": "31"}
+    recipe = override(tiny, {**EXACT, **uneven})
     alone = train(recipe, out=tmp_path / "alone" / "run", progress=Progress(quiet=True))
     together = tmp_path / "together" / "run"
     assert finished(started(recipe, tmp_path / "together", together)) == f"{together}\n"
@@ -76,6 +78,7 @@ def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
     rows = [RunFolder.open(path).read_metrics()[0] for path in (alone, together)]
     assert rows[0]["train_accuracy"] == rows[1]["train_accuracy"]
     assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-5)
+    assert [row["stage"] for row in RunFolder.open(together).read_metrics()] == ["snn"]
     names = [sorted(entry.name for entry in path.iterdir()) for path in (alone, together)]
     assert names[0] == names[1]
 
@@ -83,7 +86,7 @@ def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
 def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_noise(
     tiny: Recipe, tmp_path: Path
 ) -> None:
-    recipe = override(tiny, {**EVEN, "method": "hire", "model.dropout": "0.2", "snn.epochs": "60"})
+    recipe = override(tiny, {**EXACT, "method": "hire", "model.dropout": "0.2", "snn.epochs": "60"})
     whole = tmp_path / "whole" / "run"
     finished(started(recipe, tmp_path / "whole", whole))
 
@@ -118,3 +121,13 @@ def test_what_cannot_be_shared_is_refused(tiny: Recipe, tmp_path: Path, changes:
     with pytest.raises(UsageError, match=sentence):
         train(override(tiny, changes), out=tmp_path / "run", progress=Progress(quiet=True), ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "mine.txt").touch()
+    process = started(tiny, tmp_path, out)
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode != 0
+    assert errors.count("holds files that are no run, such as mine.txt") == 1

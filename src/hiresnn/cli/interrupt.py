@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ def continued_by(context: typer.Context, *more: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         given = list(context.obj or [])
-        line = shlex.join(["hiresnn", *given, *(word for word in more if word not in given)])
-        print(f"\nInterrupted. Continue with: {line}", file=sys.stderr)
+        together = os.environ.get("LOCAL_WORLD_SIZE", "1")
+        started = [] if together == "1" else ["torchrun", "--nproc-per-node", together, "-m"]
+        line = shlex.join([*started, "hiresnn", *given, *(word for word in more if word not in given)])
+        if os.environ.get("RANK", "0") == "0":
+            print(f"\nInterrupted. Continue with: {line}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -93,7 +93,7 @@ def reproduce(
         keep_memory()
         sources = dict(_source(text) for text in data or [])
         study = paper.study_of(
-            scale.value, root=runs, seeds=seeds, sources=sources, progress=Progress(quiet=quiet or dry_run)
+            scale.value, root=runs.resolve(), seeds=seeds, sources=sources, progress=Progress(quiet=quiet or dry_run)
         )
         if dry_run:
             print(paper.plan_text(paper.plan(study, names), study.scale.hardware))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -78,5 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HiresnnError as error:
         if "--debug" in given:
             raise
-        Console(stderr=True).print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            Console(stderr=True).print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

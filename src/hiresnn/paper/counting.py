@@ -37,14 +37,18 @@ def has_rate(network: str) -> bool:
 def reports(
     study: Study, network: str, method: str, *, attack: str | None = None, variants: int = 1
 ) -> list[EnergyReport]:
-    """Operations of one image, the mean over the scale's analysed test images, for each seed; NaN in a plan.
+    """Operations of one image, the mean over the scale's analysed test images, for each seed.
+
+    Where a seed is not measured yet, as in a plan, all are one layer of NaN.
 
     Args:
         method: of a spiking network, such as "hire".
         attack: such as "pgd", made on the network itself; None shows the images as they are.
         variants: how often the image changes within T, as `hiresnn.analysis.Energy` takes it.
     """
-    return [_report(study, network, method, seed, attack, variants) for seed in study.seeds_of(network, method)]
+    found = [_report(study, network, method, seed, attack, variants) for seed in study.seeds_of(network, method)]
+    unmeasured = [report for report in found if report.layers[0].name == _UNMEASURED.name]
+    return unmeasured[:1] * len(found) if unmeasured else found
 
 
 def _report(study: Study, network: str, method: str, seed: int, attack: str | None, variants: int) -> EnergyReport:

@@ -68,6 +68,7 @@ def fig10be(study: Study) -> Artefact:
         plotting.outside(drawn, columns=4)
         return drawn
 
+    left = [" on ".join(network_words(network)) for network in NETWORKS if network not in networks]
     columns = ("model", "data set", "attacker", "images")
     return Artefact(
         "fig10b-e",
@@ -76,6 +77,7 @@ def fig10be(study: Study) -> Artefact:
         figure,
         [
             *setting_notes(study, tuple(networks)),
+            *([f"Left out at this scale: {', '.join(left)}."] if left else []),
             "The noise bound eps_t equals eps_s at every point, as in the paper.",
             TWINS_NOTE,
             *(note for network in networks for note in _observations(network, curves[network])),

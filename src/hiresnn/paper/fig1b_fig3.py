@@ -78,7 +78,9 @@ def fig3(study: Study) -> Artefact:
 
 
 def _measured(study: Study, network: str) -> Pair:
-    return {encoding: activity(study, network, method) for encoding, method in METHODS.items()}
+    """The layers of both; none where one of them is not measured yet."""
+    found = {encoding: activity(study, network, method) for encoding, method in METHODS.items()}
+    return found if all(found.values()) else {encoding: [] for encoding in METHODS}
 
 
 def _paired(layers: Pair) -> list[tuple[Layer, Layer]]:

@@ -15,7 +15,7 @@ from hiresnn.paper.accuracies import over
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.plan import attack_seconds
-from hiresnn.paper.stat import Stat
+from hiresnn.paper.stat import Stat, largest
 from hiresnn.paper.study import Study
 from hiresnn.paper.sweep import CLEAN, Curve, draw, judged, known, points, printed_accuracy, table
 from hiresnn.paper.words import METHODS, network_words, setting_notes
@@ -42,8 +42,8 @@ def fig8a(study: Study) -> Artefact:
         "The paper draws its HIRE-SNN; traditional training is measured beside it.",
         judged(
             "a larger bound lowers the accuracy (Table 4, iii); a rise of up to 1 point counts as none",
-            max(falls) <= 1,
-            f"the largest change from one bound to the next is {max(falls):+.1f} points",
+            largest(falls) <= 1,
+            f"the largest change from one bound to the next is {largest(falls):+.1f} points",
         ),
         judged(
             "accuracy reaches about 0 % (Table 4, iv); 1 % counts as that",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hiresnn.paper.accuracies import ATTACKS, TWINS_NOTE, over
@@ -102,7 +103,8 @@ def _gains(measured: Measured, box: str, better: str, worse: str) -> list[Stat]:
 
 
 def _largest_gain(measured: Measured, box: str) -> Stat:
-    return max(_gains(measured, box, "hire", "gaussian"), key=lambda gain: gain.mean)
+    gains = _gains(measured, box, "hire", "gaussian")
+    return next((gain for gain in gains if math.isnan(gain.mean)), max(gains, key=lambda gain: gain.mean))
 
 
 def _judgements(measured: Measured) -> list[str]:

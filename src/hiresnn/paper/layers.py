@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,11 +46,12 @@ class Layer:
 
 
 def activity(study: Study, network: str, method: str) -> list[Layer]:
-    """The layers of a network trained by `method`, first layer first; empty in a plan."""
+    """The layers of a network trained by `method`, first layer first; empty where no seed is measured yet."""
     seeds = [_measured(study, network, method, seed) for seed in study.seeds_of(network, method)]
+    known: dict[str, list[float]] = next(filter(None, seeds), {})
     return [
-        Layer(name, int(first[0]), int(first[1]), Stat.of(found[name][2] for found in seeds))
-        for name, first in seeds[0].items()
+        Layer(name, int(first[0]), int(first[1]), Stat.of(found[name][2] if found else math.nan for found in seeds))
+        for name, first in known.items()
     ]
 
 

@@ -6,6 +6,7 @@ Results are files, so nothing but names comes back, and what a dead worker had b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from typing import Any
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from hiresnn.allocator import keep_memory
-from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
 from hiresnn.paper.plan import Job, waves
 from hiresnn.paper.study import Study
 
 DEATHS = 3
 """Times in a row that a worker may die before anything is finished."""
+WAIT = 10.0
+"""Seconds until what another process holds is asked for again."""
 
 
 def work_through(
@@ -38,13 +41,20 @@ def work_through(
 
     Raises:
         UsageError: dask is missing, no scheduler answers, or a worker of it has several threads.
-        RunError: workers die again and again.
+        RunError: workers die again and again, or write where this process does not read.
     """
     wanted = list(artefacts)
     failed: set[str] = set()
+    done: set[str] = set()
     deaths = 0
     with _backend(workers, scheduler) as (jobs_at_once, killed):
         while ready := _ready(study, wanted, failed):
+            if lost := done.intersection(job.name for job in ready):
+                raise RunError(
+                    f"{min(lost)} is done, but its result is not in {study.root}; on a cluster every worker must see "
+                    "that folder under the same path."
+                )
+            busy = 0
             # A bar for each round: how many jobs follow shows only when runs are there to be measured.
             with study.progress.task(f"{len(ready)} jobs, {jobs_at_once} at a time", len(ready), "jobs") as task:
                 outcomes = Parallel(return_as="generator_unordered", batch_size=1)(delayed(_do)(job) for job in ready)
@@ -52,7 +62,11 @@ def work_through(
                     for name, error in outcomes:
                         deaths = 0
                         task.advance(note=name)
-                        if error is not None:
+                        if error is None:
+                            done.add(name)
+                        elif isinstance(error, BusyError):
+                            busy += 1
+                        else:
                             failed.add(name)
                             study.progress.line(f"{name} failed: {error}")
                 except killed as error:
@@ -63,6 +77,9 @@ def work_through(
                             "ran out: take fewer workers. What is finished is kept."
                         ) from error
                     study.progress.line("A worker died; its job is taken up again.")
+            if busy:
+                study.progress.line(f"{busy} runs are being written by another process; waiting for it.")
+                time.sleep(WAIT)
 
 
 def _ready(study: Study, artefacts: list[Callable[[Study], object]], failed: set[str]) -> list[Job]:
@@ -72,13 +89,15 @@ def _ready(study: Study, artefacts: list[Callable[[Study], object]], failed: set
     return sorted(ready, key=lambda job: -job.seconds)
 
 
-def _do(job: Job) -> tuple[str, str | None]:
+def _do(job: Job) -> tuple[str, HiresnnError | None]:
     """In a worker: the job's name, and what went wrong."""
     keep_memory()
     try:
         job.do()
     except HiresnnError as error:
-        return job.name, str(error)
+        return job.name, error
+    except Exception as error:  # whatever it is, the others go on; it comes again, with its traceback, when alone
+        return job.name, RunError(f"{type(error).__name__}: {error}")
     return job.name, None
 
 

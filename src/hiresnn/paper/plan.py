@@ -40,13 +40,13 @@ class Job:
 class Plan:
     """Collects jobs, each once, in an order that can be worked through; `root` is the study's folder.
 
-    `found` counts the figures that were asked for and are there.
+    `found` names the figures that were asked for and are there.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.jobs: dict[str, Job] = {}
-        self.found = 0
+        self.found: set[str] = set()
 
     def training(
         self, name: str, recipe: Recipe, setting: Setting, do: Callable[[], object], do_ann: Callable[[], object]

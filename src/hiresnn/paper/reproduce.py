@@ -68,8 +68,8 @@ def reproduce(
         names: of artefacts, or "all".
         command: the command line, for the index.
         workers, scheduler: who trains and measures at the same time, as `parallel.work_through` takes them.
-        partial: train and measure nothing; what is not measured yet is n/a, and an artefact of which nothing is
-            measured is left out.
+        partial: train and measure nothing; accuracies that are not measured yet are n/a. Left out is an artefact
+            that has none yet, or that shows more than accuracies and is not whole.
 
     Raises:
         UsageError: an unknown name; a figure is asked for and matplotlib is not installed; no such scheduler.
@@ -103,13 +103,14 @@ def reproduce(
 
 
 def _partly(study: Study, name: str) -> Artefact | None:
+    """The artefact of what there is; None where it would say nothing, or something false."""
     made, plan = study.partly(ARTEFACTS[name])
-    left = sum(job.kind == "measure" for job in plan.jobs.values())
-    if left and not plan.found:
-        study.progress.line(f"{name}: nothing is measured yet")
+    left, found = sum(job.kind == "measure" for job in plan.jobs.values()), len(plan.found)
+    if left and not (found and ARTEFACTS[name].partly):
+        study.progress.line(f"{name} is left out: {left} of its {left + found} figures are not measured yet")
         return None
     if left:
-        made.notes.insert(0, f"Not finished: {left} of {left + plan.found} figures are not measured yet, and n/a here.")
+        made.notes.insert(0, f"Not finished: {left} of {left + found} figures are not measured yet, and n/a here.")
     return made
 
 

@@ -7,6 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+def largest(values: Iterable[float]) -> float:
+    """The largest, or NaN where one of them is not measured yet: the built-in max would go by their order."""
+    found = list(values)
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
 @dataclass(frozen=True)
 class Stat:
     """Mean, sample standard deviation (None for one seed), and the values themselves, a seed each.

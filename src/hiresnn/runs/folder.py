@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hiresnn.errors import RecipeError, RunError
+from hiresnn.errors import BusyError, RecipeError, RunError
 from hiresnn.runs.atomic import TEMPORARY_SUFFIX, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.recipe import Recipe, dump, parse
@@ -213,7 +213,7 @@ def _locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         if waiting is None:
-            raise RunError(
+            raise BusyError(
                 f"run folder {path} is being written by another process, which holds {path / LOCK}; "
                 "wait for it or choose another --out."
             ) from None

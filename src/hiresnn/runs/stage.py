@@ -69,7 +69,7 @@ class Stage:
             RunError: a training state that is damaged or belongs to another stage.
         """
         if ranks.size > 1:
-            torch.manual_seed(torch.initial_seed() + ranks.rank)
+            torch.manual_seed(torch.initial_seed() * ranks.size + ranks.rank)  # no rank draws as another seed's does
         rows = self._restore(folder, model, optimizer, batches, ranks)
         images = len(batches.labels)
         title = f"{self.title} training"
@@ -124,7 +124,7 @@ class Stage:
         self, rows: list[dict[str, Any]], model: nn.Module, optimizer: Optimizer, batches: Batches, ranks: Ranks
     ) -> dict[str, Any]:
         own = {
-            "noise": self.method.noise.state_dict(),
+            "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }

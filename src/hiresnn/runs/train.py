@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.data import Batches, DataSet, Split
-from hiresnn.errors import UsageError
+from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
@@ -106,14 +107,22 @@ def _check_ranks(recipe: Recipe, ranks: Ranks) -> None:
             )
     if ranks.size > 1 and ":" in recipe.device:
         raise UsageError(f"device is {recipe.device!r}, one GPU; for {ranks.size} processes use cuda or auto.")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
+    if ranks.size > 1 and device_of(recipe) == "cuda" and local > torch.cuda.device_count():
+        raise UsageError(f"{local} processes need as many GPUs, here are {torch.cuda.device_count()}; start fewer.")
 
 
 def _folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
-    """The folder as the leading rank takes it; the others read it."""
+    """The folder as the leading rank takes it; the others read it. What it raises, all raise."""
+    folder, error = RunFolder.follow(path), None
     if ranks.lead:
-        folder = take()
-    ranks.wait()
-    return folder if ranks.lead else RunFolder.follow(path)
+        try:
+            folder = take()
+        except HiresnnError as found:
+            error = found
+    if (error := ranks.from_lead(error)) is not None:
+        raise error
+    return folder
 
 
 def _loaded(recipe: Recipe, ranks: Ranks) -> DataSet:
