@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import frozen, pgd
-from hiresnn.network import SpikingNetwork
 from hiresnn.paper.accuracies import over
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.claims import claims, printed
@@ -20,7 +19,6 @@ from hiresnn.paper.study import Study
 from hiresnn.paper.sweep import CLEAN, Curve, draw, judged, known, points, printed_accuracy, table
 from hiresnn.paper.words import METHODS, network_words, setting_notes
 from hiresnn.runs.evaluate import attack_of
-from hiresnn.runs.fusing import should_fuse
 
 NETWORK = "vgg5-cifar10"
 BATCH = 200
@@ -117,8 +115,6 @@ def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> lis
     def work() -> list[float]:
         model = study.network_of(run)
         shown, labels = study.images_of(NETWORK, images)
-        if isinstance(model, SpikingNetwork):
-            model.fuse(should_fuse(recipe.compile, model, shown[:1], 2 * counts[-1] * len(shown)))
         right = dict.fromkeys(counts, 0)
         with study.progress.task(f"  {run.name}: PGD by iteration", len(labels)) as task:
             for batch, truth in zip(torch.split(shown, BATCH), torch.split(labels, BATCH), strict=True):

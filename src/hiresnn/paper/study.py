@@ -33,7 +33,6 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.fusing import should_fuse
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override, read
 from hiresnn.runs.train import device_of, train
@@ -185,10 +184,6 @@ class Study:
             model = self.network_of(run)
             maker = model if twin is None else self.network_of(twin)
             images = self._shown(network, self.scale.images)
-            for each in {id(net): net for net in (model, maker)}.values():
-                if isinstance(each, SpikingNetwork):
-                    image = images.images[:1].to(self._device(network)) / 255
-                    each.fuse(should_fuse(recipe.compile, each, image, (1 + 2 * gradients) * len(images)))
             chosen = None if spec is None else transfer(spec, maker)
             torch.manual_seed(seed)
             return accuracy(
@@ -236,7 +231,10 @@ class Study:
     def network_of(self, run: Path) -> nn.Module:
         """The trained network of a run in eval mode, on the device of its recipe. Only inside `measured`'s work."""
         with RunFolder.open(run) as folder:
-            return load(folder.require(MODEL)).to(device_of(folder.recipe))
+            network = load(folder.require(MODEL)).to(device_of(folder.recipe))
+        if isinstance(network, SpikingNetwork):
+            network.fuse(folder.recipe.compile != "never")  # many figures share the kernels, whatever one would pay for
+        return network
 
     def images_of(self, network: str, count: int) -> tuple[Tensor, Tensor]:
         """The first `count` test images (0: all), class by class in turn: [B, C, H, W] in [0, 1], and labels [B].
