@@ -25,7 +25,7 @@ lint: .venv/develop.stamp
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/mypy
 
-# BENCH_ARGS goes to the benchmark, for example BENCH_ARGS='step attack --run runs/vgg5-cifar10-cpu-traditional-seed0'.
+# BENCH_ARGS goes to the benchmark, for example BENCH_ARGS='step robust --run runs/vgg5-cifar10-cpu-traditional-seed0'.
 bench: .venv-bench/bench.stamp
 	$(BENCH_BIN)/python benchmarks/run.py $(BENCH_ARGS)
 

@@ -1,13 +1,11 @@
 """Section `attack`: PGD-7 by the paper's metric, where all images see all iterations, against torchattacks' PGD.
 
-The second mode, which drops an image once it is broken, is in `dropping`.
+The mode that drops an image once it is broken is in `dropping`.
 """
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
-from dropping import add_dropping
 from figures import PEERS, Section, over, rates, versions
 from networks import CLASSES, TINY, Size, SpikingJelly, ours
 from torch import Tensor, nn
@@ -31,18 +29,16 @@ def peer(network: nn.Module) -> Attack:
     return made
 
 
-def measure_attack(quick: bool, run: Path | None = None) -> Section:
-    """Both modes; `run` is the folder of a trained network for the second."""
+def measure_attack(quick: bool) -> Section:
+    """Ours and theirs on the same network, and theirs on SpikingJelly's."""
     size = TINY if quick else Size()
-    count, batch, rounds = (8, 4, 1) if quick else (1000, 200, 3)
+    count, batch = (8, 4) if quick else (1000, 200)
     section = Section(
         "Attacks",
         f"PGD with {ITERATIONS} iterations, step {STEP}, bound 8/255, no random start, on {count:,} random images in "
         f"batches of {batch}, a batch a round; the paper's VGG5 in float32, T = {size.timesteps}, hidden "
-        f"{size.hidden}, untrained. "
-        "Then, on a trained network, robust accuracy where any misclassified iterate counts: all images through all "
-        "iterations, against dropping an image once it is broken.",
-        {**vars(size), "batch": batch, "images": count, "iterations": ITERATIONS, "step": STEP, "rounds": rounds},
+        f"{size.hidden}, untrained.",
+        {**vars(size), "batch": batch, "images": count, "iterations": ITERATIONS, "step": STEP},
     )
     draws = torch.Generator().manual_seed(0)
     images = torch.rand(count, 3, 32, 32, generator=draws).split(batch)
@@ -55,7 +51,6 @@ def measure_attack(quick: bool, run: Path | None = None) -> Section:
     foreign = section.median("torchattacks, SpikingJelly", UNIT)
     section.at_least("pgd, speed over torchattacks on the same network", over(mine, theirs), 1.0)
     section.at_least("pgd, speed over torchattacks on SpikingJelly", over(mine, foreign), 1.3)
-    add_dropping(section, quick, run, rounds=rounds)
     return section
 
 

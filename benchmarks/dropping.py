@@ -1,6 +1,6 @@
-"""Robust accuracy where any misclassified iterate counts: all images to the end, or each only until it is broken.
+"""Section `robust`: accuracy where any misclassified iterate counts, all images to the end or each until it is broken.
 
-`pgd_restarts` with one restart is the second; the first is written out here. Both give a verdict for each image,
+`unbroken` is the second; the first is written out here. Both give a verdict for each image,
 and the verdicts have to agree.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from turns import in_turns, say
 
 from hiresnn import SpikingNetwork, data
-from hiresnn.attacks import frozen, loss_gradient, pgd_restarts
+from hiresnn.attacks import frozen, loss_gradient, unbroken
 from hiresnn.attacks.losses import cross_entropy
 from hiresnn.noise import ascend, perturbed
 from hiresnn.progress import Progress
@@ -45,14 +45,19 @@ def to_the_end(
 def until_broken(
     network: nn.Module, images: Tensor, labels: Tensor, *, eps: float, step: float, iterations: int
 ) -> Tensor:
-    """The same verdicts by `pgd_restarts`; its images are shown once more, as whoever measures accuracy does."""
-    adversarial = pgd_restarts(network, images, labels, eps=eps, step=step, iterations=iterations, restarts=1)
-    with torch.no_grad():
-        return network(adversarial).argmax(1) != labels
+    """The same verdicts by `unbroken`."""
+    return ~unbroken(network, images, labels, eps=eps, step=step, iterations=iterations)
 
 
-def add_dropping(section: Section, quick: bool, run: Path | None, *, rounds: int) -> None:
-    """Rows, targets and notes of the two ways. Ends the benchmark where a verdict differs."""
+def measure_robust(quick: bool, run: Path | None = None) -> Section:
+    """Both ways on a trained network, that of `run` or of the embedded digits; ends where a verdict differs."""
+    rounds = 1 if quick else 5
+    section = Section(
+        "Robust accuracy",
+        "A verdict for each image of a trained network, broken by any iterate of PGD or not, in batches of "
+        f"{BATCH}: all images through all iterations, against dropping an image once it is broken.",
+        {"batch": BATCH, "rounds": rounds},
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = run or _digits(Path(folder))
         recipe = RunFolder.open(path).recipe
@@ -75,7 +80,7 @@ def add_dropping(section: Section, quick: bool, run: Path | None, *, rounds: int
     if agree < 100:
         differing = int((full != dropped).sum())
         raise SystemExit(
-            f"benchmark attack: pgd_restarts and the full run differ in {differing} of {count} verdicts on "
+            f"benchmark attack: `unbroken` and the full run differ in {differing} of {count} verdicts on "
             f"{recipe.name} {recipe.method}, so their times are not those of the same work."
         )
     ways = {
@@ -93,6 +98,7 @@ def add_dropping(section: Section, quick: bool, run: Path | None, *, rounds: int
     )
     if not _judged(run, recipe):
         section.notes.append("The target of 3 is judged only on a traditional CIFAR network at 8/255: give its --run.")
+    return section
 
 
 def _judged(run: Path | None, recipe: Recipe) -> bool:

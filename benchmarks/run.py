@@ -2,10 +2,11 @@
 
     python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR]
 
-Sections: step, profile, precision, sweep, hire, memory, attack, data, startup, inference; all of them where none is
-named. Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps its
-earlier figures, with their own date and machine. Contestants take turns, and every ratio is of medians over the rounds.
-Peers that are not installed are left out (`make bench` installs them). Run it on a machine that does nothing else.
+Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
+none is named. Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps
+its earlier figures, with their own date and machine. Contestants take turns, and every ratio is of medians over the
+rounds. Peers that are not installed are left out (`make bench` installs them). Run it on a machine that does nothing
+else.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from attack import measure_attack
 from data_cost import measure_data
+from dropping import measure_robust
 from figures import Section, machine
 from hire import measure_hire
 from inference import measure_inference
@@ -44,6 +46,7 @@ SECTIONS: dict[str, Callable[[bool], Section]] = {
     "hire": measure_hire,
     "memory": measure_memory,
     "attack": measure_attack,
+    "robust": measure_robust,
     "data": measure_data,
     "startup": measure_startup,
     "inference": measure_inference,
@@ -56,9 +59,9 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     start = time.perf_counter()
     torch.manual_seed(0)
     keep_memory()  # for all contestants alike, as the command line of hiresnn trains
-    section = measure_attack(asked.quick, asked.run) if name == "attack" else SECTIONS[name](asked.quick)
+    section = measure_robust(asked.quick, asked.run) if name == "robust" else SECTIONS[name](asked.quick)
     words = ["python", "benchmarks/run.py", name, *(["--quick"] if asked.quick else [])]
-    words += ["--run", asked.run.name] if asked.run and name == "attack" else []
+    words += ["--run", asked.run.name] if asked.run and name == "robust" else []
     path = asked.out / "speed.json"
     found = {**asdict(section), "command": shlex.join(words), "quick": asked.quick, "machine": machine()}
     keep(path, name, found, SECTIONS)
@@ -75,7 +78,7 @@ def main() -> int:
     cli.add_argument("sections", nargs="*", metavar="SECTION", help=f"default all: {', '.join(SECTIONS)}")
     cli.add_argument("--quick", action="store_true", help="tiny sizes, one round: proves that it runs, no more")
     cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
-    cli.add_argument("--run", type=Path, help="a trained traditional run, for the second mode of section attack")
+    cli.add_argument("--run", type=Path, help="a trained traditional run, for the section robust")
     asked = cli.parse_args()
     for name in asked.sections:
         if name not in SECTIONS:

@@ -11,7 +11,7 @@ from hiresnn.attacks.losses import LOSSES, loss_gradient
 from hiresnn.attacks.pgd import pgd
 from hiresnn.attacks.random_noise import random_noise
 from hiresnn.attacks.registry import ATTACKS, AttackSpec, parse
-from hiresnn.attacks.restarts import pgd_restarts
+from hiresnn.attacks.restarts import pgd_restarts, unbroken
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.attacks.sa_pgd import sa_pgd
 from hiresnn.attacks.seeded import seeded
@@ -44,5 +44,6 @@ __all__ = [
     "square",
     "through_rounding",
     "transfer",
+    "unbroken",
     "verified",
 ]
