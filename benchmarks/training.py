@@ -96,7 +96,7 @@ def measure_step(quick: bool) -> Section:
 def measure_sweep(quick: bool) -> Section:
     """Over T, batch and width one at a time, the others at T = 6, batch 32, width 1."""
     base = TINY if quick else Size()
-    rounds, warmup = (1, 1) if quick else (5, 2)
+    rounds, warmup = (1, 1) if quick else (3, 1)
     sweeps = {"timesteps": (1, 2), "batch": (2, 4), "width": (0.125, 0.25)} if quick else SWEEPS
     names = (FLOOR, "hiresnn float32", "hiresnn bfloat16", PEERS["spikingjelly"])
     section = Section(
