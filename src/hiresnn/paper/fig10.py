@@ -59,6 +59,7 @@ def fig10be(study: Study) -> Artefact:
         places = [(network, box) for network in networks for box in BOXES]
         for axes, (network, box) in zip(panels, places, strict=True):
             draw(plotting, axes, curves[network][box])
+            axes.locator_params(axis="x", nbins=4)  # small numbers make wide labels
             plotting.label(
                 axes,
                 x="noise step $\\epsilon_s$ (pixel units)",
