@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 
+def cache_folder() -> Path:
+    """$HIRESNN_CACHE, or ~/.cache/hiresnn. Raises RuntimeError where there is no home."""
+    return Path(os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn").expanduser()
+
+
 def keep_kernels() -> None:
     """Have torch keep compiled kernels in the cache of hiresnn, unless TORCHINDUCTOR_CACHE_DIR names a place.
 
@@ -15,8 +20,7 @@ def keep_kernels() -> None:
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
     try:
-        cache = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
-        kernels = Path(cache).expanduser() / "kernels"
+        kernels = cache_folder() / "kernels"
         kernels.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # a home that cannot be written, or none: torch's own place will do
         return

@@ -61,8 +61,8 @@ def test_a_second_start_finds_what_the_first_cannot() -> None:
 
 
 def test_verdicts_are_those_of_the_images_found_without_showing_them_again() -> None:
-    options = {"eps": 0.3, "step": 0.1, "iterations": 5, "restarts": 1}
-    found, model = pgd_restarts(Trap(), IMAGES, LABELS, **options), Trap()
+    options = {"eps": 0.3, "step": 0.1, "iterations": 5}
+    found, model = pgd_restarts(Trap(), IMAGES, LABELS, restarts=1, **options), Trap()
     assert unbroken(model, IMAGES, LABELS, **options).tolist() == [False, True]
     assert (Trap()(found).argmax(1) == LABELS).tolist() == [False, True]
     # the images, the gap at 0.6 for the first, then the other alone; its last iterate

@@ -16,7 +16,7 @@ from hiresnn.runs.checkpoint import load, read_resume
 from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
-from hiresnn.training import ALONE, Ranks
+from hiresnn.training import Ranks
 
 EXACT = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
 
@@ -39,27 +39,29 @@ def finished(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def test_shares_cover_a_batch_without_overlap() -> None:
-    for size in (1, 2, 3):
-        for rows in (1, 7, 32):
-            taken = [row for rank in range(size) for row in range(rows)[Ranks(rank, size).share(rows)]]
+def test_parts_cover_a_batch_without_overlap() -> None:
+    for parts in (1, 2, 3):
+        for rows in (3, 7, 32):
+            split = Split(torch.zeros(rows, 1, 2, 2, dtype=torch.uint8), torch.arange(rows))
+            taken = [
+                row
+                for which in range(parts)
+                for _, labels in Batches(split, rows, part=(which, parts))
+                for row in labels
+            ]
             assert taken == list(range(rows))
 
 
-def test_a_share_is_a_part_of_the_batch_that_one_process_sees() -> None:
+def test_a_part_is_of_the_batch_that_one_process_sees() -> None:
     split = Split(torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8), torch.arange(11) % 5)
 
-    def batches(ranks: Ranks) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(*part: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         generator = torch.Generator().manual_seed(0)
-        return list(
-            Batches(
-                split, 5, shuffle=True, augment=True, generator=generator, share=ranks.share, shares=ranks.size
-            )
-        )  # fmt: skip
+        return list(Batches(split, 5, shuffle=True, augment=True, generator=generator, part=part))  # type: ignore[arg-type]
 
-    whole = batches(ALONE)
+    whole = batches(0, 1)
     assert [len(labels) for _, labels in whole] == [5, 5, 1]
-    halves = [batches(Ranks(rank, 2)) for rank in range(2)]
+    halves = [batches(which, 2) for which in range(2)]
     assert [len(half) for half in halves] == [2, 2]  # the last image would leave one of them without any
     for (images, labels), *parts in zip(whole, *halves, strict=False):
         assert torch.equal(images, torch.cat([part[0] for part in parts]))

@@ -54,17 +54,13 @@ def unbroken(
     eps: float = 8 / 255,
     step: float = 0.01,
     iterations: int = 7,
-    restarts: int = 1,
-    loss: str = "cross-entropy",
-    draws: int = 1,
-    generator: torch.Generator | None = None,
 ) -> Bool[Tensor, " batch"]:
-    """Which images neither they themselves nor any iterate of `pgd_restarts` breaks; arguments as there.
+    """Which images neither they themselves nor any iterate of `pgd` breaks; arguments as there.
 
     The fast way to a robust accuracy that counts any iterate: nothing is shown to the model twice. The images found
     are verified all the same.
     """
-    return ~_searched(model, images, labels, eps, step, iterations, restarts, loss, draws, generator).broken
+    return ~_searched(model, images, labels, eps, step, iterations, 1, "cross-entropy", 1, None).broken
 
 
 def _searched(

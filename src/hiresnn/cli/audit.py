@@ -105,6 +105,7 @@ def audit(
     with continued_by(context):
         from hiresnn.allocator import keep_memory
         from hiresnn.audit import CURVE
+        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.progress import Progress
         from hiresnn.report.page import audit_page
         from hiresnn.runs.atomic import write_atomically
@@ -112,6 +113,7 @@ def audit(
         from hiresnn.runs.audit import audit as audited
 
         keep_memory()
+        keep_kernels()
         request = Request(
             target,
             preset=preset.value,

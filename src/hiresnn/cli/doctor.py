@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import typer
@@ -106,7 +105,9 @@ def check_cuda() -> Finding:
 
 def check_cache() -> Finding:
     """Whether downloads have a place to go. Writes nothing."""
-    folder = Path(os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn")
+    from hiresnn.kernel_cache import cache_folder
+
+    folder = cache_folder()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Finding("broken", f"{folder} cannot be written; set HIRESNN_CACHE to a folder that can")

@@ -67,10 +67,12 @@ def evaluate(
     """
     with continued_by(context):
         from hiresnn.allocator import keep_memory
+        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.progress import Progress
         from hiresnn.runs.evaluate import evaluate as attack
 
         keep_memory()
+        keep_kernels()
         result = attack(
             run,
             attacks=attacks or [],

@@ -26,9 +26,11 @@ def quickstart(
     """
     with continued_by(context):
         from hiresnn.allocator import keep_memory
+        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.progress import Progress
         from hiresnn.runs.quickstart import quickstart as run
 
         keep_memory()
+        keep_kernels()
         text = run(out, seed=seed, progress=Progress())
     print(text)

@@ -85,12 +85,14 @@ def reproduce(
     """
     with continued_by(context):
         from hiresnn.allocator import keep_memory
+        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.paper import reproduce as paper
         from hiresnn.progress import Progress
 
         if parallel > 1 and scheduler is not None:
             raise UsageError("--parallel and --scheduler are two ways of the same; give one of them.")
         keep_memory()
+        keep_kernels()
         sources = dict(_source(text) for text in data or [])
         study = paper.study_of(
             scale.value, root=runs.resolve(), seeds=seeds, sources=sources, progress=Progress(quiet=quiet or dry_run)

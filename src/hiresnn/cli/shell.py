@@ -13,7 +13,6 @@ from rich.console import Console
 from hiresnn import __version__
 from hiresnn.cli import analyze, audit, doctor, evaluate, quickstart, recipes, report, reproduce, train
 from hiresnn.errors import HiresnnError
-from hiresnn.kernel_cache import keep_kernels
 
 app = typer.Typer(
     name="hiresnn",
@@ -71,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     An error that a user can mend is one sentence on standard error and its exit code; `--debug` shows the
     traceback instead. Always raises SystemExit, except for defects of hiresnn itself.
     """
-    keep_kernels()
     given = list(sys.argv[1:] if arguments is None else arguments)
     kept = [argument for argument in given if argument != "--debug"]
     try:

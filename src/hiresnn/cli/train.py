@@ -60,6 +60,7 @@ def train(
     """
     with continued_by(context, "--resume"):
         from hiresnn.allocator import keep_memory
+        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.progress import Progress
         from hiresnn.runs.recipe import override, read
 
@@ -75,6 +76,7 @@ def train(
         from hiresnn.training import joined
 
         keep_memory()
+        keep_kernels()
         with joined() as ranks:
             silent = quiet or not ranks.lead
             folder = run(chosen, out=out, resume=resume, progress=Progress(quiet=silent), ranks=ranks)

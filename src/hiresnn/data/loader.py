@@ -1,6 +1,6 @@
 """Batches from a split that lies on the device as uint8, so that an epoch copies no image to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
@@ -22,8 +22,8 @@ class Batches:
     keeps `generator.get_state()` from before an epoch can repeat it exactly, and may draw from the same
     generator between the batches.
 
-    `share` picks the rows of a batch that are given out, for one of several processes that split it; a batch of
-    fewer than `shares` rows is left out, since some process would have none.
+    `part` is (which, of how many) for one of several processes that split every batch: parts do not overlap and differ
+    by one row at most. A batch of fewer rows than parts is left out, since some process would have none.
 
     Raises UsageError for a batch size below 1, and for a missing generator or one that is not on the CPU.
     """
@@ -37,8 +37,7 @@ class Batches:
         shuffle: bool = False,
         augment: bool = False,
         generator: torch.Generator | None = None,
-        share: Callable[[int], slice] = slice,
-        shares: int = 1,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}: give a whole number of at least 1.")
@@ -55,7 +54,7 @@ class Batches:
         self.shuffle = shuffle
         self.augment = augment
         self.generator = generator
-        self.share, self.shares = share, shares
+        self.part = part
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -76,6 +75,8 @@ class Batches:
             images = self.images[index]
             if augmentation is not None:
                 images = flip_and_crop(images, generator=augmentation)
-            if len(images) >= self.shares:
-                mine = self.share(len(images))
+            which, parts = self.part
+            rows = len(images)
+            if rows >= parts:
+                mine = slice(rows * which // parts, rows * (which + 1) // parts)
                 yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]

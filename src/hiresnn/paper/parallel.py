@@ -16,6 +16,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from hiresnn.allocator import keep_memory
 from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
+from hiresnn.kernel_cache import keep_kernels
 from hiresnn.paper.plan import Job, waves
 from hiresnn.paper.study import Study
 
@@ -92,6 +93,7 @@ def _ready(study: Study, artefacts: list[Callable[[Study], object]], failed: set
 def _do(job: Job) -> tuple[str, HiresnnError | None]:
     """In a worker: the job's name, and what went wrong."""
     keep_memory()
+    keep_kernels()  # a dask worker was not started from here
     try:
         job.do()
     except HiresnnError as error:

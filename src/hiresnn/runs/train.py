@@ -100,15 +100,17 @@ def ann_part(recipe: Recipe) -> dict[str, object]:
 
 
 def _check_ranks(recipe: Recipe, ranks: Ranks) -> None:
+    if ranks.size == 1:
+        return
     for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
         if batch_size < ranks.size:
             raise UsageError(
                 f"{section}.batch_size is {batch_size}; {ranks.size} processes need that many images at least."
             )
-    if ranks.size > 1 and ":" in recipe.device:
+    if ":" in recipe.device:
         raise UsageError(f"device is {recipe.device!r}, one GPU; for {ranks.size} processes use cuda or auto.")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
-    if ranks.size > 1 and device_of(recipe) == "cuda" and local > torch.cuda.device_count():
+    if device_of(recipe) == "cuda" and local > torch.cuda.device_count():
         raise UsageError(f"{local} processes need as many GPUs, here are {torch.cuda.device_count()}; start fewer.")
 
 
@@ -258,6 +260,5 @@ def _batches(split: Split, batch_size: int, recipe: Recipe, stage: int, ranks: R
         shuffle=True,
         augment=recipe.data.augment,
         generator=generator,
-        share=ranks.share,
-        shares=ranks.size,
+        part=(ranks.rank, ranks.size),
     )

@@ -41,10 +41,6 @@ class Ranks:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def share(self, rows: int) -> slice:
-        """The rows of a batch that are this rank's: shares do not overlap and differ by one row at most."""
-        return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
-
     def present(self, model: nn.Module, images: Tensor, window: Window) -> Tensor:
         """Logits of this rank's images; the backward pass averages the gradients of the weights over all ranks."""
         if self.size == 1:
