@@ -52,6 +52,29 @@ def test_evaluation_and_zero_probability_leave_rows_as_they_are():
     assert SharedDropout(0.0)(rows, window) is rows
 
 
+@pytest.mark.parametrize("p", [0.001, 0.2, 0.5, 0.9])
+def test_units_are_dropped_with_the_probability_asked_for_and_independently(p):
+    torch.manual_seed(0)
+    gone = dropped(SharedDropout(p), Window(1, 1), 2**20)[0, 0] == 0
+    deviation = (p * (1 - p) / 2**20) ** 0.5
+    assert gone.double().mean().item() == pytest.approx(p, abs=5 * deviation + 2**-17)
+    for lag in (1, 2, 3, 4):  # four units share a draw
+        both = (gone[lag:] & gone[:-lag]).double().mean().item()
+        assert both == pytest.approx(p * p, abs=5 * p / 2**10)
+
+
+def test_the_ends_of_the_range_of_probabilities():
+    assert dropped(SharedDropout(1e-9), Window(1, 1))[0, 0].tolist() == [1.0] * 1000
+    assert dropped(SharedDropout(1 - 1e-9), Window(1, 1), 100)[0, 0].tolist() == [0.0] * 100
+
+
+def test_a_mask_has_the_layout_of_its_rows():
+    rows = torch.ones(3, 5, 4, 4).contiguous(memory_format=torch.channels_last)
+    mask = SharedDropout(0.5).mask(rows, Window(1, 3))
+    assert mask.shape == rows.shape
+    assert mask.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("p", [1.0, -0.1, float("nan")])
 def test_a_probability_out_of_range_is_refused(p):
     with pytest.raises(UsageError, match=rf"dropout is {p}; it must lie in \[0, 1\)"):

@@ -26,10 +26,15 @@ class AveragePool(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Pool spikes, or any other rows."""
-        even = rows.shape[2] % 2 == 0 and rows.shape[3] % 2 == 0
-        if self.fused and even and rows.is_contiguous(memory_format=torch.channels_last):
+        if self.fused and self.fits(rows):
             return _pool(rows)
         return F.avg_pool2d(rows, 2)
+
+    @staticmethod
+    def fits(rows: Tensor) -> bool:
+        """Whether `rows` can be pooled in one pass: [N, C, H, W] of even size in channels-last memory."""
+        even = rows.dim() == 4 and rows.shape[2] % 2 == 0 and rows.shape[3] % 2 == 0
+        return even and rows.is_contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def replaces(layer: nn.Module | None) -> bool:
@@ -41,7 +46,7 @@ class AveragePool(nn.Module):
 
 def pool_cells(cells: Tensor) -> Tensor:
     """[rows, 2, columns, 2, channels] -> [rows, columns, channels]: the mean of the four."""
-    wide = cells.float()
+    wide = cells.to(torch.promote_types(cells.dtype, torch.float32))
     total = wide[:, 0, :, 0] + wide[:, 0, :, 1] + wide[:, 1, :, 0] + wide[:, 1, :, 1]
     return (total / 4).to(cells.dtype)
 
@@ -58,6 +63,13 @@ def _compiled() -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
     return compile_pool(pool_cells), compile_pool(spread_gradient)
 
 
+def spread(grad: Tensor) -> Tensor:
+    """Gradient of the rows [N, C, 2h, 2w] that were pooled, from that of their means [N, C, h, w], channels-last."""
+    count, channels, height, width = grad.shape
+    flat = grad.permute(0, 2, 3, 1).reshape(count * height, width, channels)
+    return _compiled()[1](flat).view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -69,9 +81,7 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        count, channels, height, width = grad.shape
-        flat = grad.permute(0, 2, 3, 1).reshape(count * height, width, channels)
-        return _compiled()[1](flat).view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+        return spread(grad)
 
 
 _pool = cast("Callable[[Tensor], Tensor]", _Pool.apply)

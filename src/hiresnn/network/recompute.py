@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.split_module import split_module
 from torch.utils.checkpoint import checkpoint
 
+from hiresnn.network.merged import Merged
 from hiresnn.neurons import LIF, Window
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -27,7 +28,7 @@ def in_segments(graph: fx.GraphModule) -> fx.GraphModule:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, _WEIGHTED) and (spiked or not begun):
             number, spiked, begun = number + 1, False, True
-        spiked = spiked or isinstance(layer, LIF)
+        spiked = spiked or isinstance(layer, LIF | Merged)
         numbers[node] = number
     split = split_module(graph, nn.Module(), lambda node: numbers[node])
     for name, segment in list(split.named_children()):

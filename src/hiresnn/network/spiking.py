@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.encoding import Encoder
+from hiresnn.network.merged import merged
 from hiresnn.network.pooling import AveragePool
 from hiresnn.network.recompute import in_segments
 from hiresnn.neurons import LIF, Window, can_fuse
@@ -59,9 +60,8 @@ class SpikingNetwork(nn.Module):
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
         """Show images for one window; its state starts from, and with `window.carried` is left in, `window`."""
-        segments: fx.GraphModule | None = self.__dict__["_segments"]
-        graph = self.graph if segments is None or not torch.is_grad_enabled() else segments
-        rows = window.with_time(graph(images, window))
+        run = self.__dict__["_learning" if torch.is_grad_enabled() else "_showing"]
+        rows = window.with_time(run(images, window))
         logits = window.by_step(rows).sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
         if window.logits is not None:
             logits = window.logits + logits
@@ -83,7 +83,9 @@ class SpikingNetwork(nn.Module):
         Gradients are the same; a training step takes less memory, and a third more time or less.
         """
         # Past nn.Module's registration, which would list every layer twice.
-        self.__dict__["_segments"] = in_segments(self.graph) if wanted else None
+        showing = merged(self.graph)
+        self.__dict__["_showing"] = showing
+        self.__dict__["_learning"] = in_segments(showing) if wanted else showing
         return self
 
     def train_neurons_(self, wanted: bool) -> SpikingNetwork:

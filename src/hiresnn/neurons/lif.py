@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
+from hiresnn.neurons.layout import flat, folded, layout_of
 from hiresnn.neurons.rules.layer import LayerRule, layer_backward
 from hiresnn.neurons.scan import RESETS, Reset, Scan, kernels
 from hiresnn.neurons.surrogate import Linear, Surrogate
@@ -90,27 +91,6 @@ class LIF(nn.Module):
         return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
 
 
-def _memory_format(rows: Tensor) -> torch.memory_format:
-    """Channels-last where `rows` is laid out so: a scan follows memory, never permutes it."""
-    if rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
-
-
-def _flat(rows: Tensor, layout: torch.memory_format, shape: tuple[int, ...]) -> Tensor:
-    """`rows` as [T, n] or [n] in memory order, without a copy where the layout is as expected."""
-    rows = rows.contiguous(memory_format=layout)
-    return (rows.permute(0, 2, 3, 1) if layout is torch.channels_last else rows).reshape(shape)
-
-
-def _folded(flat: Tensor, layout: torch.memory_format, shape: torch.Size) -> Tensor:
-    """Inverse of `_flat`: back to `shape` in the same layout."""
-    if layout is torch.channels_last:
-        batch, channels, height, width = shape
-        return flat.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-    return flat.reshape(shape)
-
-
 class _LIFScan(torch.autograd.Function):
     """The scan as one node of autograd, so that the surrogate rule is a value and not a graph."""
 
@@ -125,10 +105,10 @@ class _LIFScan(torch.autograd.Function):
         surrogate: Surrogate | LayerRule,
         fused: bool,
     ) -> tuple[Tensor, Tensor]:
-        layout = _memory_format(current)
-        flat = _flat(current, layout, (scan.timesteps, -1) if scan.timed else (-1,))
-        spikes, left = kernels(fused).forward(flat, threshold, leak, residue, scan)
-        ctx.save_for_backward(flat, threshold, leak, residue)
+        layout = layout_of(current)
+        seen = flat(current, layout, (scan.timesteps, -1) if scan.timed else (-1,))
+        spikes, left = kernels(fused).forward(seen, threshold, leak, residue, scan)
+        ctx.save_for_backward(seen, threshold, leak, residue)
         ctx.scan, ctx.surrogate, ctx.fused, ctx.layout, ctx.shape = (
             scan,
             surrogate,
@@ -139,38 +119,38 @@ class _LIFScan(torch.autograd.Function):
         ctx.mark_non_differentiable(left)
         ctx.set_materialize_grads(False)
         rows = current.shape[0] if scan.timed else scan.timesteps * current.shape[0]
-        return _folded(spikes, layout, torch.Size((rows, *current.shape[1:]))), left
+        return folded(spikes, layout, torch.Size((rows, *current.shape[1:]))), left
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 7
-        flat, threshold, leak, residue = ctx.saved_tensors
+        seen, threshold, leak, residue = ctx.saved_tensors
         if isinstance(ctx.surrogate, LayerRule):
-            to_current = _by_layer_rule(ctx, flat, threshold, leak, residue, grad)
+            to_current = _by_layer_rule(ctx, seen, threshold, leak, residue, grad)
             return to_current, None, None, None, None, None, None
         with_parameters = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         to_current, to_threshold, to_leak = kernels(ctx.fused).backward(
-            flat, threshold, leak, residue, _flat(grad, ctx.layout, (ctx.scan.timesteps, -1)), ctx.scan,
+            seen, threshold, leak, residue, flat(grad, ctx.layout, (ctx.scan.timesteps, -1)), ctx.scan,
             ctx.surrogate, with_parameters,
         )  # fmt: skip
-        return _folded(to_current, ctx.layout, ctx.shape), to_threshold, to_leak, None, None, None, None
+        return folded(to_current, ctx.layout, ctx.shape), to_threshold, to_leak, None, None, None, None
 
 
 def _by_layer_rule(
-    ctx: Any, flat: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor
+    ctx: Any, seen: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor
 ) -> Tensor:
     """Gradient of the current by a rule that sees the layer as [T, B, ...]; summed over T where it has no time."""
-    scan, wide = ctx.scan, torch.promote_types(flat.dtype, torch.float32)
+    scan, wide = ctx.scan, torch.promote_types(seen.dtype, torch.float32)
     shape = (scan.timesteps, grad.shape[0] // scan.timesteps, *grad.shape[1:])
     grad = grad.reshape(shape).to(wide)
-    current = _folded(flat, ctx.layout, ctx.shape).to(wide)
+    current = folded(seen, ctx.layout, ctx.shape).to(wide)
     current = current.reshape(shape) if scan.timed else current.expand(shape)
     if residue is not None:
-        residue = _folded(residue, ctx.layout, torch.Size(shape[1:]))
+        residue = folded(residue, ctx.layout, torch.Size(shape[1:]))
     to_current: Tensor = layer_backward(ctx.fused)(ctx.surrogate, current, threshold, leak, residue, grad, scan.reset)
-    return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(flat.dtype)
+    return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(seen.dtype)
 
 
 _scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)

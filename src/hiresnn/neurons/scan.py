@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -53,6 +53,18 @@ def left_behind(u: Tensor, spike: Tensor, threshold: Tensor, leak: Tensor, reset
     return leak * u - threshold * spike
 
 
+def spike_steps(
+    current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, scan: Scan
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The scan of `scan_forward` step by step: spikes [n] in the dtype of the current, and the residue [n]."""
+    wide = torch.promote_types(current.dtype, torch.float32)
+    for t in range(scan.timesteps):
+        now = (current[t] if scan.timed else current).to(wide)
+        u, _, spike = membrane_step(residue, now, threshold)
+        residue = left_behind(u, spike, threshold, leak, scan.reset)
+        yield spike.to(current.dtype), residue
+
+
 def scan_forward(
     current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, scan: Scan
 ) -> tuple[Tensor, Tensor]:
@@ -66,13 +78,10 @@ def scan_forward(
     Returns:
         Spikes [T, n] in the dtype of the current, and the residue [n] of the last step.
     """
-    wide = torch.promote_types(current.dtype, torch.float32)
     spikes = []
-    for t in range(scan.timesteps):
-        now = (current[t] if scan.timed else current).to(wide)
-        u, _, spike = membrane_step(residue, now, threshold)
-        residue = left_behind(u, spike, threshold, leak, scan.reset)
-        spikes.append(spike.to(current.dtype))
+    for spike, left in spike_steps(current, threshold, leak, residue, scan):
+        spikes.append(spike)
+        residue = left
     assert residue is not None
     return torch.stack(spikes), residue
 
@@ -153,7 +162,10 @@ def fused_kernel(step_loop: Callable[..., Any], *, whole: bool = True) -> Callab
     config = torch._dynamo.config  # more kernels than the default 8
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     setattr(config, limit, max(256, getattr(config, limit)))
-    compiled: Callable[..., Any] = torch.compile(step_loop, dynamic=True, fullgraph=whole)
+    # One kernel also where T is large: buffers between kernels would be as large as the activations.
+    compiled: Callable[..., Any] = torch.compile(
+        step_loop, dynamic=True, fullgraph=whole, options={"max_fusion_size": 4096}
+    )
     return compiled
 
 

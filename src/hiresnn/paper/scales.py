@@ -174,7 +174,7 @@ _CPU = Scale(
     },
     images=1000,
     seeds=3,
-    draws=10,
+    draws=4,
     timesteps=(2, 4, 8),
     swept=("vgg5-cifar10",),
     noise_steps=(0.012, 0.024),

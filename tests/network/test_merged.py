@@ -1,0 +1,168 @@
+"""Neurons, dropout and pooling in one pass: what the layers give one by one, and fewer large tensors on the way."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, convert, record
+from hiresnn.network.merged import Merged, one_pass_forward
+from hiresnn.network.pooling import AveragePool
+from hiresnn.neurons import Window, can_fuse, gradient_rule
+from hiresnn.neurons.rules import BPTR
+from hiresnn.neurons.scan import Scan, scan_forward
+
+compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
+
+
+def network(model: str = "vgg5") -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = build(model, 10, width=0.125, hidden=32, dropout=0.3)
+    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=3).train()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(4, 3, 32, 32, generator=generator), torch.arange(4)
+
+
+def one_by_one(subject: SpikingNetwork, images: Tensor) -> Tensor:
+    window = Window(subject.timesteps, len(images))
+    rows: Tensor = window.by_step(window.with_time(subject.graph(images, window)))
+    return rows.sum(0)
+
+
+def found(subject: SpikingNetwork, *, merged: bool) -> dict[str, Tensor]:
+    """Logits and all gradients of a batch, those of the images among them."""
+    images, labels = batch()
+    images.requires_grad_()
+    subject.zero_grad()
+    torch.manual_seed(2)
+    logits = subject(images) if merged else one_by_one(subject, images)
+    F.cross_entropy(logits, labels).backward()
+    assert images.grad is not None
+    gradients = {name: tensor.grad.clone() for name, tensor in subject.named_parameters() if tensor.grad is not None}
+    return {"logits": logits.detach(), "images": images.grad, **gradients}
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For every call of merged layers: whether it was one pass."""
+    seen: list[bool] = []
+    able = Merged._one_pass_can
+
+    def watched(self: Merged, *given: object) -> bool:
+        seen.append(able(self, *given))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(Merged, "_one_pass_can", watched)
+    return seen
+
+
+@compiled
+@pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_logits_and_gradients_are_those_of_the_layers_one_by_one(
+    model: str, training: bool, passes: list[bool]
+) -> None:
+    subject = network(model).train(training).fuse()
+    one, other = found(subject, merged=True), found(subject, merged=False)
+    assert passes
+    assert all(passes)
+    assert torch.equal(one["logits"], other["logits"])
+    for name, expected in other.items():
+        torch.testing.assert_close(one[name], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+@compiled
+def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
+    expected = found(network().fuse(), merged=True)
+    once = len(passes)
+    again = found(network().fuse().recompute(), merged=True)
+    assert len(passes) == 3 * once  # forward, and forward again in the backward pass
+    assert all(passes)
+    assert all(torch.equal(again[name], tensor) for name, tensor in expected.items())
+
+
+@compiled
+def test_double_precision_is_kept() -> None:
+    subject = network().double().fuse()
+    images = batch()[0].double()
+    with torch.no_grad():
+        torch.manual_seed(2)
+        merged = subject(images)
+        torch.manual_seed(2)
+        assert torch.equal(merged, one_by_one(subject, images))
+    assert merged.dtype == torch.float64
+
+
+@compiled
+def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
+    subject = network().eval().fuse()
+    with record(subject) as spikes, torch.no_grad():
+        logits = subject(batch()[0])
+    assert not any(passes)
+    assert list(spikes) == list(subject.neurons)
+    passes.clear()
+    with torch.no_grad():
+        assert torch.equal(subject(batch()[0]), logits)
+    assert all(passes)
+
+
+@compiled
+def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one(passes: list[bool]) -> None:
+    subject = network().fuse()
+    subject.present(batch()[0], Window(3, 4, carried=True))
+    with gradient_rule(subject, BPTR()):
+        subject(batch()[0])
+    assert passes
+    assert not any(passes)
+
+
+@compiled
+def test_odd_pixels_take_the_stock_pooling(passes: list[bool]) -> None:
+    ann = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
+    subject = convert(ann, torch.rand(2, 3, 17, 17), timesteps=2).fuse()
+    assert subject(torch.rand(2, 3, 17, 17)).shape == (2, 2)
+    assert passes == [False]
+
+
+def test_without_a_compiler_nothing_changes(passes: list[bool]) -> None:
+    subject = network()
+    assert torch.equal(found(subject, merged=True)["logits"], found(subject, merged=False)["logits"])
+    assert not any(passes)
+
+
+def test_the_layers_are_the_network_s_own_also_in_a_copy() -> None:
+    subject = network()
+    copied = copy.deepcopy(subject).fuse()
+    with torch.no_grad():
+        for parameter in subject.parameters():
+            parameter.zero_()
+        for lif in copied.neurons.values():
+            lif.threshold.fill_(1e6)
+    assert not copied(batch()[0]).any()
+    assert not any("merged" in name for name in subject.state_dict())
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "dropout alone"])
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "constant"])
+def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, 4, 2, 5) if pooled else (40,)
+    current = torch.rand((4, *shape) if timed else shape, generator=generator)
+    mask = (torch.rand(shape, generator=generator) < 0.7).float() / 0.7
+    threshold, leak, scan = torch.tensor(0.6), torch.tensor(0.8), Scan(4, timed)
+    spikes = scan_forward(current, threshold, leak, None, scan)[0] * mask
+    expected = spikes.mean((2, 4)) if pooled else spikes
+    torch.testing.assert_close(one_pass_forward(current, threshold, leak, mask, scan, pooled), expected)
+
+
+def test_pooling_fits_even_channels_last_rows() -> None:
+    rows = torch.rand(2, 4, 6, 6)
+    assert not AveragePool.fits(rows)
+    assert AveragePool.fits(rows.contiguous(memory_format=torch.channels_last))
+    assert not AveragePool.fits(torch.rand(2, 4, 5, 6).contiguous(memory_format=torch.channels_last))
