@@ -1,5 +1,6 @@
-"""Section `precision`: whether bfloat16 costs accuracy, clean or robust, against float32 over three seeds."""
+"""Sections `precision` and `precision-cpu`: whether bfloat16 costs accuracy, clean or robust, against float32."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -7,55 +8,82 @@ from figures import Section, spread
 from torch import Tensor
 from turns import say
 
-from hiresnn import data
+from hiresnn import SpikingNetwork, data
 from hiresnn.attacks import Model, pgd
+from hiresnn.data import DataSet
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL
 from hiresnn.runs.measure import accuracy
-from hiresnn.runs.recipe import override, read
-from hiresnn.runs.train import train
+from hiresnn.runs.recipe import Recipe, override, read
+from hiresnn.runs.train import ann_key, train
 
 METHODS = ("traditional", "hire")
-PRECISIONS = ("float32", "bfloat16")
+OTHER = {"float32": "bfloat16", "bfloat16": "float32"}
 QUICK = {"data.train_images": "64", "ann.epochs": "1", "snn.epochs": "1", "model.width": "0.125"}
+IMAGES = 1000
 
 
-def measure_precision(quick: bool) -> Section:
-    """The recipe `digits`, ANN and SNN in either precision; evaluated in float32 on all test images."""
+def measure_precision(
+    quick: bool, name: str = "digits", *, source: str | None = None, folder: Path | None = None
+) -> Section:
+    """SNNs of the recipe `name` in either precision, from one ANN a seed; evaluated in float32 on test images.
+
+    `folder` keeps the runs, and those that are finished there are not trained again.
+    """
     seeds = (0,) if quick else (0, 1, 2)
-    recipe = override(read("digits"), QUICK if quick else {})
+    recipe = override(read(name), QUICK if quick else {})
+    if source:
+        recipe = override(recipe, {"data.source": f'"{source}"'})
     attack = recipe.attack
+    dataset = data.load(recipe.data.source)
+    shown = data.first(dataset.test, min(IMAGES, len(dataset.test)))
     section = Section(
-        "Precision",
-        f"The recipe `digits` trained in either precision, seeds {', '.join(map(str, seeds))}; clean and under PGD at "
-        f"{255 * attack.eps:.3g}/255, {attack.iterations} iterations, on its test images. A difference of means counts "
-        "as inside the spread where it is not above the largest difference between two seeds of float32.",
-        {"recipe": "digits", "seeds": len(seeds)},
+        f"Precision, {name}",
+        f"SNNs of the recipe `{name}` trained in either precision, seeds {', '.join(map(str, seeds))}, from the same "
+        f"ANNs, which are trained in {recipe.precision}; clean and under PGD at {255 * attack.eps:.3g}/255, "
+        f"{attack.iterations} iterations, on {len(shown):,} test images. A difference of means counts as inside the "
+        "spread where it is not above the largest difference between two seeds of float32.",
+        {"recipe": name, "seeds": len(seeds)},
     )
-    shown = data.load(recipe.data.source).test
 
     def robust(model: Model, images: Tensor, labels: Tensor) -> Tensor:
         return pgd(model, images, labels, eps=attack.eps, step=attack.step, iterations=attack.iterations)
 
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        root = folder or Path(temporary)
         for method in METHODS:
-            for precision in PRECISIONS:
+            for precision in (recipe.precision, OTHER[recipe.precision]):
                 say(f"  {method}, {precision}")
                 mine = found[method, precision] = {"clean %": [], "PGD %": []}
                 for seed in seeds:
-                    changes = {"method": method, "precision": f'"{precision}"', "seed": str(seed)}
-                    out = Path(folder) / f"{method}-{precision}-{seed}"
-                    run = train(override(recipe, changes), out=out, progress=Progress(quiet=True))
-                    network = load(run / MODEL)
+                    mine_too = override(recipe, {"method": method, "precision": f'"{precision}"', "seed": str(seed)})
+                    network = load(_trained(mine_too, recipe, dataset, root / f"{method}-{precision}-{seed}"))
+                    if isinstance(network, SpikingNetwork):
+                        network.fuse(not quick)
                     mine["clean %"].append(accuracy(network, shown))
                     mine["PGD %"].append(accuracy(network, shown, attack=robust, eps=attack.eps))
                 section.add(f"{method}, {precision}", {unit: spread(values) for unit, values in mine.items()})
     for method in METHODS:
         for unit in ("clean %", "PGD %"):
-            plain, brief = (found[method, precision][unit] for precision in PRECISIONS)
+            plain, brief = (found[method, precision][unit] for precision in ("float32", "bfloat16"))
             apart = abs(sum(plain) - sum(brief)) / len(seeds)
             what = f"{method}, {unit[:-2]}: bfloat16 and float32 differ by, in points"
             section.at_most(what, apart, max(plain) - min(plain))
     return section
+
+
+def _trained(recipe: Recipe, own: Recipe, dataset: DataSet, out: Path) -> Path:
+    """The checkpoint of a run, which starts from the ANN trained in the precision of the recipe as it is shipped."""
+    if not (out / MODEL).is_file():
+        keys = [
+            ann_key(recipe.model_copy(update={"precision": each}), dataset)
+            for each in (own.precision, recipe.precision)
+        ]
+        source, target = (out.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}" for key in keys)
+        if source != target and not (target / MODEL).is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / MODEL, target / MODEL)
+        train(recipe, out=out, resume=True, progress=Progress(quiet=True))
+    return out / MODEL

@@ -1,12 +1,13 @@
 """The speed of hiresnn: training, memory, attacks, data, start-up and inference, against the floor and the peers.
 
-    python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR]
+    python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR] [--data SOURCE] [--keep DIR]
 
 Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
-none is named. Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was not asked for keeps
-its earlier figures, with their own date and machine. Contestants take turns, and every ratio is of medians over the
-rounds. Peers that are not installed are left out (`make bench` installs them). Run it on a machine that does nothing
-else.
+none is named. One more, precision-cpu, runs only where it is named: it trains for an hour, and needs --data cifar10.npz
+(or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was
+not asked for keeps its earlier figures, with their own date and machine. Contestants take turns, and every ratio is of
+medians over the rounds. Peers that are not installed are left out (`make bench` installs them). Run it on a machine
+that does nothing else.
 """
 
 import argparse
@@ -38,10 +39,11 @@ from hiresnn.errors import HiresnnError
 from hiresnn.runs.folder import MODEL, RunFolder
 from training import measure_step, measure_sweep
 
-SECTIONS: dict[str, Callable[[bool], Section]] = {
+SECTIONS: dict[str, Callable[..., Section]] = {
     "step": measure_step,
     "profile": measure_profile,
     "precision": measure_precision,
+    "precision-cpu": measure_precision,
     "sweep": measure_sweep,
     "hire": measure_hire,
     "memory": measure_memory,
@@ -53,15 +55,24 @@ SECTIONS: dict[str, Callable[[bool], Section]] = {
 }
 
 
+ON_REQUEST = ("precision-cpu",)
+
+
 def measure(name: str, asked: argparse.Namespace) -> None:
     """One section in this process, into the files."""
     say(f"{name}:")
     start = time.perf_counter()
     torch.manual_seed(0)
     keep_memory()  # for all contestants alike, as the command line of hiresnn trains
-    section = measure_robust(asked.quick, asked.run) if name == "robust" else SECTIONS[name](asked.quick)
     words = ["python", "benchmarks/run.py", name, *(["--quick"] if asked.quick else [])]
-    words += ["--run", asked.run.name] if asked.run and name == "robust" else []
+    if name == "robust":
+        section = measure_robust(asked.quick, asked.run)
+        words += ["--run", asked.run.name] if asked.run else []
+    elif name == "precision-cpu":
+        section = measure_precision(asked.quick, "vgg5-cifar10-cpu", source=asked.data, folder=asked.keep)
+        words += ["--data", Path(asked.data).name]
+    else:
+        section = SECTIONS[name](asked.quick)
     path = asked.out / "speed.json"
     found = {**asdict(section), "command": shlex.join(words), "quick": asked.quick, "machine": machine()}
     keep(path, name, found, SECTIONS)
@@ -79,13 +90,17 @@ def main() -> int:
     cli.add_argument("--quick", action="store_true", help="tiny sizes, one round: proves that it runs, no more")
     cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
     cli.add_argument("--run", type=Path, help="a trained traditional run, for the section robust")
+    cli.add_argument("--data", help="CIFAR-10 for the section precision-cpu, as `hiresnn train --data` takes it")
+    cli.add_argument("--keep", type=Path, help="where precision-cpu keeps its runs, and takes up those it finds")
     asked = cli.parse_args()
     for name in asked.sections:
         if name not in SECTIONS:
             cli.error(f"there is no section {name!r}; choose from {', '.join(SECTIONS)}.")
     if asked.out is None:  # tiny figures never replace real ones by mistake
         asked.out = Path(tempfile.mkdtemp(prefix="speed-")) if asked.quick else Path("results")
-    names = asked.sections or list(SECTIONS)
+    names = asked.sections or [name for name in SECTIONS if name not in ON_REQUEST]
+    if "precision-cpu" in names and not asked.data:
+        cli.error("precision-cpu needs --data: cifar10, or an .npz of it.")
     try:
         if asked.run:
             RunFolder.open(asked.run).require(MODEL)  # now, not after minutes
@@ -97,7 +112,8 @@ def main() -> int:
         say(str(error))
         return error.exit_code
     options = ["--out", str(asked.out), *(["--quick"] if asked.quick else [])]
-    options += ["--run", str(asked.run)] if asked.run else []
+    given = {"--run": asked.run, "--data": asked.data, "--keep": asked.keep}
+    options += [word for name, value in given.items() if value for word in (name, str(value))]
     # Each in a process of its own: what one has compiled and allocated does not slow the next.
     ended = {name: subprocess.run([sys.executable, __file__, name, *options], check=False).returncode for name in names}
     failed = [name for name, code in ended.items() if code]
