@@ -62,6 +62,18 @@ def test_a_table_is_made_found_again_and_planned_before(
     assert capsys.readouterr().out.splitlines()[1].split() == ["table2", "0", "0", "0", "0.00"]
 
 
+def test_one_network_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["reproduce", "table2", "--runs", str(tmp_path), "--dry-run"]
+    assert exit_code(*line) == 0
+    everything = capsys.readouterr().out
+    assert exit_code(*line, "--network", "resnet12-cifar10", "--network", "vgg5-cifar10") == 0
+    two = capsys.readouterr().out
+    assert "vgg11-cifar100" in everything
+    assert "vgg11-cifar100" not in two
+    assert "resnet12-cifar10-" in two
+    assert "vgg5-cifar10-" in two
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -69,6 +81,7 @@ def test_a_table_is_made_found_again_and_planned_before(
         (["table1", "--data", "cifar10"], "--data cifar10 is not NAME=SOURCE"),
         (["table1", "--parallel", "2", "--scheduler", "tcp://127.0.0.1:1"], "two ways of the same; give one of them"),
         (["table1", "--data", "cifar10=x.npz"], "scale smoke has no data of that name"),
+        (["table1", "--network", "vgg7"], "scale smoke has no network 'vgg7'"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_ends_with_two(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.errors import UsageError
+from hiresnn.paper.artefact import ARTEFACTS
 from hiresnn.paper.claims import claims
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.study import TWINS, Study
@@ -64,6 +65,22 @@ def test_asked_seeds_are_for_every_network_and_method() -> None:
     assert {(setting.seeds, setting.rate_seeds) for setting in scale.networks.values()} == {(5, 5)}
     with pytest.raises(UsageError, match="at least 1"):
         scale.with_seeds(0)
+
+
+def test_some_networks_alone() -> None:
+    scale = SCALES["cpu"].only(["resnet12-cifar10", "vgg5-cifar10"])
+    assert list(scale.networks) == ["vgg5-cifar10", "resnet12-cifar10"]
+    assert scale.swept == ("vgg5-cifar10",)
+    with pytest.raises(UsageError, match=r"scale cpu has no network 'vgg7'; it has vgg5-cifar10, "):
+        SCALES["cpu"].only(["vgg5-cifar10", "vgg7"])
+
+
+@pytest.mark.parametrize("artefact", ["fig9", "fig10b-e"])
+def test_a_sweep_without_a_network_of_it_is_refused(artefact: str) -> None:
+    scale = SCALES["cpu"].only(["resnet12-cifar10"])
+    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
+    with pytest.raises(UsageError, match="resnet12-cifar10: none of these is swept"):
+        study.plan([ARTEFACTS[artefact]])
 
 
 def test_smoke_never_compiles_and_needs_no_download() -> None:

@@ -37,6 +37,12 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Seeds 0 to N-1 for every network; default: the scale's.")
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network", metavar="NAME", help="Only this network, such as vgg5-cifar10. May be repeated; default: all."
+        ),
+    ] = None,
     runs: Annotated[
         Path, typer.Option(metavar="DIR", help="Where trained networks and measured figures are kept.")
     ] = Path("runs/paper"),
@@ -81,6 +87,8 @@ def reproduce(
 
     hiresnn reproduce table1 table2 --scale cpu --data cifar10=cifar10.npz --data cifar100=cifar100.npz --dry-run
 
+    hiresnn reproduce table2 fig8a --scale cpu --network vgg5-cifar10
+
     hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
     with continued_by(context):
@@ -95,7 +103,12 @@ def reproduce(
         keep_kernels()
         sources = dict(_source(text) for text in data or [])
         study = paper.study_of(
-            scale.value, root=runs.resolve(), seeds=seeds, sources=sources, progress=Progress(quiet=quiet or dry_run)
+            scale.value,
+            root=runs.resolve(),
+            seeds=seeds,
+            sources=sources,
+            progress=Progress(quiet=quiet or dry_run),
+            networks=network or (),
         )
         if dry_run:
             print(paper.plan_text(paper.plan(study, names), study.scale.hardware))

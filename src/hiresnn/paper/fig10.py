@@ -38,7 +38,7 @@ LETTERS = {
 
 def fig10be(study: Study) -> Artefact:
     """Accuracy in percent at each noise step of the scale, at the recipe's own, and at 0; the bound is the step."""
-    networks = [network for network in NETWORKS if network in study.networks and network in study.scale.swept]
+    networks = [network for network in NETWORKS if network in study.swept()]
     curves = {network: _curves(study, network) for network in networks}
     rows = [
         (*network_words(network), curve)

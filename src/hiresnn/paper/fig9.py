@@ -26,7 +26,7 @@ Measured = dict[str, dict[tuple[str, str], Stat]]
 
 def fig9(study: Study) -> Artefact:
     """Accuracy in percent of each method on clean images, and under both attacks in the three boxes."""
-    swept = [network for network in study.scale.swept if network in study.networks]
+    swept = study.swept()
     network = NETWORK if NETWORK in swept else swept[0]
     measured: Measured = {
         method: {

@@ -31,11 +31,31 @@ def chosen(names: Sequence[str]) -> list[str]:
     return [name for name in ARTEFACTS if ALL in names or name in names]
 
 
-def study_of(scale: str, *, root: Path, seeds: int | None, sources: Mapping[str, str], progress: Progress) -> Study:
-    """A study at the scale of that name, with the scale's seeds, or the first `seeds` for every network."""
+def study_of(
+    scale: str,
+    *,
+    root: Path,
+    seeds: int | None,
+    sources: Mapping[str, str],
+    progress: Progress,
+    networks: Sequence[str] = (),
+) -> Study:
+    """A study at the scale of that name.
+
+    Args:
+        scale: name of a scale.
+        root, sources, progress: as `Study` takes them.
+        seeds: the first so many for every network; None are the scale's.
+        networks: these alone, such as "vgg5-cifar10"; none are all of the scale.
+
+    Raises:
+        UsageError: an unknown scale or network, or no seeds.
+    """
     if scale not in SCALES:
         raise UsageError(f"scale is {scale!r}; choose one of {', '.join(SCALES)}.")
-    chosen_scale = SCALES[scale] if seeds is None else SCALES[scale].with_seeds(seeds)
+    chosen_scale = SCALES[scale].only(networks) if networks else SCALES[scale]
+    if seeds is not None:
+        chosen_scale = chosen_scale.with_seeds(seeds)
     return Study(chosen_scale, root=root, seeds=tuple(range(chosen_scale.seeds)), sources=sources, progress=progress)
 
 

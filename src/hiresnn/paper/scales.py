@@ -6,7 +6,7 @@ no result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from hiresnn.errors import UsageError
@@ -81,6 +81,13 @@ class Scale:
             raise UsageError(f"--seeds is {count}; a reproduction needs at least 1.")
         networks = {key: replace(setting, seeds=count, rate_seeds=count) for key, setting in self.networks.items()}
         return replace(self, networks=networks, seeds=count)
+
+    def only(self, names: Collection[str]) -> Scale:
+        """The same scale with these of its networks alone. Raises UsageError for one that it does not have."""
+        if unknown := sorted(set(names) - set(self.networks)):
+            raise UsageError(f"scale {self.name} has no network {unknown[0]!r}; it has {', '.join(self.networks)}.")
+        networks = {key: setting for key, setting in self.networks.items() if key in names}
+        return replace(self, networks=networks, swept=tuple(key for key in self.swept if key in names))
 
 
 _TINY = {
