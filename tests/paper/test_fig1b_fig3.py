@@ -55,6 +55,12 @@ def test_fig3_draws_spikes_per_neuron_and_step_of_both_networks(given: StubStudy
         assert axes.get_ylabel() == "spikes per neuron and step (TASA)"
 
 
+def test_fig3_of_one_network_keeps_its_letter(given: StubStudy) -> None:
+    given.networks = ("vgg11-cifar100",)
+    (axes,) = fig3(given).figure(plotting).axes
+    assert axes.get_title("left") == "(b) VGG11 on CIFAR-100"
+
+
 def test_observation_1_is_judged_on_all_layers_and_on_the_first_two(given: StubStudy) -> None:
     text = " ".join(fig3(given).notes)
     assert text.count("lower SA than rate coding. It comes out here: SA 1.62 direct, 4.5 rate-coded") == 2

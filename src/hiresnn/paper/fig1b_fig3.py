@@ -64,9 +64,9 @@ def fig3(study: Study) -> Artefact:
         # a panel is as wide as its network is deep
         widths = [3 + len(layers["direct"]) for layers in measured.values()]
         drawn, panels = plotting.figure(1, len(networks), width=plotting.FULL_WIDTH, height=2.5, widths=widths)
-        for axes, letter, (network, layers) in zip(panels, "ab", measured.items(), strict=True):
+        for axes, (network, layers) in zip(panels, measured.items(), strict=True):
             _bars(plotting, axes, layers)
-            title = f"({letter}) {' on '.join(network_words(network))}"
+            title = f"({'ab'[FIG3.index(network)]}) {' on '.join(network_words(network))}"
             plotting.label(axes, x="layer", y="spikes per neuron and step (TASA)", title=title)
         plotting.outside(drawn, columns=2)
         return drawn
