@@ -69,7 +69,7 @@ def test_a_network_that_the_scale_does_not_sweep_is_left_out(stub: StubStudy) ->
     stub.scale = replace(stub.scale, swept=("vgg5-cifar10",))
     artefact = fig10be(stub)
     assert {row[0] for row in artefact.tables[0].rows} == {"VGG5"}
-    assert "Left out at this scale: VGG11 on CIFAR-100." in artefact.notes
+    assert "Left out here: VGG11 on CIFAR-100." in artefact.notes
 
 
 def test_gain_and_clean_cost_are_judged_at_the_largest_step(artefact: Artefact, stub: StubStudy) -> None:

@@ -112,7 +112,7 @@ def test_a_scale_without_a_network_says_so(stub: StubStudy, monkeypatch: pytest.
     stub.networks = ("vgg5-cifar10",)
     artefact = fig7(stub)
     assert len(artefact.tables[0].rows) == 2
-    assert "Left out at this scale: VGG11 on CIFAR-100, ResNet12 on CIFAR-10." in artefact.notes
+    assert "Left out here: VGG11 on CIFAR-100, ResNet12 on CIFAR-10." in artefact.notes
 
 
 def test_a_plan_starts_no_process(stub: StubStudy, monkeypatch: pytest.MonkeyPatch) -> None:

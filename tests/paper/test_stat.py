@@ -51,3 +51,9 @@ def test_a_seed_that_is_not_measured_yet_counts_in_nothing_and_keeps_its_place()
 def test_the_largest_is_not_known_where_one_is_not() -> None:
     assert largest([1.0, 3.0, 2.0]) == 3.0
     assert all(math.isnan(largest(values)) for values in ([math.nan, 1.0], [1.0, math.nan]))
+
+
+def test_what_differs_by_rounding_alone_has_no_deviation() -> None:
+    assert Stat.of([0.1 + 0.2, 0.3, 0.3]).deviation == 0
+    assert Stat.of([2831.2, 2831.2, 2831.2]).deviation == 0
+    assert Stat.of([0.3, 0.3 + 1e-9]).deviation == pytest.approx(1e-9 / 2**0.5, rel=1e-4)

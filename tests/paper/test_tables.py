@@ -188,5 +188,5 @@ def test_networks_that_the_scale_lacks_are_left_out_and_named(
     artefact = make(study)
     assert all(row[0] == "VGG5" for table in artefact.tables for row in table.rows)
     left = [note for note in artefact.notes if note.startswith("Left out")]
-    expected = "Left out at this scale: ResNet12 on CIFAR-10, VGG11 on CIFAR-100, ResNet12 on CIFAR-100."
+    expected = "Left out here: ResNet12 on CIFAR-10, VGG11 on CIFAR-100, ResNet12 on CIFAR-100."
     assert left == ([] if make is table5 else [expected])

@@ -31,7 +31,7 @@ def networks_of(study: Study, artefact: str) -> list[str]:
 def missing_note(study: Study, artefact: str) -> list[str]:
     """A sentence on the networks that the scale leaves out; none where it has all."""
     left = [" on ".join(network_words(name)) for name in claims()[artefact] if name not in study.networks]
-    return [f"Left out at this scale: {', '.join(left)}."] if left else []
+    return [f"Left out here: {', '.join(left)}."] if left else []
 
 
 def over(

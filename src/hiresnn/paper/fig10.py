@@ -78,7 +78,7 @@ def fig10be(study: Study) -> Artefact:
         figure,
         [
             *setting_notes(study, tuple(networks)),
-            *([f"Left out at this scale: {', '.join(left)}."] if left else []),
+            *([f"Left out here: {', '.join(left)}."] if left else []),
             "The noise bound eps_t equals eps_s at every point, as in the paper.",
             TWINS_NOTE,
             *(note for network in networks for note in _observations(network, curves[network])),

@@ -140,5 +140,5 @@ def _notes(study: Study, first: Any) -> list[str]:
         "Weights and images are random, weights of a variance that lets activity reach the last layer: what the "
         "network has learned changes no cost.",
         "The text of the paper times 200 batches, the caption of its Fig. 7 a batch of 200 images.",
-        *([f"Left out at this scale: {', '.join(left)}."] if left else []),
+        *([f"Left out here: {', '.join(left)}."] if left else []),
     ]

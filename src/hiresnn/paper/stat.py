@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -37,9 +38,12 @@ class Stat:
         found = [value for value in every if not math.isnan(value)]
         if not found:
             return cls(math.nan, None, every)
-        mean = sum(found) / len(found)
-        squares = sum((value - mean) ** 2 for value in found)
-        return cls(mean, math.sqrt(squares / (len(found) - 1)) if len(found) > 1 else None, every)
+        mean = statistics.fmean(found)
+        if len(found) == 1:
+            return cls(mean, None, every)
+        deviation = statistics.stdev(found)
+        rounding = 1e-12 * abs(mean)  # of sums that were added in another order
+        return cls(mean, deviation if deviation > rounding else 0.0, every)
 
     @property
     def seeds(self) -> int:
