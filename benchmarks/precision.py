@@ -25,7 +25,12 @@ IMAGES = 1000
 
 
 def measure_precision(
-    quick: bool, name: str = "digits", *, source: str | None = None, folder: Path | None = None
+    quick: bool,
+    name: str = "digits",
+    *,
+    methods: tuple[str, ...] = METHODS,
+    source: str | None = None,
+    folder: Path | None = None,
 ) -> Section:
     """SNNs of the recipe `name` in either precision, from one ANN a seed; evaluated in float32 on test images.
 
@@ -53,7 +58,7 @@ def measure_precision(
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
-        for method in METHODS:
+        for method in methods:
             for precision in (recipe.precision, OTHER[recipe.precision]):
                 say(f"  {method}, {precision}")
                 mine = found[method, precision] = {"clean %": [], "PGD %": []}
@@ -65,7 +70,7 @@ def measure_precision(
                     mine["clean %"].append(accuracy(network, shown))
                     mine["PGD %"].append(accuracy(network, shown, attack=robust, eps=attack.eps))
                 section.add(f"{method}, {precision}", {unit: spread(values) for unit, values in mine.items()})
-    for method in METHODS:
+    for method in methods:
         for unit in ("clean %", "PGD %"):
             plain, brief = (found[method, precision][unit] for precision in ("float32", "bfloat16"))
             apart = abs(sum(plain) - sum(brief)) / len(seeds)

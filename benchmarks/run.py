@@ -3,8 +3,8 @@
     python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR] [--data SOURCE] [--keep DIR]
 
 Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
-none is named. One more, precision-cpu, runs only where it is named: it trains for an hour, and needs --data cifar10.npz
-(or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was
+none is named. One more, precision-cpu, runs only where it is named: it trains HIRE-SNN for an hour, and needs --data
+cifar10.npz (or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was
 not asked for keeps its earlier figures, with their own date and machine. Contestants take turns, and every ratio is of
 medians over the rounds. Peers that are not installed are left out (`make bench` installs them). Run it on a machine
 that does nothing else.
@@ -69,7 +69,9 @@ def measure(name: str, asked: argparse.Namespace) -> None:
         section = measure_robust(asked.quick, asked.run)
         words += ["--run", asked.run.name] if asked.run else []
     elif name == "precision-cpu":
-        section = measure_precision(asked.quick, "vgg5-cifar10-cpu", source=asked.data, folder=asked.keep)
+        section = measure_precision(
+            asked.quick, "vgg5-cifar10-cpu", methods=("hire",), source=asked.data, folder=asked.keep
+        )
         words += ["--data", Path(asked.data).name]
     else:
         section = SECTIONS[name](asked.quick)
