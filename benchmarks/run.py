@@ -4,10 +4,10 @@
 
 Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
 none is named. One more, precision-cpu, runs only where it is named: it trains HIRE-SNN for an hour, and needs --data
-cifar10.npz (or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A section that was
-not asked for keeps its earlier figures, with their own date and machine. Contestants take turns, and every ratio is of
-medians over the rounds. Peers that are not installed are left out (`make bench` installs them). Run it on a machine
-that does nothing else.
+cifar10.npz (or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A
+section that was not asked for keeps its earlier figures, with their own date and machine. Contestants take turns, and
+every ratio is of medians over the rounds. Peers that are not installed are left out (`make bench` installs them). Run
+it on a machine that does nothing else.
 """
 
 import argparse
