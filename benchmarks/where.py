@@ -16,8 +16,16 @@ GROUPS = {
     "convolutions": ("aten::convolution", "aten::mkldnn_convolution", "aten::_convolution"),
     "products": ("aten::mm", "aten::addmm", "aten::linear", "aten::bmm"),
     "neurons and pooling, compiled": ("## Call CompiledFxGraph",),
-    "calls of compiled kernels": ("Torch-Compiled", "TorchDynamo", "Pregraph", "AOTDispatcher", "_LIFScan", "_Pool"),
-    "dropout masks": ("aten::bernoulli_",),
+    "calls of compiled kernels": (
+        "Torch-Compiled",
+        "TorchDynamo",
+        "Pregraph",
+        "AOTDispatcher",
+        "_LIFScan",
+        "_OnePass",
+        "_Pool",
+    ),
+    "dropout masks": ("aten::random_", "aten::le", "aten::div_"),
     "changes of type": ("aten::copy_", "aten::_to_copy", "aten::to"),
 }
 OPTIMISER = "Optimizer.step"
