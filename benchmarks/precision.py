@@ -16,7 +16,7 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import ann_key, train
+from hiresnn.runs.train import ann_path, train
 
 METHODS = ("traditional", "hire")
 OTHER = {"float32": "bfloat16", "bfloat16": "float32"}
@@ -63,8 +63,8 @@ def measure_precision(
                 say(f"  {method}, {precision}")
                 mine = found[method, precision] = {"clean %": [], "PGD %": []}
                 for seed in seeds:
-                    mine_too = override(recipe, {"method": method, "precision": f'"{precision}"', "seed": str(seed)})
-                    network = load(_trained(mine_too, recipe, dataset, root / f"{method}-{precision}-{seed}"))
+                    run = override(recipe, {"method": method, "precision": f'"{precision}"', "seed": str(seed)})
+                    network = load(_trained(run, recipe, dataset, root / f"{method}-{precision}-{seed}"))
                     if isinstance(network, SpikingNetwork):
                         network.fuse(not quick)
                     mine["clean %"].append(accuracy(network, shown))
@@ -82,11 +82,8 @@ def measure_precision(
 def _trained(recipe: Recipe, own: Recipe, dataset: DataSet, out: Path) -> Path:
     """The checkpoint of a run, which starts from the ANN trained in the precision of the recipe as it is shipped."""
     if not (out / MODEL).is_file():
-        keys = [
-            ann_key(recipe.model_copy(update={"precision": each}), dataset)
-            for each in (own.precision, recipe.precision)
-        ]
-        source, target = (out.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}" for key in keys)
+        same_but = recipe.model_copy(update={"precision": own.precision})
+        source, target = (ann_path(each, dataset, out) for each in (same_but, recipe))
         if source != target and not (target / MODEL).is_file():
             target.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / MODEL, target / MODEL)

@@ -53,8 +53,6 @@ SECTIONS: dict[str, Callable[..., Section]] = {
     "startup": measure_startup,
     "inference": measure_inference,
 }
-
-
 ON_REQUEST = ("precision-cpu",)
 
 

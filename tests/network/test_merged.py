@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert, record
 from hiresnn.network.merged import Merged, one_pass_forward
 from hiresnn.network.pooling import AveragePool
@@ -15,18 +14,9 @@ from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.rules import BPTR
 from hiresnn.neurons.scan import Scan, scan_forward
 
+from .small import batch, network
+
 compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
-
-
-def network(model: str = "vgg5") -> SpikingNetwork:
-    torch.manual_seed(0)
-    ann = build(model, 10, width=0.125, hidden=32, dropout=0.3)
-    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=3).train()
-
-
-def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(4, 3, 32, 32, generator=generator), torch.arange(4)
 
 
 def one_by_one(subject: SpikingNetwork, images: Tensor) -> Tensor:
@@ -115,7 +105,7 @@ def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
 @compiled
 def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one(passes: list[bool]) -> None:
     subject = network().fuse()
-    subject.present(batch()[0], Window(3, 4, carried=True))
+    subject.present(batch()[0], Window(4, 4, carried=True))
     with gradient_rule(subject, BPTR()):
         subject(batch()[0])
     assert passes

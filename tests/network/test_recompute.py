@@ -7,21 +7,11 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import pgd
-from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.network import SpikingNetwork
 from hiresnn.noise import CraftedNoise
 from hiresnn.training import Method, train_batch
 
-
-def network(model: str = "vgg5") -> SpikingNetwork:
-    torch.manual_seed(0)
-    ann = build(model, 10, width=0.125, hidden=32, dropout=0.3)
-    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=4).train()
-
-
-def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(4, 3, 32, 32, generator=generator), torch.arange(4)
+from .small import batch, network
 
 
 def trained(subject: SpikingNetwork, method: Method) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.directions import Directions
 from hiresnn.paper.stat import Stat
 from hiresnn.paper.study import Study
-from hiresnn.paper.words import BOXES, METHODS, network_words, printed_box
+from hiresnn.paper.words import BOXES, METHODS, left_out, network_words, printed_box
 
 ATTACKS = ("fgsm", "pgd")
 COLUMNS = ["model", "data set", "method", "box", *beside_paper("clean", "FGSM", "PGD")]
@@ -30,8 +30,7 @@ def networks_of(study: Study, artefact: str) -> list[str]:
 
 def missing_note(study: Study, artefact: str) -> list[str]:
     """A sentence on the networks that the scale leaves out; none where it has all."""
-    left = [" on ".join(network_words(name)) for name in claims()[artefact] if name not in study.networks]
-    return [f"Left out here: {', '.join(left)}."] if left else []
+    return left_out(claims()[artefact], study.networks)
 
 
 def over(

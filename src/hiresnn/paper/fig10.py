@@ -21,10 +21,11 @@ from hiresnn.paper.sweep import (
     paper_noise_step,
     points,
     printed_accuracy,
+    swept,
     table,
 )
 from hiresnn.paper.words import BOXES as BOX_WORDS
-from hiresnn.paper.words import network_words, setting_notes
+from hiresnn.paper.words import left_out, network_words, setting_notes
 
 __all__ = ["fig10a", "fig10be"]
 
@@ -38,7 +39,7 @@ LETTERS = {
 
 def fig10be(study: Study) -> Artefact:
     """Accuracy in percent at each noise step of the scale, at the recipe's own, and at 0; the bound is the step."""
-    networks = [network for network in NETWORKS if network in study.swept()]
+    networks = [network for network in NETWORKS if network in swept(study)]
     curves = {network: _curves(study, network) for network in networks}
     rows = [
         (*network_words(network), curve)
@@ -69,7 +70,6 @@ def fig10be(study: Study) -> Artefact:
         plotting.outside(drawn, columns=4)
         return drawn
 
-    left = [" on ".join(network_words(network)) for network in NETWORKS if network not in networks]
     columns = ("model", "data set", "attacker", "images")
     return Artefact(
         "fig10b-e",
@@ -78,7 +78,7 @@ def fig10be(study: Study) -> Artefact:
         figure,
         [
             *setting_notes(study, tuple(networks)),
-            *([f"Left out here: {', '.join(left)}."] if left else []),
+            *left_out(NETWORKS, networks),
             "The noise bound eps_t equals eps_s at every point, as in the paper.",
             TWINS_NOTE,
             *(note for network in networks for note in _observations(network, curves[network])),

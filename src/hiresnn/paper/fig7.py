@@ -11,7 +11,7 @@ from hiresnn.paper.cost import WARM, measure
 from hiresnn.paper.directions import Directions
 from hiresnn.paper.stat import Stat
 from hiresnn.paper.study import Study
-from hiresnn.paper.words import METHODS, network_words
+from hiresnn.paper.words import METHODS, left_out, network_words
 
 NETWORKS = ("vgg5-cifar10", "vgg11-cifar100", "resnet12-cifar10")
 COMPARED = ("traditional", "hire")
@@ -128,7 +128,6 @@ def _slower(ratios: dict[str, list[Stat]], timed: int) -> list[str]:
 
 def _notes(study: Study, first: Any) -> list[str]:
     memory = "resident memory of the process" if first["device"] == "cpu" else "GPU memory in tensors"
-    left = [" on ".join(network_words(each)) for each in NETWORKS if each not in study.networks]
     return [
         f"Scale {study.scale.name}; {first['processor']}, threads: {first['threads']}. A process for each network, "
         f"method and seed trains {WARM} batches, then one whose peak is read; then, after {WARM} more, it times "
@@ -140,5 +139,5 @@ def _notes(study: Study, first: Any) -> list[str]:
         "Weights and images are random, weights of a variance that lets activity reach the last layer: what the "
         "network has learned changes no cost.",
         "The text of the paper times 200 batches, the caption of its Fig. 7 a batch of 200 images.",
-        *([f"Left out here: {', '.join(left)}."] if left else []),
+        *left_out(NETWORKS, study.networks),
     ]

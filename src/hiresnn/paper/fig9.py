@@ -10,7 +10,7 @@ from hiresnn.paper.artefact import Artefact, Cell, Table, beside_paper, compared
 from hiresnn.paper.claims import printed
 from hiresnn.paper.stat import Stat
 from hiresnn.paper.study import BOXES, Study
-from hiresnn.paper.sweep import CLEAN, CONDITION_WORDS, judged, points, printed_accuracy
+from hiresnn.paper.sweep import CLEAN, CONDITION_WORDS, judged, points, printed_accuracy, swept
 from hiresnn.paper.words import BOXES as BOX_WORDS
 from hiresnn.paper.words import METHODS, network_words, printed_box, setting_notes
 
@@ -26,8 +26,8 @@ Measured = dict[str, dict[tuple[str, str], Stat]]
 
 def fig9(study: Study) -> Artefact:
     """Accuracy in percent of each method on clean images, and under both attacks in the three boxes."""
-    swept = study.swept()
-    network = NETWORK if NETWORK in swept else swept[0]
+    networks = swept(study)
+    network = NETWORK if NETWORK in networks else networks[0]
     measured: Measured = {
         method: {
             (box, what): over(study, network, method, None if what == CLEAN else what, box)

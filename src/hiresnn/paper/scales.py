@@ -86,8 +86,7 @@ class Scale:
         """The same scale with these of its networks alone. Raises UsageError for one that it does not have."""
         if unknown := sorted(set(names) - set(self.networks)):
             raise UsageError(f"scale {self.name} has no network {unknown[0]!r}; it has {', '.join(self.networks)}.")
-        networks = {key: setting for key, setting in self.networks.items() if key in names}
-        return replace(self, networks=networks, swept=tuple(key for key in self.swept if key in names))
+        return replace(self, networks={key: setting for key, setting in self.networks.items() if key in names})
 
 
 _TINY = {

@@ -90,13 +90,6 @@ class Study:
             raise UsageError(f"scale {self.scale.name} has no network {network!r}; it has {', '.join(self.networks)}.")
         return self.scale.networks[network]
 
-    def swept(self) -> tuple[str, ...]:
-        """The networks of the sweeps, Fig. 9 and 10b-e. Raises UsageError where this study has none of them."""
-        found = tuple(network for network in self.scale.swept if network in self.networks)
-        if not found:
-            raise UsageError(f"{', '.join(self.networks)}: none of these is swept; see hiresnn.paper.scales.")
-        return found
-
     def seeds_of(self, network: str, method: str = "") -> tuple[int, ...]:
         """The seeds of this network; those of the method "rate" may be fewer."""
         setting = self.setting(network)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hiresnn.errors import UsageError
 from hiresnn.paper.artefact import Cell, Table, beside_paper, compared
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.stat import Stat
+from hiresnn.paper.study import Study
 from hiresnn.paper.words import printed_box
 
 CLEAN = "clean"
@@ -48,6 +50,14 @@ class Curve:
     def at(self, x: float) -> Stat:
         """Accuracy at a swept value. Raises ValueError where it was not swept."""
         return self.stats[self.x.index(x)]
+
+
+def swept(study: Study) -> list[str]:
+    """The networks of Fig. 9 and 10b-e, which ask for the most trainings. Raises UsageError where there is none."""
+    found = [network for network in study.scale.swept if network in study.networks]
+    if not found:
+        raise UsageError(f"{', '.join(study.networks)}: none of these is swept; see hiresnn.paper.scales.")
+    return found
 
 
 def table(caption: str, swept: str, names: Sequence[str], curves: Sequence[Curve]) -> Table:

@@ -37,6 +37,12 @@ def network_words(network: str) -> tuple[str, str]:
     return _MODELS.get(model, model), _DATA.get(dataset, dataset)
 
 
+def left_out(wanted: Iterable[str], shown: Iterable[str]) -> list[str]:
+    """A sentence on the networks of the paper that are not shown; none where all are."""
+    missing = [" on ".join(network_words(network)) for network in wanted if network not in set(shown)]
+    return [f"Left out here: {', '.join(missing)}."] if missing else []
+
+
 def setting_notes(study: Study, networks: Iterable[str], *methods: str) -> list[str]:
     """What the numbers of an artefact are of, a sentence a network: scale, data, images, seeds, attack.
 

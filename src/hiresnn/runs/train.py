@@ -91,6 +91,11 @@ def ann_key(recipe: Recipe, dataset: DataSet) -> str:
     return digest({**ann_part(recipe), "content": dataset.digest})
 
 
+def ann_path(recipe: Recipe, dataset: DataSet, run: Path) -> Path:
+    """Where the ANN lies that the runs beside `run` share."""
+    return run.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{ann_key(recipe, dataset)}"
+
+
 def ann_part(recipe: Recipe) -> dict[str, object]:
     """All of a recipe that matters to its ANN, but for the content of the data."""
     part = recipe.model_dump(mode="json", include={"data", "model", "precision", "ann"})
@@ -139,8 +144,7 @@ def _loaded(recipe: Recipe, ranks: Ranks) -> DataSet:
 
 def shared_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress: Progress, ranks: Ranks = ALONE) -> Path:
     """The run folder of the ANN, trained now if no run beside this one has trained it."""
-    key = ann_key(recipe, dataset)
-    path = folder.path.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{key}"
+    path = ann_path(recipe, dataset, folder.path)
     if ranks.from_lead((path / MODEL).is_file()):
         return path
 
