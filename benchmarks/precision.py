@@ -12,11 +12,12 @@ from hiresnn import SpikingNetwork, data
 from hiresnn.attacks import Model, pgd
 from hiresnn.data import DataSet
 from hiresnn.progress import Progress
+from hiresnn.runs.ann import ann_path
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import ann_path, train
+from hiresnn.runs.train import train
 
 METHODS = ("traditional", "hire")
 OTHER = {"float32": "bfloat16", "bfloat16": "float32"}

@@ -29,7 +29,7 @@ def test_zeta_of_a_layer_behind_neurons_is_their_spiking_activity(measured: Stud
     assert isinstance(network, SpikingNetwork)
     activity = SpikingActivity()
     with torch.no_grad(), record(network) as spikes:
-        network(measured.images_of(NETWORK, measured.scale.analysed)[0])
+        network(measured.images.shown(NETWORK, measured.scale.analysed)[0])
     activity.update(spikes)
     layers = {layer.name: layer for layer in found.layers}
     assert layers["conv3"].activity == pytest.approx(activity.compute()["relu2"].sa)

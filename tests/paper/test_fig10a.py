@@ -70,7 +70,7 @@ def test_accuracy_is_that_of_the_network_stopped_after_so_many_steps(
     labels = network(images, 2).argmax(1)
     monkeypatch.setattr(stub, "run", lambda network, method, seed: stub.root / f"{network}-{method}-{seed}")
     monkeypatch.setattr(stub, "network_of", lambda run: network)
-    monkeypatch.setattr(stub, "images_of", lambda name, count: (images, labels))
+    monkeypatch.setattr(stub.images, "shown", lambda name, count: (images, labels))
     curve = lines(fig10a(stub).figure(plotting).axes[1])["direct-coded"]
     for steps, percent in curve:
         right = sum(

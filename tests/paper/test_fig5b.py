@@ -61,7 +61,7 @@ def given(stub: StubStudy, monkeypatch: pytest.MonkeyPatch) -> StubStudy:
 
     monkeypatch.setattr(stub, "run", run)
     monkeypatch.setattr(stub, "network_of", lambda path: networks[int(path.name[-1])])
-    monkeypatch.setattr(stub, "images_of", lambda name, count: (images, labels))
+    monkeypatch.setattr(stub.images, "shown", lambda name, count: (images, labels))
     stub.given = (networks, images, labels)  # type: ignore[attr-defined]
     return stub
 

@@ -39,7 +39,7 @@ def test_spikes_are_counted_over_all_images_also_in_parts(stub: StubStudy, monke
     monkeypatch.setattr("hiresnn.paper.layers.BATCH_ROWS", 8)  # two images at once
     monkeypatch.setattr(stub, "run", lambda name, method, seed: stub.root / f"{name}-{method}-{seed}")
     monkeypatch.setattr(stub, "network_of", lambda run: network)
-    monkeypatch.setattr(stub, "images_of", lambda name, count: (images, torch.zeros(9, dtype=torch.int64)))
+    monkeypatch.setattr(stub.images, "shown", lambda name, count: (images, torch.zeros(9, dtype=torch.int64)))
     found = activity(stub, "vgg5-cifar10", "traditional")
     with record(network) as spikes:
         network(images)

@@ -151,7 +151,7 @@ def test_what_is_there_costs_nothing(trained: Study, tiny: Scale, monkeypatch: p
     first = trained.accuracy(VGG5, "traditional", 0, "pgd", box="same-ann")
     monkeypatch.setattr(engine, "train", forbidden)
     monkeypatch.setattr(engine, "load", forbidden)
-    monkeypatch.setattr(engine.data, "load", forbidden)
+    monkeypatch.setattr("hiresnn.paper.images.data.load", forbidden)
     again = Study(tiny, root=trained.root, seeds=(0,), sources={}, progress=Progress(quiet=True))
     assert again.accuracy(VGG5, "traditional", 0, "pgd", box="same-ann") == first
     # The recipe's own settings in words are the same attack.
@@ -228,7 +228,7 @@ def test_a_plan_trains_nothing_and_doing_it_leaves_nothing_to_do(study: Study, m
 
     with monkeypatch.context() as patched:
         patched.setattr(engine, "train", forbidden)
-        patched.setattr(engine.data, "load", forbidden)
+        patched.setattr("hiresnn.paper.images.data.load", forbidden)
         jobs = study.plan([artefact, artefact])
     assert not study.root.exists()
     assert [job.kind for job in jobs] == ["ann", "traditional", "traditional", "measure", "measure"]

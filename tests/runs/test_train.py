@@ -11,10 +11,12 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
+from hiresnn.runs.ann import ann_key, ann_recipe
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
+from hiresnn.runs.inputs import device_of, splits
 from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.train import ann_key, ann_recipe, device_of, splits, train
+from hiresnn.runs.train import train
 from hiresnn.training import loop
 
 

@@ -17,8 +17,8 @@ from hiresnn.paper.claims import printed
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.study import Study
 from hiresnn.runs.evaluate import attack_of
+from hiresnn.runs.inputs import splits
 from hiresnn.runs.measure import Accuracy
-from hiresnn.runs.train import splits
 
 BITS = range(1, 9)
 """Bits of an activation that are tried."""
@@ -68,7 +68,7 @@ def _report(study: Study, network: str, method: str, seed: int, attack: str | No
         if not isinstance(model, SpikingNetwork):
             raise RunError(f"run {run} holds an ANN where an SNN should be; delete the folder and train it again.")
         measure = Energy(model, variants=variants)
-        images, labels = study.images_of(network, count)
+        images, labels = study.images.shown(network, count)
         at_once = max(1, ROWS // steps)
         title = f"  {run.name}: operations, {'clean' if spec is None else spec.label}"
         with study.progress.task(title, len(labels)) as task:
@@ -94,8 +94,8 @@ def equal_bits(study: Study, network: str, seed: int) -> int | None:
     key = {"what": "quantised", "run": run.name, "images": study.scale.images, "calibration": recipe.conversion.images}
 
     def work() -> list[float]:
-        model, (shown, truth) = study.network_of(run), study.images_of(network, study.scale.images)
-        training = splits(recipe, study.data_of(network))[0]
+        model, (shown, truth) = study.network_of(run), study.images.shown(network, study.scale.images)
+        training = splits(recipe, study.images.whole(network))[0]
         calibration = data.first(training, min(recipe.conversion.images, len(training))).images.to(shown.device) / 255
         found = []
         for bits in BITS:

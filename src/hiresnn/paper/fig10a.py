@@ -121,7 +121,7 @@ def _accuracies(study: Study, network: str, method: str, seed: int, grid: list[i
 
     def work() -> list[float]:
         trained = study.network_of(run)
-        shown, labels = study.images_of(network, images)
+        shown, labels = study.images.shown(network, images)
         percent = []
         with frozen(trained), torch.no_grad():
             for steps in grid:

@@ -95,7 +95,7 @@ def _measured(study: Study, seeds: tuple[int, int, int]) -> dict[str, Any]:
         one, other, maker = (study.network_of(run) for run in runs)
         assert isinstance(one, SpikingNetwork)
         assert isinstance(other, SpikingNetwork)
-        shown, labels = study.images_of(NETWORK, images)
+        shown, labels = study.images.shown(NETWORK, images)
         parts = zip(*(torch.split(rows, BATCH_ROWS // one.timesteps) for rows in (shown, labels)), strict=True)
         attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts])
         known = _right(one, shown, labels) & _right(other, shown, labels)

@@ -87,7 +87,7 @@ def _cost(study: Study, network: str, method: str, seed: int) -> Any:
     key = {"what": "cost", "recipe": decides, "images": recipe.data.train_images, "batches": batches}
 
     def work() -> Any:
-        shown = study.data_of(network)
+        shown = study.images.whole(network)
         study.progress.line(f"  {network} {method}, seed {seed}: memory and time, in a process of its own")
         return measure(recipe, batches, channels=shown.in_channels, size=shown.image_size, classes=shown.num_classes)
 

@@ -114,7 +114,7 @@ def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> lis
 
     def work() -> list[float]:
         model = study.network_of(run)
-        shown, labels = study.images_of(NETWORK, images)
+        shown, labels = study.images.shown(NETWORK, images)
         right = dict.fromkeys(counts, 0)
         with study.progress.task(f"  {run.name}: PGD by iteration", len(labels)) as task:
             for batch, truth in zip(torch.split(shown, BATCH), torch.split(labels, BATCH), strict=True):

@@ -79,7 +79,7 @@ def _measured(study: Study, network: str, method: str, seed: int) -> dict[str, l
     def work() -> dict[str, list[float]]:
         trained = study.network_of(run)
         assert isinstance(trained, SpikingNetwork)
-        shown, _ = study.images_of(network, images)
+        shown, _ = study.images.shown(network, images)
         measure, names = SpikingActivity(), {}
         for part in torch.split(shown, max(1, BATCH_ROWS // trained.timesteps)):
             with torch.no_grad(), record(trained) as spikes:

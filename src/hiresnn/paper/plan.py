@@ -10,9 +10,9 @@ from typing import Any
 
 from hiresnn.paper import kept
 from hiresnn.paper.scales import Setting
+from hiresnn.runs.ann import ann_part
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, digest
-from hiresnn.runs.train import ann_part
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn import data
 from hiresnn.attacks import seeded, transfer
-from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper import kept
-from hiresnn.paper.identity import TWINS, changed, command, content_of, deciding, run_key
+from hiresnn.paper.identity import TWINS, changed, command, deciding, run_key
+from hiresnn.paper.images import Images
 from hiresnn.paper.plan import Job, Plan, Unmeasured, attack_seconds
 from hiresnn.paper.scales import Scale, Setting
 from hiresnn.paper.stat import Stat
@@ -33,9 +32,10 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.inputs import device_of
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, override, read
-from hiresnn.runs.train import device_of, train
+from hiresnn.runs.train import train
 
 __all__ = ["BOXES", "TWINS", "Stat", "Study"]
 
@@ -55,6 +55,7 @@ class Study:
         progress: where progress is shown.
 
     Attributes:
+        images: the data of the scale's networks; to be loaded only inside `measured`'s work.
         commands: name of each run that was asked for -> the command line that trains the same network.
 
     Raises:
@@ -66,23 +67,15 @@ class Study:
     ) -> None:
         if not seeds:
             raise UsageError("a study needs at least one seed.")
-        asked = sorted({read(setting.recipe).data.source for setting in scale.networks.values()})
-        if unknown := sorted(set(sources) - set(asked)):
-            raise UsageError(
-                f"--data {unknown[0]}=...: scale {scale.name} has no data of that name; it has {', '.join(asked)}."
-            )
+        self.images = Images(scale, sources)
         self.scale, self.root, self.seeds, self.progress = scale, root, seeds, progress
         self.networks = tuple(scale.networks)
         self.commands: dict[str, str] = {}
-        self._sources = dict(sources)
         self._recipes: dict[tuple[object, ...], Recipe] = {}
-        self._loaded: dict[str, DataSet] = {}
-        self._contents: dict[str, str] = {}
         self._plan: Plan | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        # A copy in a worker loads its own data.
-        return {**self.__dict__, "_loaded": {}, "_plan": None}
+        return {**self.__dict__, "_plan": None}
 
     def setting(self, network: str) -> Setting:
         """The scale's setting of a network. Raises UsageError where the scale has none."""
@@ -125,7 +118,7 @@ class Study:
         """
         recipe = self.recipe(network, method, seed, twin=twin, **changes)
         recipe = deciding(recipe, self.recipe(network, method, seed, twin=twin))
-        key = run_key(recipe, self._content(recipe.data.source))
+        key = run_key(recipe, self.images.content(network))
         path = self.root / "runs" / f"{network}-{method}-seed{recipe.seed}-{key}"
         if path.name not in self.commands:
             values = changed(self.setting(network), method, seed, twin, changes)
@@ -183,12 +176,12 @@ class Study:
         def work() -> float:
             model = self.network_of(run)
             maker = model if twin is None else self.network_of(twin)
-            images = self._shown(network, self.scale.images)
+            images = self.images.test(network, self.scale.images)
             chosen = None if spec is None else transfer(spec, maker)
             torch.manual_seed(seed)
             return accuracy(
                 model, images, attack=chosen, eps=spec.eps if spec is not None else None,
-                device=self._device(network), title=title, progress=self.progress,
+                device=self.images.device(network), title=title, progress=self.progress,
             )  # fmt: skip
 
         seconds = attack_seconds(recipe, self.setting(network), self.scale.images, gradients)
@@ -236,22 +229,6 @@ class Study:
             network.fuse(folder.recipe.compile != "never")  # many figures share the kernels, whatever one would pay for
         return network
 
-    def images_of(self, network: str, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` test images (0: all), class by class in turn: [B, C, H, W] in [0, 1], and labels [B].
-
-        On the network's device. Only inside `measured`'s work.
-        """
-        chosen = self._shown(network, count)
-        device = self._device(network)
-        return chosen.images.to(device) / 255, chosen.labels.to(device)
-
-    def data_of(self, network: str) -> DataSet:
-        """The data set of a network, loaded once. Only inside `measured`'s work."""
-        source = self._source(network)
-        if source not in self._loaded:
-            self._loaded[source] = data.load(source)
-        return self._loaded[source]
-
     def plan(self, artefacts: Iterable[Callable[[Study], object]]) -> list[Job]:
         """What is left to do for `artefacts` (functions of a study), in an order that can be worked through.
 
@@ -276,22 +253,7 @@ class Study:
             self._plan = None
 
     def _resolved(self, network: str, method: str, seed: int, twin: str | None, changes: Mapping[str, str]) -> Recipe:
-        values = {"name": json.dumps(network), "data.source": json.dumps(self._source(network)), "method": method}
-        values |= changed(self.setting(network), method, seed, twin, changes)
-        return override(read(self.setting(network).recipe), values, "reproduce")
-
-    def _content(self, source: str) -> str:
-        if source not in self._contents:
-            self._contents[source] = content_of(source)
-        return self._contents[source]
-
-    def _source(self, network: str) -> str:
-        source = read(self.setting(network).recipe).data.source
-        return self._sources.get(source, source)
-
-    def _device(self, network: str) -> str:
-        return device_of(self.recipe(network, "ann", 0))
-
-    def _shown(self, network: str, count: int) -> Split:
-        test = self.data_of(network).test
-        return data.first(test, min(count, len(test)))
+        setting = self.setting(network)
+        values = {"name": json.dumps(network), "data.source": json.dumps(self.images.source(network)), "method": method}
+        values |= changed(setting, method, seed, twin, changes)
+        return override(read(setting.recipe), values, "reproduce")

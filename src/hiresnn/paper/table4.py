@@ -102,7 +102,7 @@ def _asked(study: Study, network: str, seed: int) -> list[Judged]:
 
     def work() -> Any:
         study.progress.line(f"  {run.name}: five questions, image by image")
-        images, labels = study.images_of(network, study.scale.images)
+        images, labels = study.images.shown(network, study.scale.images)
         return _questions(study, run, twins, recipe.attack.eps, images, labels)
 
     passes = 2 * 3 * CLIMBS + QUERIES + 2 * DRAWS + 2 * 2 * CLIMBS + DRAWS

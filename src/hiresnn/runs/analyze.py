@@ -31,7 +31,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of, check_fits
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.train import device_of
+from hiresnn.runs.inputs import device_of
 
 CLEAN = "clean"
 LABEL = "estimated arithmetic energy, 45 nm"

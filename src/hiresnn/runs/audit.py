@@ -28,10 +28,10 @@ from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
+from hiresnn.runs.inputs import device_of
 from hiresnn.runs.notebook import Notebook
 from hiresnn.runs.recipe import digest
 from hiresnn.runs.target import Target, in_a_line, target
-from hiresnn.runs.train import device_of
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"

@@ -18,9 +18,9 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
+from hiresnn.runs.inputs import device_of, splits
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.train import device_of, splits
 
 SPLITS = ("test", "holdout")
 
