@@ -5,7 +5,7 @@ import torchvision
 from torch import nn
 
 from hiresnn.models import build
-from hiresnn.network import calibrate, convert, record, spiking_graph
+from hiresnn.network import SharedDropout, calibrate, convert, record, spiking_graph
 from hiresnn.neurons import Linear, Window
 
 FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
@@ -251,3 +251,100 @@ def test_the_spec_of_the_ann_goes_along():
     ann = build("vgg5", 10, image_size=8, width=1 / 16, hidden=8)
     assert convert(ann, torch.rand(4, 3, 8, 8), timesteps=1).spec == ann.spec
     assert convert(chain(), FOUR, timesteps=1).spec is None
+
+
+class Scaled(Residual):
+    """With a buffer and a parameter at the root of the network, the latter of the shape of a batch."""
+
+    def __init__(self):
+        super().__init__(lambda images, features: features + self.offset.exp())
+        self.register_buffer("mean", torch.full((1, 1, 4, 4), 0.5))
+        self.offset = nn.Parameter(torch.zeros(1, 1, 4, 4))
+
+    def forward(self, images):
+        return super().forward(images - self.mean)
+
+
+def test_what_is_reckoned_from_parameters_alone_is_given_no_time():
+    network = convert(Scaled(), torch.rand(8, 1, 4, 4), timesteps=3)
+    assert "with_time" not in network.graph.code
+    assert network(torch.rand(2, 1, 4, 4)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("change", ["dtype", "assign", "buffer", "layer"])
+def test_a_network_follows_what_is_replaced_in_its_graph(change):
+    torch.manual_seed(0)
+    network, images = convert(Scaled(), torch.rand(8, 1, 4, 4), timesteps=3).eval(), torch.rand(2, 1, 4, 4)
+    before = network(images)
+    if change == "dtype":
+        assert network.double()(images.double()).dtype == torch.float64
+        return
+    if change == "assign":
+        values = {name: value + 0.25 * (name == "graph.mean") for name, value in network.state_dict().items()}
+        network.load_state_dict(values, assign=True)
+    elif change == "buffer":
+        network.graph.mean = network.graph.mean + 0.25
+    else:
+        network.graph.linear = nn.Linear(16, 3)
+    window = Window(3, 2)
+    expected = window.by_step(network.graph(images, window)).sum(0)
+    torch.testing.assert_close(network(images), expected)
+    assert not torch.equal(before, expected)
+
+
+def test_neurons_are_made_where_the_ann_is():
+    network = spiking_graph(chain().to("meta"), 2)
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+
+
+def test_an_ann_may_look_at_volumes():
+    class Volumes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.linear = nn.Conv3d(1, 2, (1, 3, 3), padding=(0, 1, 1)), nn.Linear(2 * 48, 4)
+
+        def forward(self, images):
+            return self.linear(torch.relu(self.conv(images.unsqueeze(1))).flatten(1))
+
+    assert convert(Volumes(), torch.rand(4, 3, 4, 4), timesteps=2)(torch.rand(2, 3, 4, 4)).shape == (2, 4)
+
+
+class Dropping(nn.Module):
+    def __init__(self, drop):
+        super().__init__()
+        self.conv, self.linear, self.drop = nn.Conv2d(1, 8, 1), nn.Linear(128, 2), drop
+
+    def forward(self, images):
+        features = torch.relu(self.conv(images))
+        return self.linear(self.drop(features, self.training).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("drop", "channels"),
+    [
+        (lambda x, training: F.dropout(x, training=training), False),
+        (lambda x, training: F.dropout(x, 0.5, training), False),
+        (lambda x, training: F.dropout2d(x, p=0.5, training=training), True),
+    ],
+)
+def test_functional_dropout_is_shared_over_time(drop, channels):
+    network = convert(Dropping(drop), torch.rand(4, 1, 4, 4), timesteps=3)
+    (found,) = (module for module in network.modules() if isinstance(module, SharedDropout))
+    assert (found.p, found.channels) == (0.5, channels)
+    network.train()
+    images = torch.rand(2, 1, 4, 4)
+    assert not torch.equal(network(images), network(images))
+    assert torch.equal(network.eval()(images), network(images))
+
+
+def test_dropout_that_never_stops_is_left_as_it_is():
+    network = convert(Dropping(lambda x, training: F.dropout(x)), torch.rand(4, 1, 4, 4), timesteps=3).eval()
+    assert not any(isinstance(module, SharedDropout) for module in network.modules())
+    images = torch.rand(2, 1, 4, 4)
+    assert not torch.equal(network(images), network(images))
+
+
+def test_dropout_of_channels_stays_one():
+    ann = nn.Sequential(nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Dropout2d(0.25), nn.Flatten(), nn.Linear(128, 2))
+    (found,) = (m for m in convert(ann, torch.rand(4, 1, 4, 4), timesteps=1).modules() if isinstance(m, SharedDropout))
+    assert (found.p, found.channels) == (0.25, True)

@@ -115,3 +115,8 @@ def test_calibration_keeps_the_mode_of_the_network_also_when_it_fails():
     with pytest.raises(UsageError, match="would never spike"):
         calibrate(network, FOUR * 0)
     assert all(module.training for module in network.modules())
+
+
+def test_calibration_needs_images():
+    with pytest.raises(UsageError, match="no images to calibrate with"):
+        calibrate(spiking_graph(chain(), 2), FOUR[:0])

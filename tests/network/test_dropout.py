@@ -79,3 +79,18 @@ def test_a_mask_has_the_layout_of_its_rows():
 def test_a_probability_out_of_range_is_refused(p):
     with pytest.raises(UsageError, match=rf"dropout is {p}; it must lie in \[0, 1\)"):
         SharedDropout(p)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_whole_channels_are_dropped_where_asked_for(layout):
+    torch.manual_seed(0)
+    like = torch.ones(3, 500, 4, 5).contiguous(memory_format=layout)
+    mask = SharedDropout(0.25, channels=True).mask(like, Window(2, 3))
+    assert mask.is_contiguous(memory_format=layout)
+    assert torch.equal(mask, mask[:, :, :1, :1].expand_as(mask))
+    # 1500 channels: a share within 0.045 of 0.25 is four standard deviations.
+    assert (mask[:, :, 0, 0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.045)
+
+
+def test_channels_of_one_place_are_units():
+    assert SharedDropout(0.5, channels=True).mask(torch.ones(2, 4), Window(1, 2)).shape == (2, 4)

@@ -48,3 +48,8 @@ def test_a_following_window_has_the_state_detached():
 def test_a_window_without_a_step_is_refused(timesteps):
     with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a window needs at least 1"):
         Window(timesteps, 2)
+
+
+@pytest.mark.parametrize("timesteps", [1, 3])
+def test_an_empty_batch_has_steps(timesteps):
+    assert Window(timesteps, 0).by_step(torch.empty(0, 5)).shape == (timesteps, 0, 5)

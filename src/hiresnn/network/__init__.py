@@ -1,6 +1,7 @@
 """An ANN made spiking: encoding, conversion, the network in time, and taps on its layers."""
 
-from hiresnn.network.convert import THRESHOLD_SCALE, calibrate, convert, spiking_graph
+from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
+from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.record import record

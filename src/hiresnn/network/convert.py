@@ -17,19 +17,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
+from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder, Encoding
 from hiresnn.network.pooling import AveragePool
 from hiresnn.network.spiking import SpikingNetwork
-from hiresnn.neurons import LIF, MIN_THRESHOLD, Linear, Reset, Surrogate, Window
-
-THRESHOLD_SCALE = 0.4
-"""Default of `threshold_scale`: DIET-SNN's range is 0.2 to 0.4; docs/decisions.md has what was measured."""
+from hiresnn.neurons import LIF, Linear, Reset, Surrogate
 
 _RELUS = (nn.ReLU, nn.ReLU6)
 _RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_DROPOUTS = (nn.Dropout, *_CHANNEL_DROPOUTS)
+_CHANNEL_DROPOUT_CALLS = (F.dropout1d, F.dropout2d, F.dropout3d)
+_DROPOUT_CALLS = (F.dropout, *_CHANNEL_DROPOUT_CALLS)
 
 
 def convert(
@@ -82,7 +83,8 @@ def spiking_graph(
             f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
         ) from error
     _fold_batch_norm(traced)
-    _insert_time(traced, lambda: LIF(leak=leak, reset=reset, surrogate=surrogate or Linear()), encoding)
+    device = next((parameter.device for parameter in root.parameters()), None)
+    _insert_time(traced, lambda: LIF(leak=leak, reset=reset, surrogate=surrogate or Linear()).to(device), encoding)
     return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None)).train(training)
 
 
@@ -91,51 +93,6 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Normalise) or super().is_leaf_module(m, module_qualified_name)
-
-
-@torch.no_grad()
-def calibrate(
-    network: SpikingNetwork,
-    images: Float[Tensor, "batch channel height width"],
-    *,
-    percentile: float = 99.7,
-    threshold_scale: float = THRESHOLD_SCALE,
-) -> None:
-    """Set every threshold from one batch, first layer to last, the earlier layers already spiking."""
-    if not 0 < percentile <= 100:
-        raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
-    if not threshold_scale > 0:
-        raise UsageError(f"threshold_scale is {threshold_scale}; it must be above 0.")
-    names = {lif: name for name, lif in network.neurons.items()}
-
-    class Calibrator(fx.Interpreter):
-        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-            layer = self.fetch_attr(target)
-            if isinstance(layer, LIF):
-                top = _highest_percentile(args[0], args[1], percentile) * threshold_scale
-                if not top > MIN_THRESHOLD:
-                    raise UsageError(
-                        f"layer {names[layer]!r}: the {percentile:g}th percentile of its input times "
-                        f"threshold_scale is {top:.3g}, so it would never spike; is the ANN trained?"
-                    )
-                layer.threshold.fill_(top)
-            return super().call_module(target, args, kwargs)
-
-    training = network.training
-    network.eval()
-    calibrator = Calibrator(network.graph)
-    calibrator.extra_traceback = False  # it would be glued to the sentence of a UsageError
-    try:
-        calibrator.run(images, Window(network.timesteps, images.shape[0]))
-    finally:
-        network.train(training)
-
-
-def _highest_percentile(current: Tensor, window: Window, percentile: float) -> float:
-    """Maximum over timesteps of the percentile over batch and neurons."""
-    steps = window.by_step(current).flatten(1)
-    rank = max(1, round(steps.shape[1] * percentile / 100))
-    return max(float(step.kthvalue(rank).values) for step in steps.float())
 
 
 def _fold_batch_norm(traced: fx.GraphModule) -> None:
@@ -205,7 +162,11 @@ def _insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoding: En
             _replace(traced, node, name, neuron(), window)
             found = True
         elif isinstance(layer, _DROPOUTS):
-            _replace(traced, node, _free_name(str(node.target), used), SharedDropout(layer.p), window)
+            shared = SharedDropout(layer.p, channels=isinstance(layer, _CHANNEL_DROPOUTS))
+            _replace(traced, node, _free_name(str(node.target), used), shared, window)
+        elif node.op == "call_function" and node.target in _DROPOUT_CALLS and (p := _probability(node)) is not None:
+            shared = SharedDropout(p, channels=node.target in _CHANNEL_DROPOUT_CALLS)
+            _replace(traced, node, _free_name(str(node.name), used), shared, window)
         elif AveragePool.replaces(layer):
             traced.add_submodule(str(node.target), AveragePool())
     if not found:
@@ -214,6 +175,12 @@ def _insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoding: En
     traced.delete_all_unused_submodules()
     graph.lint()
     traced.recompile()
+
+
+def _probability(node: fx.Node) -> float | None:
+    """p of a call of F.dropout; None where it drops also in eval mode, in which the network was traced."""
+    given: dict[str, Any] = {**dict(zip(("p", "training"), node.args[1:3], strict=False)), **node.kwargs}
+    return None if given.get("training", True) else float(given.get("p", 0.5))
 
 
 def _free_name(name: str, used: set[str]) -> str:
@@ -237,14 +204,17 @@ def _replace(traced: fx.GraphModule, node: fx.Node, name: str, module: nn.Module
 def _meet_in_time(traced: fx.GraphModule, window: fx.Node, timed: set[fx.Node]) -> None:
     """Where a value without time (the image's side of a shortcut) meets one with time, give it time."""
     modules = dict(traced.named_modules())
+    shown: set[fx.Node] = set()  # what is reckoned from the images; parameters hold for all of them
     for node in traced.graph.nodes:
         inputs = [source for source in node.all_input_nodes if source is not window]
+        if node.op == "placeholder" or not shown.isdisjoint(inputs):
+            shown.add(node)
         is_lif = node.op == "call_module" and isinstance(modules[str(node.target)], LIF)
         if is_lif or any(source in timed for source in inputs):
             timed.add(node)
         if len(inputs) > 1 and node in timed:
             for source in inputs:
-                if source not in timed and (source.op == "placeholder" or source.op.startswith("call")):
+                if source in shown and source not in timed:
                     if _is_size(source):
                         raise UsageError(
                             f"{node.name!r} takes a size of the images, which have no time, for a tensor that has; "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +40,9 @@ class SpikingNetwork(nn.Module):
         self.timesteps = timesteps
         self.spec = spec
         self.recompute(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for parameter in self.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @property
     def neurons(self) -> Mapping[str, LIF]:
@@ -60,6 +64,9 @@ class SpikingNetwork(nn.Module):
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
         """Show images for one window; its state starts from, and with `window.carried` is left in, `window`."""
+        parts, then = self._parts(), self.__dict__["_laid_out"]
+        if len(parts) != len(then) or not all(map(operator.is_, parts, then)):
+            self.recompute(self.__dict__["_recomputes"])
         run = self.__dict__["_learning" if torch.is_grad_enabled() else "_showing"]
         rows = window.with_time(run(images, window))
         logits = window.by_step(rows).sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
@@ -82,11 +89,20 @@ class SpikingNetwork(nn.Module):
 
         Gradients are the same; a training step takes less memory, and a third more time or less.
         """
-        # Past nn.Module's registration, which would list every layer twice.
         showing = merged(self.graph)
-        self.__dict__["_showing"] = showing
-        self.__dict__["_learning"] = in_segments(showing) if wanted else showing
+        # Past nn.Module's registration, which would list every layer twice.
+        self.__dict__.update(
+            _showing=showing,
+            _learning=in_segments(showing) if wanted else showing,
+            _recomputes=wanted,
+            _laid_out=self._parts(),
+        )
         return self
+
+    def _parts(self) -> list[object]:
+        """The layers, buffers and constants that the graph names: a device, a checkpoint, a user may replace them."""
+        named = [str(node.target) for node in self.graph.graph.nodes if node.op in ("call_module", "get_attr")]
+        return [reduce(getattr, name.split("."), self.graph) for name in named]
 
     def train_neurons_(self, wanted: bool) -> SpikingNetwork:
         """Make every threshold and leak trainable, or freeze them (Table 5). Returns self."""

@@ -48,7 +48,7 @@ class Window:
 
     def by_step(self, rows: Tensor) -> Tensor:
         """[T*B, ...] as [T, B, ...] (one step where `rows` has no time), without a copy."""
-        return rows.view(-1, self.batch, *rows.shape[1:])
+        return rows.view(self.timesteps if self.is_timed(rows) else 1, self.batch, *rows.shape[1:])
 
     def following(self) -> Window:
         """The next window over the same batch: membranes, masks and logits go on, detached."""

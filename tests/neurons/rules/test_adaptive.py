@@ -132,3 +132,13 @@ def test_pdsg_has_width_one_where_nothing_varies() -> None:
 def test_assg_refuses_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=f"ASSG rule: {next(iter(options))} is"):
         ASSG(**options)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 4, 1, 1), (1, 1), (1, 3, 2, 2)])
+def test_pdsg_of_one_image(shape: tuple[int, ...]) -> None:
+    lif = layer(PDSG())
+    current = random(3, *shape).requires_grad_()
+    lif(current, Window(T, 1)).sum().backward()
+    assert current.grad is not None
+    assert current.grad.isfinite().all()
+    assert current.grad.shape == shape

@@ -105,7 +105,5 @@ class PDSG(LayerRule):
 def _spread(z: Tensor) -> Tensor:
     """Standard deviation of z [time, batch, ...], shaped to broadcast over [batch, ...]."""
     averaged = [d for d in range(z.dim()) if d != 2 or z.dim() == 3]
-    if z[:, :, 0].numel() < 2:
-        return torch.ones_like(z[0])
-    sigma = z.std(averaged, keepdim=True)[0]
+    sigma = z.std(averaged, correction=min(1, math.prod(z.shape[d] for d in averaged) - 1), keepdim=True)[0]
     return torch.where(sigma > 0, sigma, 1.0)
