@@ -50,6 +50,13 @@ def test_activity_equals_a_slow_loop_over_batches_of_different_size() -> None:
     assert layer.image_rates.tolist() == pytest.approx([count / 48 for count in counts])
 
 
+def test_an_empty_batch_adds_nothing() -> None:
+    measure = SpikingActivity()
+    measure.update({"a": torch.ones(2, 1, 3)})
+    measure.update({"a": torch.ones(2, 0, 3)})
+    assert measure.compute()["a"].sa == 2
+
+
 def test_layers_keep_their_order() -> None:
     measure = SpikingActivity()
     measure.update({"z": torch.ones(1, 1, 1), "a": torch.zeros(1, 1, 1)})

@@ -1,5 +1,7 @@
 """Which layers carry weights, what reaches them, and connections counted one by one."""
 
+import operator
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -99,12 +101,22 @@ def test_a_layer_used_twice_counts_its_parameters_once() -> None:
 
 
 class AsFunction(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, product: Callable[[Tensor, Tensor], Tensor] = F.linear) -> None:
         super().__init__()
-        self.weight, self.relu = nn.Parameter(torch.ones(2, 4)), nn.ReLU()
+        self.weight, self.relu, self.product = nn.Parameter(torch.ones(4, 4)), nn.ReLU(), product
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.linear(self.relu(images.flatten(1)), self.weight)
+        return self.product(self.relu(images.flatten(1)), self.weight)
+
+
+@pytest.mark.parametrize(
+    "product",
+    [torch.mm, torch.matmul, operator.matmul, lambda one, two: one.mm(two)],
+    ids=["mm", "matmul", "@", "method"],
+)
+def test_no_product_of_matrices_is_taken_for_free(product: Callable[[Tensor, Tensor], Tensor]) -> None:
+    with pytest.raises(UsageError, match="as a function, and its connections are not counted"):
+        by_name(AsFunction(product))
 
 
 def test_what_cannot_be_counted_is_refused_and_named() -> None:

@@ -112,5 +112,7 @@ def test_the_equations_alone() -> None:
 def test_impossible_requests_are_refused() -> None:
     with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
         Energy(tiny(), variants=4)
+    with pytest.raises(UsageError, match="timesteps is 0"):
+        Energy(tiny(), timesteps=0)
     with pytest.raises(UsageError, match="no images were shown; call update"):
         Energy(tiny()).compute()

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from hiresnn.attacks import LOSSES, check, fgsm, frozen, loss_gradient, pgd, transfer, verified
-from hiresnn.errors import AttackError
+from hiresnn.errors import AttackError, UsageError
 
 IMAGES = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -147,3 +147,17 @@ def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
         nn.functional.cross_entropy(network(alone), LABELS[row : row + 1]).backward()
         torch.testing.assert_close(together[row : row + 1], alone.grad)
     assert not IMAGES.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ((IMAGES * 255).byte(), r"images are torch.uint8; .* images.float\(\) / 255"),
+        (IMAGES * 2 - 0.5, r"pixels in \[-0.\d+, 1.\d+\]; .* normalisation into the model"),
+        (IMAGES * float("nan"), r"pixels in \[nan, nan\]"),
+    ],
+    ids=["bytes", "normalised", "not numbers"],
+)
+def test_images_that_no_attack_can_work_on_are_not_blamed_on_the_attack(images, message):
+    with pytest.raises(UsageError, match=message):
+        verified(lambda *a: a[1], Network(), images, LABELS, eps=EPS)

@@ -120,6 +120,7 @@ def test_a_rule_is_read_again_where_a_spec_is_made_by_hand():
         ("pgd:eps=8/x", "attack 'pgd:eps=8/x': eps is '8/x'; it takes a float"),
         ("pgd:eps=8/0", "eps is '8/0'"),
         ("pgd:eps=nan", "eps is 'nan'"),
+        ("pgd:eps=1e400", "eps is '1e400'; it takes a float"),
         ("pgd:eps", "eps is ''; it takes a float"),
         ("pgd:iterations=2.5", "iterations is '2.5'; it takes a int"),
         ("pgd:random_start=yes", "random_start is 'yes'; it takes a bool"),

@@ -20,3 +20,13 @@ def test_the_callers_state_comes_back_after_an_error_too():
     with pytest.raises(KeyError), seeded(7):
         raise KeyError
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_gpu_that_was_not_in_use_starts_from_the_callers_seed(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    torch.manual_seed(5)
+    with seeded(7):
+        torch.rand(3)
+    assert seeds[-1] == 5

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from hiresnn.errors import UsageError
 from hiresnn.noise import CraftedNoise
 
 
@@ -86,3 +88,9 @@ def test_noise_that_was_never_applied_has_no_state():
     noise.load_state_dict(CraftedNoise(0.25, 1.0).state_dict())
     assert noise.state_dict() == {}
     assert noise.apply(batch(0.5)).item() == 0.5
+
+
+@pytest.mark.parametrize(("step", "bound"), [(-0.1, 0.5), (0.1, -0.5), (float("nan"), 0.5)])
+def test_a_negative_step_or_bound_is_refused(step, bound):
+    with pytest.raises(UsageError, match="neither may be negative"):
+        CraftedNoise(step, bound)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from hiresnn.errors import UsageError
 from hiresnn.noise import GaussianNoise, NoNoise
 
 GREY = torch.full((100, 1, 20, 20), 0.5)
@@ -43,3 +44,8 @@ def test_noise_that_is_not_crafted_wants_no_gradient_and_has_no_state(noise):
     assert not noise.crafted
     noise.load_state_dict(noise.state_dict())
     assert noise.state_dict() == {}
+
+
+def test_a_negative_deviation_is_refused():
+    with pytest.raises(UsageError, match=r"std is -0\.1"):
+        GaussianNoise(-0.1)

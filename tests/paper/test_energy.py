@@ -1,5 +1,6 @@
 """Tables 6 and 7, Fig. 11 and the totals behind them, on operations that are given."""
 
+import math
 from typing import Any
 
 import pytest
@@ -65,6 +66,19 @@ def test_no_bits_are_no_energy(study: StubStudy) -> None:
     assert found["equal-accuracy", EVERY].pj == {"fp32": None, "int32": None}
     assert found["equal-accuracy", EVERY].over(found["hire", EVERY], "fp32") is None
     assert ("rate", PRINTED) not in found
+
+
+def test_a_seed_whose_ann_is_never_as_accurate_leaves_the_others_with_their_own(
+    study: StubStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals_module, "equal_bits", lambda study, network, seed: None if seed == 0 else 2)
+    found = totals(study, "vgg11-cifar100")
+    few, hire = found["equal-accuracy", EVERY], found["hire", EVERY]
+    assert few.bits is not None
+    assert (few.bits.mean, few.bits.seeds) == (2, 1)
+    times = few.over(hire, "fp32")
+    assert times is not None
+    assert [math.isnan(value) for value in times.values] == [True, False]  # the second stands beside HIRE's second
 
 
 def test_a_multiple_is_taken_seed_by_seed_over_the_seeds_of_both() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class SpikingActivity:
             UsageError: a layer whose number of steps or neurons is not that of earlier batches.
         """
         for name, layer in spikes.items():
-            shape = (layer.shape[0], layer[0, 0].numel())
+            shape = (layer.shape[0], math.prod(layer.shape[2:]))
             known = self._shapes.setdefault(name, shape)
             if shape != known:
                 raise UsageError(

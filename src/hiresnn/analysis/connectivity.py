@@ -20,17 +20,11 @@ from hiresnn.neurons import LIF
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 _PRODUCTS = (
-    F.linear,
-    F.conv1d,
-    F.conv2d,
-    F.conv3d,
-    F.conv_transpose2d,
-    torch.matmul,
-    torch.bmm,
-    torch.einsum,
-    operator.matmul,
-    "matmul",
-    "bmm",
+    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.scaled_dot_product_attention),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+    *(torch.matmul, torch.mm, torch.mv, torch.bmm, torch.addmm, torch.addmv, torch.addbmm, torch.baddbmm),
+    *(torch.dot, torch.einsum, torch.tensordot, operator.matmul),
+    *("matmul", "mm", "mv", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "dot"),
 )
 
 

@@ -111,7 +111,9 @@ class Energy:
 
     def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
         self.network = network
-        self.timesteps = timesteps or network.timesteps
+        self.timesteps = network.timesteps if timesteps is None else timesteps
+        if self.timesteps < 1:
+            raise UsageError(f"timesteps is {timesteps}; energy is counted over at least 1.")
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
         self._tap = Tap(network, variants)

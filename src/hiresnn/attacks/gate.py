@@ -26,8 +26,10 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
         eps: L-infinity bound in pixel units that the attack claims to keep; None checks the range alone.
 
     Raises:
-        AttackError: another shape, a value that is not finite, outside [0, 1], or further than eps away.
+        UsageError: images that are not floats in [0, 1].
+        AttackError: the result has another shape, a value that is not finite, outside [0, 1], or further than eps away.
     """
+    _attackable(images)
     with frozen(model):
         # The attack gets copies: one that wrote into its input would move what it is measured against.
         adversarial = attack(model, images.clone(), labels.clone()).detach()
@@ -50,6 +52,16 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
         distance = (adversarial - images).abs().max().item()
         if distance > eps + ROUNDING:
             raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
+
+
+def _attackable(images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise UsageError(f"images are {images.dtype}; attacks work on floats in [0, 1]: images.float() / 255.")
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
+        raise UsageError(
+            f"images have pixels in [{images.min():.4g}, {images.max():.4g}]; attacks work on pixels in [0, 1], so put "
+            "any normalisation into the model (hiresnn.models.Normalise)."
+        )
 
 
 def nonnegative(attack: str, **options: float | int) -> None:

@@ -129,5 +129,5 @@ def _value(text: str, key: str, value: str, kind: type) -> bool | int | float | 
         if kind is bool:
             return {"true": True, "false": False}[value.lower()]
         return int(value) if kind is int else float(Fraction(value))
-    except (ValueError, KeyError, ZeroDivisionError):
+    except (ValueError, KeyError, ZeroDivisionError, OverflowError):
         raise UsageError(f"attack {text!r}: {key} is {value!r}; it takes a {kind.__name__}.") from None

@@ -12,9 +12,13 @@ import torch
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generators for a while; afterwards they go on from where they were.
 
-    The CPU's, and those of all GPUs where CUDA is in use.
+    The CPU's, and those of all GPUs. GPUs that were not in use before start, when they are, from the caller's seed.
     """
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(gpus, device_type="cuda"):
-        torch.manual_seed(seed)
-        yield
+    used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if used else (), device_type="cuda"):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        if not used:  # there was no state to come back to, and `seed` would stay in force
+            torch.cuda.manual_seed_all(torch.initial_seed())

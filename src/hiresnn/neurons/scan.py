@@ -145,7 +145,7 @@ class Kernels(NamedTuple):
 
 
 def kernels(fused: bool) -> Kernels:
-    """The scans, eager, or compiled where `fused`. Same spikes bit for bit."""
+    """The scans, eager, or compiled where `fused`. On a CPU the spikes are the same bit for bit."""
     return _compiled() if fused else Kernels(scan_forward, scan_backward)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hiresnn.errors import UsageError
 from hiresnn.noise.ball import ascend, perturbed
 
 
@@ -16,11 +17,16 @@ class CraftedNoise:
     Args:
         step: eps_s, the step along the sign of the input gradient; at least 0.
         bound: eps_t, the largest |kappa|; at least 0.
+
+    Raises:
+        UsageError: step or bound below 0.
     """
 
     crafted = True
 
     def __init__(self, step: float, bound: float) -> None:
+        if not (step >= 0 and bound >= 0):
+            raise UsageError(f"crafted noise: step is {step} and bound {bound}; neither may be negative.")
         self.step, self.bound = step, bound
         self.kappa: Tensor | None = None
 

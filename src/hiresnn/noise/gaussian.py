@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hiresnn.errors import UsageError
 from hiresnn.noise.ball import perturbed
 
 
@@ -33,9 +34,14 @@ class GaussianNoise(NoNoise):
 
     Args:
         std: standard deviation in pixel units, eps_s in Fig. 9; at least 0.
+
+    Raises:
+        UsageError: std below 0.
     """
 
     def __init__(self, std: float) -> None:
+        if not std >= 0:
+            raise UsageError(f"Gaussian noise: std is {std}; it must not be negative.")
         self.std = std
 
     def apply(self, images: Tensor) -> Tensor:

@@ -227,7 +227,7 @@ def _few_bits_notes(study: Study, found: dict[str, dict[tuple[str, str], Total]]
     for network, each in found.items():
         words, few = " on ".join(network_words(network)), each["equal-accuracy", EVERY]
         times, seeds = few.over(each["hire", EVERY], price), len(study.seeds_of(network))
-        known = 0 if times is None else len(times.values)
+        known = 0 if times is None else times.seeds
         if times is not None and times.mean < 1:
             less.append(f"{words} ({times.mean:.2f} times)")
         if known < seeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,8 +23,8 @@ class Total:
         who: "hire", "rate", "ann", "equal-levels" or "equal-accuracy" (ANNs with few bits), "attacked" (HIRE on images
             of the recipe's PGD), "training" (the forward pass of HIRE, whose image changes N times).
         count: PRINTED or EVERY.
-        pj: price list ("fp32", "int32") -> over seeds; None where no seed has it.
-        bits: of an activation, over seeds, of an ANN with few bits.
+        pj: price list ("fp32", "int32") -> over seeds, NaN for a seed that has none; None where no seed has it.
+        bits: of an activation, over seeds as `pj`, of an ANN with few bits.
     """
 
     who: str
@@ -74,9 +75,11 @@ def _total(
 
 
 def _few_bits(who: str, measured: list[EnergyReport], bits: list[int | None]) -> Total:
-    known = [(report, each) for report, each in zip(measured, bits, strict=True) if each is not None]
+    if all(each is None for each in bits):
+        return Total(who, EVERY, dict.fromkeys(PRICES))
+    seeds = list(zip(measured, bits, strict=True))
     pj = {
-        name: Stat.of(quantised_energy(report, each, prices) for report, each in known) if known else None
+        name: Stat.of(math.nan if each is None else quantised_energy(report, each, prices) for report, each in seeds)
         for name, prices in PRICES.items()
     }
-    return Total(who, EVERY, pj, Stat.of(each for _, each in known) if known else None)
+    return Total(who, EVERY, dict(pj), Stat.of(math.nan if each is None else each for each in bits))

@@ -73,7 +73,7 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
     """Make a method by name; `bound` defaults to `step`, as in the paper.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name; a step or bound below 0.
     """
     if name not in METHODS:
         raise UsageError(f"method is {name!r}; choose one of {', '.join(METHODS)}.")
