@@ -36,7 +36,7 @@ clean:
 	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/runtime.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable .
@@ -51,7 +51,7 @@ clean:
 	touch $@ .venv/runtime.stamp
 
 .venv-bench/bin/python:
-	$(PYTHON) -m venv .venv-bench
+	$(PYTHON) -m venv .venv-bench || { rm -rf .venv-bench; exit 1; }
 
 .venv-bench/bench.stamp: pyproject.toml | .venv-bench/bin/python
 	$(BENCH_INSTALL) --editable '.[bench]'

@@ -67,6 +67,17 @@ def test_an_error_is_its_sentence_on_standard_error_and_its_exit_code(
     assert (shown.out, shown.err) == ("", f"Error: {sentence}\n")
 
 
+def test_a_file_system_that_says_no_is_a_sentence_and_a_defect_stays_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect")]
+    monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
+    assert exit_code("recipes", "show", "digits") == 1
+    assert capsys.readouterr().err == "Error: /root/runs: Permission denied.\n"
+    with pytest.raises(OSError, match="a defect"):
+        main(["recipes", "show", "digits"])
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "recipes", "show", "nope"], ["recipes", "show", "nope", "--debug"]])
 def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> None:
     with pytest.raises(UsageError, match="nope"):

@@ -19,7 +19,7 @@ from hiresnn.paper.study import Study
 from hiresnn.progress import Progress
 from hiresnn.runs import stage
 from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.folder import MODEL
+from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
 
 VGG5 = "vgg5-cifar10"
@@ -126,7 +126,7 @@ def test_a_command_line_trains_the_same_network(study: Study) -> None:
         assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == expected
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
+def test_an_interrupted_run_goes_on_to_the_same_weights_wherever_its_data_are_by_now(
     trained: Study, tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
@@ -142,7 +142,10 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     monkeypatch.setattr(stage, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
         study.run(VGG5, "traditional", 0)
+    (begun,) = (tmp_path / "runs").glob("vgg5*/recipe.toml")
+    begun.write_text(begun.read_text().replace('source = "digits"', 'source = "elsewhere.npz"'))
     run = study.run(VGG5, "traditional", 0)
+    assert RunFolder.open(run).recipe.data.source == "digits"
     assert len(epochs) == 5  # the interrupted epoch alone was trained again
     assert (run / MODEL).read_bytes() == (trained.root / "runs" / run.name / MODEL).read_bytes()
 

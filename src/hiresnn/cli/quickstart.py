@@ -19,7 +19,7 @@ def quickstart(
 ) -> None:
     """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, print the table.
 
-    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about two minutes.
+    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about a minute.
     The table shows clean accuracy and accuracy under FGSM and PGD, white box and black box.
 
     Example: hiresnn quickstart --out runs/first --seed 1

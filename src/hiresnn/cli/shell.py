@@ -50,11 +50,12 @@ def hiresnn(
 ) -> None:
     """Train, attack and audit low-latency spiking neural networks.
 
-    Start with **hiresnn quickstart**: on embedded data, in about two minutes, it trains an ANN, a
+    Start with **hiresnn quickstart**: on embedded data, in about a minute, it trains an ANN, a
     traditional SNN and a HIRE-SNN, attacks all three and prints the table.
 
     Then **hiresnn recipes** lists what else can be trained, **hiresnn train RECIPE** trains
     it into a run folder, and **hiresnn evaluate RUN** attacks what is in the folder.
+    **hiresnn audit** asks of any network, trained here or elsewhere, whether its robustness is real.
     **hiresnn analyze** counts its spikes, its distances and its energy, and **hiresnn report** makes a page
     of one or several runs.
 
@@ -67,16 +68,17 @@ def hiresnn(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit.
 
-    An error that a user can mend is one sentence on standard error and its exit code; `--debug` shows the
-    traceback instead. Always raises SystemExit, except for defects of hiresnn itself.
+    An error that a user can mend is one sentence on standard error and its exit code, also one of the file system;
+    `--debug` shows the traceback instead. Always raises SystemExit, except for defects of hiresnn itself.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     kept = [argument for argument in given if argument != "--debug"]
     try:
         app(args=kept, prog_name="hiresnn", obj=kept)
-    except HiresnnError as error:
-        if "--debug" in given:
+    except (HiresnnError, OSError) as error:
+        if "--debug" in given or (isinstance(error, OSError) and error.filename is None):
             raise
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-            Console(stderr=True).print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+            said = error if isinstance(error, HiresnnError) else f"{error.filename}: {error.strerror}."
+            Console(stderr=True).print(f"Error: {said}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)

@@ -98,6 +98,7 @@ def reproduce(
     asked = chosen(names)
     if any(ARTEFACTS[name].drawn for name in asked) and find_spec("matplotlib") is None:
         raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told now, not after a day's work
     if not partial and (workers > 1 or scheduler is not None):
         work_through(study, [ARTEFACTS[name] for name in asked], workers=workers, scheduler=scheduler)
     written: list[Path] = []
@@ -112,7 +113,6 @@ def reproduce(
                 raise
             failed[name] = error
             study.progress.line(f"{name} failed: {error}")
-    out.mkdir(parents=True, exist_ok=True)  # where all failed, nothing has made it
     written += [write_runs(study.commands, out), out / INDEX]
     pages = [(name, ARTEFACTS[name].title) for name in ARTEFACTS if (out / f"{name}.md").is_file()]
     write_atomically(written[-1], index(pages, _header(study, command)).encode())

@@ -31,10 +31,10 @@ from hiresnn.paper.stat import Stat
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
-from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
 from hiresnn.runs.inputs import device_of
 from hiresnn.runs.measure import accuracy
-from hiresnn.runs.recipe import Recipe, digest, override, read
+from hiresnn.runs.recipe import Recipe, digest, dump, override, read
 from hiresnn.runs.train import train
 
 __all__ = ["BOXES", "TWINS", "Stat", "Study"]
@@ -130,6 +130,9 @@ class Study:
             do_ann = partial(self.run, network, "ann", recipe.ann_seed, **changes)
             self._plan.training(path.name, recipe, self.setting(network), do, do_ann)
             return path
+        if (path / RECIPE).is_file():  # begun; its data may have moved since, or its device be another
+            with RunFolder.open(path, write=True) as folder:
+                folder.write_text(RECIPE, dump(recipe))
         return train(recipe, out=path, resume=True, progress=self.progress)
 
     def accuracy(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from hiresnn.errors import UsageError
 from hiresnn.neurons.rules.elementwise import positive, triangular
 from hiresnn.neurons.rules.layer import LayerRule, membranes, through_time
 from hiresnn.neurons.scan import Reset
@@ -45,13 +47,18 @@ class HART(LayerRule):
     grad I[t] = mean over steps of grad s * max(0, 1 - |z| / width) / (width threshold), the same at every t.
 
     Args:
-        width: of the linear rule, in units of z; above 0. Chosen for each model, see `HART_WIDTHS`.
+        width: of the linear rule, in units of z; above 0 and finite. Chosen for each model, see `HART_WIDTHS`.
+
+    Raises:
+        UsageError: a width that is neither.
     """
 
     width: float = 1.0
 
     def __post_init__(self) -> None:
         positive(self)
+        if math.isinf(self.width):  # a slope of 0 everywhere: an attack would stand still and look like robustness
+            raise UsageError("HART: width is inf, and its gradient would be 0; choose a finite one.")
 
     def scan_backward(
         self, current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor, reset: Reset
