@@ -67,8 +67,9 @@ def audit(
         typer.Option(
             "--attack",
             metavar="NAME",
-            help="One more attack at every bound, as for hiresnn evaluate but without eps: autoattack, "
-            "apgd:loss=dlr,rule=arctan/alpha=4; a step is that at the headline's bound. May be repeated.",
+            help="One more attack at every bound, written as for hiresnn evaluate but without eps: autoattack, "
+            "apgd:loss=dlr,rule=arctan/alpha=4. What is not named is the attack's own default, not the recipe's; a step "
+            "is that at the headline's bound, a quarter of each bound where none is named. May be repeated.",
         ),
     ] = None,
     twins: Annotated[

@@ -63,7 +63,7 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Train and measure on the workers of this dask scheduler: pip install 'hiresnn[cluster]'.",
+            help="Train and measure on the workers of this dask scheduler: pip install -e '.[cluster]'.",
         ),
     ] = None,
     partial: Annotated[
@@ -78,7 +78,7 @@ def reproduce(
     """Reproduce tables and figures of the paper: train, attack and measure what they need, and print both numbers.
 
     Each becomes NAME.md and NAME.csv, and each figure NAME.svg, NAME.png and NAME.pdf (matplotlib:
-    pip install 'hiresnn[paper]'). Work that tables share is done once; an interrupted reproduction goes on where it
+    pip install -e '.[paper]'). Work that tables share is done once; an interrupted reproduction goes on where it
     stopped, and a second one only writes the files.
 
     Examples:

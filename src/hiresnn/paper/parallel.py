@@ -115,7 +115,7 @@ def _backend(workers: int, scheduler: str | None) -> Iterator[tuple[int, type[Ex
         from distributed import Client, KilledWorker
     except ImportError:
         raise UsageError(
-            "--scheduler needs dask, which is not installed; run pip install 'hiresnn[cluster]'."
+            "--scheduler needs dask, which is not installed; run pip install -e '.[cluster]' in the checkout."
         ) from None
     try:
         client = Client(scheduler, timeout=20)  # type: ignore[no-untyped-call]

@@ -224,7 +224,7 @@ def _style() -> Iterator[None]:
         import matplotlib
     except ModuleNotFoundError:
         raise UsageError(
-            "figures are drawn with matplotlib, which is not installed: pip install 'hiresnn[paper]'."
+            "figures are drawn with matplotlib, which is not installed: pip install -e '.[paper]' in the checkout."
         ) from None
     with matplotlib.rc_context(RC):
         yield
