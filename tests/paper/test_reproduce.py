@@ -71,7 +71,7 @@ def test_a_figure_without_matplotlib_is_refused_before_anything_is_trained(
     study: Study, tmp_path: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[paper\]'"):
+    with pytest.raises(UsageError, match=r"pip install -e '\.\[paper\]'"):
         reproduce(study, ["fig4"], tmp_path / "out", command="")
     assert not (tmp_path / "out").exists()
     reproduce(study, ["table1"], tmp_path / "out", command="")
@@ -153,6 +153,7 @@ def test_what_shows_more_than_accuracies_is_written_whole_or_not_at_all(
     study.measured({"what": "there"}, dict)
     written = reproduce(study, ["table2", "table7"], tmp_path, command="", partial=True)
     assert [path.name for path in written] == ["table2.md", "table2.csv", "runs.csv", "index.md"]
+    assert "\n- Measured: 1 figure on " in (tmp_path / "table2.md").read_text()
     study.measured({"what": "missing"}, dict)
     assert "table7.md" in [path.name for path in reproduce(study, ["table7"], tmp_path, command="", partial=True)]
 
@@ -172,7 +173,7 @@ def test_a_half_measured_study_can_be_planned(tiny: Scale, tmp_path: Path, name:
     assert 0 < len(study.plan([artefact])) < whole
     made, plan = study.partly(artefact)
     assert made.tables
-    assert plan.found == {job.name for job in figures[1::2]}
+    assert set(plan.found) == {job.name for job in figures[1::2]}
 
 
 def test_the_command_lines_of_all_networks_are_kept_beside_earlier_ones(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hiresnn.errors import RunError
+from hiresnn.paper.provenance import here
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.recipe import digest
 
@@ -27,12 +28,13 @@ def find(path: Path) -> dict[str, Any] | None:
 
 
 def keep(path: Path, key: Mapping[str, Any], value: Any, seconds: float) -> Any:
-    """Write a figure with its key and the seconds it took; returns it as `find` will (a tuple has become a list).
+    """Write a figure with its key, the seconds it took and where; returns it as `find` will (a tuple becomes a list).
 
     Raises RunError where it is not finite or cannot be written.
     """
     try:
-        text = json.dumps({"key": key, "value": value, "seconds": round(seconds, 3)}, indent=1, allow_nan=False)
+        record = {"key": key, "value": value, "seconds": round(seconds, 3), "where": here()}
+        text = json.dumps(record, indent=1, allow_nan=False)
     except ValueError:
         raise RunError(
             f"the figure {path.stem} holds a number that is not finite; the run it was measured on has diverged."

@@ -40,13 +40,13 @@ class Job:
 class Plan:
     """Collects jobs, each once, in an order that can be worked through; `root` is the study's folder.
 
-    `found` names the figures that were asked for and are there.
+    `found` has the figures that were asked for and are there: name -> where each was measured (`provenance.here`).
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.jobs: dict[str, Job] = {}
-        self.found: set[str] = set()
+        self.found: dict[str, dict[str, Any]] = {}
 
     def training(
         self, name: str, recipe: Recipe, setting: Setting, do: Callable[[], object], do_ann: Callable[[], object]

@@ -11,6 +11,7 @@ from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.paper.artefact import ARTEFACTS, Artefact
 from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job
+from hiresnn.paper.provenance import note
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.study import Study
 from hiresnn.paper.writing import index, write, write_runs
@@ -97,7 +98,7 @@ def reproduce(
     """
     asked = chosen(names)
     if any(ARTEFACTS[name].drawn for name in asked) and find_spec("matplotlib") is None:
-        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
+        raise UsageError("figures need matplotlib, which is not installed: pip install -e '.[paper]' in the checkout.")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told now, not after a day's work
     if not partial and (workers > 1 or scheduler is not None):
         work_through(study, [ARTEFACTS[name] for name in asked], workers=workers, scheduler=scheduler)
@@ -106,7 +107,9 @@ def reproduce(
     for number, name in enumerate(asked, start=1):
         study.progress.line(f"{name} ({number} of {len(asked)}): {ARTEFACTS[name].title}")
         try:
-            if (made := _partly(study, name) if partial else ARTEFACTS[name](study)) is not None:
+            if not partial:
+                ARTEFACTS[name](study)  # trains and measures; then there is all that is read below
+            if (made := _read(study, name)) is not None:
                 written += write(made, out)
         except HiresnnError as error:
             if len(asked) == 1:
@@ -122,8 +125,8 @@ def reproduce(
     return written
 
 
-def _partly(study: Study, name: str) -> Artefact | None:
-    """The artefact of what there is; None where it would say nothing, or something false."""
+def _read(study: Study, name: str) -> Artefact | None:
+    """The artefact of what there is and where that was measured; None where it would say nothing, or what is false."""
     made, plan = study.partly(ARTEFACTS[name])
     left, found = sum(job.kind == "measure" for job in plan.jobs.values()), len(plan.found)
     if left and not (found and ARTEFACTS[name].partly):
@@ -131,6 +134,8 @@ def _partly(study: Study, name: str) -> Artefact | None:
         return None
     if left:
         made.notes.insert(0, f"Not finished: {left} of {left + found} figures are not measured yet, and n/a here.")
+    if found:
+        made.notes.append(note(plan.found.values()))
     return made
 
 
@@ -155,6 +160,6 @@ def plan_text(parts: Mapping[str, Sequence[Job]], hardware: str) -> str:
 def _header(study: Study, command: str) -> str:
     where = environment()
     return (
-        f"`{command}`\n\nScale {study.scale.name}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
-        f"hiresnn {where['hiresnn']}, {where['date'][:10]}."
+        f"`{command}`\n\nScale {study.scale.name}. Written on {where['date'][:10]} by hiresnn {where['hiresnn']}; each "
+        "page says where and when its figures were measured."
     )

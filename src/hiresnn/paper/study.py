@@ -214,7 +214,7 @@ class Study:
         path = self.root / "measured" / f"{name}.json"
         if (found := kept.find(path)) is not None:
             if self._plan is not None:
-                self._plan.found.add(name)
+                self._plan.found[name] = found.get("where", {})
             return found["value"]
         if self._plan is not None:
             self._plan.figure(name, key, seconds, partial(self.measured, key, work), alone)
