@@ -68,8 +68,8 @@ def audit(
             "--attack",
             metavar="NAME",
             help="One more attack at every bound, written as for hiresnn evaluate but without eps: autoattack, "
-            "apgd:loss=dlr,rule=arctan/alpha=4. What is not named is the attack's own default, not the recipe's; a step "
-            "is that at the headline's bound, a quarter of each bound where none is named. May be repeated.",
+            "apgd:loss=dlr,rule=arctan/alpha=4. What is not named is the attack's own default, not the recipe's; a "
+            "step is that at the headline's bound, a quarter of each bound where none is named. May be repeated.",
         ),
     ] = None,
     twins: Annotated[
