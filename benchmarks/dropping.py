@@ -93,8 +93,9 @@ def measure_robust(quick: bool, run: Path | None = None) -> Section:
     section.at_least("verdicts that agree", agree, 100, " %")
     section.at_least("until broken, speed over to the end", speed, 3.0, judged=_judged(run, recipe))
     section.notes.append(
-        f"The trained network is `{recipe.name}` by {recipe.method}; {count:,} test images at {255 * bound:g}/255, "
-        f"{recipe.attack.iterations} iterations, of which {100 * float(1 - full.double().mean()):.1f} % stand."
+        f"The trained network is `{recipe.name}` of width {recipe.model.width:g} by {recipe.method}; {count:,} test "
+        f"images at {255 * bound:g}/255, {recipe.attack.iterations} iterations, of which "
+        f"{100 * float(1 - full.double().mean()):.1f} % stand."
     )
     if not _judged(run, recipe):
         section.notes.append("The target of 3 is judged only on a traditional CIFAR network at 8/255: give its --run.")
