@@ -314,3 +314,14 @@ def test_rules_nest_and_the_own_one_inside_keeps_the_outer(network: SpikingNetwo
     with audited.under("arctan"):
         inside = gradient(audited, shown[0][:4], shown[1][:4], OWN)
     assert torch.equal(inside, alone)
+
+
+def test_a_network_is_known_by_its_answers_and_a_random_one_by_those_under_a_seed(grey: Tensor) -> None:
+    torch.manual_seed(5)
+    answers = [Audited(model, grey).answers for model in (Flat(), Flat(), Noisy(), Noisy(), Rounding())]
+    assert None not in answers
+    assert answers[0] == answers[1]
+    assert answers[2] == answers[3]
+    assert len(set(answers)) == 3
+    calls = iter(range(9))
+    assert Audited(lambda images: images.flatten(1) * next(calls), grey).answers is None

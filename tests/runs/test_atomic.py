@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.errors import RunError
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.atomic import utf8, write_atomically
 
 
 def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -58,3 +58,17 @@ def test_an_interrupt_while_writing_leaves_nothing_beside_the_earlier_file(
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"gone/a could not be written: No such file or directory"):
         write_atomically(tmp_path / "gone" / "a", b"")
+
+
+def test_what_kept_a_file_from_being_written_is_told_and_not_what_came_of_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file/a could not be written: Not a directory"):
+        write_atomically(tmp_path / "file" / "a", b"")
+
+
+def test_a_name_that_is_no_unicode_is_told_with_its_line() -> None:
+    assert utf8("café", Path("card.json")) == b"caf\xc3\xa9"
+    with pytest.raises(
+        RunError, match=r"card\.json is UTF-8, which cannot hold 'caf\\udce9'; rename the file or folder"
+    ):
+        utf8("classes:\ncaf\udce9\nhut", Path("card.json"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -399,3 +400,69 @@ def test_a_wrong_request_is_refused_and_writes_nothing(
     with pytest.raises(error, match=message):
         audited(runs / "run", **changes)
     assert not (runs / "run" / "audit" / CARD).exists()
+
+
+HELPED = """
+import torch
+from torch import nn
+import layers_of_it
+class Net(nn.Module):
+    def forward(self, images):
+        return layers_of_it.SIGN * images.flatten(1)[:, :10]
+def network():
+    return Net()
+"""
+
+
+def helped(tmp_path: Path, sign: int, name: str = "mine") -> str:
+    """A network without weights that a module beside its file decides, as a new process finds it."""
+    (tmp_path / f"{name}.py").write_text(HELPED)
+    (tmp_path / "layers_of_it.py").write_text(f"SIGN = {sign:+d}  # \n")
+    for path in tmp_path.glob("__pycache__/*"):
+        path.unlink()
+    sys.modules.pop("layers_of_it", None)
+    return f"{tmp_path / name}.py:network"
+
+
+def test_pieces_of_a_network_whose_helpers_changed_are_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked = passes(monkeypatch)
+
+    def worked_again(sign: int) -> bool:
+        worked.clear()
+        audited(helped(tmp_path, sign), source="digits", images=20, out=tmp_path / "out")
+        return bool(worked)
+
+    assert [worked_again(sign) for sign in (+1, +1, -1, +1)] == [True, False, True, False]
+
+
+def test_pieces_of_a_twin_that_changed_are_refused(runs: Path, tmp_path: Path) -> None:
+    def with_twin(sign: int) -> None:
+        audited(runs / "run", images=20, twins=(helped(tmp_path, sign, "other"),))
+
+    with_twin(+1)
+    with_twin(+1)
+    message = r"pieces-\w+ holds work with a twin other-network \(.*\) that answered otherwise; delete that folder, or"
+    with pytest.raises(RunError, match=message):
+        with_twin(-1)
+
+
+def test_a_twin_of_another_number_of_classes_is_refused(runs: Path, tmp_path: Path) -> None:
+    message = r"the twin .*mine\.py:network tells 100 classes apart, .*run 10; name a twin for the same classes"
+    with pytest.raises(UsageError, match=message):
+        audited(runs / "run", twins=(function(tmp_path, classes=100),))
+    assert not (runs / "run" / "audit").exists()
+
+
+def test_a_name_that_the_card_cannot_hold_is_refused_before_the_work(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = data.load("digits")
+    named = replace(digits, class_names=("caf\udce9", *digits.class_names[1:]))
+    monkeypatch.setattr(module.data, "load", lambda source: named)
+    with pytest.raises(
+        RunError, match=r"card\.json is UTF-8, which cannot hold 'caf\\udce9'; rename the file or folder"
+    ):
+        audited(runs / "run")
+    assert not (runs / "run" / "audit").exists()

@@ -66,9 +66,29 @@ def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Pa
     assert again["twins"] == {**first["twins"], "same-ann": again["black_box"]}
 
 
-def test_figures_of_fewer_images_are_not_mixed_with_those_of_more(runs: Path) -> None:
+def test_figures_of_fewer_images_are_not_mixed_with_those_of_more_and_give_way_to_them(runs: Path) -> None:
+    attacked(runs / "run", limit=20)
+    assert attacked(runs / "run", attacks=["fgsm:eps=0.2"])["attacks"].keys() == {"fgsm:eps=0.2"}
+
+
+def test_figures_of_more_images_are_not_replaced_and_that_is_told_before_the_work(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attacked(runs / "run")
-    assert attacked(runs / "run", attacks=["fgsm:eps=0.2"], limit=20)["attacks"].keys() == {"fgsm:eps=0.2"}
+    before = (runs / "run" / RESULT).read_bytes()
+    monkeypatch.setattr(module, "accuracy", lambda *_, **__: pytest.fail("it began to work"))
+    message = r"result\.json holds attacks on 40 images, which those on 20 would replace; give --limit 40, or move"
+    with pytest.raises(UsageError, match=message):
+        attacked(runs / "run", limit=20)
+    assert (runs / "run" / RESULT).read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": 40}', '{"images": "x", "attacks": {}}'])
+def test_a_damaged_result_is_told_before_the_work(runs: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (runs / "run" / RESULT).write_text(text)
+    monkeypatch.setattr(module, "accuracy", lambda *_, **__: pytest.fail("it began to work"))
+    with pytest.raises(RunError, match=r"result\.json is damaged.*; delete the file"):
+        attacked(runs / "run")
 
 
 def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
@@ -151,7 +171,7 @@ def test_a_limit_above_the_images_takes_all_and_a_small_one_is_class_balanced(
     assert attacked(runs / "run", limit=10**6, attacks=["fgsm:eps=0"])["images"] == 355
     seen = []
     monkeypatch.setattr(module, "accuracy", lambda network, shown, **options: seen.append(shown) or 0.0)
-    attacked(runs / "run", limit=20)
+    attacked(runs / "same", limit=20)
     assert sorted(seen[0].labels.tolist()) == sorted(list(range(10)) * 2)
 
 
@@ -176,6 +196,7 @@ def test_the_holdout_has_a_result_of_its_own(tiny: Recipe, tmp_path: Path) -> No
             {"split": "holdout"},
             r"the run held no images out: its recipe has data\.holdout_images = 0; use --split test",
         ),
+        ({"seed": 2**63}, f"seed is {2**63}; choose a whole number from 0 to {2**63 - 1}"),
         ({"split": "train"}, "split is 'train'; choose one of test, holdout"),
         ({"attacks": ["ddos"]}, "attack 'ddos' is not known; choose one of fgsm, pgd"),
         ({"twins": ["run"]}, r"the twin .*run is the run itself; that would be a white-box attack"),

@@ -198,3 +198,34 @@ def test_a_damaged_shared_folder_is_refused_and_not_left_locked(tmp_path: Path) 
     for _ in range(2):
         with pytest.raises(RunError, match="is damaged"):
             RunFolder.shared(tmp_path, DIGITS, waiting=lambda: pytest.fail("it is locked"))
+
+
+def test_what_the_system_refuses_is_told_in_one_sentence(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", DIGITS).close()
+    (tmp_path / "run" / LOCK).unlink()
+    (tmp_path / "run" / LOCK).mkdir()
+    with pytest.raises(RunError, match=r"run cannot be used \(.*Is a directory: .*\.lock'\); check its permissions"):
+        RunFolder.open(tmp_path / "run", write=True)
+    long = tmp_path / ("a" * 300)
+    for refused in (lambda: RunFolder.create(long, DIGITS), lambda: RunFolder.open(long)):
+        with pytest.raises(RunError, match="aaa"):
+            refused()
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunFolder.create(tmp_path, DIGITS) as folder:
+        folder.write_json(RESULT, {})
+
+    def forbidden(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    for name, read_it in {RECIPE: lambda: folder.recipe, RESULT: lambda: folder.read_json(RESULT)}.items():
+        with pytest.raises(RunError, match=rf"cannot be used \(.*Permission denied: '.*{name}'\)"):
+            read_it()
+
+
+def test_text_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, DIGITS) as folder, pytest.raises(RunError, match="rename the file or folder"):
+        folder.write_text("note.txt", "caf\udce9")
+    assert not (tmp_path / "note.txt").exists()

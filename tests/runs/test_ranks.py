@@ -5,16 +5,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from hiresnn.data import Batches, Split
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, read_resume
 from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
+from hiresnn.runs.together import loaded
 from hiresnn.runs.train import train
 from hiresnn.training import Ranks
 
@@ -26,6 +28,7 @@ def started(recipe: Recipe, folder: Path, out: Path, *more: str) -> subprocess.P
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(dump(recipe))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--tee", "2", "--log-dir", str(folder / "logs")]  # standard error, each line with its rank
     command += ["-m", "hiresnn", "train", str(folder / "recipe.toml"), "--out", str(out), "--quiet", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
@@ -98,7 +101,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     while not (out / METRICS).is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.terminate()  # torchrun passes it on to its workers
-    process.communicate()
+    errors = process.communicate()[1]
+    assert (out / METRICS).is_file(), errors
     assert not (out / MODEL).exists()
     assert len(RunFolder.open(out).read_metrics()) < 60
     with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
@@ -132,4 +136,29 @@ def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path
     process = started(tiny, tmp_path, out)
     errors = process.communicate(timeout=300)[1]
     assert process.returncode != 0
-    assert errors.count("holds files that are no run, such as mine.txt") == 1
+    assert errors.count("holds files that are no run, such as mine.txt") == 1, errors
+
+
+class Other(Ranks):
+    """A rank whose peer, at its place in `gathered`, raised `error` when it loaded the data."""
+
+    error: DataError
+
+    def gathered(self, value: Any) -> list[Any]:
+        return [self.error, value] if self.rank else [value, self.error]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny: Recipe, rank: int) -> None:
+    ranks = Other(rank, 2)
+    ranks.error = DataError("cifar10 could not be downloaded")
+    with pytest.raises(DataError, match="cifar10 could not be downloaded"):
+        loaded(tiny, ranks)
+
+
+def test_data_that_are_not_there_are_refused_once_by_all(tiny: Recipe, tmp_path: Path) -> None:
+    process = started(override(tiny, {"data.source": str(tmp_path / "none.npz")}), tmp_path, tmp_path / "run")
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode != 0
+    assert errors.count("]:Error: ") == errors.count("none.npz: there is no such file") == 1, errors
+    assert "]:Traceback" not in errors

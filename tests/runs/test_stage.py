@@ -229,3 +229,18 @@ def test_a_state_cut_short_is_refused_and_nothing_is_harmed(folder: RunFolder, m
     with pytest.raises(RunError, match=r"resume\.pt is damaged \(\w+\); delete it to train from the start"):
         Training(folder).fit()
     assert (folder.path / METRICS).read_bytes() == log
+
+
+def test_the_states_of_gpus_that_are_not_here_do_not_matter(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_after(1, Training(folder), monkeypatch)
+    state = read_resume(folder.path / RESUME)
+    state["ranks"][0]["cuda_random"] = [torch.get_rng_state()] * 8
+    folder.write_bytes(RESUME, resume_bytes(state))
+
+    def missing(states: list[Tensor]) -> None:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", missing)
+    Training(folder).fit()
+    assert read_resume(folder.path / RESUME)["ranks"][0]["cuda_random"] == []

@@ -13,7 +13,7 @@ from torch import nn
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.folder import MODEL
-from hiresnn.runs.target import Target, target
+from hiresnn.runs.target import PREFIX, Target, audit_folder, target
 
 SOURCE = """
 import sys
@@ -57,8 +57,8 @@ def source(tmp_path: Path) -> Iterator[Path]:
     before = list(sys.path)
     yield path
     assert sys.path == before
-    for name in ("beside", "hiresnn_target_mine"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name == "beside" or name.startswith(PREFIX)]:
+        del sys.modules[name]
 
 
 def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
 
 def test_a_function_of_an_installed_module_is_called_too() -> None:
     found = target("torch.nn:Flatten")
-    assert (found.kind, found.name) == ("function", "torch-Flatten")
+    assert (found.kind, found.name) == ("function", "torch.nn-Flatten")
     assert (found.architecture, found.library) == ("Flatten", "torch")
     assert len(found.source) == 64
 
@@ -258,3 +258,30 @@ def test_a_network_that_says_nothing_is_called_by_its_class() -> None:
 
 def test_a_file_written_by_us_is_ours_whatever_its_class() -> None:
     assert Target(nn.Flatten(), "mine", "file").library == "hiresnn"
+
+
+def test_files_of_one_name_are_two_modules_each_with_what_lies_beside_it(source: Path) -> None:
+    other = source.parent / "other" / source.name
+    other.parent.mkdir()
+    other.write_text(SOURCE)
+    (other.parent / "beside").mkdir()
+    (other.parent / "beside" / "__init__.py").write_text("CLASSES = 5\n")
+    made = [target(f"{path}:network").model for path in (source, other, source)]
+    assert [model(torch.zeros(1, 64)).shape[1] for model in made] == [7, 5, 7]
+    homes = [type(model).__module__ for model in made]
+    assert homes[0] == homes[2] != homes[1]
+    assert all(type(model) is vars(sys.modules[home])["Net"] for home, model in zip(homes[1:], made[1:], strict=True))
+
+
+def test_no_two_targets_leave_their_evidence_in_one_folder(trained: Path, source: Path) -> None:
+    def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
+        return audit_folder(text, Target(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
+
+    here = Path.cwd()
+    assert folder("net.py:network") == folder(f"{here}/net.py:network") == "audits/net-network"
+    assert folder("a/net.py:network") == folder("./b/../a/net.py:network") == "audits/a/net-network"
+    assert folder("package.net:network", name="package.net-network") == "audits/package.net-network"
+    assert folder("a/best.safetensors", "file", "best") == "audits/a/best"
+    assert folder("/elsewhere/best.safetensors", "file", "best") == "audits/elsewhere/best"
+    run = target(str(trained / "run"))
+    assert audit_folder(str(trained / "run"), run) == trained / "run" / "audit"

@@ -287,3 +287,20 @@ def test_a_gpu_that_is_not_there_is_named(tiny: Recipe) -> None:
     assert device_of(tiny) == "cpu"
     with pytest.raises(UsageError, match="device is 'cuda:1', but torch sees no GPU here; use cpu or auto"):
         device_of(override(tiny, {"device": "cuda:1"}))
+
+
+def test_a_gpu_beyond_the_last_is_named(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of(override(tiny, {"device": "cuda:1"})) == "cuda:1"
+    with pytest.raises(UsageError, match="device is 'cuda:7', but the last GPU that torch sees is cuda:1; use it or"):
+        device_of(override(tiny, {"device": "cuda:7"}))
+
+
+def test_a_shared_ann_is_trained_on_the_device_of_who_trains_it(tiny: Recipe, tmp_path: Path) -> None:
+    short = override(tiny, {"ann.epochs": "1", "snn.epochs": "0", "device": "cpu"})
+    whole = fit(short, tmp_path / "whole" / "run")
+    path = tmp_path / "begun" / "ann" / RunFolder.open(whole).read_json("ann.json")["folder"]
+    RunFolder.create(path, ann_recipe(override(short, {"device": "cuda:99"}))).close()
+    fit(short, tmp_path / "begun" / "run")
+    assert (path / MODEL).read_bytes() == (tmp_path / "whole" / "ann" / path.name / MODEL).read_bytes()

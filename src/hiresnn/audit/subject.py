@@ -45,6 +45,8 @@ class Audited(nn.Module):
         draws: passes averaged; the loss of the mean logits is what an attack then climbs.
         shrink: what logits are divided by under any rule but the own one; above 1 only where they are so large that the
             cross-entropy has lost its gradient.
+        answers: digest of the logits of `images` under a fixed seed, by which another network is known; None where two
+            passes differ even so.
         rounds: whether the forward pass rounds; under any rule but the own one gradients go straight through (BPDA).
     """
 
@@ -54,10 +56,13 @@ class Audited(nn.Module):
         if isinstance(model, nn.Module):
             model.eval()
         self.spent = Spent()
-        with torch.no_grad():
+        with torch.no_grad(), seeded(0):
             first, second = (model(images) for _ in range(2))
             _check(first, images)
             twice = model(torch.cat([images, images]))
+        with torch.no_grad(), seeded(0):
+            again = model(images)
+        self.answers = fingerprint([("logits", first)]) if torch.equal(first, again) else None
         self.classes = first.shape[1]
         self.random = _differ(first, second)
         self.each = _differ(*twice.chunk(2))  # every image of a batch draws for itself, so draws can be one batch

@@ -84,7 +84,10 @@ def audit(
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 200,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the evidence goes; default: RUN/audit, or audits/NAME for a function."),
+        typer.Option(
+            metavar="DIR",
+            help="Where the evidence goes; default: RUN/audit, or audits/ and the way to the target for any other.",
+        ),
     ] = None,
 ) -> None:
     """Attack a network with everything, and say what its robustness is worth.

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import typer
 
+from hiresnn.torchrun import leads
+
 
 @contextmanager
 def continued_by(context: typer.Context, *more: str) -> Iterator[None]:
@@ -24,6 +26,6 @@ def continued_by(context: typer.Context, *more: str) -> Iterator[None]:
         together = os.environ.get("LOCAL_WORLD_SIZE", "1")
         started = [] if together == "1" else ["torchrun", "--nproc-per-node", together, "-m"]
         line = shlex.join([*started, "hiresnn", *given, *(word for word in more if word not in given)])
-        if os.environ.get("RANK", "0") == "0":
+        if leads():
             print(f"\nInterrupted. Continue with: {line}", file=sys.stderr)
         raise typer.Exit(130) from None

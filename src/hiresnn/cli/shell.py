@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.console import Console
 from hiresnn import __version__
 from hiresnn.cli import analyze, audit, doctor, evaluate, quickstart, recipes, report, reproduce, train
 from hiresnn.errors import HiresnnError
+from hiresnn.torchrun import leads
 
 app = typer.Typer(
     name="hiresnn",
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (HiresnnError, OSError) as error:
         if "--debug" in given or (isinstance(error, OSError) and error.filename is None):
             raise
-        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        if leads():  # of several processes one speaks
             said = error if isinstance(error, HiresnnError) else f"{error.filename}: {error.strerror}."
             Console(stderr=True).print(f"Error: {said}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)

@@ -51,8 +51,9 @@ def start_from_ann(recipe: Recipe, folder: RunFolder, dataset: DataSet, progress
         def waiting() -> None:
             progress.line(f"Another process trains the ANN in {path}; waiting for it.")
 
-        with taken(ranks, path, lambda: RunFolder.shared(path, ann_recipe(recipe), waiting=waiting)) as ann_folder:
-            _train_ann(ann_folder.recipe, ann_folder, dataset, progress, ranks)
+        own = ann_recipe(recipe)  # the folder's may name a device of whoever began it
+        with taken(ranks, path, lambda: RunFolder.shared(path, own, waiting=waiting)) as ann_folder:
+            _train_ann(own, ann_folder, dataset, progress, ranks)
     folder.write_json("ann.json", {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": path.name})
     return path
 

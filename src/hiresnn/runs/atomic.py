@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from hiresnn.errors import RunError
@@ -28,7 +29,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RunError(_sentence(path, len(content), error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept the file from being written is the error to tell
+            temporary.unlink()
+
+
+def utf8(text: str, path: Path) -> bytes:
+    """`text` as the content of the file `path`.
+
+    Raises RunError for what is no Unicode: the name of a file or folder whose bytes are not UTF-8.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        line = text[: error.start].rpartition("\n")[2] + text[error.start :].partition("\n")[0]
+        raise RunError(
+            f"{path} is UTF-8, which cannot hold {line!a}; rename the file or folder of this name."
+        ) from None
 
 
 def _flush_folder(folder: Path) -> None:

@@ -24,21 +24,21 @@ from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import LIF
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.atomic import utf8, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.inputs import device_of
 from hiresnn.runs.notebook import Notebook
 from hiresnn.runs.recipe import digest
-from hiresnn.runs.target import Target, in_a_line, target
+from hiresnn.runs.target import Target, audit_folder, in_a_line, target
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"
 FORMAT = 1
 """Raised where pieces of an earlier version would not be what this one would find."""
 LOOKED_AT = 16
-"""Images that tell whether a network is random or rounds."""
+"""Images that tell whether a network is random or rounds, and whether it is the one of an earlier call."""
 PASSES = 500
 """Presentations an image that decide whether compiled neurons pay."""
 
@@ -68,7 +68,7 @@ class Request:
 
 
 def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
-    """Audit what `request` names; returns the card and the folder, RUN/audit or audits/NAME where none is named.
+    """Audit what `request` names; returns the card and the folder, RUN/audit or one in audits/ where none is named.
 
     The folder gets card.json; adversarial.npz (for every image that fell: its index among the audited images, the eps
     of the bound, what broke it as float32, and the clean image); and the pieces of work that let a later call go on.
@@ -103,15 +103,19 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
         headline=headline,
         waves=waves,
         extra=request.attacks,
-        twins=_twins(request.twins, model, dataset, images, device),
+        twins=_twins(request, model, dataset, images, device),
         seed=request.seed,
         batch_size=request.batch_size,
         paper=_paper(subject, headline),
     )
-    out = request.out or (subject.folder / "audit" if subject.folder else Path("audits") / subject.name)
+    out = request.out or audit_folder(request.target, subject)
+    for name in (subject.name, dataset.name, *dataset.class_names, *plan.twins, request.command):
+        utf8(name, out / CARD)  # now, and not when all the work is done
     with _locked(out):
-        key = _identity(subject, model, dataset, plan)
-        found = Audit(model, images, labels, plan, Notebook(out / f"pieces-{key}"), progress).run()
+        notebook = Notebook(out / f"pieces-{_identity(subject, model, dataset, plan)}")
+        for name, twin in plan.twins.items():
+            _check_kept(notebook, name, twin)
+        found = Audit(model, images, labels, plan, notebook, progress).run()
         card = auditing.assembled(
             found, plan, model, images, labels,
             subject=_subject(subject, model),
@@ -135,26 +139,30 @@ def _audited(subject: Target, images: Tensor, device: str, wanted: str) -> Audit
     model = subject.model
     if isinstance(model, nn.Module):
         model.to(device)
-    if isinstance(model, SpikingNetwork):
-        model.fuse(should_fuse(wanted, model, images[:1], PASSES * len(images)))
     try:
-        return Audited(model, images[:LOOKED_AT])
+        audited = Audited(model, images[:LOOKED_AT])
     except HiresnnError:
         raise
     except Exception as error:  # the network is the user's
         shape = " x ".join(str(size) for size in images.shape[1:])
         raise UsageError(f"the network cannot take images of {shape}: {in_a_line(error)}") from error
+    if isinstance(model, SpikingNetwork):  # from here on: its answers must not depend on how much is to be done
+        model.fuse(should_fuse(wanted, model, images[:1], PASSES * len(images)))
+    return audited
 
 
-def _twins(
-    texts: tuple[str, ...], audited: Audited, dataset: DataSet, images: Tensor, device: str
-) -> dict[str, Audited]:
+def _twins(request: Request, audited: Audited, dataset: DataSet, images: Tensor, device: str) -> dict[str, Audited]:
     found: dict[str, Audited] = {}
-    for text in texts:
+    for text in request.twins:
         twin = target(text)
         if isinstance(twin.model, nn.Module):
             check_fits(twin.model, dataset, f"the twin {text}")
         model = _audited(twin, images, device, "never")
+        if model.classes != audited.classes:
+            raise UsageError(
+                f"the twin {text} tells {model.classes} classes apart, {request.target} {audited.classes}; name a twin "
+                "for the same classes."
+            )
         mark = model.fingerprint()
         if mark and mark in (audited.fingerprint(), *(other.fingerprint() for other in found.values())):
             raise UsageError(f"the twin {text} has the weights of the audited network or of another twin; name others.")
@@ -197,6 +205,7 @@ def _identity(subject: Target, model: Audited, dataset: DataSet, plan: Plan) -> 
         {
             "format": FORMAT,
             "weights": model.fingerprint(),
+            "answers": model.answers,
             "source": subject.source,
             "data": dataset.digest,
             "seed": plan.seed,
@@ -205,6 +214,16 @@ def _identity(subject: Target, model: Audited, dataset: DataSet, plan: Plan) -> 
             "paper": dict(plan.paper),
         }
     )
+
+
+def _check_kept(notebook: Notebook, name: str, twin: Audited) -> None:
+    """Raise RunError where the pieces are of another twin that was called the same."""
+    answers = str(twin.answers)
+    if str(notebook.setdefault(f"answers of {name}", {"answers": np.asarray(answers)})["answers"]) != answers:
+        raise RunError(
+            f"{notebook.folder} holds work with a twin {name} that answered otherwise; delete that folder, or choose "
+            "another --out."
+        )
 
 
 def _adversarial(found: auditing.Findings, images: Tensor, labels: Tensor) -> bytes:

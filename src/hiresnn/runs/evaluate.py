@@ -21,6 +21,7 @@ from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.inputs import device_of, splits
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.schema import SEEDS
 
 SPLITS = ("test", "holdout")
 
@@ -40,7 +41,7 @@ def evaluate(
 
     Args:
         run: a run folder; its result.json (result-holdout.json for the held-out images) takes the new figures
-            beside those that it has of as many images.
+            beside those that it has of as many images, and the place of those of fewer.
         attacks: such as "pgd:eps=2/255"; None takes the recipe's: FGSM, PGD, and PGD at its extra bounds.
         twins: run folders whose networks make the black-box images. Whether a twin comes from the same ANN
             is read from the runs.
@@ -51,8 +52,11 @@ def evaluate(
             None takes the recipe's.
 
     Raises:
-        HiresnnError: a folder without a trained network, a twin for other images, an unknown attack.
+        HiresnnError: a folder without a trained network, a twin for other images, an unknown attack, fewer images than
+            the folder has attacks of.
     """
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
     with RunFolder.open(run, write=True) as folder, seeded(folder.recipe.seed):
         recipe = folder.recipe
         device = device_of(recipe)
@@ -62,6 +66,8 @@ def evaluate(
         dataset = data.load(recipe.data.source)
         check_fits(network, dataset, f"{run}")
         shown = _images(recipe, dataset, split, limit)
+        name = RESULT if split == "test" else f"result-{split}.json"
+        earlier = _earlier(folder, name, len(shown))
         opponents = [(kind, load(path / MODEL).to(device)) for path, kind in _twins(folder, twins or [])]
         for model in (network, *(twin for _, twin in opponents)):
             check_fits(model, dataset, "a twin")
@@ -99,11 +105,30 @@ def evaluate(
                 # the stronger twin is the one that the paper's figures look like
                 entry["black_box"] = entry["twins"].get("same-ann", entry["twins"].get("independent"))
             result["attacks"][spec.label] = entry
-        name = RESULT if split == "test" else f"result-{split}.json"
-        if folder.has(name) and (earlier := folder.read_json(name)).get("images") == len(shown):
-            result["attacks"] = _merged(earlier["attacks"], result["attacks"])
+        result["attacks"] = _merged(earlier, result["attacks"])
         folder.write_json(name, result)
     return result
+
+
+def _earlier(folder: RunFolder, name: str, images: int) -> dict[str, Any]:
+    """The attacks on as many images that the result `name` holds; those on fewer give way.
+
+    Raises:
+        UsageError: it holds attacks on more images.
+    """
+    if not folder.has(name):
+        return {}
+    found = folder.read_json(name)
+    try:
+        attacks, count = dict(found["attacks"]), int(found["images"])
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{folder.path / name} is damaged; delete the file and evaluate again.") from None
+    if attacks and images < count:
+        raise UsageError(
+            f"{folder.path / name} holds attacks on {count:,} images, which those on {images:,} would replace; give "
+            f"--limit {count}, or move that file elsewhere."
+        )
+    return attacks if images == count else {}
 
 
 def _merged(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def _mend(kind: str, context: Mapping[str, Any], message: str) -> str:
         return f"it must have the form {context['pattern']}"
     if kind == "string_too_short":
         return "it must not be empty"
+    if kind == "string_unicode":
+        return "it must be UTF-8; rename the file or folder of this name"
     if kind == "finite_number":
         return "it must be finite"
     if kind == "model_type":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hiresnn.errors import BusyError, RecipeError, RunError
-from hiresnn.runs.atomic import TEMPORARY_SUFFIX, write_atomically
+from hiresnn.runs.atomic import TEMPORARY_SUFFIX, utf8, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.recipe import Recipe, dump, parse
 
@@ -44,11 +45,12 @@ class RunFolder:
         changes nothing.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"--out {path} is a file; choose another --out.")
-        # Looked at before the lock as well, so that a foreign folder does not even get a lock file.
-        _check(path, recipe, resume)
-        return cls._taken(path, _made_and_locked(path), recipe, resume=resume)
+        with _usable(path):
+            if path.exists() and not path.is_dir():
+                raise RunError(f"--out {path} is a file; choose another --out.")
+            # Looked at before the lock as well, so that a foreign folder does not even get a lock file.
+            _check(path, recipe, resume)
+            return cls._taken(path, _made_and_locked(path), recipe, resume=resume)
 
     @classmethod
     def shared(cls, path: str | Path, recipe: Recipe, *, waiting: Callable[[], None]) -> RunFolder:
@@ -58,13 +60,14 @@ class RunFolder:
         it can differ only where that does not matter.
         """
         path = Path(path)
-        lock = _made_and_locked(path, waiting)
-        try:
-            kept = _recipe(path) if (path / RECIPE).is_file() else recipe
-        except BaseException:
-            lock.release()
-            raise
-        return cls._taken(path, lock, kept, resume=True)
+        with _usable(path):
+            lock = _made_and_locked(path, waiting)
+            try:
+                kept = _recipe(path) if (path / RECIPE).is_file() else recipe
+            except BaseException:
+                lock.release()
+                raise
+            return cls._taken(path, lock, kept, resume=True)
 
     @classmethod
     def _taken(cls, path: Path, lock: FileLock, recipe: Recipe, *, resume: bool) -> RunFolder:
@@ -86,12 +89,13 @@ class RunFolder:
     def open(cls, path: str | Path, *, write: bool = False) -> RunFolder:
         """Open an existing run, with the lock where `write`. Raises RunError if it is not a run folder."""
         path = Path(path)
-        if not path.is_dir():
-            what = "is a file" if path.exists() else "does not exist"
-            raise RunError(f"run folder {path} {what}; name the folder that hiresnn train wrote.")
-        if not (path / RECIPE).is_file():
-            raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
-        return cls(path, _locked(path) if write else None, resumed=True)
+        with _usable(path):
+            if not path.is_dir():
+                what = "is a file" if path.exists() else "does not exist"
+                raise RunError(f"run folder {path} {what}; name the folder that hiresnn train wrote.")
+            if not (path / RECIPE).is_file():
+                raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
+            return cls(path, _locked(path) if write else None, resumed=True)
 
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:
@@ -140,7 +144,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write UTF-8 text whole or not at all."""
-        self.write_bytes(name, text.encode())
+        self.write_bytes(name, utf8(text, self.path / name))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON value, indented, whole or not at all."""
@@ -152,13 +156,13 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """The value in the JSON file `name`. Raises RunError where it is missing or damaged."""
-        return _json(self.require(name).read_text(encoding="utf-8", errors="replace"), str(self.path / name))
+        return _json(_text(self.require(name)), str(self.path / name))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows that `write_metrics` wrote; none before the first epoch has ended."""
         if not self.has(METRICS):
             return []
-        lines = (self.path / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _text(self.path / METRICS).splitlines()
         return [_json(line, f"{self.path / METRICS}, line {n}") for n, line in enumerate(lines, start=1)]
 
 
@@ -194,9 +198,25 @@ def _differing(ours: Recipe, asked: Recipe) -> list[str]:
 
 def _recipe(path: Path) -> Recipe:
     try:
-        return parse((path / RECIPE).read_text(encoding="utf-8", errors="replace"), str(path / RECIPE))
+        return parse(_text(path / RECIPE), str(path / RECIPE))
     except RecipeError as error:
         raise RunError(f"run folder {path} is damaged: {error}") from None
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """What the system refuses in the run folder `path`, as a RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"run folder {path} cannot be used ({error}); check its permissions or choose another."
+        ) from error
+
+
+def _text(path: Path) -> str:
+    with _usable(path.parent):
+        return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _made_and_locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:

@@ -17,6 +17,11 @@ def device_of(recipe: Recipe) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device is {recipe.device!r}, but torch sees no GPU here; use cpu or auto.")
+    number, last = recipe.device.partition(":")[2], torch.cuda.device_count() - 1
+    if number and int(number) > last:
+        raise UsageError(
+            f"device is {recipe.device!r}, but the last GPU that torch sees is cuda:{last}; use it or auto."
+        )
     return recipe.device
 
 

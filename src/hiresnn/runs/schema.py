@@ -18,6 +18,8 @@ from pydantic import (
 Method: TypeAlias = Literal["ann", "traditional", "hire", "gaussian", "noise-free", "rate"]
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free")
+SEEDS = 2**63
+"""How many there are: torch takes 64 bits, and each stage of a training shuffles by one of its own."""
 
 
 def _pixels(value: object) -> object:
@@ -46,6 +48,7 @@ Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
 UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
@@ -93,7 +96,7 @@ class Ann(Section):
     weight_decay: NotNegative = 5e-4
     milestones: Milestones = (0.625, 0.75, 0.875)
     decay: Decay = 0.1
-    seed: Count | None = None
+    seed: Seed | None = None
 
 
 class Conversion(Section):
@@ -155,7 +158,7 @@ class Recipe(Section):
     """Everything that decides the outcome of a run, apart from the data's content and the machine."""
 
     name: Text
-    seed: Count = 0
+    seed: Seed = 0
     method: Method
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["auto", "always", "never"] = "auto"

@@ -69,7 +69,8 @@ class Stage:
             RunError: a training state that is damaged or belongs to another stage.
         """
         if ranks.size > 1:
-            torch.manual_seed(torch.initial_seed() * ranks.size + ranks.rank)  # no rank draws as another seed's does
+            # No rank draws as another seed's does; torch takes 64 bits.
+            torch.manual_seed((torch.initial_seed() * ranks.size + ranks.rank) % 2**64)
         rows = self._restore(folder, model, optimizer, batches, ranks)
         images = len(batches.labels)
         title = f"{self.title} training"
@@ -123,10 +124,12 @@ class Stage:
     def _state(
         self, rows: list[dict[str, Any]], model: nn.Module, optimizer: Optimizer, batches: Batches, ranks: Ranks
     ) -> dict[str, Any]:
+        device = next(model.parameters()).device
         own = {
             "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
             "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            # Of the GPU computed on alone: where it goes on there may be fewer.
+            "cuda_random": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
         }
         return {
             "stage": self.title,
@@ -159,8 +162,8 @@ class Stage:
             device = next(model.parameters()).device
             self.method.noise.load_state_dict({k: v.to(device) for k, v in own["noise"].items()})
             torch.set_rng_state(own["random"])
-            if own["cuda_random"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(own["cuda_random"])
+            if own["cuda_random"] and device.type == "cuda":
+                torch.cuda.set_rng_state(own["cuda_random"][0], device)
             if batches.generator is not None:
                 batches.generator.set_state(state["order"])
             rows: list[dict[str, Any]] = json.loads(state["rows"])

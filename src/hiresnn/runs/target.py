@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,7 +88,18 @@ def target(text: str) -> Target:
                 f"{where} has no function {function!r}; it must return a network: images [B, C, H, W] -> logits."
             )
         model = _called(made, text)
-    return Target(model, f"{Path(where).stem}-{function}", "function", source=source)
+    stem = Path(where).stem if where.endswith(".py") else where
+    return Target(model, f"{stem}-{function}", "function", source=source)
+
+
+def audit_folder(text: str, subject: Target) -> Path:
+    """RUN/audit; else audits/ and the way to the target, so that those of one name do not write over each other."""
+    if subject.folder:
+        return subject.folder / "audit"
+    lies = Path(text if subject.kind == "file" else text.rpartition(":")[0]).resolve().parent
+    here = Path.cwd()
+    way = lies.relative_to(here) if lies.is_relative_to(here) else Path(*lies.parts[1:])
+    return Path("audits") / way / subject.name
 
 
 def _called(made: Callable[[], Any], text: str) -> Model:
@@ -117,7 +129,9 @@ def _module(where: str) -> tuple[ModuleType, str]:
         raise UsageError(
             f"there is no file {path}; name a Python file and its function, such as my_network.py:network."
         )
-    spec = importlib.util.spec_from_file_location(f"{PREFIX}{path.stem}", path)
+    # Two files of one name are two modules.
+    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"{PREFIX}{path.stem}_{mark}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -132,12 +146,29 @@ def _module(where: str) -> tuple[ModuleType, str]:
 @contextmanager
 def _beside(where: str) -> Iterator[None]:
     """Files beside `where` can be imported, as for `python FILE.py`."""
-    folder = str(Path(where).resolve().parent) if where.endswith(".py") else str(Path.cwd())
-    sys.path.insert(0, folder)
+    folder = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
+    _forget_namesakes(folder)
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        sys.path.remove(str(folder))
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """What an earlier target imported from beside its file, where `folder` has a module of that name too."""
+    earlier = {_home(module) for name, module in sys.modules.items() if name.startswith(PREFIX)} - {folder}
+    for name in [name for name in sys.modules if earlier and "." not in name]:
+        has = (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+        if has and _home(sys.modules[name]) in earlier:
+            for part in [part for part in sys.modules if f"{part}.".startswith(f"{name}.")]:
+                del sys.modules[part]
+
+
+def _home(module: ModuleType) -> Path | None:
+    """The folder that a top-level module lies in."""
+    inside = next(iter(getattr(module, "__path__", ())), None) or getattr(module, "__file__", None)
+    return Path(inside).resolve().parent if inside else None
 
 
 def in_a_line(error: Exception) -> str:

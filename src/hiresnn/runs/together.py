@@ -47,10 +47,17 @@ def taken(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
 
 
 def loaded(recipe: Recipe, ranks: Ranks) -> DataSet:
-    """The data; what is to be downloaded is downloaded once."""
-    if not ranks.lead:
-        ranks.wait()
-    dataset = data.load(recipe.data.source)
-    if ranks.lead:
-        ranks.wait()
+    """The data; what is to be downloaded is downloaded once. What any rank's loading raises, all raise."""
+    dataset: DataSet | None = None
+    error: HiresnnError | None = None
+    for turn in (ranks.lead, not ranks.lead):
+        if turn:
+            try:
+                dataset = data.load(recipe.data.source)
+            except HiresnnError as found:
+                error = found
+        for found_by in ranks.gathered(error):
+            if found_by is not None:
+                raise found_by
+    assert dataset is not None
     return dataset

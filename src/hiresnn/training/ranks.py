@@ -6,22 +6,30 @@ rows of a batch, so each rank keeps that of its own share.
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
+from hiresnn.torchrun import processes
 
 Value = TypeVar("Value")
+
+SETS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets beside WORLD_SIZE, and several processes need."""
+GRACE = 3.0
+"""Seconds that the leading rank has to say what all raised, before torchrun ends it because another has ended."""
 
 
 class Ranks:
@@ -34,7 +42,7 @@ class Ranks:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-        self._spread: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+        self._averaging: DistributedDataParallel | None = None  # holds its model, so only the latest is kept
 
     @property
     def lead(self) -> bool:
@@ -45,9 +53,9 @@ class Ranks:
         """Logits of this rank's images; the backward pass averages the gradients of the weights over all ranks."""
         if self.size == 1:
             return _present(model, images, window)
-        if model not in self._spread:
-            self._spread[model] = DistributedDataParallel(_Presented(model), broadcast_buffers=False)
-        logits: Tensor = self._spread[model](images, window)
+        if self._averaging is None or self._averaging.module.model is not model:
+            self._averaging = DistributedDataParallel(_Presented(model), broadcast_buffers=False)
+        logits: Tensor = self._averaging(images, window)
         return logits
 
     def over_batch(self, loss: float, right: int, rows: int) -> tuple[float, int, int]:
@@ -85,23 +93,44 @@ class Ranks:
         if self.size > 1:
             dist.barrier()
 
+    def forget(self) -> None:
+        """Let go of the model presented last, which holds on to the connections between the ranks."""
+        self._averaging = None
+        gc.collect()
+
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that torchrun started, from its environment variables; alone where it started none."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    """The processes that torchrun started, from its environment variables; alone where it started none.
+
+    Raises:
+        UsageError: WORLD_SIZE says that there are several, but the rest of what torchrun sets is missing.
+    """
+    size = processes()
     if size == 1:
         yield ALONE
         return
+    if missing := [name for name in SETS if name not in os.environ]:
+        raise UsageError(
+            f"the environment has WORLD_SIZE={size} without {', '.join(missing)}; start several processes by "
+            "torchrun, or unset WORLD_SIZE for one."
+        )
     local = int(os.environ["LOCAL_RANK"])
     if local < torch.cuda.device_count():
         torch.cuda.set_device(local)
     # Rank 0 may have to wait long for a download, or for another training of the same ANN.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(days=1))
+    ranks = Ranks(dist.get_rank(), size)
     try:
-        yield Ranks(dist.get_rank(), size)
+        yield ranks
+        ranks.wait()  # whoever left first would break the connections that the others still use
+    except HiresnnError:
+        if not ranks.lead:
+            time.sleep(GRACE)
+        raise
     finally:
+        ranks.forget()
         dist.destroy_process_group()
 
 
