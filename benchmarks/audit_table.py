@@ -87,7 +87,8 @@ if __name__ == "__main__":
     parser.add_argument("--text", type=Path, help="Markdown that stands above the table")
     options = parser.parse_args()
     cards = [read_card(path) for path in options.cards]
-    options.out.with_suffix(".md").write_text(page(cards, options.text.read_text().strip() if options.text else ""))
+    written = options.out.with_name(f"{options.out.name}.md")
+    written.write_text(page(cards, options.text.read_text().strip() if options.text else ""))
     for card in cards:
         path = options.out.parent / f"{options.out.name}-{card.subject.name}.json"
         path.write_text(card.model_dump_json(indent=1) + "\n")

@@ -14,7 +14,7 @@ from hiresnn.data import DataSet
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import ann_path
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL
+from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
@@ -82,7 +82,8 @@ def measure_precision(
 
 def _trained(recipe: Recipe, own: Recipe, dataset: DataSet, out: Path) -> Path:
     """The checkpoint of a run, which starts from the ANN trained in the precision of the recipe as it is shipped."""
-    if not (out / MODEL).is_file():
+    # Of another recipe (a quick one), `train` says in what they differ.
+    if not (out / MODEL).is_file() or RunFolder.open(out).recipe != recipe:
         same_but = recipe.model_copy(update={"precision": own.precision})
         source, target = (ann_path(each, dataset, out) for each in (same_but, recipe))
         if source != target and not (target / MODEL).is_file():

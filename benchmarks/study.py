@@ -12,6 +12,7 @@ black box, the others, so each attack runs once a network.
 import argparse
 import hashlib
 import json
+import shlex
 import statistics
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from hiresnn.attacks import AttackSpec, Model
 from hiresnn.progress import Progress
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import recipe_attacks
-from hiresnn.runs.folder import MODEL
+from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.measure import accuracy
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
@@ -42,6 +43,7 @@ ROWS = {  # label -> changes to the recipe
     "traditional-frozen": {"method": "traditional", "snn.train_neurons": "false"},
 }
 TWINS = ["traditional", "hire"]
+SEEDS = [0, 1, 2]
 
 
 class Remembered:
@@ -73,7 +75,8 @@ def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int
             for twin in (False, True) if label in twins else (False,):
                 name = f"{label}-seed{seed}" + "-twin" * twin
                 chosen, out = recipe_of(recipe, label, seed, twin=twin), runs / name
-                done = (out / MODEL).is_file()
+                # Of another recipe, `train` says in what they differ.
+                done = (out / MODEL).is_file() and RunFolder.open(out).recipe == chosen
                 paths[name] = out if done else train(chosen, out=out, resume=True, progress=Progress())
     return paths
 
@@ -147,7 +150,7 @@ def main() -> None:
     cli.add_argument("recipe")
     cli.add_argument("--data")
     cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
-    cli.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    cli.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     cli.add_argument("--methods", nargs="+", default=list(ROWS), choices=list(ROWS))
     cli.add_argument("--twins", nargs="*", default=TWINS, choices=list(ROWS))
     cli.add_argument("--limit", type=int, default=2000, help="test images")
@@ -159,6 +162,8 @@ def main() -> None:
     if asked.data:
         recipe = override(recipe, {"data.source": json.dumps(asked.data)})
     recipe = override(recipe, dict(pair.split("=", 1) for pair in asked.set))
+    # Now, not after hours of training.
+    asked.limit = min(asked.limit, len(data.load(recipe.data.source).test))
     start = time.time()
     paths = trained(recipe, asked.methods, asked.twins, asked.seeds, asked.runs)
     found: dict[str, Any] = {}
@@ -171,12 +176,14 @@ def main() -> None:
 
 def command(asked: argparse.Namespace) -> str:
     """The command that gives these results, with the data beside it."""
-    words = ["python benchmarks/study.py", asked.recipe, "--data cifar10.npz"]
+    words = ["python", "benchmarks/study.py", asked.recipe]
+    words += ["--data", Path(asked.data).name] if asked.data else []
     words += ["--set", *asked.set] if asked.set else []
+    words += ["--seeds", *map(str, asked.seeds)] if asked.seeds != SEEDS else []
     words += ["--methods", *asked.methods] if asked.methods != list(ROWS) else []
     words += ["--twins", *asked.twins] if asked.twins != TWINS else []
     words += ["--limit", str(asked.limit)] if asked.limit != 2000 else []
-    return " ".join([*words, "--out", f"results/{asked.out.name}"])
+    return shlex.join([*words, "--out", f"results/{asked.out.name}"])
 
 
 def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> None:
@@ -186,7 +193,7 @@ def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> N
     shown = recipe.model_dump(mode="json")
     shown["data"]["source"] = Path(recipe.data.source).name
     content = {"recipe": shown, "images": asked.limit, "results": found, "machine": where}
-    asked.out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
+    asked.out.with_name(f"{asked.out.name}.json").write_text(json.dumps(content, indent=2) + "\n")
     head = (
         f"# {recipe.name}\n\n"
         f"`{command(asked)}`\n\n"
@@ -194,7 +201,7 @@ def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> N
         f"{', '.join(map(str, asked.seeds))}. {where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
         f"hiresnn {where['hiresnn']}, {where['date'][:10]}.\n"
     )
-    asked.out.with_suffix(".md").write_text(head + table(found))
+    asked.out.with_name(f"{asked.out.name}.md").write_text(head + table(found))
 
 
 if __name__ == "__main__":

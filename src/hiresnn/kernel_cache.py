@@ -24,4 +24,6 @@ def keep_kernels() -> None:
         kernels.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # a home that cannot be written, or none: torch's own place will do
         return
+    if not os.access(kernels, os.W_OK):  # another user's
+        return
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)

@@ -96,6 +96,7 @@ NOT_SQUARE = {"x_train": np.zeros((6, 4, 5, 3), np.uint8), "x_test": np.zeros((3
         ({"x_train": GREY + 1.5}, "x_train is of type float64 and runs from 1.5 to 1.5, but floats must be"),
         ({"x_test": np.full((3, 4, 4), -0.1)}, "x_test is of type float64 and runs from -0.1 to -0.1"),
         ({"x_test": np.full((3, 4, 4), np.nan)}, "x_test is of type float64 and runs from nan to nan"),
+        ({"x_test": np.full((3, 4, 4), 1.0000001, np.float32)}, "x_test .* runs from 1.0000001.* and clip, or"),
         ({"x_test": np.zeros((0, 4, 4, 3), np.uint8), "y_test": np.zeros(0, int)}, "x_test .* no image: add"),
         ({"y_train": np.zeros(5, int)}, "y_train has 5 labels for the 6 images of x_train: save one"),
         ({"y_train": np.zeros((6, 3), int)}, r"y_train has the shape \[6, 3\], but labels must be \[N\]"),
@@ -147,6 +148,15 @@ def test_a_flipped_byte_is_found_and_its_field_named(write):
     path.write_bytes(content)
     with pytest.raises(DataError, match="x_train cannot be read, the file is damaged"):
         load_archive(path)
+
+
+def test_a_flipped_byte_of_a_header_is_found_before_the_checksum_can_tell(write):
+    path = write(x_train=np.zeros((6, 64, 64, 3), np.uint8))  # more than is read together with the header
+    content = path.read_bytes()
+    for was, becomes in ((b"3), }", b"3), |"), (b"3), }", b"3, ,}"), (b"(6, ", b"(06,"), (b"'shape'", b"b'shap'")):
+        path.write_bytes(content.replace(was, becomes, 1))
+        with pytest.raises(DataError, match="x_train cannot be read, the file is damaged"):
+            load_archive(path)
 
 
 def test_a_member_that_is_no_array_is_refused(write):

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +54,27 @@ def test_palettes_and_transparency_become_plain_colour(pets):
     Image.new("RGB", (4, 4), (30, 40, 50)).quantize().save(pets / "train/cat/c.png")
     images = load_folder(pets).train.images[1:3, :, 0, 0]
     assert images.tolist() == [[7, 8, 9], [30, 40, 50]]
+
+
+def test_a_palette_with_a_transparency_a_colour_is_no_reason_to_warn(pets):
+    image = Image.new("RGB", (4, 4), (30, 40, 50)).quantize()
+    image.save(pets / "train/cat/c.png", transparency=b"\x80")
+    assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [30, 40, 50]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_an_image_stands_as_its_exif_says(pets, suffix):
+    pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: a quarter clockwise shows it upright
+    colour = Image.fromarray(np.stack([pixels] * 3, axis=2))
+    colour.save(pets / f"train/cat/b.{suffix}", exif=exif, lossless=True)
+    assert load_folder(pets).train.images[1, 0].tolist() == np.rot90(pixels, -1).tolist()
+
+
+def test_exif_that_cannot_be_read_leaves_the_image_as_it_is(pets):
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(pets / "train/cat/b.png", exif=b"no TIFF at all")
+    assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [9, 9, 9]
 
 
 def test_files_that_are_no_images_are_passed_over(pets):
@@ -121,5 +145,22 @@ def test_images_that_are_not_square_are_refused(pets):
 
 def test_sixteen_bits_are_refused_because_rounding_them_would_be_a_guess(pets):
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(pets / "train/cat/a.png")
+    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits a channel"):
+        load_folder(pets)
+
+
+def deep_png(colour_type, channels):
+    """A PNG of 4x4 pixels with 16 bits a channel, which Pillow does not write in colour."""
+    rows = b"".join(b"\0" + struct.pack(">H", 40_000) * 4 * channels for _ in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_in_colour_or_with_transparency_are_refused_too(pets, colour_type, channels):
+    (pets / "train/cat/a.png").write_bytes(deep_png(colour_type, channels))
     with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits a channel"):
         load_folder(pets)

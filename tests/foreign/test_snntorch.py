@@ -174,6 +174,30 @@ def test_a_network_without_its_neurons_is_refused():
         snntorch(nn.Sequential(nn.ReLU()), 4)
 
 
+class LeakyParallel(nn.Module):
+    """The interface of a neuron that takes [T, B, ...] and keeps no state, so that there is nothing to reset."""
+
+    def __init__(self):
+        super().__init__()
+        self.spike_grad, self.threshold = (lambda x: (x > 0).float()), 0.5
+
+    def forward(self, currents):
+        return self.spike_grad(currents.cumsum(0) - self.threshold)
+
+
+def real_parallel():
+    snn = pytest.importorskip("snntorch", exc_type=ImportError)
+    return snn.LeakyParallel(1, 1, threshold=0.5)
+
+
+@pytest.mark.parametrize("neuron", [LeakyParallel, real_parallel])
+def test_a_neuron_that_would_take_images_for_steps_is_refused_without_a_loop_of_its_own(neuron):
+    layers = nn.Sequential(nn.Flatten(), neuron())
+    with pytest.raises(UsageError, match=r"LeakyParallel takes all steps in one call: .* own_loop=True"):
+        snntorch(layers, 2)
+    assert snntorch(layers, 2, own_loop=True).neurons == 1
+
+
 def test_a_disabled_surrogate_gets_a_gradient_from_the_rule():
     snn = pytest.importorskip("snntorch", exc_type=ImportError)
     model = snntorch(nn.Sequential(nn.Flatten(), snn.Leaky(0.5, surrogate_disable=True, init_hidden=True)), 2)

@@ -1,5 +1,7 @@
 """Axes: round ticks, and values at places that a ruler would find."""
 
+import math
+
 import pytest
 
 from hiresnn.report.axes import Frame, categories, epochs, numbers, percents
@@ -28,7 +30,9 @@ def test_categories_stand_at_equal_distances_inside_the_frame() -> None:
         ([91.4, 99.2], False, ["90", "92", "94", "96", "98", "100"]),
         ([-3.0, 4.0], False, ["-4", "-2", "0", "2", "4"]),
         ([2.0], False, ["1.8", "1.9", "2", "2.1", "2.2"]),
-        ([0.0], True, ["-1", "-0.5", "0", "0.5", "1"]),
+        ([0.0], True, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        ([0.0], False, ["-1", "-0.5", "0", "0.5", "1"]),
+        ([1 / 3, math.nextafter(1 / 3, 1)], False, ["0.3", "0.32", "0.34", "0.36", "0.38"]),
         ([], False, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
     ],
 )

@@ -127,6 +127,17 @@ def test_the_page_fits_and_every_text_can_be_read(width: int, scheme: str, opene
     assert brightness < 100 if scheme == "dark" else brightness > 700
 
 
+def test_a_class_with_a_long_name_does_not_widen_the_page(
+    browser: Any, make_card: Callable[..., Card], card: Card, tmp_path: Path
+) -> None:
+    pictures = [picture.model_copy(update={"label": "n" * 60}) for picture in card.gallery]
+    (tmp_path / "page.html").write_text(audit_page(make_card(gallery=pictures)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.close()
+
+
 def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened: Open) -> None:
     page = opened(360)
     frames = page.evaluate(

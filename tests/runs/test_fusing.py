@@ -1,12 +1,10 @@
 """Compiling: decided by the work ahead, said once, kept over restarts."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from hiresnn.kernel_cache import keep_kernels
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.recipe import Recipe, override
@@ -35,24 +33,3 @@ def test_it_is_said_where_neurons_are_compiled(tiny: Recipe, tmp_path: Path, hea
     for wanted in ("never", "always"):
         train(override(tiny, {"compile": wanted, "snn.epochs": "0"}), out=tmp_path / wanted, progress=heard)
         assert heard.lines.count(COMPILING) == (wanted == "always")
-
-
-def test_kernels_are_kept_in_the_cache_unless_another_place_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    keep_kernels()
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
-    assert (tmp_path / "kernels").is_dir()
-    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "other"))
-    keep_kernels()
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
-
-
-def test_without_a_place_for_kernels_torch_keeps_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "file"))
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    keep_kernels()
-    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ

@@ -1,5 +1,6 @@
 """Data sets in one NumPy archive (.npz) with x_train, y_train, x_test, y_test and perhaps class_names."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,7 +18,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FIELDS = ("x_train", "y_train", "x_test", "y_test")
 CHANNELS = (1, 3)
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError)
+# NumPy reads an array's header, a Python literal, before zip can tell that the array is damaged.
+HEADER = (SyntaxError, tokenize.TokenError, TypeError, OverflowError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError, *HEADER)
 
 
 def load_archive(path: Path) -> DataSet:
@@ -110,8 +113,8 @@ def _rounded(path: Path, field: str, x: Array) -> Array:
     # Written so that NaN, which no comparison holds for, is refused too.
     if not (x.min() >= 0 and x.max() <= 1):
         raise DataError(
-            f"{path}: {field} is of type {x.dtype} and runs from {x.min():g} to {x.max():g}, but floats must "
-            "be in [0, 1]: undo any normalisation and divide by 255, or save uint8 in 0..255."
+            f"{path}: {field} is of type {x.dtype} and runs from {x.min()} to {x.max()}, but floats must "
+            "be in [0, 1]: undo any normalisation, divide by 255 and clip, or save uint8 in 0..255."
         )
     grey = np.empty(x.shape, dtype=np.uint8)
     for start in range(0, len(x), 1024):  # in parts, so that no second float copy of the whole is needed

@@ -1,12 +1,15 @@
 """Data sets in a folder: train/<class>/<image> and test/<class>/<image>."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from hiresnn.data.dataset import DataSet, Split
@@ -17,6 +20,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = ("I", "F")  # more than 8 bits a channel: I, I;16, F
+DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a word
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -25,7 +29,8 @@ def load_folder(path: Path) -> DataSet:
 
     A class is a folder in train/; classes are numbered in the order of their names, images are read in the
     order of theirs. Grey images give one channel, colour images three; where both occur, all become colour.
-    Transparency is dropped. Files whose suffix is not that of an image are passed over.
+    Transparency is dropped, and what EXIF says of the orientation is done. Files whose suffix is not that of an
+    image are passed over.
 
     Raises DataError, which names the file or folder and the mend: a missing or empty folder, fewer than two
     classes, a test class that train/ lacks, an unreadable image, an image of more than 8 bits a channel, and
@@ -91,10 +96,15 @@ class _Reader:
         """Grey levels, [H, W] for a grey image and [H, W, 3] for one in colour."""
         try:
             with Image.open(file) as image:
-                if image.mode.startswith(DEEP_MODES):
+                if _is_deep(image):
                     raise DataError(
                         f"{file}: its pixels have more than 8 bits a channel ({image.mode}): save it with 8."
                     )
+                image.load()
+                if image.format != "TIFF":  # which Pillow turns by itself
+                    with suppress(Exception):  # EXIF that cannot be read does not make the image unreadable
+                        ImageOps.exif_transpose(image, in_place=True)
+                image.info.pop("transparency", None)  # Pillow would warn that it drops that of a palette
                 pixels = np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
         except UNREADABLE as error:
             raise DataError(f"{file}: this image cannot be read ({error}): replace or remove it.") from error
@@ -112,6 +122,10 @@ class _Reader:
                 f"{self.size[0]}x{self.size[1]}: crop or resize all images to one size."
             )
         return pixels
+
+
+def _is_deep(image: ImageFile) -> bool:
+    return image.mode.startswith(DEEP_MODES) or any(DEEP_STORAGE.search(str(tile[3])) for tile in image.tile)
 
 
 def _stacked(images: list[Pixels], colour: bool) -> UInt8[Tensor, "image channel height width"]:

@@ -35,11 +35,17 @@ def snntorch(
         output: 0 for the spikes, 1 for the membrane, where the network returns both.
 
     Raises:
-        UsageError: no snnTorch neuron in it.
+        UsageError: no snnTorch neuron in it, or one that takes all steps in one call (`LeakyParallel`) without
+            `own_loop`: it would take the images of a batch for steps.
     """
     neurons = [module for module in network.modules() if hasattr(module, "spike_grad") and hasattr(module, "threshold")]
     if not neurons:
         raise UsageError(f"{type(network).__name__} has no snnTorch neuron (a module with spike_grad and threshold).")
+    if not own_loop and (whole := next((each for each in neurons if not hasattr(each, "reset_mem")), None)):
+        raise UsageError(
+            f"a neuron of class {type(whole).__name__} takes all steps in one call: show it the whole sequence inside "
+            "the network's forward, and pass own_loop=True."
+        )
     return Unrolled(
         network,
         timesteps,

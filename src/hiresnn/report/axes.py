@@ -63,9 +63,9 @@ def numbers(label: str, values: Iterable[float], *, zero: bool = False) -> Axis:
     """
     known = [*values, *([0.0] if zero else [])] or [0.0, 1.0]
     low, high = min(known), max(known)
-    if low == high:
-        # Without a range there is no scale: a tenth around the value, or one around zero.
-        low, high = low - (abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
+    if math.isclose(low, high):
+        # Without a range there is no scale: a tenth around the value, or one around zero, which may be the beginning.
+        low, high = low - (0 if zero else abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
     step = _step(high - low, 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     # 95 * 0.01 is 0.9500000000000001, and a value of 0.95 would lie outside.

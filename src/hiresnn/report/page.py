@@ -123,4 +123,6 @@ def _environment() -> Environment:
 
 
 def _rendered(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(values)
+    page = _environment().get_template(template).render(values)
+    # The name of a folder may be no Unicode, a page is.
+    return page.encode(errors="replace").decode()

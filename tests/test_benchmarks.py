@@ -1,0 +1,85 @@
+"""Benchmarks whose pages are kept: they tell how they were made, and are of the recipe that they name."""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hiresnn.data import load
+from hiresnn.errors import RunError
+from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.recipe import override, read
+
+STUDY = Path(__file__).parents[1] / "benchmarks" / "study.py"
+pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are in the checkout alone")
+FOUND = {"traditional": {"0": {"clean": 90.0, "fgsm": {"white_box": 20.0}}}}
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("study", STUDY)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def asked(study: ModuleType, **options: Any) -> argparse.Namespace:
+    usual = {"recipe": "digits", "data": None, "set": [], "seeds": study.SEEDS, "methods": list(study.ROWS),
+             "twins": study.TWINS, "limit": 2000, "out": Path("table")}  # fmt: skip
+    return argparse.Namespace(**{**usual, **options})
+
+
+def test_the_command_of_a_page_says_what_was_not_the_default(study: ModuleType) -> None:
+    assert study.command(asked(study)) == "python benchmarks/study.py digits --out results/table"
+    told = study.command(asked(study, data="/home/me/my digits.npz", seeds=[3, 4]))
+    assert told == "python benchmarks/study.py digits --data 'my digits.npz' --seeds 3 4 --out results/table"
+
+
+def test_a_name_with_a_point_is_kept_whole(study: ModuleType, tmp_path: Path) -> None:
+    study.write(asked(study, out=tmp_path / "scale-0.4"), read("digits"), FOUND)
+    assert {path.name for path in tmp_path.iterdir()} == {"scale-0.4.json", "scale-0.4.md"}
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_this_one(study: ModuleType, tmp_path: Path) -> None:
+    recipe = study.recipe_of(read("digits"), "traditional", 0)
+    with RunFolder.create(tmp_path / "traditional-seed0", recipe) as folder:
+        folder.write_bytes(MODEL, b"")
+    wanted = (["traditional"], [], [0], tmp_path)
+    assert study.trained(read("digits"), *wanted) == {"traditional-seed0": tmp_path / "traditional-seed0"}
+    other = override(read("digits"), {"conversion.threshold_scale": "0.9"})
+    with pytest.raises(RunError, match=r"another run, which differs in conversion\.threshold_scale"):
+        study.trained(other, *wanted)
+
+
+def test_a_network_of_another_recipe_is_not_measured_for_its_precision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDY.parent))
+    precision = importlib.import_module("precision")
+    recipe, out = read("digits"), tmp_path / "hire-float32-0"
+    with RunFolder.create(out, override(recipe, precision.QUICK)) as folder:
+        folder.write_bytes(MODEL, b"")
+    with pytest.raises(RunError, match=r"another run, which differs in data\.train_images"):
+        precision._trained(recipe, recipe, load("digits"), out)
+
+
+def test_no_more_images_are_asked_for_than_there_are(
+    study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measured(*arguments: Any) -> list[tuple[str, Any]]:
+        assert arguments[-1] == 355  # test images of the digits; the default is 2,000
+        return list(FOUND.items())
+
+    monkeypatch.setattr(study, "trained", lambda *_: {})
+    monkeypatch.setattr(study, "measured", measured)
+    monkeypatch.setattr(study, "keep_memory", lambda: None)  # for the whole process
+    monkeypatch.setattr(sys, "argv", ["study.py", "digits", "--out", str(tmp_path / "table")])
+    study.main()
+    assert "on 355 test images" in (tmp_path / "table.md").read_text()
