@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from hiresnn.audit.assemble import assembled
     from hiresnn.audit.bounds import CURVE, Bound, bound, curve
     from hiresnn.audit.card import Card
+    from hiresnn.audit.plan import Findings, Plan
     from hiresnn.audit.presets import IMAGES, PRESETS, waves
-    from hiresnn.audit.protocol import Audit, Findings, Plan
+    from hiresnn.audit.protocol import Audit
     from hiresnn.audit.scouting import Record
     from hiresnn.audit.subject import Audited
 
@@ -37,7 +38,8 @@ _HOMES = {
     **dict.fromkeys(("CURVE", "Bound", "bound", "curve"), "bounds"),
     "Card": "card",
     **dict.fromkeys(("IMAGES", "PRESETS", "waves"), "presets"),
-    **dict.fromkeys(("Audit", "Findings", "Plan"), "protocol"),
+    **dict.fromkeys(("Findings", "Plan"), "plan"),
+    "Audit": "protocol",
     "Record": "scouting",
     "Audited": "subject",
 }

@@ -30,8 +30,8 @@ from hiresnn.audit.card import (
 )
 from hiresnn.audit.gallery import amplified, chosen, png
 from hiresnn.audit.intervals import share
+from hiresnn.audit.plan import Findings, Plan
 from hiresnn.audit.presets import PROTOCOL
-from hiresnn.audit.protocol import Findings, Plan
 from hiresnn.audit.subject import OWN, Audited, seed_of
 from hiresnn.network import SpikingNetwork, record
 

@@ -8,7 +8,7 @@ continues a smaller one. Bounds go from small to large, and an image that fell a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from hiresnn.audit import presets
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.climb import DIRECTIONS
 from hiresnn.audit.ledger import Ledger
+from hiresnn.audit.plan import Findings, Plan
 from hiresnn.audit.presets import PROTOCOL, Kept, Wave
 from hiresnn.audit.scouting import Record, Scouted, choose, read, scout, scouting_bound
 from hiresnn.audit.subject import OWN, Audited, Spent, digest_of, seed_of
@@ -32,52 +33,6 @@ TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"
 """The attack whose images are made on a twin."""
 BLIND = ("noise:kind=uniform,draws=100", "noise:kind=sign,draws=100")
 """Beside Square and the twins, what needs no gradient and is tried on the scouted images."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to audit with.
-
-    Attributes:
-        bounds: in order, the clean image first; headline is one of them.
-        waves: of the preset, one at least.
-        extra: attacks of the user's, run last at every bound.
-        twins: name -> a network that makes images for this one.
-        seed: of everything random. batch_size: images shown at once, divided by the draws of a random network.
-        paper: options of the paper's attacks at the headline, such as `step` and `iterations`; steps go with the bound.
-    """
-
-    bounds: tuple[Bound, ...]
-    headline: Bound
-    waves: tuple[Wave, ...]
-    extra: tuple[str, ...] = ()
-    twins: Mapping[str, Audited] = field(default_factory=dict)
-    seed: int = 0
-    batch_size: int = 200
-    paper: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """What an audit found.
-
-    Attributes:
-        trials: every attack run on all images, by label, in order.
-        alone: for the attacks of `PROTOCOL`, bound -> which images each breaks by itself, the misclassified included.
-        scouted, blind: of the last wave: by rule, and by attack without a gradient what it broke of the sample.
-        adversarial: image -> what broke it at its smallest bound.
-    """
-
-    ledger: Ledger
-    trials: dict[str, Trial]
-    alone: dict[str, dict[str, Tensor]]
-    scouted: list[Scouted]
-    blind: dict[str, NDArray[np.bool_]]
-    scouted_at: Bound
-    kept: list[str]
-    dropped: list[str]
-    adversarial: dict[int, Tensor]
-    spent: Spent
 
 
 class Audit:
