@@ -44,6 +44,8 @@ def test_a_difference_is_ours_minus_the_papers_where_there_are_both() -> None:
         (12345.6, False, "12,345.6"),
         (Stat.of([5.0]), False, "5.0"),
         (Stat.of([4.0, 6.0]), False, "5.0 ± 1.4"),
+        (Stat.of([1.6, 2.4]), True, "+2.0 ± 0.6"),
+        (Stat.of([0.1, 0.3]), False, "0.2 ± 0.141"),
     ],
 )
 def test_cells_read_as_a_person_writes_them(cell: Any, signed: bool, text: str) -> None:

@@ -90,14 +90,16 @@ def csv_text(table: Table) -> str:
 
 
 def text_of(cell: Cell, *, signed: bool = False) -> str:
-    """A cell as Markdown shows it: one decimal from 1 on, three digits below, mean ± standard deviation."""
+    """A cell as Markdown shows it: one decimal from 1 on, three digits below; a deviation is as exact as its mean."""
     if cell is None:
         return NOTHING
     if isinstance(cell, str):
         return cell.replace("|", "\\|")
     if isinstance(cell, Stat):
-        spread = "" if cell.deviation is None or math.isnan(cell.mean) else f" ± {_number(cell.deviation)}"
-        return f"{_number(cell.mean, signed=signed)}{spread}"
+        if cell.deviation is None or math.isnan(cell.mean):
+            return _number(cell.mean, signed=signed)
+        spread = f"{cell.deviation:,.1f}" if abs(cell.mean) >= 1 else _number(cell.deviation)
+        return f"{_number(cell.mean, signed=signed)} ± {spread}"
     return _number(cell, signed=signed)
 
 
