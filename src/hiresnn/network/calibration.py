@@ -24,7 +24,18 @@ def calibrate(
     percentile: float = 99.7,
     threshold_scale: float = THRESHOLD_SCALE,
 ) -> None:
-    """Set every threshold from one batch, first layer to last, the earlier layers already spiking."""
+    """Set every threshold from one batch, first layer to last, the earlier layers already spiking.
+
+    Args:
+        network: changed in place; its mode stays as it is.
+        images: in [0, 1], such as 512 training images.
+        percentile: of what a layer of neurons gets at a timestep, over batch and neurons, in (0, 100]; the largest
+            over the timesteps, times `threshold_scale`, becomes the threshold.
+        threshold_scale: above 0.
+
+    Raises:
+        UsageError: an option out of range, no images, or a layer that would never spike.
+    """
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
     if not threshold_scale > 0:
