@@ -150,7 +150,8 @@ def bars(
                     top = mean + (deviation or 0.0)
                     axes.annotate(
                         f"{mean:,.{digits}f}", (x, top), (0, 2), textcoords="offset points", ha="center",
-                        va="bottom", fontsize=6.5,
+                        va="bottom", fontsize=6.5, zorder=5,
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},  # over a line of reference
                     )  # fmt: skip
             if number < len(paper):
                 paper_points(axes, at, paper[number], replace(style, colour="#000000"))
