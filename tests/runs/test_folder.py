@@ -78,7 +78,7 @@ def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("text")
     with pytest.raises(RunError, match=r"a is a file; choose another --out"):
         RunFolder.create(tmp_path / "a", DIGITS)
-    with pytest.raises(RunError, match=r"a/b cannot be made: .*; choose another --out"):
+    with pytest.raises(RunError, match=r"a/b cannot be used \(.*\); check its permissions or choose another"):
         RunFolder.create(tmp_path / "a" / "b", DIGITS)
 
 

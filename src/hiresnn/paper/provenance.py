@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,14 +26,12 @@ def note(records: Iterable[Mapping[str, Any]]) -> str:
     >>> note([{"cpu": "A", "torch": "2.5", "date": "2026-11-24T09:00:00"}])
     'Measured: 1 figure on A, torch 2.5, 2026-11-24.'
     """
-    counts: Counter[str] = Counter()
-    days: dict[str, set[str]] = {}
+    days: dict[str, list[str]] = {}  # a day each figure
     for record in records:
-        where = f"on {record['cpu']}, torch {record['torch']}" if record else "without a record of where and when"
-        counts[where] += 1
-        days.setdefault(where, set()).update([str(record["date"])[:10]] if record else [])
-    clauses = []
-    for where, count in counts.most_common():
-        between = " to ".join(sorted({min(days[where]), max(days[where])})) if days[where] else ""
-        clauses.append(f"{count} figure{'s' if count > 1 else ''} {where}{', ' if between else ''}{between}")
+        where = f"on {record['cpu']}, torch {record['torch']}, " if record else "without a record of where and when"
+        days.setdefault(where, []).append(str(record["date"])[:10] if record else "")
+    clauses = [
+        f"{len(each)} figure{'s' if len(each) > 1 else ''} {where}{' to '.join(sorted({min(each), max(each)}))}"
+        for where, each in sorted(days.items(), key=lambda pair: -len(pair[1]))
+    ]
     return f"Measured: {'; '.join(clauses)}."

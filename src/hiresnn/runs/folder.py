@@ -220,11 +220,8 @@ def _text(path: Path) -> str:
 
 
 def _made_and_locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        return _locked(path, waiting)
-    except OSError as error:
-        raise RunError(f"--out {path} cannot be made: {error.strerror}; choose another --out.") from error
+    path.mkdir(parents=True, exist_ok=True)
+    return _locked(path, waiting)
 
 
 def _locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
