@@ -9,13 +9,13 @@ from torch import Tensor
 from turns import say
 
 from hiresnn import SpikingNetwork, data
+from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import Model, pgd
 from hiresnn.data import DataSet
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import ann_path
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
 

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from hiresnn import data, load
 from hiresnn.allocator import keep_memory
+from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import AttackSpec, Model
 from hiresnn.progress import Progress
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import recipe_attacks
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.measure import accuracy
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train

@@ -3,6 +3,7 @@
 Every measure is an accumulator: `update` adds a batch, `compute` answers for all images seen so far.
 """
 
+from hiresnn.analysis.accuracy import evaluate
 from hiresnn.analysis.activity import LayerActivity, SpikingActivity
 from hiresnn.analysis.connectivity import Synapses, fan_out, synapses
 from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
@@ -27,6 +28,7 @@ __all__ = [
     "ann_traffic",
     "direct_energy",
     "equivalent_bits",
+    "evaluate",
     "fan_out",
     "rate_coded_energy",
     "snn_traffic",

@@ -12,6 +12,7 @@ from hiresnn.attacks.eot import expected_logits
 from hiresnn.attacks.gate import Attack, Model, frozen
 from hiresnn.attacks.losses import margin
 from hiresnn.errors import UsageError
+from hiresnn.metrics import correct
 
 
 class Worst:
@@ -35,7 +36,7 @@ class Worst:
         self.model, self.labels, self.draws = model, labels, draws
         self.adversarial = images.detach().clone()
         self.logits = expected_logits(model, images, draws) if logits is None else logits
-        self.broken = self.logits.argmax(1) != labels
+        self.broken = ~correct(self.logits, labels)
         self.reached = margin(self.logits, labels)
 
     @property
@@ -48,7 +49,7 @@ class Worst:
     ) -> Bool[Tensor, " left"]:
         """Take candidates for `rows` with the logits that the model gives them; True where they are misclassified."""
         labels = self.labels[rows]
-        wrong, reached = logits.argmax(1) != labels, margin(logits, labels)
+        wrong, reached = ~correct(logits, labels), margin(logits, labels)
         better = ~self.broken[rows] & (wrong | (reached > self.reached[rows]))
         chosen = rows[better]
         self.adversarial[chosen] = candidates.detach()[better]

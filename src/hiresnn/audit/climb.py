@@ -11,6 +11,7 @@ from torch import Tensor
 from hiresnn.attacks import LOSSES, Model, loss_gradient
 from hiresnn.attacks.losses import margin
 from hiresnn.attacks.random_noise import uniform
+from hiresnn.metrics import correct
 from hiresnn.noise import ascend, perturbed
 
 RISE = 0.05
@@ -71,7 +72,7 @@ def climb(
         at = loss_gradient(model, adversarial, labels, climbed)
         losses.append(at.loss)
         margins.append(margin(at.logits, labels))
-        wrong.append(at.logits.argmax(1) != labels)
+        wrong.append(~correct(at.logits, labels))
         if not iteration:
             still = at.gradient.flatten(1) == 0
             zero, zero_pixels = still.all(1), still.float().mean(1)

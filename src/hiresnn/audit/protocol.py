@@ -27,6 +27,7 @@ from hiresnn.audit.scouting import Record, Scouted, choose, read, scout, scoutin
 from hiresnn.audit.subject import OWN, Audited, Spent, digest_of, seed_of
 from hiresnn.audit.trial import Trial, stepped, trial
 from hiresnn.errors import UsageError
+from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"
@@ -99,8 +100,8 @@ class Audit:
     def _clean(self) -> Tensor:
         def look(start: int, stop: int) -> Record:
             with torch.no_grad():
-                answers = self.model(self.images[start:stop]).argmax(1)
-            return {"broken": (answers != self.labels[start:stop]).cpu().numpy()}
+                right = correct(self.model(self.images[start:stop]), self.labels[start:stop])
+            return {"broken": (~right).cpu().numpy()}
 
         records = [self._piece(f"clean {a}-{b}", partial(look, a, b)) for a, b in self.batches]
         return torch.cat([torch.from_numpy(record["broken"]) for record in records])
@@ -213,7 +214,7 @@ class Audit:
         adversarial = attack(self.model, images, labels).detach()
         check(images, adversarial, eps=bound.radius)
         with torch.no_grad():
-            return self.model(adversarial).argmax(1) != labels, adversarial
+            return ~correct(self.model(adversarial), labels), adversarial
 
     def _piece(self, key: str, work: Callable[[], Record], *, keep: bool = True) -> Record:
         """The record of a piece of work with what it cost, done now unless `kept` has it."""

@@ -15,6 +15,7 @@ from hiresnn.attacks import fgsm
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.climb import Climb, climb, instability
 from hiresnn.audit.subject import Audited
+from hiresnn.metrics import correct
 
 Record = Mapping[str, NDArray[Any]]
 """What one piece of work found, by name; what an interrupted audit keeps."""
@@ -57,7 +58,7 @@ def scout(model: Audited, rule: str, images: Tensor, labels: Tensor, bound: Boun
     with model.under(rule):
         single = fgsm(model, images, labels, eps=bound.radius)
     with torch.no_grad():
-        one_step = model(single).argmax(1) != labels
+        one_step = ~correct(model(single), labels)
 
     def climbed(eps: float, steps: int, loss: str) -> Climb:
         with model.under(rule):  # a rule with statistics starts each climb afresh

@@ -5,6 +5,7 @@ Beside `network` in the order of imports.
 """
 
 from hiresnn.foreign.norse import norse
+from hiresnn.foreign.require import require_adapter
 from hiresnn.foreign.sinabs import sinabs
 from hiresnn.foreign.slot import Slot
 from hiresnn.foreign.snntorch import snntorch
@@ -19,6 +20,7 @@ __all__ = [
     "each_step",
     "norse",
     "once",
+    "require_adapter",
     "sinabs",
     "snntorch",
     "spikingjelly",

@@ -12,13 +12,13 @@ from hiresnn import data
 from hiresnn.analysis import Energy, EnergyReport, LayerOperations, Prices
 from hiresnn.attacks import verified
 from hiresnn.errors import RunError
+from hiresnn.metrics import Accuracy
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper.claims import printed
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.study import Study
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.inputs import splits
-from hiresnn.runs.measure import Accuracy
 
 BITS = range(1, 9)
 """Bits of an activation that are tried."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from hiresnn.attacks import frozen
+from hiresnn.metrics import correct
 from hiresnn.paper.artefact import Artefact, Cell, Table, beside_paper, compared
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.layers import BATCH_ROWS
@@ -127,7 +128,7 @@ def _accuracies(study: Study, network: str, method: str, seed: int, grid: list[i
             for steps in grid:
                 batch = max(1, BATCH_ROWS // steps)
                 parts = zip(torch.split(shown, batch), torch.split(labels, batch), strict=True)
-                right = sum(int((trained(part, steps).argmax(1) == truth).sum()) for part, truth in parts)
+                right = sum(int(correct(trained(part, steps), truth).sum()) for part, truth in parts)
                 percent.append(100 * right / len(labels))
         return percent
 

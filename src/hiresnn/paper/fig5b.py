@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hiresnn.analysis import PerturbationDistance, SpikeDistance
 from hiresnn.attacks import verified
+from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.paper.artefact import Artefact, Cell, Table
 from hiresnn.paper.layers import BATCH_ROWS, names_of
@@ -147,7 +148,7 @@ def spike_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -
 @torch.no_grad()
 def _right(network: SpikingNetwork, images: Tensor, labels: Tensor) -> Tensor:
     parts = torch.split(images, max(1, BATCH_ROWS // network.timesteps))
-    return torch.cat([network(part).argmax(1) for part in parts]) == labels
+    return correct(torch.cat([network(part) for part in parts]), labels)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import frozen, pgd
+from hiresnn.metrics import correct
 from hiresnn.paper.accuracies import over
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.claims import claims, printed
@@ -121,7 +122,7 @@ def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> lis
 
                 def watch(done: int, logits: Tensor, truth: Tensor = truth) -> None:
                     if done in right:
-                        right[done] += int((logits.argmax(1) == truth).sum())
+                        right[done] += int(correct(logits, truth).sum())
 
                 adversarial = pgd(model, batch, truth, watch=watch, **spec.options)
                 with frozen(model), torch.no_grad():

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import seeded, transfer
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
@@ -33,7 +34,6 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
 from hiresnn.runs.inputs import device_of
-from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe, digest, dump, override, read
 from hiresnn.runs.train import train
 

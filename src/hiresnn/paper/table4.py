@@ -14,6 +14,7 @@ from hiresnn.audit.bounds import of
 from hiresnn.audit.scouting import read, scout
 from hiresnn.audit.subject import OWN
 from hiresnn.audit.verdict import questions
+from hiresnn.metrics import correct
 from hiresnn.paper.accuracies import ATTACKS, missing_note, networks_of
 from hiresnn.paper.artefact import Artefact, Cell, Table
 from hiresnn.paper.checks import CHECKS, KEYS, RULES, Accuracies, Judged, judge
@@ -118,7 +119,7 @@ def _questions(
     network = study.network_of(run)
     model, bound = Audited(network, images[:16]), of(eps)
     with torch.no_grad():
-        right = torch.cat([network(part).argmax(1) for part in torch.split(images, 200)]) == labels
+        right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
     shown, truth = images[right][:SAMPLE], labels[right][:SAMPLE]
     scouted = read(OWN, scout(model, OWN, shown, truth, bound, CLIMBS))
 
@@ -127,7 +128,7 @@ def _questions(
         attack = spec if maker is None else transfer(spec, maker)
         adversarial = verified(attack, model, shown, truth, eps=bound.radius)
         with torch.no_grad():
-            return (model(adversarial).argmax(1) != truth).cpu().numpy()
+            return (~correct(model(adversarial), truth)).cpu().numpy()
 
     blind = {f"noise, {kind}": broken(f"noise:kind={kind},draws={DRAWS}") for kind in ("uniform", "sign")}
     blind["Square"] = broken(f"square:queries={QUERIES}")

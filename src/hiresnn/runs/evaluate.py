@@ -10,6 +10,7 @@ from torch import nn
 
 from hiresnn import attacks as attacking
 from hiresnn import data
+from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import AttackSpec, parse, seeded, transfer
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError
@@ -19,7 +20,6 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.inputs import device_of, splits
-from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import SEEDS
 

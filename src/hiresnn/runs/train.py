@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hiresnn import data
+from hiresnn.analysis.accuracy import accuracy
 from hiresnn.data import DataSet
 from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
@@ -18,7 +19,6 @@ from hiresnn.runs.checkpoint import load, save
 from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder
 from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
 from hiresnn.runs.inputs import batches_of, device_of, splits
-from hiresnn.runs.measure import accuracy
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.stage import Stage
 from hiresnn.runs.together import check_ranks, loaded, taken

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hiresnn.errors import NotFiniteError
+from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
 from hiresnn.training.methods import Method
@@ -78,7 +79,7 @@ def train_batch(
             logits = ranks.present(model, shown, window)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels)
-        right = int((logits.detach().argmax(1) == labels).sum())
+        right = int(correct(logits.detach(), labels).sum())
         value, right, count = ranks.over_batch(loss.item(), right, rows)
         if not math.isfinite(value):
             raise NotFiniteError(f"the loss is {value}")

@@ -1,0 +1,117 @@
+"""Accuracy of a model, on clean images or under an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import Attack, Model, frozen, parse, verified
+from hiresnn.data import Batches, Split
+from hiresnn.errors import UsageError
+from hiresnn.foreign import require_adapter
+from hiresnn.metrics import Accuracy
+from hiresnn.progress import Progress, Task
+
+
+def evaluate(
+    model: Model, images: Tensor, labels: Tensor, *, attack: Attack | str | None = None, batch_size: int = 200
+) -> float:
+    """Measure the accuracy of any model, in percent.
+
+    The model is evaluated in eval mode, on the device of its parameters, and left as it was. Images whose logits are
+    not finite count as wrong.
+
+    Args:
+        model: images [B, C, H, W] in [0, 1] -> logits [B, K].
+        images: float images [N, C, H, W] in [0, 1].
+        labels: class numbers [N], counted from 0.
+        attack: None for clean accuracy; or an attack, called as (model, images, labels) -> images; or the text of one,
+            such as "pgd:eps=2/255". What it returns is checked: it must stay in [0, 1] and within its own eps.
+        batch_size: images per batch, at least 1.
+
+    Returns:
+        The percentage of correct answers, 0 to 100.
+
+    Raises:
+        UsageError: images outside [0, 1] or of an integer type, labels that do not fit, no image at all, or a network
+            of another library without its adapter.
+        AttackError: the attack left its bound.
+
+    Example:
+        >>> model = lambda images: torch.stack([-images.mean((1, 2, 3)), images.mean((1, 2, 3)) - 1], 1)
+        >>> images = torch.tensor([0.2, 0.8]).reshape(2, 1, 1, 1)
+        >>> evaluate(model, images, torch.tensor([0, 0]))
+        50.0
+    """
+    _check(images, labels, batch_size)
+    device = next(model.parameters(), images).device if isinstance(model, nn.Module) else images.device
+    pairs = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    batches = ((part.to(device), truth.to(device)) for part, truth in pairs)
+    attack = parse(attack) if isinstance(attack, str) else attack
+    with Progress(quiet=True).task("evaluate", len(images)) as task:
+        return _measure(model, batches, attack, getattr(attack, "eps", None), task)
+
+
+def accuracy(
+    network: nn.Module,
+    split: Split,
+    *,
+    attack: Attack | None = None,
+    eps: float | None = None,
+    batch_size: int = 200,
+    device: str = "cpu",
+    title: str = "clean",
+    progress: Progress | None = None,
+) -> float:
+    """Measure the accuracy of `network` on a split, in percent, with a progress bar.
+
+    Args:
+        network: evaluated in eval mode and left as it was.
+        split: images and labels.
+        attack: None for clean accuracy.
+        eps: L-infinity bound that the attack must keep; None does not check it. [0, 1] is always checked.
+        batch_size, device: how the images are shown.
+        title, progress: text and output of the progress bar; None shows none.
+
+    Raises:
+        AttackError: the attack returned images outside `eps` or [0, 1].
+    """
+    batches = Batches(split, batch_size, device=device)
+    with (progress or Progress(quiet=True)).task(f"  {title}", len(split)) as task:
+        return _measure(network, batches, attack, eps, task)
+
+
+def _measure(
+    model: Model, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack | None, eps: float | None, task: Task
+) -> float:
+    require_adapter(model)
+    measure = Accuracy()
+    with frozen(model):
+        for images, labels in batches:
+            shown = images if attack is None else verified(attack, model, images, labels, eps=eps)
+            with torch.no_grad():
+                measure.update(model(shown), labels)
+            task.advance(labels.shape[0], f"{measure.compute():.1f} %")
+    return measure.compute()
+
+
+def _check(images: Tensor, labels: Tensor, batch_size: int) -> None:
+    if not images.is_floating_point():
+        raise UsageError(
+            f"images are {images.dtype}, but must be floats in [0, 1]; divide by 255: images.float() / 255."
+        )
+    if images.ndim < 2 or not len(images):
+        raise UsageError(f"images have the shape {list(images.shape)}; give [N, C, H, W] with at least one image.")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):  # NaN fails both comparisons
+        cause = "divide by 255" if low >= 0 and 1 < high <= 255 else "undo any normalisation: it belongs into the model"
+        raise UsageError(f"images lie in {low:.4g}..{high:.4g}, but must be in [0, 1]; {cause}.")
+    if labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise UsageError(
+            f"labels are {labels.dtype} of shape {list(labels.shape)} for {len(images)} images; "
+            "give one class number per image, of an integer type."
+        )
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; give a whole number of at least 1.")

@@ -1,0 +1,47 @@
+"""Accuracy: the only place that decides whether an answer is correct and counts correct answers."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+
+def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    """Return which images are classified correctly.
+
+    An answer is correct if the largest logit is that of the label and every logit of the row is finite. A row with a
+    NaN or an infinity is never correct: argmax would report the position of the NaN as the predicted class.
+
+    >>> import torch
+    >>> logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [float("nan"), 0.0]])
+    >>> correct(logits, torch.tensor([0, 0, 0])).tolist()
+    [True, False, False]
+    """
+    return (logits.argmax(1) == labels) & logits.isfinite().all(1)
+
+
+class Accuracy:
+    """Accumulates correct answers over batches.
+
+    >>> import torch
+    >>> accuracy = Accuracy()
+    >>> accuracy.update(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+    >>> accuracy.compute()
+    50.0
+
+    Attributes:
+        right: correct answers so far.
+        seen: images so far.
+    """
+
+    def __init__(self) -> None:
+        self.right = self.seen = 0
+
+    def update(self, logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> None:
+        """Add a batch."""
+        self.right += int(correct(logits, labels).sum())
+        self.seen += labels.shape[0]
+
+    def compute(self) -> float:
+        """Return the percentage of correct answers, 0 to 100; 0 before the first batch."""
+        return 100 * self.right / max(self.seen, 1)

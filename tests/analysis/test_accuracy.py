@@ -1,0 +1,107 @@
+"""Accuracy, clean or attacked: by hand on a network that looks at one pixel."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.analysis import evaluate
+from hiresnn.analysis.accuracy import accuracy
+from hiresnn.attacks import pgd
+from hiresnn.data import Split
+from hiresnn.errors import AttackError, UsageError
+
+
+class Bright(nn.Module):
+    """Class 1 where the first pixel is above one half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = images.flatten(1)[:, :1] - 0.5
+        return self.slope * torch.cat([-first, first], dim=1)
+
+
+# Four images of one pixel, 100 and 200 of 255 and two near the border; the last label is wrong.
+SPLIT = Split(
+    torch.tensor([100, 200, 120, 140], dtype=torch.uint8).view(4, 1, 1, 1),
+    torch.tensor([0, 1, 0, 0]),
+)
+IMAGES = SPLIT.images.float() / 255
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 200])
+def test_clean_accuracy_does_not_depend_on_the_batch_size(batch_size: int) -> None:
+    assert accuracy(Bright(), SPLIT, batch_size=batch_size) == 75
+
+
+@pytest.mark.parametrize(
+    ("eps", "expected"),
+    # 120 crosses 127.5 from 8 grey levels on, 100 from 28, 200 from 73; 140 is wrong already.
+    [(4, 75), (10, 50), (30, 25), (80, 0)],
+)
+def test_accuracy_under_attack_counts_what_the_bound_cannot_reach(eps: int, expected: float) -> None:
+    def attack(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return pgd(model, images, labels, eps=eps / 255, step=eps / 255)
+
+    assert accuracy(Bright(), SPLIT, attack=attack, eps=eps / 255) == expected
+
+
+def test_an_attack_outside_its_bound_is_refused() -> None:
+    with pytest.raises(AttackError):
+        accuracy(Bright(), SPLIT, attack=lambda model, images, labels: images + 0.1, eps=0.05)
+
+
+def test_the_network_is_evaluated_in_eval_mode_and_its_mode_is_restored() -> None:
+    network = nn.Sequential(Bright(), nn.Dropout(1.0)).train()  # in training mode every logit is dropped
+    assert accuracy(network, SPLIT) == 75
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 200])
+def test_evaluate_gives_the_accuracy_of_a_module_and_of_a_function(batch_size: int) -> None:
+    assert evaluate(Bright(), IMAGES, SPLIT.labels, batch_size=batch_size) == 75
+    assert evaluate(lambda images: Bright()(images), IMAGES, SPLIT.labels, batch_size=batch_size) == 75
+
+
+def test_evaluate_takes_an_attack_as_a_function_or_as_text() -> None:
+    assert evaluate(Bright(), IMAGES, SPLIT.labels, attack="fgsm:eps=10/255") == 50
+    assert evaluate(Bright(), IMAGES, SPLIT.labels, attack=lambda model, images, labels: 1 - images) == 25
+    with pytest.raises(AttackError, match="pixels"):
+        evaluate(Bright(), IMAGES, SPLIT.labels, attack=lambda model, images, labels: images + 1)
+
+
+def test_logits_that_are_not_finite_count_as_wrong() -> None:
+    nan = torch.full((4, 2), float("nan"))
+    assert evaluate(lambda images: nan, IMAGES, torch.zeros(4, dtype=torch.int64)) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (IMAGES * 255, r"images lie in 100\.\.200.*divide by 255"),
+        (SPLIT.images, r"images are torch\.uint8.*divide by 255"),
+        (SPLIT.images.long(), r"images are torch\.int64.*divide by 255"),
+        ((IMAGES - 0.5) / 0.5, "normalisation"),
+        (torch.full((4, 1, 1, 1), float("nan")), "images lie in nan"),
+        (IMAGES[:0], r"shape \[0, 1, 1, 1\]"),
+        (IMAGES[:3], "labels are torch.int64 of shape .* for 3 images"),
+    ],
+)
+def test_evaluate_refuses_images_that_are_not_in_0_to_1(images: Tensor, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate(Bright(), images, SPLIT.labels)
+
+
+def test_evaluate_refuses_a_batch_size_below_one() -> None:
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        evaluate(Bright(), IMAGES, SPLIT.labels, batch_size=0)
+
+
+@pytest.mark.parametrize("measure", [lambda net: evaluate(net, IMAGES, SPLIT.labels), lambda net: accuracy(net, SPLIT)])
+def test_a_stateful_network_of_another_library_is_refused_without_its_adapter(measure) -> None:  # type: ignore[no-untyped-def]
+    neuron = type("Leaky", (nn.Identity,), {"__module__": "snntorch._neurons.leaky", "reset_mem": lambda self: None})
+    with pytest.raises(UsageError, match=r"snntorch.*hiresnn\.foreign\.snntorch\(network"):
+        measure(nn.Sequential(neuron(), Bright()))

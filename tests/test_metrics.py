@@ -1,0 +1,59 @@
+"""Correct answers and accuracy, compared with a loop over single logits."""
+
+import doctest
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn import metrics
+from hiresnn.metrics import Accuracy, correct
+
+
+def slow_correct(logits: Tensor, labels: Tensor) -> list[bool]:
+    """Decide every row with Python floats."""
+    answers = []
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        answers.append(all(math.isfinite(value) for value in row) and row.index(max(row)) == label)
+    return answers
+
+
+def test_correct_equals_a_loop_over_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 5, generator=generator).round(decimals=1)  # coarse, so that ties occur
+    logits[torch.rand(200, 5, generator=generator) < 0.05] = float("nan")
+    logits[torch.rand(200, 5, generator=generator) < 0.05] = float("-inf")
+    labels = torch.randint(0, 5, (200,), generator=generator)
+    expected = slow_correct(logits, labels)
+    assert correct(logits, labels).tolist() == expected
+    assert 10 < sum(expected) < 100
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_row_with_a_value_that_is_not_finite_is_never_correct(value: float) -> None:
+    for place in range(3):
+        logits = torch.tensor([[1.0, 0.0, 0.0]])
+        logits[0, place] = value
+        for label in range(3):
+            assert not correct(logits, torch.tensor([label])).any()
+    # argmax alone counts a row of NaN as a correct answer of class 0
+    assert not correct(torch.full((1, 3), float("nan")), torch.tensor([0])).any()
+
+
+def test_accuracy_adds_up_batches_of_different_size() -> None:
+    accuracy = Accuracy()
+    accuracy.update(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+    accuracy.update(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
+    accuracy.update(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
+    assert (accuracy.right, accuracy.seen, accuracy.compute()) == (3, 4, 75.0)
+
+
+def test_accuracy_before_the_first_batch_is_zero() -> None:
+    assert Accuracy().compute() == 0
+
+
+def test_the_docstring_examples_run() -> None:
+    result = doctest.testmod(metrics)
+    assert result.attempted > 0
+    assert result.failed == 0
