@@ -47,7 +47,7 @@ def evaluate(
     """
     _check(images, labels, batch_size)
     device = next(model.parameters(), images).device if isinstance(model, nn.Module) else images.device
-    pairs = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    pairs = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     batches = ((part.to(device), truth.to(device)) for part, truth in pairs)
     attack = parse(attack) if isinstance(attack, str) else attack
     with Progress(quiet=True).task("evaluate", len(images)) as task:
