@@ -15,8 +15,8 @@ from turns import in_turns, say
 
 from hiresnn import SpikingNetwork, data
 from hiresnn.attacks import frozen, loss_gradient, unbroken
+from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.losses import cross_entropy
-from hiresnn.noise import ascend, perturbed
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import ascend, perturbed, project
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.checkpoints import Checkpoints
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
 from hiresnn.attacks.losses import TARGETED, Gradient, Loss, named, towards
 from hiresnn.attacks.random_noise import uniform
-from hiresnn.noise import ascend, moved, perturbed
 
 MOMENTUM = 0.75
 """Share of the new step; the rest repeats the step before."""
@@ -95,7 +95,7 @@ def _run(
         aimed = perturbed(images, ascend(here, slope, step, eps)) - adversarial
         if iteration:
             aimed = MOMENTUM * aimed + (1 - MOMENTUM) * (adversarial - before)
-        before, adversarial = adversarial, perturbed(images, moved(here, aimed, eps))
+        before, adversarial = adversarial, perturbed(images, project(here + aimed, eps))
         at = gradient(worst.model, adversarial, labels, loss)
         worst.offer(rows, adversarial, at.logits)
         better = (at.loss > best_loss).view(each)
@@ -109,4 +109,4 @@ def _run(
 def _start(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
     """A uniform draw, stretched until its largest pixel lies on the ball."""
     noise = uniform(images, 1.0, generator)
-    return moved(torch.zeros_like(noise), eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps)
+    return project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps)

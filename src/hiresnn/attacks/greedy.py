@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.gate import check, frozen, nonnegative
 from hiresnn.attacks.losses import loss_gradient, named
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
-from hiresnn.noise import ascend, perturbed
 
 CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conversion")
 """Rules tried where the caller names none."""

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import cross_entropy
 from hiresnn.errors import UsageError
-from hiresnn.noise import ascend, perturbed
 
 
 def pgd(

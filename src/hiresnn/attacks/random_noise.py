@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import perturbed, project
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
 from hiresnn.errors import UsageError
-from hiresnn.noise import moved, perturbed
 
 
 def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
@@ -26,7 +26,7 @@ def sign(images: Tensor, eps: float, generator: torch.Generator | None) -> Tenso
 
 def gaussian(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
     """Normal with standard deviation eps, clipped to [-eps, eps]."""
-    return moved(torch.zeros_like(images), torch.randn(images.shape, generator=generator).to(images) * eps, eps)
+    return project(torch.randn(images.shape, generator=generator).to(images) * eps, eps)
 
 
 KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
 from hiresnn.attacks.losses import Climb, named
 from hiresnn.attacks.random_noise import uniform
-from hiresnn.noise import ascend, perturbed
 
 
 def pgd_restarts(

@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import perturbed, project
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.checkpoints import Checkpoints
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
 from hiresnn.attacks.losses import Gradient, Loss, named
 from hiresnn.attacks.random_noise import uniform
-from hiresnn.noise import moved, perturbed
 
 FIRST, SECOND = 0.5, 0.8
 """What the first and the second moment keep from one iteration to the next."""
@@ -92,7 +92,7 @@ def _run(
         first = FIRST * first + scaled
         second = SECOND * second + _over(square, square.mean(pixels, keepdim=True))
         by = torch.clamp(step * _over(first, second.sqrt()), -step, step)
-        adversarial = perturbed(images, moved(adversarial - images, by, eps))
+        adversarial = perturbed(images, project(adversarial - images + by, eps))
         at = gradient(worst.model, adversarial, labels, loss)
         worst.offer(rows, adversarial, at.logits)
         better = (at.loss > best_loss).view(each)

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import perturbed
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.eot import expected_logits
 from hiresnn.attacks.gate import Model, check, frozen, nonnegative
 from hiresnn.attacks.losses import margin
 from hiresnn.errors import UsageError
-from hiresnn.noise import perturbed
 
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries of 10,000 after which the area of the squares is halved."""

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Model, loss_gradient
+from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.losses import margin
 from hiresnn.attacks.random_noise import uniform
 from hiresnn.metrics import correct
-from hiresnn.noise import ascend, perturbed
 
 RISE = 0.05
 """Share of the whole climb by which the loss may still rise in the last steps (Pintor et al. 2022, I4)."""

@@ -1,10 +1,9 @@
-"""Noise on input images, in pixel units: crafted (Eq. 6), Gaussian (Fig. 9), none; and the L-infinity ball."""
+"""Noise on input images, in pixel units: crafted (Eq. 6), Gaussian (Fig. 9), none."""
 
 from typing import Protocol
 
 from torch import Tensor
 
-from hiresnn.noise.ball import ascend, moved, perturbed
 from hiresnn.noise.crafted import CraftedNoise
 from hiresnn.noise.gaussian import GaussianNoise, NoNoise
 
@@ -28,4 +27,4 @@ class Noise(Protocol):
         """Inverse of `state_dict`."""
 
 
-__all__ = ["CraftedNoise", "GaussianNoise", "NoNoise", "Noise", "ascend", "moved", "perturbed"]
+__all__ = ["CraftedNoise", "GaussianNoise", "NoNoise", "Noise"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hiresnn.attacks.ball import perturbed
 from hiresnn.errors import UsageError
-from hiresnn.noise.ball import perturbed
 
 
 class NoNoise:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hiresnn.noise import ascend, perturbed
+from hiresnn.attacks.ball import ascend, perturbed
 
 
 def test_a_step_follows_the_sign_of_the_gradient_and_stays_in_the_ball():

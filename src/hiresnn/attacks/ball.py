@@ -1,0 +1,30 @@
+"""The L-infinity ball: one step and one projection, shared by the crafted noise and every attack (Eq. 3, 4, 6)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def project(perturbation: Tensor, bound: float) -> Tensor:
+    """Return clip(perturbation, -bound, bound), both in pixel units."""
+    return perturbation.clamp(-bound, bound)
+
+
+def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: float) -> Tensor:
+    """Return clip(perturbation + step * sign(gradient), -bound, bound), in pixel units.
+
+    Eq. 6 is this function with step eps_s and bound eps_t. Eq. 4 is this function with step alpha and bound eps,
+    followed by the clip to [0, 1] in `perturbed`. Eq. 3 is one such step from zero with step = bound = eps.
+
+    Args:
+        perturbation: current perturbation.
+        gradient: gradient of the loss, same shape.
+        step: step size; a tensor holds one value per sample.
+        bound: radius of the ball.
+    """
+    return project(perturbation + step * gradient.sign(), bound)
+
+
+def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:
+    """Return images + perturbation, clipped to the valid range [0, 1]."""
+    return (images + perturbation).clamp(0, 1)
