@@ -7,7 +7,7 @@ of its own (network.convert, network.encoding), which the check would come befor
 import torch
 from jaxtyping import install_import_hook
 
-CHECKED = ("attacks", "data", "models", "network.spiking", "noise")
+CHECKED = ("attacks", "data", "models", "network.spiking", "training.noise")
 
 install_import_hook([f"hiresnn.{package}" for package in CHECKED], "beartype.beartype")
 torch.set_num_threads(1)

@@ -32,6 +32,10 @@ class BusyError(RunError):
     """Another process writes the run folder; it can be had when that has ended."""
 
 
+class LostProcessError(HiresnnError):
+    """Another of the processes that train together has ended. Every remaining one prints this."""
+
+
 class NotFiniteError(HiresnnError):
     """The loss became NaN or infinite; the last good state was kept."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hiresnn.attacks import pgd
 from hiresnn.network import SpikingNetwork
-from hiresnn.noise import CraftedNoise
+from hiresnn.training.noise import CraftedNoise
 from hiresnn.training import Method, train_batch
 
 from .small import batch, network

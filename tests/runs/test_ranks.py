@@ -65,8 +65,8 @@ def test_a_part_is_of_the_batch_that_one_process_sees() -> None:
     whole = batches(0, 1)
     assert [len(labels) for _, labels in whole] == [5, 5, 1]
     halves = [batches(which, 2) for which in range(2)]
-    assert [len(half) for half in halves] == [2, 2]  # the last image would leave one of them without any
-    for (images, labels), *parts in zip(whole, *halves, strict=False):
+    assert [[len(labels) for _, labels in half] for half in halves] == [[2, 2, 1], [3, 3, 0]]
+    for (images, labels), *parts in zip(whole, *halves, strict=True):
         assert torch.equal(images, torch.cat([part[0] for part in parts]))
         assert torch.equal(labels, torch.cat([part[1] for part in parts]))
 

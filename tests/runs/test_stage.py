@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hiresnn.data import Batches, Split
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.noise import CraftedNoise, NoNoise
+from hiresnn.training.noise import CraftedNoise, Noise
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.folder import METRICS, RESUME, RunFolder
@@ -24,7 +24,7 @@ from hiresnn.training import ALONE, Method
 EPOCHS = 3
 
 
-class Poison(NoNoise):
+class Poison(Noise):
     """Makes the victim, a parameter, NaN at the given call."""
 
     victim: nn.Parameter

@@ -1,4 +1,4 @@
-"""Algorithm 1 against a loop written out by hand: two spiking layers, plain gradient descent, kappa."""
+"""Algorithm 1 against an independent loop: two spiking layers, plain gradient descent, kappa."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.noise import CraftedNoise
-from hiresnn.training import Method, train_batch, train_epoch
+from hiresnn.training import CraftedNoise, Method, train_batch, train_epoch
 
 RATE, STEP, BOUND = 0.05, 0.05, 0.08
 
@@ -29,7 +28,7 @@ class Spike(torch.autograd.Function):
 
 @dataclass
 class ByHand:
-    """The whole of Algorithm 1 for the network of `spiking`, step by step and without its parts."""
+    """Algorithm 1 for the network of `spiking`, written out step by step without the package."""
 
     weights: list[Tensor]
     thresholds: list[Tensor]
@@ -45,14 +44,14 @@ class ByHand:
             shown = (images + self.kappa[:rows]).clamp(0, 1).requires_grad_()
             residues, summed = (residues, summed) if carry else (rest, torch.zeros(()))
             for _ in range(timesteps // periods):
-                layer, kept = shown.flatten(1), []
+                layer, left = shown.flatten(1), []
                 for weight, threshold, leak, residue in zip(
                     self.weights[:2], self.thresholds, self.leaks, residues, strict=True
                 ):
                     membrane = residue + layer @ weight.T
                     layer = Spike.apply(membrane / threshold - 1)
-                    kept.append(leak * (membrane - threshold * layer.detach()))
-                residues, summed = kept, summed + layer @ self.weights[2].T
+                    left.append(leak * (membrane - threshold * layer.detach()))
+                residues, summed = left, summed + layer @ self.weights[2].T
             loss = -summed.log_softmax(1)[range(rows), labels].mean()
             *gradients, to_image = torch.autograd.grad(loss, [*parameters, shown], materialize_grads=True)
             with torch.no_grad():
@@ -110,7 +109,7 @@ def test_two_epochs_equal_the_loop_by_hand(state: str, timesteps: int, periods: 
 
 def test_kappa_follows_the_gradient_at_the_weights_before_the_update() -> None:
     class Line(nn.Module):
-        """Logits (w x, 0): for label 1 the input's gradient has the sign of w, which the update turns round."""
+        """Logits (w x, 0): for label 1 the input's gradient has the sign of w, which the update reverses."""
 
         def __init__(self) -> None:
             super().__init__()

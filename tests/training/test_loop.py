@@ -1,4 +1,4 @@
-"""The loop: what a batch and an epoch report, how often they update, and where they stop."""
+"""The training loop: what a batch and an epoch report, how often they update, and where they stop."""
 
 import math
 from collections.abc import Iterator
@@ -11,12 +11,11 @@ from hiresnn.errors import NotFiniteError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
-from hiresnn.noise import NoNoise
-from hiresnn.training import Method, train_batch, train_epoch
+from hiresnn.training import Method, Noise, Presentation, cross_entropy, train_batch, train_epoch
 
 
 class Constant(nn.Module):
-    """Logits (0, ln 3) whatever the image: probabilities 1/4 and 3/4."""
+    """Logits (0, ln 3) for every image: probabilities 1/4 and 3/4."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +26,7 @@ class Constant(nn.Module):
 
 
 class Frozen:
-    """In place of an optimiser: counts the updates and makes none."""
+    """Stands in for an optimiser: counts updates and changes nothing."""
 
     def __init__(self) -> None:
         self.updates = 0
@@ -53,22 +52,22 @@ def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
 def test_an_epoch_reports_means_over_images_not_over_batches() -> None:
     images = torch.zeros(3, 1, 2, 2)
     shown = [(images, torch.tensor([0, 0, 1])), (images[:1], torch.tensor([1]))]
-    heard: list[tuple[int, str]] = []
+    notes: list[tuple[int, str]] = []
     result = train_epoch(
         Constant(),
         Frozen(),
         shown,
         Method(),
-        advance=lambda count, note: heard.append((count, note)),  # type: ignore[arg-type]
+        advance=lambda count, note: notes.append((count, note)),  # type: ignore[arg-type]
     )
-    # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; half of the answers, all 1, are right.
+    # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; every answer is 1, so half are correct.
     assert result.loss == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
     assert result.accuracy == 50
     assert result.images == 4
-    assert heard == [(3, "loss 1.020"), (1, "loss 0.837")]
+    assert notes == [(3, "loss 1.020"), (1, "loss 0.837")]
 
 
-def test_an_epoch_without_a_batch_reports_nothing() -> None:
+def test_an_epoch_without_batches_reports_zeros() -> None:
     result = train_epoch(Constant(), Frozen(), [], Method())  # type: ignore[arg-type]
     assert (result.loss, result.accuracy, result.images) == (0, 0, 0)
 
@@ -80,6 +79,40 @@ def test_every_period_is_one_update(periods: int, timesteps: int) -> None:
     assert (len(seen), frozen.updates) == (periods, periods)
 
 
+def test_without_timesteps_a_network_trains_with_its_own() -> None:
+    network, (images, labels) = spiking(), batches(3)[0]
+    own = train_batch(network, Frozen(), images, labels, Method())  # type: ignore[arg-type]
+    four = train_batch(network, Frozen(), images, labels, Method(), timesteps=4)  # type: ignore[arg-type]
+    one = train_batch(network, Frozen(), images, labels, Method(), timesteps=1)  # type: ignore[arg-type]
+    assert own == four
+    assert own != one
+    epoch = train_epoch(network, Frozen(), [(images, labels)], Method())  # type: ignore[arg-type]
+    assert epoch.loss == four[0].loss
+
+
+def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before() -> None:
+    seen: list[Presentation] = []
+
+    class Half(Noise):
+        def apply(self, images: Tensor) -> Tensor:
+            return images / 2
+
+    def loss(presentation: Presentation) -> Tensor:
+        seen.append(presentation)
+        return 3 * cross_entropy(presentation)
+
+    network, (images, labels) = spiking(), batches(3)[0]
+    results = train_batch(network, Frozen(), images, labels, Method(2, Half(), loss=loss))  # type: ignore[arg-type]
+    plain = train_batch(network, Frozen(), images, labels, Method(2, Half()))  # type: ignore[arg-type]
+    assert [result.loss for result in results] == pytest.approx([3 * result.loss for result in plain])
+    assert [each.timesteps for each in seen] == [2, 2]
+    assert all(torch.equal(each.images, images) and torch.equal(each.shown, images / 2) for each in seen)
+    assert seen[0].earlier is None
+    assert seen[1].earlier is not None
+    assert torch.equal(seen[1].earlier, seen[0].logits)
+    assert not seen[1].earlier.requires_grad
+
+
 def test_an_epoch_switches_to_training_mode() -> None:
     model = Constant().eval()
     train_epoch(model, Frozen(), batches(2), Method())  # type: ignore[arg-type]
@@ -87,21 +120,21 @@ def test_an_epoch_switches_to_training_mode() -> None:
 
 
 @pytest.mark.parametrize(("state", "same"), [("carry", True), ("reset", False)])
-def test_carried_periods_share_dropout_masks_and_fresh_ones_draw_new(state: str, same: bool) -> None:
+def test_carried_periods_share_a_dropout_mask_and_others_draw_new_ones(state: str, same: bool) -> None:
     network, masks = spiking(dropout=0.5), []
     for lif in network.neurons.values():
-        nn.init.constant_(lif.threshold, 0.1)  # every neuron spikes at every step, so that a zero is the mask's
+        nn.init.constant_(lif.threshold, 0.1)  # every neuron spikes at every step, so zeros come from the mask
     (dropout,) = (module for module in network.modules() if isinstance(module, SharedDropout))
     dropout.register_forward_hook(lambda module, inputs, output: masks.append(output == 0))
-    train_batch(network, Frozen(), *batches(3)[0], Method(2, NoNoise(), state), timesteps=4)  # type: ignore[arg-type]
+    train_batch(network, Frozen(), *batches(3)[0], Method(2, Noise(), state), timesteps=4)  # type: ignore[arg-type]
     assert len(masks) == 2
     assert masks[0].any()
     assert torch.equal(masks[0], masks[1]) is same
 
 
-def test_in_carry_the_loss_of_a_period_sees_all_steps_so_far() -> None:
+def test_with_carried_state_the_loss_of_a_period_covers_all_steps_so_far() -> None:
     network, (images, labels) = spiking(), batches(3)[0]
-    carried = train_batch(network, Frozen(), images, labels, Method(2, NoNoise(), "carry"), timesteps=4)  # type: ignore[arg-type]
+    carried = train_batch(network, Frozen(), images, labels, Method(2, Noise(), "carry"), timesteps=4)  # type: ignore[arg-type]
     fresh = train_batch(network, Frozen(), images, labels, Method(2), timesteps=4)  # type: ignore[arg-type]
     whole = train_batch(network, Frozen(), images, labels, Method(), timesteps=4)  # type: ignore[arg-type]
     assert carried[1] == pytest.approx(whole[0])
@@ -128,7 +161,7 @@ def test_an_update_that_leaves_the_range_of_leak_or_threshold_is_clamped(
     assert (lif.leak.item(), lif.threshold.item()) == pytest.approx(expected)
 
 
-def test_a_loss_that_is_not_finite_names_the_batch_and_leaves_the_weights_of_the_batch_before() -> None:
+def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weights() -> None:
     weights = []
 
     def shown() -> Iterator[tuple[Tensor, Tensor]]:
@@ -142,11 +175,11 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_leaves_the_weights_of_the
     with pytest.raises(NotFiniteError, match="the loss is nan at batch 2"):
         train_epoch(network, torch.optim.SGD(network.parameters(), lr=0.1), shown(), Method())
     assert not torch.equal(before, weights[0][0])
-    for parameter, kept in zip(network.parameters(), weights[0], strict=True):
-        assert torch.equal(parameter, kept)
+    for parameter, earlier in zip(network.parameters(), weights[0], strict=True):
+        assert torch.equal(parameter, earlier)
 
 
-def test_weights_that_are_not_finite_are_found_though_spikes_hide_them_from_the_loss() -> None:
+def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the_loss() -> None:
     network, (images, labels) = spiking(), batches(2)[0]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     poisoned = [(images * math.nan, labels)]

@@ -1,21 +1,20 @@
-"""A method is a row: how many periods, which noise, and what becomes of the state between periods."""
+"""Each training method: its periods, its noise, and what becomes of the state between periods."""
 
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.noise import CraftedNoise, GaussianNoise, NoNoise
 from hiresnn.runs.schema import METHOD_NAMES
-from hiresnn.training import METHODS, Method, method
+from hiresnn.training import METHODS, CraftedNoise, GaussianNoise, Method, Noise, method
 
 
 @pytest.mark.parametrize(
     ("name", "periods", "noise", "state"),
     [
-        ("traditional", 1, NoNoise, "reset"),
-        ("rate", 1, NoNoise, "reset"),
+        ("traditional", 1, Noise, "reset"),
+        ("rate", 1, Noise, "reset"),
         ("hire", 3, CraftedNoise, "carry"),
         ("gaussian", 3, GaussianNoise, "carry"),
-        ("noise-free", 3, NoNoise, "carry"),
+        ("noise-free", 3, Noise, "carry"),
     ],
 )
 def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, noise: type, state: str) -> None:
@@ -50,18 +49,17 @@ def test_two_methods_of_one_name_share_no_noise() -> None:
 @pytest.mark.parametrize(
     ("timesteps", "periods", "steps"), [(6, 2, 3), (7, 2, 3), (8, 3, 2), (10, 4, 2), (1, 1, 1), (5, 5, 1)]
 )
-def test_a_period_has_the_whole_part_of_timesteps_over_periods(timesteps: int, periods: int, steps: int) -> None:
+def test_a_period_has_timesteps_over_periods_steps_rounded_down(timesteps: int, periods: int, steps: int) -> None:
     assert Method(periods).steps(timesteps) == steps
 
 
 @pytest.mark.parametrize(("timesteps", "periods"), [(1, 2), (6, 7), (6, 0)])
 def test_a_period_without_a_step_is_refused(timesteps: int, periods: int) -> None:
-    message = rf"noise\.periods is {periods} and snn\.timesteps {timesteps}; 1 <= periods <= timesteps"
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=f"periods is {periods} and timesteps is {timesteps}"):
         Method(periods).steps(timesteps)
 
 
-def test_an_unknown_method_is_answered_with_all_names() -> None:
+def test_an_unknown_method_is_refused_with_the_names_of_all() -> None:
     with pytest.raises(
         UsageError, match="method is 'fire'; choose one of traditional, hire, gaussian, noise-free, rate"
     ):

@@ -1,4 +1,4 @@
-"""Ranks among themselves: who may leave when, what is let go of, and what torchrun must have set."""
+"""Several processes: who may leave when, what is released, and what torchrun must have set."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ ENVIRONMENT = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR":
 
 
 class Averaging(nn.Module):
-    """In place of DistributedDataParallel, which needs connections."""
+    """Stands in for DistributedDataParallel, which needs connections."""
 
     def __init__(self, module: nn.Module, **_: object) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Averaging(nn.Module):
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the connections of two processes, which are not there."""
+    """The calls made to torch.distributed by a pretended rank 1 of 2."""
     made: list[str] = []
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -45,7 +45,7 @@ def presented(among: Ranks) -> "weakref.ref[nn.Module]":
     return weakref.ref(model)
 
 
-def test_ranks_wait_for_each_other_before_they_part(calls: list[str]) -> None:
+def test_ranks_wait_for_each_other_before_they_leave(calls: list[str]) -> None:
     with joined() as among:
         assert (among.rank, among.size) == (1, 2)
         assert calls == ["init_process_group"]
@@ -59,7 +59,7 @@ def test_a_rank_that_fails_waits_for_nobody(calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_leading_rank_ends_first_with_what_all_raised(
+def test_rank_0_ends_first_when_all_ranks_raise(
     calls: list[str], monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     monkeypatch.setattr(ranks.dist, "get_rank", lambda: rank)
@@ -69,7 +69,7 @@ def test_the_leading_rank_ends_first_with_what_all_raised(
     assert calls[1:-1] == ["3.0 s"] * rank
 
 
-def test_what_averages_gradients_is_gone_before_the_connections_are(
+def test_the_model_is_released_before_the_connections_are_closed(
     calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: calls.append(f"model: {model()}"))
@@ -79,7 +79,7 @@ def test_what_averages_gradients_is_gone_before_the_connections_are(
     assert calls[-1] == "model: None"
 
 
-def test_a_model_is_let_go_of_when_the_next_is_presented(calls: list[str]) -> None:
+def test_a_model_is_released_when_the_next_is_presented(calls: list[str]) -> None:
     among = Ranks(0, 2)
     first, second = presented(among), presented(among)
     gc.collect()
@@ -88,17 +88,17 @@ def test_a_model_is_let_go_of_when_the_next_is_presented(calls: list[str]) -> No
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "MASTER_ADDR"])
-def test_a_world_of_several_without_the_rest_is_refused(
+def test_several_processes_without_the_variables_of_torchrun_are_refused(
     calls: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delenv(name)
-    message = f"the environment has WORLD_SIZE=2 without {name}; start several processes by torchrun"
+    message = f"the environment has WORLD_SIZE=2 without {name}; start several processes with torchrun"
     with pytest.raises(UsageError, match=message), joined():
         pass
     assert calls == []
 
 
-def test_a_rank_without_a_world_is_alone(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_world_size_trains_alone(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE")
     with joined() as among:
         assert among is ALONE

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hiresnn import __version__
 from hiresnn.cli import analyze, audit, doctor, evaluate, quickstart, recipes, report, reproduce, train
-from hiresnn.errors import HiresnnError
+from hiresnn.errors import HiresnnError, LostProcessError
 from hiresnn.torchrun import leads
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (HiresnnError, OSError) as error:
         if "--debug" in given or (isinstance(error, OSError) and error.filename is None):
             raise
-        if leads():  # of several processes one speaks
+        if leads() or isinstance(error, LostProcessError):  # of several processes one speaks, if it still lives
             said = error if isinstance(error, HiresnnError) else f"{error.filename}: {error.strerror}."
             Console(stderr=True).print(f"Error: {said}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)

@@ -22,8 +22,9 @@ class Batches:
     keeps `generator.get_state()` from before an epoch can repeat it exactly, and may draw from the same
     generator between the batches.
 
-    `part` is (which, of how many) for one of several processes that split every batch: parts do not overlap and differ
-    by one row at most. A batch of fewer rows than parts is left out, since some process would have none.
+    `part` is (which, of how many) for one of several processes that split every batch. A process always gets the same
+    rows of a batch, so a short last batch leaves some processes with fewer rows or with none: they then get empty
+    tensors. Together the parts are the whole batch.
 
     Raises UsageError for a batch size below 1, and for a missing generator or one that is not on the CPU.
     """
@@ -76,7 +77,6 @@ class Batches:
             if augmentation is not None:
                 images = flip_and_crop(images, generator=augmentation)
             which, parts = self.part
-            rows = len(images)
-            if rows >= parts:
-                mine = slice(rows * which // parts, rows * (which + 1) // parts)
-                yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]
+            rows = min(self.batch_size, len(self.labels))
+            mine = slice(rows * which // parts, rows * (which + 1) // parts)
+            yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]

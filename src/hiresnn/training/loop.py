@@ -1,7 +1,8 @@
-"""The training loop (Algorithm 1), one for every method and for the ANN.
+"""The training loop (Algorithm 1): one for every method, and for the ANN.
 
-A batch is seen in N periods. In each: forward on the noisy images, one backward for the gradients of weights,
-threshold, leak and input, all at the old weights (lines 13-18), an optimiser step (19-22), and the new noise.
+A batch is presented in N periods. Each period does a forward pass on the noisy images, one backward pass for the
+gradients of weights, thresholds, leaks and input, all at the old weights (lines 13-18), an optimiser step (lines
+19-22), and the update of the noise.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,23 +20,23 @@ from hiresnn.errors import NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
-from hiresnn.training.methods import Method
+from hiresnn.training.methods import Method, Presentation
 from hiresnn.training.ranks import ALONE, Ranks
 
 Batch = tuple[Tensor, Tensor]
 
 
 class PeriodResult(NamedTuple):
-    """Mean loss, right answers and images of one period, over the shares of all ranks."""
+    """Mean loss, number of correct answers and number of images of one period, over all ranks."""
 
     loss: float
-    right: int
+    correct: int
     images: int
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Means over an epoch: loss of all periods; accuracy in percent on the training images as they were shown."""
+    """Means over an epoch: loss of all periods, and accuracy in percent on the noisy training images."""
 
     loss: float
     accuracy: float
@@ -50,49 +50,66 @@ def train_batch(
     labels: Tensor,
     method: Method,
     *,
-    timesteps: int = 1,
+    timesteps: int | None = None,
     precision: torch.dtype = torch.float32,
     ranks: Ranks = ALONE,
 ) -> list[PeriodResult]:
-    """Train on one batch; returns what each period gave.
+    """Train on one batch; return one result per period.
 
     Args:
-        model: a SpikingNetwork, or an ANN, for which time does not exist and one period is one update.
-        images: [B, C, H, W] in [0, 1]; labels: [B].
-        timesteps: T over all periods.
-        precision: torch.bfloat16 autocasts products; membranes, losses and weights stay float32.
-        ranks: the processes that train together, of whose batch these images are this one's share.
+        model: a SpikingNetwork, or an ANN, which has no timesteps and is updated once per batch.
+        optimizer: holds the parameters of `model`.
+        images: [B, C, H, W] in [0, 1].
+        labels: [B].
+        method: noise, loss, periods; its noise is updated in place.
+        timesteps: T of all periods together; None is the network's own T.
+        precision: torch.bfloat16 runs products under autocast; membranes, losses and weights stay float32.
+        ranks: the processes that train together. `images` are this rank's rows of the global batch, possibly none.
 
     Raises:
-        NotFiniteError: the loss is not finite; this period's update was not made.
+        NotFiniteError: the loss is not finite. The update of that period was not made.
     """
-    rows = images.shape[0]
-    window = Window(method.steps(timesteps), images.shape[0], carried=method.state == "carry")
-    seen = []
+    rows, count = len(images), ranks.total(len(images))
+    if rows == 0:  # Every rank takes part in every pass: this one shows a blank image whose loss has weight 0.
+        images, labels = images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
+    if timesteps is None:
+        timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
+    window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
+    earlier: Tensor | None = None
+    results = []
+    method.noise.begin(model, images, labels)
     for period in range(method.periods):
-        shown = method.noise.apply(images)
-        if method.noise.crafted:
-            shown = shown.detach().requires_grad_()
         if period:
             window = window.following() if window.carried else Window(window.timesteps, window.batch)
+        shown = method.noise.apply(images)
+        if method.noise.needs_gradient:
+            shown = shown.detach().requires_grad_()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
             logits = ranks.present(model, shown, window)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels)
-        right = int(correct(logits.detach(), labels).sum())
-        value, right, count = ranks.over_batch(loss.item(), right, rows)
-        if not math.isfinite(value):
-            raise NotFiniteError(f"the loss is {value}")
+        loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))
+        earlier = logits.detach()
         optimizer.zero_grad(set_to_none=True)
         ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
+        result = _result(loss, earlier, labels, rows, count, ranks)
+        if not math.isfinite(result.loss):
+            raise NotFiniteError(f"the loss is {result.loss}")
         optimizer.step()
         if isinstance(model, SpikingNetwork):
             model.clamp_neurons_()
-        if method.noise.crafted:
-            assert shown.grad is not None
+        if shown.grad is not None:
             method.noise.update(shown.grad)
-        seen.append(PeriodResult(value, right, count))
-    return seen
+        results.append(result)
+    return results
+
+
+def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int, ranks: Ranks) -> PeriodResult:
+    """Read loss and correct answers from the device, once, after the backward pass is queued there."""
+    mean, hits = torch.stack([loss.detach().double(), correct(logits, labels).sum().double()]).tolist()
+    if ranks.size > 1:
+        summed, hits = ranks.summed(mean * rows if rows else 0.0, hits if rows else 0.0)
+        mean = summed / count
+    return PeriodResult(mean, int(hits), count)
 
 
 def train_epoch(
@@ -101,22 +118,24 @@ def train_epoch(
     batches: Iterable[Batch],
     method: Method,
     *,
-    timesteps: int = 1,
+    timesteps: int | None = None,
     precision: torch.dtype = torch.float32,
     advance: Callable[[int, str], None] = lambda count, note: None,
     ranks: Ranks = ALONE,
 ) -> EpochResult:
-    """Train on every batch once.
+    """Train on every batch once; return means over all ranks.
 
-    `advance` is called after each batch with the number of images and a note such as "loss 1.23". `ranks` as in
-    `train_batch`; what is returned is of all ranks.
+    Args:
+        model, optimizer, method, timesteps, precision, ranks: as for `train_batch`.
+        batches: (images [B, C, H, W] in [0, 1], labels [B]).
+        advance: called after each batch with its number of images and a note such as "loss 1.23".
 
     Raises:
-        NotFiniteError: names the batch (counted from 1) at which the loss was not finite, or the weights that
-            were not at the end: a membrane that is NaN never spikes, so that the loss may hide it.
+        NotFiniteError: names the batch, counted from 1, at which the loss was not finite, or a weight that is not
+            finite at the end: a membrane that is NaN never spikes, so the loss can hide it.
     """
     model.train()
-    losses, right, shown, images_seen = 0.0, 0, 0, 0
+    losses, hits, shown, total = 0.0, 0, 0, 0
     for number, (images, labels) in enumerate(batches, start=1):
         try:
             periods = train_batch(
@@ -126,11 +145,11 @@ def train_epoch(
             raise NotFiniteError(f"{error} at batch {number}") from None
         count = periods[0].images
         losses += count * sum(period.loss for period in periods)
-        right += sum(period.right for period in periods)
+        hits += sum(period.correct for period in periods)
         shown += count * len(periods)
-        images_seen += count
+        total += count
         advance(count, f"loss {losses / shown:.3f}")
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             raise NotFiniteError(f"{name} is no longer finite")
-    return EpochResult(losses / max(shown, 1), 100 * right / max(shown, 1), images_seen)
+    return EpochResult(losses / max(shown, 1), 100 * hits / max(shown, 1), total)

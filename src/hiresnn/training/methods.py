@@ -1,80 +1,108 @@
-"""Training methods: what each does to the input, and how often it updates. One row a method.
+"""Training methods as data: noise, loss, number of periods. METHODS has one row per method.
 
-The whole difference between traditional training and HIRE-SNN is in this file.
+The whole difference between traditional training and HIRE-SNN is two rows of that table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.noise import CraftedNoise, GaussianNoise, Noise, NoNoise
+from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
 
 State = Literal["reset", "carry"]
 
 
+class Presentation(NamedTuple):
+    """What a loss sees of one period: [B, C, H, W] images in [0, 1], [B] labels, [B, K] logits.
+
+    `shown` are the images with the noise. `logits` are sums over `timesteps` steps, or None for `earlier` in the
+    first period; `earlier` are the detached logits of the period before.
+    """
+
+    model: nn.Module
+    images: Tensor
+    shown: Tensor
+    labels: Tensor
+    logits: Tensor
+    timesteps: int
+    earlier: Tensor | None
+
+
+Loss = Callable[[Presentation], Tensor]
+"""Mean loss over the rows of a presentation."""
+
+
+def cross_entropy(seen: Presentation) -> Tensor:
+    """Cross-entropy of the logits, the loss of the paper."""
+    return F.cross_entropy(seen.logits, seen.labels)
+
+
 @dataclass
 class Method:
-    """How a batch is shown (Algorithm 1).
+    """How one batch is trained on (Algorithm 1).
 
     Attributes:
-        periods: N; a batch is shown in N windows of floor(T / N) steps, with an update after each. At least 1.
-        noise: what is added to the images of each period.
-        state: "reset": every period starts at rest, with a loss of its own. "carry": membranes, dropout masks
-            and accumulated logits go on, detached, so that a period's loss sees all steps so far.
+        periods: N, at least 1. A batch is presented in N windows of floor(T / N) steps, with an update after each.
+        noise: noise on the images of each period.
+        state: "reset": every period starts from rest and has its own loss. "carry": membranes, dropout masks and
+            accumulated logits continue, detached, so that the loss of a period covers all steps so far.
+        loss: loss of a period.
     """
 
     periods: int = 1
-    noise: Noise = field(default_factory=NoNoise)
+    noise: Noise = field(default_factory=Noise)
     state: State = "reset"
+    loss: Loss = cross_entropy
 
     def steps(self, timesteps: int) -> int:
-        """Timesteps of one period, floor(T / N).
+        """Return the timesteps of one period, floor(T / N).
 
         Raises:
-            UsageError: more periods than timesteps.
+            UsageError: there are more periods than timesteps.
         """
         if not 1 <= self.periods <= timesteps:
             raise UsageError(
-                f"noise.periods is {self.periods} and snn.timesteps {timesteps}; 1 <= periods <= timesteps."
+                f"periods is {self.periods} and timesteps is {timesteps}; periods must lie between 1 and timesteps "
+                "(noise.periods and snn.timesteps in a recipe)."
             )
         return timesteps // self.periods
 
 
-def _traditional(periods: int, step: float, bound: float, state: State) -> Method:
-    return Method()
+class _Options(NamedTuple):
+    periods: int
+    step: float
+    bound: float
+    state: State
 
 
-def _hire(periods: int, step: float, bound: float, state: State) -> Method:
-    return Method(periods, CraftedNoise(step, bound), state)
-
-
-def _gaussian(periods: int, step: float, bound: float, state: State) -> Method:
-    return Method(periods, GaussianNoise(step), state)
-
-
-def _noise_free(periods: int, step: float, bound: float, state: State) -> Method:
-    return Method(periods, NoNoise(), state)
-
-
-METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
-    "traditional": _traditional,
-    "hire": _hire,
-    "gaussian": _gaussian,
-    "noise-free": _noise_free,
-    "rate": _traditional,  # Poisson input: the encoding of the network differs, the training does not
+METHODS: dict[str, Callable[[_Options], Method]] = {
+    "traditional": lambda of: Method(),
+    "hire": lambda of: Method(of.periods, CraftedNoise(of.step, of.bound), of.state),
+    "gaussian": lambda of: Method(of.periods, GaussianNoise(of.step), of.state),
+    "noise-free": lambda of: Method(of.periods, Noise(), of.state),
+    "rate": lambda of: Method(),  # Poisson input: the network's encoding differs, its training does not
 }
-"""Method name -> (periods, noise step, noise bound, state) -> Method."""
 
 
 def method(name: str, *, periods: int, step: float, bound: float | None = None, state: State = "reset") -> Method:
-    """Make a method by name; `bound` defaults to `step`, as in the paper.
+    """Build a method by name.
+
+    Args:
+        name: a key of METHODS.
+        periods: N; used by "hire", "gaussian" and "noise-free".
+        step: eps_s in pixel units, the standard deviation for "gaussian"; at least 0.
+        bound: eps_t in pixel units, at least 0; None means `step`, as in the paper.
+        state: what becomes of the membranes between periods, see `Method`.
 
     Raises:
-        UsageError: an unknown name; a step or bound below 0.
+        UsageError: an unknown name, or a negative step or bound.
     """
     if name not in METHODS:
         raise UsageError(f"method is {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name](periods, step, step if bound is None else bound, state)
+    return METHODS[name](_Options(periods, step, step if bound is None else bound, state))

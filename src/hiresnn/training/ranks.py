@@ -1,7 +1,8 @@
-"""Data-parallel training: one process a rank, as torchrun starts them, each with its share of every batch.
+"""Data-parallel training: one process per rank, started by torchrun, each with its rows of every batch.
 
-Gradients are averaged by DistributedDataParallel, over gloo on CPUs and NCCL on GPUs. The noise kappa belongs to the
-rows of a batch, so each rank keeps that of its own share.
+DistributedDataParallel averages the gradients, over gloo on CPUs and NCCL on GPUs. Every rank always gets the same
+rows of the global batch, so it keeps the rows of kappa that belong to them, and any number of ranks trains the same
+network as one process (apart from what each draws for dropout).
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
 from hiresnn.torchrun import processes
 
 Value = TypeVar("Value")
 
-SETS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun sets beside WORLD_SIZE, and several processes need."""
+VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that torchrun sets besides WORLD_SIZE."""
 GRACE = 3.0
-"""Seconds that the leading rank has to say what all raised, before torchrun ends it because another has ended."""
+"""Seconds that rank 0 has to print an error that all ranks raise, before torchrun stops it because another ended."""
 
 
 class Ranks:
-    """This process among those that train together; `ALONE` is one that trains by itself.
+    """This process among those that train together; `ALONE` is a process that trains by itself.
 
     Attributes:
-        rank: from 0; rank 0 leads: it alone writes files and speaks.
+        rank: counted from 0. Rank 0 leads: it alone writes files and prints.
         size: number of processes.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-        self._averaging: DistributedDataParallel | None = None  # holds its model, so only the latest is kept
+        self._averaging: DistributedDataParallel | None = None  # keeps its model alive: only the latest is stored
 
     @property
     def lead(self) -> bool:
@@ -50,92 +51,109 @@ class Ranks:
         return self.rank == 0
 
     def present(self, model: nn.Module, images: Tensor, window: Window) -> Tensor:
-        """Logits of this rank's images; the backward pass averages the gradients of the weights over all ranks."""
+        """Return the logits of this rank's images; the backward pass averages gradients of weights over all ranks."""
         if self.size == 1:
             return _present(model, images, window)
         if self._averaging is None or self._averaging.module.model is not model:
-            self._averaging = DistributedDataParallel(_Presented(model), broadcast_buffers=False)
+            self._averaging = DistributedDataParallel(_Presenter(model), broadcast_buffers=False)
         logits: Tensor = self._averaging(images, window)
         return logits
 
-    def over_batch(self, loss: float, right: int, rows: int) -> tuple[float, int, int]:
-        """(mean loss, right answers, rows) of the whole batch, from those of this rank's share."""
-        if self.size == 1:
-            return loss, right, rows
-        summed = torch.tensor([loss * rows, right, rows], dtype=torch.float64)
-        dist.all_reduce(summed)
-        losses, hits, count = summed.tolist()
-        return losses / count, int(hits), int(count)
-
     def weighted(self, loss: Tensor, rows: int, count: int) -> Tensor:
-        """A rank's mean loss over `rows`, so that the ranks' average is the mean over all `count` rows."""
+        """Scale the mean loss over this rank's `rows`, so that the ranks' average is the mean over all `count`."""
         return loss if self.size == 1 else loss * (rows * self.size / count)
 
+    def summed(self, *values: float) -> list[float]:
+        """Return the sum of each value over all ranks."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        sums: list[float] = total.tolist()
+        return sums
+
+    def total(self, rows: int) -> int:
+        """Return the number of rows of all ranks together."""
+        return int(self.summed(rows)[0])
+
     def from_lead(self, value: Value) -> Value:
-        """The value that rank 0 has, so that all decide alike what depends on files."""
+        """Return the value of rank 0, so that all ranks decide alike what depends on files."""
         if self.size == 1:
             return value
-        held: list[Any] = [value]
-        dist.broadcast_object_list(held)
-        found: Value = held[0]
-        return found
+        values: list[Any] = [value]
+        dist.broadcast_object_list(values)
+        leading: Value = values[0]
+        return leading
 
     def gathered(self, value: Value) -> list[Value]:
-        """The values of all ranks, in their order."""
+        """Return the values of all ranks, in order."""
         if self.size == 1:
             return [value]
-        held: list[Any] = [None] * self.size
-        dist.all_gather_object(held, value)
-        return held
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all ranks have called this."""
         if self.size > 1:
             dist.barrier()
 
     def forget(self) -> None:
-        """Let go of the model presented last, which holds on to the connections between the ranks."""
+        """Release the latest model, which holds on to the connections between the ranks."""
         self._averaging = None
         gc.collect()
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that torchrun started, from its environment variables; alone where it started none.
+    """Join the processes that torchrun started, as its environment variables say; without them, train alone.
 
     Raises:
-        UsageError: WORLD_SIZE says that there are several, but the rest of what torchrun sets is missing.
+        UsageError: WORLD_SIZE is above 1, but other variables of torchrun are missing.
+        LostProcessError: another process ended before its work was done.
     """
     size = processes()
     if size == 1:
         yield ALONE
         return
-    if missing := [name for name in SETS if name not in os.environ]:
+    if missing := [name for name in VARIABLES if name not in os.environ]:
         raise UsageError(
-            f"the environment has WORLD_SIZE={size} without {', '.join(missing)}; start several processes by "
-            "torchrun, or unset WORLD_SIZE for one."
+            f"the environment has WORLD_SIZE={size} without {', '.join(missing)}; start several processes with "
+            "torchrun, or unset WORLD_SIZE to train with one."
         )
     local = int(os.environ["LOCAL_RANK"])
     if local < torch.cuda.device_count():
         torch.cuda.set_device(local)
-    # Rank 0 may have to wait long for a download, or for another training of the same ANN.
+    # Rank 0 may need long for a download, or wait for another training of the same ANN.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(days=1))
     ranks = Ranks(dist.get_rank(), size)
     try:
         yield ranks
-        ranks.wait()  # whoever left first would break the connections that the others still use
+        ranks.wait()  # A rank that left first would break connections that the others still use.
     except HiresnnError:
         if not ranks.lead:
             time.sleep(GRACE)
         raise
+    except RuntimeError as error:
+        if not _lost_connection(error):
+            raise
+        raise LostProcessError(
+            f"another of the {size} training processes ended, so process {ranks.rank} stops too; see what that one "
+            "printed (none: it was killed, often for lack of memory), then continue with --resume."
+        ) from None
     finally:
         ranks.forget()
         dist.destroy_process_group()
 
 
-class _Presented(nn.Module):
-    """A module whose forward is a presentation, since only calls of forward average gradients."""
+def _lost_connection(error: RuntimeError) -> bool:
+    """Whether a collective failed because a process at the other end is gone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+class _Presenter(nn.Module):
+    """Presents images in `forward`, because only calls of forward average gradients."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -146,7 +164,7 @@ class _Presented(nn.Module):
 
 
 ALONE = Ranks()
-"""One process that trains by itself."""
+"""A process that trains by itself."""
 
 
 def _present(model: nn.Module, images: Tensor, window: Window) -> Tensor:

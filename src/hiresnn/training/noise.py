@@ -1,0 +1,103 @@
+"""Noise that training adds to its input, in pixel units: none, crafted (Eq. 6) or Gaussian (Fig. 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.attacks.ball import ascend, perturbed
+
+
+class Noise:
+    """No noise: the images as they are. Base class of every training noise."""
+
+    needs_gradient = False
+    """Whether `update` uses the gradient of the loss with respect to the noisy images."""
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Prepare for a batch: images [B, C, H, W] in [0, 1], labels [B]. Called before its first period."""
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return the noisy images of one period, [B, C, H, W] in [0, 1]."""
+        return images
+
+    def update(self, gradient: Tensor) -> None:
+        """Use the gradient of the period's loss with respect to the noisy images, [B, C, H, W]."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state that a resumed run needs."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+
+
+class CraftedNoise(Noise):
+    """The crafted noise kappa of HIRE-SNN (Eq. 6, Algorithm 1).
+
+    kappa starts at zero once and continues from period to period and from batch to batch. Row i of kappa belongs to
+    row i of every batch, so a shorter batch uses and updates the first rows.
+
+    Args:
+        step: eps_s, the step along the sign of the input gradient, in pixel units; at least 0.
+        bound: eps_t, the largest |kappa|, in pixel units; at least 0.
+
+    Raises:
+        UsageError: step or bound is negative.
+    """
+
+    needs_gradient = True
+
+    def __init__(self, step: float, bound: float) -> None:
+        if not (step >= 0 and bound >= 0):
+            raise UsageError(f"crafted noise: step is {step} and bound is {bound}; neither may be negative.")
+        self.step, self.bound = step, bound
+        self.kappa: Tensor | None = None
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Give every row of the batch a row of kappa; new rows are zero."""
+        known = 0 if self.kappa is None else len(self.kappa)
+        if len(images) > known:
+            fresh = torch.zeros_like(images[known:])
+            self.kappa = fresh if self.kappa is None else torch.cat([self.kappa, fresh])
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return clip(images + kappa, 0, 1)."""
+        assert self.kappa is not None, "begin comes before apply"
+        return perturbed(images, self.kappa[: len(images)])
+
+    def update(self, gradient: Tensor) -> None:
+        """Apply Eq. 6: kappa = clip(kappa + eps_s * sign(gradient), -eps_t, eps_t)."""
+        assert self.kappa is not None, "begin comes before update"
+        rows = len(gradient)
+        self.kappa[:rows] = ascend(self.kappa[:rows], gradient, self.step, self.bound)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return kappa, which is part of the training state."""
+        return {} if self.kappa is None else {"kappa": self.kappa}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore kappa."""
+        kappa = state.get("kappa")
+        self.kappa = None if kappa is None else kappa.clone()
+
+
+class GaussianNoise(Noise):
+    """Gaussian noise with zero mean, drawn anew in every period from torch's global generator (Fig. 9).
+
+    Args:
+        std: standard deviation in pixel units (eps_s in Fig. 9); at least 0.
+
+    Raises:
+        UsageError: std is negative.
+    """
+
+    def __init__(self, std: float) -> None:
+        if not std >= 0:
+            raise UsageError(f"Gaussian noise: std is {std}; it must not be negative.")
+        self.std = std
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return clip(images + noise, 0, 1)."""
+        return perturbed(images, self.std * torch.randn_like(images))
