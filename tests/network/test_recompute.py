@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hiresnn.attacks import pgd
 from hiresnn.network import SpikingNetwork
-from hiresnn.training.noise import CraftedNoise
 from hiresnn.training import Method, train_batch
+from hiresnn.training.noise import CraftedNoise
 
 from .small import batch, network
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from hiresnn.data import Batches, Split
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.training.noise import CraftedNoise, Noise
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.folder import METRICS, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.stage import Stage
 from hiresnn.training import ALONE, Method
+from hiresnn.training.noise import CraftedNoise, Noise
 
 EPOCHS = 3
 

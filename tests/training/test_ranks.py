@@ -59,9 +59,7 @@ def test_a_rank_that_fails_waits_for_nobody(calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_rank_0_ends_first_when_all_ranks_raise(
-    calls: list[str], monkeypatch: pytest.MonkeyPatch, rank: int
-) -> None:
+def test_rank_0_ends_first_when_all_ranks_raise(calls: list[str], monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     monkeypatch.setattr(ranks.dist, "get_rank", lambda: rank)
     monkeypatch.setattr(ranks.time, "sleep", lambda seconds: calls.append(f"{seconds} s"))
     with pytest.raises(UsageError), joined():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
 from hiresnn.attacks.ball import ascend, perturbed
+from hiresnn.errors import UsageError
 
 
 class Noise:
