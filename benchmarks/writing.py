@@ -7,20 +7,20 @@ from typing import Any
 
 from figures import PEERS
 
-from hiresnn.paper import plotting
+from hiresnn.charts import print as plotting
+from hiresnn.charts.palette import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
 from hiresnn.paper.stat import Stat
-from hiresnn.paper.styles import Style
 from hiresnn.runs.atomic import write_atomically
 
 Sections = dict[str, dict[str, Any]]
 
 STYLES = {
-    "dense float32": Style("dense float32: the floor", "#000000", "D", "-."),
-    "hiresnn float32": Style("hiresnn float32", "#D55E00", "^"),
-    "hiresnn bfloat16": Style("hiresnn bfloat16", "#E69F00", "s", "--"),
-    "SpikingJelly": Style("SpikingJelly float32", "#0072B2", "o", "-"),
-    "hiresnn": Style("hiresnn", "#D55E00", "^"),
-    "hiresnn, recomputing": Style("hiresnn, recomputing", "#009E73", "v", "--"),
+    "dense float32": Style("dense float32: the floor", BLACK, "D", "-."),
+    "hiresnn float32": Style("hiresnn float32", VERMILLION, "^"),
+    "hiresnn bfloat16": Style("hiresnn bfloat16", ORANGE, "s", "--"),
+    "SpikingJelly": Style("SpikingJelly float32", BLUE, "o", "-"),
+    "hiresnn": Style("hiresnn", VERMILLION, "^"),
+    "hiresnn, recomputing": Style("hiresnn, recomputing", GREEN, "v", "--"),
 }
 AXES = {"timesteps": "timesteps T", "batch": "batch size", "width": "width, 1 is the paper's"}
 PLOTS = {"sweep": [f"speed-{over_what}" for over_what in AXES], "memory": ["speed-memory"]}
@@ -169,10 +169,4 @@ def _figure(stem: Path, rows: list[dict[str, Any]], units: list[str], words: str
         plotting.logarithmic(axes, "y")
         plotting.label(axes, x=words, y=UNITS[unit])
     plotting.outside(drawn, columns=2 * len(units))
-    kept = []
-    for made in plotting.save(drawn, stem):
-        if made.suffix == ".pdf":
-            made.unlink()  # a page shows the other two
-        else:
-            kept.append(made)
-    return kept
+    return plotting.save(drawn, stem, kinds=("svg", "png"), write=write_atomically)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hiresnn.analysis import EnergyReport
-from hiresnn.paper import energy, plotting
+from hiresnn.charts import print as plotting
+from hiresnn.paper import energy
 from hiresnn.paper import totals as totals_module
 from hiresnn.paper.artefact import ARTEFACTS, Artefact
 from hiresnn.paper.stat import Stat

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from hiresnn import convert
+from hiresnn.charts import print as plotting
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork
-from hiresnn.paper import plotting
 from hiresnn.paper.fig10a import fig10a
 from hiresnn.paper.stat import Stat
 

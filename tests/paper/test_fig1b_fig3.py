@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hiresnn.paper import plotting
+from hiresnn.charts import print as plotting
 from hiresnn.paper.fig1b_fig3 import fig1b, fig3
 from hiresnn.paper.stat import Stat
 

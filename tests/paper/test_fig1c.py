@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hiresnn.paper import plotting
+from hiresnn.charts import print as plotting
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.fig1c import fig1c
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hiresnn import save
+from hiresnn.charts import print as plotting
 from hiresnn.models import build
-from hiresnn.paper import plotting
 from hiresnn.paper.fig5 import distances, fig5a
 
 from .conftest import StubStudy

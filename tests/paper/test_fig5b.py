@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hiresnn import convert
 from hiresnn.attacks import pgd
+from hiresnn.charts import print as plotting
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.paper import plotting
 from hiresnn.paper.fig5b import fig5b, spike_distances
 
 from .conftest import StubStudy

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from hiresnn.charts import print as plotting
 from hiresnn.paper import fig7 as module
-from hiresnn.paper import plotting
 from hiresnn.paper.artefact import ARTEFACTS, Artefact
 from hiresnn.paper.fig7 import fig7
 from hiresnn.runs.recipe import Recipe

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hiresnn.paper import fig8, plotting
+from hiresnn.charts import print as plotting
+from hiresnn.paper import fig8
 from hiresnn.paper.fig8 import by_iteration, fig8a, fig8b
 from hiresnn.paper.study import Study
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hiresnn.paper import plotting
+from hiresnn.charts import print as plotting
 from hiresnn.paper.artefact import Artefact
 from hiresnn.paper.fig9 import fig9
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hiresnn.paper import plotting
+from hiresnn.charts import print as plotting
 from hiresnn.paper.stat import Stat
 from hiresnn.paper.sweep import Curve, draw, judged, known, paper_noise_step, points, printed_accuracy, table
 

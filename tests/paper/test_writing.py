@@ -93,9 +93,9 @@ def test_a_second_table_has_a_number_and_the_index_links_to_each(tmp_path: Path)
 def test_a_figure_is_made_by_the_plotting_module_and_shown_on_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plotting = ModuleType("hiresnn.paper.plotting")
-    plotting.save = lambda figure, stem: [Path(f"{stem}.svg"), figure]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hiresnn.paper.plotting", plotting)
+    plotting = ModuleType("hiresnn.charts.print")
+    plotting.save = lambda figure, stem, write: [Path(f"{stem}.svg"), figure]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hiresnn.charts.print", plotting)
     written = write(Artefact("fig9", "Nine", [], figure=lambda module: module), tmp_path)
     assert written == [tmp_path / "fig9.md", tmp_path / "fig9.svg", plotting]
     assert "![Nine](fig9.svg)" in (tmp_path / "fig9.md").read_text()

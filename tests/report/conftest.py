@@ -249,24 +249,3 @@ class Tables(HTMLParser):
 def tables() -> Callable[[str], dict[str, list[list[str]]]]:
     """Reads the tables of a page."""
     return lambda page: Tables(page).found
-
-
-@pytest.fixture(scope="session")
-def contrast() -> Callable[[str, str], float]:
-    """WCAG 2 contrast of two "#rrggbb", written out apart from the package's own."""
-
-    def linear(hexadecimal: str) -> float:
-        value = int(hexadecimal, 16) / 255
-        return value / 12.92 if value <= 0.04045 else math.pow((value + 0.055) / 1.055, 2.4)
-
-    def luminance(colour: str) -> float:
-        return 0.2126 * linear(colour[1:3]) + 0.7152 * linear(colour[3:5]) + 0.0722 * linear(colour[5:7])
-
-    def ratio(one: str, other: str) -> float:
-        a, b = luminance(one), luminance(other)
-        return (max(a, b) + 0.05) / (min(a, b) + 0.05)
-
-    assert abs(ratio("#000000", "#ffffff") - 21) < 1e-9
-    # The grey that WCAG's own examples call the last one to pass on white.
-    assert 4.5 < ratio("#767676", "#ffffff") < 4.55
-    return ratio

@@ -69,9 +69,9 @@ def test_the_graver_verdict_colours_the_headline(own: str, audit: str, graver: s
     assert audit_view.graver(conclusion) == graver
 
 
-def test_every_dot_of_the_curve_tells_its_interval(card: Card) -> None:
+def test_every_dot_of_the_curve_shows_its_interval(card: Card) -> None:
     worst = audit_view.curve_series(card.curve)[0]
-    assert worst.dots[5].told == "worst case, 8/255: 8.5 % (5.4–13.2)"
+    assert worst.dots[5].hover == "worst case, 8/255: 8.5 % (5.4–13.2)"
     assert (worst.dots[5].x, worst.dots[5].y, worst.dots[5].low, worst.dots[5].high) == (5, 8.5, 5.37, 13.19)
 
 

@@ -141,7 +141,7 @@ def test_nothing_is_fetched(page: str) -> None:
     assert all(re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", source) for source in sources)
     rest = re.sub(r'\bsrc="[^"]*"', "", page)
     assert not re.search(r'https?:|//|@import|<script|<link(?! rel="icon" href="data:,")|<iframe|<object', rest)
-    assert re.findall(r"url\(([^)]*)\)", page) == ["#activity-hatch"] * 5
+    assert "url(" not in page
     assert "default-src 'none'" in page
 
 

@@ -37,7 +37,7 @@ class Artefact:
         name: such as "table1"; files are named after it.
         title: one line.
         tables: all numbers, also those of a figure.
-        figure: None, or a function of the module `hiresnn.paper.plotting` that returns a matplotlib Figure. It is
+        figure: None, or a function of the module `hiresnn.charts.print` that returns a matplotlib Figure. It is
             called when files are written, so that tables need no matplotlib.
         notes: sentences on what was measured, on deviations, and on every direction in which ours and the paper's
             disagree, computed.

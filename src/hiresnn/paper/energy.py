@@ -7,7 +7,6 @@ docs/analysis.md. All of it is estimated arithmetic energy of the inference of o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from hiresnn.analysis import PRICES, Traffic
@@ -181,7 +180,7 @@ def _fig11(study: Study, name: str, price: str) -> Artefact:
 
     def figure(plotting: Any) -> Any:
         styles = {
-            "hire": replace(plotting.STYLES["hire"], words=WHO["hire"]),
+            "hire": plotting.STYLES["hire"].named(WHO["hire"]),
             "rate": plotting.STYLES["rate"],
             "ann": plotting.STYLES["ann"],
             "equal-accuracy": plotting.Style("ANN, few bits, as accurate", "#009E73", hatch="xxxx"),

@@ -31,8 +31,8 @@ def write(artefact: Artefact, out: Path) -> list[Path]:
         write_atomically(path, csv_text(table).encode())
         written.append(path)
     if artefact.figure is not None:
-        plotting = import_module("hiresnn.paper.plotting")
-        written += plotting.save(artefact.figure(plotting), out / artefact.name)
+        plotting = import_module("hiresnn.charts.print")
+        written += plotting.save(artefact.figure(plotting), out / artefact.name, write=write_atomically)
     write_atomically(written[0], markdown(artefact).encode())
     return written
 

@@ -9,11 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from hiresnn.audit.card import Card, Conclusion, Picture, Point, RuleReport, Share
+from hiresnn.charts.axes import category_axis, percent_axis
+from hiresnn.charts.palette import Shade, shade
+from hiresnn.charts.svg import Dot, Series, Size, legend, line_chart
 from hiresnn.report import words
-from hiresnn.report.axes import categories, percents
-from hiresnn.report.bars import Pair, bar_pairs
-from hiresnn.report.charts import Dot, Series, Size, legend, line_chart
-from hiresnn.report.heat import Shade, shade
 
 CURVES = {"worst": "worst case", "pgd": "PGD as in the paper", "fgsm": "FGSM as in the paper", "noise": "random noise"}
 """What a point of the curve holds, the most important first."""
@@ -80,8 +79,8 @@ def curve_series(points: Iterable[Point]) -> list[Series]:
 
 def dot(place: float, bound: str, name: str, share: Share) -> Dot:
     """A share as a point of a chart."""
-    told = f"{name}, {words.bound(bound)}: {share.percent:.1f} % ({words.interval(share.low, share.high)})"
-    return Dot(place, share.percent, share.low, share.high, told)
+    hover = f"{name}, {words.bound(bound)}: {share.percent:.1f} % ({words.interval(share.low, share.high)})"
+    return Dot(place, share.percent, share.low, share.high, hover)
 
 
 def _drawn(
@@ -97,8 +96,8 @@ def _drawn(
     )
     return line_chart(
         series,
-        categories(label, names),
-        percents("accuracy, %"),
+        category_axis(label, names),
+        percent_axis("accuracy, %"),
         key=key,
         title=title,
         description=description,
@@ -165,25 +164,6 @@ def graver(conclusion: Conclusion) -> str:
     """The class of the graver of the two verdicts."""
     order = list(BADGES.values())
     return max(BADGES[conclusion.own], BADGES[conclusion.audit], key=order.index)
-
-
-def activity(card: Card, key: str) -> Markup:
-    """Bars of every layer's spike rate; empty where the neurons are not ours."""
-    layers = card.activity or []
-    if not layers:
-        return Markup("")
-    changes = [layer.attacked - layer.clean for layer in layers]
-    description = (
-        f"A pair of bars for each of {len(layers)} layers. Under attack the rate changes by "
-        f"{min(changes):+.3f} to {max(changes):+.3f}. All values are in the table below."
-    )
-    return bar_pairs(
-        [Pair(layer.name, layer.clean, layer.attacked) for layer in layers],
-        key=key,
-        title="Spike rate of each layer, clean and attacked",
-        description=description,
-        label="spikes a neuron and step",
-    )
 
 
 def alternative(picture: Picture) -> dict[str, str]:

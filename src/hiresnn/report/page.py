@@ -15,11 +15,10 @@ from markupsafe import Markup
 
 from hiresnn import __version__
 from hiresnn.audit.card import Card
+from hiresnn.charts.palette import DARK, LIGHT, shade, variables
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
 from hiresnn.report import audit_view, runs_view, words
-from hiresnn.report.heat import shade
-from hiresnn.report.palette import DARK, LIGHT, variables
 from hiresnn.report.reading import Run, read_card, read_run, told_apart
 
 AUDIT_PAGE, RUNS_PAGE = "audit.html", "runs.html"
@@ -41,7 +40,7 @@ def audit_page(card: Card) -> str:
         heat_unruled=audit_view.unruled(card),
         indicators=audit_view.INDICATORS,
         questions=audit_view.questions(card.scouting.rules),
-        activity=audit_view.activity(card, "activity"),
+        most_spikes=max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1,
         alternative=audit_view.alternative,
     )
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from hiresnn.charts.axes import Axis, category_axis, epoch_axis, number_axis, percent_axis
+from hiresnn.charts.svg import Dot, Series, Size, legend, line_chart
 from hiresnn.report import words
 from hiresnn.report.audit_view import NARROW, WIDE, dot
-from hiresnn.report.axes import Axis, categories, epochs, numbers, percents
-from hiresnn.report.charts import Dot, Series, Size, legend, line_chart
 from hiresnn.report.reading import Epoch, Run
 
 SMALL = Size(420, 290)
@@ -43,9 +43,9 @@ def training(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
         if not any(shown.values()):
             continue
         losses = [epoch.loss for rows in shown.values() for epoch in rows]
-        loss = numbers("loss (cross-entropy)", losses, zero=True)
+        loss = number_axis("loss (cross-entropy)", losses, zero=True)
         # Not from 0: late epochs differ by a percent or less.
-        accuracy = numbers("training accuracy, %", [row.train_accuracy for rows in shown.values() for row in rows])
+        accuracy = number_axis("training accuracy, %", [row.train_accuracy for rows in shown.values() for row in rows])
         figures += [
             _over_epochs(f"{title} loss", shown, lambda epoch: epoch.loss, loss, f"{stage}-loss"),
             _over_epochs(
@@ -62,7 +62,7 @@ def neurons(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
         values = [value for run in runs for epoch in run.stage("snn") for value in getattr(epoch, field).values()]
         if not values:
             continue
-        axis = numbers(f"{title.lower().removesuffix('s')} (no unit)", values, zero=field == "thresholds")
+        axis = number_axis(f"{title.lower().removesuffix('s')} (no unit)", values, zero=field == "thresholds")
         for number, (name, run) in enumerate(zip(names, runs, strict=True)):
             rows = run.stage("snn")
             layers = list(dict.fromkeys(layer for epoch in rows for layer in getattr(epoch, field)))
@@ -86,7 +86,7 @@ def _over_epochs(
 def _figure(heading: str, series: list[Series], y: Axis, key: str, last: int) -> Figure:
     ends = "; ".join(f"{line.name} ends at {words.number(line.dots[-1].y)}" for line in series if line.dots)
     drawing = line_chart(
-        series, epochs(last), y, key=key, title=heading, description=f"Over {last} epochs: {ends}.", size=SMALL
+        series, epoch_axis(last), y, key=key, title=heading, description=f"Over {last} epochs: {ends}.", size=SMALL
     )
     return Figure(heading, legend(series) + drawing)
 
@@ -164,8 +164,8 @@ def worst_cases(runs: Sequence[Run], names: Sequence[str]) -> Markup:
     drawings = [
         line_chart(
             series,
-            categories(label, short),
-            percents("worst-case accuracy, %"),
+            category_axis(label, short),
+            percent_axis("worst-case accuracy, %"),
             key=f"worst-{kind}",
             title="Worst-case accuracy of the audited runs by bound",
             description=f"A line for each of {audited} runs over {len(bounds)} bounds; values in the table below.",

@@ -1,7 +1,7 @@
-"""Line charts as inline SVG, drawn by hand: no script, no image, colours from the page's custom properties.
+"""Line charts as inline SVG, without scripts or images; colours come from the style sheet of the page.
 
-Lines differ by colour, by marker and by dash, so that none of the three is needed. Text is for readers of the page;
-a screen reader gets the title and the description, and the table beside the chart.
+Lines differ by colour, marker and dash, so that no reader depends on colour. Screen readers read the title and the
+description; the page repeats all values in a table.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hiresnn.report.axes import Axis, Frame
-from hiresnn.report.palette import SERIES
+from hiresnn.charts.axes import Axis, Frame
+from hiresnn.charts.palette import SERIES
 
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
-# Around (0, 0), about nine units wide.
+"""Dash patterns of the lines, by number."""
+
 MARKERS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "M-3.6,-3.6h7.2v7.2h-7.2z",
@@ -25,22 +26,26 @@ MARKERS = (
     "M-4.6,-1.4h3.2v-3.2h2.8v3.2h3.2v2.8h-3.2v3.2h-2.8v-3.2h-3.2z",
     "M-5,-3h10v6h-10z",
 )
+"""Outlines around (0, 0), about nine units wide."""
+
+MOST_MARKERS = 12
+"""A line with more points has a marker at every few of them only, and at the last."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One measured value, its interval where it has one, and what the pointer reads over it."""
+    """One point of a line, with its interval where it has one, and the text shown when the pointer is over it."""
 
     x: float
     y: float
     low: float | None = None
     high: float | None = None
-    told: str = ""
+    hover: str = ""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line. Its number in the chart decides colour, marker and dash."""
+    """One line. Its position in the chart decides colour, marker and dash."""
 
     name: str
     dots: tuple[Dot, ...]
@@ -48,14 +53,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Size:
-    """Width and height of the drawing; text is 12 units high, so a drawing of 350 fits a phone."""
+    """Width and height of the drawing. Text is 12 units high, so a drawing 350 units wide suits a phone."""
 
     width: int
     height: int
 
     @property
     def frame(self) -> Frame:
-        """What is left for the data beside the labels."""
+        """The area left for data after the axis labels."""
         return Frame(left=52, top=20, right=self.width - 14, bottom=self.height - 46)
 
 
@@ -71,16 +76,16 @@ def line_chart(
     mark: tuple[float, str] | None = None,
     kind: str = "",
 ) -> Markup:
-    """One chart.
+    """Draw lines over shared axes, with bands for their intervals.
 
     Args:
-        series: lines, the most important first: it is drawn last, on top.
-        x, y: the axes; a label says the unit.
-        key: what the ids of this drawing begin with; unique in its page.
-        title, description: for a screen reader.
+        series: lines, the most important first; it is drawn last, on top of the others.
+        x, y: the axes, labelled with their units.
+        key: prefix of the ids in this drawing, unique in its page.
+        title, description: read by screen readers.
         size: of the drawing.
-        mark: a value of x that a vertical line marks, and the text above it.
-        kind: a further class for the style sheet.
+        mark: an x value with a vertical line, and the text above the line.
+        kind: an additional class for the style sheet.
     """
     frame = size.frame
     parts = [_grid(frame, x, y, size), _mark(frame, x, mark) if mark else Markup("")]
@@ -88,10 +93,10 @@ def line_chart(
     parts += [_band(frame, x, y, number, line) for number, line in order]
     parts += [_line(frame, x, y, number, line) for number, line in order]
     return Markup(
-        '<svg class="chart {kind}" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{key}-title {key}-desc">'
+        '<svg class="{kind}" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{key}-title {key}-desc">'
         '<title id="{key}-title">{title}</title><desc id="{key}-desc">{desc}</desc>{parts}</svg>'
     ).format(
-        kind=kind,
+        kind=f"chart {kind}".strip(),
         w=size.width,
         h=size.height,
         key=key,
@@ -102,10 +107,7 @@ def line_chart(
 
 
 def legend(series: Sequence[Series]) -> Markup:
-    """The names of the lines that have dots, each beside a piece of its line.
-
-    HTML, which wraps on a phone as a drawing cannot.
-    """
+    """The legend of a line chart as an HTML list, which wraps on narrow screens; lines without points are left out."""
     rows = [
         Markup(
             '<li><svg class="swatch" viewBox="0 0 36 14" aria-hidden="true"><g class="s{colour}">'
@@ -118,8 +120,8 @@ def legend(series: Sequence[Series]) -> Markup:
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(rows))
 
 
-def units(value: float) -> str:
-    """A coordinate, to a hundredth of a unit."""
+def _units(value: float) -> str:
+    """A coordinate with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -131,54 +133,53 @@ def _dash(number: int) -> Markup:
 def _grid(frame: Frame, x: Axis, y: Axis, size: Size) -> Markup:
     parts = []
     for value, text in y.ticks:
-        at = units(frame.y(value, y))
+        at = _units(frame.y(value, y))
         parts.append(
             Markup(
                 '<line x1="{}" x2="{}" y1="{at}" y2="{at}"/><text x="{}" y="{at}" dy="4" text-anchor="end">{}</text>'
-            ).format(units(frame.left), units(frame.right), units(frame.left - 8), text, at=at)
+            ).format(_units(frame.left), _units(frame.right), _units(frame.left - 8), text, at=at)
         )
     for value, text in x.ticks:
-        at = units(frame.x(value, x))
+        at = _units(frame.x(value, x))
         parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(at, units(frame.bottom + 18), text)
+            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(at, _units(frame.bottom + 18), text)
         )
-    middle = units((frame.top + frame.bottom) / 2)
+    middle = _units((frame.top + frame.bottom) / 2)
     parts.append(
         Markup(
             '<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>'
             '<text class="label" x="13" y="{m}" text-anchor="middle" transform="rotate(-90 13 {m})">{}</text>'
-        ).format(units((frame.left + frame.right) / 2), units(size.height - 8), x.label, y.label, m=middle)
+        ).format(_units((frame.left + frame.right) / 2), _units(size.height - 8), x.label, y.label, m=middle)
     )
     return Markup('<g class="grid">{}</g>').format(Markup("").join(parts))
 
 
 def _mark(frame: Frame, x: Axis, mark: tuple[float, str]) -> Markup:
     at = frame.x(mark[0], x)
-    # At the right edge a text in the middle of its line would leave the drawing.
+    # At the right edge, a centred text would leave the drawing.
     anchor = "end" if frame.right - at < 30 else "middle"
     return Markup(
         '<g class="mark"><line x1="{at}" x2="{at}" y1="{}" y2="{}"/>'
         '<text x="{at}" y="{}" text-anchor="{}">{}</text></g>'
-    ).format(units(frame.top), units(frame.bottom), units(frame.top - 6), anchor, mark[1], at=units(at))
+    ).format(_units(frame.top), _units(frame.bottom), _units(frame.top - 6), anchor, mark[1], at=_units(at))
 
 
 def _band(frame: Frame, x: Axis, y: Axis, number: int, line: Series) -> Markup:
     known = [(dot.x, dot.low, dot.high) for dot in line.dots if dot.low is not None and dot.high is not None]
     if not known:
         return Markup("")
-    upper = [f"{units(frame.x(at, x))},{units(frame.y(high, y))}" for at, _, high in known]
-    lower = [f"{units(frame.x(at, x))},{units(frame.y(low, y))}" for at, low, _ in reversed(known)]
+    upper = [f"{_units(frame.x(at, x))},{_units(frame.y(high, y))}" for at, _, high in known]
+    lower = [f"{_units(frame.x(at, x))},{_units(frame.y(low, y))}" for at, low, _ in reversed(known)]
     return Markup('<polygon class="band s{}" points="{}"/>').format(number % SERIES, " ".join(upper + lower))
 
 
 def _line(frame: Frame, x: Axis, y: Axis, number: int, line: Series) -> Markup:
-    places = [(units(frame.x(dot.x, x)), units(frame.y(dot.y, y))) for dot in line.dots]
-    # A marker at each of a hundred epochs would be a worm: then every few, the last one always.
-    every = max(1, -(-len(places) // 12))
+    places = [(_units(frame.x(dot.x, x)), _units(frame.y(dot.y, y))) for dot in line.dots]
+    every = max(1, -(-len(places) // MOST_MARKERS))
     marker = MARKERS[number % len(MARKERS)]
     dots = [
         Markup('<path class="dot" d="{}" transform="translate({} {})"><title>{}</title></path>').format(
-            marker, *place, dot.told or f"{line.name}: {dot.y:.4g}"
+            marker, *place, dot.hover or f"{line.name}: {dot.y:.4g}"
         )
         for index, (place, dot) in enumerate(zip(places, line.dots, strict=True))
         if (len(places) - 1 - index) % every == 0

@@ -7,10 +7,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from hiresnn.charts import print as plotting
+from hiresnn.charts.palette import STYLES
+from hiresnn.charts.print import PAPER
 from hiresnn.errors import UsageError
-from hiresnn.paper import plotting
 from hiresnn.paper.stat import Stat
-from hiresnn.paper.styles import PAPER, STYLES
 
 from .drawn import heights, lines, names, spreads, stars
 
@@ -61,12 +62,63 @@ def test_bars_of_a_group_stand_side_by_side_and_a_missing_one_leaves_a_gap() -> 
     assert {text.get_text(): text.xy[1] for text in axes.texts}["41.0"] == pytest.approx(41 + math.sqrt(2))
 
 
-def test_the_papers_stars_stand_on_the_bars_they_belong_to() -> None:
+def test_the_papers_star_stands_beside_its_bar_and_covers_nothing() -> None:
+    drawn, (axes,) = plotting.figure()
+    series = [(STYLES["traditional"], [Stat.of([90.0])]), (STYLES["hire"], [Stat.of([80.0])])]
+    plotting.bars(axes, ["clean"], series, paper=[[87.9], [None]], digits=1)
+    ((star, value),) = stars(axes)
+    assert value == 87.9
+    first, second = axes.patches
+    assert first.get_x() + first.get_width() < star < second.get_x()
+    drawn.draw_without_rendering()
+    marker = next(line for line in axes.lines if line.get_marker() == "*").get_window_extent()
+    assert not any(marker.overlaps(text.get_window_extent()) for text in axes.texts)
+
+
+def test_a_star_at_our_own_value_leaves_our_point_visible() -> None:
     _, (axes,) = plotting.figure()
-    series = [(STYLES["traditional"], [Stat.of([1.0])]), (STYLES["hire"], [Stat.of([2.0])])]
-    plotting.bars(axes, ["clean"], series, paper=[[87.9], [None]])
-    # two bars share 0.8: the centre of the first is a quarter of it left of the group
-    assert list(stars(axes)) == [(pytest.approx(-0.2), 87.9)]
+    plotting.line(axes, [1], [Stat.of([38.0])], STYLES["fgsm"])
+    plotting.paper_points(axes, [1], [38.0], STYLES["fgsm"])
+    ours = axes.containers[0][0]
+    star = next(line for line in axes.lines if line.get_marker() == "*")
+    assert star.get_markerfacecolor() == "none"
+    assert star.get_zorder() < ours.get_zorder()
+
+
+def test_the_headline_says_what_was_measured_and_stays_inside_the_figure() -> None:
+    drawn, panels = plotting.figure(1, 2, width=plotting.FULL_WIDTH)
+    for number, axes in enumerate(panels, start=1):
+        plotting.line(axes, [1, 2], [Stat.of([1.0]), Stat.of([2.0])], STYLES["hire"])
+        plotting.label(axes, x="T", y="accuracy (%)", title="white box", panel=number)
+    plotting.headline(drawn, "Accuracy over time steps", "VGG5 on CIFAR-10, 1,000 test images, 3 seeds")
+    plotting.outside(drawn, columns=1)
+    drawn.draw_without_rendering()
+    assert [axes.get_title(loc="left") for axes in panels] == ["(i) white box", "(ii) white box"]
+    (note,) = panels[0].texts
+    assert note.get_text() == "VGG5 on CIFAR-10, 1,000 test images, 3 seeds"
+    box = note.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= drawn.bbox.x1
+    tops = [axes.get_tightbbox().y1 for axes in panels]
+    assert max(tops) <= box.y0
+    assert drawn.legends[0].get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in panels)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "note"),
+    [
+        ([87.0, 89.0], 86.76, 89.24, ["axis starts at 86.8"]),
+        ([87.0, 87.2], 86.6, 87.6, ["axis starts at 86.6"]),
+        ([0.0, 10.0], 0.0, 11.2, []),
+        ([-1.0, 1.0], -1.24, 1.24, []),
+    ],
+)
+def test_focus_shows_small_differences_and_says_where_the_axis_starts(
+    values: list[float], low: float, high: float, note: list[str]
+) -> None:
+    _, (axes,) = plotting.figure()
+    plotting.focus(axes, [*(Stat.of([value]) for value in values), None, Stat.of([math.nan])])
+    assert axes.get_ylim() == pytest.approx((low, high))
+    assert [text.get_text() for text in axes.texts] == note
 
 
 def test_a_logarithmic_axis_has_plain_numbers() -> None:
@@ -116,31 +168,5 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
 
 
 def test_matplotlib_is_loaded_only_when_something_is_drawn() -> None:
-    code = "import sys, hiresnn.paper.plotting; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, hiresnn.charts.print; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "together",
-    [
-        ("clean", "fgsm", "pgd"),
-        ("traditional", "noise-free", "gaussian", "hire"),
-        ("ann", "rate", "traditional", "hire"),
-    ],
-)
-def test_things_in_one_figure_differ_in_more_than_colour(together: tuple[str, ...]) -> None:
-    styles = [STYLES[name] for name in together]
-    assert len({style.colour for style in styles}) == len(styles)
-    assert len({style.marker for style in styles}) == len(styles)
-
-
-def test_bars_of_one_figure_differ_in_hatching_or_lightness() -> None:
-    def luma(colour: str) -> float:
-        red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    for together in (("direct", "rate"), ("traditional", "noise-free", "gaussian", "hire")):
-        styles = [STYLES[name] for name in together]
-        for one in styles:
-            for other in styles:
-                assert one is other or one.hatch != other.hatch or abs(luma(one.colour) - luma(other.colour)) > 40

@@ -5,16 +5,23 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hiresnn.report.axes import categories, epochs, numbers, percents
-from hiresnn.report.charts import DASHES, MARKERS, Dot, Series, Size, legend, line_chart
-from hiresnn.report.palette import SERIES
+from hiresnn.charts.axes import category_axis, epoch_axis, number_axis, percent_axis
+from hiresnn.charts.palette import SERIES
+from hiresnn.charts.svg import DASHES, MARKERS, Dot, Series, Size, legend, line_chart
 
 SVG = Size(width=366, height=266)
 # The frame: x from 52 to 352, y from 20 to 220.
 
 
 def drawn(series: list[Series], **options: object) -> ElementTree.Element:
-    settings: dict = {"x": epochs(4), "y": percents("%"), "key": "k", "title": "t", "description": "d", "size": SVG}
+    settings: dict = {
+        "x": epoch_axis(4),
+        "y": percent_axis("%"),
+        "key": "k",
+        "title": "t",
+        "description": "d",
+        "size": SVG,
+    }
     settings |= options
     return ElementTree.fromstring(str(line_chart(series, **settings)))
 
@@ -46,7 +53,7 @@ def test_the_first_series_is_drawn_last_and_keeps_the_first_colour() -> None:
 
 
 def test_ticks_stand_beside_their_values() -> None:
-    svg = drawn([], x=categories("bound", ["0", "8"]))
+    svg = drawn([], x=category_axis("bound", ["0", "8"]))
     texts = {(text.text, text.get("x"), text.get("y")) for text in svg.iter("text")}
     # Categories: 1.5 wide, so 0 stands 50 units inside, 8 at 52 + 1.25 * 200.
     assert {("0", "102", "238"), ("8", "302", "238"), ("75", "44", "70"), ("%", "13", "120")} <= texts
@@ -80,7 +87,7 @@ def test_the_reader_hears_title_and_description() -> None:
 
 def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
     dots = tuple(Dot(n, n / 2) for n in range(1, 101))
-    svg = drawn([Series("a", dots)], x=epochs(100))
+    svg = drawn([Series("a", dots)], x=epoch_axis(100))
     assert len(svg.find(".//polyline").get("points").split()) == 100
     markers = [path.get("transform") for path in svg.iter("path")]
     assert len(markers) <= 12
@@ -90,7 +97,9 @@ def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_charts_of_one_epoch_or_none_are_drawn(count: int) -> None:
-    svg = drawn([Series("a", tuple(Dot(n + 1, 1.5) for n in range(count)))], x=epochs(count), y=numbers("loss", [1.5]))
+    svg = drawn(
+        [Series("a", tuple(Dot(n + 1, 1.5) for n in range(count)))], x=epoch_axis(count), y=number_axis("loss", [1.5])
+    )
     assert "nan" not in ElementTree.tostring(svg, encoding="unicode")
     assert len(list(svg.iter("path"))) == count
 

@@ -1,0 +1,1 @@
+"""Charts for pages (SVG) and for print (matplotlib), with one palette. Imports nothing of the package but errors."""

@@ -1,0 +1,311 @@
+"""Figures for print with matplotlib: one style, error bars over seeds, the paper's values beside ours.
+
+matplotlib is imported when a figure is drawn; it comes with the extra `paper`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hiresnn.charts.palette import BLACK, Style
+from hiresnn.charts.palette import STYLES as STYLES
+from hiresnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FULL_WIDTH, HALF_WIDTH = 6.9, 3.4
+"""Inches: two columns and one column of the paper's page."""
+
+PAPER = "printed in the paper"
+"""Name of the paper's values in legends."""
+
+PANELS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
+"""Numbers of panels."""
+
+RC: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # text stays text, as publishers require
+    "svg.hashsalt": "hiresnn",  # ids in the file depend on its content only
+}
+"""Settings of matplotlib for drawing and saving."""
+
+STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
+
+
+class Stat(Protocol):
+    """A mean over seeds with its sample standard deviation (None for one seed)."""
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample standard deviation."""
+
+
+def figure(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float = HALF_WIDTH,
+    height: float = 2.5,
+    share_y: bool = False,
+    widths: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """Create an empty figure with `rows` x `columns` panels, listed row by row.
+
+    Args:
+        rows, columns: number of panels.
+        width, height: of the figure in inches.
+        share_y: whether all panels share one y axis.
+        widths: relative widths of the columns.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    with _style():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        result = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(result)
+        grid = result.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
+        return result, [axes for row in grid for axes in row]
+
+
+def headline(result: Figure, title: str, about: str) -> None:
+    """Write the title of the figure and, below it, what it was measured on, so that it can be read alone.
+
+    Args:
+        result: the figure.
+        title: what the figure shows.
+        about: network, data set, number of images and seeds, such as
+            "VGG5 on CIFAR-10, 1,000 test images, 3 seeds (mean ± standard deviation)".
+    """
+    with _style():
+        text = result.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        note = result.axes[0].annotate(
+            about, (0, 0), xycoords=text, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
+        )
+        note.set_in_layout(False)  # the blank line of the title already reserves its space
+
+
+def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> None:
+    """Name the axes, with units, and the panel; `panel` 1 puts "(i)" before the title, 2 puts "(ii)"."""
+    with _style():
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_title(f"({PANELS[panel - 1]}) {title}".rstrip() if panel else title, loc="left")
+
+
+def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) -> None:
+    """Draw a line through the means, with the sample standard deviation as error bars where there are seeds."""
+    with _style():
+        spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
+        axes.errorbar(
+            x, [stat.mean for stat in stats], yerr=spread, label=style.label, color=style.colour, marker=style.marker,
+            linestyle=style.dash, markersize=4, linewidth=1.3, capsize=2, elinewidth=0.9,
+        )  # fmt: skip
+
+
+def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) -> None:
+    """Make the axis "x" or "y" logarithmic, with plain numbers at 1, 2 and 5 of each decade.
+
+    Args:
+        axes: the panel.
+        which: "x" or "y".
+        ticks: increasing positions to use instead; those too close to the previous one to be legible are left out.
+    """
+    with _style():
+        from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+        axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+        axes.set(**{f"{which}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if ticks is None else FixedLocator(_legible(ticks)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def focus(axes: Axes, stats: Sequence[Stat | None], *, least: float = 1.0) -> None:
+    """Limit the y axis to the values of `stats` with their error bars, so that small differences are visible.
+
+    An axis that does not start at 0 says so in the panel. `least` is the smallest range, in units of the axis.
+    """
+    known = [(stat.mean, stat.deviation or 0.0) for stat in stats if stat and not math.isnan(stat.mean)]
+    if not known:
+        return
+    low, high = min(mean - spread for mean, spread in known), max(mean + spread for mean, spread in known)
+    margin = max(0.12 * (high - low), (least - (high - low)) / 2)
+    bottom = max(low - margin, 0.0) if low >= 0 else low - margin
+    with _style():
+        axes.set_ylim(bottom, high + margin)
+        if bottom > 0:
+            axes.annotate(
+                f"axis starts at {bottom:.3g}", (0, 0), (2, 2), xycoords="axes fraction", textcoords="offset points",
+                fontsize=6, color="#444444", zorder=6,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            )  # fmt: skip
+
+
+def level(axes: Axes, y: float, style: Style) -> None:
+    """Draw a dotted horizontal line for a value that does not depend on x."""
+    with _style():
+        axes.axhline(y, label=style.label, color=style.colour, linestyle=":", linewidth=1.2)
+
+
+def paper_points(axes: Axes, x: Sequence[float], y: Sequence[float | None], style: Style) -> None:
+    """Draw the paper's values for a line as hollow stars in its colour; our points remain visible inside them."""
+    known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
+    if known:
+        with _style():
+            axes.plot(*zip(*known, strict=True), label=PAPER, color=style.colour, zorder=1.9, **STAR)
+
+
+def bars(
+    axes: Axes,
+    groups: Sequence[str],
+    series: Sequence[tuple[Style, Sequence[Stat | None]]],
+    *,
+    paper: Sequence[Sequence[float | None]] = (),
+    digits: int | None = None,
+) -> None:
+    """Draw groups of bars with error bars over seeds, and the paper's value of a bar as a star to its right.
+
+    Args:
+        axes: the panel.
+        groups: name of each group.
+        series: style and values of the bars, one value per group; None leaves a gap.
+        paper: the paper's values, in the order of `series`.
+        digits: decimals of the value written above each bar; None writes no values.
+    """
+    with _style():
+        slot = 0.8 / len(series)
+        # Beside a star, the bar fills the left two thirds of its slot.
+        width, shift = (0.64 * slot, -0.16 * slot) if paper else (0.94 * slot, 0.0)
+        for number, (style, stats) in enumerate(series):
+            centres = [group + (number - (len(series) - 1) / 2) * slot for group in range(len(groups))]
+            at = [centre + shift for centre in centres]
+            means = [math.nan if stat is None else stat.mean for stat in stats]
+            axes.bar(
+                at, means, width, label=style.label, color=style.colour, edgecolor="white", hatch=style.hatch,
+                linewidth=0,
+            )  # fmt: skip
+            for x, stat in zip(at, stats, strict=True):
+                if stat is not None:
+                    _ends(axes, x, stat, digits)
+            if number < len(paper):
+                paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style.named(PAPER))
+        axes.set_xticks(range(len(groups)), groups)
+        axes.tick_params(axis="x", length=0)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Draw the legend inside one panel, each name once."""
+    with _style():
+        axes.legend(*_entries([axes]), **options)
+
+
+def outside(result: Figure, *, columns: int) -> None:
+    """Draw one legend for all panels below the figure, each name once."""
+    with _style():
+        result.legend(*_entries(result.axes), loc="outside lower center", ncols=columns)
+
+
+def save(
+    result: Figure,
+    stem: Path,
+    *,
+    kinds: Sequence[str] = ("svg", "png", "pdf"),
+    write: Callable[[Path, bytes], object] = Path.write_bytes,
+) -> list[Path]:
+    """Write `stem` with each ending in `kinds` (PNG at 300 dpi), without dates, so that equal figures are equal bytes.
+
+    Args:
+        result: the figure.
+        stem: path without its ending.
+        kinds: any of svg, png and pdf.
+        write: writes one file, for example `hiresnn.runs.atomic.write_atomically`.
+    """
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None},
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None},
+    }
+    paths = []
+    for kind in kinds:
+        buffer = io.BytesIO()
+        with _style():
+            result.savefig(buffer, format=kind, metadata=metadata[kind])
+        paths.append(stem.with_name(f"{stem.name}.{kind}"))
+        write(paths[-1], buffer.getvalue())
+    return paths
+
+
+def _ends(axes: Axes, x: float, stat: Stat, digits: int | None) -> None:
+    """The error bar of one bar, and its value above."""
+    if stat.deviation is not None:
+        axes.errorbar(x, stat.mean, yerr=stat.deviation, color="#333333", capsize=2, elinewidth=0.9)
+    if digits is not None:
+        axes.annotate(
+            f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), textcoords="offset points",
+            ha="center", va="bottom", fontsize=6.5, zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},  # legible over a reference line
+        )  # fmt: skip
+
+
+def _entries(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
+    """Handles and names for a legend, each name once; the paper's values come last, in black."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    if entries.pop(PAPER, None):
+        from matplotlib.lines import Line2D
+
+        entries[PAPER] = Line2D([], [], color=BLACK, **STAR)
+    return list(entries.values()), list(entries)
+
+
+def _legible(ticks: Sequence[float]) -> list[float]:
+    result: list[float] = []
+    for tick in ticks:
+        if not result or tick >= 1.4 * result[-1]:
+            result.append(tick)
+    return result
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise UsageError(
+            "figures need matplotlib, which is not installed; run pip install -e '.[paper]' in the checkout."
+        ) from None
+    with matplotlib.rc_context(RC):
+        yield

@@ -1,0 +1,68 @@
+"""Axes: round ticks, and positions computed by hand."""
+
+import math
+
+import pytest
+
+from hiresnn.charts.axes import Frame, category_axis, epoch_axis, number_axis, percent_axis
+
+
+def test_positions_are_proportional_inside_the_frame() -> None:
+    frame = Frame(left=50, top=20, right=250, bottom=120)
+    # A quarter of 200 right of 50; a quarter of 100 above 120.
+    assert frame.x(25, percent_axis("")) == 100
+    assert frame.y(25, percent_axis("")) == 95
+    assert (frame.y(0, percent_axis("")), frame.y(100, percent_axis(""))) == (120, 20)
+
+
+def test_categories_are_evenly_spaced_inside_the_frame() -> None:
+    frame = Frame(left=0, top=0, right=50, bottom=1)
+    axis = category_axis("bound", ["0", "1", "∞"])
+    # The range is -0.25 to 2.25, so 50 units are 2.5 categories: 20 units each, 5 of air.
+    assert [frame.x(value, axis) for value, _ in axis.ticks] == [5, 25, 45]
+
+
+@pytest.mark.parametrize(
+    ("values", "zero", "texts"),
+    [
+        ([0.31, 1.9], True, ["0", "0.5", "1", "1.5", "2"]),
+        ([0.95, 0.998], False, ["0.95", "0.96", "0.97", "0.98", "0.99", "1"]),
+        ([91.4, 99.2], False, ["90", "92", "94", "96", "98", "100"]),
+        ([-3.0, 4.0], False, ["-4", "-2", "0", "2", "4"]),
+        ([2.0], False, ["1.8", "1.9", "2", "2.1", "2.2"]),
+        ([0.0], True, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        ([0.0], False, ["-1", "-0.5", "0", "0.5", "1"]),
+        ([1 / 3, math.nextafter(1 / 3, 1)], False, ["0.3", "0.32", "0.34", "0.36", "0.38"]),
+        ([], False, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+    ],
+)
+def test_ticks_are_round_and_enclose_every_value(values: list[float], zero: bool, texts: list[str]) -> None:
+    axis = number_axis("loss", values, zero=zero)
+    assert [text for _, text in axis.ticks] == texts
+    assert all(axis.low <= value <= axis.high for value in values)
+
+
+@pytest.mark.parametrize(
+    ("last", "marks"),
+    [(1, [1]), (2, [1, 2]), (7, [1, 2, 3, 4, 5, 6, 7]), (10, [2, 4, 6, 8, 10]), (30, [1, 5, 10, 15, 20, 25, 30])],
+)
+def test_epoch_ticks_are_whole_numbers(last: int, marks: list[int]) -> None:
+    axis = epoch_axis(last)
+    assert [value for value, _ in axis.ticks] == marks
+    assert axis.low < axis.high
+
+
+@pytest.mark.parametrize(
+    "values", [[1e308, -1e308], [5e-324, 0.0], [1e-310, 2e-310], [1e308], [-1.7e308, 0.5], [0.0, 1e38]]
+)
+def test_extreme_numbers_still_have_an_axis(values: list[float]) -> None:
+    axis = number_axis("loss", values)
+    assert math.isfinite(axis.high - axis.low)
+    assert len(axis.ticks) >= 2
+    frame = Frame(left=50, top=20, right=250, bottom=120)
+    assert all(50 <= frame.x(value, axis) <= 250 for value in values)
+
+
+def test_a_value_outside_the_axis_is_drawn_at_its_edge() -> None:
+    frame = Frame(left=50, top=20, right=250, bottom=120)
+    assert (frame.y(1e308, percent_axis("")), frame.y(-1, percent_axis(""))) == (20, 120)
