@@ -8,6 +8,7 @@ network as one process (apart from what each draws for dropout).
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets besides WORLD_SIZE."""
 GRACE = 3.0
 """Seconds that rank 0 has to print an error that all ranks raise, before torchrun stops it because another ended."""
+_NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters  # since torch 2.13
+_OPTIONS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 
 
 class Ranks:
@@ -55,7 +58,7 @@ class Ranks:
         if self.size == 1:
             return _present(model, images, window)
         if self._averaging is None or self._averaging.module.model is not model:
-            self._averaging = DistributedDataParallel(_Presenter(model), broadcast_buffers=False)
+            self._averaging = DistributedDataParallel(_Presenter(model), **_OPTIONS)
         logits: Tensor = self._averaging(images, window)
         return logits
 

@@ -1,0 +1,103 @@
+"""Two and three processes train the network that one trains, and end with one sentence when a process dies."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hiresnn.cli import main
+from hiresnn.errors import DataError, HiresnnError, LostProcessError
+from hiresnn.training import ALONE
+
+SCRIPT = Path(__file__).with_name("together.py")
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        number: int = free.getsockname()[1]
+        return number
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The folder of a training by several processes, and (exit code, standard error) of each."""
+    size: int = request.param
+    folder = tmp_path_factory.mktemp(f"{size}-processes")
+    shared = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port())}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder)],
+            env={**shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return folder, [(process.returncode, error) for process, error in zip(started, errors, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def together() -> Any:
+    spec = importlib.util.spec_from_file_location("together", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_several_processes_train_the_network_and_the_noise_of_one(
+    processes: tuple[Path, list[Any]], together: Any
+) -> None:
+    folder, ended = processes
+    ranks = [torch.load(folder / f"{rank}.pt") for rank in range(len(ended))]
+    for number, case in enumerate(together.CASES):
+        alone = together.trained(*case, ALONE)
+        for rank in ranks:
+            for name, weights in alone["weights"].items():
+                torch.testing.assert_close(rank[number]["weights"][name], weights, atol=1e-6, rtol=1e-5)
+            for found, expected in zip(rank[number]["results"], alone["results"], strict=True):
+                assert found == pytest.approx(expected, rel=1e-6)
+        # A rank whose part of a batch was empty has a row of zeros, which belongs to no image.
+        kappa = torch.cat([rank[number]["kappa"] for rank in ranks])[: len(alone["kappa"])]
+        torch.testing.assert_close(kappa, alone["kappa"])
+        assert alone["kappa"].abs().max() > 0
+
+
+def test_when_a_process_is_killed_the_others_end_with_one_sentence(processes: tuple[Path, list[Any]]) -> None:
+    *others, (killed, _) = processes[1]
+    assert killed == -signal.SIGKILL
+    for rank, (code, errors) in enumerate(others):
+        assert code == 1
+        assert errors.startswith(
+            f"LostProcessError: another of the {len(others) + 1} training processes ended, so process {rank} stops"
+        )
+        assert len(errors.splitlines()) == 1, errors
+
+
+@pytest.mark.parametrize(("error", "printed"), [(LostProcessError, True), (DataError, False)])
+def test_a_process_that_does_not_lead_prints_only_that_another_ended(
+    error: type[HiresnnError], printed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_: str) -> str:
+        raise error("a sentence")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", failing)
+    with pytest.raises(SystemExit):
+        main(["recipes", "show", "digits"])
+    assert capsys.readouterr().err == ("Error: a sentence\n" if printed else "")

@@ -1,0 +1,58 @@
+"""What `test_processes.py` trains, alone or as one of several processes: python together.py FOLDER.
+
+Every process saves what it trained into FOLDER/RANK.pt. Then the last rank kills itself while the others wait for it.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hiresnn.data import Batches, Split
+from hiresnn.errors import HiresnnError
+from hiresnn.network import spiking_graph
+from hiresnn.training import CraftedNoise, Method, Ranks, joined, train_epoch
+
+CASES = ((12, 4), (10, 4), (9, 4), (3, 8))
+"""(images, batch size): whole batches; last batches of two images and of one; a single batch that is short."""
+
+
+def trained(images: int, batch_size: int, ranks: Ranks) -> dict[str, Any]:
+    """Two epochs of HIRE-SNN without dropout: weights, kappa of this rank's rows, results."""
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    network = spiking_graph(ann, 4)
+    for neurons, threshold in zip(network.neurons.values(), (0.3, 0.2), strict=True):
+        nn.init.constant_(neurons.threshold, threshold)
+    split = Split(torch.randint(256, (images, 1, 2, 2), dtype=torch.uint8), torch.arange(images) % 3)
+    generator = torch.Generator().manual_seed(1)
+    part = (ranks.rank, ranks.size)
+    batches = Batches(split, batch_size, shuffle=True, generator=generator, part=part)
+    noise = CraftedNoise(0.02, 0.05)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    results = [train_epoch(network, optimizer, batches, Method(2, noise), ranks=ranks) for _ in range(2)]
+    means = [(result.loss, result.accuracy, result.images) for result in results]
+    return {"weights": dict(network.state_dict()), "kappa": noise.kappa, "results": means}
+
+
+def main() -> None:
+    """Train every case, then lose a process."""
+    torch.set_num_threads(1)
+    try:
+        with joined() as ranks:
+            found = [trained(*case, ranks) for case in CASES]
+            torch.save(found, Path(sys.argv[1]) / f"{ranks.rank}.pt")
+            ranks.wait()
+            if ranks.rank == ranks.size - 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            trained(*CASES[0], ranks)
+    except HiresnnError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
