@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hiresnn import data, gradient_rule
 from hiresnn.attacks import apgd, parse, square
-from hiresnn.neurons.rules import named
+from hiresnn.neurons.rules import rule_from_text
 from hiresnn.runs.target import target
 
 EPS, IMAGES = 0.1, 200
@@ -24,7 +24,7 @@ MASKED = Path(__file__).parents[1] / "examples" / "masked_digits.py"
 
 
 def under(network: nn.Module, rule: str) -> AbstractContextManager[None]:
-    return nullcontext() if rule == "own" else gradient_rule(network, named(rule))
+    return nullcontext() if rule == "own" else gradient_rule(network, rule_from_text(rule))
 
 
 if __name__ == "__main__":

@@ -42,3 +42,16 @@ class NotFiniteError(HiresnnError):
 
 class AttackError(HiresnnError):
     """An attack returned images outside its bound or outside [0, 1]."""
+
+
+def quoted(value: object, limit: int = 80) -> str:
+    """Return the repr of a value for an error message, shortened to `limit` characters.
+
+    >>> quoted("pgd"), quoted("x" * 1000, 10)
+    ("'pgd'", "'xxxxxx...")
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return "a number with thousands of digits"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

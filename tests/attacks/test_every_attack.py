@@ -1,13 +1,15 @@
 """What holds for every attack in the registry, one row each: name, cheap options, does it follow a gradient."""
 
 import itertools
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.attacks import ATTACKS, AttackSpec, check, gate, parse
-from hiresnn.attacks.registry import CHOOSING, RULED
+from hiresnn.attacks import ATTACKS, AttackSpec, check, parse
+from hiresnn.attacks.options import check_options
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, RULES, Linear, Window
 from hiresnn.neurons import rules as rules_package
@@ -31,6 +33,7 @@ ROWS = [
     ("autoattack", "version=rand", True),
 ]
 NAMES = sorted({name for name, _, _ in ROWS})
+RULED = [name for name, info in ATTACKS.items() if info.rules == "one"]
 
 
 class Spiking(nn.Module):
@@ -115,33 +118,45 @@ def test_one_image_is_a_batch_and_none_is_too(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bound_below_zero_is_refused(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
     with pytest.raises(UsageError, match="eps is -"):
-        spec(name, "", -0.1)(network, images, labels)
+        ATTACKS[name].run(network, images, labels, eps=-0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bound_that_is_not_finite_or_above_1_is_refused(
+    network: Spiking, images: Tensor, labels: Tensor, name: str
+) -> None:
+    for eps in (math.nan, math.inf, 8.0):
+        with pytest.raises(UsageError, match="eps is "):
+            ATTACKS[name].run(network, images, labels, eps=eps)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("name", "option", "value"),
     [
-        "pgd-restarts:restarts=0",
-        "pgd-restarts:draws=0",
-        "pgd-restarts:loss=dlt",
-        "apgd:restarts=0",
-        "apgd:targets=0",
-        "apgd:iterations=-1",
-        "apgd:loss=dlt",
-        "sa-pgd:restarts=0",
-        "sa-pgd:loss=dlr-targeted",
-        "greedy:loss=dlt",
-        "square:area=0",
-        "square:queries=-1",
-        "noise:kind=pink",
-        "noise:draws=0",
-        "autoattack:version=custom",
+        ("pgd", "iterations", 10**18),
+        ("pgd", "step", math.nan),
+        ("pgd-restarts", "restarts", 0),
+        ("pgd-restarts", "draws", 0),
+        ("pgd-restarts", "loss", "dlt"),
+        ("apgd", "restarts", 0),
+        ("apgd", "targets", 0),
+        ("apgd", "iterations", -1),
+        ("apgd", "loss", "dlt"),
+        ("sa-pgd", "restarts", 0),
+        ("sa-pgd", "loss", "dlr-targeted"),
+        ("greedy", "loss", "dlt"),
+        ("square", "area", 0.0),
+        ("square", "queries", -1),
+        ("noise", "kind", "pink"),
+        ("noise", "draws", 0),
+        ("autoattack", "version", "custom"),
     ],
 )
-def test_an_option_out_of_its_range_is_refused(network: Spiking, images: Tensor, labels: Tensor, text: str) -> None:
-    option = text.partition(":")[2].partition("=")[0]
+def test_an_option_out_of_its_range_is_refused(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, option: str, value: object
+) -> None:
     with pytest.raises(UsageError, match=f"{option} is "):
-        parse(text)(network, images, labels)
+        ATTACKS[name].run(network, images, labels, **{option: value})
 
 
 @pytest.mark.parametrize("name", ["pgd", "pgd-restarts", "apgd", "sa-pgd", "square", "noise"])
@@ -152,7 +167,7 @@ def test_a_generator_decides_the_draws(network: Spiking, images: Tensor, labels:
 
     def run(seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return ATTACKS[name](network, images, labels, eps=0.3, generator=generator, **options)
+        return ATTACKS[name].run(network, images, labels, eps=0.3, generator=generator, **options)
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
@@ -168,9 +183,9 @@ def test_an_attack_follows_the_rule_that_it_is_given(
         used.append(type(network.lif.surrogate))
         return images
 
-    monkeypatch.setitem(ATTACKS, name, watched)
+    monkeypatch.setitem(ATTACKS, name, replace(ATTACKS[name], run=watched))
     found = parse(f"{name}:rule={rule}")
-    assert found.rule == rule
+    assert found.rules == (rule,)
     found(network, images, labels)
     assert used == [getattr(rules_package, {"arctan": "Arctan", "assg": "ASSG"}[rule])]
     assert network.lif.surrogate == Linear()
@@ -190,7 +205,7 @@ def test_a_rule_that_is_not_known_is_told_with_those_that_are() -> None:
         parse("pgd:rule=arctangent")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*RULED, *CHOOSING)])
+@pytest.mark.parametrize("name", [name for name, info in ATTACKS.items() if info.rules == "none"])
 def test_an_attack_that_follows_no_single_rule_takes_none(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no option 'rule'"):
         parse(f"{name}:rule=arctan")
@@ -199,15 +214,20 @@ def test_an_attack_that_follows_no_single_rule_takes_none(name: str) -> None:
 def test_a_rule_needs_a_network_with_lif_neurons(images: Tensor, labels: Tensor) -> None:
     with pytest.raises(UsageError, match="Linear has no LIF neuron"):
         parse("fgsm:rule=arctan")(nn.Linear(4, 4), images, labels)
-    with pytest.raises(UsageError, match="rule=arctan needs a network with LIF neurons"):
+    with pytest.raises(UsageError, match="rule needs a network with LIF neurons"):
         parse("fgsm:rule=arctan")(lambda x: x.flatten(1), images, labels)
 
 
-def test_helpers_refuse_not_a_number_too() -> None:
-    with pytest.raises(UsageError, match="square: eps is nan; it must not be negative"):
-        gate.nonnegative("square", eps=float("nan"))
-    with pytest.raises(UsageError, match="noise: draws is 0; it must be above 0"):
-        gate.positive("noise", draws=0)
+def test_options_are_checked_for_their_type_and_their_limits() -> None:
+    for name, value in (
+        ("eps", math.nan),
+        ("draws", 0),
+        ("iterations", 2.0),
+        ("iterations", True),
+        ("queries", 10**18),
+    ):
+        with pytest.raises(UsageError, match=f"square: {name} is "):
+            check_options("square", **{name: value})
 
 
 def test_every_rule_runs_under_an_attack(network: Spiking, images: Tensor, labels: Tensor) -> None:

@@ -9,7 +9,7 @@ from hiresnn.audit.presets import IMAGES, PRESETS, PROTOCOL, Kept, Wave, attacks
 from hiresnn.audit.subject import OWN, ROUNDING
 from hiresnn.audit.trial import trial
 from hiresnn.errors import UsageError
-from hiresnn.neurons.rules import named
+from hiresnn.neurons.rules import rule_from_text
 
 WAVES = PRESETS["thorough"]
 """All waves that there are."""
@@ -41,7 +41,7 @@ def test_every_scouted_rule_is_one_and_the_own_comes_first(each: Wave) -> None:
     assert each.rules[0] == OWN  # the first of equals wins
     assert len(set(each.rules)) == len(each.rules)
     for rule in set(each.rules) - {OWN, ROUNDING}:
-        named(rule)
+        rule_from_text(rule)
 
 
 def test_a_later_wave_tries_no_less_than_an_earlier_one() -> None:

@@ -1,6 +1,7 @@
 """One attack aimed at any bound: its step, its rule, its loss, its price, and the network that it works on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         seen.append((model, {"eps": eps, "step": step, "iterations": iterations, "random_start": random_start}))
         return images
 
-    monkeypatch.setitem(ATTACKS, "pgd", watched)
+    monkeypatch.setitem(ATTACKS, "pgd", replace(ATTACKS["pgd"], run=watched))
     return seen
 
 
@@ -79,7 +80,7 @@ def test_the_papers_options_fill_what_the_text_leaves_out(calls: Calls) -> None:
         ("pgd:eps=8/255", r"attack 'pgd:eps=8/255': an audit runs it at every bound; leave eps out and name --bounds"),
         ("fgsm:eps=0", "leave eps out"),
         ("ddos", "attack 'ddos' is not known; choose one of"),
-        ("pgd:speed=3", "pgd has no option 'speed'"),
+        ("pgd:speed=3", "has no option 'speed'"),
         ("pgd:rule=magic", "magic"),
     ],
 )
@@ -168,7 +169,7 @@ def test_the_rule_of_the_text_is_in_force_on_the_neurons(
         seen.append({type(lif.surrogate).__name__ for lif in network.neurons.values()})
         return images
 
-    monkeypatch.setitem(ATTACKS, "fgsm", watched)
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], run=watched))
     model = Audited(network, shown[0][:4])
     for text in ("fgsm:rule=arctan", "fgsm"):
         trial(text).at(HEADLINE)(model, *shown)

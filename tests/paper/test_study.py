@@ -175,7 +175,7 @@ def test_accuracies_are_those_of_hiresnn_evaluate(trained: Study, tmp_path: Path
         limit=20,
         progress=Progress(quiet=True),
     )
-    entry = found["attacks"][attack]
+    (entry,) = found["attacks"].values()
     assert trained.accuracy(VGG5, "traditional", 0) == found["clean"]
     assert trained.accuracy(VGG5, "traditional", 0, attack) == entry["white_box"]
     for box in ("same-ann", "independent"):

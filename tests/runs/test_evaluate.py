@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 import torch
 
 from hiresnn import data
-from hiresnn.attacks import ATTACKS, fgsm
+from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs import evaluate as module
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.evaluate import evaluate, recipe_attacks
+from hiresnn.runs.evaluate import attack_of, evaluate, recipe_attacks
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override, read
 from hiresnn.runs.train import train
@@ -108,7 +109,7 @@ def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
 
 
 def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs: Path) -> None:
-    texts = ["pgd:eps=0.2,iterations=1,step=0,random_start=true", "square:eps=0.1,queries=5"]
+    texts = ["pgd:eps=0.2,step=0,iterations=1,random_start=true", "square:eps=0.1,queries=5"]
 
     def figures(seed: int | None, attacks: list[str], **options: Any) -> dict[str, Any]:
         (runs / "run" / RESULT).unlink()
@@ -133,7 +134,7 @@ def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs: Path, mo
         seen.append(seed)
         return images
 
-    monkeypatch.setitem(ATTACKS, "autoattack", watched)
+    monkeypatch.setitem(ATTACKS, "autoattack", replace(ATTACKS["autoattack"], run=watched))
     attacked(runs / "run", attacks=["autoattack", "autoattack:seed=9"], seed=3)
     assert seen == [3, 9]
 
@@ -158,11 +159,20 @@ def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny: Recipe)
         "attack.random_start": "true",
     }
     fgsm_spec, *pgd_specs = recipe_attacks(override(tiny, changes))
-    assert (fgsm_spec.label, fgsm_spec.options) == ("fgsm", {"eps": 8 / 255})
-    assert [spec.label for spec in pgd_specs] == ["pgd", "pgd:eps=2/255", "pgd:eps=16/255"]
+    assert (fgsm_spec.label, fgsm_spec.options) == ("fgsm:eps=8/255", {"eps": 8 / 255})
+    assert pgd_specs[1].label == "pgd:eps=2/255,iterations=7,random_start=true"
     assert [spec.eps * 255 for spec in pgd_specs] == pytest.approx([8, 2, 16])
-    assert [spec.options["step"] for spec in pgd_specs] == pytest.approx([0.01, 0.0025, 0.02])
+    assert [spec.resolved()["step"] for spec in pgd_specs] == pytest.approx([0.01, 0.0025, 0.02])
     assert {(spec.options["iterations"], spec.options["random_start"]) for spec in pgd_specs} == {(7, True)}
+
+
+def test_strong_attacks_keep_their_own_iterations_and_take_only_eps_from_the_recipe(tiny: Recipe) -> None:
+    recipe = override(tiny, {"attack.eps": "4/255", "attack.iterations": "3", "attack.step": "0.001"})
+    for name, iterations in (("apgd", 100), ("sa-pgd", 100), ("pgd-restarts", 100), ("greedy", 20)):
+        spec = attack_of(recipe, name)
+        assert spec.resolved() == parse(name, eps=4 / 255).resolved()
+        assert spec.resolved()["iterations"] == iterations
+    assert attack_of(recipe, "pgd").resolved()["iterations"] == 3
 
 
 def test_a_limit_above_the_images_takes_all_and_a_small_one_is_class_balanced(

@@ -12,8 +12,9 @@ from hiresnn.attacks.ball import ascend, perturbed, project
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.checkpoints import Checkpoints
 from hiresnn.attacks.eot import over_draws
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
+from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import TARGETED, Gradient, Loss, named, towards
+from hiresnn.attacks.options import check_options
 from hiresnn.attacks.random_noise import uniform
 
 MOMENTUM = 0.75
@@ -52,8 +53,8 @@ def apgd(
     Raises:
         UsageError: a value out of range, or too few classes for the loss.
     """
-    nonnegative("apgd", eps=eps, iterations=iterations)
-    positive("apgd", restarts=restarts, targets=targets)
+    check_options("apgd", eps=eps, iterations=iterations)
+    check_options("apgd", restarts=restarts, targets=targets)
     run = partial(_run, eps=eps, iterations=iterations, gradient=over_draws(draws), generator=generator)
     with frozen(model):
         worst = Worst(model, images, labels, draws)

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative
+from hiresnn.attacks.gate import Model, check, frozen
+from hiresnn.attacks.options import check_options
 from hiresnn.attacks.seeded import seeded
 from hiresnn.errors import UsageError
 
@@ -49,7 +50,7 @@ def autoattack(
     Raises:
         UsageError: the package is missing, a value out of range, or too few classes for the version.
     """
-    nonnegative("autoattack", eps=eps)
+    check_options("autoattack", eps=eps)
     if version not in VERSIONS:
         raise UsageError(f"autoattack: version is {version!r}; choose one of {', '.join(VERSIONS)}.")
     made = _package()

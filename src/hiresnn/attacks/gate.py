@@ -64,20 +64,6 @@ def _attackable(images: Tensor) -> None:
         )
 
 
-def nonnegative(attack: str, **options: float | int) -> None:
-    """Raise UsageError where an option of `attack` is below 0."""
-    for name, value in options.items():
-        if not value >= 0:
-            raise UsageError(f"{attack}: {name} is {value}; it must not be negative.")
-
-
-def positive(attack: str, **options: float | int) -> None:
-    """Raise UsageError where an option of `attack` is not above 0."""
-    for name, value in options.items():
-        if not value > 0:
-            raise UsageError(f"{attack}: {name} is {value}; it must be above 0.")
-
-
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
     """Eval mode and no gradient for any parameter, for a while: an attack wants that of the images alone."""

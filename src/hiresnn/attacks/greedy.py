@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.best_of import Worst
-from hiresnn.attacks.gate import check, frozen, nonnegative
+from hiresnn.attacks.gate import check, frozen
 from hiresnn.attacks.losses import loss_gradient, named
+from hiresnn.attacks.options import check_options, relative_step
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
@@ -26,7 +27,7 @@ def greedy(
     labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
-    step: float = 0.01,
+    step: float | None = None,
     iterations: int = 20,
     loss: str = "margin",
     rules: Sequence[Rule] | None = None,
@@ -44,7 +45,8 @@ def greedy(
     Raises:
         UsageError: a value out of range, an empty choice, or a model without LIF neurons.
     """
-    nonnegative("greedy", eps=eps, step=step, iterations=iterations)
+    step = relative_step(eps) if step is None else step
+    check_options("greedy", eps=eps, step=step, iterations=iterations)
     rules = _taken(model) if rules is None else rules
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
@@ -75,7 +77,7 @@ def greedy(
 
 def _taken(model: nn.Module) -> list[Rule]:
     """The rules of `CHOICE` for hiresnn's neurons; networks of other libraries take those that work on one membrane."""
-    rules = [RULES[name]() for name in CHOICE]
+    rules = [RULES[name].make() for name in CHOICE]
     taken = [rule for rule in rules if takes_rule(model, rule)]
     if not taken:
         with gradient_rule(model, rules[0]):  # says what is wrong

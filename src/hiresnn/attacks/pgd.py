@@ -12,7 +12,7 @@ from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.eot import over_draws
 from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import cross_entropy
-from hiresnn.errors import UsageError
+from hiresnn.attacks.options import check_options
 
 
 def pgd(
@@ -48,9 +48,7 @@ def pgd(
     Raises:
         UsageError: a value out of range.
     """
-    for name, value in (("eps", eps), ("step", step), ("iterations", iterations)):
-        if value < 0:
-            raise UsageError(f"pgd: {name} is {value}; it must not be negative.")
+    check_options("pgd", eps=eps, step=step, iterations=iterations, draws=draws)
     delta = torch.zeros_like(images)
     if random_start:
         delta = (torch.rand(images.shape, generator=generator) * 2 - 1).to(images) * eps

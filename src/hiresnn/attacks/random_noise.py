@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hiresnn.attacks.ball import perturbed, project
 from hiresnn.attacks.best_of import Worst
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
+from hiresnn.attacks.gate import Model, check, frozen
+from hiresnn.attacks.options import check_options
 from hiresnn.errors import UsageError
 
 
@@ -57,8 +58,8 @@ def random_noise(
     Raises:
         UsageError: a value out of range.
     """
-    nonnegative("noise", eps=eps)
-    positive("noise", draws=draws)
+    check_options("noise", eps=eps)
+    check_options("noise", draws=draws)
     if kind not in KINDS:
         raise UsageError(f"noise: kind is {kind!r}; choose one of {', '.join(KINDS)}.")
     with frozen(model):

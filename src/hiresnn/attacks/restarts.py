@@ -9,8 +9,9 @@ from torch import Tensor
 from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.eot import over_draws
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
+from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import Climb, named
+from hiresnn.attacks.options import check_options, relative_step
 from hiresnn.attacks.random_noise import uniform
 
 
@@ -20,7 +21,7 @@ def pgd_restarts(
     labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
-    step: float = 0.01,
+    step: float | None = None,
     iterations: int = 100,
     restarts: int = 5,
     loss: str = "cross-entropy",
@@ -52,7 +53,7 @@ def unbroken(
     labels: Int64[Tensor, " batch"],
     *,
     eps: float = 8 / 255,
-    step: float = 0.01,
+    step: float | None = None,
     iterations: int = 7,
 ) -> Bool[Tensor, " batch"]:
     """Which images neither they themselves nor any iterate of `pgd` breaks; arguments as there.
@@ -68,15 +69,15 @@ def _searched(
     images: Tensor,
     labels: Tensor,
     eps: float,
-    step: float,
+    step: float | None,
     iterations: int,
     restarts: int,
     loss: str,
     draws: int,
     generator: torch.Generator | None,
 ) -> Worst:
-    nonnegative("pgd-restarts", eps=eps, step=step, iterations=iterations)
-    positive("pgd-restarts", restarts=restarts)
+    step = relative_step(eps) if step is None else step
+    check_options("pgd-restarts", eps=eps, step=step, iterations=iterations, restarts=restarts, draws=draws)
     gradient, climbed = over_draws(draws), named(loss)
     with frozen(model):
         # The first iterate is the image itself: its logits say what is broken from the start.

@@ -10,8 +10,9 @@ from hiresnn.attacks.ball import perturbed, project
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.checkpoints import Checkpoints
 from hiresnn.attacks.eot import over_draws
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative, positive
+from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import Gradient, Loss, named
+from hiresnn.attacks.options import check_options
 from hiresnn.attacks.random_noise import uniform
 
 FIRST, SECOND = 0.5, 0.8
@@ -51,8 +52,8 @@ def sa_pgd(
     Raises:
         UsageError: a value out of range.
     """
-    nonnegative("sa-pgd", eps=eps, iterations=iterations)
-    positive("sa-pgd", restarts=restarts)
+    check_options("sa-pgd", eps=eps, iterations=iterations)
+    check_options("sa-pgd", restarts=restarts)
     gradient, climbed = over_draws(draws), named(loss)
     with frozen(model):
         worst = Worst(model, images, labels, draws)

@@ -11,8 +11,9 @@ from torch import Tensor
 from hiresnn.attacks.ball import perturbed
 from hiresnn.attacks.best_of import Worst
 from hiresnn.attacks.eot import expected_logits
-from hiresnn.attacks.gate import Model, check, frozen, nonnegative
+from hiresnn.attacks.gate import Model, check, frozen
 from hiresnn.attacks.losses import margin
+from hiresnn.attacks.options import check_options
 from hiresnn.errors import UsageError
 
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -45,7 +46,7 @@ def square(
     Raises:
         UsageError: a value out of range.
     """
-    nonnegative("square", eps=eps, queries=queries)
+    check_options("square", eps=eps, queries=queries)
     if not 0 < area <= 1:
         raise UsageError(f"square: area is {area}; it must lie in (0, 1].")
     _, channels, height, width = images.shape

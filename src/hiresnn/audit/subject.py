@@ -15,7 +15,7 @@ from hiresnn.attacks import Model, seeded
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
-from hiresnn.neurons.rules import named
+from hiresnn.neurons.rules import rule_from_text
 
 OWN = "own"
 """The rule that a network came with."""
@@ -98,7 +98,7 @@ class Audited(nn.Module):
             return True
         if rule == ROUNDING:
             return self.rounds
-        return takes_rule(self, named(rule))
+        return takes_rule(self, rule_from_text(rule))
 
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
@@ -109,7 +109,7 @@ class Audited(nn.Module):
             if rule != OWN and self.rounds:
                 entered.enter_context(through_rounding())
             if rule not in (OWN, ROUNDING):
-                entered.enter_context(gradient_rule(self, named(rule)))
+                entered.enter_context(gradient_rule(self, rule_from_text(rule)))
             yield
 
     @contextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from hiresnn.attacks import ATTACKS, Attack, AttackSpec, Model, parse
+from hiresnn.attacks import Attack, AttackSpec, Model
 from hiresnn.attacks.greedy import CHOICE
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.subject import OWN, ROUNDING, Audited
@@ -26,7 +24,7 @@ class Trial:
 
     Attributes:
         label: under which its findings are filed.
-        spec: what is run; its step, where it has one, is that at a bound of 1.
+        spec: what is run, without a bound; its step scales with the bound.
         twin: the network that the images are made on; None makes them on the audited one.
         plain: the network's own gradient as it is, roundings and all.
         first: only the first so many images.
@@ -40,10 +38,7 @@ class Trial:
 
     def at(self, bound: Bound) -> Attack:
         """The attack at that bound."""
-        options = {**self.spec.options, "eps": bound.radius}
-        if "step" in _parameters(self.spec):
-            options["step"] = bound.radius * self.spec.options["step"]
-        aimed = replace(self.spec, options=options)
+        aimed = self.spec.at(bound.radius)
 
         def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, Audited)
@@ -61,34 +56,28 @@ class Trial:
         """The gradient rule followed; None where the attack sees no gradient of the audited network."""
         if self.spec.name in ("square", "noise") or self.twin is not None:
             return None
-        return self.spec.rule or OWN
+        return "+".join(self.spec.rules) or OWN
 
     @property
     def loss(self) -> str | None:
         """The loss climbed."""
-        default = _parameters(self.spec).get("loss")
-        if "loss" in self.spec.options:
-            return str(self.spec.options["loss"])
-        if default is not None:
-            return str(default.default)
-        return "cross-entropy" if self.spec.name in ("fgsm", "pgd") else None
+        if self.spec.name in ("fgsm", "pgd"):
+            return "cross-entropy"
+        return self.spec.resolved().get("loss")
 
     @property
     def passes(self) -> int:
         """Forward and backward passes on an image that it does not break, roughly."""
-        defaults = {key: each.default for key, each in _parameters(self.spec).items()}
-        options = {**defaults, **self.spec.options}
+        options = self.spec.resolved()
         if "queries" in options:
             return int(options["queries"])
         if self.spec.name == "autoattack":
             return AUTOATTACK
         if "iterations" not in options:
-            return int(options.get("draws", 1)) + 1
+            return int(options["draws"]) + 1
         targets = options["targets"] if options.get("loss") == "dlr-targeted" else 1
-        rules = 1
-        if self.spec.name == "greedy":
-            rules = 2 * len(self.spec.rule.split("+") if self.spec.rule else CHOICE)
-        return 2 * int(options["iterations"]) * int(options.get("restarts", 1)) * targets * rules
+        rules = 2 * len(self.spec.rules or CHOICE) if self.spec.name == "greedy" else 1
+        return 2 * int(options["iterations"]) * int(options.get("restarts", 1)) * int(targets) * rules
 
 
 def trial(text: str, *, first: int | None = None, twin: tuple[str, Audited] | None = None) -> Trial:
@@ -97,9 +86,7 @@ def trial(text: str, *, first: int | None = None, twin: tuple[str, Audited] | No
     Raises:
         UsageError: what `parse` refuses, or a bound in the text: an audit attacks at every bound.
     """
-    spec = _boundless(text)
-    if "step" in _parameters(spec):
-        spec = replace(spec, options={"step": STEP, **spec.options})
+    spec = _boundless(text, at=1.0)
     label = text if twin is None else f"transfer from {twin[0]}"
     return Trial(label, spec, twin=None if twin is None else twin[1], first=first)
 
@@ -110,19 +97,16 @@ def stepped(text: str, headline: Bound, **defaults: object) -> Trial:
     Raises:
         UsageError: as `trial`.
     """
-    spec = _boundless(text, **defaults)
-    if "step" in _parameters(spec):
-        given = spec.options.get("step")
-        spec = replace(spec, options={**spec.options, "step": STEP if given is None else given / headline.radius})
-    return Trial(text, spec)
+    return Trial(text, _boundless(text, at=headline.radius, **defaults))
 
 
-def _boundless(text: str, **defaults: object) -> AttackSpec:
-    spec = parse(text, **defaults)
+def _boundless(text: str, at: float, **defaults: object) -> AttackSpec:
+    """The attack without a bound; a step named in the text or in `defaults` is that at the bound `at`."""
+    spec = AttackSpec.parse(text, **{"relative_step": STEP, **defaults})
     if "eps" in spec.options:
         raise UsageError(f"attack {text!r}: an audit runs it at every bound; leave eps out and name --bounds.")
-    return spec
-
-
-def _parameters(spec: AttackSpec) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(ATTACKS[spec.name]).parameters
+    step = spec.options.get("step")
+    if step is None:
+        return spec
+    options = {key: value for key, value in spec.options.items() if key != "step"}
+    return replace(spec, options={**options, "relative_step": float(step) / at})

@@ -20,9 +20,7 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import RULES, LayerRule, Rule
 from hiresnn.neurons.surrogate import Surrogate
 
-ELEMENTWISE = tuple(
-    name for name, make in RULES.items() if not (isinstance(make, type) and issubclass(make, LayerRule))
-)
+ELEMENTWISE = tuple(name for name, info in RULES.items() if not info.is_layer_rule)
 """Names of the rules that any neuron can take; a layer rule needs the scan of hiresnn's own LIF."""
 
 

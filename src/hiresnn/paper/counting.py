@@ -59,7 +59,7 @@ def _report(study: Study, network: str, method: str, seed: int, attack: str | No
         "what": "energy",
         "run": run.name,
         "images": count,
-        "attack": spec and {"name": spec.name, "options": spec.options},
+        "attack": spec and {"name": spec.name, "options": spec.resolved()},
         "variants": variants,
     }
 
@@ -78,7 +78,7 @@ def _report(study: Study, network: str, method: str, seed: int, attack: str | No
         found = measure.compute()
         return {"timesteps": found.timesteps, "layers": [asdict(layer) for layer in found.layers]}
 
-    passes = 1.0 if spec is None else 1.0 + spec.options.get("iterations", 1)
+    passes = 1.0 if spec is None else 1.0 + spec.resolved().get("iterations", 1)
     seconds = (count or 10_000) * steps * passes * study.setting(network).step_ms / 1000
     like = {"timesteps": steps, "layers": [asdict(_UNMEASURED)]}
     found = study.measured(key, work, seconds=seconds, like=like)

@@ -46,7 +46,7 @@ def fig5a(study: Study) -> Artefact:
     notes = [
         f"Digits are the 8 x 8 ones of scikit-learn; each pixel, in [0, 1], is the current of one neuron at each of "
         f"T = {setting.timesteps} steps (direct coding). Threshold {setting.threshold:g}.",
-        f"PGD-{setting.iterations}, eps = {255 * attack.eps:g}/255, alpha = {attack.options['step']:g}, on an ANN "
+        f"PGD-{setting.iterations}, eps = {255 * attack.eps:g}/255, alpha = {attack.resolved()['step']:g}, on an ANN "
         f"({recipe.model.name}, width {recipe.model.width:g}, {recipe.ann.epochs} epochs), which the paper does not "
         f"name. Seeds {', '.join(map(str, study.seeds))}, each with its own ANN and its own digits.",
         "The paper draws this figure and prints none of its numbers.",
@@ -107,7 +107,7 @@ def _measured(study: Study, seed: int) -> dict[str, list[float]]:
     key = {
         "what": "lif-layer",
         "ann": name,
-        "attack": attack.options,
+        "attack": attack.resolved(),
         "leaks": leaks,
         "threshold": setting.threshold,
         "timesteps": setting.timesteps,

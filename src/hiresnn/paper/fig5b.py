@@ -90,7 +90,7 @@ def _measured(study: Study, seeds: tuple[int, int, int]) -> dict[str, Any]:
     runs = [study.run(NETWORK, METHOD, seed) for seed in seeds]
     recipe = study.recipe(NETWORK, METHOD, seeds[2])
     attack, images = attack_of(recipe, ATTACK, seeds[2]), study.scale.analysed
-    key = {"what": "two-networks", "runs": [run.name for run in runs], "attack": attack.options, "images": images}
+    key = {"what": "two-networks", "runs": [run.name for run in runs], "attack": attack.resolved(), "images": images}
 
     def work() -> dict[str, Any]:
         one, other, maker = (study.network_of(run) for run in runs)

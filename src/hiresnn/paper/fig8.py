@@ -111,7 +111,7 @@ def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> lis
     recipe, run = study.recipe(NETWORK, method, seed), study.run(NETWORK, method, seed)
     spec = attack_of(recipe, f"pgd:iterations={counts[-1]}", seed)
     images = study.scale.images
-    key = {"what": "by-iteration", "run": run.name, "options": spec.options, "counts": counts, "images": images}
+    key = {"what": "by-iteration", "run": run.name, "options": spec.resolved(), "counts": counts, "images": images}
 
     def work() -> list[float]:
         model = study.network_of(run)
@@ -124,7 +124,7 @@ def by_iteration(study: Study, method: str, seed: int, counts: list[int]) -> lis
                     if done in right:
                         right[done] += int(correct(logits, truth).sum())
 
-                adversarial = pgd(model, batch, truth, watch=watch, **spec.options)
+                adversarial = pgd(model, batch, truth, watch=watch, **spec.arguments())
                 with frozen(model), torch.no_grad():
                     watch(counts[-1], model(adversarial))
                 task.advance(len(truth))

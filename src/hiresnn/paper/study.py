@@ -169,12 +169,12 @@ class Study:
             "what": "accuracy",
             "run": run.name,
             "twin": twin and twin.name,
-            "attack": spec and {"name": spec.name, "options": spec.options, "rule": spec.rule},
+            "attack": spec and {"name": spec.name, "options": spec.resolved()},
             "images": self.scale.images,
             "seed": seed,
         }
         title = f"{run.name}: {attack or 'clean'}, {box}"
-        gradients = draws * (spec.options.get("iterations", 1) if spec is not None else 0)
+        gradients = draws * (spec.resolved().get("iterations", 1) if spec is not None else 0)
 
         def work() -> float:
             model = self.network_of(run)

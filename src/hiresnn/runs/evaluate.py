@@ -11,7 +11,7 @@ from torch import nn
 from hiresnn import attacks as attacking
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.attacks import AttackSpec, parse, seeded, transfer
+from hiresnn.attacks import AttackSpec, seeded, transfer
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
@@ -72,7 +72,7 @@ def evaluate(
         for model in (network, *(twin for _, twin in opponents)):
             check_fits(model, dataset, "a twin")
             if isinstance(model, SpikingNetwork):
-                passes = sum(1 + 2 * spec.options.get("iterations", 1) for spec in specs)
+                passes = sum(1 + 2 * spec.resolved().get("iterations", 1) for spec in specs)
                 image = shown.images[:1].to(device) / 255
                 model.fuse(should_fuse(recipe.compile, model, image, passes * len(shown)))
         if isinstance(network, SpikingNetwork) and is_fused(network):
@@ -152,22 +152,19 @@ def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
 
 
 def attack_of(recipe: Recipe, text: str, seed: int = 0) -> AttackSpec:
-    """The attack that `text` names, with the recipe's setting for what it leaves out, and `seed` where it has one.
+    """Read an attack, with the recipe's settings for what the text leaves out, and `seed` if it takes one.
 
-    A step that is not named goes with the bound: the recipe's share of it, so that as many steps reach as far.
+    The recipe's eps applies to every attack, its PGD settings to FGSM and PGD only: strong attacks keep their own
+    iterations. A step that is not named scales with eps, from the recipe's step at the recipe's eps.
     """
     setting = recipe.attack
-    spec = parse(
-        text,
-        eps=setting.eps,
-        step=setting.step,
-        iterations=setting.iterations,
-        random_start=setting.random_start,
-        seed=seed,
+    spec = AttackSpec.parse(text, eps=setting.eps, seed=seed)
+    if spec.name not in ("fgsm", "pgd"):
+        return spec
+    share = {"relative_step": setting.step / setting.eps} if setting.eps else {}
+    return AttackSpec.parse(
+        text, eps=setting.eps, iterations=setting.iterations, random_start=setting.random_start, **share
     )
-    if "step" in spec.options and "step=" not in text and setting.eps:
-        spec.options["step"] = setting.step * spec.eps / setting.eps
-    return spec
 
 
 def _images(recipe: Recipe, dataset: DataSet, split: str, limit: int | None) -> Split:

@@ -55,8 +55,9 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     table.add_column("")
     table.add_column("clean", justify="right")
     for label in first["attacks"]:
-        table.add_column(f"{label}\nwhite box", justify="right")
-        table.add_column(f"{label}\nblack box", justify="right")
+        heading = label.replace(":", "\n").replace(",", "\n")
+        table.add_column(f"{heading}\nwhite box", justify="right")
+        table.add_column(f"{heading}\nblack box", justify="right")
     for method, result in results.items():
         cells = [f"{result['clean']:.1f}"]
         for entry in result["attacks"].values():

@@ -16,7 +16,8 @@ from hiresnn.neurons.rules import (
     Rule,
     StraightThrough,
     Unrolled,
-    named,
+    canonical_rule,
+    rule_from_text,
     triangular,
 )
 
@@ -45,22 +46,22 @@ from hiresnn.neurons.rules import (
     ],
 )
 def test_a_text_is_read_as_the_rule_it_names(text: str, rule: Rule) -> None:
-    assert named(text) == rule
+    assert rule_from_text(text) == rule
 
 
 def test_assg_has_its_own_options_and_flags() -> None:
-    rule = named("assg/vanishing=0.8/reset/cut")
+    rule = rule_from_text("assg/vanishing=0.8/reset/cut")
     assert isinstance(rule, ASSG)
     assert (rule.vanishing, rule.relax, rule.through_reset, rule.cut_time) == (0.8, 1.5, True, True)
-    assert named("assg") is not named("assg")  # it keeps statistics
+    assert rule_from_text("assg") is not rule_from_text("assg")  # it keeps statistics
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_name_is_a_text(name: str) -> None:
-    assert type(named(name)) is type(RULES[name]())
+    assert type(rule_from_text(name)) is type(RULES[name].make())
 
 
-FORGETS = "forgets time, so it takes neither reset nor cut"
+FORGETS = "has no temporal chain, so it takes neither reset nor cut"
 
 
 @pytest.mark.parametrize(
@@ -69,13 +70,16 @@ FORGETS = "forgets time, so it takes neither reset nor cut"
         ("arctangent", "rule 'arctangent' is not known; choose one of linear, triangular, arctan"),
         ("", "rule '' is not known"),
         ("arctangent/alpha=4", "rule 'arctangent' of 'arctangent/alpha=4' is not known"),
-        ("arctan/width=4", "rule 'arctan/width=4': arctan has no option 'width=4'; it has alpha=VALUE, reset, cut"),
+        (
+            "arctan/width=4",
+            "rule 'arctan/width=4': arctan has no option 'width=4'; its options: alpha=VALUE, reset, cut",
+        ),
         ("arctan/alpha=4/width=4", "rule 'arctan/alpha=4/width=4': arctan has no option 'width=4'"),
         ("arctan/", "arctan has no option ''"),
         ("arctan/reset=true", "arctan has no option 'reset=true'"),
-        ("straight-through/k=1", "straight-through has no option 'k=1'; it has reset, cut"),
-        ("unrolled/surrogate=arctan", "unrolled has no option 'surrogate=arctan'; it has reset, cut"),
-        ("assg/through_reset=1", "assg has no option 'through_reset=1'; it has vanishing=VALUE, relax=VALUE"),
+        ("straight-through/k=1", "straight-through has no option 'k=1'; its options: reset, cut"),
+        ("unrolled/surrogate=arctan", "unrolled has no option 'surrogate=arctan'; its options: reset, cut"),
+        ("assg/through_reset=1", "assg has no option 'through_reset=1'; its options: vanishing=VALUE, relax=VALUE"),
         ("arctan/alpha", "rule 'arctan/alpha': alpha is ''; it takes a number"),
         ("arctan/alpha=big", "alpha is 'big'; it takes a number"),
         ("arctan/alpha=nan", "alpha is 'nan'; it takes a number"),
@@ -86,14 +90,24 @@ FORGETS = "forgets time, so it takes neither reset nor cut"
         ("hart/width=inf", "rule .hart/width=inf.: HART: width is inf"),
         ("arctan/alpha=2/alpha=4", "rule 'arctan/alpha=2/alpha=4': alpha is given twice"),
         ("arctan/cut/cut", "cut is given twice"),
-        ("bptr/reset", f"rule 'bptr/reset': bptr {FORGETS}; leave reset out"),
-        ("rga/g=0.5/cut", f"rule 'rga/g=0.5/cut': rga {FORGETS}; leave cut out"),
-        ("conversion/cut/reset", f"conversion {FORGETS}; leave cut out"),
-        ("bptr/k=1", "bptr has no option 'k=1'; it has none"),
-        ("rga/k=1", "rga has no option 'k=1'; it has g=VALUE\\."),
-        ("hart/cut", "hart cuts the chain in time itself, so it takes neither reset nor cut; leave cut out"),
+        ("bptr/reset", f"rule 'bptr/reset': bptr {FORGETS}"),
+        ("rga/g=0.5/cut", f"rule 'rga/g=0.5/cut': rga {FORGETS}"),
+        ("conversion/cut/reset", f"conversion {FORGETS}"),
+        ("bptr/k=1", "bptr has no option 'k=1'; its options: none"),
+        ("rga/k=1", "rga has no option 'k=1'; its options: g=VALUE\\."),
+        ("hart/cut", f"hart {FORGETS}"),
     ],
 )
-def test_what_does_not_read_is_told(text: str, message: str) -> None:
+def test_a_text_that_does_not_parse_is_refused_with_its_cause(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        named(text)
+        rule_from_text(text)
+
+
+def test_the_canonical_text_has_options_in_order_short_numbers_and_flags_last() -> None:
+    assert canonical_rule("linear/cut/width=1/2/gamma=3e-1") == "linear/gamma=0.3/width=0.5/cut"
+    assert canonical_rule("assg/cut/reset") == "assg/reset/cut"
+    assert canonical_rule("linear/width=inf") == "linear/width=inf"
+
+
+def test_every_rule_has_a_summary() -> None:
+    assert all(info.summary.endswith(".") for info in RULES.values())

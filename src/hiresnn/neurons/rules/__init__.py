@@ -13,7 +13,7 @@ from hiresnn.neurons.rules.elementwise import (
 from hiresnn.neurons.rules.layer import LayerRule
 from hiresnn.neurons.rules.rate import BPTR, RGA, Conversion
 from hiresnn.neurons.rules.temporal import HART, HART_WIDTHS, Unrolled
-from hiresnn.neurons.rules.text import RULES, Rule, named
+from hiresnn.neurons.rules.text import RULES, Rule, RuleInfo, canonical_rule, rule_from_text
 from hiresnn.neurons.surrogate import Linear
 
 __all__ = [
@@ -32,9 +32,11 @@ __all__ = [
     "Linear",
     "Rectangular",
     "Rule",
+    "RuleInfo",
     "Sigmoid",
     "StraightThrough",
     "Unrolled",
-    "named",
+    "canonical_rule",
+    "rule_from_text",
     "triangular",
 ]

@@ -1,16 +1,16 @@
-"""Gradient rules by name, and rules with their options as one text: `arctan/alpha=4/reset`."""
+"""Gradient rules by name, and the text form of a rule with its options: `arctan/alpha=4/reset`."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable
-from fractions import Fraction
+from dataclasses import dataclass
 
 import torch
 
-from hiresnn.errors import UsageError
+from hiresnn.eps import format_number, read_number
+from hiresnn.errors import UsageError, quoted
 from hiresnn.neurons.rules.adaptive import ASSG, PDSG
 from hiresnn.neurons.rules.elementwise import (
     Arctan,
@@ -27,85 +27,139 @@ from hiresnn.neurons.rules.temporal import HART, Unrolled
 from hiresnn.neurons.surrogate import Linear, Surrogate
 
 Rule = Surrogate | LayerRule
-"""What `gradient_rule` takes."""
-
-RULES: dict[str, Callable[..., Rule]] = {
-    "linear": Linear,
-    "triangular": triangular,
-    "arctan": Arctan,
-    "sigmoid": Sigmoid,
-    "exponential": Exponential,
-    "rectangular": Rectangular,
-    "erfc": Erfc,
-    "straight-through": StraightThrough,
-    "unrolled": Unrolled,
-    "bptr": BPTR,
-    "rga": RGA,
-    "conversion": Conversion,
-    "hart": HART,
-    "assg": ASSG,
-    "pdsg": PDSG,
-}
-"""Name -> what makes the rule, with its published defaults."""
+"""A gradient rule, as `gradient_rule` takes it."""
 
 FLAGS = {"reset": "through_reset", "cut": "cut_time"}
-"""Word in a text -> option of `Unrolled`, ASSG and PDSG that it turns on."""
+"""Flag in a rule's text -> the option of `Unrolled`, ASSG and PDSG that it turns on."""
 
 
-def named(text: str) -> Rule:
-    """Read `name`, `name/option=value` or `name/flag`, with as many options and flags as wanted.
+@dataclass(frozen=True)
+class RuleInfo:
+    """What is known about a named rule.
 
-    The flags are those of `Unrolled`, which an elementwise rule is then wrapped in: `reset` passes on the gradient
-    of the spike inside the reset, `cut` drops the gradient from a step to the one before it. A value is a decimal,
-    a fraction or inf.
+    Attributes:
+        make: the class or function that builds the rule from its options.
+        summary: one line for a table.
+    """
+
+    make: Callable[..., Rule]
+    summary: str
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Numeric option -> published default."""
+        parameters = inspect.signature(self.make).parameters.items()
+        return {name: float(each.default) for name, each in parameters if type(each.default) in (int, float)}
+
+    @property
+    def is_layer_rule(self) -> bool:
+        """Whether the rule replaces the backward pass of a whole layer; only hiresnn's LIF can use it."""
+        return isinstance(self.make, type) and issubclass(self.make, LayerRule)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags that the rule takes: none for a layer rule without a temporal chain."""
+        own = set(FLAGS.values()) <= set(inspect.signature(self.make).parameters)
+        return tuple(FLAGS) if own or not self.is_layer_rule else ()
+
+
+RULES: dict[str, RuleInfo] = {
+    "linear": RuleInfo(Linear, "The paper's triangle, gamma * max(0, 1 - |z| / width) (Eq. 5)."),
+    "triangular": RuleInfo(triangular, "The triangle of unit area, max(0, 1 - |z| / width) / width."),
+    "arctan": RuleInfo(Arctan, "Derivative of an arctan; never zero."),
+    "sigmoid": RuleInfo(Sigmoid, "Derivative of the logistic function."),
+    "exponential": RuleInfo(Exponential, "height * exp(-gamma |z|)."),
+    "rectangular": RuleInfo(Rectangular, "1 / width inside a window around the threshold, else 0."),
+    "erfc": RuleInfo(Erfc, "Normal density with standard deviation sigma."),
+    "straight-through": RuleInfo(StraightThrough, "Identity gradient (straight-through estimator)."),
+    "unrolled": RuleInfo(Unrolled, "The linear rule through time; with flags, any elementwise rule becomes this."),
+    "bptr": RuleInfo(BPTR, "Backward pass through rate: passes the gradient where a neuron ever spiked."),
+    "rga": RuleInfo(RGA, "Rate gradient approximation from the mean input current."),
+    "conversion": RuleInfo(Conversion, "The gradient of the ANN twin, a clipped ReLU of the mean current."),
+    "hart": RuleInfo(HART, "The triangular rule averaged over time, without a temporal chain."),
+    "assg": RuleInfo(ASSG, "Arctan whose sharpness adapts to each membrane during the attack."),
+    "pdsg": RuleInfo(PDSG, "Normal density whose width follows the spread of the layer's membranes."),
+}
+"""Rule name -> its description."""
+
+
+def rule_from_text(text: str) -> Rule:
+    """Build the rule that a text describes.
+
+    Args:
+        text: `name`, `name/option=value` or `name/flag`, with any number of options and flags. The flag `reset` lets
+            the gradient of the spike pass through the reset; `cut` drops the gradient from one timestep to the one
+            before. An elementwise rule with a flag becomes `Unrolled`. A value is a decimal, a fraction or inf.
 
     Raises:
-        UsageError: an unknown rule, option or flag, a value that does not parse or that the rule refuses, or a flag
-            for a rule that forgets time.
+        UsageError: an unknown rule, option or flag, or a value that does not parse or that the rule refuses.
 
-    >>> named("linear/width=1/2")
+    >>> rule_from_text("linear/width=1/2")
     Linear(gamma=0.3, width=0.5)
-    >>> named("arctan/alpha=4/reset")
+    >>> rule_from_text("arctan/alpha=4/reset")
     Unrolled(surrogate=Arctan(alpha=4.0), through_reset=True, cut_time=False)
     """
-    name, *parts = re.split(r"/(?![\d.])", text)  # before a digit the slash is that of a fraction
-    if name not in RULES:
-        where = "" if name == text else f" of {text!r}"
-        raise UsageError(f"rule {name!r}{where} is not known; choose one of {', '.join(RULES)}.")
-    make = RULES[name]
-    parameters = inspect.signature(make).parameters
-    numbers = [key for key, parameter in parameters.items() if type(parameter.default) in (int, float)]
-    own = FLAGS["reset"] in parameters  # flags of its own; else those of Unrolled, which takes no rule of a layer
-    timeless = not own and isinstance(make, type) and issubclass(make, LayerRule)
-    options: dict[str, float] = {}
-    flags: dict[str, bool] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if key in options or FLAGS.get(key) in flags:
-            raise UsageError(f"rule {text!r}: {key} is given twice; give it once.")
-        if key in numbers:
-            options[key] = _number(text, key, value)
-        elif key not in FLAGS or equals:
-            has = ", ".join((*(f"{number}=VALUE" for number in numbers), *(() if timeless else FLAGS))) or "none"
-            raise UsageError(f"rule {text!r}: {name} has no option {part!r}; it has {has}.")
-        elif timeless:
-            why = "cuts the chain in time itself" if make is HART else "forgets time"
-            raise UsageError(f"rule {text!r}: {name} {why}, so it takes neither reset nor cut; leave {key} out.")
-        else:
-            flags[FLAGS[key]] = True
+    name, options, flags = _read(text)
+    turned_on = {FLAGS[flag]: True for flag in flags}
+    make = RULES[name].make
+    own_flags = FLAGS["reset"] in inspect.signature(make).parameters
     try:
-        rule = make(**options, **flags) if own else make(**options)
+        rule = make(**options, **turned_on) if own_flags else make(**options)
     except UsageError as error:
-        raise UsageError(f"rule {text!r}: {error}") from None
+        raise UsageError(f"rule {quoted(text)}: {error}") from None
     if isinstance(rule, LayerRule):
         return rule
     if not torch.isfinite(rule(torch.tensor([-1.0, 0.0, 1.0]))).all():  # it would fill an attack with NaN
-        raise UsageError(f"rule {text!r}: its values are not finite; choose smaller options.")
-    return Unrolled(rule, **flags) if flags else rule
+        raise UsageError(f"rule {quoted(text)}: its values are not finite; choose smaller options.")
+    return Unrolled(rule, **turned_on) if flags else rule
 
 
-def _number(text: str, key: str, value: str) -> float:
+def canonical_rule(text: str) -> str:
+    """Return the one text of a rule: options in order, numbers in their shortest form, flags last.
+
+    Raises:
+        UsageError: as `rule_from_text`.
+
+    >>> canonical_rule("linear/cut/width=1/2/gamma=3e-1")
+    'linear/gamma=0.3/width=0.5/cut'
+    """
+    rule_from_text(text)
+    name, options, flags = _read(text)
+    parts = [f"{key}={format_number(options[key])}" for key in RULES[name].options if key in options]
+    return "/".join([name, *parts, *(flag for flag in FLAGS if flag in flags)])
+
+
+def _read(text: str) -> tuple[str, dict[str, float], list[str]]:
+    """Split a rule's text into its name, options and flags."""
+    where = f"rule {quoted(text)}"
+    name, *parts = re.split(r"/(?![\d.])", text)  # before a digit, the slash is that of a fraction
+    if name not in RULES:
+        of = "" if name == text else f" of {quoted(text)}"
+        raise UsageError(f"rule {quoted(name)}{of} is not known; choose one of {', '.join(RULES)}.")
+    info = RULES[name]
+    options: dict[str, float] = {}
+    flags: list[str] = []
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if key in options or key in flags:
+            raise UsageError(f"{where}: {key} is given twice; give it once.")
+        if key in info.options:
+            options[key] = _number(where, key, value)
+        elif key in info.flags and not equals:
+            flags.append(key)
+        elif key in FLAGS and not equals:
+            raise UsageError(f"{where}: {name} has no temporal chain, so it takes neither reset nor cut.")
+        else:
+            has = ", ".join((*(f"{option}=VALUE" for option in info.options), *info.flags)) or "none"
+            raise UsageError(f"{where}: {name} has no option {quoted(part)}; its options: {has}.")
+    return name, options, flags
+
+
+def _number(where: str, key: str, value: str) -> float:
     try:
-        return math.inf if value == "inf" else float(Fraction(value))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise UsageError(f"rule {text!r}: {key} is {value!r}; it takes a number.") from None
+        number = read_number(value)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{where}: {key} is {quoted(value)}; it takes a number.") from None
+    if number != number:
+        raise UsageError(f"{where}: {key} is {quoted(value)}; it takes a number.")
+    return number

@@ -1,0 +1,242 @@
+"""An attack with its options as one value, and as one text: `pgd:eps=2/255,iterations=20,rule=arctan`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from hiresnn.attacks.catalog import ATTACKS, AttackInfo
+from hiresnn.attacks.gate import Model
+from hiresnn.attacks.options import (
+    NUMBERS,
+    STEP_SHARE,
+    Value,
+    check_options,
+    format_option,
+    read_option,
+    relative_step,
+)
+from hiresnn.eps import parse_eps
+from hiresnn.errors import UsageError, quoted
+from hiresnn.neurons import gradient_rule
+from hiresnn.neurons.rules import canonical_rule, rule_from_text
+
+__all__ = ["AttackSpec", "parse", "parse_eps"]
+
+SHOWN = ("eps", "iterations", "queries")
+"""Options that a label shows even at their defaults."""
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """An attack with its options; callable as (model, images, labels) -> adversarial images.
+
+    Attributes:
+        name: key of `ATTACKS`.
+        options: option -> value, for options that were named; all others have the attack's own defaults. Do not
+            write into it.
+        rules: texts of the gradient rules that the model's neurons use during the attack; empty for the neurons' own
+            rule. Only greedy takes several.
+
+    Raises:
+        UsageError: an unknown attack, option or rule, or a value outside its limits.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        info, where = _info(self.name), f"attack {self.name!r}"
+        known = _known(info)
+        for key in self.options:
+            if key not in known:
+                raise UsageError(f"{where} has no option {quoted(key)}; it has {_listed(info)}.")
+        if "step" in self.options and "relative_step" in self.options:
+            raise UsageError(f"{where}: step and relative_step are both given; give one of them.")
+        ordered = {
+            key: _checked(where, key, self.options[key], known[key], info.choices.get(key))
+            for key in known
+            if key in self.options
+        }
+        rules = tuple(_canonical(where, rule) for rule in self.rules)
+        if len(rules) > {"none": 0, "one": 1, "several": len(rules)}[info.rules]:
+            hint = "use greedy for several" if info.rules == "one" else "leave rule out"
+            raise UsageError(f"{where}: it takes {info.rules} of the {len(rules)} rules {'+'.join(rules)!r}; {hint}.")
+        object.__setattr__(self, "options", ordered)
+        object.__setattr__(self, "rules", rules)
+
+    @classmethod
+    def parse(cls, text: str, **defaults: Any) -> AttackSpec:
+        """Read `name` or `name:option=value,...`.
+
+        Args:
+            text: `rule=` takes a rule as `hiresnn.neurons.rules.rule_from_text` reads it; for greedy several, joined
+                by +.
+            defaults: options for what the text leaves out; those that the attack does not have are ignored.
+
+        Raises:
+            UsageError: an unknown attack, option or rule, or a value that does not parse or is outside its limits.
+
+        >>> AttackSpec.parse("pgd:eps=2/255,iterations=20").options == {"eps": 2 / 255, "iterations": 20}
+        True
+        """
+        name, _, rest = text.partition(":")
+        info, where = _info(name), f"attack {quoted(text)}"
+        known = _known(info)
+        options: dict[str, Any] = {}
+        rules: tuple[str, ...] = ()
+        for key, value in _pairs(where, rest):
+            if key == "rule" and info.rules != "none":
+                rules = tuple(_split_rules(value))
+            elif key in known:
+                options[key] = read_option(where, key, value, known[key], info.choices.get(key))
+            else:
+                raise UsageError(f"{where}: {name} has no option {quoted(key)}; it has {_listed(info)}.")
+        if "step" in options or ("step" in defaults and "relative_step" not in options):
+            defaults.pop("relative_step", None)  # an absolute step replaces a default share of eps
+        elif "relative_step" in options:
+            defaults.pop("step", None)
+        try:
+            return cls(name, {**{key: value for key, value in defaults.items() if key in known}, **options}, rules)
+        except UsageError as error:
+            raise UsageError(f"{where}: {str(error).removeprefix(f'attack {name!r}: ')}") from None
+
+    def __str__(self) -> str:
+        """The canonical text of the named options; `parse` reads it back as an equal spec."""
+        parts = [f"{key}={format_option(key, value)}" for key, value in self.options.items()]
+        if self.rules:
+            parts.append(f"rule={'+'.join(self.rules)}")
+        return f"{self.name}:{','.join(parts)}" if parts else self.name
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @property
+    def eps(self) -> float:
+        """The bound in pixel units, the attack's default unless it was named."""
+        return float(self.resolved()["eps"])
+
+    def at(self, eps: float) -> AttackSpec:
+        """Return the same attack at another bound. The step scales with eps unless an absolute step was named."""
+        return replace(self, options={**self.options, "eps": eps})
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every option with the value that the attack will run with.
+
+        The step is absolute, in pixel units. `rule` is the text of the gradient rules, None for the neurons' own (for
+        greedy: its own choice); attacks without rules have no such key.
+        """
+        info = ATTACKS[self.name]
+        values: dict[str, Any] = {**info.options, **self.options}
+        share = float(values.pop("relative_step", STEP_SHARE))
+        if "step" in info.options and "step" not in self.options:
+            values["step"] = relative_step(values["eps"], share)
+        if info.rules != "none":
+            values["rule"] = "+".join(self.rules) or None
+        return values
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments with which the attack's function is called, `rules` of greedy excepted."""
+        return {key: value for key, value in self.resolved().items() if key != "rule"}
+
+    @property
+    def label(self) -> str:
+        """A short text that shows eps, iterations and whatever differs from the attack's defaults.
+
+        `parse` reads it back as an attack with the same resolved options.
+
+        >>> AttackSpec.parse("pgd").label
+        'pgd:eps=8/255,iterations=7'
+        """
+        defaults = _known(ATTACKS[self.name])
+        values = {**defaults, **self.options}
+        shown = {
+            key: value
+            for key, value in values.items()
+            if key in SHOWN or (key in self.options and value != defaults[key])
+        }  # fmt: skip
+        return str(replace(self, options=shown))
+
+    def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        """Run the attack.
+
+        Raises:
+            UsageError: a gradient rule was named, but the model has no spiking neuron.
+        """
+        run, options = ATTACKS[self.name].run, self.arguments()
+        if not self.rules:
+            return run(model, images, labels, **options)
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"attack {str(self)!r}: its gradient rule needs a network with LIF neurons.")
+        rules = [rule_from_text(rule) for rule in self.rules]
+        if ATTACKS[self.name].rules == "several":
+            return run(model, images, labels, rules=rules, **options)
+        with gradient_rule(model, rules[0]):
+            return run(model, images, labels, **options)
+
+
+def parse(text: str, **defaults: Any) -> AttackSpec:
+    """Same as `AttackSpec.parse`."""
+    return AttackSpec.parse(text, **defaults)
+
+
+def _info(name: str) -> AttackInfo:
+    if name not in ATTACKS:
+        raise UsageError(f"attack {quoted(name)} is not known; choose one of {', '.join(ATTACKS)}.")
+    return ATTACKS[name]
+
+
+def _known(info: AttackInfo) -> dict[str, Any]:
+    """Option -> default, with the share of eps that stands for a step."""
+    known: dict[str, Any] = {}
+    for key, value in info.options.items():
+        known[key] = value
+        if key == "step":
+            known["relative_step"] = STEP_SHARE
+    return known
+
+
+def _listed(info: AttackInfo) -> str:
+    return ", ".join((*_known(info), *(() if info.rules == "none" else ("rule",))))
+
+
+def _pairs(where: str, text: str) -> Iterator[tuple[str, str]]:
+    """Each `option=value` of a text, every option once."""
+    seen = set()
+    for pair in filter(None, text.split(",")):
+        key, _, value = pair.partition("=")
+        if key in seen:
+            raise UsageError(f"{where}: {quoted(key)} is given twice; give it once.")
+        seen.add(key)
+        yield key, value
+
+
+def _split_rules(text: str) -> list[str]:
+    """Split rules at +, but not inside a number such as 1e+3."""
+    return re.split(r"\+(?!\d)", text)
+
+
+def _canonical(where: str, rule: str) -> str:
+    try:
+        return canonical_rule(rule)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _checked(where: str, key: str, value: Value, default: object, choices: tuple[str, ...] | None) -> Value:
+    """Return one value after checking it against the type and the limits of its option."""
+    if choices is not None:
+        if value not in choices:
+            raise UsageError(f"{where}: {key} is {quoted(value)}; choose one of {', '.join(choices)}.")
+        return value
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise UsageError(f"{where}: {key} is {quoted(value)}; it must be true or false.")
+        return value
+    check_options(where, **{key: value})
+    return value if NUMBERS[key].kind is int else float(value)

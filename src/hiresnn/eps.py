@@ -1,0 +1,74 @@
+"""Attack bounds and other numbers as text: one parser and one text form for each.
+
+A bound is an L-infinity radius in pixel units. Recipes, `--attack`, `--eps`, `--bounds` and the audit all read bounds
+here. The module imports no torch, so a recipe can be read without waiting for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hiresnn.errors import UsageError, quoted
+
+
+def parse_eps(value: str | int | float) -> float:
+    """Read an attack bound such as 8/255, 0.5/255 or 0.03.
+
+    Args:
+        value: a text, with or without a slash, or a number.
+
+    Returns:
+        The bound in pixel units, in [0, 1].
+
+    Raises:
+        UsageError: the value is not a number, not finite, or outside [0, 1].
+
+    >>> parse_eps("8/255") == parse_eps(8 / 255) == 8 / 255
+    True
+    """
+    shown = quoted(value)
+    try:
+        eps = read_number(value) if isinstance(value, str) else float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(f"eps is {shown}; write a number in [0, 1] or a fraction such as 8/255.") from None
+    if eps > 1 and math.isfinite(eps):
+        level = f"{eps:g}/255" if eps <= 255 else "8/255"
+        raise UsageError(f"eps is {shown}, but pixels lie in [0, 1]; did you mean {level}?")
+    if not 0 <= eps <= 1:  # also true of NaN
+        raise UsageError(f"eps is {shown}; write a finite number in [0, 1], such as 8/255.")
+    return eps
+
+
+def format_eps(eps: float) -> str:
+    """Return the shortest text that `parse_eps` reads back as exactly `eps`.
+
+    >>> format_eps(8 / 255), format_eps(0.5 / 255), format_eps(0.03)
+    ('8/255', '0.5/255', '0.03')
+    """
+    decimal, level = format_number(eps), round(eps * 510) / 2
+    fraction = f"{level:g}/255"
+    return fraction if level / 255 == eps and len(fraction) < len(decimal) else decimal
+
+
+def read_number(text: str) -> float:
+    """Read a decimal or a fraction of two decimals; it may be infinite.
+
+    Raises:
+        ValueError: the text is neither, or divides by zero.
+    """
+    top, slash, bottom = text.partition("/")
+    if not slash:
+        return float(top)
+    if float(bottom) == 0:
+        raise ValueError("division by zero")
+    return float(top) / float(bottom)
+
+
+def format_number(value: float) -> str:
+    """Return the shortest text that `read_number` reads back as exactly `value`.
+
+    >>> format_number(4.0), format_number(0.5), format_number(1 / 3)
+    ('4', '0.5', '0.3333333333333333')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

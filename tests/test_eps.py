@@ -1,0 +1,49 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiresnn.eps import format_eps, format_number, parse_eps, read_number
+from hiresnn.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "eps"),
+    [("8/255", 8 / 255), ("0.5/255", 0.5 / 255), ("0.03", 0.03), ("0", 0.0), ("1", 1.0), ("1e-2", 0.01), (0.5, 0.5)],
+)
+def test_bounds_are_read_as_fractions_decimals_and_numbers(text, eps):
+    assert parse_eps(text) == eps
+
+
+@pytest.mark.parametrize("value", ["8", 8, 8.0])
+def test_a_bound_in_0_to_255_is_refused_with_the_fraction_that_was_meant(value):
+    with pytest.raises(UsageError, match="did you mean 8/255"):
+        parse_eps(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "x", "8/x", "8/0", "nan", "inf", "-1/255", "1e400", "1/2/3", math.nan, math.inf, -0.1, 10**400],
+)
+def test_what_is_no_bound_is_refused_by_name(value):
+    with pytest.raises(UsageError, match="eps is "):
+        parse_eps(value)
+
+
+def test_a_long_text_is_shortened_in_the_message():
+    with pytest.raises(UsageError) as refused:
+        parse_eps("9" * 100_000)
+    assert len(str(refused.value)) < 300
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.floats(0, 1) | st.integers(0, 510).map(lambda level: level / 510))
+def test_the_text_of_a_bound_reads_back_exactly(eps):
+    assert parse_eps(format_eps(eps)) == eps
+
+
+@settings(derandomize=True, max_examples=100)
+@given(st.floats(allow_nan=False))
+def test_the_text_of_a_number_reads_back_exactly(value):
+    assert read_number(format_number(value)) == value
