@@ -1,4 +1,4 @@
-"""Progress says how far work has come, in lines that a log can hold."""
+"""Progress of long work: lines for a log, bars on a terminal, nothing if quiet."""
 
 import io
 import pickle
@@ -10,7 +10,7 @@ from hiresnn.progress import Progress, duration, rate
 
 
 class Clock:
-    """A clock that moves only when told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -32,7 +32,7 @@ def test_a_task_that_ends_leaves_one_line_with_duration_rate_and_note() -> None:
     assert text.getvalue() == "epoch 1: 5,000 images in 9.4 s, 532 images/s (loss 1.23)\n"
 
 
-def test_a_running_task_speaks_at_most_every_thirty_seconds() -> None:
+def test_a_running_task_prints_at_most_every_thirty_seconds() -> None:
     clock = Clock()
     progress, text = plain(clock)
     with progress.task("epoch 1", total=100) as task:
@@ -40,57 +40,73 @@ def test_a_running_task_speaks_at_most_every_thirty_seconds() -> None:
             clock.now = float(second)
             task.advance(1)
         lines = text.getvalue().splitlines()
-    # 30 images in 30 s leave 70 s of work, 60 in 60 s leave 40 s.
+    # One image per second: after 30 images 70 s of work are left, after 60 images 40 s.
     assert lines == [
         "epoch 1: 30 of 100 images, 1 images/s, 1 min 10 s left",
         "epoch 1: 60 of 100 images, 1 images/s, 40.0 s left",
     ]
 
 
-def test_what_an_earlier_run_has_done_does_not_count_in_the_rate() -> None:
+def test_the_first_step_which_compiles_does_not_count_in_speed_and_time_left() -> None:
+    clock = Clock()
+    progress, text = plain(clock)
+    with progress.task("SNN training", total=3200) as task:
+        for second in (40.0, 41.0, 80.0):  # 32 images take 40 s, then 1280 take 40 s
+            clock.now = second
+            task.advance(32 if second < 42 else 1248)
+    assert text.getvalue().splitlines()[:2] == [
+        "SNN training: 32 of 3,200 images",
+        "SNN training: 1,312 of 3,200 images, 32 images/s, 59.0 s left",
+    ]
+
+
+def test_units_of_an_earlier_run_do_not_count_in_the_speed() -> None:
     clock = Clock()
     progress, text = plain(clock)
     with progress.task("ANN", total=100, done=60) as task:
-        clock.now = 30.0
-        task.advance(20)
-        clock.now = 50.0
-        task.advance(20)
+        for second in (10.0, 30.0, 50.0):
+            clock.now = second
+            task.advance(10)
+        clock.now = 60.0
+        task.advance(10)
     assert text.getvalue().splitlines() == [
-        "ANN: 80 of 100 images, 0.667 images/s, 30.0 s left",
-        "ANN: 40 images in 50.0 s, 0.8 images/s",
+        "ANN: 80 of 100 images, 0.5 images/s, 40.0 s left",
+        "ANN: 40 images in 1 min 00 s, 0.667 images/s",
     ]
 
 
-def test_what_is_expected_on_the_way_becomes_the_size_of_the_task() -> None:
+def test_the_size_of_a_task_may_change_on_the_way() -> None:
     clock = Clock()
     progress, text = plain(clock)
     with progress.task("audit", total=1, unit="passes") as task:
-        clock.now = 30.0
-        task.expect(200)
-        task.advance(100)  # 100 in 30 s leave 30 s for the other 100
-        clock.now = 60.0
-        task.expect(150)  # more is to come than it seemed
-        task.advance(50)
-        task.expect(0)  # a task is never done before it ends
-        assert (task.done, task.total) == (150, 151)
+        for second, left, count in ((1.0, 300, 10), (31.0, 200, 100), (61.0, 150, 50)):
+            clock.now = second
+            task.expect(left)
+            task.advance(count)
+        task.expect(0)  # A task is never complete before it ends.
+        assert (task.done, task.total) == (160, 161)
     assert text.getvalue().splitlines() == [
-        "audit: 100 of 200 passes, 3.33 passes/s, 30.0 s left",
-        "audit: 150 of 250 passes, 2.5 passes/s, 40.0 s left",
-        "audit: 150 passes in 1 min 00 s, 2.5 passes/s",
+        "audit: 110 of 210 passes, 3.33 passes/s, 30.0 s left",
+        "audit: 160 of 260 passes, 2.5 passes/s, 40.0 s left",
+        "audit: 160 passes in 1 min 01 s, 2.62 passes/s",
     ]
 
 
-def test_a_bar_on_a_terminal_gets_the_expected_size() -> None:
-    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, width=120), clock=Clock())
+def test_a_bar_on_a_terminal_has_the_latest_size_speed_and_note() -> None:
+    clock = Clock()
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, width=120), clock=clock)
     with progress.task("audit", total=1) as task:
         task.advance(10)
         task.expect(30)
+        clock.now = 2.0
+        task.advance(10, "loss 0.5")
         assert progress._bars is not None
         (bar,) = progress._bars.tasks
-        assert (bar.completed, bar.total) == (10, 40)
+        assert (bar.completed, bar.total) == (20, 40)
+        assert bar.fields == {"status": "5 images/s, 4.0 s left", "note": "loss 0.5"}
 
 
-def test_a_task_that_fails_says_where_it_stopped_and_lets_the_error_through() -> None:
+def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> None:
     clock = Clock()
     progress, text = plain(clock)
 
@@ -105,14 +121,25 @@ def test_a_task_that_fails_says_where_it_stopped_and_lets_the_error_through() ->
     assert text.getvalue() == "epoch 1: stopped after 3 of 10 batches and 2.0 s\n"
 
 
-def test_quiet_progress_prints_nothing_and_still_counts() -> None:
-    text = io.StringIO()
-    progress = Progress(quiet=True, console=Console(file=text, force_terminal=True))
-    with progress.task("epoch", total=2) as task:
-        task.advance()
-        progress.line("a line")
-        assert task.done == 1
+@pytest.mark.parametrize("terminal", [True, False])
+def test_quiet_progress_prints_nothing_and_still_counts(terminal: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    clock, text = Clock(), io.StringIO()
+    progress = Progress(quiet=True, console=Console(file=text, force_terminal=terminal), clock=clock)
+
+    def work() -> None:
+        with progress.task("epoch", total=9) as task:
+            for _ in range(3):
+                clock.now += 100
+                task.advance(note="loss 1")
+                task.expect(5)
+            progress.line("a line")
+            assert task.done == 3
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert text.getvalue() == ""
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_line_is_printed_as_it_is_even_if_it_looks_like_markup() -> None:
@@ -140,16 +167,16 @@ def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each() -> None:
     ("seconds", "text"),
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (723, "12 min 03 s"), (7500, "2 h 05 min")],
 )
-def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_rates_keep_three_digits_where_they_are_small() -> None:
+def test_a_small_rate_has_three_digits() -> None:
     assert rate(1, 0.3, "images") == "3.33 images/s"
     assert rate(12345, 1.0, "images") == "12,345 images/s"
 
 
-def test_a_copy_in_another_process_is_silent() -> None:
+def test_a_copy_in_another_process_is_quiet() -> None:
     progress, text = plain(Clock())
     copy = pickle.loads(pickle.dumps(progress))
     with copy.task("epoch 1", total=1):

@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, plain lines elsewhere, silence on request.
+"""Progress of long work: bars on a terminal, plain lines elsewhere, nothing at all if quiet.
 
 Everything goes to standard error, so that standard output holds only results.
 """
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 
 def duration(seconds: float) -> str:
-    """Text for a span of time in seconds: `9.4 s`, `12 min 03 s`, `2 h 05 min`."""
+    """Return a time span as text: `9.4 s`, `12 min 03 s`, `2 h 05 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -27,67 +27,70 @@ def duration(seconds: float) -> str:
 
 
 def rate(count: int, seconds: float, unit: str) -> str:
-    """Text for `count` units in `seconds`: `532 images/s`, `3.21 images/s`."""
+    """Return `count` units in `seconds` as text: `532 images/s`, `3.21 images/s`."""
     value = count / max(seconds, 1e-9)
     return f"{value:,.0f} {unit}/s" if value >= 100 else f"{value:.3g} {unit}/s"
 
 
 class Task:
-    """One piece of work of a known size. Made by `Progress.task`, never directly.
+    """One piece of work of known size, opened by `Progress.task`.
 
-    `done` counts the units so far, `total` is the size, `note` the latest remark (a loss, an accuracy).
+    Attributes:
+        done, total: units finished so far, and all units. The size may be known only on the way: see `expect`.
+        note: the latest remark, for example a loss.
     """
 
     def __init__(self, progress: Progress, title: str, total: int, unit: str, done: int) -> None:
-        self.title, self.total, self.unit = title, total, unit
-        self.done, self.note = done, ""
-        self._before = done
-        self._progress = progress
-        self._started = self._spoke = progress.clock()
+        self.title, self.total, self.unit, self.done, self.note = title, total, unit, done, ""
+        self._progress, self._before = progress, done
+        self._started = self._printed = progress.clock()
+        self._first: tuple[float, int] | None = None  # when the first step ended, and `done` at that time
         self._bar: TaskID | None = None
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Report that `count` more units are done; `note` stays until another replaces it."""
+        """Report that `count` more units are done. `note` stays until another replaces it."""
         self.done += count
         self.note = note or self.note
-        self._progress._advanced(self)
+        if self._first is None:
+            self._first = (self._progress.clock(), self.done)
+        self._progress._show(self)
 
     def expect(self, left: int) -> None:
-        """Say that about `left` more units are to come, where the size shows only on the way."""
+        """Set the size so that about `left` units, at least 1, are left."""
         self.total = self.done + max(left, 1)
-        self._progress._resized(self)
 
-    def elapsed(self) -> float:
-        """Seconds since the task began."""
-        return self._progress.clock() - self._started
+    def status(self) -> str:
+        """Return speed and estimated time left, both without the first step, which may compile kernels."""
+        if self._first is None or self.done == self._first[1]:
+            return ""
+        count, seconds = self.done - self._first[1], self._progress.clock() - self._first[0]
+        left = seconds * (self.total - self.done) / count
+        return rate(count, seconds, self.unit) + (f", {duration(left)} left" if self.done < self.total else "")
 
-    def speed(self) -> str:
-        """The rate since the task began, with its unit."""
-        return rate(self.done - self._before, self.elapsed(), self.unit)
+    def running(self) -> str:
+        """Return the line of a task that has not ended."""
+        status = f", {text}" if (text := self.status()) else ""
+        return self._noted(f"{self.title}: {self.done:,} of {self.total:,} {self.unit}{status}")
 
-    def _running(self) -> str:
-        left = self.elapsed() * (self.total - self.done) / max(self.done - self._before, 1)
-        left_text = f", {duration(left)} left" if self._before < self.done < self.total else ""
-        return self._with_note(f"{self.title}: {self.done:,} of {self.total:,} {self.unit}, {self.speed()}{left_text}")
+    def ended(self, failed: bool) -> str:
+        """Return the line of a task that has ended."""
+        seconds, count = self._progress.clock() - self._started, self.done - self._before
+        if failed:
+            done = f"stopped after {self.done:,} of {self.total:,} {self.unit} and {duration(seconds)}"
+        else:
+            done = f"{count:,} {self.unit} in {duration(seconds)}, {rate(count, seconds, self.unit)}"
+        return self._noted(f"{self.title}: {done}")
 
-    def _ended(self) -> str:
-        done = f"{self.done - self._before:,} {self.unit} in {duration(self.elapsed())}"
-        return self._with_note(f"{self.title}: {done}, {self.speed()}")
-
-    def _stopped(self) -> str:
-        text = f"{self.title}: stopped after {self.done:,} of {self.total:,} {self.unit}"
-        return self._with_note(f"{text} and {duration(self.elapsed())}")
-
-    def _with_note(self, text: str) -> str:
+    def _noted(self, text: str) -> str:
         return f"{text} ({self.note})" if self.note else text
 
 
 class Progress:
-    """Shows how far long work has come.
+    """Shows the progress of long work.
 
-    On a terminal every open task is a bar with its rate and the time left. Elsewhere (a pipe, a log file)
-    a task prints a line at most every `every` seconds while it runs. Both leave one line when a task
-    ends. `quiet=True` prints nothing at all, for use as a library; so does a pickled copy.
+    On a terminal every open task is a bar with its speed and the time left. Elsewhere (a pipe, a log file) a running
+    task prints a line at most every `every` seconds. Both leave one line when a task ends. With `quiet=True` nothing
+    is printed; a pickled copy, in another process, is quiet too.
     """
 
     def __init__(
@@ -101,69 +104,51 @@ class Progress:
         self.quiet, self.every, self.clock = quiet, every, clock
         self.console = console or Console(stderr=True)
         self._bars: Bars | None = None
-        self._open = 0
 
     def __reduce__(self) -> tuple[Callable[[], Progress], tuple[()]]:
-        # A terminal belongs to one process: a copy in another is silent.
         return partial(Progress, quiet=True), ()
 
     @contextmanager
     def task(self, title: str, total: int, unit: str = "images", *, done: int = 0) -> Iterator[Task]:
-        """Open a task of `total` units, of which an earlier run has `done` some; tasks may be nested.
+        """Open a task of `total` units, `done` of which an earlier run has finished. Tasks may be nested.
 
         An exception passes through, after a line that says where the task stopped.
         """
-        task = Task(self, title, total, unit, done)
-        self._begin(task)
+        task, failed = Task(self, title, total, unit, done), True
+        if self.console.is_terminal and not self.quiet:
+            self._add_bar(task)
         try:
             yield task
-        except BaseException:
-            self._end(task, task._stopped())
-            raise
-        self._end(task, task._ended())
+            failed = False
+        finally:
+            if self._bars is not None and task._bar is not None:
+                self._bars.remove_task(task._bar)
+                if not self._bars.tasks:
+                    self._bars.stop()
+                    self._bars = None
+            self.line(task.ended(failed))
 
     def line(self, text: str) -> None:
-        """Print one line that stays, above the bars where there are any."""
+        """Print one line that stays, above the bars if there are any."""
         if not self.quiet:
             # A pipe has no width: a wrapped line would be two lines in a log.
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _begin(self, task: Task) -> None:
-        self._open += 1
-        if self.quiet or not self.console.is_terminal:
-            return
+    def _add_bar(self, task: Task) -> None:
         if self._bars is None:
-            self._bars = Bars(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[speed]}", markup=False),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", markup=False),
-                console=self.console,
-                transient=True,
-            )
+            title, status, note = (TextColumn(f"{{task.{name}}}", markup=False) for name in _COLUMNS)
+            percent = TextColumn("{task.percentage:>3.0f}%")
+            self._bars = Bars(title, BarColumn(), percent, status, note, console=self.console, transient=True)
             self._bars.start()
-        task._bar = self._bars.add_task(task.title, total=task.total, completed=task.done, speed="", note="")
+        task._bar = self._bars.add_task(task.title, total=task.total, completed=task.done, status="", note="")
 
-    def _resized(self, task: Task) -> None:
+    def _show(self, task: Task) -> None:
         if self._bars is not None and task._bar is not None:
-            self._bars.update(task._bar, total=task.total)
+            shown = {"total": task.total, "completed": task.done, "status": task.status(), "note": task.note}
+            self._bars.update(task._bar, **shown)  # type: ignore[arg-type]
+        elif not self.quiet and self.clock() - task._printed >= self.every and task.done < task.total:
+            task._printed = self.clock()
+            self.line(task.running())
 
-    def _advanced(self, task: Task) -> None:
-        if self.quiet:
-            return
-        if self._bars is not None and task._bar is not None:
-            self._bars.update(task._bar, completed=task.done, speed=task.speed(), note=task.note)
-        elif self.clock() - task._spoke >= self.every and task.done < task.total:
-            task._spoke = self.clock()
-            self.line(task._running())
 
-    def _end(self, task: Task, text: str) -> None:
-        self._open -= 1
-        if self._bars is not None and task._bar is not None:
-            self._bars.remove_task(task._bar)
-            if self._open == 0:
-                self._bars.stop()
-                self._bars = None
-        self.line(text)
+_COLUMNS = ("description", "fields[status]", "fields[note]")
