@@ -1,7 +1,5 @@
 """Accuracy: the only place that decides whether an answer is correct and counts correct answers."""
 
-from __future__ import annotations
-
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.analysis import SpikingActivity
+from hiresnn.analysis import SpikingActivity, spike_rates
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record, spiking_graph
 
@@ -66,10 +66,20 @@ def test_layers_keep_their_order() -> None:
 def test_another_number_of_steps_is_refused() -> None:
     measure = SpikingActivity()
     measure.update({"a": torch.ones(2, 1, 3)})
-    with pytest.raises(UsageError, match="layer 'a' had 3 neurons and 2 steps, this batch has 3 and 4; use one"):
+    with pytest.raises(UsageError, match="layer 'a' had 3 neurons and 2 steps, this batch has 3 and 4"):
         measure.update({"a": torch.ones(4, 1, 3)})
 
 
-def test_an_answer_before_any_batch_is_refused() -> None:
+def test_compute_before_the_first_batch_is_refused() -> None:
     with pytest.raises(UsageError, match="no spikes were added; call update"):
         SpikingActivity().compute()
+
+
+def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_mode() -> None:
+    network = two_neurons(6).train()
+    images = torch.tensor([[0.5, 1.0], [0.0, 0.0], [1.0, 1.0]]).reshape(3, 1, 1, 2)
+    # spikes 2 + 5, 0 and 5 + 5, of 2 neurons * 6 steps * 3 images
+    for batch_size in (1, 2, 200):
+        assert spike_rates(network, images, batch_size=batch_size) == {"2": pytest.approx(17 / 36)}
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())

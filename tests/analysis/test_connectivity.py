@@ -7,6 +7,8 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hiresnn.analysis import Synapses, fan_out, synapses
@@ -20,41 +22,42 @@ def by_name(ann: nn.Module, timesteps: int = 2, encoding: Encoding = "direct") -
 
 
 def slow_fan_out(conv: nn.Conv2d, channels: int, height: int, width: int) -> Tensor:
-    """Every output looks up the inputs that its kernel reaches."""
+    """Visit every kernel element of every output and count the input that it reaches."""
     found = torch.zeros(channels, height, width, dtype=torch.float64)
     (k0, k1), (s0, s1), (d0, d1) = conv.kernel_size, conv.stride, conv.dilation
     p0, p1 = (int(side) for side in conv.padding)
     rows = (height + 2 * p0 - d0 * (k0 - 1) - 1) // s0 + 1
     columns = (width + 2 * p1 - d1 * (k1 - 1) - 1) // s1 + 1
-    a_group = channels // conv.groups
+    size = channels // conv.groups
     for out, row, column, i, j in product(range(conv.out_channels), range(rows), range(columns), range(k0), range(k1)):
         y, x = row * s0 - p0 + i * d0, column * s1 - p1 + j * d1
         if 0 <= y < height and 0 <= x < width:
             group = out // (conv.out_channels // conv.groups)
-            found[group * a_group : (group + 1) * a_group, y, x] += 1
+            found[group * size : (group + 1) * size, y, x] += 1
     return found
 
 
-def test_a_corner_of_a_padded_3x3_has_four_connections_a_channel_an_edge_six_the_inside_nine() -> None:
+def test_a_padded_3x3_kernel_has_4_connections_at_a_corner_6_at_an_edge_and_9_inside() -> None:
     counted = fan_out(nn.Conv2d(1, 2, 3, padding=1), torch.zeros(1, 1, 3, 3))
     assert counted.tolist() == [[[8.0, 12.0, 8.0], [12.0, 18.0, 12.0], [8.0, 12.0, 8.0]]]
 
 
-@pytest.mark.parametrize(
-    "conv",
-    [
-        nn.Conv2d(4, 6, 3, padding=1),
-        nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False),
-        nn.Conv2d(4, 2, (1, 3), padding=(0, 2), dilation=2, groups=2),
-        nn.Conv2d(4, 4, 1, stride=2, groups=4),
-    ],
-    ids=["padded", "strided", "dilated", "depthwise"],
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(1, 3),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 2, 4]),
+    bias=st.booleans(),
+    size=st.tuples(st.integers(5, 7), st.integers(5, 7)),
 )
-def test_fan_out_equals_a_loop_over_all_connections(conv: nn.Conv2d) -> None:
-    assert torch.equal(fan_out(conv, torch.zeros(3, 4, 5, 6)), slow_fan_out(conv, 4, 5, 6))
+def test_fan_out_equals_a_count_over_all_connections(kernel, stride, padding, dilation, groups, bias, size) -> None:  # type: ignore[no-untyped-def]
+    conv = nn.Conv2d(4, 4, kernel, stride, padding, dilation, groups, bias)
+    assert torch.equal(fan_out(conv, torch.zeros(3, 4, *size)), slow_fan_out(conv, 4, *size))
 
 
-def test_wrapped_padding_loses_no_connection() -> None:
+def test_circular_padding_loses_no_connection() -> None:
     conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
     assert (fan_out(conv, torch.zeros(1, 1, 4, 4)) == 9).all()
 
@@ -70,7 +73,7 @@ def test_only_the_layer_before_the_first_neurons_sees_the_image() -> None:
     assert [use.analog for use in found.values()] == [True, *[False] * 5]
 
 
-def test_one_timestep_is_still_time() -> None:
+def test_a_network_of_one_timestep_is_timed_too() -> None:
     found = by_name(build("vgg5", 2, in_channels=1, image_size=8, width=0.05, hidden=4), timesteps=1)
     assert (found["conv1"].timed, found["conv2"].timed) == (False, True)
 
@@ -80,7 +83,7 @@ def test_poisson_spikes_reach_the_first_layer() -> None:
     assert (conv1.timed, conv1.analog) == (True, False)
 
 
-def test_a_layer_behind_a_layer_sees_a_current() -> None:
+def test_a_layer_directly_after_another_gets_a_current() -> None:
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2))
     found = by_name(ann)
     assert [(use.timed, use.analog) for use in found.values()] == [(False, True), (True, False), (True, True)]
@@ -114,12 +117,12 @@ class AsFunction(nn.Module):
     [torch.mm, torch.matmul, operator.matmul, lambda one, two: one.mm(two)],
     ids=["mm", "matmul", "@", "method"],
 )
-def test_no_product_of_matrices_is_taken_for_free(product: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_matrix_products_outside_a_layer_are_refused(product: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pytest.raises(UsageError, match="as a function, and its connections are not counted"):
         by_name(AsFunction(product))
 
 
-def test_what_cannot_be_counted_is_refused_and_named() -> None:
+def test_layers_that_cannot_be_counted_are_named_and_refused() -> None:
     with pytest.raises(UsageError, match=r"calls linear as a function.*write it as an nn\.Linear"):
         by_name(AsFunction())
     with pytest.raises(UsageError, match="layer '0' is a ConvTranspose2d, whose operations are not counted"):

@@ -23,7 +23,7 @@ def test_image_distance_equals_a_slow_loop() -> None:
     assert measure.compute().mean == pytest.approx(sum(slow) / 5, rel=1e-12)
 
 
-def test_spike_distance_compares_counts_over_t_and_not_single_steps() -> None:
+def test_spike_distance_compares_spike_counts_and_not_single_steps() -> None:
     early, late = torch.tensor([[[1.0]], [[0.0]]]), torch.tensor([[[0.0]], [[1.0]]])
     measure = SpikeDistance()
     measure.update({"a": early}, {"a": late})
@@ -39,7 +39,7 @@ def test_spike_distance_worked_out_by_hand() -> None:
     assert measure.compute()["a"].mean == pytest.approx(1.25)
 
 
-def test_layers_and_images_are_kept_apart() -> None:
+def test_every_layer_and_image_has_its_own_distance() -> None:
     measure = SpikeDistance()
     zero, one = torch.zeros(2, 1, 1), torch.ones(2, 1, 1)
     measure.update({"a": zero, "b": zero}, {"a": zero, "b": one})
@@ -49,14 +49,14 @@ def test_layers_and_images_are_kept_apart() -> None:
     assert found["b"].mean == 1.0
 
 
-def test_pairs_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"the images are \(1, 1, 2, 2\) clean and \(2, 1, 2, 2\) attacked"):
+def test_pairs_of_different_shape_or_layers_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"shape \[1, 1, 1, 2, 2\] clean and \[1, 2, 1, 2, 2\] attacked"):
         PerturbationDistance().update(torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 2, 2))
-    with pytest.raises(UsageError, match="layer 'b' is in one of the two recordings"):
+    with pytest.raises(UsageError, match="layer 'b' is in only one"):
         SpikeDistance().update({"a": torch.zeros(1, 1, 1)}, {"a": torch.zeros(1, 1, 1), "b": torch.zeros(1, 1, 1)})
 
 
 @pytest.mark.parametrize("measure", [PerturbationDistance(), SpikeDistance()])
-def test_an_answer_before_any_batch_is_refused(measure: PerturbationDistance | SpikeDistance) -> None:
+def test_compute_before_the_first_batch_is_refused(measure: PerturbationDistance | SpikeDistance) -> None:
     with pytest.raises(UsageError, match="call update"):
         measure.compute()

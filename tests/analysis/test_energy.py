@@ -1,8 +1,8 @@
-"""Table 6, Eq. 7, Eq. 8 and the honest count, on a network whose every operation is counted by hand.
+"""Table 6, Eq. 7, Eq. 8 and the count of every operation, on a network whose every operation is counted by hand.
 
 Image 1 0 / 1 1, T = 3. A padded 3x3 convolution with 2 channels; the first copies the image, the second is silent.
 IF neurons of threshold 0.4 spike at every step where the pixel is 1: three neurons, nine spikes. The average pool
-hands on 0.75 and 0. A linear layer 2 -> 3 of ones with bias 0, and neurons of threshold 1 and leak 0.5: membranes
+returns 0.75 and 0. A linear layer 2 -> 3 of ones with bias 0, and neurons of threshold 1 and leak 0.5: membranes
 0.75, 1.125 (spike, 0.125 left), 0.8125, so one spike each. A linear layer 3 -> 2.
 """
 
@@ -12,7 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.analysis import PRICES, Energy, EnergyReport, direct_energy, rate_coded_energy
+from hiresnn.analysis import (
+    PRICES,
+    Energy,
+    EnergyReport,
+    LayerOperations,
+    count_operations,
+    direct_energy,
+    rate_coded_energy,
+)
+from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.errors import UsageError
 from hiresnn.network import Encoding, SpikingNetwork, spiking_graph
 
@@ -68,31 +77,31 @@ def test_printed_energy_of_direct_coding_is_equation_8() -> None:
 
 
 def test_printed_energy_of_rate_coding_is_equation_7() -> None:
-    # Pixels of 1 and 0 draw no luck: 9 input spikes on 4 inputs, zeta = 2.25.
+    # Pixels of 1 and 0 are not random: 9 input spikes on 4 inputs, zeta = 2.25.
     rate = report("poisson")
     assert rate.snn_printed(FP32) == pytest.approx((72 * 2.25 + 12.75) * 0.9)
     assert rate.layers[0].acs == 9 * 8
     assert rate.layers[0].macs == 0
 
 
-def test_honest_energy_prices_every_operation() -> None:
+def test_snn_energy_prices_every_operation() -> None:
     # 33 MACs, 66 additions, 9 multiplications.
     assert report().snn(FP32) == pytest.approx(33 * 4.6 + 66 * 0.9 + 9 * 3.7)
     assert report().snn(INT32) == pytest.approx(33 * 3.2 + 66 * 0.1 + 9 * 3.1)
 
 
-def test_ann_energy_is_a_mac_a_connection() -> None:
+def test_ann_energy_is_one_mac_per_connection() -> None:
     assert report().ann_printed(FP32) == pytest.approx((72 + 6 + 6) * 4.6)
     assert report().ann(FP32) == pytest.approx((32 + 6 + 6) * 4.6)
 
 
-def test_quantised_ann_keeps_the_full_multiplication_on_the_image() -> None:
+def test_quantised_ann_pays_the_full_price_on_the_image() -> None:
     # T = 3 has four levels: 2 bits.
     assert report().bits == 2
     assert report().quantised_ann(FP32) == pytest.approx(32 * 4.6 + 12 * (3.7 / 16 + 0.9))
 
 
-def test_a_training_forward_with_variants_computes_the_image_side_for_each() -> None:
+def test_the_image_side_is_counted_once_per_variant() -> None:
     once, thrice = report(), report(variants=3)
     assert thrice.layers[0].macs == 3 * once.layers[0].macs
     assert thrice.layers[0].flops_snn == 3 * once.layers[0].flops_snn
@@ -104,15 +113,45 @@ def test_parameters_and_state_are_the_sums_of_the_layers() -> None:
     assert report().state_bytes == 4 * (8 + 3 + 2)
 
 
-def test_the_equations_alone() -> None:
+def test_equations_7_and_8_by_hand() -> None:
     assert rate_coded_energy([10, 20], FP32) == pytest.approx(27)
     assert direct_energy([10], [20, 30], INT32) == pytest.approx(32 + 5)
 
 
-def test_impossible_requests_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
         Energy(tiny(), variants=4)
     with pytest.raises(UsageError, match="timesteps is 0"):
         Energy(tiny(), timesteps=0)
-    with pytest.raises(UsageError, match="no images were shown; call update"):
+    with pytest.raises(UsageError, match="no images were added; call update"):
         Energy(tiny()).compute()
+
+
+def test_count_operations_equals_the_accumulator_over_batches() -> None:
+    assert count_operations(tiny(), IMAGE.repeat(5, 1, 1, 1), batch_size=2) == report()
+
+
+LAYERS = (
+    LayerOperations("a", "conv", "image", 4, 8, 72, 32, 1.0, 3.0, 24.0, 0.0, 0.0, 18, 0),
+    LayerOperations("b", "neurons", "current", 8, 8, 0, 0, 0.0, 9.0, 0.0, 33.0, 0.0, 2, 32),
+    LayerOperations("c", "linear", "spikes", 8, 2, 16, 16, 1.125, 9.0, 0.0, 18.0, 0.0, 16, 0),
+    LayerOperations("d", "readout", "current", 2, 2, 0, 0, 0.0, 0.0, 0.0, 6.0, 0.0, 0, 8),
+)
+
+
+def test_snn_traffic_counts_weights_per_operation_events_twice_and_membranes_at_every_step() -> None:
+    traffic = EnergyReport(LAYERS, 3).snn_traffic()
+    assert traffic.weight_reads == 24 + 18
+    assert traffic.activations == 2 * (3 + 9)
+    assert traffic.membranes == 2 * 3 * (8 + 2)
+    assert traffic.weights == 18 + 16
+
+
+def test_ann_traffic_has_dense_activations_and_no_membranes() -> None:
+    assert EnergyReport(LAYERS, 3).ann_traffic() == (32 + 16, 2 * (4 + 8), 0, 34)
+
+
+def test_weights_off_chip_are_read_once_from_dram() -> None:
+    traffic = EnergyReport(LAYERS, 3).snn_traffic()
+    assert traffic.on_chip_pj == SRAM_WORD_PJ * (42 + 24 + 60)
+    assert traffic.off_chip_pj == traffic.on_chip_pj + DRAM_WORD_PJ * 34

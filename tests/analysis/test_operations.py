@@ -34,7 +34,7 @@ def network() -> SpikingNetwork:
     return convert(ann.eval(), torch.rand(8, 1, 6, 6), timesteps=4).eval()
 
 
-def test_every_spike_counts_the_outputs_that_it_reaches(network: SpikingNetwork) -> None:
+def test_acs_are_the_outputs_that_the_spikes_reach(network: SpikingNetwork) -> None:
     images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     spikes = spikes_of(network, images)["1"]
     reached = 0
@@ -50,7 +50,7 @@ def test_every_spike_counts_the_outputs_that_it_reaches(network: SpikingNetwork)
     assert (layer.inputs, layer.macs, layer.multiplications) == ("spikes", 0, 0)
 
 
-def test_batches_add_up_to_the_whole(network: SpikingNetwork) -> None:
+def test_several_batches_give_the_operations_of_one(network: SpikingNetwork) -> None:
     images = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     whole, parts = counted(network, images), counted(network, images[:4], images[4:])
     assert whole.keys() == parts.keys()
@@ -58,7 +58,7 @@ def test_batches_add_up_to_the_whole(network: SpikingNetwork) -> None:
         assert asdict(layer) == pytest.approx(asdict(parts[name]))
 
 
-def test_activity_of_the_input_is_that_of_the_neurons_before_it_also_behind_a_pool() -> None:
+def test_input_activity_is_that_of_the_neurons_before_it_also_after_a_pool() -> None:
     torch.manual_seed(0)
     images = torch.rand(6, 1, 8, 8)
     network = convert(build("vgg5", 3, in_channels=1, image_size=8, width=0.1, hidden=8), images, timesteps=3)
@@ -72,7 +72,7 @@ def test_activity_of_the_input_is_that_of_the_neurons_before_it_also_behind_a_po
     ]  # fmt: skip
 
 
-def test_counting_sees_the_spikes_of_an_ordinary_forward_and_leaves_the_network_as_it_is() -> None:
+def test_counting_uses_the_spikes_of_a_forward_pass_and_does_not_change_the_network() -> None:
     torch.manual_seed(0)
     images = torch.rand(4, 3, 8, 8)
     network = convert(build("resnet12", 3, image_size=8, width=0.05), images, timesteps=2).train()
@@ -85,7 +85,7 @@ def test_counting_sees_the_spikes_of_an_ordinary_forward_and_leaves_the_network_
     assert layers["block2.conv1"].inputs == layers["block2.shortcut"].inputs == "spikes"
 
 
-def test_a_current_that_no_neuron_made_spikes_is_multiplied_at_every_step() -> None:
+def test_a_current_without_spikes_is_multiplied_at_every_step() -> None:
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
     images = torch.rand(8, 1, 2, 2)
@@ -102,7 +102,7 @@ class Twice(nn.Module):
         return self.linear(self.relu(self.linear(images.flatten(1))))
 
 
-def test_a_layer_used_twice_works_twice_and_has_its_parameters_once() -> None:
+def test_a_layer_used_twice_has_two_entries_and_counts_its_parameters_once() -> None:
     torch.manual_seed(0)
     images = torch.rand(8, 1, 2, 2)
     layers = counted(convert(Twice(), images, timesteps=2), images)

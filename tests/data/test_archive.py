@@ -1,9 +1,13 @@
 import re
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hiresnn.data import load_archive
 from hiresnn.errors import DataError
@@ -52,7 +56,7 @@ def test_channels_last_become_channels_first(write):
         ((3, 3, 3), (3, 3, 3)),
     ],
 )
-def test_grey_and_channels_first_images_are_understood(write, shape, becomes):
+def test_grey_and_channels_first_images_are_loaded(write, shape, becomes):
     x = np.arange(6 * np.prod(shape), dtype=np.uint8).reshape(6, *shape)
     data = load_archive(write(x_train=x, x_test=x[:3]))
     assert data.train.images.shape == (6, *becomes)
@@ -62,6 +66,83 @@ def test_grey_and_channels_first_images_are_understood(write, shape, becomes):
         assert data.train.images[0, :, 0, 0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int64, np.uint64])
+def test_integers_of_any_type_are_grey_levels(write, dtype):
+    x = np.arange(96).reshape(6, 4, 4).astype(dtype) * 2
+    data = load_archive(write(x_train=x, x_test=x[:3]))
+    assert data.train.images.dtype == torch.uint8
+    assert data.train.images.flatten().tolist() == x.flatten().tolist()
+
+
+def test_medmnist_names_and_label_columns_are_loaded(tmp_path):
+    x, y = fields()["x_train"], np.array([[0], [1], [2], [0], [1], [2]], dtype=np.uint8)
+    names = {f"{part}_images": x for part in ("train", "val", "test")}
+    names |= {f"{part}_labels": y for part in ("train", "val", "test")}
+    np.savez_compressed(tmp_path / "pathmnist.npz", **names)
+    data = load_archive(tmp_path / "pathmnist.npz")
+    assert (data.name, data.num_classes, len(data.train), len(data.test)) == ("pathmnist", 3, 6, 6)
+    assert data.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    np.savez(tmp_path / "chestmnist.npz", **{**names, "train_labels": np.zeros((6, 14), np.uint8)})
+    with pytest.raises(DataError, match=r"train_labels has the shape \[6, 14\]"):
+        load_archive(tmp_path / "chestmnist.npz")
+
+
+def test_an_archive_larger_than_the_memory_is_refused_before_it_is_read(write, monkeypatch):
+    path = write()
+    monkeypatch.setattr("os.sysconf", lambda name: 16)  # a machine with 256 bytes
+    with pytest.raises(DataError, match=r"toy\.npz: its arrays would take .* this machine has"):
+        load_archive(path)
+
+
+def test_images_larger_than_the_limit_are_refused(write):
+    with pytest.raises(DataError, match="a side of at most 4096"):
+        load_archive(write(x_train=np.zeros((6, 1, 4097), np.uint8)))
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_saved_data_set_is_loaded_unchanged_in_every_layout(data):
+    channels, side = data.draw(st.sampled_from([1, 3])), data.draw(st.integers(2, 5).filter(lambda side: side != 3))
+    classes = data.draw(st.integers(2, 4))
+    labels = st.lists(st.integers(0, classes - 1), min_size=1, max_size=6)
+    y = {"train": [*range(classes), *data.draw(labels)], "test": data.draw(labels)}
+    source = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x = {part: source.integers(0, 256, (len(y[part]), channels, side, side), dtype=np.uint8) for part in y}
+    x["train"][0, 0, 0, 0] = 255  # at most 1 would be refused as a wrong scale
+    x["test"][0, 0, 0, 0] = 255
+    as_float, first = data.draw(st.booleans()), data.draw(st.booleans())
+
+    def stored(images):
+        images = images if first else images.transpose(0, 2, 3, 1)
+        return images / np.float32(255) if as_float else images
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "toy.npz"
+        arrays = {f"x_{part}": stored(x[part]) for part in y} | {f"y_{part}": np.array(y[part]) for part in y}
+        np.savez(path, **arrays)
+        loaded = load_archive(path)
+    for part, split in (("train", loaded.train), ("test", loaded.test)):
+        assert np.array_equal(split.images.numpy(), x[part])
+        assert split.labels.tolist() == y[part]
+    assert loaded.num_classes == classes
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(offset=st.integers(0, 2**16), value=st.integers(0, 255))
+def test_an_archive_with_a_changed_byte_is_refused_or_loaded_unchanged(offset, value):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "toy.npz"
+        np.savez(path, **fields())
+        before, content = load_archive(path).digest, bytearray(path.read_bytes())
+        content[offset % len(content)] = value
+        path.write_bytes(content)
+        try:
+            digest = load_archive(path).digest
+        except DataError:
+            return
+        assert digest == before
+
+
 def test_floats_are_rounded_to_the_nearest_grey_level(write):
     x = np.zeros((6, 4, 4))
     x[0, 0] = [1.0, 0.5019, 0.0019, 0.0020]  # times 255: 255, 127.98, 0.48, 0.51
@@ -69,7 +150,7 @@ def test_floats_are_rounded_to_the_nearest_grey_level(write):
     assert data.train.images[0, 0, 0].tolist() == [255, 128, 0, 1]
 
 
-def test_class_names_tell_the_number_of_classes(write):
+def test_class_names_give_the_number_of_classes(write):
     data = load_archive(write(class_names=np.array(["cat", "dog", "owl", "yak"])))
     assert data.class_names == ("cat", "dog", "owl", "yak")
     assert data.num_classes == 4
@@ -88,35 +169,41 @@ NOT_SQUARE = {"x_train": np.zeros((6, 4, 5, 3), np.uint8), "x_test": np.zeros((3
     [
         (
             {"x_test": None, "y_test": None},
-            "x_test and y_test missing; the file holds x_train, y_train: save",
+            "x_test and y_test missing; the file holds x_train, y_train; save",
         ),
         ({"x_train": np.zeros((6, 4), np.uint8)}, r"x_train has the shape \[6, 4\], but images must be"),
         ({"x_train": np.zeros((6, 4, 4, 2), np.uint8)}, r"x_train has the shape \[6, 4, 4, 2\], but"),
-        ({"x_train": GREY.astype(np.int64)}, "x_train is of type int64: save uint8"),
-        ({"x_train": GREY + 1.5}, "x_train is of type float64 and runs from 1.5 to 1.5, but floats must be"),
-        ({"x_test": np.full((3, 4, 4), -0.1)}, "x_test is of type float64 and runs from -0.1 to -0.1"),
-        ({"x_test": np.full((3, 4, 4), np.nan)}, "x_test is of type float64 and runs from nan to nan"),
-        ({"x_test": np.full((3, 4, 4), 1.0000001, np.float32)}, "x_test .* runs from 1.0000001.* and clip, or"),
-        ({"x_test": np.zeros((0, 4, 4, 3), np.uint8), "y_test": np.zeros(0, int)}, "x_test .* no image: add"),
-        ({"y_train": np.zeros(5, int)}, "y_train has 5 labels for the 6 images of x_train: save one"),
-        ({"y_train": np.zeros((6, 3), int)}, r"y_train has the shape \[6, 3\], but labels must be \[N\]"),
-        ({"y_train": np.zeros(6)}, "y_train is of type float64: save class numbers of an integer type"),
-        ({"y_test": np.array([0, -1, 1])}, r"y_test\[1\] is -1: count the classes from 0"),
-        ({"y_test": np.array([0, 1, 3])}, r"y_test\[2\] is 3, but there are 3 classes, 0 to 2: correct"),
-        ({"y_test": np.array([0, 2**63, 1], np.uint64)}, r"y_test\[1\] is 9223372036854775808: count"),
-        ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, r"y_train\[4\] is 9, a class number above the count of"),
+        ({"x_train": GREY.astype(np.int64) - 1}, r"x_train is of type int64 and its pixels lie in -1\.\.-1.* 0\.\.255"),
+        ({"x_train": GREY.astype(np.int16) + 256}, r"x_train .* 256\.\.256.* scale 0\.\.255"),
+        ({"x_train": GREY + 1}, r"x_train .* 1\.\.1.* scale 0\.\.255"),
+        ({"x_train": GREY.astype(bool)}, "x_train is of type bool; save integers"),
+        ({"x_train": GREY + 1.5}, r"x_train is of type float64 and its pixels lie in 1\.5\.\.1\.5.*; divide by 255"),
+        ({"x_train": GREY + 300.0}, r"x_train .* 300\.0\.\.300\.0.* normalisation"),
+        ({"x_test": np.full((3, 4, 4), -0.1)}, r"x_test is of type float64 .* -0\.1\.\.-0\.1.* normalisation"),
+        ({"x_test": np.full((3, 4, 4), np.nan)}, "x_test .*not finite"),
+        ({"x_test": np.full((3, 4, 4), np.inf, np.float16)}, "x_test .*not finite"),
+        ({"x_test": np.full((3, 4, 4), 1.0000001, np.float32)}, r"x_test .* 1\.0000001.* floats must lie in \[0, 1\]"),
+        ({"x_test": np.zeros((0, 4, 4, 3), np.uint8), "y_test": np.zeros(0, int)}, "x_test .* at least one image"),
+        ({"y_train": np.zeros(5, int)}, r"y_train has the shape \[5\].* each of 6 images"),
+        ({"y_train": np.zeros((6, 3), int)}, r"y_train has the shape \[6, 3\].* one label per image"),
+        ({"y_train": np.zeros(6)}, "y_train is of type float64; save class numbers of an integer type"),
+        ({"y_test": np.array([0, -1, 1])}, r"y_test\[1\] is -1; count the classes from 0"),
+        ({"y_test": np.array([0, 1, 3])}, r"y_test\[2\] is 3, but there are 3 classes, 0 to 2; correct"),
+        ({"y_test": np.array([0, 2**63, 1], np.uint64)}, r"y_test\[1\] is 9223372036854775808; count"),
+        ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, r"y_train\[4\] is 9, a class number above the 6 training images"),
         ({"class_names": np.array(["a", "b"])}, r"y_train\[2\] is 2, but there are 2 classes, 0 to 1"),
-        ({"class_names": np.array([1, 2, 3])}, r"class_names is of type int64 and shape \[3\]: save a list"),
+        ({"class_names": np.array([1, 2, 3])}, r"class_names is of type int64 and shape \[3\]; save a list"),
         ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*array of str"),
         ({"x_train": np.array([None] * 6)}, "x_train is an array of Python objects.*could run code"),
-        ({"y_train": np.full(6, 2)}, "y_train holds only the class 2: a classifier needs"),
-        (NOT_SQUARE, r"images are \[3, 4, 5\] in x_train .* as high as wide: crop or resize"),
-        ({"x_test": GREY[:3]}, r"images are \[3, 4, 4\] in x_train and \[1, 4, 4\] in x_test"),
+        ({"y_train": np.full(6, 2)}, "y_train holds only class 2"),
+        (NOT_SQUARE, r"images are \[3, 4, 5\] .* square; crop or resize"),
+        ({"x_test": GREY[:3]}, r"images are \[3, 4, 4\] in the training split and \[1, 4, 4\] in the test"),
     ],
 )
-def test_a_field_that_is_wrong_is_named_with_the_file_and_the_mend(write, changes, message):
+def test_an_invalid_field_is_named_with_the_file_and_the_fix(write, changes, message):
     path = write(**changes)
-    with pytest.raises(DataError, match=f"{re.escape(str(path))}: {message}"):
+    where = "toy" if message.startswith("images are") else re.escape(str(path))
+    with pytest.raises(DataError, match=f"{where}: {message}"):
         load_archive(path)
 
 
@@ -128,7 +215,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "table.npz"
     path.write_text("x_train,y_train\n")
-    with pytest.raises(DataError, match=r"table\.npz: this is not an \.npz archive, or it was cut short"):
+    with pytest.raises(DataError, match=r"table\.npz: this is not an \.npz archive, or it is cut short"):
         load_archive(path)
 
 
@@ -150,7 +237,7 @@ def test_a_flipped_byte_is_found_and_its_field_named(write):
         load_archive(path)
 
 
-def test_a_flipped_byte_of_a_header_is_found_before_the_checksum_can_tell(write):
+def test_a_flipped_byte_of_a_header_is_found_before_the_checksum_is_read(write):
     path = write(x_train=np.zeros((6, 64, 64, 3), np.uint8))  # more than is read together with the header
     content = path.read_bytes()
     for was, becomes in ((b"3), }", b"3), |"), (b"3), }", b"3, ,}"), (b"(6, ", b"(06,"), (b"'shape'", b"b'shap'")):
@@ -159,7 +246,7 @@ def test_a_flipped_byte_of_a_header_is_found_before_the_checksum_can_tell(write)
             load_archive(path)
 
 
-def test_a_member_that_is_no_array_is_refused(write):
+def test_a_member_that_is_not_an_array_is_refused(write):
     path = write(y_test=None)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("y_test", b"2, 1, 0")

@@ -43,14 +43,14 @@ def test_the_border_is_reflected_without_repeating_the_edge():
     assert seen == windows | {window[::-1] for window in windows}
 
 
-def test_every_second_image_is_flipped():
+def test_half_of_the_images_are_flipped():
     images = torch.tensor([1.0, 2.0]).view(1, 1, 1, 2).expand(4000, 1, 1, 2)
     flipped = flip_and_crop(images, padding=0, generator=generator())[:, 0, 0, 0] == 2
     # the standard deviation of the share is 0.5 / sqrt(4000) = 0.008
     assert 0.46 < flipped.double().mean() < 0.54
 
 
-def test_every_offset_comes_equally_often_and_independently_of_the_other_axis():
+def test_all_offsets_of_both_axes_are_equally_likely_and_independent():
     images = torch.arange(81, dtype=torch.float32).view(1, 1, 9, 9).expand(8100, 1, 9, 9)
     centre = flip_and_crop(images, padding=4, generator=generator())[:, 0, 4, 4]
     counts = centre.long().bincount(minlength=81)
@@ -59,7 +59,7 @@ def test_every_offset_comes_equally_often_and_independently_of_the_other_axis():
     assert counts.max() < 145
 
 
-def test_one_image_is_not_augmented_like_the_next():
+def test_images_of_a_batch_are_augmented_independently():
     image = torch.rand(1, 3, 32, 32, generator=generator()).expand(64, 3, 32, 32)
     augmented = flip_and_crop(image, generator=generator())
     # of 2 * 81 variants, 64 draws give about 53 different ones
@@ -72,7 +72,7 @@ def test_the_same_generator_state_gives_the_same_batch():
     assert not torch.equal(flip_and_crop(images, generator=generator(1)), flip_and_crop(images, generator=generator(2)))
 
 
-def test_the_images_given_are_left_alone():
+def test_the_input_is_not_modified():
     images = torch.rand(16, 3, 8, 8)
     before = images.clone()
     flip_and_crop(images, generator=generator())
@@ -80,5 +80,5 @@ def test_the_images_given_are_left_alone():
 
 
 def test_negative_padding_is_refused():
-    with pytest.raises(UsageError, match="padding is -1: give a number of pixels, 0 or more"):
+    with pytest.raises(UsageError, match="padding is -1"):
         flip_and_crop(torch.rand(1, 1, 4, 4), padding=-1, generator=generator())

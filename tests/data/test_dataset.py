@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from hiresnn.data import DataSet, Split
+from hiresnn.data import DataSet, Split, channel_statistics
+from hiresnn.data.dataset import MAX_CLASSES, require_memory
 from hiresnn.errors import DataError
 
 
@@ -18,13 +19,13 @@ def data_set(**changes):
     return dataclasses.replace(whole, **changes)
 
 
-def test_the_properties_follow_the_tensors():
+def test_the_properties_are_those_of_the_tensors():
     data = DataSet("toy", split(3, 3, 5, 5), split(2, 3, 5, 5), ("a", "b", "c"))
     assert (data.num_classes, data.in_channels, data.image_size) == (3, 3, 5)
     assert (len(data.train), len(data.test)) == (3, 2)
 
 
-def test_nothing_can_be_assigned():
+def test_a_data_set_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         data_set().name = "other"
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -47,17 +48,55 @@ def test_the_digest_depends_on_content_and_not_on_the_name():
     assert len({digest, *(other.digest for other in others)}) == 6
 
 
-def test_the_digest_is_that_of_the_values_not_of_the_memory_layout():
+def test_the_digest_does_not_depend_on_the_memory_layout():
     train = split(3, 1, 4, 4)
     turned = Split(train.images.transpose(2, 3).contiguous().transpose(2, 3), train.labels)
     assert data_set(train=turned).digest == data_set().digest
 
 
 def test_images_that_are_not_square_are_refused():
-    with pytest.raises(DataError, match=r"toy: images are 4x6 \(height x width\), 1 channel, not square: crop"):
+    with pytest.raises(DataError, match=r"toy: images are \[1, 4, 6\].* square"):
         data_set(train=split(3, 1, 4, 6), test=split(2, 1, 4, 6))
 
 
 def test_splits_of_different_shape_are_refused():
-    with pytest.raises(DataError, match=r"4x4 .* 1 channel in the training split and 4x4 .* 3 channels in"):
+    with pytest.raises(DataError, match=r"\[1, 4, 4\] in the training split and \[3, 4, 4\] in the test"):
         data_set(test=split(2, 3, 4, 4))
+
+
+def test_a_name_that_is_not_utf8_is_refused():
+    for changes in ({"name": "toy\udcff"}, {"class_names": ("a", "b\udcff", "c")}):
+        with pytest.raises(DataError, match=r"'\w+\\udcff' is not valid UTF-8; rename"):
+            data_set(**changes)
+
+
+def test_more_classes_than_the_limit_are_refused():
+    with pytest.raises(DataError, match="100001 classes; at most 100000"):
+        data_set(class_names=("a",) * (MAX_CLASSES + 1))
+
+
+def test_more_memory_than_the_machine_has_is_refused_before_it_is_allocated():
+    require_memory(1024, "one image")
+    with pytest.raises(DataError, match=r"all images would take .* GiB of memory, but this machine has"):
+        require_memory(10**18, "all images")
+
+
+def test_channel_statistics_are_those_of_all_pixels_of_a_channel():
+    images = torch.randint(0, 256, (50, 3, 6, 6), generator=torch.Generator().manual_seed(0))
+    images[:, 1] //= 2
+    mean, std = channel_statistics(Split(images.to(torch.uint8), torch.zeros(50, dtype=torch.int64)))
+    pixels = images.double().transpose(0, 1).flatten(1) / 255
+    assert mean == pytest.approx(pixels.mean(1).tolist(), abs=1e-12)
+    assert std == pytest.approx(pixels.std(1, correction=0).tolist(), abs=1e-12)
+
+
+def test_channel_statistics_by_hand_on_two_pixels():
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+    assert channel_statistics(Split(images, torch.tensor([0, 1]))) == ((0.5,), (0.5,))
+
+
+def test_a_constant_channel_has_the_std_of_one_grey_level():
+    images = torch.full((4, 1, 2, 2), 51, dtype=torch.uint8)
+    mean, std = channel_statistics(Split(images, torch.tensor([0, 1, 0, 1])))
+    assert mean == pytest.approx((0.2,))
+    assert std == (1 / 255,)

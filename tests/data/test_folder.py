@@ -1,8 +1,12 @@
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from hiresnn.data import load_folder
@@ -34,7 +38,7 @@ def test_classes_and_images_come_in_the_order_of_their_names(pets):
     assert data.test.labels.tolist() == [1]
 
 
-def test_rows_stay_rows(tmp_path):
+def test_rows_and_columns_are_not_exchanged(tmp_path):
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
     for place in ("train/a/0.png", "train/b/0.png", "test/a/0.png"):
         (tmp_path / place).parent.mkdir(parents=True)
@@ -44,42 +48,42 @@ def test_rows_stay_rows(tmp_path):
     assert data.test.images[0, 0].tolist() == pixels.tolist()
 
 
-def test_one_colour_image_makes_all_three_channels(pets):
+def test_one_colour_image_gives_all_images_three_channels(pets):
     save(pets / "train/cat/grey.png", 99, mode="L")
     assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [99, 99, 99]
 
 
-def test_palettes_and_transparency_become_plain_colour(pets):
+def test_palettes_and_transparency_become_colour(pets):
     save(pets / "train/cat/b.png", (7, 8, 9, 100), mode="RGBA")
     Image.new("RGB", (4, 4), (30, 40, 50)).quantize().save(pets / "train/cat/c.png")
     images = load_folder(pets).train.images[1:3, :, 0, 0]
     assert images.tolist() == [[7, 8, 9], [30, 40, 50]]
 
 
-def test_a_palette_with_a_transparency_a_colour_is_no_reason_to_warn(pets):
+def test_a_palette_with_transparency_per_colour_raises_no_warning(pets):
     image = Image.new("RGB", (4, 4), (30, 40, 50)).quantize()
     image.save(pets / "train/cat/c.png", transparency=b"\x80")
     assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [30, 40, 50]
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
-def test_an_image_stands_as_its_exif_says(pets, suffix):
+def test_an_image_is_rotated_as_its_exif_data_say(pets, suffix):
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: a quarter clockwise shows it upright
+    exif[0x0112] = 6  # rotate by a quarter clockwise
     colour = Image.fromarray(np.stack([pixels] * 3, axis=2))
     colour.save(pets / f"train/cat/b.{suffix}", exif=exif, lossless=True)
     assert load_folder(pets).train.images[1, 0].tolist() == np.rot90(pixels, -1).tolist()
 
 
-def test_exif_that_cannot_be_read_leaves_the_image_as_it_is(pets):
+def test_unreadable_exif_data_are_ignored(pets):
     Image.new("RGB", (4, 4), (9, 9, 9)).save(pets / "train/cat/b.png", exif=b"no TIFF at all")
     assert load_folder(pets).train.images[1, :, 0, 0].tolist() == [9, 9, 9]
 
 
-def test_files_that_are_no_images_are_passed_over(pets):
+def test_other_files_are_ignored(pets):
     (pets / "train/dog/notes.txt").write_text("two dogs")
-    (pets / "train/dog/._2.png").write_bytes(b"left by another system")
+    (pets / "train/dog/._2.png").write_bytes(b"not an image")
     (pets / "train/.cache").mkdir()
     (pets / "readme.md").write_text("pets")
     assert len(load_folder(pets).train) == 3
@@ -87,7 +91,7 @@ def test_files_that_are_no_images_are_passed_over(pets):
 
 def test_a_missing_part_is_named(pets):
     (pets / "test").rename(pets / "validation")
-    with pytest.raises(DataError, match=r"pets/test: there is no such folder: put images in .*pets/test/<class>"):
+    with pytest.raises(DataError, match=r"pets/test: there is no such folder; .*pets/test/<class>"):
         load_folder(pets)
 
 
@@ -97,10 +101,10 @@ def test_images_without_class_folders_are_refused(tmp_path):
         load_folder(tmp_path)
 
 
-def test_one_class_is_too_few(tmp_path):
+def test_a_single_class_is_refused(tmp_path):
     save(tmp_path / "train/cat/a.png", (1, 2, 3))
     save(tmp_path / "test/cat/a.png", (1, 2, 3))
-    with pytest.raises(DataError, match="train: there is only one class, cat: a classifier needs"):
+    with pytest.raises(DataError, match="train: there is only one class, cat"):
         load_folder(tmp_path)
 
 
@@ -110,7 +114,7 @@ def test_an_empty_class_is_named(pets):
         load_folder(pets)
 
 
-def test_a_class_that_only_the_test_has_is_named(pets):
+def test_a_class_missing_in_train_is_named(pets):
     save(pets / "test/owl/a.png", (1, 2, 3))
     with pytest.raises(DataError, match="test/owl: train has no class of this name"):
         load_folder(pets)
@@ -118,39 +122,39 @@ def test_a_class_that_only_the_test_has_is_named(pets):
 
 def test_an_unreadable_image_is_named(pets):
     (pets / "train/dog/2.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"dog/2\.png: this image cannot be read .*: replace or remove it"):
+    with pytest.raises(DataError, match=r"dog/2\.png: this image cannot be read"):
         load_folder(pets)
 
 
 def test_a_truncated_image_is_named(pets):
-    file = pets / "test/dog/a.png"
+    file = pets / "train/cat/a.png"
     Image.effect_noise((64, 64), 50).save(file)
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"test/dog/a\.png: this image cannot be read"):
+    with pytest.raises(DataError, match=r"train/cat/a\.png: this image cannot be read"):
         load_folder(pets)
 
 
 def test_an_image_of_another_size_is_named_with_both_sizes(pets):
     save(pets / "test/dog/a.png", (1, 2, 3), size=(5, 6))
-    message = r"dog/a\.png: the image is 6x5 \(height x width\), but .*cat/a\.png is 4x4: crop or resize"
+    message = r"dog/a\.png: the image is 6x5 \(height x width\), but .*cat/a\.png is 4x4"
     with pytest.raises(DataError, match=message):
         load_folder(pets)
 
 
 def test_images_that_are_not_square_are_refused(pets):
     save(pets / "train/cat/a.png", (1, 2, 3), size=(5, 6))
-    with pytest.raises(DataError, match=r"cat/a\.png: the image is 6x5 .* not square: crop or resize"):
+    with pytest.raises(DataError, match=r"cat/a\.png: the image is 6x5 .* not square"):
         load_folder(pets)
 
 
-def test_sixteen_bits_are_refused_because_rounding_them_would_be_a_guess(pets):
+def test_images_of_16_bits_are_refused(pets):
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(pets / "train/cat/a.png")
-    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits a channel"):
+    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits per channel"):
         load_folder(pets)
 
 
 def deep_png(colour_type, channels):
-    """A PNG of 4x4 pixels with 16 bits a channel, which Pillow does not write in colour."""
+    """A PNG of 4x4 pixels with 16 bits per channel, which Pillow does not write in colour."""
     rows = b"".join(b"\0" + struct.pack(">H", 40_000) * 4 * channels for _ in range(4))
     header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -160,7 +164,31 @@ def deep_png(colour_type, channels):
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_sixteen_bits_in_colour_or_with_transparency_are_refused_too(pets, colour_type, channels):
+def test_images_of_16_bits_in_colour_or_with_transparency_are_refused(pets, colour_type, channels):
     (pets / "train/cat/a.png").write_bytes(deep_png(colour_type, channels))
-    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits a channel"):
+    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits per channel"):
         load_folder(pets)
+
+
+def test_an_image_larger_than_the_limit_is_refused_before_it_is_decoded(pets):
+    save(pets / "train/cat/a.png", 0, mode="L", size=(4097, 4097))
+    with pytest.raises(DataError, match=r"cat/a\.png: the image is 4097x4097 .* at most 4096"):
+        load_folder(pets)
+
+
+def test_more_images_than_fit_into_memory_are_refused_after_the_first(pets, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 16)  # a machine with 256 bytes
+    with pytest.raises(DataError, match="pets: 4 images would take"):  # 6 * 4 * 4 * 4 bytes
+        load_folder(pets)
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.binary(max_size=200))
+def test_a_file_of_random_bytes_is_an_unreadable_image(content):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for place in ("train/a", "train/b", "test/a"):
+            save(root / place / "0.png", 0, mode="L")
+        (root / "train/b/0.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"train/b/0\.png: this image cannot be read"):
+            load_folder(root)

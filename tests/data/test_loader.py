@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hiresnn.data import Batches, Split
 from hiresnn.errors import UsageError
@@ -43,7 +45,7 @@ def test_images_are_float32_in_zero_to_one():
 @pytest.mark.parametrize(
     ("count", "batch_size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2]), (3, 1, [1, 1, 1])]
 )
-def test_the_last_batch_is_as_short_as_it_must_be(count, batch_size, sizes):
+def test_the_last_batch_may_be_shorter(count, batch_size, sizes):
     batches = Batches(numbered(count), batch_size)
     assert [len(labels) for _, labels in batches] == sizes
     assert len(batches) == len(sizes)
@@ -61,7 +63,7 @@ def test_a_shuffled_epoch_has_every_image_once_with_its_label():
     assert (images.flatten() * 255).round().long().tolist() == labels.tolist()
 
 
-def test_every_epoch_has_an_order_of_its_own():
+def test_every_epoch_has_a_new_order():
     batches = Batches(numbered(100), 100, shuffle=True, generator=generator())
     orders = [next(iter(batches))[1].tolist() for _ in range(2)]
     assert orders[0] != orders[1]
@@ -92,7 +94,7 @@ def test_an_epoch_is_repeated_from_the_generator_state_before_it(options):
     assert same(epoch(fresh), third)
 
 
-def test_draws_between_batches_do_not_disturb_the_epoch():
+def test_random_numbers_drawn_between_batches_do_not_change_the_epoch():
     source = generator()
     batches = Batches(textured(), 10, shuffle=True, augment=True, generator=source)
     quiet = epoch(batches)
@@ -104,7 +106,7 @@ def test_draws_between_batches_do_not_disturb_the_epoch():
     assert same(quiet, disturbed)
 
 
-def test_an_epoch_that_is_broken_off_takes_as_many_draws_as_a_whole_one():
+def test_an_interrupted_epoch_uses_as_many_random_numbers_as_a_whole_one():
     states = []
     for take in (1, 3):
         source = generator()
@@ -115,7 +117,7 @@ def test_an_epoch_that_is_broken_off_takes_as_many_draws_as_a_whole_one():
     assert torch.equal(*states)
 
 
-def test_the_global_random_state_is_not_touched():
+def test_the_global_random_state_is_not_changed():
     state = torch.get_rng_state()
     epoch(Batches(textured(), 10, shuffle=True, augment=True, generator=generator()))
     assert torch.equal(torch.get_rng_state(), state)
@@ -123,11 +125,29 @@ def test_the_global_random_state_is_not_touched():
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_size_below_one_is_refused(batch_size):
-    with pytest.raises(UsageError, match=f"batch_size is {batch_size}: give a whole number of at least 1"):
+    with pytest.raises(UsageError, match=f"batch_size is {batch_size}; give"):
         Batches(numbered(3), batch_size)
 
 
 @pytest.mark.parametrize("options", [{"shuffle": True}, {"augment": True}])
 def test_randomness_without_a_generator_is_refused(options):
-    with pytest.raises(UsageError, match=r"generator is missing: give a torch\.Generator"):
+    with pytest.raises(UsageError, match=r"generator is missing; give a torch\.Generator"):
         Batches(numbered(3), 2, **options)
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(count=st.integers(1, 12), batch_size=st.integers(1, 5), parts=st.integers(1, 6), seed=st.none() | st.just(3))
+def test_the_parts_of_every_batch_together_are_the_batch(count, batch_size, parts, seed):
+    def batches(part):
+        source = None if seed is None else generator(seed)
+        return Batches(numbered(count), batch_size, shuffle=seed is not None, generator=source, part=part)
+
+    whole, divided = epoch(batches((0, 1))), [batches((which, parts)) for which in range(parts)]
+    assert {len(each) for each in divided} == {len(whole)}  # len is the number of batches for every part
+    shares = [epoch(each) for each in divided]
+    assert {len(share) for share in shares} == {len(whole)}
+    for index, (images, labels) in enumerate(whole):
+        assert torch.equal(torch.cat([share[index][0] for share in shares]), images)
+        assert torch.equal(torch.cat([share[index][1] for share in shares]), labels)
+    sizes = [len(share[0][1]) for share in shares]
+    assert max(sizes) - min(sizes) <= 1

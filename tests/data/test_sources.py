@@ -1,3 +1,4 @@
+import os
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -8,10 +9,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from hiresnn.data import load
-from hiresnn.errors import DataError, UsageError
+from hiresnn.errors import DataError, HiresnnError, UsageError
 
 
-def test_digits_are_uint8_and_every_fifth_image_of_a_class_is_for_the_test():
+def test_every_fifth_digit_of_a_class_is_a_test_image():
     data = load("digits")
     assert (data.name, data.num_classes, data.in_channels, data.image_size) == ("digits", 10, 1, 8)
     raw = load_digits()
@@ -27,7 +28,7 @@ def test_digits_are_uint8_and_every_fifth_image_of_a_class_is_for_the_test():
         assert split.images.max() == 255
 
 
-def test_an_archive_and_a_folder_are_told_apart_by_their_path(tmp_path):
+def test_a_path_is_loaded_as_an_archive_or_a_folder(tmp_path):
     images = np.zeros((2, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "toy.npz", x_train=images, y_train=[0, 1], x_test=images, y_test=[0, 1])
     assert load(str(tmp_path / "toy.npz")).name == "toy"
@@ -37,12 +38,12 @@ def test_an_archive_and_a_folder_are_told_apart_by_their_path(tmp_path):
     assert load(str(tmp_path / "faces")).class_names == ("a", "b")
 
 
-def test_a_name_that_is_no_data_set_is_a_wrong_usage():
-    with pytest.raises(UsageError, match=r"no data set 'cifar11': give digits, cifar10, .*folder.*\.npz"):
+def test_an_unknown_name_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"no data set 'cifar11'; give digits, cifar10, .*folder.*\.npz"):
         load("cifar11")
 
 
-def test_a_missing_archive_is_told_as_such():
+def test_a_missing_archive_is_a_data_error():
     with pytest.raises(DataError, match=r"nowhere/data\.npz: there is no such file"):
         load("nowhere/data.npz")
 
@@ -74,7 +75,7 @@ def test_cifar_comes_from_torchvision_with_its_class_names(downloads, tmp_path):
     assert data.train.labels.tolist() == [1, 0]
 
 
-def test_mnist_gets_its_one_channel(downloads, tmp_path):
+def test_mnist_gets_one_channel(downloads, tmp_path):
     part = SimpleNamespace(
         data=torch.full((3, 28, 28), 7, dtype=torch.uint8),
         targets=torch.tensor([0, 1, 1]),
@@ -84,7 +85,7 @@ def test_mnist_gets_its_one_channel(downloads, tmp_path):
     assert load("mnist", cache=tmp_path).train.images.shape == (3, 1, 28, 28)
 
 
-def test_svhn_is_asked_for_by_split_and_counts_its_classes(downloads, tmp_path):
+def test_svhn_is_loaded_by_split_and_its_classes_are_counted(downloads, tmp_path):
     pixels = np.zeros((3, 3, 32, 32), dtype=np.uint8)
     pixels[:, 2] = 9
     part = SimpleNamespace(data=pixels, labels=np.array([0, 2, 1]))
@@ -104,7 +105,7 @@ def test_the_cache_follows_the_environment(downloads, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     load("cifar100")
     assert [root for root, _, _ in asked[::2]] == [
-        str(tmp_path / "kept"),
+        str(tmp_path / "kept" / "data"),
         str(tmp_path / ".cache/hiresnn/data"),
     ]
 
@@ -122,7 +123,35 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path, failure):
         load("fashion-mnist", cache=tmp_path)
 
 
-def test_a_cache_that_cannot_be_made_is_told_the_same_way(tmp_path):
+def test_a_cache_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="mnist could not be downloaded to"):
         load("mnist", cache=tmp_path / "file" / "cache")
+
+
+def test_a_path_that_cannot_be_read_is_a_data_error_of_one_short_sentence():
+    for source in ("~nouser/x", "x" * 5000, "x" * 5000 + ".npz", "a\0b.npz"):
+        with pytest.raises(HiresnnError) as raised:
+            load(source)
+        assert len(str(raised.value)) < 500
+        assert "\n" not in str(raised.value)
+
+
+def test_a_removed_working_directory_is_a_data_error(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for source in ("toy.npz", "./toy", "."):
+        with pytest.raises(HiresnnError):
+            load(source)
+
+
+def test_a_path_that_is_not_utf8_is_loaded_only_if_its_name_can_be_printed(tmp_path):
+    images = np.full((2, 4, 4), 9, dtype=np.uint8)
+    odd = tmp_path / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    for file in ("toy.npz", os.fsdecode(b"toy\xfe.npz")):
+        np.savez(odd / file, x_train=images, y_train=[0, 1], x_test=images, y_test=[0, 1])
+    assert load(str(odd / "toy.npz")).name == "toy"
+    with pytest.raises(DataError, match="not valid UTF-8; rename"):
+        load(str(odd / os.fsdecode(b"toy\xfe.npz")))

@@ -27,19 +27,19 @@ def test_first_takes_the_classes_in_turn():
     assert first(whole, 4).labels.tolist() == [1, 0, 0, 2]
 
 
-def test_first_fills_up_where_a_class_has_run_out():
+def test_first_fills_up_when_a_class_has_no_image_left():
     assert positions(first(split([0, 1, 1, 1, 1]), 4)) == [0, 1, 2, 3]
 
 
-def test_first_of_zero_is_all():
+def test_first_of_zero_is_all_images():
     whole = split([0, 1, 1])
     assert first(whole, 0) is whole
     assert positions(first(whole, 3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("count", [-1, 4])
-def test_first_refuses_more_than_there_are(count):
-    with pytest.raises(UsageError, match=f"{count} images are asked for, but there are 3: give a count from 1"):
+def test_first_refuses_more_images_than_the_split_has(count):
+    with pytest.raises(UsageError, match=f"count is {count}, but the data hold 3 images; give 1 to 3"):
         first(split([0, 1, 1]), count)
 
 
@@ -76,8 +76,8 @@ def test_holdout_depends_on_the_seed_and_on_nothing_else():
 
 @pytest.mark.parametrize("count", [-1, 0, 3, 4])
 def test_holdout_refuses_to_leave_a_part_empty(count):
-    with pytest.raises(UsageError, match=f"{count} images are to be held out of 3: give a count from 1 to 2"):
-        holdout(split([0, 1, 1]), count)
+    with pytest.raises(UsageError, match=f"held is {count}, but the data hold 3 images; hold out 1 to 2"):
+        holdout(split([0, 1, 1]), count, key="held")
 
 
 def test_in_turn_gives_the_first_of_each_class_before_the_second_of_any():
@@ -100,11 +100,11 @@ def test_in_turn_takes_the_images_that_first_takes():
         assert sorted(positions(in_turn(whole, count))) == positions(first(whole, count))
 
 
-def test_in_turn_of_zero_is_all_in_turn():
+def test_in_turn_of_zero_is_all_images_in_turn():
     assert positions(in_turn(split([1, 1, 0]), 0)) == [2, 0, 1]
 
 
 @pytest.mark.parametrize("count", [-1, 4])
-def test_in_turn_refuses_more_than_there_are(count):
-    with pytest.raises(UsageError, match=f"{count} images are asked for, but there are 3: give a count from 1"):
+def test_in_turn_refuses_more_images_than_the_split_has(count):
+    with pytest.raises(UsageError, match=f"count is {count}, but the data hold 3 images; give 1 to 3"):
         in_turn(split([0, 1, 1]), count)

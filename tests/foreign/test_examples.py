@@ -1,4 +1,4 @@
-"""The examples that docs/foreign.md audits, with three epochs of training."""
+"""The examples of docs/foreign.md, with three epochs of training."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 from hiresnn.data import load
 
-pytestmark = pytest.mark.filterwarnings("default")  # what the library warns of is its own affair
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

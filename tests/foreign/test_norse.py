@@ -10,7 +10,7 @@ from hiresnn.foreign import norse
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.rules import Linear
 
-pytestmark = pytest.mark.filterwarnings("default")  # what the library warns of is its own affair
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 IMAGES = torch.linspace(0, 1, 5 * 16).view(5, 1, 4, 4)
 
 
@@ -37,24 +37,24 @@ class SNN(nn.Module):
         return steps.flatten(2).cumsum(0), state
 
 
-def test_state_is_handed_from_step_to_step_and_begins_anew_with_every_call():
+def test_state_is_passed_from_step_to_step_and_starts_at_rest_in_every_call():
     model = norse(Count(), 3)
     for _ in range(2):
         assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))  # (1 + 2 + 3) / 3
 
 
-def test_modules_of_sequences_are_shown_all_steps_at_once():
+def test_sequence_modules_get_all_steps_at_once():
     assert torch.allclose(norse(SNN(), 3)(IMAGES), 2 * IMAGES.flatten(1))  # (1 + 2 + 3) / 3
 
 
-def test_no_rule_can_be_swapped_in():
+def test_a_gradient_rule_is_refused():
     model = norse(Count(), 3)
     assert (model.library, model.neurons) == ("norse", 0)
     with pytest.raises(UsageError, match="a norse network keeps its own surrogate"):
         gradient_rule(model, Linear()).__enter__()
 
 
-def test_a_network_without_its_neurons_or_with_both_kinds_is_refused():
+def test_a_network_without_norse_neurons_or_with_both_kinds_is_refused():
     with pytest.raises(UsageError, match="Sequential has no norse neuron"):
         norse(nn.Sequential(nn.ReLU()), 3)
     with pytest.raises(UsageError, match="both cells and modules of sequences"):

@@ -2,16 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.errors import UsageError
-from hiresnn.foreign.slot import ELEMENTWISE, Slot, elementwise, ruled_spike
-from hiresnn.neurons.rules import ASSG, BPTR, Arctan, Linear
+from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
+from hiresnn.neurons.rules import Linear
 
 
 def own(x):
     return (x >= 0).float()
 
 
-def test_the_spike_is_the_librarys_own_and_the_gradient_the_rules():
+def test_the_spike_is_that_of_the_library_and_the_gradient_that_of_the_rule():
     x = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64, requires_grad=True)
     spikes = ruled_spike(own, Linear(), lambda: 2.0)(x)
     assert spikes.tolist() == [0, 1, 1]
@@ -21,7 +20,7 @@ def test_the_spike_is_the_librarys_own_and_the_gradient_the_rules():
     assert gradient.dtype == torch.float64
 
 
-def test_each_neuron_has_its_own_threshold_where_it_is_a_vector():
+def test_every_neuron_uses_its_own_element_of_a_threshold_vector():
     threshold = torch.tensor([1.0, 2.0], requires_grad=True)
     x = torch.tensor([[0.5, 0.5]], requires_grad=True)
     (gradient,) = torch.autograd.grad(ruled_spike(own, Linear(), lambda: threshold)(x).sum(), x)
@@ -46,7 +45,7 @@ def test_the_threshold_is_read_at_the_time_of_the_call():
 
 
 @pytest.mark.parametrize("function", [own, nn.Threshold(0, 0)])
-def test_what_was_in_the_slot_comes_back_also_after_an_error(function):
+def test_the_surrogate_is_restored_also_after_an_error(function):
     neuron = nn.Module()
     neuron.spike, neuron.after = function, nn.Identity()
     slot = Slot(neuron, "spike", lambda neuron, own, rule: lambda x: own(x) + 1)
@@ -60,14 +59,12 @@ def test_what_was_in_the_slot_comes_back_also_after_an_error(function):
     assert names == (["spike", "after"] if isinstance(function, nn.Module) else ["after"])
 
 
-@pytest.mark.parametrize("rule", [BPTR(), ASSG()])
-def test_a_rule_of_a_whole_layer_is_refused_and_the_others_are_named(rule):
-    with pytest.raises(UsageError, match=f"{type(rule).__name__} .* a toy neuron .* linear, triangular, arctan"):
-        elementwise(rule, "toy")
-
-
-def test_functions_of_the_membrane_are_let_through():
-    assert elementwise(Arctan(), "toy") == Arctan()
-    assert elementwise(torch.zeros_like, "toy") is torch.zeros_like
-    assert "bptr" not in ELEMENTWISE
-    assert "straight-through" in ELEMENTWISE
+def test_attributes_are_set_temporarily_and_restored_after_an_error():
+    first, second = nn.Identity(), nn.Identity()
+    first.steps, second.steps = 1, 2
+    with temporarily([first, second], steps=7, training=False):
+        assert (first.steps, second.steps, first.training) == (7, 7, False)
+    assert (first.steps, second.steps, first.training) == (1, 2, True)
+    with pytest.raises(KeyError), temporarily([first, second], steps=7):
+        raise KeyError
+    assert (first.steps, second.steps) == (1, 2)

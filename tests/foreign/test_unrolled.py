@@ -7,11 +7,11 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
 from hiresnn.foreign.slot import ruled_spike
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.rules import BPTR, Linear
+from hiresnn.neurons.rules import ASSG, BPTR, Linear
 
 
 class Counter(nn.Module):
-    """Output at step t: t times the image, counted from 1; it forgets only when it is reset."""
+    """Output at step t: t times the image, counted from 1; only a reset sets t back."""
 
     def __init__(self):
         super().__init__()
@@ -54,15 +54,15 @@ IMAGES = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(2, 2, 1, 1)
 
 
 @pytest.mark.parametrize(("readout", "factor"), [("mean", 2), ("sum", 6)])
-def test_logits_are_the_outputs_over_time(readout, factor):
+def test_logits_are_the_mean_or_sum_of_the_outputs_over_time(readout, factor):
     model = Unrolled(Counter(), 3, library="toy", reset=reset, readout=readout)
     # steps 1, 2, 3 times the image: mean 2, sum 6
     assert torch.allclose(model(IMAGES), factor * IMAGES.flatten(1))
 
 
-def test_no_state_outlives_a_call():
+def test_logits_do_not_depend_on_earlier_calls():
     network = Counter()
-    network.t = 7  # left by whoever used it before
+    network.t = 7  # from an earlier use
     model = Unrolled(network, 3, library="toy", reset=reset)
     assert torch.equal(model(IMAGES), model(IMAGES))
     assert network.t == 0
@@ -79,7 +79,7 @@ def test_state_is_reset_after_an_error_in_the_network():
     assert network.t == 0
 
 
-def test_one_output_of_a_tuple_is_read_out():
+def test_one_output_of_a_tuple_can_be_chosen():
     class Two(nn.Module):
         def forward(self, images):
             return images.flatten(1), images.flatten(1) + 1
@@ -88,7 +88,7 @@ def test_one_output_of_a_tuple_is_read_out():
     assert torch.allclose(Unrolled(Two(), 2, library="toy", output=1)(IMAGES), IMAGES.flatten(1) + 1)
 
 
-def test_an_encoder_gives_what_each_step_shows():
+def test_an_encoder_gives_the_input_of_each_step():
     def ramp(images):
         return torch.stack([images, 3 * images])
 
@@ -120,7 +120,7 @@ def test_a_network_with_a_loop_of_its_own_is_called_once_with_the_images(read_ou
     assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))
 
 
-def test_logits_are_float32_at_least():
+def test_logits_have_at_least_float32_precision():
     assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.bfloat16()).dtype == torch.float32
     assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.double()).dtype == torch.float64
 
@@ -141,10 +141,10 @@ def test_a_wrong_option_is_refused(options, message):
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
-        (nn.Identity(), {}, r"Identity gave outputs of shape \(3, 2, 2, 1, 1\)"),
+        (nn.Identity(), {}, r"Identity returned outputs of shape \(3, 2, 2, 1, 1\)"),
         (nn.Flatten(0), {}, r"shape \(3, 4\) over time; they should be \[3 steps, 2 images, classes\]"),
         (nn.Flatten(2), {"show": whole_sequence, "encode": lambda x: x[None].repeat(2, 1, 1, 1, 1)}, "encode returned"),
-        (Nested(), {}, "the network returned tuple, not a tensor: choose another output="),
+        (Nested(), {}, "the network returned tuple, not a tensor"),
     ],
 )
 def test_a_wrong_shape_is_refused(network, options, message):
@@ -165,17 +165,18 @@ def test_a_rule_changes_the_gradient_and_not_the_logits():
     assert not model(images).requires_grad
 
 
-def test_a_rule_of_a_whole_layer_is_refused():
-    with pytest.raises(UsageError, match="BPTR replaces the backward pass of a whole layer, which a toy neuron"):
-        spiking().gradient_rule(BPTR()).__enter__()
+@pytest.mark.parametrize("rule", [BPTR(), ASSG()])
+def test_a_rule_of_a_whole_layer_is_refused(rule):
+    with pytest.raises(UsageError, match=f"{type(rule).__name__} .* whole layer.* toy neuron.* arctan"):
+        spiking().gradient_rule(rule).__enter__()
 
 
-def test_a_network_without_a_slot_says_that_it_keeps_its_surrogate():
+def test_a_rule_is_refused_by_a_network_without_slots():
     with pytest.raises(UsageError, match="a toy network keeps its own surrogate"):
         gradient_rule(Unrolled(nn.Flatten(), 2, library="toy"), Linear()).__enter__()
 
 
-def test_an_attack_with_a_rule_breaks_what_has_no_gradient_of_its_own():
+def test_an_attack_with_a_rule_breaks_a_network_without_a_gradient():
     # Two pixels, two classes: the logit of a class is the spike of its pixel.
     images = torch.tensor([0.52, 0.48]).view(1, 2, 1, 1)
     model, labels = spiking(), torch.tensor([0])
@@ -184,7 +185,7 @@ def test_an_attack_with_a_rule_breaks_what_has_no_gradient_of_its_own():
     assert model(adversarial).tolist() == [[0.0, 1.0]]
 
 
-def test_what_a_report_wants_to_know_is_there():
+def test_the_attributes_for_reports_are_set():
     model = spiking(readout="sum")
     assert (model.timesteps, model.library, model.neurons) == (2, "toy", 1)
     assert "library='toy', timesteps=2, readout='sum'" in repr(model)

@@ -1,7 +1,5 @@
 """Accuracy of a model, on clean images or under an attack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

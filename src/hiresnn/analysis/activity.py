@@ -1,26 +1,26 @@
 """Spiking activity (Definition 1): SA = spikes over all T steps / neurons, and TASA = SA / T, layer by layer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork, record
 
 
 @dataclass(frozen=True, eq=False)
 class LayerActivity:
-    """What one layer of neurons spiked.
+    """The spikes of one layer of neurons.
 
     Attributes:
         neurons: number of neurons of the layer, at least 1.
         timesteps: T.
-        counts: spikes over all T steps, image by image; 0 to neurons * T.
+        counts: spikes over all T steps, per image; 0 to neurons * T.
     """
 
     neurons: int
@@ -29,7 +29,7 @@ class LayerActivity:
 
     @property
     def spikes(self) -> float:
-        """Mean number of spikes an image, over all T steps."""
+        """Mean number of spikes per image, over all T steps."""
         return float(self.counts.mean())
 
     @property
@@ -44,19 +44,19 @@ class LayerActivity:
 
     @property
     def image_rates(self) -> Float64[Tensor, " image"]:
-        """TASA of each image alone; 0 to 1."""
+        """TASA per image; 0 to 1."""
         return self.counts / (self.neurons * self.timesteps)
 
 
 class SpikingActivity:
-    """Accumulates the spikes that `hiresnn.network.record` taps.
+    """Accumulates the spikes that `hiresnn.network.record` collects.
 
     Two neurons, three steps, one image: four spikes of six possible.
 
     >>> spikes = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]).reshape(3, 1, 2)
-    >>> measure = SpikingActivity()
-    >>> measure.update({"relu1": spikes})
-    >>> layer = measure.compute()["relu1"]
+    >>> activity = SpikingActivity()
+    >>> activity.update({"relu1": spikes})
+    >>> layer = activity.compute()["relu1"]
     >>> layer.spikes, layer.sa, round(layer.tasa, 3)
     (4.0, 2.0, 0.667)
     """
@@ -69,7 +69,7 @@ class SpikingActivity:
         """Add a batch: layer name -> spikes [T, B, ...], 0 or 1.
 
         Raises:
-            UsageError: a layer whose number of steps or neurons is not that of earlier batches.
+            UsageError: a layer has another number of steps or neurons than in earlier batches.
         """
         for name, layer in spikes.items():
             shape = (layer.shape[0], math.prod(layer.shape[2:]))
@@ -77,16 +77,16 @@ class SpikingActivity:
             if shape != known:
                 raise UsageError(
                     f"layer {name!r} had {known[1]} neurons and {known[0]} steps, this batch has {shape[1]} and "
-                    f"{shape[0]}; use one accumulator for each network and each T."
+                    f"{shape[0]}; use one accumulator per network and T."
                 )
             counts = layer.transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
             self._counts.setdefault(name, []).append(counts.cpu())
 
     def compute(self) -> dict[str, LayerActivity]:
-        """Layer name -> its activity over all images so far, first layer first.
+        """Return layer name -> its activity over all images so far, first layer first.
 
         Raises:
-            UsageError: nothing was added yet.
+            UsageError: no batch was added yet.
         """
         if not self._counts:
             raise UsageError("spiking activity: no spikes were added; call update with the spikes of a batch first.")
@@ -94,3 +94,18 @@ class SpikingActivity:
             name: LayerActivity(neurons, timesteps, torch.cat(self._counts[name]))
             for name, (timesteps, neurons) in self._shapes.items()
         }
+
+
+def spike_rates(
+    network: SpikingNetwork, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+) -> dict[str, float]:
+    """Return layer name -> spike rate (TASA): spikes per neuron and step, the mean over the images; 0 to 1.
+
+    The network is run in eval mode and left as it was.
+    """
+    activity = SpikingActivity()
+    with torch.no_grad(), frozen(network), record(network) as spikes:
+        for batch in torch.split(images, batch_size):
+            network(batch)
+            activity.update(spikes)
+    return {name: layer.tasa for name, layer in activity.compute().items()}

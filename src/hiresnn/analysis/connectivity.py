@@ -1,10 +1,7 @@
-"""Which layers carry weights, what reaches them, and how many connections leave each of their inputs."""
-
-from __future__ import annotations
+"""Which layers have weights, what kind of input they get, and how many connections leave each value of it."""
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -19,12 +16,12 @@ from hiresnn.neurons import LIF
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
+_METHODS = ("matmul", "mm", "mv", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "dot")
 _PRODUCTS = (
-    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.scaled_dot_product_attention),
-    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
-    *(torch.matmul, torch.mm, torch.mv, torch.bmm, torch.addmm, torch.addmv, torch.addbmm, torch.baddbmm),
-    *(torch.dot, torch.einsum, torch.tensordot, operator.matmul),
-    *("matmul", "mm", "mv", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "dot"),
+    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.scaled_dot_product_attention, operator.matmul),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, torch.einsum, torch.tensordot),
+    *(getattr(torch, name) for name in _METHODS),
+    *_METHODS,
 )
 
 
@@ -32,11 +29,11 @@ class Synapses(NamedTuple):
     """One use of a convolution or linear layer in a spiking network.
 
     Attributes:
-        name: of the module; a later use of the same module has its number behind it.
+        name: of the module; a later use of the same module has its number appended.
         layer: the module.
         timed: its input changes from step to step. False: the image's side of the network, computed once.
-        analog: its input comes from no neuron, but from the image or straight from another weighted layer.
-        first_use: False where an earlier use of the same module already counted its parameters.
+        analog: its input comes from no neuron, but from the image or directly from another weighted layer.
+        first_use: False if an earlier use of the same module already counted its parameters.
     """
 
     name: str
@@ -46,66 +43,54 @@ class Synapses(NamedTuple):
     first_use: bool
 
 
-class _Signal(NamedTuple):
-    timed: bool
-    analog: bool
-
-
 def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
-    """Node of `network.graph` -> the weighted layer called there, first layer first.
+    """Return node of `network.graph` -> the weighted layer called there, first layer first.
 
     Raises:
         UsageError: a weighted operation whose connections cannot be counted.
     """
     modules = dict(network.graph.named_modules())
-    signals: dict[fx.Node, _Signal] = {}
+    signals: dict[fx.Node, tuple[bool, bool]] = {}  # the output of a node: (timed, analog)
     uses: Counter[str] = Counter()
     found: dict[fx.Node, Synapses] = {}
     for node in network.graph.graph.nodes:
         layer = modules[str(node.target)] if node.op == "call_module" else None
         _refuse_uncounted(node, layer)
-        reaching = list(_reaching(node, signals))
-        timed = any(signal.timed for signal in reaching)
-        analog = any(signal.analog for signal in reaching)
+        inputs = [signals[source] for source in node.all_input_nodes if source in signals]
+        timed, analog = any(each[0] for each in inputs), any(each[1] for each in inputs)
         if isinstance(layer, LIF) or (isinstance(layer, Encoder) and layer.encoding == "poisson"):
-            signals[node] = _Signal(timed=True, analog=False)
+            signals[node] = True, False
         elif isinstance(layer, WEIGHTED):
             name = str(node.target)
             uses[name] += 1
-            shown = name if uses[name] == 1 else f"{name}_{uses[name]}"
-            found[node] = Synapses(shown, layer, timed, analog, uses[name] == 1)
-            signals[node] = _Signal(timed, analog=True)
+            numbered = name if uses[name] == 1 else f"{name}_{uses[name]}"
+            found[node] = Synapses(numbered, layer, timed, analog, uses[name] == 1)
+            signals[node] = timed, True
         elif node.op == "placeholder" and not signals:
-            signals[node] = _Signal(timed=False, analog=True)
-        elif reaching:
-            signals[node] = _Signal(timed, analog)
+            signals[node] = False, True
+        elif inputs:
+            signals[node] = timed, analog
     return found
-
-
-def _reaching(node: fx.Node, signals: dict[fx.Node, _Signal]) -> Iterator[_Signal]:
-    return (signals[source] for source in node.all_input_nodes if source in signals)
 
 
 def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
     if node.op in ("call_function", "call_method") and node.target in _PRODUCTS:
         raise UsageError(
-            f"the network calls {node.name} as a function, and its connections are not counted; "
-            "write it as an nn.Linear or nn.Conv module."
+            f"the network calls {node.name} as a function, and its connections are not counted; write it as an "
+            "nn.Linear or nn.Conv module."
         )
-    if layer is None or isinstance(layer, (LIF, *WEIGHTED)):
-        return
-    if any(True for _ in layer.parameters()):
+    if layer is not None and not isinstance(layer, (LIF, *WEIGHTED)) and any(True for _ in layer.parameters()):
         raise UsageError(
-            f"layer {node.target!r} is a {type(layer).__name__}, whose operations are not counted; energy knows "
+            f"layer {node.target!r} is a {type(layer).__name__}, whose operations are not counted; energy supports "
             "convolutions and linear layers."
         )
 
 
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
-    """Connections that leave each value of one input row, [...] as the row; at the borders there are fewer.
+    """Return the connections that leave each value of one input row, [...] as the row; fewer at the borders.
 
-    The gradient of the layer's summed output in its input, all weights being one: it follows every stride,
-    dilation, group and padding mode, because the layer itself does.
+    This is the gradient of the layer's summed output with respect to its input, with all weights 1. It covers every
+    stride, dilation, group and padding mode, because the layer itself computes it.
     """
     ones = {name: torch.ones_like(value, dtype=torch.float64) for name, value in layer.named_parameters()}
     if "bias" in ones:

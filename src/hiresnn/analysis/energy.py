@@ -1,25 +1,23 @@
-r"""Inference energy, two ways: as the paper prints it (Table 6, Eq. 7, 8), and by every operation that happens.
+"""Inference energy, counted in two ways: as the paper prints it (Table 6, Eq. 7, 8), and by every operation.
 
     FL_ANN = k^2 H_o W_o C_o C_i,   FL_SNN = FL_ANN * zeta                                   (Table 6)
     E_rate = (sum_l FL_SNN) E_AC                                                             (Eq. 7)
     E_direct = FL_SNN[1] E_MAC + (sum_{l>1} FL_SNN[l]) E_AC                                  (Eq. 8)
 
-zeta is the spiking activity of the layer's *input*; a direct-coded image is dense and computed once, zeta = 1.
-Linear layers count as 1x1 convolutions of one pixel. All results: estimated arithmetic energy, 45 nm.
+zeta is the spiking activity of the layer's *input*; a direct-coded image is dense and computed once, so its zeta is 1.
+Linear layers count as 1x1 convolutions of one pixel. All results are an estimated arithmetic energy, 45 nm.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hiresnn.analysis.memory import Traffic, ann_traffic, snn_traffic
-from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, Tap
-from hiresnn.analysis.prices import Prices, equivalent_bits
+from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, OperationCounter
+from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ, Prices, equivalent_bits
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
@@ -36,77 +34,124 @@ def direct_energy(image_flops: Iterable[float], spike_flops: Iterable[float], pr
     return sum(image_flops) * prices.mac + sum(spike_flops) * prices.ac
 
 
+class Traffic(NamedTuple):
+    """32-bit words moved per image: an estimate under three assumptions, the same for SNN and ANN.
+
+    1. No weight is reused: every MAC and AC reads its weight from a small SRAM.
+    2. An activation that is not zero (a spike, a pixel) is written to the same SRAM once and read once. The activations
+       of an ANN are dense. The membrane of every neuron is read and written at every step; currents stay in registers.
+    3. If the weights do not fit on the chip, each is read from DRAM once per image. For an SNN this needs a layer that
+       runs through all its steps before the next begins.
+    """
+
+    weight_reads: float
+    activations: float
+    membranes: float
+    weights: int
+
+    @property
+    def on_chip_pj(self) -> float:
+        """Picojoules if all weights are in the SRAM next to the arithmetic."""
+        return SRAM_WORD_PJ * (self.weight_reads + self.activations + self.membranes)
+
+    @property
+    def off_chip_pj(self) -> float:
+        """Picojoules if each weight also has to be read from DRAM once."""
+        return self.on_chip_pj + DRAM_WORD_PJ * self.weights
+
+
 @dataclass(frozen=True)
 class EnergyReport:
-    """Operations of one image, layer by layer, and what they cost. Energies are picojoules an image."""
+    """Operations per image, layer by layer, and what they cost. Energies are picojoules per image."""
 
     layers: tuple[LayerOperations, ...]
     timesteps: int
 
     @property
     def parameters(self) -> int:
-        """Trained numbers: weights, biases, thresholds and leaks."""
+        """Number of trained parameters: weights, biases, thresholds and leaks."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def state_bytes(self) -> int:
-        """Bytes remembered from step to step."""
+        """Bytes stored from step to step."""
         return sum(layer.state_bytes for layer in self.layers)
 
     @property
     def bits(self) -> int:
-        """Bits of an activation in the quantised ANN that is compared with."""
+        """Bits of an activation in the quantised ANN of the comparison."""
         return equivalent_bits(self.timesteps)
 
     def layer_energy(self, layer: LayerOperations, prices: Prices) -> float:
-        """What the effective operations of one layer cost."""
+        """Return the energy of one layer's effective operations."""
         return layer.macs * prices.mac + layer.acs * prices.ac + layer.multiplications * prices.multiplication
 
     def snn(self, prices: Prices) -> float:
-        """The honest count: every effective operation, also those of neurons, leak and readout."""
+        """Return the energy of every effective operation, including those of neurons, leak and readout."""
         return sum(self.layer_energy(layer, prices) for layer in self.layers)
 
     def snn_printed(self, prices: Prices) -> float:
-        """Eq. 7 or 8: Eq. 7 is the case in which no layer sees an image."""
+        """Return Eq. 8, or Eq. 7 if no layer sees an image."""
         image = [layer.flops_snn for layer in self.layers if layer.inputs == "image"]
         spikes = [layer.flops_snn for layer in self.layers if layer.inputs != "image"]
         return direct_energy(image, spikes, prices) if image else rate_coded_energy(spikes, prices)
 
     def ann(self, prices: Prices) -> float:
-        """The ANN of the same structure: one MAC a connection, zeros not skipped; biases left out."""
+        """Return the energy of the ANN of the same structure: one MAC per connection, zeros included, no biases."""
         return sum(layer.connections for layer in self.layers) * prices.mac
 
     def ann_printed(self, prices: Prices) -> float:
-        """FL_ANN of every layer, all of them MACs."""
+        """Return the energy of FL_ANN of every layer, all of them MACs."""
         return sum(layer.dense for layer in self.layers) * prices.mac
 
     def quantised_ann(self, prices: Prices) -> float:
-        """The ANN with activations of `bits` bits: MACs as `Prices.quantised_mac`, those on the image in full."""
+        """Return the energy of the ANN with activations of `bits` bits; MACs on the image cost the full price."""
         return sum(
             layer.connections * (prices.mac if layer.inputs == "image" else prices.quantised_mac(self.bits))
             for layer in self.layers
         )
 
     def snn_traffic(self) -> Traffic:
-        """Words that the spiking network moves."""
-        return snn_traffic(self.layers, self.timesteps)
+        """Return the words that the spiking network moves over all T steps."""
+        weighted = [layer for layer in self.layers if layer.dense]
+        return Traffic(
+            weight_reads=sum(layer.macs + layer.acs for layer in weighted),
+            activations=2 * sum(layer.events for layer in weighted),
+            membranes=2 * self.timesteps * (self.state_bytes // STATE_BYTES),
+            weights=sum(layer.parameters for layer in weighted),
+        )
 
     def ann_traffic(self) -> Traffic:
-        """Words that the ANN moves."""
-        return ann_traffic(self.layers)
+        """Return the words that the ANN of the same structure moves; every activation counts as not zero."""
+        return Traffic(
+            weight_reads=float(sum(layer.connections for layer in self.layers)),
+            activations=2.0 * sum(layer.sources for layer in self.layers if layer.dense),
+            membranes=0.0,
+            weights=sum(layer.parameters for layer in self.layers if layer.dense),
+        )
 
 
 class Energy:
-    """Counts what a network does on the images that it is shown.
+    """Accumulates the operations of a network on images.
 
     Args:
         network: any converted network.
         timesteps: T; None takes the network's own.
-        variants: how often the image changes within T. 1 at inference; N in a forward pass of HIRE-SNN training,
-            where the layers that see the image work N times.
+        variants: how often the image changes within T. 1 at inference; N in a forward pass of HIRE-SNN training, in
+            which the layers that see the image work N times.
 
     Raises:
         UsageError: a layer whose operations cannot be counted; variants outside 1 to T.
+
+    Example:
+        >>> from torch import nn
+        >>> from hiresnn.network import spiking_graph
+        >>> ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> energy = Energy(spiking_graph(ann, timesteps=2))
+        >>> energy.update(torch.ones(1, 1, 2, 2))
+        >>> first = energy.compute().layers[0]
+        >>> first.inputs, first.macs, first.acs
+        ('image', 12.0, 3.0)
     """
 
     def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
@@ -116,39 +161,43 @@ class Energy:
             raise UsageError(f"timesteps is {timesteps}; energy is counted over at least 1.")
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
-        self._tap = Tap(network, variants)
+        self._counter = OperationCounter(network, variants)
         self._images = self._classes = 0
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Show a batch, in [0, 1], and count. Parameters, mode and gradients of the network stay as they are."""
-        window = Window(self.timesteps, images.shape[0])
+        """Run a batch in [0, 1] and count. Parameters, mode and gradients of the network stay as they are."""
         with frozen(self.network):
-            self._classes = self._tap.show(images, window).shape[1]
-        self._images += images.shape[0]
+            self._classes = self._counter.count(images, Window(self.timesteps, len(images))).shape[1]
+        self._images += len(images)
 
     def compute(self) -> EnergyReport:
-        """Means over all images so far. Raises UsageError before the first update."""
+        """Return the means over all images so far. Raises UsageError before the first update."""
         if not self._images:
-            raise UsageError("energy: no images were shown; call update with a batch first.")
-        layers = [counter.compute(self._images) for counter in self._tap.counters.values()]
-        return EnergyReport((*layers, self._readout()), self.timesteps)
-
-    def _readout(self) -> LayerOperations:
-        # The logits are summed over time: an addition a class and step, into an accumulator that stays.
-        return LayerOperations(
-            name="readout",
-            kind="readout",
-            inputs="current",
+            raise UsageError("energy: no images were added; call update with a batch first.")
+        layers = [counter.compute(self._images) for counter in self._counter.counters.values()]
+        # The logits are summed over time: an addition per class and step, into an accumulator that is stored.
+        readout = LayerOperations(
+            "readout",
+            "readout",
+            "current",
             sources=self._classes,
             units=self._classes,
-            dense=0,
-            connections=0,
-            activity=0.0,
-            events=0.0,
-            macs=0.0,
             acs=float(self._classes * self.timesteps),
-            multiplications=0.0,
-            parameters=0,
             state_bytes=STATE_BYTES * self._classes,
         )
+        return EnergyReport((*layers, readout), self.timesteps)
+
+
+def count_operations(
+    network: SpikingNetwork, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+) -> EnergyReport:
+    """Return the operations per image, the mean over `images` in [0, 1]; the report prices them.
+
+    Raises:
+        UsageError: a layer whose operations cannot be counted.
+    """
+    energy = Energy(network)
+    for batch in torch.split(images, batch_size):
+        energy.update(batch)
+    return energy.compute()

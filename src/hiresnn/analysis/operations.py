@@ -1,7 +1,5 @@
 """Operations that one image causes in a spiking network, layer by layer, counted on its real spikes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,26 +14,26 @@ Kind = Literal["conv", "linear", "neurons", "readout"]
 Inputs = Literal["image", "spikes", "fractional", "current"]
 
 STATE_BYTES = 4
-"""A membrane or an accumulated logit in 32 bits."""
+"""Size of a membrane or an accumulated logit, 32 bits."""
 
 
 @dataclass(frozen=True)
 class LayerOperations:
-    """One layer and one image; counts are over all T steps, and means over the images seen.
+    """One layer and one image; counts are over all T steps, and means over the images.
 
     Attributes:
         name, kind: a weighted layer ("conv", "linear"), a layer of "neurons", or the "readout".
-        inputs: what reaches it. "image": no time, computed once. "spikes": whole numbers, so an AC each.
-            "fractional": spikes that an average pool made fractions, a MAC each. "current": no spikes at all.
-        sources: input values a step.
-        units: output values a step; the neurons of a layer of neurons.
-        dense: Table 6, k^2 H_o W_o C_o C_i of a step, padding counted as input; 0 where there are no weights.
+        inputs: the kind of its input. "image": without time, computed once. "spikes": whole numbers, so an AC each.
+            "fractional": spikes that an average pool turned into fractions, a MAC each. "current": not spikes.
+        sources: input values per step.
+        units: output values per step; the neurons of a layer of neurons.
+        dense: Table 6, k^2 H_o W_o C_o C_i per step, padding counted as input; 0 without weights.
         connections: the same without those that only see padding.
-        activity: zeta, spikes an input over all steps (1 for an image); 0 where there are no weights.
+        activity: zeta, spikes per input over all steps (1 for an image); 0 without weights.
         events: input values over all steps that are not zero.
         macs, acs, multiplications: effective operations; an AC is any addition.
-        parameters: trained numbers of the layer.
-        state_bytes: what it must remember from step to step.
+        parameters: trained parameters of the layer.
+        state_bytes: size of what it stores from step to step.
     """
 
     name: str
@@ -43,15 +41,15 @@ class LayerOperations:
     inputs: Inputs
     sources: int
     units: int
-    dense: int
-    connections: int
-    activity: float
-    events: float
-    macs: float
-    acs: float
-    multiplications: float
-    parameters: int
-    state_bytes: int
+    dense: int = 0
+    connections: int = 0
+    activity: float = 0.0
+    events: float = 0.0
+    macs: float = 0.0
+    acs: float = 0.0
+    multiplications: float = 0.0
+    parameters: int = 0
+    state_bytes: int = 0
 
     @property
     def flops_snn(self) -> float:
@@ -66,11 +64,11 @@ class SynapseCounter:
         self.use, self.variants = use, variants
         self.fractional = False
         self._fan_out = torch.empty(0)
-        self._magnitude = self._events = self._steps = self._through = self._accumulated = 0.0
-        self._units = 0
+        self._magnitude = self._events = self._through = self._accumulated = 0.0
+        self._units = self._steps = 0
 
     def update(self, rows: Tensor, outputs: Tensor, window: Window) -> None:
-        """Add the input rows [T*B, ...] or [B, ...] of a batch, and the rows that the layer made of them."""
+        """Add a batch: the input rows [T*B, ...] or [B, ...] of the layer, and its output rows."""
         if not self._fan_out.numel():
             self._fan_out = fan_out(self.use.layer, rows)
             self._units = outputs[0].numel()
@@ -84,7 +82,7 @@ class SynapseCounter:
         self._steps = window.timesteps
 
     def compute(self, images: int) -> LayerOperations:
-        """The layer's operations, a mean over `images`."""
+        """Return the layer's operations, a mean over `images`."""
         layer, use = self.use.layer, self.use
         weight = layer.weight
         assert isinstance(weight, Tensor)
@@ -96,7 +94,7 @@ class SynapseCounter:
             inputs = "current"
         elif use.timed:
             activity = self._magnitude / (sources * images)
-        # an image holds for all steps: it is multiplied once for each variant shown
+        # An image is the same at all steps, so it is multiplied once per variant.
         repeats = 1 if use.timed else self.variants
         accumulates = inputs == "spikes"
         return LayerOperations(
@@ -111,9 +109,7 @@ class SynapseCounter:
             events=repeats * self._events / images,
             macs=0.0 if accumulates else repeats * self._through / images,
             acs=(self._accumulated / images if accumulates else 0.0) + bias * self._units * times,
-            multiplications=0.0,
             parameters=sum(p.numel() for p in layer.parameters()) if use.first_use else 0,
-            state_bytes=0,
         )
 
 
@@ -126,12 +122,15 @@ class NeuronCounter:
         self._spikes = 0.0
 
     def update(self, spikes: Tensor, window: Window) -> None:
-        """Add the spikes [T*B, ...] of a batch."""
+        """Add a batch: the spikes [T*B, ...]."""
         self._neurons, self._steps = spikes[0].numel(), window.timesteps
         self._spikes += float(spikes.sum(dtype=torch.float64))
 
     def compute(self, images: int) -> LayerOperations:
-        """At every step a neuron adds its current and, unless the leak is 1, multiplies; a spike subtracts."""
+        """Return the layer's operations: per neuron and step an addition and, unless the leak is 1, a multiplication.
+
+        Every spike subtracts the threshold, which is another addition.
+        """
         updates, spikes = self._neurons * self._steps, self._spikes / images
         return LayerOperations(
             name=self.name,
@@ -139,11 +138,7 @@ class NeuronCounter:
             inputs="current",
             sources=self._neurons,
             units=self._neurons,
-            dense=0,
-            connections=0,
-            activity=0.0,
             events=spikes,
-            macs=0.0,
             acs=updates + spikes,
             multiplications=0.0 if self.lif.leak.item() == 1 else float(updates),
             parameters=sum(p.numel() for p in self.lif.parameters()),
@@ -151,8 +146,8 @@ class NeuronCounter:
         )
 
 
-class Tap(fx.Interpreter):
-    """Runs the graph of a spiking network and hands every weighted layer and neuron layer to its counter."""
+class OperationCounter(fx.Interpreter):
+    """Runs the graph of a spiking network and passes what every weighted layer and neuron layer sees to its counter."""
 
     def __init__(self, network: SpikingNetwork, variants: int) -> None:
         super().__init__(network.graph)
@@ -165,14 +160,14 @@ class Tap(fx.Interpreter):
                 self.counters[node] = NeuronCounter(str(node.target), lif)
         self._window: Window | None = None
 
-    def show(self, images: Tensor, window: Window) -> Tensor:
-        """Run one batch; returns what the last layer put out."""
+    def count(self, images: Tensor, window: Window) -> Tensor:
+        """Run one batch and return the output rows of the last layer."""
         self._window = window
         rows: Tensor = self.run(images, window)
         return rows
 
     def run_node(self, n: fx.Node) -> Any:
-        """Evaluate one node of the graph, and count it."""
+        """Evaluate one node of the graph and count its operations."""
         result = super().run_node(n)
         counter, window = self.counters.get(n), self._window
         if counter is not None and window is not None:

@@ -1,9 +1,7 @@
-"""What an operation costs: Table 7, a multiplication by few bits, and a memory access; all in picojoules.
+"""What an operation costs in picojoules: Table 7, a multiplication by few bits, and a memory access.
 
-Everything priced with these is an *estimated arithmetic energy, 45 nm*: no wires, no control, no idle time.
+Everything priced with these is an *estimated arithmetic energy, 45 nm*, without wiring, control, clock and idle power.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -29,10 +27,10 @@ class Prices(NamedTuple):
         return self.addition
 
     def quantised_mac(self, bits: int) -> float:
-        """A MAC whose activation has `bits` bits, the weight and the sum keeping all 32.
+        """Return the price of a MAC whose activation has `bits` bits (1 to 32); weight and sum have 32.
 
-        Assumption, not from the paper: an array multiplier adds one partial product a bit of the activation,
-        so the multiplication shrinks by bits / 32; the accumulation costs what it did. 1 to 32 bits.
+        Assumption, not from the paper: an array multiplier adds one partial product per bit of the activation, so the
+        price of the multiplication shrinks by bits / 32 and that of the addition stays.
         """
         return self.multiplication * bits / WORD_BITS + self.addition
 
@@ -48,11 +46,11 @@ DRAM_WORD_PJ = 650.0
 
 
 def equivalent_bits(timesteps: int) -> int:
-    """ceil(log2(T + 1)): bits of an activation with as many levels as a neuron has spike counts, 0 to T.
+    """Return ceil(log2(T + 1)): bits of an activation with as many levels as a neuron has spike counts, 0 to T.
 
     >>> [equivalent_bits(timesteps) for timesteps in (1, 3, 4, 6, 7, 8)]
     [1, 2, 3, 3, 3, 4]
     """
     if timesteps < 1:
-        raise UsageError(f"timesteps is {timesteps}; a spiking network has at least 1.")
+        raise UsageError(f"timesteps is {timesteps}; a spiking network needs at least 1.")
     return timesteps.bit_length()

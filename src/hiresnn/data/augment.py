@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, on the device where the images are."""
+"""Augmentation of a whole batch at once, on the device of the images."""
 
 import torch
 from jaxtyping import Int64, Shaped
@@ -10,18 +10,21 @@ from hiresnn.errors import UsageError
 def flip_and_crop(
     images: Shaped[Tensor, "batch channel height width"], *, padding: int = 4, generator: torch.Generator
 ) -> Shaped[Tensor, "batch channel height width"]:
-    """Pad every image by reflection, crop it back to its size at a random place, mirror every second one.
+    """Pad every image by reflection, crop it back to its size at a random place, and flip it with probability 1/2.
 
-    images: of any type and device; the result has the same.
-    padding: pixels on each side, at most one less than the side: small images are padded by less. The crop
-        starts at each of the 2 * padding + 1 rows and columns with equal probability, a flip comes with 1/2.
-    generator: a CPU generator, so that the draws do not depend on the device of the images.
+    The padded images are never built: one gather reads every pixel from where the reflection puts it.
 
-    No padded image is ever made: one gather reads every pixel from where the reflection says it is.
-    Raises UsageError for a negative padding.
+    Args:
+        images: of any type and device; the result has the same.
+        padding: pixels on each side, 0 or more; at most one less than the side, so small images are padded by less. The
+            crop starts at each of the 2 * padding + 1 rows and columns with equal probability.
+        generator: a CPU generator, so that the random numbers do not depend on the device of the images.
+
+    Raises:
+        UsageError: the padding is negative.
     """
     if padding < 0:
-        raise UsageError(f"padding is {padding}: give a number of pixels, 0 or more.")
+        raise UsageError(f"padding is {padding}; give a number of pixels, 0 or more.")
     batch, channels, height, width = images.shape
     flips = torch.randint(0, 2, (batch, 1), generator=generator)
     rows = _window(height, min(padding, height - 1), batch, generator)
@@ -36,7 +39,7 @@ def flip_and_crop(
 
 
 def _window(size: int, padding: int, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:
-    """The source of each of `size` pixels, for windows placed at random on a reflected axis."""
+    """Return the source of each of `size` pixels, for windows at random places on a reflected axis."""
     start = torch.randint(-padding, padding + 1, (batch, 1), generator=generator)
     position = (start + torch.arange(size)).abs()  # reflected at the first pixel
     return (size - 1) - ((size - 1) - position).abs()  # and at the last

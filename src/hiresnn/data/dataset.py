@@ -1,19 +1,27 @@
-"""What a data set is: two splits of square uint8 images with integer labels, and the names of the classes."""
+"""The form of every data set: two splits of square uint8 images with integer labels, and the names of the classes."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from hiresnn.errors import DataError
 
+MAX_SIDE = 4096
+"""Largest height and width of an image, in pixels."""
+MAX_CLASSES = 100_000
+SMALLEST_STD = 1 / 255
+"""Smallest standard deviation of a channel, one grey level: a constant channel must not be divided by zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images, grey levels 0 to 255, and the class of each, counted from 0."""
+    """Images as grey levels 0 to 255, and the class of each, counted from 0."""
 
     images: UInt8[Tensor, "image channel height width"]
     labels: Int64[Tensor, "image"]
@@ -24,9 +32,16 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images to train on and images to test on, both of the same shape.
+    """Training and test images of one shape.
 
-    Raises DataError where the shapes of the two splits differ or the images are not square.
+    Attributes:
+        name: used in messages and reports.
+        train, test: the two splits.
+        class_names: one name per class, in the order of the labels.
+
+    Raises:
+        DataError: the splits differ in shape, the images are not square, there are too many classes, or a name is not
+            valid Unicode (from a file name that is not UTF-8), which no report could contain.
     """
 
     name: str
@@ -35,17 +50,18 @@ class DataSet:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        shape, test_shape = tuple(self.train.images.shape[1:]), tuple(self.test.images.shape[1:])
-        if shape != test_shape:
+        shapes = [tuple(split.images.shape[1:]) for split in (self.train, self.test)]
+        (_, height, width), _ = shapes
+        if shapes[0] != shapes[1] or height != width:
             raise DataError(
-                f"{self.name}: an image is {describe(*shape)} in the training split and "
-                f"{describe(*test_shape)} in the test split: bring both to one shape."
+                f"{self.name}: images are {list(shapes[0])} in the training split and {list(shapes[1])} in the test "
+                "split (channels, height, width), but all must have one shape and be square; crop or resize them."
             )
-        if self.train.images.shape[2] != self.train.images.shape[3]:
-            raise DataError(
-                f"{self.name}: images are {describe(*shape)}, not square: crop or resize them to equal "
-                "height and width."
-            )
+        if self.num_classes > MAX_CLASSES:
+            raise DataError(f"{self.name}: there are {self.num_classes} classes; at most {MAX_CLASSES} are supported.")
+        for name in (self.name, *self.class_names):
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise DataError(f"the name {name!a} is not valid UTF-8; rename the file, the folder or the class.")
 
     @property
     def num_classes(self) -> int:
@@ -59,14 +75,14 @@ class DataSet:
 
     @property
     def image_size(self) -> int:
-        """Height, which is also the width, in pixels."""
+        """Height and width in pixels."""
         return self.train.images.shape[2]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) over the shapes and the content of both splits and the class names.
+        """SHA-256 (hexadecimal) of the shapes and the content of both splits and of the class names.
 
-        Two sources of the same images in the same order have the same digest, whatever they are called.
+        Two sources of the same images in the same order have the same digest, whatever their names are.
         """
         digest = hashlib.sha256(repr(self.class_names).encode())
         for split in (self.train, self.test):
@@ -76,6 +92,29 @@ class DataSet:
         return digest.hexdigest()
 
 
-def describe(channels: int, height: int, width: int) -> str:
-    """The shape of an image in words, for messages: "28x32 (height x width), 1 channel"."""
-    return f"{height}x{width} (height x width), {channels} channel{'' if channels == 1 else 's'}"
+def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) of each channel over all pixels and images, for images in [0, 1].
+
+    The values are exact, from the histogram of the 256 grey levels. The standard deviation is that of the population,
+    at least 1/255.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for channel in split.images.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256).cpu().double() / channel.numel()
+        mean = (levels * share).sum()
+        means.append(float(mean))
+        stds.append(max(float(((levels - mean) ** 2 * share).sum().sqrt()), SMALLEST_STD))
+    return tuple(means), tuple(stds)
+
+
+def require_memory(size: int, what: str) -> None:
+    """Raise DataError if `size` bytes are more than the memory of this machine, before they are allocated."""
+    if not hasattr(os, "sysconf"):
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise DataError(
+            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f} GiB; use "
+            "fewer or smaller images."
+        )

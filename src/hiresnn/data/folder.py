@@ -12,116 +12,101 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hiresnn.data.dataset import DataSet, Split
+from hiresnn.data.dataset import MAX_SIDE, DataSet, Split, require_memory
 from hiresnn.errors import DataError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 GREY_MODES = frozenset({"1", "L", "LA"})
-DEEP_MODES = ("I", "F")  # more than 8 bits a channel: I, I;16, F
-DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a word
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+DEEP_MODES = ("I", "F")  # more than 8 bits per channel: I, I;16, F
+DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a warning
 
 
 def load_folder(path: Path) -> DataSet:
-    """The data set in the folder `path`, named after it.
+    """Load the data set in the folder `path`; its name is that of the folder.
 
-    A class is a folder in train/; classes are numbered in the order of their names, images are read in the
-    order of theirs. Grey images give one channel, colour images three; where both occur, all become colour.
-    Transparency is dropped, and what EXIF says of the orientation is done. Files whose suffix is not that of an
-    image are passed over.
+    A class is a folder in train/. Classes are numbered in the order of their names, and images are read in the order of
+    theirs. Grey images give one channel, colour images three; if both occur, all become colour. Transparency is
+    dropped, and images are rotated as their EXIF data say. Files without the suffix of an image are ignored.
 
-    Raises DataError, which names the file or folder and the mend: a missing or empty folder, fewer than two
-    classes, a test class that train/ lacks, an unreadable image, an image of more than 8 bits a channel, and
-    images that differ in size or are not square.
+    Raises:
+        DataError: names the file or folder and says how to fix it: a missing or empty folder, fewer than two classes, a
+            test class that train/ lacks, an unreadable image, an image of more than 8 bits per channel, images that
+            differ in size or are not square, or more pixels than fit into memory.
     """
     classes = {part: _image_files(path / part) for part in ("train", "test")}
-    class_names = tuple(classes["train"])
-    if len(class_names) < 2:
-        raise DataError(
-            f"{path / 'train'}: there is only one class, {class_names[0]}: a classifier needs the images of "
-            "two classes or more, each in a folder of its own."
-        )
+    names = list(classes["train"])
+    if len(names) < 2:
+        raise DataError(f"{path / 'train'}: there is only one class, {names[0]}; add the folder of another class.")
     for name in classes["test"]:
-        if name not in class_names:
+        if name not in names:
             raise DataError(
-                f"{path / 'test' / name}: train has no class of this name: add {path / 'train' / name}, or "
-                "remove this folder."
+                f"{path / 'test' / name}: train has no class of this name; add it there, or remove it here."
             )
-    parts = {
-        part: [(name, file) for name, files in members.items() for file in files] for part, members in classes.items()
-    }
-    reader = _Reader()
-    pixels = {part: [reader.read(file) for _, file in files] for part, files in parts.items()}
+
+    files = {part: [(names.index(name), file) for name in of for file in of[name]] for part, of in classes.items()}
+    first = files["train"][0][1]
+    side, count = len(_pixels(first)), sum(map(len, files.values()))
+    # Three channels, twice: the decoded images, and all of them in one tensor.
+    require_memory(6 * count * side**2, f"{path}: {count:,} images")
+    pixels = {part: [_pixels(file, first, side) for _, file in of] for part, of in files.items()}
     colour = any(image.ndim == 3 for images in pixels.values() for image in images)
     train, test = (
-        Split(
-            images=_stacked(pixels[part], colour),
-            labels=torch.tensor([class_names.index(name) for name, _ in parts[part]], dtype=torch.int64),
-        )
-        for part in ("train", "test")
+        Split(_stacked(images, colour), torch.tensor([label for label, _ in files[part]]))
+        for part, images in pixels.items()
     )
-    return DataSet(path.resolve().name, train, test, class_names)
+    return DataSet(path.resolve().name, train, test, tuple(names))
 
 
 def _image_files(part: Path) -> dict[str, list[Path]]:
-    """Class name -> its image files, both in the order of their names."""
+    """Return class name -> its image files, both in the order of their names."""
     if not part.is_dir():
-        raise DataError(f"{part}: there is no such folder: put images in {part}/<class>/.")
+        raise DataError(f"{part}: there is no such folder; put images in {part}/<class>/.")
     folders = sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
-        raise DataError(f"{part}: there are no class folders: put images in {part}/<class>/.")
-    files: dict[str, list[Path]] = {}
+        raise DataError(f"{part}: there are no class folders; put images in {part}/<class>/.")
+    files = {}
     for folder in folders:
-        files[folder.name] = sorted(
-            file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        )
+        entries = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+        files[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
         if not files[folder.name]:
             raise DataError(
-                f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}): add some, or "
-                "remove the folder."
+                f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some, or remove the "
+                "folder."
             )
     return files
 
 
-class _Reader:
-    """Decodes images one by one and compares the size of each with that of the first."""
+def _pixels(file: Path, first: Path | None = None, side: int = 0) -> Pixels:
+    """Decode an image: [H, W] for a grey image and [H, W, 3] for one in colour.
 
-    def __init__(self) -> None:
-        self.first: Path | None = None
-        self.size = (0, 0)
-
-    def read(self, file: Path) -> Pixels:
-        """Grey levels, [H, W] for a grey image and [H, W, 3] for one in colour."""
-        try:
-            with Image.open(file) as image:
-                if _is_deep(image):
-                    raise DataError(
-                        f"{file}: its pixels have more than 8 bits a channel ({image.mode}): save it with 8."
-                    )
-                image.load()
-                if image.format != "TIFF":  # which Pillow turns by itself
-                    with suppress(Exception):  # EXIF that cannot be read does not make the image unreadable
-                        ImageOps.exif_transpose(image, in_place=True)
-                image.info.pop("transparency", None)  # Pillow would warn that it drops that of a palette
-                pixels = np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
-        except UNREADABLE as error:
-            raise DataError(f"{file}: this image cannot be read ({error}): replace or remove it.") from error
-        height, width = pixels.shape[:2]
-        if self.first is None:
-            self.first, self.size = file, (height, width)
-            if height != width:
+    It must be square, and of the size of the first image if that is given.
+    """
+    try:
+        with Image.open(file) as image:
+            size = f"{image.height}x{image.width} (height x width)"
+            if _is_deep(image):
+                raise DataError(f"{file}: its pixels have more than 8 bits per channel ({image.mode}); save it with 8.")
+            if first is not None and image.size != (side, side):
                 raise DataError(
-                    f"{file}: the image is {height}x{width} (height x width), not square: crop or resize all "
-                    "images to equal height and width."
+                    f"{file}: the image is {size}, but {first} is {side}x{side}; crop or resize all images to one size."
                 )
-        if (height, width) != self.size:
-            raise DataError(
-                f"{file}: the image is {height}x{width} (height x width), but {self.first} is "
-                f"{self.size[0]}x{self.size[1]}: crop or resize all images to one size."
-            )
-        return pixels
+            if image.width != image.height or image.width > MAX_SIDE:
+                raise DataError(
+                    f"{file}: the image is {size}, not square with a side of at most {MAX_SIDE}; crop or resize all "
+                    "images."
+                )
+            image.load()
+            if image.format != "TIFF":  # which Pillow rotates by itself
+                with suppress(Exception):  # unreadable EXIF does not make the image unreadable
+                    ImageOps.exif_transpose(image, in_place=True)
+            image.info.pop("transparency", None)  # Pillow would warn that it drops the palette's transparency
+            return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise errors of many types
+        raise DataError(f"{file}: this image cannot be read ({error}); replace or remove it.") from error
 
 
 def _is_deep(image: ImageFile) -> bool:

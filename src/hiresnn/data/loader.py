@@ -1,4 +1,4 @@
-"""Batches from a split that lies on the device as uint8, so that an epoch copies no image to it."""
+"""Batches of a split that is stored on the device as uint8, so that an epoch copies no image to it."""
 
 from collections.abc import Iterator
 
@@ -14,19 +14,25 @@ Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"
 
 
 class Batches:
-    """One epoch an iteration: (images, labels), images float32 in [0, 1], both on `device`.
+    """Batches (images, labels) of one epoch per iteration: float32 images in [0, 1] and labels, both on `device`.
 
-    Every image comes once; the last batch is as short as it must be, down to one image.
-    With `shuffle` the order is random, with `augment` every batch goes through `flip_and_crop`. All that is
-    random in an epoch is drawn from `generator` when its iteration starts, before the first batch: whoever
-    keeps `generator.get_state()` from before an epoch can repeat it exactly, and may draw from the same
-    generator between the batches.
+    Every image comes once; the last batch may be shorter. All random numbers of an epoch come from `generator` when its
+    iteration starts, before the first batch: `generator.get_state()` from before an epoch repeats it exactly, and other
+    code may use the generator between the batches.
 
-    `part` is (which, of how many) for one of several processes that split every batch. A process always gets the same
-    rows of a batch, so a short last batch leaves some processes with fewer rows or with none: they then get empty
-    tensors. Together the parts are the whole batch.
+    Args:
+        split: images and labels.
+        batch_size: images per batch, at least 1.
+        device: where the batches are.
+        shuffle: a new random order in every epoch.
+        augment: apply `flip_and_crop` to every batch.
+        generator: a CPU generator, required for shuffle and augment.
+        part: (which, of how many), for processes that share every batch. A process always gets the same rows of a
+            batch, so a short last batch leaves some processes with fewer rows or with empty tensors. All parts together
+            are the whole batch, and every process gets the same number of batches.
 
-    Raises UsageError for a batch size below 1, and for a missing generator or one that is not on the CPU.
+    Raises:
+        UsageError: a batch size below 1, a missing generator, or one that is not on the CPU.
     """
 
     def __init__(
@@ -41,21 +47,14 @@ class Batches:
         part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}: give a whole number of at least 1.")
+            raise UsageError(f"batch_size is {batch_size}; give a whole number of at least 1.")
         if (shuffle or augment) and generator is None:
-            raise UsageError("shuffle and augment are random, but generator is missing: give a torch.Generator.")
+            raise UsageError("shuffle and augment are random, but generator is missing; give a torch.Generator.")
         if generator is not None and generator.device.type != "cpu":
-            raise UsageError(
-                f"generator is on {generator.device}: give one on the CPU, so that batches are the same on "
-                "every device."
-            )
-        self.images = split.images.to(device)
-        self.labels = split.labels.to(device)
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.augment = augment
-        self.generator = generator
-        self.part = part
+            raise UsageError(f"generator is on {generator.device}; give one on the CPU, which every device can use.")
+        self.images, self.labels = split.images.to(device), split.labels.to(device)
+        self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
+        self.generator, self.part = generator, part
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -70,13 +69,13 @@ class Batches:
         return self._epoch(order, augmentation)
 
     def _epoch(self, order: Int64[Tensor, "image"] | None, augmentation: torch.Generator | None) -> Iterator[Batch]:
+        which, parts = self.part
+        whole = min(self.batch_size, len(self.labels))
+        mine = slice(whole * which // parts, whole * (which + 1) // parts)
         for start in range(0, len(self.labels), self.batch_size):
-            here = slice(start, start + self.batch_size)
-            index = here if order is None else order[here]
+            rows = slice(start, start + self.batch_size)
+            index = rows if order is None else order[rows]
             images = self.images[index]
             if augmentation is not None:
                 images = flip_and_crop(images, generator=augmentation)
-            which, parts = self.part
-            rows = min(self.batch_size, len(self.labels))
-            mine = slice(rows * which // parts, rows * (which + 1) // parts)
             yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]

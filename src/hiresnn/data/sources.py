@@ -15,7 +15,6 @@ from hiresnn.data.folder import load_folder
 from hiresnn.data.subset import rank_in_class
 from hiresnn.errors import DataError, UsageError
 
-# Our name -> the class of torchvision.datasets.
 DOWNLOADED = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
@@ -23,36 +22,46 @@ DOWNLOADED = {
     "fashion-mnist": "FashionMNIST",
     "svhn": "SVHN",
 }
-TEST_EVERY = 5  # digits: every fifth image of a class is for the test
+"""Name of a data set -> class of torchvision.datasets."""
+TEST_EVERY = 5
+"""digits has no official split: every fifth image of a class is a test image."""
+LONGEST = 200
+"""Characters of a source that a message repeats."""
 
 
 def load(source: str, *, cache: Path | None = None) -> DataSet:
-    """The data set that `source` names.
+    """Load the data set that `source` names.
 
-    source: digits (8x8, grey, part of scikit-learn); cifar10, cifar100, mnist, fashion-mnist or svhn
-        (downloaded once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an
-        .npz archive. Write ./digits for a folder that has the name of a data set.
-    cache: where downloads are kept; $HIRESNN_CACHE or ~/.cache/hiresnn/data if not given.
+    Args:
+        source: digits (8x8, grey, part of scikit-learn); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
+            once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an .npz archive. Write
+            ./digits for a folder that has the name of a data set.
+        cache: folder of downloads; None takes the folder data in hiresnn's cache ($HIRESNN_CACHE or ~/.cache/hiresnn).
 
-    Raises UsageError where `source` is none of these, and DataError where the data are missing or damaged.
+    Raises:
+        UsageError: `source` is none of these.
+        DataError: the data are missing, unreadable or damaged.
     """
     if source == "digits":
         return _digits()
-    if source in DOWNLOADED:
-        return _download(source, cache or _default_cache())
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return load_folder(path)
-    if path.is_file() or path.suffix == ".npz":
-        return load_archive(path)
+    shown = source if len(source) <= LONGEST else source[:LONGEST] + "..."
+    try:
+        if source in DOWNLOADED:
+            return _download(
+                source, cache or Path(os.environ.get("HIRESNN_CACHE") or "~/.cache/hiresnn").expanduser() / "data"
+            )
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return load_folder(path)
+        if path.is_file() or path.suffix == ".npz":
+            return load_archive(path)
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a removed working directory
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(f"data source {shown!r} cannot be read ({cause}); give another path.") from error
     raise UsageError(
-        f"There is no data set {source!r}: give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
+        f"there is no data set {shown!r}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
         "train/<class>/ and test/<class>/, or the path of an .npz file."
     )
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("HIRESNN_CACHE") or "~/.cache/hiresnn/data").expanduser()
 
 
 def _digits() -> DataSet:
@@ -82,9 +91,8 @@ def _download(source: str, cache: Path) -> DataSet:
         train, test = (collection(root=str(cache), download=True, **part) for part in parts)
     except (OSError, RuntimeError, HTTPException, EOFError, ValueError) as error:
         raise DataError(
-            f"{source} could not be downloaded to, or read from, {cache} ({error}): check the network and "
-            "the free space there and try again; or give the path of an .npz file with x_train, y_train, "
-            "x_test and y_test in place of the name."
+            f"{source} could not be downloaded to, or read from, {cache} ({error}); check the network and the free "
+            "space there and try again, or give the path of an .npz file with x_train, y_train, x_test and y_test."
         ) from error
     train_split = _split(train)
     names = getattr(train, "classes", None) or range(int(train_split.labels.max()) + 1)
@@ -92,7 +100,7 @@ def _download(source: str, cache: Path) -> DataSet:
 
 
 def _split(collection: Any) -> Split:
-    """A torchvision data set as a split: [N, H, W], [N, H, W, 3] or, for SVHN alone, [N, 3, H, W]."""
+    """Convert a torchvision data set to a split: it holds [N, H, W], [N, H, W, 3] or, only SVHN, [N, 3, H, W]."""
     pixels = torch.as_tensor(collection.data)
     if pixels.ndim == 3:
         pixels = pixels[:, None]

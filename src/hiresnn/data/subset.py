@@ -9,7 +9,7 @@ from hiresnn.errors import UsageError
 
 
 def rank_in_class(labels: Int64[Tensor, "image"]) -> Int64[Tensor, "image"]:
-    """For each image, how many images of its class come before it."""
+    """Return for each image how many images of its class come before it."""
     order = labels.argsort(stable=True)
     counts = torch.bincount(labels)
     starts = counts.cumsum(0) - counts
@@ -18,50 +18,59 @@ def rank_in_class(labels: Int64[Tensor, "image"]) -> Int64[Tensor, "image"]:
     return rank
 
 
-def first(split: Split, count: int) -> Split:
-    """`count` images, class by class in turn, the first of each class before the second of any.
+def first(split: Split, count: int, *, key: str = "count") -> Split:
+    """Select `count` images, class by class in turn: the first of each class before the second of any.
 
-    Where a class has too few images, the others fill up. The images keep their order. 0 means all.
-    Raises UsageError where `count` is negative or larger than the split.
+    When a class runs out of images, the others fill up. The images stay in their order.
+
+    Args:
+        count: how many images; 0 means all.
+        key: what the user calls the count, for the message: an option or the key of a recipe.
+
+    Raises:
+        UsageError: `count` is negative or larger than the split.
     """
-    if not 0 <= count <= len(split):
-        raise UsageError(
-            f"{count} images are asked for, but there are {len(split)}: give a count from 1 to {len(split)}, "
-            "or 0 for all."
-        )
-    if count == 0:
-        return split
-    return _select(split, _turns(split)[:count].sort().values)
+    return _select(split, _turns(split, count, key).sort().values) if count else split
 
 
 def in_turn(split: Split, count: int) -> Split:
-    """The images of `first`, class by class in turn: a smaller count gives the beginning of a larger one.
+    """Select the images of `first`, ordered class by class in turn: a smaller count gives the start of a larger one.
 
-    Raises UsageError as `first` does.
+    Raises:
+        UsageError: as `first`.
     """
-    first(split, count)
-    return _select(split, _turns(split)[: count or len(split)])
+    return _select(split, _turns(split, count or len(split), "count"))
 
 
-def _turns(split: Split) -> Int64[Tensor, "image"]:
-    """The images in turn, the first of each class before the second of any."""
+def _turns(split: Split, count: int, key: str) -> Int64[Tensor, "selected"]:
+    if not 0 <= count <= len(split):
+        raise UsageError(
+            f"{key} is {count}, but the data hold {len(split)} images; give 1 to {len(split)}, or 0 for all."
+        )
     num_classes = int(split.labels.max()) + 1
-    return (rank_in_class(split.labels) * num_classes + split.labels).argsort()
+    return (rank_in_class(split.labels) * num_classes + split.labels).argsort()[:count]
 
 
-def holdout(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
-    """(rest, held): `count` images drawn at random with `seed`, as many of each class as its share.
+def holdout(split: Split, count: int, seed: int = 0, *, key: str = "count") -> tuple[Split, Split]:
+    """Divide a split at random into (rest, held out), in both of which every class keeps its share.
 
-    A share that is no whole number is rounded so that the sum is `count`, larger fractions up first.
-    In both parts the images keep their order. The global random state is neither read nor changed.
-    Raises UsageError where `count` leaves one of the parts empty.
+    Shares that are not whole numbers are rounded so that the sum is `count`, the largest fractions up first. In both
+    parts the images stay in their order. The global random state is neither read nor changed.
+
+    Args:
+        count: images that are held out.
+        seed: of the random choice.
+        key: what the user calls the count, for the message.
+
+    Raises:
+        UsageError: `count` leaves one of the parts empty.
     """
     if not 0 < count < len(split):
-        raise UsageError(f"{count} images are to be held out of {len(split)}: give a count from 1 to {len(split) - 1}.")
+        raise UsageError(f"{key} is {count}, but the data hold {len(split)} images; hold out 1 to {len(split) - 1}.")
     shuffled = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     labels = split.labels.cpu()
     sizes = torch.bincount(labels)
-    # Integers, because float shares would round ties differently from one machine to the next.
+    # Integers, because float shares would round ties differently on different machines.
     quotas, remainders = sizes * count // len(split), sizes * count % len(split)
     largest = remainders.argsort(descending=True, stable=True)
     quotas[largest[: count - int(quotas.sum())]] += 1

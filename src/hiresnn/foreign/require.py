@@ -1,7 +1,5 @@
 """Refuse networks of other spiking libraries that no adapter resets: their answers depend on earlier calls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

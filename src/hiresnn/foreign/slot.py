@@ -1,13 +1,11 @@
-"""Where a foreign neuron keeps its surrogate, and how another rule is put there for a while.
+"""Where a neuron of another library stores its surrogate, and how another gradient rule takes its place temporarily.
 
-The spike stays the library's own, to the bit: the swapped-in function calls the surrogate that it replaces for
-the forward pass and answers for the backward pass alone. With x = u - threshold, which is what a library hands to
-its surrogate, z = x / threshold and d spike / d x = rule(z) / threshold.
+The spike stays that of the library, bit for bit: the replacement calls the library's surrogate in the forward pass and
+computes only the backward pass. With x = u - threshold, which is the argument of a library's surrogate, z = x /
+threshold and d spike / d x = rule(z) / threshold.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,12 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hiresnn.errors import UsageError
-from hiresnn.neurons.rules import RULES, LayerRule, Rule
 from hiresnn.neurons.surrogate import Surrogate
-
-ELEMENTWISE = tuple(name for name, info in RULES.items() if not info.is_layer_rule)
-"""Names of the rules that any neuron can take; a layer rule needs the scan of hiresnn's own LIF."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +23,9 @@ class Slot:
 
     Attributes:
         neuron: the layer.
-        attribute: name under which it keeps its surrogate.
-        ruled: (neuron, the surrogate found there, rule) -> what stands there meanwhile. It is given the neuron, so
-            that a deep copy of a network swaps the rules of the copy.
+        attribute: the name under which it stores its surrogate.
+        ruled: (neuron, its surrogate, rule) -> replacement. It gets the neuron as an argument, so that a deep copy of a
+            network replaces the surrogates of the copy.
     """
 
     neuron: nn.Module
@@ -41,36 +34,37 @@ class Slot:
 
     @contextmanager
     def holding(self, rule: Surrogate) -> Iterator[None]:
-        """Keep `rule` in the slot for a while; what was there is put back, also after an error."""
+        """Use `rule` inside the context; the library's surrogate is restored afterwards."""
         own = getattr(self.neuron, self.attribute)
-        setattr(self.neuron, self.attribute, _like(own, self.ruled(self.neuron, own, rule)))
-        try:
+        replacement = self.ruled(self.neuron, own, rule)
+        if isinstance(own, nn.Module):  # torch accepts only a module in the place of a child module
+            replacement = _FunctionModule(replacement)
+        with temporarily([self.neuron], **{self.attribute: replacement}):
             yield
-        finally:
-            setattr(self.neuron, self.attribute, own)
 
 
-def elementwise(rule: Rule, library: str) -> Surrogate:
-    """`rule` itself, a function z -> d spike / d z of any shape.
-
-    Raises:
-        UsageError: it is a rule of a whole layer.
-    """
-    if isinstance(rule, LayerRule):
-        raise UsageError(
-            f"{type(rule).__name__} replaces the backward pass of a whole layer, which a {library} neuron does not "
-            f"give away: choose one of {', '.join(ELEMENTWISE)}, or a function z -> d spike / d z of your own."
-        )
-    return rule
+@contextmanager
+def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
+    """Set attributes of modules inside the context and restore the old values afterwards."""
+    before = [(module, {name: getattr(module, name) for name in attributes}) for module in modules]
+    try:
+        for module, _ in before:
+            for name, value in attributes.items():
+                setattr(module, name, value)
+        yield
+    finally:
+        for module, values in before:
+            for name, value in values.items():
+                setattr(module, name, value)
 
 
 def ruled_spike(
     own: Callable[[Tensor], Tensor], rule: Surrogate, threshold: Callable[[], Tensor | float]
 ) -> Callable[[Tensor], Tensor]:
-    """The spike function x = u - threshold -> spike that is `own` forward and `rule` backward.
+    """Return the spike function x = u - threshold -> spike that is `own` in the forward pass and `rule` backward.
 
     Args:
-        threshold: gives the threshold at the time of a call, a number or a tensor that broadcasts against x.
+        threshold: returns the threshold at the time of a call, a number or a tensor that broadcasts against x.
     """
 
     def spike(x: Tensor) -> Tensor:
@@ -94,22 +88,17 @@ class _RuledSpike(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
         slope = ctx.rule(x / ctx.threshold) / ctx.threshold
-        # snnTorch's spikes are float32 whatever the membrane is; the gradient goes back in the membrane's type.
+        # The spikes of snnTorch are float32 for any membrane; the gradient has the type of the membrane.
         return (grad * slope).to(x.dtype), None, None, None
 
 
 _ruled = cast("Callable[..., Tensor]", _RuledSpike.apply)
 
 
-class _Wrapped(nn.Module):
+class _FunctionModule(nn.Module):
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, *inputs: Any) -> Tensor:
         return self.function(*inputs)
-
-
-def _like(own: Any, function: Callable[..., Tensor]) -> Any:
-    """`function` as a module where `own` is one: torch takes nothing else in the place of a child module."""
-    return _Wrapped(function) if isinstance(own, nn.Module) else function

@@ -29,8 +29,8 @@ def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
     """(training images, images held out of training or None), as the recipe divides the training set."""
     split, held = dataset.train, None
     if recipe.data.holdout_images:
-        split, held = data.holdout(split, recipe.data.holdout_images)
-    return data.first(split, recipe.data.train_images), held
+        split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
+    return data.first(split, recipe.data.train_images, key="data.train_images"), held
 
 
 def batches_of(split: Split, batch_size: int, recipe: Recipe, stage: int, ranks: Ranks) -> Batches:

@@ -1,0 +1,246 @@
+"""Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
+
+No library is imported here: a neuron is recognised by the attributes that its library gives it. All adapters have the
+options timesteps (T, at least 1), encode and readout, and some have own_loop and output; `Unrolled` describes them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
+from hiresnn.foreign.unrolled import Readout, Unrolled, each_step, once, picked, whole_sequence
+from hiresnn.neurons.surrogate import Surrogate
+
+Encode = Callable[[Tensor], Tensor]
+
+BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
+"""Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""
+OTHERWISE_IN_TRAINING = frozenset({"OTTTLIFNode", "SLTTLIFNode"})
+"""Their subclasses that compute another neuron in training mode."""
+NOT_FROM_THRESHOLD = frozenset({"ILIFNode", "FewSpikeNode"})
+"""Classes of SpikingJelly that call their surrogate with something else than u - threshold."""
+NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
+"""Bases of the modules of norse that take [T, B, ...]; its cells take one step."""
+
+
+def spikingjelly(
+    network: nn.Module,
+    timesteps: int,
+    *,
+    own_loop: bool = False,
+    encode: Encode | None = None,
+    readout: Readout = "mean",
+    output: int = 0,
+) -> Unrolled:
+    """Adapt a SpikingJelly network: neurons with `surrogate_function`, in step mode s (a step per call) or m.
+
+    In eval mode the IFNode and LIFNode of 0.0.0.0.14, and the ComplementaryLIFNode of 2, spike by a plain comparison
+    without a gradient, and every attack uses eval mode. Their training branch computes the same neuron with its
+    surrogate, so these neurons, and nothing else, run in training mode. The reset stays the library's: with
+    `detach_reset=False` a gradient rule also acts through it.
+
+    Raises:
+        UsageError: no SpikingJelly neuron, neurons in both step modes, or a neuron on a CUDA kernel of its own.
+    """
+    neurons: dict[str, Any] = {name: m for name, m in network.named_modules() if hasattr(m, "surrogate_function")}
+    _require(network, neurons, "SpikingJelly", "surrogate_function")
+    for name, neuron in neurons.items():
+        if getattr(neuron, "backend", "torch") != "torch":
+            raise UsageError(
+                f"neuron {name!r} runs on backend {neuron.backend!r}, whose kernel has a surrogate of its own; call "
+                "functional.set_backend(network, 'torch') first."
+            )
+    modes = {_step_mode(neuron) for neuron in neurons.values()}
+    if len(modes) > 1 and not own_loop:
+        raise UsageError("its neurons are in both step modes; call functional.set_step_mode(network, 's' or 'm').")
+    present = once if own_loop else whole_sequence if modes == {"m"} else each_step
+
+    def show(network: nn.Module, steps: Tensor, output: int) -> Tensor:
+        kinds = {module: _class_names(module) for module in network.modules()}
+        blind = [m for m, names in kinds.items() if names & BLIND_IN_EVAL and not names & OTHERWISE_IN_TRAINING]
+        with temporarily(blind, training=True):
+            return present(network, steps, output)
+
+    return Unrolled(
+        network,
+        timesteps,
+        library="SpikingJelly",
+        show=show,
+        own_loop=own_loop,
+        reset=partial(_call_each, "reset"),
+        slots=[Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()],
+        encode=encode,
+        readout=readout,
+        output=output,
+    )
+
+
+def _step_mode(neuron: Any) -> str:
+    """Return s or m. A neuron that supports only one mode (PSN) may not state it in `step_mode`."""
+    supported = tuple(neuron.supported_step_mode()) if hasattr(neuron, "supported_step_mode") else ()
+    return str(supported[0] if len(supported) == 1 else getattr(neuron, "step_mode", "s"))
+
+
+def _spikingjelly_ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
+    """`surrogate_function` is called with u - v_threshold; a neuron without a threshold (PSN) counts from 1."""
+    threshold = partial(getattr, neuron, "v_threshold", 1.0)
+    level = threshold()
+    if _class_names(neuron) & NOT_FROM_THRESHOLD or (isinstance(level, Tensor) and level.numel() > 1):
+        raise UsageError(
+            f"a neuron of class {type(neuron).__name__} does not spike at one threshold, so it cannot use a gradient "
+            "rule; attack without rule=."
+        )
+    return ruled_spike(own, rule, threshold)
+
+
+def snntorch(
+    network: nn.Module,
+    timesteps: int,
+    *,
+    own_loop: bool = False,
+    encode: Encode | None = None,
+    readout: Readout = "mean",
+    output: int = 0,
+) -> Unrolled:
+    """Adapt a snnTorch network: neurons with `spike_grad`, `threshold` and `reset_mem()`, one step per call.
+
+    The neurons store their state (`init_hidden=True`), or the network's forward has the loop over time (`own_loop`).
+    The membrane that the surrogate gets, and the reset, which snnTorch detaches, stay the library's.
+
+    Raises:
+        UsageError: no snnTorch neuron, or one that takes all steps in one call (`LeakyParallel`) without `own_loop`: it
+            would take the images of a batch for steps.
+    """
+    neurons = [module for module in network.modules() if hasattr(module, "spike_grad") and hasattr(module, "threshold")]
+    _require(network, neurons, "snnTorch", "spike_grad and threshold")
+    if not own_loop and (whole := next((each for each in neurons if not hasattr(each, "reset_mem")), None)):
+        raise UsageError(
+            f"a neuron of class {type(whole).__name__} takes all steps in one call; present the whole sequence inside "
+            "the network's forward, and pass own_loop=True."
+        )
+
+    def ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
+        # Called with u - threshold, for the spike and, detached, for the reset.
+        return ruled_spike(own, rule, lambda: neuron.threshold)
+
+    return Unrolled(
+        network,
+        timesteps,
+        library="snnTorch",
+        own_loop=own_loop,
+        reset=partial(_call_each, "reset_mem"),  # it creates new tensors, so a graph in use stays intact
+        slots=[Slot(neuron, "spike_grad", ruled) for neuron in neurons],
+        encode=encode,
+        readout=readout,
+        output=output,
+    )
+
+
+def sinabs(network: nn.Module, timesteps: int, *, encode: Encode | None = None, readout: Readout = "mean") -> Unrolled:
+    """Adapt a sinabs network: layers with `spike_fn`, `surrogate_grad_fn` and `spike_threshold`, all Squeeze or none.
+
+    sinabs takes [B, T, ...], or [B*T, ...] if its layers are Squeeze layers, as those of `from_torch.from_model` are.
+    These get T at each call, so the batch may have any size.
+
+    Raises:
+        UsageError: no sinabs neuron.
+    """
+    neurons = [module for module in network.modules() if getattr(module, "surrogate_grad_fn", None) is not None]
+    _require(network, neurons, "sinabs", "surrogate_grad_fn")
+    return Unrolled(
+        network,
+        timesteps,
+        library="sinabs",
+        show=_sinabs_sequence,
+        reset=_sinabs_reset,
+        slots=[Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons],
+        encode=encode,
+        readout=readout,
+    )
+
+
+def _sinabs_reset(network: nn.Module) -> None:
+    """Remove the state of every layer; the next call creates it as zero.
+
+    `reset_states()` would write zeros into tensors that a backward pass may still need, and a state of another batch
+    size would be replaced by random numbers from the global generator.
+    """
+    for layer in network.modules():
+        if hasattr(layer, "reset_states"):
+            for name, state in layer.named_buffers(recurse=False):
+                setattr(layer, name, state.new_zeros(0))
+
+
+def _sinabs_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
+    """Call the network once for all steps, [B, T, ...] or [B*T, ...] -> [T, B, K]."""
+    timesteps, batch = steps.shape[:2]
+    squeezed = [module for module in network.modules() if hasattr(module, "squeeze_forward")]
+    if not squeezed:
+        return picked(network(steps.transpose(0, 1)), output).transpose(0, 1)
+    with temporarily(squeezed, batch_size=-1, num_timesteps=timesteps):
+        outputs = picked(network(steps.transpose(0, 1).flatten(0, 1)), output)
+    return outputs.reshape(batch, timesteps, *outputs.shape[1:]).transpose(0, 1)
+
+
+def _sinabs_ruled(neuron: Any, own: Any, rule: Surrogate) -> Callable[[Tensor, Tensor], Tensor]:
+    """`surrogate_grad_fn` is (membrane u, threshold) -> d spike / d u; `spike_fn` computes the spike.
+
+    A neuron that may spike several times per step (MultiSpike, MaxSpike) spikes at each multiple of the threshold, and
+    z is counted from the nearest one.
+    """
+    single = getattr(neuron.spike_fn, "__name__", "") == "SingleSpike"
+
+    def slope(u: Tensor, threshold: Tensor) -> Tensor:
+        level = u / threshold
+        return rule(level - (1 if single else level.round().clamp(min=1))) / threshold
+
+    return slope
+
+
+def norse(network: nn.Module, timesteps: int, *, encode: Encode | None = None, readout: Readout = "mean") -> Unrolled:
+    """Adapt a norse network, whose state is passed explicitly: `out, state = network(x, state)`.
+
+    It consists of cells (a step per call) or of modules such as `LIF` (a sequence [T, B, ...] per call). norse selects
+    its surrogate by a name (`p.method`) inside the step, so it can only be attacked with its own surrogate.
+
+    Raises:
+        UsageError: no norse neuron, or cells and sequence modules mixed.
+    """
+    neurons = [module for module in network.modules() if hasattr(getattr(module, "p", None), "method")]
+    _require(network, neurons, "norse", "parameters p.method")
+    sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
+    if len(sequences) > 1:
+        raise UsageError("it has both cells and modules of sequences; use one kind, LIFCell or LIF.")
+    show = whole_sequence if sequences == {True} else _norse_steps
+    return Unrolled(network, timesteps, library="norse", show=show, encode=encode, readout=readout)
+
+
+def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:
+    """Call the network once per step with the state that the previous call returned; None at rest."""
+    state, outputs = None, []
+    for step in steps:
+        result = network(step, state)
+        state = result[1]
+        outputs.append(picked(result, output))
+    return torch.stack(outputs)
+
+
+def _require(network: nn.Module, neurons: Any, library: str, attribute: str) -> None:
+    if not neurons:
+        raise UsageError(f"{type(network).__name__} has no {library} neuron (a module with {attribute}).")
+
+
+def _call_each(method: str, network: nn.Module) -> None:
+    for module in network.modules():
+        if callable(reset := getattr(module, method, None)):
+            reset()
+
+
+def _class_names(module: nn.Module) -> set[str]:
+    """Return the names of its class and of every base class."""
+    return {kind.__name__ for kind in type(module).__mro__}
