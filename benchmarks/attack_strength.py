@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hiresnn import data, gradient_rule
 from hiresnn.attacks import apgd, parse, square
 from hiresnn.neurons.rules import rule_from_text
-from hiresnn.runs.target import target
+from hiresnn.runs.model_source import resolve_model
 
 EPS, IMAGES = 0.1, 200
 MASKED = Path(__file__).parents[1] / "examples" / "masked_digits.py"
@@ -28,7 +28,7 @@ def under(network: nn.Module, rule: str) -> AbstractContextManager[None]:
 
 
 if __name__ == "__main__":
-    network = target(f"{MASKED}:plain").model
+    network = resolve_model(f"{MASKED}:plain").model
     split = data.in_turn(data.load("digits").test, IMAGES)
     images, labels = split.images.float() / 255, split.labels
 

@@ -11,7 +11,7 @@ from hiresnn.attacks import Model
 from hiresnn.audit import Audit, Audited, Findings, Plan, bound, curve, verdict, waves
 from hiresnn.audit.subject import OWN
 from hiresnn.progress import Progress
-from hiresnn.runs.target import target
+from hiresnn.runs.model_source import resolve_model
 
 BOUNDS = ("10/255", "26/255", "inf")
 HARD = ("26/255",)
@@ -77,7 +77,7 @@ def shown() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def plain(shown: tuple[Tensor, Tensor]) -> dict[str, float]:
-    found = audited(target(f"{MASKED}:plain").model, *shown, bounds=HARD)
+    found = audited(resolve_model(f"{MASKED}:plain").model, *shown, bounds=HARD)
     assert own_verdict(found) != "masked gradients likely"
     assert robust(found)["26/255"] < robust(found)["0"] - 20  # there is something to hide
     return robust(found)
@@ -92,7 +92,7 @@ def own_verdict(found: Findings) -> str:
 def test_a_network_that_masks_its_gradients_is_broken_like_the_same_without_the_mask(
     name: str, shown: tuple[Tensor, Tensor], plain: dict[str, float]
 ) -> None:
-    model = target(f"{MASKED}:{name}").model
+    model = resolve_model(f"{MASKED}:{name}").model
     found = audited(model, *shown, bounds=HARD)
     believed = 100 * float((~found.alone["pgd"]["26/255"]).float().mean())
     assert believed > plain["26/255"] + 15  # PGD-7 with the own gradient is taken in

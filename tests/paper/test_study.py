@@ -17,7 +17,7 @@ from hiresnn.paper.plan import Unmeasured, waves
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.study import Study
 from hiresnn.progress import Progress
-from hiresnn.runs import stage
+from hiresnn.runs import trainer
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_wherever_its_data_are_by
     trained: Study, tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
-    real = stage.train_epoch
+    real = trainer.train_epoch
 
     def dying(*given: Any, **named: Any) -> Any:
         epochs.append(1)
@@ -139,7 +139,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_wherever_its_data_are_by
         return real(*given, **named)
 
     study = Study(tiny, root=tmp_path, seeds=(0,), sources={}, progress=Progress(quiet=True))
-    monkeypatch.setattr(stage, "train_epoch", dying)
+    monkeypatch.setattr(trainer, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
         study.run(VGG5, "traditional", 0)
     (begun,) = (tmp_path / "runs").glob("vgg5*/recipe.toml")

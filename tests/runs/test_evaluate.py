@@ -241,7 +241,7 @@ def spoil(run: Path, how: str) -> None:
     [
         ("no weights", r"has no model\.safetensors; finish it with hiresnn train and --resume"),
         ("cut short", r"model\.safetensors is damaged or cut short"),
-        ("no run", "does not exist; name the folder that hiresnn train wrote"),
+        ("no run", "does not exist; name a folder"),
         ("no recipe", r"is not a run folder: it has no recipe\.toml"),
     ],
 )

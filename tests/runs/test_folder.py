@@ -10,7 +10,7 @@ import pytest
 
 from hiresnn.errors import RunError
 from hiresnn.runs.folder import ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
-from hiresnn.runs.recipe import Recipe, override, read
+from hiresnn.runs.recipe import Recipe, dump, override, read
 
 DIGITS = read("digits")
 
@@ -49,8 +49,14 @@ def test_a_folder_left_before_its_recipe_was_written_starts_afresh(tmp_path: Pat
     assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT}
 
 
-def test_the_same_run_without_resume_is_refused_and_unharmed(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
+def begun(path: Path) -> None:
+    """A folder in which a training has begun."""
+    with RunFolder.create(path, DIGITS) as folder:
+        folder.write_metrics([{"epoch": 1}])
+
+
+def test_the_same_run_without_resume_is_refused_and_unchanged(tmp_path: Path) -> None:
+    begun(tmp_path)
     before = listing(tmp_path)
     with pytest.raises(RunError, match="already holds this run; continue it with --resume or choose another"):
         RunFolder.create(tmp_path, DIGITS)
@@ -58,8 +64,8 @@ def test_the_same_run_without_resume_is_refused_and_unharmed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_another_run_is_refused_by_what_differs_and_unharmed(tmp_path: Path, resume: bool) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
+def test_another_run_is_refused_with_the_keys_that_differ_and_unchanged(tmp_path: Path, resume: bool) -> None:
+    begun(tmp_path)
     before = listing(tmp_path)
     other: Recipe = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
     with pytest.raises(RunError, match=r"holds another run, which differs in seed, noise\.step; choose another"):
@@ -67,9 +73,27 @@ def test_another_run_is_refused_by_what_differs_and_unharmed(tmp_path: Path, res
     assert listing(tmp_path) == before
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_command(
+    tmp_path: Path, resume: bool
+) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    corrected = override(DIGITS, {"data.source": "right.npz"})
+    with RunFolder.create(tmp_path, corrected, resume=resume) as folder:
+        assert folder.recipe == corrected
+    with RunFolder.create(tmp_path, corrected):  # again, without --resume
+        pass
+
+
+def test_a_folder_with_a_recipe_that_a_user_wrote_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / RECIPE).write_text(dump(override(DIGITS, {"seed": "1"})))
+    with pytest.raises(RunError, match="already holds another run"):
+        RunFolder.create(tmp_path, DIGITS)
+
+
 def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match=r"holds files that are no run, such as thesis\.tex; choose another --out"):
+    with pytest.raises(RunError, match=r"is no run folder but holds files, such as thesis\.tex; choose"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -78,15 +102,15 @@ def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("text")
     with pytest.raises(RunError, match=r"a is a file; choose another --out"):
         RunFolder.create(tmp_path / "a", DIGITS)
-    with pytest.raises(RunError, match=r"a/b cannot be used \(.*\); check its permissions or choose another"):
+    with pytest.raises(RunError, match=r"a/b cannot be .*check its permissions"):
         RunFolder.create(tmp_path / "a" / "b", DIGITS)
 
 
 def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
     first = RunFolder.create(tmp_path, DIGITS)
-    with pytest.raises(RunError, match=r"is being written by another process, which holds .*\.lock; wait"):
+    with pytest.raises(RunError, match=r"is in use: another process .*\.lock\); wait"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
-    with pytest.raises(RunError, match="is being written"):
+    with pytest.raises(RunError, match="is in use"):
         RunFolder.open(tmp_path, write=True)
     first.close()
     first.close()
@@ -97,7 +121,7 @@ def test_a_writer_in_another_process_is_refused_too(tmp_path: Path) -> None:
     code = f"from hiresnn.runs.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
     with RunFolder.create(tmp_path, DIGITS):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "is being written by another process" in done.stderr
+    assert "is in use: another process" in done.stderr
 
 
 def test_a_refused_folder_is_not_left_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +154,7 @@ def test_results_can_be_added_to_a_finished_run(tmp_path: Path) -> None:
 def test_what_is_no_folder_is_no_run(tmp_path: Path, make: str, reason: str) -> None:
     if make == "file":
         (tmp_path / "a").touch()
-    with pytest.raises(RunError, match=rf"run folder .*a {reason}; name the folder that hiresnn train wrote"):
+    with pytest.raises(RunError, match=rf"run folder .*a {reason}; name a folder"):
         RunFolder.open(tmp_path / "a")
 
 
@@ -170,25 +194,25 @@ def test_damaged_metrics_are_named_by_line(tmp_path: Path) -> None:
 
 
 def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path: Path) -> None:
-    def waiting() -> None:
+    def wait() -> None:
         raise AssertionError("nobody else writes")
 
-    with RunFolder.shared(tmp_path / "ann", DIGITS, waiting=waiting) as folder:
+    with RunFolder.shared(tmp_path / "ann", DIGITS, wait=wait) as folder:
         assert not folder.resumed
-    with RunFolder.shared(tmp_path / "ann", override(DIGITS, {"snn.lr": "0.5"}), waiting=waiting) as folder:
+    with RunFolder.shared(tmp_path / "ann", override(DIGITS, {"snn.lr": "0.5"}), wait=wait) as folder:
         assert folder.resumed
         assert folder.recipe == DIGITS
 
 
 def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path: Path) -> None:
-    first, said = RunFolder.shared(tmp_path, DIGITS, waiting=lambda: None), []
+    first, said = RunFolder.shared(tmp_path, DIGITS, wait=lambda: None), []
 
-    def waiting() -> None:
+    def wait() -> None:
         said.append("waiting")
         first.write_bytes(MODEL, b"weights")
         first.close()
 
-    with RunFolder.shared(tmp_path, DIGITS, waiting=waiting) as second:
+    with RunFolder.shared(tmp_path, DIGITS, wait=wait) as second:
         assert second.require(MODEL).read_bytes() == b"weights"
     assert said == ["waiting"]
 
@@ -197,14 +221,14 @@ def test_a_damaged_shared_folder_is_refused_and_not_left_locked(tmp_path: Path) 
     (tmp_path / RECIPE).write_text("seed = ")
     for _ in range(2):
         with pytest.raises(RunError, match="is damaged"):
-            RunFolder.shared(tmp_path, DIGITS, waiting=lambda: pytest.fail("it is locked"))
+            RunFolder.shared(tmp_path, DIGITS, wait=lambda: pytest.fail("it is locked"))
 
 
 def test_what_the_system_refuses_is_told_in_one_sentence(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "run", DIGITS).close()
     (tmp_path / "run" / LOCK).unlink()
     (tmp_path / "run" / LOCK).mkdir()
-    with pytest.raises(RunError, match=r"run cannot be used \(.*Is a directory: .*\.lock'\); check its permissions"):
+    with pytest.raises(RunError, match=r"run cannot be written \(.*Is a directory.*\); check its permissions"):
         RunFolder.open(tmp_path / "run", write=True)
     long = tmp_path / ("a" * 300)
     for refused in (lambda: RunFolder.create(long, DIGITS), lambda: RunFolder.open(long)):

@@ -14,9 +14,9 @@ from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, read_resume
+from hiresnn.runs.distributed import load_data
 from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.together import loaded
 from hiresnn.runs.train import train
 from hiresnn.training import Ranks
 
@@ -119,8 +119,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"snn.batch_size": "1"}, r"snn.batch_size is 1; 2 processes need that many images at least"),
-        ({"device": '"cuda:0"'}, r"device is 'cuda:0', one GPU; for 2 processes use cuda or auto"),
+        ({"snn.batch_size": "1"}, r"snn.batch_size is 1, but 2 processes need at least one image each"),
+        ({"device": '"cuda:0"'}, r"device is 'cuda:0', a single GPU; for 2 processes use cuda or auto"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(tiny: Recipe, tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
@@ -136,7 +136,7 @@ def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path
     process = started(tiny, tmp_path, out)
     errors = process.communicate(timeout=300)[1]
     assert process.returncode != 0
-    assert errors.count("holds files that are no run, such as mine.txt") == 1, errors
+    assert errors.count("is no run folder but holds files, such as mine.txt") == 1, errors
 
 
 class Other(Ranks):
@@ -153,7 +153,7 @@ def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny: Recipe, rank: i
     ranks = Other(rank, 2)
     ranks.error = DataError("cifar10 could not be downloaded")
     with pytest.raises(DataError, match="cifar10 could not be downloaded"):
-        loaded(tiny, ranks)
+        load_data(tiny.data.source, ranks)
 
 
 def test_data_that_are_not_there_are_refused_once_by_all(tiny: Recipe, tmp_path: Path) -> None:

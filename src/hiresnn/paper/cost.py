@@ -33,12 +33,12 @@ from hiresnn.errors import HiresnnError, RunError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
+from hiresnn.runs.compile_policy import should_fuse
+from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
-from hiresnn.runs.fusing import should_fuse
-from hiresnn.runs.inputs import device_of
+from hiresnn.runs.networks import method_of, optimizer_of
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
-from hiresnn.runs.stage import PRECISIONS
-from hiresnn.runs.train import method_of, optimizer_of
+from hiresnn.runs.trainer import PRECISIONS
 from hiresnn.training import train_batch
 
 WARM = 3

@@ -17,8 +17,8 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.paper.claims import printed
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.study import Study
+from hiresnn.runs.context import splits
 from hiresnn.runs.evaluate import attack_of
-from hiresnn.runs.inputs import splits
 
 BITS = range(1, 9)
 """Bits of an activation that are tried."""

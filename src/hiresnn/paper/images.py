@@ -11,7 +11,7 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.paper.identity import content_of
 from hiresnn.paper.scales import Scale
-from hiresnn.runs.inputs import device_of
+from hiresnn.runs.context import device_of
 from hiresnn.runs.recipe import override, read
 
 __all__ = ["Images"]

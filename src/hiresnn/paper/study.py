@@ -31,9 +31,9 @@ from hiresnn.paper.scales import Scale, Setting
 from hiresnn.paper.stat import Stat
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.context import device_of
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
-from hiresnn.runs.inputs import device_of
 from hiresnn.runs.recipe import Recipe, digest, dump, override, read
 from hiresnn.runs.train import train
 

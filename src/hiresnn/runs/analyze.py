@@ -29,9 +29,9 @@ from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.context import device_of
 from hiresnn.runs.evaluate import attack_of, check_fits
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.inputs import device_of
 
 CLEAN = "clean"
 LABEL = "estimated arithmetic energy, 45 nm"

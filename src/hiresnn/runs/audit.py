@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from hiresnn import audit as auditing
@@ -25,13 +22,14 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import LIF
 from hiresnn.progress import Progress
 from hiresnn.runs.atomic import utf8, write_atomically
+from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
+from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
-from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
-from hiresnn.runs.inputs import device_of
+from hiresnn.runs.lock import locked
+from hiresnn.runs.model_source import ModelSource, audit_folder, in_a_line, resolve_model
 from hiresnn.runs.notebook import Notebook
 from hiresnn.runs.recipe import digest
-from hiresnn.runs.target import Target, audit_folder, in_a_line, target
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"
@@ -48,7 +46,7 @@ class Request:
     """What the user asked for; None is a default that the target or the preset gives.
 
     Attributes:
-        target: as `runs.target.target` takes it. source: data set, needed unless the target is a run.
+        target: as `runs.model_source.resolve_model` takes it. source: data set, needed unless the target is a run.
         images: how many of the test images. eps: the headline's bound. bounds: others of the curve.
         attacks: further attacks, without a bound. twins: targets whose networks make images for this one.
     """
@@ -77,7 +75,7 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
         HiresnnError: whatever is wrong with target, data, options or folder, in one sentence.
     """
     waves = auditing.waves(request.preset)
-    subject = target(request.target)
+    subject = resolve_model(request.target)
     recipe = subject.recipe
     source = request.source or (recipe.data.source if recipe else None)
     if source is None:
@@ -111,7 +109,7 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
     out = request.out or audit_folder(request.target, subject)
     for name in (subject.name, dataset.name, *dataset.class_names, *plan.twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
-    with _locked(out):
+    with locked(out, "audit folder"):
         notebook = Notebook(out / f"pieces-{_identity(subject, model, dataset, plan)}")
         for name, twin in plan.twins.items():
             _check_kept(notebook, name, twin)
@@ -135,7 +133,7 @@ def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
     return card, out
 
 
-def _audited(subject: Target, images: Tensor, device: str, wanted: str) -> Audited:
+def _audited(subject: ModelSource, images: Tensor, device: str, wanted: str) -> Audited:
     model = subject.model
     if isinstance(model, nn.Module):
         model.to(device)
@@ -154,7 +152,7 @@ def _audited(subject: Target, images: Tensor, device: str, wanted: str) -> Audit
 def _twins(request: Request, audited: Audited, dataset: DataSet, images: Tensor, device: str) -> dict[str, Audited]:
     found: dict[str, Audited] = {}
     for text in request.twins:
-        twin = target(text)
+        twin = resolve_model(text)
         if isinstance(twin.model, nn.Module):
             check_fits(twin.model, dataset, f"the twin {text}")
         model = _audited(twin, images, device, "never")
@@ -170,7 +168,7 @@ def _twins(request: Request, audited: Audited, dataset: DataSet, images: Tensor,
     return found
 
 
-def _paper(subject: Target, headline: Bound) -> dict[str, Any]:
+def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
     """The paper's PGD at the headline: the recipe's, its step in proportion to the bound; else that of sec. 5.1."""
     if subject.recipe is None:
         return {"step": 0.01 * headline.radius / (8 / 255), "iterations": 7}
@@ -179,7 +177,7 @@ def _paper(subject: Target, headline: Bound) -> dict[str, Any]:
     return {"step": step, "iterations": setting.iterations, "random_start": setting.random_start}
 
 
-def _subject(subject: Target, model: Audited) -> Subject:
+def _subject(subject: ModelSource, model: Audited) -> Subject:
     network = model.model
     neurons = getattr(network, "neurons", None)
     if isinstance(network, nn.Module) and neurons is None:
@@ -199,7 +197,7 @@ def _subject(subject: Target, model: Audited) -> Subject:
     )
 
 
-def _identity(subject: Target, model: Audited, dataset: DataSet, plan: Plan) -> str:
+def _identity(subject: ModelSource, model: Audited, dataset: DataSet, plan: Plan) -> str:
     """Digest of what all pieces of an audit have in common; presets, extra attacks and twins are not part of it."""
     return digest(
         {
@@ -240,19 +238,3 @@ def _adversarial(found: auditing.Findings, images: Tensor, labels: Tensor) -> by
         clean=images[index].cpu().numpy(),
     )
     return buffer.getvalue()
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out / ".lock")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{out} is being written by another audit; wait for it or choose another --out.") from None
-    except OSError as error:
-        raise RunError(f"--out {out} cannot be made: {error.strerror}; choose another --out.") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,9 +17,9 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
+from hiresnn.runs.context import device_of, splits
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
-from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
-from hiresnn.runs.inputs import device_of, splits
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import SEEDS
 

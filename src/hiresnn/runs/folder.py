@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from hiresnn.errors import BusyError, RecipeError, RunError
+from hiresnn.errors import RecipeError, RunError
 from hiresnn.runs.atomic import TEMPORARY_SUFFIX, utf8, write_atomically
 from hiresnn.runs.environment import environment
-from hiresnn.runs.recipe import Recipe, dump, parse
+from hiresnn.runs.lock import LOCK, locked
+from hiresnn.runs.recipe import Recipe, dump, flatten, parse
 
 RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
@@ -22,16 +21,20 @@ METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 RESUME = "resume.pt"
-LOCK = ".lock"
+ANN = "ann.json"
 
 
 class RunFolder:
-    """The folder of one run. Made by `create` or `shared` (to train in it) or `open` (to read, or to add results).
+    """The folder of one run, from `create` or `shared` (to train in it) or `open` (to read it or to add results).
 
-    A context manager: leaving it gives up the lock. `resumed` says that the folder already held this run.
+    As a context manager it releases its lock at the end.
+
+    Attributes:
+        path: the folder.
+        resumed: whether the folder already held this run.
     """
 
-    def __init__(self, path: Path, lock: FileLock | None, *, resumed: bool) -> None:
+    def __init__(self, path: Path, lock: ExitStack | None, *, resumed: bool) -> None:
         self.path, self.resumed = path, resumed
         self._lock = lock
         self._follows = False
@@ -40,74 +43,75 @@ class RunFolder:
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
         """Take `path` for a run of `recipe`, locked until closed.
 
-        A new or empty folder becomes a run folder; one that holds the same recipe continues where
-        `resume`. Anything else (another run, foreign files, a file, a second writer) raises RunError and
-        changes nothing.
+        A new folder, an empty one, or one in which no training has begun becomes the folder of this run. A folder
+        that holds the same run is continued if `resume` is set.
+
+        Raises:
+            RunError: the folder holds another run or other files, is a file, or is in use. Nothing has changed then.
         """
         path = Path(path)
         with _usable(path):
             if path.exists() and not path.is_dir():
                 raise RunError(f"--out {path} is a file; choose another --out.")
-            # Looked at before the lock as well, so that a foreign folder does not even get a lock file.
-            _check(path, recipe, resume)
-            return cls._taken(path, _made_and_locked(path), recipe, resume=resume)
+            _check(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
+            return cls._taken(path, locked(path, "run folder"), recipe, resume=resume)
 
     @classmethod
-    def shared(cls, path: str | Path, recipe: Recipe, *, waiting: Callable[[], None]) -> RunFolder:
-        """Take `path`, whose name decides its content, for whichever of several runs comes first.
+    def shared(cls, path: str | Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
+        """Take `path`, whose name decides its content, for the first of several runs.
 
-        A second writer calls `waiting` once and waits for the first. A recipe that is already there stays, as
-        it can differ only where that does not matter.
+        A later one calls `wait` once and waits for the first. A recipe in the folder stays: it can differ from
+        `recipe` only in what does not matter.
         """
         path = Path(path)
         with _usable(path):
-            lock = _made_and_locked(path, waiting)
+            lock = locked(path, "run folder", wait=wait)
             try:
-                kept = _recipe(path) if (path / RECIPE).is_file() else recipe
+                stored = _recipe(path) if (path / RECIPE).is_file() else recipe
             except BaseException:
-                lock.release()
+                lock.close()
                 raise
-            return cls._taken(path, lock, kept, resume=True)
+            return cls._taken(path, lock, stored, resume=True)
 
     @classmethod
-    def _taken(cls, path: Path, lock: FileLock, recipe: Recipe, *, resume: bool) -> RunFolder:
+    def _taken(cls, path: Path, lock: ExitStack, recipe: Recipe, *, resume: bool) -> RunFolder:
         try:
             resumed = _check(path, recipe, resume)
             for left in path.glob(f".*{TEMPORARY_SUFFIX}"):
                 left.unlink()
             folder = cls(path, lock, resumed=resumed)
             if not resumed:
-                # The recipe comes last: a folder without one holds nothing worth keeping.
+                # The recipe is written last: a folder without one holds nothing of value.
                 folder.write_json(ENVIRONMENT, environment())
                 folder.write_text(RECIPE, dump(recipe))
         except BaseException:
-            lock.release()
+            lock.close()
             raise
         return folder
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = False) -> RunFolder:
-        """Open an existing run, with the lock where `write`. Raises RunError if it is not a run folder."""
+        """Open an existing run, with the lock if `write`. Raises RunError if it is not a run folder."""
         path = Path(path)
         with _usable(path):
             if not path.is_dir():
                 what = "is a file" if path.exists() else "does not exist"
-                raise RunError(f"run folder {path} {what}; name the folder that hiresnn train wrote.")
+                raise RunError(f"run folder {path} {what}; name a folder that hiresnn train wrote.")
             if not (path / RECIPE).is_file():
                 raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
-            return cls(path, _locked(path) if write else None, resumed=True)
+            return cls(path, locked(path, "run folder") if write else None, resumed=True)
 
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:
-        """The run folder of several processes, for those that do not write: it reads, and every write is dropped."""
+        """Return the folder for the ranks that do not write: they read it, and every write is dropped."""
         folder = cls(Path(path), None, resumed=True)
         folder._follows = True
         return folder
 
     def close(self) -> None:
-        """Give up the lock. Harmless when called twice."""
+        """Release the lock. Calling it twice is harmless."""
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> RunFolder:
@@ -124,14 +128,15 @@ class RunFolder:
         return _recipe(self.path)
 
     def has(self, name: str) -> bool:
-        """Whether the file `name` is there."""
+        """Return whether the folder has the file `name`."""
         return (self.path / name).is_file()
 
     def require(self, name: str) -> Path:
-        """The path of the file `name`. Raises RunError where it is missing."""
+        """Return the path of the file `name`. Raises RunError if it is missing."""
         if not self.has(name):
-            mend = "finish it with hiresnn train and --resume, or name another run"
-            raise RunError(f"run folder {self.path} has no {name}; {mend}.")
+            raise RunError(
+                f"run folder {self.path} has no {name}; finish it with hiresnn train and --resume, or name another run."
+            )
         return self.path / name
 
     def write_bytes(self, name: str, content: bytes) -> None:
@@ -151,15 +156,15 @@ class RunFolder:
         self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def write_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write all `rows` so far, one JSON object a line, in place of the earlier ones."""
+        """Write all `rows` so far, one JSON object per line, in place of the earlier ones."""
         self.write_text(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def read_json(self, name: str) -> Any:
-        """The value in the JSON file `name`. Raises RunError where it is missing or damaged."""
+        """Return the value in the JSON file `name`. Raises RunError if it is missing or damaged."""
         return _json(_text(self.require(name)), str(self.path / name))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows that `write_metrics` wrote; none before the first epoch has ended."""
+        """Return the rows that `write_metrics` wrote; none before the first epoch has ended."""
         if not self.has(METRICS):
             return []
         lines = _text(self.path / METRICS).splitlines()
@@ -167,33 +172,26 @@ class RunFolder:
 
 
 def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
-    """Whether the folder holds this very run; RunError where it holds something else."""
+    """Return whether the folder holds this very run; raise RunError if it holds anything else."""
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     names = {name for name in names if name != LOCK and not name.endswith(TEMPORARY_SUFFIX)}
     if RECIPE not in names:
         if names - {ENVIRONMENT}:
-            raise RunError(f"--out {path} holds files that are no run, such as {min(names)}; choose another --out.")
+            raise RunError(
+                f"--out {path} is no run folder but holds files, such as {min(names)}; choose another --out."
+            )
         return False
-    differing = _differing(_recipe(path), recipe)
-    if differing:
+    begun = bool(names - {RECIPE, ENVIRONMENT, ANN}) or ENVIRONMENT not in names
+    ours, asked = flatten(_recipe(path)), flatten(recipe)
+    if differing := [key for key in ours if ours[key] != asked[key]]:
+        if not begun:  # an earlier command failed before it trained anything
+            return False
         raise RunError(
             f"--out {path} already holds another run, which differs in {', '.join(differing)}; choose another --out."
         )
-    if not resume:
+    if begun and not resume:
         raise RunError(f"--out {path} already holds this run; continue it with --resume or choose another --out.")
     return True
-
-
-def _differing(ours: Recipe, asked: Recipe) -> list[str]:
-    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        pairs: dict[str, Any] = {}
-        for key, value in values.items():
-            inner = isinstance(value, dict)
-            pairs |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-        return pairs
-
-    here, there = flat(ours.model_dump()), flat(asked.model_dump())
-    return [key for key in here if here[key] != there[key]]
 
 
 def _recipe(path: Path) -> Recipe:
@@ -205,7 +203,7 @@ def _recipe(path: Path) -> Recipe:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """What the system refuses in the run folder `path`, as a RunError."""
+    """Turn what the system refuses in the run folder `path` into a RunError."""
     try:
         yield
     except OSError as error:
@@ -217,26 +215,6 @@ def _usable(path: Path) -> Iterator[None]:
 def _text(path: Path) -> str:
     with _usable(path.parent):
         return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _made_and_locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
-    path.mkdir(parents=True, exist_ok=True)
-    return _locked(path, waiting)
-
-
-def _locked(path: Path, waiting: Callable[[], None] | None = None) -> FileLock:
-    lock = FileLock(path / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if waiting is None:
-            raise BusyError(
-                f"run folder {path} is being written by another process, which holds {path / LOCK}; "
-                "wait for it or choose another --out."
-            ) from None
-        waiting()
-        lock.acquire()
-    return lock
 
 
 def _json(text: str, where: str) -> Any:

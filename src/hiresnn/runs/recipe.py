@@ -22,9 +22,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+SEMANTICS = 1
+"""Version of the training semantics. Raise it when a change makes the same recipe train another network."""
 _SHELF = Path(__file__).parents[1] / "recipes"
 
-__all__ = ["METHOD_NAMES", "Recipe", "digest", "dump", "override", "parse", "read", "shipped", "shipped_text"]
+__all__ = [
+    "METHOD_NAMES", "SEMANTICS", "Recipe", "digest", "dump", "flatten", "override", "parse", "read", "shipped",
+    "shipped_text",
+]  # fmt: skip
 
 
 def shipped() -> dict[str, str]:
@@ -102,9 +107,26 @@ def dump(recipe: Recipe) -> str:
 
 
 def digest(part: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of SHA-256 that are equal exactly where the JSON-able `part` is equal."""
-    text = json.dumps(part, sort_keys=True, separators=(",", ":"))
+    """Return the key of stored runs and figures: 16 hexadecimal digits of SHA-256 over `part` and SEMANTICS.
+
+    Keys are equal if and only if `part`, which must be JSON-able, and the training semantics are equal.
+    """
+    # Version one wrote keys without the semantics, which are those numbered 1: its runs and figures are still found.
+    keyed = dict(part) if SEMANTICS == 1 else {**part, "semantics": SEMANTICS}
+    text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of `recipe` by dotted key, such as "snn.lr", in the order of the sections."""
+
+    def flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        pairs: dict[str, Any] = {}
+        for key, value in values.items():
+            pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        return pairs
+
+    return flat(recipe.model_dump(), "")
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Recipe:

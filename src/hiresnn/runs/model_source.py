@@ -1,4 +1,4 @@
-"""What `hiresnn audit` is pointed at: a run folder, a weights file, or a user's function that returns a network."""
+"""Where a network to audit comes from: a run folder, a weights file, or a function of the user's that returns it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
 from hiresnn.runs.recipe import Recipe
 
 PREFIX = "hiresnn_target_"
-"""Of the module that a user's file becomes."""
+"""Prefix of the module names under which users' files are imported."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """A network with where it came from.
+class ModelSource:
+    """A network and where it comes from.
 
     Attributes:
-        name: for titles. kind: "run", "file" or "function".
-        recipe, folder: of a run, else None. source: SHA-256 of the file that defines a function, else "".
+        name: for titles.
+        kind: "run", "file" or "function".
+        recipe, folder: of a run, else None.
+        source: SHA-256 of the file that defines a function, else "".
     """
 
     model: Model
@@ -45,7 +47,7 @@ class Target:
 
     @property
     def library(self) -> str:
-        """hiresnn, what an adapter calls its library, the package of the network's class, or "own code"."""
+        """The library of the network: "hiresnn", the one an adapter names, the package of its class, or "own code"."""
         if isinstance(self.model, SpikingNetwork) or self.kind != "function":
             return "hiresnn"
         home = type(self.model).__module__.partition(".")[0]
@@ -54,74 +56,79 @@ class Target:
 
     @property
     def architecture(self) -> str:
-        """What the network is called: its builder's name, or its class."""
+        """The name under which `hiresnn.models.build` made the network, or its class."""
         spec: dict[str, Any] = getattr(self.model, "spec", None) or {}
         return str(spec.get("name") or type(self.model).__name__)
 
 
-def target(text: str) -> Target:
-    """Read `RUN`, `FILE.safetensors`, `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
+def resolve_model(text: str) -> ModelSource:
+    """Return the network that `text` names: `RUN`, `FILE.safetensors`, `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
+
+    A Python file or module is executed.
 
     Raises:
-        RunError: a folder or file without a network of hiresnn's.
-        UsageError: a function that is not there, fails, or returns nothing that can be called.
+        RunError: the folder or file has no network that hiresnn wrote.
+        UsageError: the function does not exist, fails, or returns something that cannot be called.
     """
     where, _, function = text.rpartition(":")
     path = Path(text)
     if path.is_dir() or not (where or path.suffix):
         with RunFolder.open(path) as folder:
-            return Target(load(folder.require(MODEL)), path.resolve().name, "run", folder.recipe, path)
+            return ModelSource(load(folder.require(MODEL)), path.resolve().name, "run", folder.recipe, path)
     if path.suffix == ".safetensors":
         if path.name == MODEL and (path.parent / RECIPE).is_file():
-            return target(str(path.parent))
-        return Target(load(path), path.stem, "file")
+            return resolve_model(str(path.parent))
+        return ModelSource(load(path), path.stem, "file")
     if not where:
         raise UsageError(
             f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them, such as "
             "runs/mine or my_network.py:network."
         )
-    with _beside(where):
+    with _importable(where):
         module, source = _module(where)
-        made = getattr(module, function, None)
-        if not callable(made):
+        found = getattr(module, function, None)
+        if not callable(found):
             raise UsageError(
-                f"{where} has no function {function!r}; it must return a network: images [B, C, H, W] -> logits."
+                f"{where} has no function {function!r}; add one that returns a network: images [B, C, H, W] -> logits."
             )
-        model = _called(made, text)
+        model = _called(found, text)
     stem = Path(where).stem if where.endswith(".py") else where
-    return Target(model, f"{stem}-{function}", "function", source=source)
+    return ModelSource(model, f"{stem}-{function}", "function", source=source)
 
 
-def audit_folder(text: str, subject: Target) -> Path:
-    """RUN/audit; else audits/ and the way to the target, so that those of one name do not write over each other."""
-    if subject.folder:
-        return subject.folder / "audit"
-    lies = Path(text if subject.kind == "file" else text.rpartition(":")[0]).resolve().parent
+def audit_folder(text: str, source: ModelSource) -> Path:
+    """Return RUN/audit for a run, else audits/PATH/NAME with the path of the file, so that equal names do not clash."""
+    if source.folder:
+        return source.folder / "audit"
+    parent = Path(text if source.kind == "file" else text.rpartition(":")[0]).resolve().parent
     here = Path.cwd()
-    way = lies.relative_to(here) if lies.is_relative_to(here) else Path(*lies.parts[1:])
-    return Path("audits") / way / subject.name
+    path = parent.relative_to(here) if parent.is_relative_to(here) else Path(*parent.parts[1:])
+    return Path("audits") / path / source.name
 
 
-def _called(made: Callable[[], Any], text: str) -> Model:
+def _called(found: Callable[[], Any], text: str) -> Model:
     try:
-        model = made if isinstance(made, nn.Module) else made()
+        model = found if isinstance(found, nn.Module) else found()
     except HiresnnError:
         raise
     except Exception as error:  # the function is the user's
         raise UsageError(f"{text} failed: {in_a_line(error)} (--debug shows where)") from error
     if not callable(model):
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
-    called: Model = model
-    return called
+    network: Model = model
+    return network
 
 
 def _module(where: str) -> tuple[ModuleType, str]:
+    """Import the module or file `where`; returns it with the SHA-256 of its source."""
     if not where.endswith(".py"):
         try:
             module = importlib.import_module(where)
         except Exception as error:
-            mend = "name an importable module or a FILE.py:FUNCTION"
-            raise UsageError(f"module {where!r} cannot be imported: {in_a_line(error)}; {mend}.") from error
+            raise UsageError(
+                f"module {where!r} cannot be imported: {in_a_line(error)}; name an importable module or a "
+                "FILE.py:FUNCTION."
+            ) from error
         file = getattr(module, "__file__", None)
         return module, _digest(Path(file)) if file else ""
     path = Path(where)
@@ -129,13 +136,13 @@ def _module(where: str) -> tuple[ModuleType, str]:
         raise UsageError(
             f"there is no file {path}; name a Python file and its function, such as my_network.py:network."
         )
-    # Two files of one name are two modules.
+    # Two files of the same name become two modules.
     mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"{PREFIX}{path.stem}_{mark}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # pickled classes and dataclasses look themselves up there
+    sys.modules[spec.name] = module  # dataclasses and pickled classes look up their module by name
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -144,10 +151,10 @@ def _module(where: str) -> tuple[ModuleType, str]:
 
 
 @contextmanager
-def _beside(where: str) -> Iterator[None]:
-    """Files beside `where` can be imported, as for `python FILE.py`."""
+def _importable(where: str) -> Iterator[None]:
+    """Make the files in the folder of `where` importable, as `python FILE.py` does."""
     folder = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
-    _forget_namesakes(folder)
+    _forget_modules_of_same_name(folder)
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -155,8 +162,8 @@ def _beside(where: str) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _forget_namesakes(folder: Path) -> None:
-    """What an earlier target imported from beside its file, where `folder` has a module of that name too."""
+def _forget_modules_of_same_name(folder: Path) -> None:
+    """Forget what an earlier file imported from its own folder if `folder` has a module of that name too."""
     earlier = {_home(module) for name, module in sys.modules.items() if name.startswith(PREFIX)} - {folder}
     for name in [name for name in sys.modules if earlier and "." not in name]:
         has = (folder / f"{name}.py").is_file() or (folder / name).is_dir()
@@ -166,13 +173,13 @@ def _forget_namesakes(folder: Path) -> None:
 
 
 def _home(module: ModuleType) -> Path | None:
-    """The folder that a top-level module lies in."""
+    """Return the folder that a top-level module was imported from."""
     inside = next(iter(getattr(module, "__path__", ())), None) or getattr(module, "__file__", None)
     return Path(inside).resolve().parent if inside else None
 
 
 def in_a_line(error: Exception) -> str:
-    """An exception of a user's code as one line."""
+    """Return an exception of a user's code as one line: its type and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.runs.fusing import COMPILING, is_fused, should_fuse
+from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
 from hiresnn.runs.recipe import Recipe, override
 from hiresnn.runs.train import train
 

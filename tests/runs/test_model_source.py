@@ -13,7 +13,7 @@ from torch import nn
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.folder import MODEL
-from hiresnn.runs.target import PREFIX, Target, audit_folder, target
+from hiresnn.runs.model_source import PREFIX, ModelSource, audit_folder, resolve_model
 
 SOURCE = """
 import sys
@@ -62,7 +62,7 @@ def source(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
-    found = target(str(trained / "run"))
+    found = resolve_model(str(trained / "run"))
     assert isinstance(found.model, SpikingNetwork)
     assert (found.name, found.kind, found.library, found.architecture) == ("run", "run", "hiresnn", "vgg5")
     assert found.recipe is not None
@@ -72,12 +72,12 @@ def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
 
 def test_a_run_is_called_by_its_folder_however_it_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained / "same")
-    assert target(".").name == "same"
-    assert target("../run/").name == "run"
+    assert resolve_model(".").name == "same"
+    assert resolve_model("../run/").name == "run"
 
 
 def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
-    found = target(str(trained / "plain" / MODEL))
+    found = resolve_model(str(trained / "plain" / MODEL))
     assert (found.name, found.kind, found.folder) == ("plain", "run", trained / "plain")
     assert found.recipe is not None
     assert found.recipe.method == "ann"
@@ -86,15 +86,15 @@ def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
 
 def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_path: Path) -> None:
     shutil.copy(trained / "run" / MODEL, tmp_path / "best.safetensors")
-    found = target(str(tmp_path / "best.safetensors"))
+    found = resolve_model(str(tmp_path / "best.safetensors"))
     assert isinstance(found.model, SpikingNetwork)
     assert (found.name, found.kind, found.recipe, found.library) == ("best", "file", None, "hiresnn")
     shutil.copy(trained / "run" / MODEL, tmp_path / MODEL)  # the name alone makes no run
-    assert target(str(tmp_path / MODEL)).kind == "file"
+    assert resolve_model(str(tmp_path / MODEL)).kind == "file"
 
 
 def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
-    found = target(f"{source}:network")
+    found = resolve_model(f"{source}:network")
     assert isinstance(found.model, nn.Module)
     assert found.model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
     assert (found.name, found.kind, found.recipe) == ("mine-network", "function", None)
@@ -103,26 +103,26 @@ def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
 
 
 def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path) -> None:
-    assert target(f"{source}:Net").architecture == "Net"
-    assert isinstance(target(f"{source}:made").model, nn.Module)
-    plain = target(f"{source}:plain")
+    assert resolve_model(f"{source}:Net").architecture == "Net"
+    assert isinstance(resolve_model(f"{source}:made").model, nn.Module)
+    plain = resolve_model(f"{source}:plain")
     assert plain.model(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
     assert (plain.architecture, plain.library) == ("function", "own code")
 
 
 def test_each_call_makes_a_network_anew(source: Path) -> None:
-    one, other = target(f"{source}:network").model, target(f"{source}:network").model
+    one, other = resolve_model(f"{source}:network").model, resolve_model(f"{source}:network").model
     assert one is not other
 
 
 def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
-    before = target(f"{source}:network").source
+    before = resolve_model(f"{source}:network").source
     source.write_text(SOURCE + "\n# changed\n")
-    assert target(f"{source}:network").source not in ("", before)
+    assert resolve_model(f"{source}:network").source not in ("", before)
 
 
 def test_a_function_of_an_installed_module_is_called_too() -> None:
-    found = target("torch.nn:Flatten")
+    found = resolve_model("torch.nn:Flatten")
     assert (found.kind, found.name) == ("function", "torch.nn-Flatten")
     assert (found.architecture, found.library) == ("Flatten", "torch")
     assert len(found.source) == 64
@@ -131,21 +131,21 @@ def test_a_function_of_an_installed_module_is_called_too() -> None:
 def test_a_network_of_ours_from_a_function_is_ours(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "ours.py"
     path.write_text(f"import hiresnn\ndef network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n")
-    found = target(f"{path}:network")
+    found = resolve_model(f"{path}:network")
     assert (found.kind, found.library, found.architecture) == ("function", "hiresnn", "vgg5")
 
 
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("nowhere", RunError, "run folder .*nowhere does not exist; name the folder that hiresnn train wrote"),
+        ("nowhere", RunError, "run folder .*nowhere does not exist"),
         ("empty", RunError, r"is not a run folder: it has no recipe\.toml"),
         ("absent.safetensors", RunError, r"there is no file .*absent\.safetensors"),
         ("junk.safetensors", RunError, r"junk\.safetensors is damaged or cut short"),
         ("notes.txt", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
         ("mine.py", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
         ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
-        ("mine.py:absent", UsageError, r"mine\.py has no function 'absent'; it must return a network: images"),
+        ("mine.py:absent", UsageError, r"mine\.py has no function .absent.; add one"),
         ("mine.py:", UsageError, "has no function ''"),
         ("mine.py:number", UsageError, "has no function 'number'"),
         (
@@ -162,7 +162,7 @@ def test_anything_else_is_refused_in_one_sentence(
     for name in ("junk.safetensors", "notes.txt"):
         (tmp_path / name).write_text("junk")
     with pytest.raises(error, match=message) as caught:
-        target(str(tmp_path / text))
+        resolve_model(str(tmp_path / text))
     assert "\n" not in str(caught.value)
 
 
@@ -170,18 +170,18 @@ def test_a_run_without_weights_is_refused(trained: Path, tmp_path: Path) -> None
     run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
     (run / MODEL).unlink()
     with pytest.raises(RunError, match=r"has no model\.safetensors; finish it"):
-        target(str(run))
+        resolve_model(str(run))
 
 
 @pytest.mark.parametrize("name", ["no_such_module_anywhere", "torch.no_such_part"])
 def test_a_module_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=rf"module '{name}' cannot be imported: ModuleNotFoundError: No module named"):
-        target(f"{name}:network")
+        resolve_model(f"{name}:network")
 
 
 def test_a_path_without_py_is_taken_for_a_module_and_refused() -> None:
     with pytest.raises(UsageError, match=r"module '\./mine' cannot be imported: "):
-        target("./mine:network")
+        resolve_model("./mine:network")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_function_that_fails_is_refused_with_the_first_line_of_its_error(
     path = tmp_path / "mine.py"
     path.write_text(f"def network():\n    {body}\n")
     with pytest.raises(UsageError) as caught:
-        target(f"{path}:network")
+        resolve_model(f"{path}:network")
     assert str(caught.value) == f"{path}:network failed: {reason} (--debug shows where)"
 
 
@@ -208,21 +208,21 @@ def test_a_function_that_wants_arguments_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("def network(classes):\n    return classes\n")
     with pytest.raises(UsageError, match=r"mine\.py:network failed: TypeError: network\(\) missing 1 required"):
-        target(f"{path}:network")
+        resolve_model(f"{path}:network")
 
 
 def test_a_refusal_of_ours_inside_a_function_is_told_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ours.py"
     path.write_text("import hiresnn\ndef network():\n    return hiresnn.load('absent.safetensors')\n")
     with pytest.raises(RunError, match=r"^there is no file absent\.safetensors"):
-        target(f"{path}:network")
+        resolve_model(f"{path}:network")
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("def network(:\n")
     with pytest.raises(UsageError, match=r"mine\.py cannot be imported: SyntaxError: .* \(--debug shows where\)$"):
-        target(f"{path}:network")
+        resolve_model(f"{path}:network")
 
 
 def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(
@@ -232,7 +232,7 @@ def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(
     (tmp_path / "beside_when_called.py").write_text("from torch.nn import Flatten\n")
     path = tmp_path / "late.py"
     path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
-    assert isinstance(target(f"{path}:network").model, nn.Flatten)
+    assert isinstance(resolve_model(f"{path}:network").model, nn.Flatten)
 
 
 def test_the_path_for_imports_is_put_back_when_the_file_fails(tmp_path: Path) -> None:
@@ -240,24 +240,24 @@ def test_the_path_for_imports_is_put_back_when_the_file_fails(tmp_path: Path) ->
     path.write_text("raise LookupError('own trouble')\n")
     before = list(sys.path)
     with pytest.raises(Exception, match="own trouble"):
-        target(f"{path}:network")
+        resolve_model(f"{path}:network")
     assert sys.path == before
 
 
 def test_a_class_in_the_users_file_is_own_code(tmp_path: Path) -> None:
     path = tmp_path / "bare.py"
     path.write_text("from torch import nn\nclass Net(nn.Flatten):\n    pass\n")
-    found = target(f"{path}:Net")
+    found = resolve_model(f"{path}:Net")
     assert (found.architecture, found.library) == ("Net", "own code")
 
 
 def test_a_network_that_says_nothing_is_called_by_its_class() -> None:
-    found = Target(nn.Flatten(), "mine", "function")
+    found = ModelSource(nn.Flatten(), "mine", "function")
     assert (found.architecture, found.library) == ("Flatten", "torch")
 
 
 def test_a_file_written_by_us_is_ours_whatever_its_class() -> None:
-    assert Target(nn.Flatten(), "mine", "file").library == "hiresnn"
+    assert ModelSource(nn.Flatten(), "mine", "file").library == "hiresnn"
 
 
 def test_files_of_one_name_are_two_modules_each_with_what_lies_beside_it(source: Path) -> None:
@@ -266,7 +266,7 @@ def test_files_of_one_name_are_two_modules_each_with_what_lies_beside_it(source:
     other.write_text(SOURCE)
     (other.parent / "beside").mkdir()
     (other.parent / "beside" / "__init__.py").write_text("CLASSES = 5\n")
-    made = [target(f"{path}:network").model for path in (source, other, source)]
+    made = [resolve_model(f"{path}:network").model for path in (source, other, source)]
     assert [model(torch.zeros(1, 64)).shape[1] for model in made] == [7, 5, 7]
     homes = [type(model).__module__ for model in made]
     assert homes[0] == homes[2] != homes[1]
@@ -275,7 +275,7 @@ def test_files_of_one_name_are_two_modules_each_with_what_lies_beside_it(source:
 
 def test_no_two_targets_leave_their_evidence_in_one_folder(trained: Path, source: Path) -> None:
     def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
-        return audit_folder(text, Target(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
+        return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
 
     here = Path.cwd()
     assert folder("net.py:network") == folder(f"{here}/net.py:network") == "audits/net-network"
@@ -283,5 +283,5 @@ def test_no_two_targets_leave_their_evidence_in_one_folder(trained: Path, source
     assert folder("package.net:network", name="package.net-network") == "audits/package.net-network"
     assert folder("a/best.safetensors", "file", "best") == "audits/a/best"
     assert folder("/elsewhere/best.safetensors", "file", "best") == "audits/elsewhere/best"
-    run = target(str(trained / "run"))
+    run = resolve_model(str(trained / "run"))
     assert audit_folder(str(trained / "run"), run) == trained / "run" / "audit"

@@ -1,5 +1,6 @@
 """A stage trains epoch by epoch, logs each, keeps a state after each, and goes on from it to the same weights."""
 
+import dataclasses
 import errno
 import math
 import os
@@ -10,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.data import Batches, Split
+from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
+from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import METRICS, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.stage import Stage
-from hiresnn.training import ALONE, Method
+from hiresnn.runs.schema import Snn
+from hiresnn.runs.trainer import Trainer
+from hiresnn.training import Method
 from hiresnn.training.noise import CraftedNoise, Noise
 
 EPOCHS = 3
@@ -56,10 +59,15 @@ class Training:
         split = Split(torch.randint(256, (10, 1, 2, 2), dtype=torch.uint8), torch.arange(10) % 3)
         generator = torch.Generator().manual_seed(1)
         self.batches = Batches(split, 4, shuffle=True, generator=generator)
-        self.stage = Stage("SNN", EPOCHS, 1e-2, 0.5, (0.5,), 4, self.method, "float32")
+        dataset = DataSet("tiny", split, split, ("a", "b", "c"))
+        context = RunContext(folder.recipe, folder, dataset, Progress(quiet=True), "cpu")
+        settings = Snn(
+            timesteps=4, epochs=EPOCHS, batch_size=4, lr=1e-2, decay=0.5, milestones=(0.5,), train_neurons=True
+        )
+        self.trainer = Trainer(context, "SNN", settings, self.method, self.network, self.optimizer, self.batches)
 
     def fit(self) -> dict[str, Tensor]:
-        self.stage.fit(self.folder, self.network, self.optimizer, self.batches, Progress(quiet=True))
+        self.trainer.fit()
         return self.network.state_dict()
 
 
@@ -129,7 +137,7 @@ def test_each_part_of_the_state_matters(
 ) -> None:
     expected = Training(RunFolder.create(tmp_path / "whole", tiny)).fit()
     fresh = Training(folder)
-    start = fresh.stage._state([], fresh.network, fresh.optimizer, fresh.batches, ALONE)
+    start = fresh.trainer._state([])
     stopped_after(1, Training(folder), monkeypatch)
     state = read_resume(folder.path / RESUME)
     if part in ("noise", "random"):
@@ -152,7 +160,8 @@ def test_a_finished_stage_is_not_trained_again(folder: RunFolder) -> None:
 def test_no_epochs_leave_the_network_as_converted(folder: RunFolder) -> None:
     training = Training(folder)
     before = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
-    training.stage = Stage("SNN", 0, 1e-2, 0.5, (), 4, Method(), "float32")
+    settings = training.trainer.settings.model_copy(update={"epochs": 0})
+    training.trainer = dataclasses.replace(training.trainer, settings=settings)
     assert all(torch.equal(before[name], tensor) for name, tensor in training.fit().items())
     assert not folder.has(RESUME)
 
@@ -163,7 +172,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch_and_keeps_the_last_good
         Training(folder, Method(noise=Poison(5))).fit()
     assert str(caught.value) == (
         "SNN training, epoch 2 of 3: the loss is nan at batch 2. "
-        f"The state after epoch 1 is kept in {folder.path}. Lower snn.lr and train into another --out."
+        f"The state after epoch 1 is in {folder.path}. Lower snn.lr and train into another --out."
     )
     state = read_resume(folder.path / RESUME)
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
@@ -214,7 +223,7 @@ def test_the_state_of_another_network_is_refused_in_one_sentence(folder: RunFold
 @pytest.mark.parametrize("part", ["model", "optimizer", "ranks", "noise", "random", "order", "rows"])
 def test_a_state_without_one_of_its_parts_is_refused(folder: RunFolder, part: str) -> None:
     training = Training(folder)
-    state = training.stage._state([], training.network, training.optimizer, training.batches, ALONE)
+    state = training.trainer._state([])
     del (state["ranks"][0] if part in ("noise", "random") else state)[part]
     folder.write_bytes(RESUME, resume_bytes(state))
     with pytest.raises(RunError, match=rf"resume\.pt does not fit this run \('{part}'\)"):
