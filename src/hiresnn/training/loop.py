@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hiresnn.errors import NotFiniteError
+from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
@@ -133,6 +133,7 @@ def train_epoch(
     Raises:
         NotFiniteError: names the batch, counted from 1, at which the loss was not finite, or a weight that is not
             finite at the end: a membrane that is NaN never spikes, so the loss can hide it.
+        DataError: a label is not a class of the network.
     """
     model.train()
     losses, hits, shown, total = 0.0, 0, 0, 0
@@ -143,6 +144,8 @@ def train_epoch(
             )
         except NotFiniteError as error:
             raise NotFiniteError(f"{error} at batch {number}") from None
+        except IndexError as error:  # by the cross-entropy
+            raise DataError(f"a label is not a class of the network at batch {number} ({error})") from None
         count = periods[0].images
         losses += count * sum(period.loss for period in periods)
         hits += sum(period.correct for period in periods)

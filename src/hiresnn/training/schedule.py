@@ -1,20 +1,41 @@
-"""Learning rate in steps: multiplied by a factor once given fractions of the epochs are done (sec. 5.1)."""
+"""Learning rate in steps: multiplied by a factor once given fractions of the epochs are done (section 5.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch.optim import Optimizer
 
 
-def learning_rate(epoch: int, epochs: int, *, lr: float, decay: float, milestones: Sequence[float]) -> float:
-    """Rate of `epoch` (counted from 0): lr * decay ** (milestones passed).
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates of a training.
 
-    >>> learning_rate(18, 30, lr=1e-4, decay=0.2, milestones=(0.6, 0.8, 0.9))
+    >>> Schedule(epochs=30, lr=1e-4).rate(18)
     2e-05
+
+    Attributes:
+        epochs: number of epochs.
+        lr: rate of the first epoch.
+        decay: factor at each milestone, in (0, 1].
+        milestones: fractions of the epochs, each rounded to a whole epoch.
     """
-    passed = sum(epoch >= round(fraction * epochs) for fraction in milestones)
-    return float(lr * decay**passed)
+
+    epochs: int
+    lr: float
+    decay: float = 0.2
+    milestones: Sequence[float] = (0.6, 0.8, 0.9)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of `epoch`, counted from 0: lr * decay ** (milestones passed)."""
+        passed = sum(epoch >= round(fraction * self.epochs) for fraction in self.milestones)
+        return float(self.lr * self.decay**passed)
+
+
+def learning_rate(epoch: int, epochs: int, *, lr: float, decay: float, milestones: Sequence[float]) -> float:
+    """Return the learning rate of `epoch`, see `Schedule.rate`."""
+    return Schedule(epochs, lr, decay, milestones).rate(epoch)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -1,0 +1,110 @@
+"""A training over epochs: learning rates, one log row per epoch, and a state to resume from bit for bit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from hiresnn.errors import DataError, NotFiniteError
+from hiresnn.network import SpikingNetwork
+from hiresnn.training.loop import train_epoch
+from hiresnn.training.methods import Method
+from hiresnn.training.ranks import ALONE, Ranks
+from hiresnn.training.schedule import Schedule
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass
+class Training:
+    """A network, its optimiser, its images, and how far the training has come.
+
+    Attributes:
+        batches: iterated once per epoch; `generator` is the random generator of their order, if it is not torch's.
+        precision: a key of PRECISIONS.
+        timesteps: T; None is the network's own T.
+        rows: one row per finished epoch.
+        model, optimizer, method, schedule, ranks: see `train_batch` and `Schedule`.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    batches: Any
+    method: Method
+    schedule: Schedule
+    precision: str = "float32"
+    timesteps: int | None = None
+    ranks: Ranks = ALONE
+    generator: torch.Generator | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
+        """Train the epochs that `rows` does not hold yet; yield the row of each when it is done.
+
+        Raises:
+            NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
+        """
+        for epoch in range(len(self.rows), self.schedule.epochs):
+            where, start, lr = f"epoch {epoch + 1} of {self.schedule.epochs}", time.perf_counter(), self._set_lr(epoch)
+
+            def noted(count: int, note: str, where: str = where) -> None:
+                advance(count, f"{where}, {note}")
+
+            try:
+                result = train_epoch(
+                    self.model, self.optimizer, self.batches, self.method, timesteps=self.timesteps,
+                    precision=PRECISIONS[self.precision], advance=noted, ranks=self.ranks,
+                )  # fmt: skip
+            except (NotFiniteError, DataError) as error:
+                raise type(error)(f"{where}: {error}") from None
+            seconds = round(time.perf_counter() - start, 3)
+            row: dict[str, Any] = {"epoch": epoch + 1, "loss": result.loss, "train_accuracy": result.accuracy}
+            row |= {"lr": lr, "seconds": seconds}
+            if isinstance(self.model, SpikingNetwork):
+                row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
+                row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
+            self.rows.append(row)
+            yield row
+
+    def _set_lr(self, epoch: int) -> float:
+        lr = self.schedule.rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed training needs. Every rank calls this; the state holds what each draws from."""
+        device = next(self.model.parameters()).device
+        own = {
+            "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
+            "random": torch.get_rng_state(),
+            # Only of the GPU in use: the machine that resumes may have fewer GPUs.
+            "cuda_random": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
+        }
+        return {
+            "rows": json.dumps(self.rows),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ranks": self.ranks.gathered(own),
+            "order": self.generator.get_state() if self.generator is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state. A state that does not fit raises KeyError, ValueError or another plain error."""
+        device, own = next(self.model.parameters()).device, state["ranks"][self.ranks.rank]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.method.noise.load_state_dict({name: value.to(device) for name, value in own["noise"].items()})
+        torch.set_rng_state(own["random"])
+        if own["cuda_random"] and device.type == "cuda":
+            torch.cuda.set_rng_state(own["cuda_random"][0], device)
+        if self.generator is not None:
+            self.generator.set_state(state["order"])
+        self.rows = json.loads(state["rows"])

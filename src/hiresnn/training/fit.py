@@ -1,0 +1,234 @@
+"""`hiresnn.fit`: train a network from Python, with the loop and the settings of `hiresnn train`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from hiresnn.data import Batches, Split
+from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
+from hiresnn.metrics import Accuracy
+from hiresnn.network import SpikingNetwork
+from hiresnn.progress import Progress
+from hiresnn.training.epochs import PRECISIONS, Training
+from hiresnn.training.loop import Batch
+from hiresnn.training.methods import Method
+from hiresnn.training.methods import method as method_of
+from hiresnn.training.schedule import Schedule
+
+Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes:
+        network: the trained network, the object that was passed.
+        rows: one dict per epoch: epoch, loss, train_accuracy (percent, on the noisy images), lr, seconds, and the
+            thresholds and leaks of a spiking network.
+        test_accuracy: percent of the test images; None without test images.
+    """
+
+    network: nn.Module
+    rows: list[dict[str, Any]]
+    test_accuracy: float | None
+
+
+class _Settings(NamedTuple):
+    method: str
+    epochs: int
+    batch_size: int
+    lr: float
+    noise_step: float
+    periods: int
+    seed: int
+    precision: str
+
+
+def fit(
+    network: nn.Module,
+    train: Images,
+    test: Images | None = None,
+    *,
+    method: str = "hire",
+    epochs: int = 30,
+    batch_size: int = 32,
+    lr: float | None = None,
+    noise_step: float = 0.013,
+    periods: int = 2,
+    seed: int = 0,
+    precision: str = "float32",
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+    log: Callable[[dict[str, Any]], object] | None = None,
+) -> FitResult:
+    """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
+
+    Args:
+        network: a SpikingNetwork made by `convert`, or an ANN with method "ann".
+        train: (images [N, C, H, W], labels [N]); a Dataset of (image, label); or batches in their own size and order,
+            such as a DataLoader or `hiresnn.data.Batches`, which also augments. Images are uint8 or float in [0, 1].
+        test: the same, for the accuracy at the end.
+        method: "ann", "traditional", "hire", "gaussian", "noise-free" or "rate".
+        epochs: number of epochs, including those in the checkpoint.
+        lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
+        noise_step: eps_s = eps_t in pixel units. periods: N.
+        precision: "float32", or "bfloat16" for convolutions and matrix products.
+        checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
+            the weights that it would have reached without interruption.
+        log: called with the row of each epoch.
+
+    Raises:
+        UsageError, DataError, RunError, NotFiniteError: a setting, the images, the checkpoint or the loss is wrong.
+
+    Example:
+        >>> result = hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5)
+        >>> print(result.test_accuracy)
+    """
+    spiking = isinstance(network, SpikingNetwork)
+    rate = (1e-4 if spiking else 0.01) if lr is None else lr
+    settings = _Settings(method, epochs, batch_size, rate, noise_step, periods, seed, precision)
+    training = _training(network, train, settings)
+    mode, device = network.training, next(network.parameters()).device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            path = None if checkpoint is None else Path(checkpoint)
+            _train(training, settings, path, Progress(quiet=not progress), log)
+        accuracy = None if test is None else _accuracy(network, _Batches("test", test, 200, device))
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error}; lower lr ({rate:g}).") from None
+    finally:
+        network.train(mode)
+    return FitResult(network, training.rows, accuracy)
+
+
+def _training(network: nn.Module, train: Images, settings: _Settings) -> Training:
+    """Check the settings and return the training that they describe."""
+    name, epochs, _, lr, step, periods, seed, precision = settings
+    spiking = isinstance(network, SpikingNetwork)
+    if (name == "ann") is spiking:
+        need = "an ANN, not a SpikingNetwork" if spiking else "a SpikingNetwork; make one with hiresnn.convert"
+        raise UsageError(f"method is {name!r}, which trains {need}.")
+    if epochs < 0 or not 0 < lr < math.inf or precision not in PRECISIONS:
+        raise UsageError(
+            f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
+            f"and one of {', '.join(PRECISIONS)}."
+        )
+    # Seeds, optimisers and schedules are those of `hiresnn train`.
+    generator = torch.Generator().manual_seed(2 * seed + spiking)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer: torch.optim.Optimizer
+    if spiking:
+        method, schedule = method_of(name, periods=periods, step=step), Schedule(epochs, lr)
+        optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
+    else:
+        method, schedule = Method(), Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
+    batches = _Batches("train", train, settings.batch_size, next(network.parameters()).device, generator)
+    return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
+
+
+def _train(
+    training: Training,
+    settings: _Settings,
+    checkpoint: Path | None,
+    progress: Progress,
+    log: Callable[[dict[str, Any]], object] | None,
+) -> None:
+    """Train all epochs that the checkpoint does not hold."""
+    if checkpoint is not None and checkpoint.exists():
+        _resume(training, settings, checkpoint)
+    count = len(training.batches)
+    with progress.task("Training", settings.epochs * count, "batches", done=len(training.rows) * count) as task:
+        for row in training.run(lambda _, note: task.advance(1, note)):
+            if checkpoint is not None:
+                part = checkpoint.with_name(f"{checkpoint.name}.part")
+                torch.save({"settings": settings._asdict(), **training.state_dict()}, part)
+                part.replace(checkpoint)
+            if log is not None:
+                log(row)
+
+
+def _resume(training: Training, settings: _Settings, path: Path) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        before = state["settings"]
+        now = settings._asdict()
+        other = [f"{name} {before[name]}, not {value}" for name, value in now.items() if before[name] != value]
+        if not other:
+            training.load_state_dict(state)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"checkpoint {path} does not fit this training ({type(error).__name__}: {reason}); name another file."
+        ) from None
+    if other:
+        raise RunError(f"checkpoint {path} is of a training with {', '.join(other)}; use those, or name another file.")
+
+
+class _Batches:
+    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked.
+
+    Raises:
+        UsageError: a batch size below 1, or no images.
+        DataError: images or labels of the wrong type, shape or range.
+    """
+
+    def __init__(
+        self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
+    ) -> None:
+        shuffle = generator is not None
+        if isinstance(images, tuple):
+            pixels, labels = images
+            _check(pixels, labels, name)
+            if pixels.dtype == torch.uint8:
+                split = Split(pixels, labels.long())
+                images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
+            else:
+                images = TensorDataset(pixels, labels)
+        if isinstance(images, Dataset):
+            images = DataLoader(images, batch_size, shuffle=shuffle, generator=generator)
+        self.name, self.device, self.source = name, device, images
+        self.generator: torch.Generator | None = getattr(images, "generator", None)
+        if not len(self):
+            raise UsageError(f"{name} has no images.")
+
+    def __len__(self) -> int:
+        return len(self.source)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, (pixels, labels) in enumerate(self.source, start=1):
+            _check(pixels, labels, f"batch {number} of {self.name}")
+            shown = pixels.to(self.device, torch.float32)
+            yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
+
+
+def _check(images: Tensor, labels: Tensor, what: str) -> None:
+    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise DataError(
+            f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
+            "images [N, C, H, W] and whole numbers [N]."
+        )
+    low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 0)
+    if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
+        hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
+        raise DataError(f"{what}: images ({images.dtype}) reach from {low:g} to {high:g}, not from 0 to 1; {hint}.")
+
+
+@torch.no_grad()
+def _accuracy(network: nn.Module, batches: _Batches) -> float:
+    accuracy = Accuracy()
+    network.eval()
+    for images, labels in batches:
+        accuracy.update(network(images), labels)
+    return accuracy.compute()

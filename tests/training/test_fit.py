@@ -1,0 +1,232 @@
+"""hiresnn.fit: the training of the commands from Python, with any source of images, and a checkpoint to resume from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from hiresnn.data import Batches, Split, first, load
+from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
+from hiresnn.models import build
+from hiresnn.network import SpikingNetwork, convert
+from hiresnn.progress import Progress
+from hiresnn.runs.checkpoint import load as load_network
+from hiresnn.runs.folder import MODEL
+from hiresnn.runs.recipe import override, read
+from hiresnn.runs.train import train
+from hiresnn.training import fit
+
+PIXELS = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(20) % 3
+QUIET: dict[str, Any] = {"epochs": 2, "batch_size": 8, "lr": 0.01, "progress": False}
+
+
+def ann(p: float = 0.2) -> nn.Module:
+    torch.manual_seed(0)
+    dropout = nn.Dropout(p)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), dropout, nn.Linear(16, 3))
+
+
+def snn(p: float = 0.2) -> SpikingNetwork:
+    return convert(ann(p), PIXELS / 255, timesteps=4)
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key not in ("seconds", "stage")} for row in rows]
+
+
+TINY = {
+    "method": "hire", "data.train_images": "160", "model.width": "0.125", "model.hidden": "32", "compile": "never",
+    "ann.epochs": "3", "ann.batch_size": "32", "ann.lr": "0.05", "ann.milestones": "[0.625, 0.75, 0.875]",
+    "snn.epochs": "2", "snn.batch_size": "32", "snn.lr": "0.005", "snn.timesteps": "4", "noise.step": "0.05",
+    "conversion.images": "64", "seed": "3",
+    "model.dropout": "0.0",  # the commands draw weights from the generator of the masks before they train
+}  # fmt: skip
+
+
+def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path: Path) -> None:
+    recipe = override(read("digits"), TINY)
+    trained = load_network(train(recipe, out=tmp_path / "run", progress=Progress(quiet=True)) / MODEL)
+    (ann_folder,) = (tmp_path / "ann").iterdir()
+    expected = load_network(ann_folder / MODEL)
+    split = first(load("digits").train, 160)
+    options: dict[str, Any] = {**QUIET, "batch_size": 32, "seed": 3}
+
+    torch.manual_seed(3)
+    network = build(**expected.spec)  # type: ignore[arg-type]
+    fit(network, (split.images, split.labels), method="ann", **{**options, "lr": 0.05, "epochs": 3})
+    assert same(weights(network), weights(expected))
+
+    images, scale = first(split, 64).images / 255, recipe.conversion.threshold_scale
+    spiking = convert(network, images, timesteps=4, threshold_scale=scale).fuse(False)
+    fit(spiking, (split.images, split.labels), noise_step=0.05, **{**options, "lr": 0.005})
+    assert same(weights(spiking), weights(trained))
+
+
+@pytest.mark.parametrize("source", ["tensors", "floats", "dataset", "loader", "batches"])
+def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption(source: str, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            raise StoppedError
+
+    def images() -> Any:
+        dataset = TensorDataset(PIXELS, LABELS)
+        return {
+            "tensors": (PIXELS, LABELS),
+            "floats": (PIXELS / 300, LABELS),
+            "dataset": dataset,
+            "loader": DataLoader(dataset, 7, shuffle=True),
+            "batches": Batches(
+                Split(PIXELS, LABELS), 7, shuffle=True, augment=True, generator=torch.Generator().manual_seed(5)
+            ),
+        }[source]
+
+    whole = snn()
+    expected = fit(whole, images(), **QUIET)
+    stopped, resumed = snn(), snn()
+    with pytest.raises(StoppedError):
+        fit(stopped, images(), checkpoint=tmp_path / "state.pt", log=stop, **QUIET)
+    torch.rand(3)
+    result = fit(resumed, images(), checkpoint=tmp_path / "state.pt", **QUIET)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(result.rows) == timeless(expected.rows)
+    assert not same(weights(stopped), weights(whole))
+    again = snn()  # A finished training is not trained again.
+    fit(again, images(), checkpoint=tmp_path / "state.pt", **QUIET)
+    assert same(weights(again), weights(whole))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:
+    one, other = snn(0.0), snn(0.0)  # a DataLoader draws a seed from the generator of the masks
+    by_loader = fit(one, DataLoader(TensorDataset(PIXELS / 255, LABELS), 6), **QUIET)
+    by_hand = fit(
+        other, [(part / 255, labels) for part, labels in zip(PIXELS.split(6), LABELS.split(6), strict=True)], **QUIET
+    )
+    assert same(weights(one), weights(other))
+    assert timeless(by_loader.rows) == timeless(by_hand.rows)
+
+
+def test_the_result_has_a_row_per_epoch_and_the_accuracy_on_the_test_images() -> None:
+    network, rows = snn().eval(), []
+    result = fit(network, (PIXELS, LABELS), (PIXELS, LABELS), log=rows.append, **QUIET)
+    assert result.network is network
+    assert result.rows == rows
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert {"loss", "train_accuracy", "lr", "seconds", "thresholds", "leaks"} < set(rows[0])
+    correct = (network(PIXELS / 255).argmax(1) == LABELS).double().mean()
+    assert result.test_accuracy == pytest.approx(100 * correct.item())
+    assert fit(network, (PIXELS, LABELS), **QUIET).test_accuracy is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fit_leaves_the_mode_of_the_network_and_the_random_state_of_torch(training: bool) -> None:
+    network = snn().train(training)
+    state = torch.get_rng_state()
+    fit(network, (PIXELS, LABELS), (PIXELS, LABELS), **QUIET)
+    assert network.training is training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_seed_decides_the_training() -> None:
+    networks = [snn() for _ in range(3)]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        fit(network, (PIXELS, LABELS), seed=seed, **QUIET)
+    one, same_seed, other = map(weights, networks)
+    assert same(one, same_seed)
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "reason"),
+    [
+        (PIXELS.float(), LABELS, "reach from 0 to 255, not from 0 to 1; divide them by 255"),
+        (PIXELS / 128 - 1, LABELS, "leave normalisation to the network"),
+        (PIXELS / torch.zeros(1), LABELS, "reach from nan to nan"),
+        (PIXELS.long(), LABELS, "int64"),
+        (PIXELS, LABELS[:3], "labels"),
+        (PIXELS, LABELS / 2, "whole numbers"),
+        (PIXELS[0], LABELS[:1], r"\[N, C, H, W\]"),
+    ],
+)
+def test_images_and_labels_of_another_form_are_refused_with_the_cause(
+    images: Tensor, labels: Tensor, reason: str
+) -> None:
+    with pytest.raises(DataError, match=f"train: .*{reason}"):
+        fit(snn(), (images, labels), **QUIET)
+    if len(images) == len(labels):
+        with pytest.raises(DataError, match=f"batch 1 of train: .*{reason}"):
+            fit(snn(), [(images, labels)], **QUIET)
+
+
+def test_a_label_beyond_the_classes_of_the_network_is_refused_with_epoch_and_batch() -> None:
+    with pytest.raises(DataError, match=r"epoch 1 of 2: a label is not a class .* batch \d \(Target 7"):
+        fit(snn(), (PIXELS, LABELS.clone().index_fill_(0, torch.tensor([19]), 7)), **QUIET)
+
+
+class Empty(Dataset[Any]):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("network", "change", "message"),
+    [
+        (snn, {"method": "ann"}, "trains an ANN, not a SpikingNetwork"),
+        (ann, {"method": "hire"}, "trains a SpikingNetwork; make one with hiresnn.convert"),
+        (snn, {"method": "fire"}, "method is 'fire'; choose one of"),
+        (snn, {"epochs": -1}, "epochs is -1"),
+        (snn, {"lr": 0.0}, r"lr is 0\.0"),
+        (snn, {"precision": "float16"}, "precision is 'float16'"),
+        (snn, {"batch_size": 0}, "batch_size is 0"),
+        (snn, {"periods": 5}, "periods is 5 and timesteps is 4"),
+        (snn, {"noise_step": -1.0}, "step is -1"),
+        (snn, {"train": (PIXELS[:0], LABELS[:0])}, "train has no images"),
+        (snn, {"train": []}, "train has no images"),
+    ],
+)
+def test_settings_out_of_range_are_refused(network: Any, change: dict[str, Any], message: str) -> None:
+    given = {"train": (PIXELS, LABELS), **QUIET, **change}
+    with pytest.raises(UsageError, match=message):
+        fit(network(), given.pop("train"), **given)
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
+    with pytest.raises(RunError, match=r"lr 0\.01, not 0\.02, seed 0, not 4; use those, or name another file"):
+        fit(snn(), (PIXELS, LABELS), checkpoint=path, **{**QUIET, "lr": 0.02, "seed": 4})
+    with pytest.raises(RunError, match="size mismatch"):
+        fit(convert(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)), PIXELS / 255,
+                    timesteps=4), (PIXELS, LABELS), checkpoint=path, **QUIET)  # fmt: skip
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(RunError, match=r"state\.pt does not fit this training"):
+        fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
+
+
+def test_a_training_that_diverges_names_epoch_and_batch() -> None:
+    with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* lower lr \(1e\+38\)"):
+        fit(snn(), (PIXELS, LABELS), **{**QUIET, "lr": 1e38})
+
+
+def test_progress_goes_to_standard_error_or_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    fit(snn(), (PIXELS, LABELS), **QUIET)
+    assert capfd.readouterr() == ("", "")
+    fit(snn(), (PIXELS, LABELS), **{**QUIET, "progress": True})
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("Training: 6 batches in ")
