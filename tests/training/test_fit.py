@@ -69,7 +69,7 @@ def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path:
     assert same(weights(network), weights(expected))
 
     images, scale = first(split, 64).images / 255, recipe.conversion.threshold_scale
-    spiking = convert(network, images, timesteps=4, threshold_scale=scale).fuse(False)
+    spiking = convert(expected, images, timesteps=4, threshold_scale=scale).fuse(False)
     fit(spiking, (split.images, split.labels), noise_step=0.05, **{**options, "lr": 0.005})
     assert same(weights(spiking), weights(trained))
 

@@ -1,13 +1,13 @@
-"""The learning rate falls in steps, at given fractions of the epochs (sec. 5.1)."""
+"""The learning rate falls in steps at given fractions of the epochs (section 5.1)."""
 
 import pytest
-import torch
 
-from hiresnn.training import learning_rate, set_learning_rate
+from hiresnn.training import Schedule
 
 
 def rates(epochs: int, lr: float, decay: float, milestones: tuple[float, ...]) -> list[float]:
-    return [learning_rate(epoch, epochs, lr=lr, decay=decay, milestones=milestones) for epoch in range(epochs)]
+    schedule = Schedule(epochs, lr, decay, milestones)
+    return [schedule.rate(epoch) for epoch in range(epochs)]
 
 
 def test_the_snn_rate_of_the_paper_is_divided_by_five_before_epochs_19_25_and_28_of_30() -> None:
@@ -20,7 +20,7 @@ def test_the_ann_rate_of_the_paper_is_divided_by_ten_before_epochs_151_181_and_2
     assert rates(240, 0.01, 0.1, (0.625, 0.75, 0.875)) == pytest.approx(expected)
 
 
-def test_a_fraction_between_two_epochs_falls_at_the_nearest() -> None:
+def test_a_fraction_between_two_epochs_is_rounded_to_the_nearest() -> None:
     # 0.6 and 0.8 of 3 epochs are 1.8 and 2.4.
     assert rates(3, 1.0, 0.5, (0.6, 0.8)) == [1.0, 1.0, 0.25]
 
@@ -29,8 +29,6 @@ def test_without_milestones_the_rate_stays() -> None:
     assert rates(4, 0.3, 0.1, ()) == [0.3] * 4
 
 
-def test_the_rate_is_set_in_every_parameter_group() -> None:
-    first, second = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([{"params": [first]}, {"params": [second], "lr": 3.0}], lr=1.0)
-    set_learning_rate(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+def test_the_default_is_the_snn_schedule_of_the_paper() -> None:
+    schedule = Schedule(30, 1e-4)
+    assert [schedule.rate(epoch) for epoch in range(30)] == rates(30, 1e-4, 0.2, (0.6, 0.8, 0.9))

@@ -38,8 +38,7 @@ from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
 from hiresnn.runs.networks import method_of, optimizer_of
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
-from hiresnn.runs.trainer import PRECISIONS
-from hiresnn.training import train_batch
+from hiresnn.training import PRECISIONS, train_batch
 
 WARM = 3
 """Batches before memory and time are read: the optimiser has its state, compiled kernels are there."""

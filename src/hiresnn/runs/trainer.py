@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +11,12 @@ from torch.optim import Optimizer
 
 from hiresnn.data import Batches
 from hiresnn.errors import NotFiniteError, RunError
-from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import RESUME
 from hiresnn.runs.recipe import SEMANTICS
 from hiresnn.runs.schema import Ann, Snn
-from hiresnn.training import Method, learning_rate, set_learning_rate, train_epoch
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from hiresnn.training import Method, Schedule, Training
 
 
 @dataclass(frozen=True)
@@ -51,107 +46,53 @@ class Trainer:
             NotFiniteError: names epoch and batch; the state after the last good epoch is in the folder.
             RunError: the training state is damaged or belongs to another stage.
         """
-        context, ranks, epochs = self.context, self.context.ranks, self.settings.epochs
+        context, ranks, title = self.context, self.context.ranks, self.title
         if ranks.size > 1:
             # Every rank draws other random numbers than any rank of another seed; torch takes 64 bits.
             torch.manual_seed((torch.initial_seed() * ranks.size + ranks.rank) % 2**64)
-        rows = self._restore()
-        images = len(self.batches.labels)
-        with context.progress.task(f"{self.title} training", epochs * images, done=len(rows) * images) as task:
-            for epoch in range(len(rows), epochs):
-                lr, where = self._start(epoch), f"epoch {epoch + 1} of {epochs}"
-                start = time.perf_counter()
+        training = self._training()
+        self._restore(training)
+        images, epochs = len(self.batches.labels), self.settings.epochs
+        with context.progress.task(f"{title} training", epochs * images, done=len(training.rows) * images) as task:
+            try:
+                for _ in training.run(task.advance):
+                    context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
+                    self._write_metrics(training)
+            except NotFiniteError as error:
+                epoch = len(training.rows)
+                stored = f" The state after epoch {epoch} is in {context.folder.path}." if epoch else ""
+                raise NotFiniteError(
+                    f"{title} training, {error}.{stored} Lower {title.lower()}.lr and train into another --out."
+                ) from None
 
-                def advance(count: int, note: str, where: str = where) -> None:
-                    task.advance(count, f"{where}, {note}")
+    def _training(self) -> Training:
+        settings, ranks = self.settings, self.context.ranks
+        schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones)
+        return Training(
+            self.model, self.optimizer, self.batches, self.method, schedule, self.context.recipe.precision,
+            timesteps=getattr(settings, "timesteps", 1), ranks=ranks, generator=self.batches.generator,
+        )  # fmt: skip
 
-                try:
-                    result = train_epoch(
-                        self.model,
-                        self.optimizer,
-                        self.batches,
-                        self.method,
-                        precision=PRECISIONS[context.recipe.precision],
-                        advance=advance,
-                        ranks=ranks,
-                    )
-                except NotFiniteError as error:
-                    raise self._diverged(epoch, error) from None
-                rows.append(self._row(epoch, result.loss, result.accuracy, lr, time.perf_counter() - start))
-                context.folder.write_bytes(RESUME, resume_bytes(self._state(rows)))
-                context.folder.write_metrics(rows)
+    def _write_metrics(self, training: Training) -> None:
+        self.context.folder.write_metrics([{"stage": self.title.lower(), **row} for row in training.rows])
 
-    def _start(self, epoch: int) -> float:
-        """Set the learning rate of the epoch and return it."""
-        settings = self.settings
-        lr = learning_rate(epoch, settings.epochs, lr=settings.lr, decay=settings.decay, milestones=settings.milestones)
-        set_learning_rate(self.optimizer, lr)
-        return lr
+    def _state(self, training: Training) -> dict[str, Any]:
+        return {"semantics": SEMANTICS, "stage": self.title, **training.state_dict()}
 
-    def _diverged(self, epoch: int, error: NotFiniteError) -> NotFiniteError:
-        stored = f" The state after epoch {epoch} is in {self.context.folder.path}." if epoch else ""
-        return NotFiniteError(
-            f"{self.title} training, epoch {epoch + 1} of {self.settings.epochs}: {error}.{stored} "
-            f"Lower {self.title.lower()}.lr and train into another --out."
-        )
-
-    def _row(self, epoch: int, loss: float, accuracy: float, lr: float, seconds: float) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "stage": self.title.lower(),
-            "epoch": epoch + 1,
-            "loss": loss,
-            "train_accuracy": accuracy,
-            "lr": lr,
-            "seconds": round(seconds, 3),
-        }
-        if isinstance(self.model, SpikingNetwork):
-            row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
-            row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
-        return row
-
-    def _state(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        device, generator = next(self.model.parameters()).device, self.batches.generator
-        own = {
-            "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
-            "random": torch.get_rng_state(),
-            # Only of the GPU in use: the machine that resumes may have fewer GPUs.
-            "cuda_random": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
-        }
-        return {
-            "semantics": SEMANTICS,
-            "stage": self.title,
-            "rows": json.dumps(rows),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ranks": self.context.ranks.gathered(own),
-            "order": generator.get_state() if generator is not None else None,
-        }
-
-    def _restore(self) -> list[dict[str, Any]]:
-        """Continue from the folder's training state, if it has one; returns the log so far."""
+    def _restore(self, training: Training) -> None:
+        """Continue from the folder's training state, if it has one."""
         folder = self.context.folder
         if not folder.has(RESUME):
-            return []
+            return
         path = folder.path / RESUME
         state = read_resume(path)
         try:
             self._check(state, str(path))
-            own = state["ranks"][self.context.ranks.rank]
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            device = next(self.model.parameters()).device
-            self.method.noise.load_state_dict({k: v.to(device) for k, v in own["noise"].items()})
-            torch.set_rng_state(own["random"])
-            if own["cuda_random"] and device.type == "cuda":
-                torch.cuda.set_rng_state(own["cuda_random"][0], device)
-            if self.batches.generator is not None:
-                self.batches.generator.set_state(state["order"])
-            rows: list[dict[str, Any]] = json.loads(state["rows"])
-            folder.write_metrics(rows)  # the earlier process may have died between its state and its log
+            training.load_state_dict(state)
+            self._write_metrics(training)  # the earlier process may have died between its state and its log
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{path} does not fit this run ({reason}); delete it to train from the start.") from None
-        return rows
 
     def _check(self, state: dict[str, Any], path: str) -> None:
         size = self.context.ranks.size

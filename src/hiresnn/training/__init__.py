@@ -6,7 +6,7 @@ from hiresnn.training.loop import EpochResult, PeriodResult, train_batch, train_
 from hiresnn.training.methods import METHODS, Method, Presentation, cross_entropy, method
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
 from hiresnn.training.ranks import ALONE, Ranks, joined
-from hiresnn.training.schedule import Schedule, learning_rate, set_learning_rate
+from hiresnn.training.schedule import Schedule
 
 __all__ = [
     "ALONE",
@@ -26,9 +26,7 @@ __all__ = [
     "cross_entropy",
     "fit",
     "joined",
-    "learning_rate",
     "method",
-    "set_learning_rate",
     "train_batch",
     "train_epoch",
 ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch.optim import Optimizer
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -31,14 +29,3 @@ class Schedule:
         """Return the learning rate of `epoch`, counted from 0: lr * decay ** (milestones passed)."""
         passed = sum(epoch >= round(fraction * self.epochs) for fraction in self.milestones)
         return float(self.lr * self.decay**passed)
-
-
-def learning_rate(epoch: int, epochs: int, *, lr: float, decay: float, milestones: Sequence[float]) -> float:
-    """Return the learning rate of `epoch`, see `Schedule.rate`."""
-    return Schedule(epochs, lr, decay, milestones).rate(epoch)
-
-
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the rate of every parameter group."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
