@@ -27,7 +27,7 @@ def run(model: Valley, iterations: int) -> Tensor:
     return apgd(model, IMAGE, LABEL, eps=0.2, iterations=iterations, loss="margin", generator=torch.Generator())
 
 
-def test_it_walks_as_worked_out_by_hand() -> None:
+def test_apgd_makes_the_steps_worked_out_by_hand() -> None:
     model = Valley(0.5)
     run(model, 4)
     # The start is stretched to an edge of the ball, say 0.3. The step 2 eps = 0.4 leads to the other edge, 0.7, and
@@ -41,7 +41,7 @@ def test_it_walks_as_worked_out_by_hand() -> None:
     assert model.seen[:5] == pytest.approx([0.5, *expected], abs=1e-6)
 
 
-def test_halving_the_step_finds_a_top_that_no_full_step_meets() -> None:
+def test_halving_the_step_finds_a_maximum_between_full_steps() -> None:
     found = run(Valley(0.5371), 100)
     assert found.item() == pytest.approx(0.5371, abs=1e-3)
 
@@ -52,7 +52,7 @@ def test_the_best_iterate_is_returned_not_the_last() -> None:
     assert abs(found.item() - 0.61) == pytest.approx(min(abs(x - 0.61) for x in model.seen))
 
 
-def test_targets_are_aimed_at_in_the_order_in_which_the_model_finds_them_likely() -> None:
+def test_targets_are_attacked_from_the_most_to_the_least_likely_class() -> None:
     """Class 3, the third best, is the only one that the ball reaches."""
     weight = torch.tensor([[1.0, 1.0], [0.98, 0.98], [0.9, 0.9], [0.0, 1.2]])
 

@@ -50,7 +50,7 @@ GREY = torch.full((2, 1, 4, 4), 0.5)
 
 
 @pytest.mark.parametrize("version", ["standard", "rand"])
-def test_it_follows_the_rule_in_force(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoattack_follows_the_gradient_rule_in_force(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyautoattack.square.SquareAttack.perturb", lambda self, x, y: x)  # it needs no gradient
     model = Veiled()
     text = f"autoattack:eps=0.1,version={version}"
@@ -62,7 +62,7 @@ def test_it_follows_the_rule_in_force(version: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(("classes", "version"), [(3, "rand"), (4, "standard"), (6, "plus"), (12, "standard")])
-def test_it_takes_fewer_and_more_classes_than_ten(classes: int, version: str) -> None:
+def test_autoattack_runs_with_fewer_and_more_than_ten_classes(classes: int, version: str) -> None:
     model = linear(classes)
     # 0.015 is needed to swap the first two classes. Below it every attack of the version runs, and finds nothing.
     assert torch.equal(autoattack(model, GREY, LABELS[:2], eps=0.014, version=version), GREY)
@@ -70,23 +70,23 @@ def test_it_takes_fewer_and_more_classes_than_ten(classes: int, version: str) ->
 
 
 @pytest.mark.parametrize(("classes", "version"), [(3, "standard"), (3, "plus"), (2, "rand"), (2, "standard")])
-def test_too_few_classes_for_its_loss_are_told(classes: int, version: str) -> None:
+def test_too_few_classes_for_the_loss_are_refused_with_the_remedy(classes: int, version: str) -> None:
     needed = {"standard": 4, "plus": 4, "rand": 3}[version]
     message = (
-        f"version '{version}' needs {needed} classes for its DLR loss, the model has {classes}; use apgd with loss"
+        f"version '{version}' needs {needed} classes for its DLR loss, but the model has {classes}; use apgd with loss"
     )
     with pytest.raises(UsageError, match=message):
         autoattack(linear(classes), GREY, LABELS[:2], version=version)
 
 
 @pytest.mark.usefixtures("short")
-def test_images_that_are_wrong_already_or_hold_stay_as_they_are() -> None:
+def test_misclassified_and_unbroken_images_are_returned_unchanged() -> None:
     model = linear(4)
     found = autoattack(model, GREY, torch.tensor([0, 1]), eps=0.014, version="rand")
     assert torch.equal(found, GREY)
 
 
-def test_a_seed_decides_its_draws_and_the_callers_go_on() -> None:
+def test_the_seed_decides_the_draws_and_the_global_generator_is_restored() -> None:
     model, before = linear(4), torch.get_rng_state()
     runs = [autoattack(model, GREY, LABELS[:2], eps=0.1, version="rand", seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), before)
@@ -94,14 +94,14 @@ def test_a_seed_decides_its_draws_and_the_callers_go_on() -> None:
     assert not torch.equal(runs[0], runs[2])
 
 
-def test_a_plain_function_is_a_model_too_and_labels_are_left_alone() -> None:
+def test_a_plain_function_is_a_model_and_labels_are_not_changed() -> None:
     model, labels = linear(4), LABELS[:2].clone()
     found = autoattack(lambda images: model(images).double(), GREY, labels, eps=0.1)
     assert standing(model, found) == 0
     assert torch.equal(labels, LABELS[:2])
 
 
-def test_it_is_quiet_and_puts_back_log_and_trace(
+def test_autoattack_is_silent_and_restores_log_and_trace(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def trace(frame: object, event: str, argument: object) -> None:
@@ -120,7 +120,7 @@ def test_it_is_quiet_and_puts_back_log_and_trace(
     assert not logging.getLogger("auto-attack").disabled
 
 
-def test_without_the_package_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with pytest.raises(UsageError, match=r"pyautoattack, which is not installed; .* pip install 'pyautoattack>=0\.2'"):
         autoattack(linear(4), GREY, LABELS[:2])

@@ -12,7 +12,7 @@ def test_a_step_follows_the_sign_of_the_gradient_and_stays_in_the_ball():
     assert ascend(perturbation, gradient, 0.25, 0.375).tolist() == expected
 
 
-def test_no_bound_leaves_no_perturbation():
+def test_a_bound_of_zero_gives_no_perturbation():
     assert ascend(torch.tensor([0.0]), torch.tensor([1.0]), 0.5, 0.0).item() == 0
 
 

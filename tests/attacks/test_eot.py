@@ -3,8 +3,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import fgsm, parse
-from hiresnn.attacks.eot import expected_logits, over_draws
-from hiresnn.attacks.losses import loss_gradient, margin
+from hiresnn.attacks.losses import expected_logits, loss_gradient, margin, over_draws
 from hiresnn.errors import UsageError
 
 IMAGES = torch.tensor([0.25, 0.5]).view(2, 1, 1, 1)
@@ -22,7 +21,7 @@ class Alternating:
         return torch.cat([scores, torch.zeros_like(scores)], 1)
 
 
-def test_logits_loss_and_gradient_are_means_over_the_draws() -> None:
+def test_logits_loss_and_gradient_are_means_over_draws() -> None:
     climb = over_draws(3)(Alternating(), IMAGES, LABELS, margin)  # k = 2 on average
     assert climb.logits.tolist() == [[0.5, 0], [1, 0]]
     assert climb.loss.tolist() == [-0.5, 1]
@@ -39,7 +38,7 @@ def test_one_draw_is_the_plain_gradient() -> None:
     assert over_draws(1) is loss_gradient
 
 
-def test_no_draw_is_refused() -> None:
+def test_zero_draws_are_refused() -> None:
     with pytest.raises(UsageError, match="draws is 0"):
         over_draws(0)
 
@@ -69,7 +68,7 @@ def test_fgsm_follows_the_mean_gradient_and_not_that_of_one_draw() -> None:
     assert model.calls == 3
 
 
-def test_pgd_takes_its_steps_along_the_mean_gradient() -> None:
+def test_pgd_follows_the_mean_gradient() -> None:
     model = Drawing(1.0, -2.0)  # mean gradient upward wherever it stands
     found = parse("pgd:draws=2", eps=0.1, step=0.04, iterations=2)(model, GREY, FIRST)
     assert found.item() == pytest.approx(0.58)

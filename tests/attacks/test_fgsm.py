@@ -24,26 +24,26 @@ def test_every_pixel_moves_by_eps_against_its_class():
     assert adversarial.view(3, 2).tolist() == [[0.375, 0.625], [0.0, 1.0], [0.625, 0.375]]
 
 
-def test_it_is_one_step_of_pgd_as_long_as_the_bound():
+def test_fgsm_is_one_pgd_step_of_size_eps():
     model = classifier()
     assert torch.equal(
         fgsm(model, IMAGES, LABELS, eps=0.1), pgd(model, IMAGES, LABELS, eps=0.1, step=0.1, iterations=1)
     )
 
 
-def test_the_default_is_the_bound_of_the_paper():
+def test_the_default_eps_is_that_of_the_paper():
     moved = fgsm(classifier(), IMAGES[:1], LABELS[:1]) - IMAGES[:1]
     assert moved.abs().flatten().tolist() == pytest.approx([8 / 255] * 2, abs=1e-6)
 
 
-def test_pixels_without_a_gradient_stay():
+def test_pixels_without_gradient_do_not_move():
     assert torch.equal(fgsm(lambda rows: rows.flatten(1) * 0, IMAGES, LABELS), IMAGES)
 
 
-def test_no_bound_returns_the_images():
+def test_fgsm_with_eps_zero_returns_the_images():
     assert torch.equal(fgsm(classifier(), IMAGES, LABELS, eps=0.0), IMAGES)
 
 
-def test_a_negative_bound_is_refused():
+def test_a_negative_eps_is_refused():
     with pytest.raises(UsageError, match=r"eps is -0\.1"):
         fgsm(classifier(), IMAGES, LABELS, eps=-0.1)

@@ -2,7 +2,22 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import LOSSES, check, fgsm, frozen, loss_gradient, pgd, transfer, verified
+from hiresnn.attacks import (
+    LOSSES,
+    apgd,
+    autoattack,
+    check,
+    fgsm,
+    frozen,
+    loss_gradient,
+    pgd,
+    pgd_restarts,
+    random_noise,
+    sa_pgd,
+    square,
+    transfer,
+    verified,
+)
 from hiresnn.errors import AttackError, UsageError
 
 IMAGES = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -54,7 +69,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_an_attack_keeps_bound_and_range_and_leaves_the_model_as_it_was(attack):
+def test_an_attack_keeps_bound_and_range_and_restores_the_model(attack):
     network, before = Network(), Network().flags()
     adversarial = verified(attack, network, IMAGES, LABELS, eps=EPS)
     assert adversarial.shape == IMAGES.shape
@@ -88,14 +103,14 @@ CHEATS = {
 
 
 @pytest.mark.parametrize(("attack", "message"), CHEATS.values(), ids=CHEATS.keys())
-def test_the_gate_catches_an_attack_that(attack, message):
+def test_an_invalid_result_is_refused(attack, message):
     images = IMAGES * 0.99 + 0.005
     images[0, 0, 0, 0], images[0, 0, 0, 1] = 0.001, 0.999
     with pytest.raises(AttackError, match=message):
         verified(attack, Network(), images, LABELS, eps=EPS)
 
 
-def test_an_attack_cannot_reach_the_images_or_labels_of_its_caller():
+def test_an_attack_cannot_change_the_images_or_labels_of_its_caller():
     images, labels = IMAGES.clone(), LABELS.clone()
     verified(overwriting, Network(), images, labels, eps=None)
     verified(relabelling, Network(), images, labels, eps=EPS)
@@ -103,24 +118,24 @@ def test_an_attack_cannot_reach_the_images_or_labels_of_its_caller():
     assert torch.equal(labels, LABELS)
 
 
-def test_without_a_bound_the_range_alone_is_checked():
+def test_without_a_bound_only_the_pixel_range_is_checked():
     check(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), eps=None)
     with pytest.raises(AttackError, match=r"must lie in \[0, 1\]"):
         check(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 1.5), eps=None)
 
 
-def test_a_move_as_long_as_the_bound_passes_and_a_millionth_of_rounding_too():
+def test_a_perturbation_of_exactly_eps_passes_with_a_millionth_of_rounding():
     grey = torch.full((1, 1, 1, 1), 0.5)
     check(grey, grey + 0.05 + 5e-7, eps=0.05)
     with pytest.raises(AttackError, match="moved a pixel by"):
         check(grey, grey + 0.05 + 1e-5, eps=0.05)
 
 
-def test_no_images_are_a_valid_result_for_none():
+def test_an_empty_batch_is_a_valid_result():
     check(IMAGES[:0], IMAGES[:0], eps=EPS)
 
 
-def test_a_frozen_model_is_in_eval_mode_without_gradients_and_recovers_from_an_error():
+def test_a_frozen_model_is_in_eval_mode_without_gradients_and_is_restored_after_an_error():
     network, before, inside = Network(), Network().flags(), []
 
     def fail():
@@ -152,12 +167,19 @@ def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ((IMAGES * 255).byte(), r"images are torch.uint8; .* images.float\(\) / 255"),
+        ((IMAGES * 255).byte(), r"images are torch.uint8; .* divide by 255"),
+        (IMAGES * 255, r"pixels in \[\d.*, 2\d\d.*\]; .* divide by 255"),
         (IMAGES * 2 - 0.5, r"pixels in \[-0.\d+, 1.\d+\]; .* normalisation into the model"),
         (IMAGES * float("nan"), r"pixels in \[nan, nan\]"),
     ],
-    ids=["bytes", "normalised", "not numbers"],
+    ids=["bytes", "0 to 255", "normalised", "not numbers"],
 )
-def test_images_that_no_attack_can_work_on_are_not_blamed_on_the_attack(images, message):
+def test_images_that_are_not_floats_in_0_to_1_are_refused_with_the_cause(images, message):
     with pytest.raises(UsageError, match=message):
         verified(lambda *a: a[1], Network(), images, LABELS, eps=EPS)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, pgd_restarts, apgd, sa_pgd, square, random_noise, autoattack])
+def test_every_attack_refuses_images_in_0_to_255_with_the_cause(attack):
+    with pytest.raises(UsageError, match="divide by 255"):
+        attack(Network(), IMAGES * 255, LABELS, eps=EPS)

@@ -30,7 +30,7 @@ def backwards(z: Tensor) -> Tensor:
 IMAGES, LABELS = torch.tensor([0.3, 0.45]).view(2, 1, 1, 1), torch.tensor([0, 0])
 
 
-def test_the_rule_that_leads_highest_is_followed() -> None:
+def test_the_rule_with_the_highest_loss_is_followed() -> None:
     model = OneNeuron()
     options = {"eps": 0.3, "step": 0.1, "iterations": 3}
     assert torch.equal(greedy(model, IMAGES, LABELS, rules=[blind, backwards], **options), IMAGES)
@@ -39,7 +39,7 @@ def test_the_rule_that_leads_highest_is_followed() -> None:
     assert found.flatten().tolist() == pytest.approx([0.6, 0.55])
 
 
-def test_it_needs_rules_and_neurons() -> None:
+def test_greedy_needs_rules_and_neurons() -> None:
     with pytest.raises(UsageError, match="rules is empty"):
         greedy(OneNeuron(), IMAGES, LABELS, rules=[])
     with pytest.raises(UsageError, match="has no LIF neuron"):

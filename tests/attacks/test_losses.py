@@ -1,16 +1,16 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiresnn.attacks.losses import (
     LOSSES,
+    choose_loss,
     cross_entropy,
     dlr,
     dlr_targeted,
+    expected_logits,
     loss_gradient,
     margin,
-    named,
-    towards,
 )
 from hiresnn.errors import UsageError
 
@@ -18,7 +18,7 @@ LOGITS = torch.tensor([[1.0, 4.0, 2.0, 0.0], [5.0, 1.0, 3.0, 2.0]])
 LABELS = torch.tensor([2, 0])
 
 
-def test_the_margin_is_how_far_the_best_other_class_leads() -> None:
+def test_the_margin_is_the_lead_of_the_best_other_class() -> None:
     assert margin(LOGITS, LABELS).tolist() == [2, -2]
 
 
@@ -31,7 +31,7 @@ def test_targeted_dlr_is_the_lead_of_the_target() -> None:
     # (0 - 2) / (4 - (1 + 0) / 2), (2 - 5) / (5 - (2 + 1) / 2)
     expected = torch.tensor([-2 / 3.5, -3 / 3.5])
     torch.testing.assert_close(dlr_targeted(LOGITS, LABELS, torch.tensor([3, 3])), expected)
-    torch.testing.assert_close(towards(torch.tensor([3, 3]))(LOGITS, LABELS), expected)
+    torch.testing.assert_close(dlr_targeted(LOGITS, LABELS, torch.tensor([3, 3])), expected)
 
 
 def test_cross_entropy_is_per_sample() -> None:
@@ -40,11 +40,11 @@ def test_cross_entropy_is_per_sample() -> None:
     torch.testing.assert_close(found, torch.tensor([5.0067153, 3.0485873]))
 
 
-def test_dlr_does_not_see_the_scale_of_the_logits() -> None:
+def test_dlr_does_not_depend_on_the_scale_of_the_logits() -> None:
     torch.testing.assert_close(dlr(1e4 * LOGITS, LABELS), dlr(LOGITS, LABELS))
 
 
-def test_only_losses_of_differences_keep_a_gradient_at_huge_logits() -> None:
+def test_margin_and_dlr_keep_their_gradient_at_huge_logits() -> None:
     def model(images: Tensor) -> Tensor:
         return 1e4 * images.flatten(1)
 
@@ -55,7 +55,7 @@ def test_only_losses_of_differences_keep_a_gradient_at_huge_logits() -> None:
     assert loss_gradient(model, images, labels, dlr).gradient.any()
 
 
-def test_one_climb_returns_logits_loss_and_gradient_of_each_sample() -> None:
+def test_loss_gradient_returns_logits_loss_and_gradient_per_sample() -> None:
     weight = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
     images = torch.tensor([0.5, 0.25, 0.0, 1.0]).view(2, 1, 1, 2)
     climb = loss_gradient(lambda x: x.flatten(1) @ weight.T, images, torch.tensor([0, 1]), margin)
@@ -65,14 +65,61 @@ def test_one_climb_returns_logits_loss_and_gradient_of_each_sample() -> None:
     assert not any(each.requires_grad for each in climb)
 
 
-def test_too_few_classes_are_told_with_the_mend() -> None:
-    with pytest.raises(UsageError, match="loss 'dlr' needs 3 classes, the model has 2; use 'margin'"):
+def test_too_few_classes_are_refused_with_the_remedy() -> None:
+    with pytest.raises(UsageError, match="loss 'dlr' needs 3 classes, but the model has 2; use 'margin'"):
         dlr(LOGITS[:, :2], LABELS * 0)
-    with pytest.raises(UsageError, match="loss 'dlr-targeted' needs 4 classes, the model has 3"):
+    with pytest.raises(UsageError, match="loss 'dlr-targeted' needs 4 classes, but the model has 3"):
         dlr_targeted(LOGITS[:, :3], LABELS, LABELS)
 
 
 def test_a_loss_is_found_by_its_name() -> None:
-    assert named("margin") is LOSSES["margin"] is margin
+    assert choose_loss(identity, "margin") is LOSSES["margin"] is margin
     with pytest.raises(UsageError, match="loss is 'dlt'; choose one of cross-entropy, margin, dlr, dlr-targeted"):
-        named("dlt", "dlr-targeted")
+        choose_loss(identity, "dlt", allowed=("dlr-targeted",))
+
+
+def identity(images: Tensor) -> Tensor:
+    return images.flatten(1)
+
+
+class Summing(nn.Module):
+    """Logits that are sums over 4 timesteps, or their mean."""
+
+    def __init__(self, readout: str | None = None) -> None:
+        super().__init__()
+        self.timesteps = 4
+        if readout is not None:
+            self.readout = readout
+
+
+def test_mean_logits_divide_by_the_timesteps_of_networks_that_sum_over_them() -> None:
+    loss = choose_loss(Summing(), "cross-entropy", mean_logits=True)
+    torch.testing.assert_close(loss(LOGITS, LABELS), cross_entropy(LOGITS / 4, LABELS))
+    for model in (identity, Summing("mean")):
+        assert choose_loss(model, "cross-entropy", mean_logits=True) is cross_entropy
+    assert choose_loss(Summing(), "cross-entropy") is cross_entropy
+
+
+def test_mean_logits_keep_a_gradient_where_summed_logits_saturate() -> None:
+    logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    for mean_logits, vanishes in ((False, True), (True, False)):
+        loss = choose_loss(Summing(), "cross-entropy", mean_logits=mean_logits)
+        (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([0])).sum(), logits)
+        assert (gradient == 0).all().item() is vanishes
+
+
+def test_a_gradient_that_is_not_a_number_becomes_zero() -> None:
+    images = torch.tensor([0.0, 0.25]).view(2, 1, 1, 1)
+    found = loss_gradient(lambda x: torch.cat([x.sqrt().flatten(1) * 0, x.flatten(1)], 1), images, LABELS * 0, margin)
+    assert found.gradient.flatten().tolist() == [0.0, 1.0]
+
+
+def test_a_model_that_writes_into_its_input_does_not_change_the_images() -> None:
+    def writing(images: Tensor) -> Tensor:
+        return images.mul_(2).flatten(1)
+
+    images = torch.tensor([0.5, 0.25]).view(1, 1, 1, 2)
+    found = loss_gradient(writing, images, torch.tensor([0]), margin)
+    assert found.gradient.flatten().tolist() == [-2.0, 2.0]
+    assert expected_logits(writing, images).tolist() == [[1.0, 0.5]]
+    assert images.flatten().tolist() == [0.5, 0.25]

@@ -71,7 +71,7 @@ def test_images_equal_those_of_foolbox(kind, attack, request):
     torch.testing.assert_close(ours, found.raw, rtol=0, atol=1e-6)
 
 
-def test_it_reaches_the_optimum_of_a_linear_model():
+def test_pgd_reaches_the_optimum_of_a_linear_model():
     model, (images, labels) = linear(), pictures()
     optimum = (images - EPS * directions(model, labels)).clamp(0, 1)
     torch.testing.assert_close(pgd(model, images, labels, eps=EPS), optimum, rtol=0, atol=1e-6)
@@ -91,13 +91,13 @@ def test_robust_accuracy_of_a_linear_model_is_margin_against_bound_times_norm():
 
 # A step of 0.01 three times, without a wall in its way, is 0.03; four times would be 0.04, but the ball ends at eps.
 @pytest.mark.parametrize(("iterations", "distance"), [(0, 0.0), (1, 0.01), (3, 0.03), (4, EPS), (20, EPS)])
-def test_every_iteration_walks_one_step_until_the_ball_ends(iterations, distance):
+def test_every_iteration_makes_one_step_up_to_the_bound(iterations, distance):
     model, (images, labels) = linear(), pictures(low=0.2, high=0.8)
     adversarial = pgd(model, images, labels, eps=EPS, step=0.01, iterations=iterations)
     torch.testing.assert_close(adversarial, images - distance * directions(model, labels), rtol=0, atol=1e-6)
 
 
-def test_a_watcher_sees_the_logits_after_every_number_of_steps(ann):
+def test_watch_gets_the_logits_after_every_number_of_steps(ann):
     images, labels = torch.rand(4, 3, 8, 8, generator=generator(5)), torch.arange(4)
     seen = {}
     pgd(ann, images, labels, iterations=4, watch=lambda done, logits: seen.update({done: logits}))
@@ -109,7 +109,7 @@ def test_a_watcher_sees_the_logits_after_every_number_of_steps(ann):
 @pytest.mark.parametrize(
     "options", [{"eps": 0.0}, {"iterations": 0}, {"step": 0.0}, {"eps": 0.0, "random_start": True}]
 )
-def test_without_room_or_steps_the_images_come_back(options):
+def test_zero_eps_step_or_iterations_return_the_images(options):
     model, (images, labels) = linear(), pictures()
     assert torch.equal(pgd(model, images, labels, **options), images)
 
@@ -122,7 +122,7 @@ def test_a_random_start_is_a_uniform_draw_from_the_ball():
     assert start.std().item() == pytest.approx(0.1 / 3**0.5, abs=2e-3)
 
 
-def test_a_random_start_is_seedable_and_spares_the_global_generator():
+def test_a_random_start_is_repeatable_and_leaves_the_global_generator_alone():
     model, (images, labels) = linear(), pictures()
 
     def run(seed):
@@ -134,7 +134,7 @@ def test_a_random_start_is_seedable_and_spares_the_global_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_it_attacks_what_evaluation_shows():
+def test_pgd_attacks_the_model_in_eval_mode():
     model, (images, labels) = linear(), pictures()
     noisy = nn.Sequential(nn.Dropout(0.9), model).train()
     assert torch.equal(pgd(noisy, images, labels), pgd(model, images, labels))
@@ -145,14 +145,14 @@ def test_a_plain_function_is_a_model():
     assert torch.equal(pgd(lambda rows: model(rows), images, labels), pgd(model, images, labels))
 
 
-def test_it_works_where_gradients_are_off():
+def test_pgd_works_under_no_grad():
     model, (images, labels) = linear(), pictures()
     with torch.no_grad():
         quiet = pgd(model, images, labels)
     assert torch.equal(quiet, pgd(model, images, labels))
 
 
-def test_a_sample_is_attacked_alike_in_any_batch():
+def test_a_sample_is_attacked_the_same_in_any_batch():
     model, (images, labels) = linear(), pictures()
     alone = pgd(model, images[3:4], labels[3:4])
     assert torch.equal(alone, pgd(model, images, labels)[3:4])

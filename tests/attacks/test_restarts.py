@@ -25,7 +25,7 @@ IMAGES = torch.tensor([0.5, 0.1]).view(2, 1, 1, 1)
 LABELS = torch.tensor([0, 0])
 
 
-def test_an_iterate_that_succeeds_counts_although_the_last_one_fails() -> None:
+def test_a_successful_iterate_counts_even_if_the_last_one_fails() -> None:
     last = pgd(Trap(), IMAGES, LABELS, eps=0.3, step=0.1, iterations=5)
     found = pgd_restarts(Trap(), IMAGES, LABELS, eps=0.3, step=0.1, iterations=5, restarts=1)
     assert last.flatten().tolist() == pytest.approx([0.8, 0.4])
@@ -39,13 +39,13 @@ def test_a_broken_image_leaves_the_batch() -> None:
     assert model.sizes == [2, 2, 1, 1, 1, 1, 1, 1]
 
 
-def test_when_all_are_broken_nothing_more_is_computed() -> None:
+def test_the_search_stops_when_all_images_are_broken() -> None:
     model = Trap()
     pgd_restarts(model, IMAGES[:1], LABELS[:1], eps=0.3, step=0.1, iterations=50, restarts=4)
     assert model.sizes == [1, 1]
 
 
-def test_a_second_start_finds_what_the_first_cannot() -> None:
+def test_a_second_start_breaks_an_image_that_the_first_cannot() -> None:
     # a gap at 0.35, off every step from 0.5; the loss falls towards it
     def model(images: Tensor) -> Tensor:
         x = images.flatten(1)
@@ -60,7 +60,7 @@ def test_a_second_start_finds_what_the_first_cannot() -> None:
     assert wrong(60)
 
 
-def test_verdicts_are_those_of_the_images_found_without_showing_them_again() -> None:
+def test_unbroken_agrees_with_the_images_of_pgd_restarts() -> None:
     options = {"eps": 0.3, "step": 0.1, "iterations": 5}
     found, model = pgd_restarts(Trap(), IMAGES, LABELS, restarts=1, **options), Trap()
     assert unbroken(model, IMAGES, LABELS, **options).tolist() == [False, True]

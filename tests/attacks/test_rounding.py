@@ -55,11 +55,11 @@ def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
         lambda x: x.round().clamp(-2, 2).add_(1),
     ],
 )
-def test_a_step_is_taken_for_its_argument(step: Callable[[Tensor], Tensor]) -> None:
+def test_rounding_has_the_gradient_of_its_argument(step: Callable[[Tensor], Tensor]) -> None:
     assert gradient(step) == ([1, 1, 1], 1)
 
 
-def test_the_rest_of_the_chain_has_its_own_gradient() -> None:
+def test_other_operations_keep_their_gradient() -> None:
     # 3 round(2x)^2 at round(0.4) = 0, round(1.4) = 1, round(-0.8) = -1: 2 * 6 * round(2x)
     assert gradient(lambda x: 3 * (2 * x).round() ** 2) == ([0, 12, -12], 1)
     assert gradient(lambda x: x.floor() + x.ceil() + x) == ([3, 3, 3], 2)
@@ -78,11 +78,11 @@ def test_the_rest_of_the_chain_has_its_own_gradient() -> None:
         lambda x: x.div_(other=0.25, rounding_mode="floor"),
     ],
 )
-def test_a_rounded_quotient_is_taken_for_the_true_one(quotient: Callable[[Tensor], Tensor]) -> None:
+def test_a_rounded_quotient_has_the_gradient_of_the_true_quotient(quotient: Callable[[Tensor], Tensor]) -> None:
     assert gradient(quotient) == ([4, 4, 4], 1)
 
 
-def test_a_rounded_quotient_below_is_so_too() -> None:
+def test_a_rounded_quotient_has_a_gradient_in_its_divisor() -> None:
     slopes, hits = gradient(lambda x: 1 // x)
     assert slopes == pytest.approx([-1 / value**2 for value in VALUES])  # d (1 / x)
     assert hits == 1
@@ -102,13 +102,13 @@ def test_a_rounded_quotient_below_is_so_too() -> None:
         lambda x: ((x + 1) * 100).byte().float() / 100,
     ],
 )
-def test_a_cast_to_integers_and_back_is_taken_for_nothing(cast: Callable[[Tensor], Tensor]) -> None:
+def test_a_cast_to_integers_and_back_has_the_identity_as_gradient(cast: Callable[[Tensor], Tensor]) -> None:
     slopes, hits = gradient(cast)
     assert slopes == pytest.approx([1, 1, 1])
     assert hits == 1
 
 
-def test_integers_stay_integers_and_the_source_is_that_of_the_cast() -> None:
+def test_integers_stay_integers_and_remember_the_source_of_the_cast() -> None:
     x = torch.tensor([1.5, 2.5], requires_grad=True)
     with through_rounding() as mode:
         y = 2 * x
@@ -130,13 +130,13 @@ def test_integers_stay_integers_and_the_source_is_that_of_the_cast() -> None:
         lambda x: (x * 100).int().reshape(3, 1).float()[:, 0],
     ],
 )
-def test_what_is_out_of_reach_has_no_gradient_and_is_not_counted(out_of_reach: Callable[[Tensor], Tensor]) -> None:
+def test_unsupported_operations_have_no_gradient_and_are_not_counted(out_of_reach: Callable[[Tensor], Tensor]) -> None:
     assert gradient(lambda x: x + out_of_reach(x)) == ([1, 1, 1], 0)
     # The remainder passes its gradient on, so that the two cancel.
     assert gradient(lambda x: x - x % 0.25) == ([0, 0, 0], 0)
 
 
-def test_nothing_is_counted_where_no_gradient_passes() -> None:
+def test_operations_without_gradient_are_not_counted() -> None:
     images = torch.rand(2, 3)
     with through_rounding() as mode:
         assert torch.equal(images.round(), torch.round(images))
@@ -159,11 +159,11 @@ class Mine(torch.autograd.Function):
         return 5 * grad
 
 
-def test_a_backward_pass_of_the_models_own_is_kept() -> None:
+def test_the_models_own_backward_pass_is_kept() -> None:
     assert gradient(Mine.apply) == ([5, 5, 5], 0)
 
 
-def test_the_mode_ends_with_its_block_and_counts_anew() -> None:
+def test_the_mode_ends_with_its_block_and_counts_from_zero() -> None:
     for _ in range(2):
         with through_rounding() as mode:
             torch.ones(1, requires_grad=True).round()
@@ -189,7 +189,7 @@ class Rounded(nn.Module):
 IMAGES = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_model_that_rounds_stands_under_pgd_without_the_mode() -> None:
+def test_pgd_fails_on_a_rounding_model_without_the_mode() -> None:
     model = Rounded(lambda x: (x * 15).round() / 15)
     assert torch.equal(pgd(model, IMAGES, model(IMAGES).argmax(1), eps=0.3, step=0.1), IMAGES)
 
@@ -198,7 +198,7 @@ def test_a_model_that_rounds_stands_under_pgd_without_the_mode() -> None:
     "quantise",
     [lambda x: (x * 15).round() / 15, lambda x: (x * 15 + 0.5).byte().float() / 15, lambda x: (x // 0.06) * 0.06],
 )
-def test_a_model_that_rounds_falls_to_pgd_under_the_mode(quantise: Callable[[Tensor], Tensor]) -> None:
+def test_pgd_breaks_a_rounding_model_under_the_mode(quantise: Callable[[Tensor], Tensor]) -> None:
     model = Rounded(quantise)
     labels = model(IMAGES).argmax(1)
     assert rounds(model, IMAGES)
@@ -207,7 +207,7 @@ def test_a_model_that_rounds_falls_to_pgd_under_the_mode(quantise: Callable[[Ten
     assert (model(found).argmax(1) != labels).sum() >= 45
 
 
-def test_whether_a_model_rounds_is_found_in_one_pass_that_leaves_it_alone() -> None:
+def test_rounds_needs_one_pass_and_leaves_the_model_unchanged() -> None:
     model, images = Rounded(torch.round), torch.rand(2, 1, 4, 4)
     calls = []
     model.register_forward_hook(lambda *_: calls.append(model.training))
@@ -221,7 +221,7 @@ def test_whether_a_model_rounds_is_found_in_one_pass_that_leaves_it_alone() -> N
         assert rounds(lambda x: x.floor().flatten(1), images)
 
 
-def test_weights_that_are_rounded_are_none_of_it() -> None:
+def test_rounded_weights_do_not_count() -> None:
     class Quantised(nn.Linear):
         def forward(self, images: Tensor) -> Tensor:
             return nn.functional.linear(images.flatten(1), self.weight.round())
@@ -237,7 +237,7 @@ def test_a_spiking_network_does_not_round(encoding: str) -> None:
     assert not rounds(convert(ann, images, timesteps=3, encoding=encoding), images)
 
 
-def test_a_fused_network_gives_the_same_and_compiles_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fused_network_gives_equal_logits_and_compiles_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.utils import counters
 
     # What a mode disturbs is the tracing; the kernels behind it are left out, they take half a minute to build.
@@ -272,6 +272,6 @@ def test_a_fused_network_gives_the_same_and_compiles_nothing_anew(monkeypatch: p
     assert rounds(lambda x: network((x * 8).round() / 8), images)
 
 
-def test_a_compiled_model_is_seen_through() -> None:
+def test_rounding_inside_a_compiled_model_is_found() -> None:
     compiled = torch.compile(lambda x: (8 * x).round().flatten(1), backend="eager")
     assert rounds(compiled, torch.rand(2, 1, 2, 2))

@@ -18,14 +18,14 @@ def model(images: Tensor) -> Tensor:
 IMAGES, LABEL = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
 
 
-def test_the_first_step_is_worked_out_by_hand() -> None:
+def test_the_first_sa_pgd_step_equals_the_one_worked_out_by_hand() -> None:
     # mean |w| = 0.875, mean w^2 = 2.3125: m / sqrt v = (w / 0.875) / (|w| / 1.520691) = sign(w) 1.737932,
     # clipped at eta = eps; a pixel without gradient stays
     found = sa_pgd(model, IMAGES, LABEL, eps=0.1, iterations=1, loss="margin")
     assert found.flatten().tolist() == pytest.approx([0.6, 0.4, 0.5, 0.6])
 
 
-def test_a_step_shrinks_where_the_gradient_turns() -> None:
+def test_the_step_shrinks_where_the_gradient_changes_sign() -> None:
     """One pixel that oscillates about the top of its loss: hand-rolled moments against the iterates."""
     seen = list[float]()
 
@@ -47,7 +47,7 @@ def test_a_step_shrinks_where_the_gradient_turns() -> None:
     assert abs(found.item() - 0.53) < 0.01
 
 
-def test_a_tiny_gradient_leads_as_far_as_a_large_one() -> None:
+def test_the_step_does_not_depend_on_the_size_of_the_gradient() -> None:
     def scaled(images: Tensor) -> Tensor:
         return 1e-30 * model(images)
 

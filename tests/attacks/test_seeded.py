@@ -4,7 +4,7 @@ import torch
 from hiresnn.attacks import seeded
 
 
-def test_draws_inside_start_from_the_seed_and_those_outside_go_on():
+def test_draws_inside_the_block_start_from_the_seed_and_draws_outside_continue():
     torch.manual_seed(5)
     first, second = torch.rand(3), torch.rand(3)
     torch.manual_seed(5)
@@ -15,14 +15,14 @@ def test_draws_inside_start_from_the_seed_and_those_outside_go_on():
     assert torch.equal(inside, torch.rand(3, generator=torch.Generator().manual_seed(7)))
 
 
-def test_the_callers_state_comes_back_after_an_error_too():
+def test_the_generator_state_is_restored_after_an_error():
     before = torch.get_rng_state()
     with pytest.raises(KeyError), seeded(7):
         raise KeyError
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_gpu_that_was_not_in_use_starts_from_the_callers_seed(monkeypatch):
+def test_a_gpu_initialised_later_starts_from_the_callers_seed(monkeypatch):
     seeds = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)

@@ -89,6 +89,7 @@ OPTIONS = {
     "targets": st.integers(1, 9),
     "draws": st.integers(1, 100),
     "queries": st.integers(0, 5000),
+    "finish": st.integers(0, 500),
     "area": st.floats(0.01, 1.0),
     "seed": st.integers(0, 2**63 - 1),
 }
@@ -191,7 +192,7 @@ def test_the_reset_flag_changes_the_gradient_that_an_attack_climbs():
     assert not torch.equal(parse("pgd:eps=0.3,step=0.1,rule=arctan/alpha=2")(network, IMAGES, LABELS), by_hand)
 
 
-def test_greedy_choice_takes_several_rules_joined_by_a_plus():
+def test_greedy_takes_several_rules_joined_by_a_plus():
     network, options = Neurons(), {"eps": 0.3, "step": 0.05, "iterations": 3}
     spec = parse("greedy:eps=0.3,step=0.05,iterations=3,rule=arctan/alpha=4e+0/cut+bptr")
     assert (spec.options, spec.rules) == (options, ("arctan/alpha=4/cut", "bptr"))
@@ -199,7 +200,7 @@ def test_greedy_choice_takes_several_rules_joined_by_a_plus():
     assert torch.equal(spec(network, IMAGES, LABELS), greedy(network, IMAGES, LABELS, rules=rules, **options))
 
 
-def test_greedy_choice_hands_on_just_the_rules_of_its_text(monkeypatch):
+def test_greedy_gets_exactly_the_rules_of_its_text(monkeypatch):
     seen = []
 
     def watched(model, images, labels, **options):

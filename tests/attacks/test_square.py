@@ -1,8 +1,11 @@
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import square
-from hiresnn.attacks.square import _windows, side
+from hiresnn.attacks import apgd, pgd_restarts, sa_pgd, square
+from hiresnn.attacks.search import _windows, side
 
 
 def test_the_area_of_the_squares_halves_along_the_schedule() -> None:
@@ -11,7 +14,7 @@ def test_the_area_of_the_squares_halves_along_the_schedule() -> None:
     assert found == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
 
 
-def test_a_square_is_never_the_whole_image_nor_nothing() -> None:
+def test_a_square_is_smaller_than_the_image_and_at_least_one_pixel() -> None:
     assert side(1, 1000, 1.0, 8, 5) == 4
     assert side(1000, 1000, 0.01, 8, 8) == 1
 
@@ -41,19 +44,42 @@ class Counting:
 IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 0])  # sums of 8
 
 
-def test_it_asks_for_no_more_scores_than_allowed_and_for_no_gradient() -> None:
+def test_square_makes_at_most_the_allowed_queries_and_needs_no_gradient() -> None:
     model = Counting(100)
     square(model, IMAGES, LABELS, eps=0.1, queries=25)
     assert model.passes == 1 + 25  # the images themselves, then the queries
     assert not model.graphs
 
 
-def test_it_stops_where_all_images_are_broken() -> None:
+def test_square_stops_when_all_images_are_broken() -> None:
     model = Counting(8.5)
     square(model, IMAGES, LABELS, eps=0.1, queries=400)
     assert model.passes < 200
 
 
-def test_it_climbs_to_the_corner_of_the_ball() -> None:
+def test_square_reaches_the_corner_of_the_ball() -> None:
     found = square(Counting(100), IMAGES, LABELS, eps=0.1, queries=400, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, torch.full_like(found, 0.6))
+
+
+class Ridge:
+    """Logits (0, 4 y - 3.9) without any gradient, where y is 1 only if all but few of 16 pixels are above 0.5."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        raised = (images.flatten(1) > 0.5 + 0.05).float().mean(1, keepdim=True)
+        return torch.cat([torch.zeros_like(raised), 4 * raised - 3.9], 1) + 0 * images.flatten(1)[:, :1]
+
+
+@pytest.mark.parametrize("attack", [pgd_restarts, apgd, sa_pgd])
+def test_a_finish_by_square_continues_from_the_best_iterate_where_gradients_vanish(attack: Any) -> None:
+    images, labels = torch.full((8, 1, 4, 4), 0.5), torch.zeros(8, dtype=torch.int64)
+
+    def margins(**options: Any) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        found = attack(Ridge(), images, labels, eps=0.1, iterations=2, generator=generator, **options)
+        assert (found - images).abs().max() <= 0.1 + 1e-6
+        return Ridge()(found)[:, 1]
+
+    before, after = margins(), margins(finish=150)
+    assert (after >= before).all()
+    assert after.mean() > before.mean()

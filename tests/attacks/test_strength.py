@@ -105,14 +105,14 @@ class Affine:
     ],
     ids=["pgd", "pgd-restarts", "apgd", "apgd-margin", "sa-pgd", "square"],
 )
-def test_two_linear_classes_come_out_at_their_exact_robust_accuracy(attack: Callable[..., Tensor], eps: float) -> None:
+def test_two_linear_classes_get_their_exact_robust_accuracy(attack: Callable[..., Tensor], eps: float) -> None:
     model = Affine(2)
     assert 0 < model.robust(eps) < 100
     assert model.standing(attack, eps) == model.robust(eps)
 
 
 @pytest.mark.parametrize("eps", [0.003, 0.007, 0.015])
-def test_many_linear_classes_do_under_targeted_apgd(eps: float) -> None:
+def test_many_linear_classes_get_their_exact_robust_accuracy_by_targeted_apgd(eps: float) -> None:
     model = Affine(6)
     assert 0 < model.robust(eps) < 100
 
@@ -124,7 +124,7 @@ def test_many_linear_classes_do_under_targeted_apgd(eps: float) -> None:
 
 @pytest.mark.parametrize("rule", [None, Arctan(), ASSG()], ids=["own", "arctan", "assg"])
 @pytest.mark.parametrize("loss", ["cross-entropy", "dlr"])
-def test_apgd_is_as_strong_as_autoattacks(
+def test_apgd_is_as_strong_as_that_of_autoattack(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], rule: Rule | None, loss: str
 ) -> None:
     def used() -> AbstractContextManager[None]:
@@ -139,7 +139,7 @@ def test_apgd_is_as_strong_as_autoattacks(
 
 
 @pytest.mark.parametrize("rule", [None, Arctan(), ASSG()], ids=["own", "arctan", "assg"])
-def test_targeted_apgd_is_as_strong_as_autoattacks(
+def test_targeted_apgd_is_as_strong_as_that_of_autoattack(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], rule: Rule | None
 ) -> None:
     def used() -> AbstractContextManager[None]:
@@ -153,14 +153,14 @@ def test_targeted_apgd_is_as_strong_as_autoattacks(
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
-def test_square_is_as_strong_as_autoattacks(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+def test_square_is_as_strong_as_that_of_autoattack(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
     options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_queries": 300, "n_restarts": 1}
     theirs = SquareAttack(network, **options).perturb(*shown)
     ours = square(network, *shown, eps=EPS, queries=300, generator=seeded())
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
-def test_the_adaptive_pair_is_stronger_than_the_papers_protocol(
+def test_sa_pgd_with_assg_is_stronger_than_pgd_with_the_own_rule(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor]
 ) -> None:
     paper = pgd(network, *shown, eps=EPS, step=EPS / 4)
@@ -206,7 +206,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("mask", ANSWERS)
-def test_a_masked_network_stands_under_pgd_and_falls_to_the_right_choice(
+def test_pgd_fails_on_a_masked_network_and_the_right_choice_breaks_it(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], mask: str
 ) -> None:
     plain = accuracy(network, pgd(network, *shown, eps=EPS, step=EPS / 4), shown[1])
@@ -219,7 +219,7 @@ def test_a_masked_network_stands_under_pgd_and_falls_to_the_right_choice(
             assert accuracy(model, found, shown[1]) <= plain + 3, text
 
 
-def test_greedy_rules_and_square_see_through_a_narrow_surrogate(
+def test_greedy_and_square_break_a_network_with_a_narrow_surrogate(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor]
 ) -> None:
     plain = accuracy(network, pgd(network, *shown, eps=EPS, step=EPS / 4), shown[1])

@@ -16,13 +16,13 @@ def untouchable(images):
     raise AssertionError("a black-box attack looked at its model")
 
 
-def test_the_images_are_those_made_on_the_twin_and_the_model_is_never_asked():
+def test_a_transfer_attack_queries_only_the_twin():
     twin = network(1)
     assert torch.equal(transfer(pgd, twin)(untouchable, IMAGES, LABELS), pgd(twin, IMAGES, LABELS))
     assert not torch.equal(pgd(network(2), IMAGES, LABELS), pgd(twin, IMAGES, LABELS))
 
 
-def test_the_twin_is_frozen_meanwhile_for_any_attack():
+def test_the_twin_is_frozen_during_any_attack():
     twin, seen = nn.Sequential(nn.Dropout(0.5), network(1)).train(), []
 
     def attack(model, images, labels):

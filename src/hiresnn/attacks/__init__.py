@@ -1,23 +1,16 @@
-"""Attacks on any model, images -> logits: (model, images, labels) -> images, behind a gate that checks them."""
+"""Attacks on any model, images -> logits: each is called as (model, images, labels) and checks its own result."""
 
-from hiresnn.attacks.apgd import apgd
+from hiresnn.attacks.adaptive import apgd, sa_pgd
 from hiresnn.attacks.autoattack import autoattack
-from hiresnn.attacks.best_of import Worst, best_of
 from hiresnn.attacks.catalog import ATTACKS, AttackInfo
-from hiresnn.attacks.eot import over_draws
-from hiresnn.attacks.fgsm import fgsm
-from hiresnn.attacks.gate import Attack, Model, check, frozen, verified
+from hiresnn.attacks.gate import Attack, Model, check, frozen, require_images, seeded, verified
 from hiresnn.attacks.greedy import greedy
-from hiresnn.attacks.losses import LOSSES, loss_gradient
-from hiresnn.attacks.pgd import pgd
-from hiresnn.attacks.random_noise import random_noise
-from hiresnn.attacks.restarts import pgd_restarts, unbroken
+from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts, unbroken
+from hiresnn.attacks.losses import LOSSES, LossGradient, loss_gradient, over_draws
 from hiresnn.attacks.rounding import rounds, through_rounding
-from hiresnn.attacks.sa_pgd import sa_pgd
-from hiresnn.attacks.seeded import seeded
+from hiresnn.attacks.search import random_noise, square
 from hiresnn.attacks.spec import AttackSpec, parse
-from hiresnn.attacks.square import square
-from hiresnn.attacks.transfer import transfer
+from hiresnn.attacks.worst_case import WorstCase, best_of, transfer
 from hiresnn.eps import parse_eps
 
 __all__ = [
@@ -26,8 +19,9 @@ __all__ = [
     "Attack",
     "AttackInfo",
     "AttackSpec",
+    "LossGradient",
     "Model",
-    "Worst",
+    "WorstCase",
     "apgd",
     "autoattack",
     "best_of",
@@ -42,6 +36,7 @@ __all__ = [
     "pgd",
     "pgd_restarts",
     "random_noise",
+    "require_images",
     "rounds",
     "sa_pgd",
     "seeded",

@@ -1,4 +1,4 @@
-"""AutoAttack (Croce and Hein 2020), as the optional package pyautoattack runs it: the number others report."""
+"""AutoAttack (Croce and Hein 2020) as the optional package pyautoattack runs it, for numbers comparable with others."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model, check, frozen
+from hiresnn.attacks.gate import Model, check, frozen, require_images, seeded
 from hiresnn.attacks.options import check_options
-from hiresnn.attacks.seeded import seeded
 from hiresnn.errors import UsageError
 
 VERSIONS = {"standard": 4, "plus": 4, "rand": 3}
-"""Version -> the classes that its difference of logits ratio needs."""
+"""Version -> number of classes that its DLR loss needs."""
 TARGETS = 9
-"""Classes aimed at in turn by its targeted attacks, or as many as there are."""
+"""Number of classes that its targeted attacks try, if the model has that many."""
 
 
 def autoattack(
@@ -33,43 +32,43 @@ def autoattack(
     version: str = "standard",
     seed: int = 0,
 ) -> Float[Tensor, "batch channel height width"]:
-    """The parameter-free ensemble in the L-infinity ball: each attack on the images that still stand.
+    """The parameter-free ensemble; each attack runs on the images that the earlier ones have not broken.
 
-    "standard" is APGD with cross-entropy, targeted APGD, targeted FAB and Square; "plus" adds APGD with DLR, FAB and
-    restarts; "rand", for a model that draws, is APGD with cross-entropy and with DLR over 20 draws. All but Square
-    follow the gradient rule in force. The package's log is silenced meanwhile.
+    All attacks but Square follow the gradient rule in force. The package's log is silenced meanwhile.
 
     Args:
         model, images, labels, eps: as in `pgd`.
-        version: "standard", "plus" or "rand".
-        seed: of its draws; torch's global generators are put back afterwards.
+        version: "standard" is APGD with cross-entropy, targeted APGD, targeted FAB and Square; "plus" adds APGD with
+            DLR, FAB and restarts; "rand", for a random model, is APGD with cross-entropy and with DLR over 20 draws.
+        seed: of the package's draws; torch's global generators are restored afterwards.
 
     Returns:
-        Adversarial images, verified; where none was found, the image itself.
+        Adversarial images, checked; where none was found, the image itself.
 
     Raises:
-        UsageError: the package is missing, a value out of range, or too few classes for the version.
+        UsageError: the package is missing, an option out of range, or too few classes for the version.
     """
-    check_options("autoattack", eps=eps)
+    check_options("autoattack", eps=eps, seed=seed)
+    require_images(images)
     if version not in VERSIONS:
         raise UsageError(f"autoattack: version is {version!r}; choose one of {', '.join(VERSIONS)}.")
-    made = _package()
+    package = _package()
     if not len(images) or not eps:
         return images.detach().clone()
 
-    def logits(shown: Tensor) -> Tensor:
-        return model(shown).float()
+    def logits(queried: Tensor) -> Tensor:
+        return model(queried.clone()).float()
 
     with frozen(model), seeded(seed), _quiet():
         with torch.no_grad():
             classes = logits(images[:1]).shape[1]
         if classes < VERSIONS[version]:
             raise UsageError(
-                f"autoattack: version {version!r} needs {VERSIONS[version]} classes for its DLR loss, the model has "
-                f"{classes}; use apgd with loss=margin."
+                f"autoattack: version {version!r} needs {VERSIONS[version]} classes for its DLR loss, "
+                f"but the model has {classes}; use apgd with loss=margin."
             )
-        adversary = made.AutoAttack(logits, eps=eps, version=version, seed=seed, device=images.device)
-        # Its own targets are those of ten classes; with fewer it would index past the last logit.
+        adversary = package.AutoAttack(logits, eps=eps, version=version, seed=seed, device=images.device)
+        # The package assumes ten classes; with fewer it would index beyond the last logit.
         adversary.fab.n_target_classes = adversary.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
         found, _ = adversary.run_standard_evaluation(images.detach().float(), labels, batch_size=len(images))
     adversarial: Tensor = found.to(images.dtype)
@@ -78,7 +77,7 @@ def autoattack(
 
 
 def _package() -> Any:
-    """The package pyautoattack, imported when it is first needed."""
+    """Import pyautoattack."""
     try:
         return importlib.import_module("pyautoattack")
     except ImportError:
@@ -90,7 +89,7 @@ def _package() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the package's log, and put back the trace function (a debugger's, a coverage tool's) that it clears."""
+    """Silence the package's log, and restore the trace function (debugger, coverage tool) that the package clears."""
     log, trace = logging.getLogger("auto-attack"), sys.gettrace()
     before, log.disabled = log.disabled, True
     try:

@@ -1,7 +1,8 @@
-"""The L-infinity ball: one step and one projection, shared by the crafted noise and every attack (Eq. 3, 4, 6)."""
+"""The L-infinity ball: step, projection and random draw, shared by crafted noise and attacks (Eq. 3, 4, 6)."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -28,3 +29,8 @@ def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: 
 def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:
     """Return images + perturbation, clipped to the valid range [0, 1]."""
     return (images + perturbation).clamp(0, 1)
+
+
+def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
+    """Draw a perturbation from [-eps, eps], independently for each pixel, on the CPU."""
+    return (torch.rand(images.shape, generator=generator) * 2 - 1).to(images) * eps

@@ -9,17 +9,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from hiresnn.attacks.apgd import apgd
+from hiresnn.attacks.adaptive import apgd, sa_pgd
 from hiresnn.attacks.autoattack import VERSIONS, autoattack
-from hiresnn.attacks.fgsm import fgsm
 from hiresnn.attacks.greedy import greedy
+from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts
 from hiresnn.attacks.losses import LOSSES, TARGETED
 from hiresnn.attacks.options import NUMBERS, Value
-from hiresnn.attacks.pgd import pgd
-from hiresnn.attacks.random_noise import KINDS, random_noise
-from hiresnn.attacks.restarts import pgd_restarts
-from hiresnn.attacks.sa_pgd import sa_pgd
-from hiresnn.attacks.square import square
+from hiresnn.attacks.search import KINDS, random_noise, square
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The gate that every adversarial image passes, and the frozen model that every attack works on."""
+"""The checks on images before and after every attack, and the state that a model is attacked in."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ ROUNDING = 1e-6
 
 
 def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, eps: float | None) -> Tensor:
-    """Run any attack, also a user's own, and check what it returns.
+    """Run any attack, also a user's own, and check its result.
+
+    The attack gets copies of images and labels, so it cannot change what its result is compared with.
 
     Args:
-        eps: L-infinity bound in pixel units that the attack claims to keep; None checks the range alone.
+        eps: L-infinity bound in pixel units that the attack claims to keep; None checks only the pixel range.
 
     Raises:
-        UsageError: images that are not floats in [0, 1].
-        AttackError: the result has another shape, a value that is not finite, outside [0, 1], or further than eps away.
+        UsageError: the images are not floats in [0, 1].
+        AttackError: the result has another shape, is not finite, leaves [0, 1], or is further away than eps.
     """
-    _attackable(images)
+    require_images(images)
     with frozen(model):
-        # The attack gets copies: one that wrote into its input would move what it is measured against.
         adversarial = attack(model, images.clone(), labels.clone()).detach()
     check(images, adversarial, eps=eps)
     return adversarial
@@ -54,19 +55,29 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
             raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
 
 
-def _attackable(images: Tensor) -> None:
+def require_images(images: Tensor) -> None:
+    """Raise UsageError unless the images are floats in [0, 1]; the message names the likely cause."""
     if not images.is_floating_point():
-        raise UsageError(f"images are {images.dtype}; attacks work on floats in [0, 1]: images.float() / 255.")
-    if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
-        raise UsageError(
-            f"images have pixels in [{images.min():.4g}, {images.max():.4g}]; attacks work on pixels in [0, 1], so put "
-            "any normalisation into the model (hiresnn.models.Normalise)."
-        )
+        raise UsageError(f"images are {images.dtype}; attacks need floats in [0, 1]: divide by 255 (images / 255).")
+    if not images.numel():
+        return
+    low, high = images.aminmax()
+    if low >= 0 and high <= 1:  # false for NaN
+        return
+    found = f"images have pixels in [{low:.4g}, {high:.4g}]; attacks need pixels in [0, 1]"
+    if low >= 0 and 1 < high <= 255:
+        raise UsageError(f"{found}: divide by 255.")
+    if not (low.isfinite() and high.isfinite()):
+        raise UsageError(f"{found}: remove the pixels that are not finite.")
+    raise UsageError(f"{found}: move any normalisation into the model (hiresnn.models.Normalise).")
 
 
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
-    """Eval mode and no gradient for any parameter, for a while: an attack wants that of the images alone."""
+    """Put a module into eval mode without parameter gradients; restore both afterwards.
+
+    An attack needs the gradient of the images only, which makes the backward pass cheaper.
+    """
     if not isinstance(model, nn.Module):
         yield
         return
@@ -82,3 +93,19 @@ def frozen(model: Model) -> Iterator[None]:
             module.training = was
         for parameter, was in wanted:
             parameter.requires_grad_(was)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators inside the block; afterwards they continue from where they were.
+
+    This covers the CPU and all GPUs. GPUs that were not initialised before continue from the caller's seed.
+    """
+    used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if used else (), device_type="cuda"):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        if not used:  # there is no earlier state to restore, and `seed` would remain in force
+            torch.cuda.manual_seed_all(torch.initial_seed())

@@ -1,24 +1,25 @@
-"""PGD that tries every gradient rule at every step and keeps the best (greedy rule choice, Xu et al. 2022)."""
+"""Greedy rule choice: PGD that tries several gradient rules at every step (Xu et al. 2022)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from hiresnn.attacks.ball import ascend, perturbed
-from hiresnn.attacks.best_of import Worst
-from hiresnn.attacks.gate import check, frozen
-from hiresnn.attacks.losses import loss_gradient, named
+from hiresnn.attacks.gate import check, frozen, require_images
+from hiresnn.attacks.iterative import fixed_step, iterate
+from hiresnn.attacks.losses import LossGradient, choose_loss, loss_gradient
 from hiresnn.attacks.options import check_options, relative_step
+from hiresnn.attacks.worst_case import WorstCase
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
 
 CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conversion")
-"""Rules tried where the caller names none."""
+"""Rules that are tried unless the caller names others."""
 
 
 def greedy(
@@ -30,56 +31,65 @@ def greedy(
     step: float | None = None,
     iterations: int = 20,
     loss: str = "margin",
+    mean_logits: bool = False,
     rules: Sequence[Rule] | None = None,
 ) -> Float[Tensor, "batch channel height width"]:
-    """PGD whose step, for each sample, is the one of all rules that leads to the highest loss.
+    """PGD that takes, for each sample, the step of the rule that leads to the highest loss.
 
-    Broken images leave the batch, so a rule with statistics (ASSG) has no place here.
+    Broken images leave the batch, so do not use it with a rule that keeps statistics (ASSG).
 
     Args:
-        model: a network with LIF neurons; images, labels, eps, step, iterations: as in `pgd`.
-        loss: one of `losses.LOSSES`.
-        rules: what is tried, two forward passes and a backward pass each a step; None takes what the network can take
-            of `CHOICE`.
+        model: a network with LIF neurons.
+        images, labels, eps, step, iterations, loss, mean_logits: as in `pgd_restarts`.
+        rules: the rules to try; each costs two forward passes and a backward pass per step. None takes those of
+            `CHOICE` that the network supports.
 
     Raises:
-        UsageError: a value out of range, an empty choice, or a model without LIF neurons.
+        UsageError: as in `pgd_restarts`; no rules, or a model without LIF neurons.
     """
     step = relative_step(eps) if step is None else step
     check_options("greedy", eps=eps, step=step, iterations=iterations)
-    rules = _taken(model) if rules is None else rules
+    require_images(images)
+    rules = _supported(model) if rules is None else rules
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
-    climbed = named(loss)
+    chosen = choose_loss(model, loss, mean_logits=mean_logits)
+    move = partial(fixed_step, step=step, eps=eps)
     with frozen(model):
-        worst = Worst(model, images, labels)
-        rows = worst.standing
-        adversarial = images[rows]
-        for _ in range(iterations):
-            if not len(rows):
-                break
-            best, reached = adversarial, torch.full((len(rows),), -torch.inf, device=images.device)
+        worst = WorstCase(model, images, labels)
+
+        def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
+            """Try every rule and return, per sample, the gradient of the best."""
+            reached = torch.full((len(rows),), -torch.inf, device=images.device)
+            best: LossGradient | None = None
             for rule in rules:
                 with gradient_rule(model, rule):
-                    slope = loss_gradient(model, adversarial, labels[rows], climbed).gradient
-                tried = perturbed(images[rows], ascend(adversarial - images[rows], slope, step, eps))
+                    found = loss_gradient(model, adversarial, labels[rows], chosen)
+                tried = move(images[rows], adversarial, found)
                 with torch.no_grad():
-                    logits = model(tried).float()
-                worst.offer(rows, tried, logits)
-                value = climbed(logits, labels[rows])
-                best = torch.where((value > reached).view(-1, 1, 1, 1), tried, best)
-                reached = torch.maximum(value, reached)
-            left = ~worst.broken[rows]
-            rows, adversarial = rows[left], best[left]
+                    logits = model(tried.clone()).float()
+                worst.update(rows, tried, logits)
+                value = chosen(logits, labels[rows])
+                better = (value > reached).view(-1, 1, 1, 1)
+                slope = found.gradient if best is None else torch.where(better, found.gradient, best.gradient)
+                best, reached = found._replace(gradient=slope), torch.maximum(value, reached)
+            assert best is not None
+            return best
+
+        def record(_: int, rows: Tensor, __: Tensor, ___: LossGradient) -> Tensor:
+            return ~worst.broken[rows]
+
+        rows = worst.standing
+        iterate(images, rows, images[rows], iterations, best_rule, move, record)
     check(images, worst.adversarial, eps=eps)
     return worst.adversarial
 
 
-def _taken(model: nn.Module) -> list[Rule]:
-    """The rules of `CHOICE` for hiresnn's neurons; networks of other libraries take those that work on one membrane."""
+def _supported(model: nn.Module) -> list[Rule]:
+    """Return the rules of `CHOICE` that the network takes; those of other libraries take only elementwise rules."""
     rules = [RULES[name].make() for name in CHOICE]
     taken = [rule for rule in rules if takes_rule(model, rule)]
     if not taken:
-        with gradient_rule(model, rules[0]):  # says what is wrong
+        with gradient_rule(model, rules[0]):  # raises the error that names the cause
             pass
     return taken

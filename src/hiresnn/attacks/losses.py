@@ -1,13 +1,13 @@
-"""What an attack climbs: a loss a sample, from logits, higher where the model is further from the truth.
+"""The losses that attacks maximise, and their gradients in the images.
 
-The logits of a spiking network are sums over T steps. Cross-entropy saturates on large ones, to a gradient of
-exactly zero in float32; the margin keeps its gradient, and the difference of logits ratio (DLR) keeps its scale too.
+The logits of a spiking network are sums over T steps. Cross-entropy saturates on large logits, down to a gradient of
+exactly zero in float32; `mean_logits` divides them by T first. The margin keeps its gradient at any scale, and the
+difference of logits ratio (DLR) does not depend on the scale at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,22 +19,22 @@ from hiresnn.attacks.gate import Model
 from hiresnn.errors import UsageError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits [B, K], labels [B]) -> loss [B]."""
+"""(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """-log softmax(logits) at the label."""
+    """Return -log softmax(logits) at the label."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 def margin(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """max over i != y of z_i, minus z_y: above 0 where the model is wrong (Carlini and Wagner 2017)."""
+    """Return max over i != y of z_i, minus z_y: above 0 where the model is wrong (Carlini and Wagner 2017)."""
     true = logits.gather(1, labels[:, None])
     return (logits.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True) - true)[:, 0]
 
 
 def dlr(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Margin / (z_1 - z_3), with z_1, z_3 the largest and third largest logit (Croce and Hein 2020).
+    """Return margin / (z_1 - z_3), with z_1, z_3 the largest and third largest logit (Croce and Hein 2020).
 
     Raises:
         UsageError: fewer than 3 classes.
@@ -47,7 +47,7 @@ def dlr(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"])
 def dlr_targeted(
     logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"], targets: Int64[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """(z_t - z_y) / (z_1 - (z_3 + z_4) / 2) for one target class a sample (Croce and Hein 2020).
+    """Return (z_t - z_y) / (z_1 - (z_3 + z_4) / 2) for one target class per sample (Croce and Hein 2020).
 
     Raises:
         UsageError: fewer than 4 classes.
@@ -61,47 +61,85 @@ def dlr_targeted(
 LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr}
 """Untargeted losses by name."""
 TARGETED = "dlr-targeted"
-"""The name that stands for `dlr_targeted`, one run a target."""
+"""The name of `dlr_targeted`, which only APGD takes."""
 
 
-def named(loss: str, *others: str) -> Loss:
-    """The untargeted loss of that name; `others` are names that the caller knows besides.
+def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: tuple[str, ...] = ()) -> Loss:
+    """Return the untargeted loss of that name.
+
+    Args:
+        model: the network under attack.
+        mean_logits: divide the logits by the number of timesteps that the model sums them over, see `summed_steps`.
+        allowed: further names that the caller handles, for the message.
 
     Raises:
         UsageError: no such loss.
     """
-    if loss not in LOSSES:
-        raise UsageError(f"loss is {loss!r}; choose one of {', '.join((*LOSSES, *others))}.")
-    return LOSSES[loss]
+    if name not in LOSSES:
+        raise UsageError(f"loss is {name!r}; choose one of {', '.join((*LOSSES, *allowed))}.")
+    loss, steps = LOSSES[name], summed_steps(model) if mean_logits else 1
+    return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 
 
-def towards(targets: Int64[Tensor, " batch"]) -> Loss:
-    """`dlr_targeted` with its targets, as a loss."""
-    return partial(dlr_targeted, targets=targets)
+def summed_steps(model: Model) -> int:
+    """Return the number of timesteps that the logits are a sum over.
+
+    It is the model's attribute `timesteps`. It is 1 for a model without that attribute and for one that takes the mean
+    (attribute `readout` = "mean"), such as an adapted network of another library.
+    """
+    steps = getattr(model, "timesteps", 1)
+    return steps if isinstance(steps, int) and steps > 1 and getattr(model, "readout", "sum") != "mean" else 1
 
 
-class Climb(NamedTuple):
-    """What an iteration learns at the images where it stands."""
+class LossGradient(NamedTuple):
+    """What one forward and backward pass gives."""
 
     logits: Tensor  # [B, K], float32
     loss: Tensor  # [B]
-    gradient: Tensor  # of the loss of each sample in its image, [B, C, H, W]
+    gradient: Tensor  # of each sample's loss in its image, [B, C, H, W]
 
 
-Gradient = Callable[[Model, Tensor, Tensor, Loss], Climb]
-"""(model, images, labels, loss) -> Climb: `loss_gradient`, or one averaged over draws."""
+Gradient = Callable[[Model, Tensor, Tensor, Loss], LossGradient]
+"""(model, images, labels, loss) -> LossGradient."""
 
 
-def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> Climb:
-    """One forward and one backward pass."""
+def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
+    """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there."""
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        logits = model(images).float()
+        logits = model(images.clone()).float()  # a copy, for models that write into their input
         value = loss(logits, labels)
         (gradient,) = torch.autograd.grad(value.sum(), images)
-    return Climb(logits.detach(), value.detach(), gradient)
+    return LossGradient(logits.detach(), value.detach(), gradient.nan_to_num())
+
+
+def over_draws(draws: int, gradient: Gradient = loss_gradient) -> Gradient:
+    """Average logits, loss and gradient over several passes (EOT, Athalye et al. 2018).
+
+    For networks with anything random in the forward pass, such as Poisson spikes, use at least 10 draws. An image then
+    counts as misclassified by its mean logits.
+
+    Raises:
+        UsageError: draws is below 1.
+    """
+    if draws < 1:
+        raise UsageError(f"draws is {draws}; a gradient needs at least 1.")
+    if draws == 1:
+        return gradient
+
+    def averaged(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
+        passes = [gradient(model, images, labels, loss) for _ in range(draws)]
+        return LossGradient(*(torch.stack(each).mean(0) for each in zip(*passes, strict=True)))
+
+    return averaged
+
+
+@torch.no_grad()
+def expected_logits(model: Model, images: Tensor, draws: int = 1) -> Tensor:
+    """Return logits [B, K] in float32, averaged over `draws` forward passes; the model gets copies of the images."""
+    return torch.stack([model(images.clone()).float() for _ in range(draws)]).mean(0)
 
 
 def _need_classes(name: str, logits: Tensor, least: int) -> None:
     if logits.shape[1] < least:
-        raise UsageError(f"loss {name!r} needs {least} classes, the model has {logits.shape[1]}; use 'margin'.")
+        raise UsageError(f"loss {name!r} needs {least} classes, but the model has {logits.shape[1]}; use 'margin'.")

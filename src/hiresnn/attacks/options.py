@@ -46,6 +46,7 @@ NUMBERS = {
     "targets": Number(int, 1, 1_000),
     "draws": Number(int, 1, 100_000),
     "queries": Number(int, 0, 1_000_000),
+    "finish": Number(int, 0, 1_000_000),
     "area": Number(float, 0, 1, positive=True),
     "seed": Number(int, 0, 2**63 - 1),
 }

@@ -1,8 +1,8 @@
-"""Gradients straight through steps of the forward pass (BPDA with the identity, Athalye et al. 2018).
+"""Gradients through rounding: BPDA with the identity (Athalye et al. 2018).
 
-A model that rounds its images or activations has a gradient of zero almost everywhere, and stands under every
-gradient attack for that reason alone. Here the forward pass stays as it is, bit for bit, and the backward pass takes
-the rounded value for the value itself.
+A model that rounds its images or activations has a gradient of zero almost everywhere, so every gradient attack fails
+on it for that reason alone. `through_rounding` leaves the forward pass unchanged, bit for bit, and treats rounding as
+the identity in the backward pass.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from hiresnn.attacks.gate import Model, frozen
 
 
 def _of(*names: str) -> frozenset[Callable[..., Any]]:
-    """The functions of those names in torch, and the methods of a tensor."""
+    """Return the functions of those names in torch and the methods of those names of a tensor."""
     found = (getattr(owner, name, None) for name in names for owner in (torch, torch.Tensor))
     return frozenset(function for function in found if callable(function))  # torch.int is a dtype
 
 
 STEPS = _of("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside") | {torch.special.round}
-"""Taken for their first argument."""
+"""Step functions; the backward pass replaces them by their first argument."""
 QUOTIENTS = _of("floor_divide", "__floordiv__", "div", "divide")
-"""Taken for the true quotient; div and divide where they are given a rounding mode."""
+"""Rounded divisions, replaced by the true quotient; div and divide count only with a rounding mode."""
 CASTS = _of("to", "type", "type_as", "byte", "char", "short", "int", "long", "float", "double", "half", "bfloat16")
-"""From floats to integers and back they are taken for nothing."""
+"""Casts; from floats to integers and back they are replaced by the identity."""
 SCALINGS = _of("div", "divide", "true_divide", "__truediv__", "mul", "multiply", "__mul__")
-"""What may stand in for the cast back: integers divided or multiplied to floats."""
+"""Operations that can replace the cast back, because they turn integers into floats."""
 IN_PLACE = {
     there: here
     for name in ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide", "div", "divide")
     for owner in (torch, torch.Tensor)
     if (there := getattr(owner, f"{name}_", None)) and (here := getattr(owner, name))
 }
-"""In-place form -> the form that returns its result."""
+"""In-place function -> the function that returns a new tensor."""
 
 
 class _Straight(torch.autograd.Function):
-    """The value that `compute` returns, with the gradient of `smooth`."""
+    """Returns the value of `compute()` in the forward pass and passes the gradient to `smooth`."""
 
     @staticmethod
     def forward(ctx: Any, smooth: Tensor, compute: Callable[[], Tensor]) -> Tensor:
@@ -60,22 +60,22 @@ _straight = cast("Callable[[Tensor, Callable[[], Tensor]], Tensor]", _Straight.a
 
 
 class ThroughRounding(TorchFunctionMode):
-    """What `through_rounding` enters.
+    """The mode that `through_rounding` enters.
 
     Attributes:
-        hits: steps that a gradient was carried through.
+        hits: number of rounding operations that a gradient was passed through.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.hits = 0
-        # Integers -> (what they were cast from, their version then: an integer changed in place is another number).
+        # Integer tensor -> (the floats it was cast from, its version then; a later version has other values).
         self._sources: Any = WeakTensorKeyDictionary()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Every torch function that the model calls comes by here."""
+        """Intercept every torch function that the model calls."""
         kwargs = kwargs or {}
         if not torch.is_grad_enabled() or "out" in kwargs:
             return func(*args, **kwargs)
@@ -91,13 +91,13 @@ class ThroughRounding(TorchFunctionMode):
         return result
 
     def _cast(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> Tensor:
-        """`result` of a cast or scaling: integers are remembered with their source, floats given its gradient."""
+        """Remember the source of integers made by a cast; give floats made from such integers the source's gradient."""
         first = _first(args, kwargs)
         if not isinstance(first, Tensor):
             return result
         if first.is_floating_point():
             if first.requires_grad and _is_integer(result):
-                # A node of its own, so that what happens to the source later does not matter.
+                # A separate node, so that later in-place changes of the source have no effect.
                 source = _straight(first, lambda: result.to(first.dtype))
                 self._sources[result] = source, result._version
             return result
@@ -115,34 +115,29 @@ class ThroughRounding(TorchFunctionMode):
 
 @contextmanager
 def through_rounding() -> Iterator[ThroughRounding]:
-    """Carry gradients straight through the steps of any forward pass made inside; values stay equal bit for bit.
+    """Pass gradients through rounding in any forward pass inside the block; all values stay equal bit for bit.
 
-    Steps are round, floor, ceil, trunc, fix, sign, sgn and heaviside, as functions, methods and in place; division with
-    a rounding mode and `//`, taken for the true quotient; and a cast to integers whose result is cast back, divided or
-    multiplied to floats. Only where a gradient would pass: without one, and inside an `autograd.Function` of the
-    model's own, which has its own backward pass, nothing changes and nothing is counted.
+    Covered are round, floor, ceil, trunc, fix, sign, sgn and heaviside as functions, methods and in place; `//` and
+    division with a rounding mode, replaced by the true quotient; and a cast to integers followed by a cast, division
+    or multiplication back to floats. An `autograd.Function` of the model keeps its own backward pass.
 
-    Out of reach: comparisons (`(x > 0.5).float()`), arithmetic, indexing and views between the two casts, the
-    remainder (`x - x % 0.1`), and steps outside torch or in TorchScript. What torch.compile made runs eager inside
-    (torch 2.6 or later), so it is never compiled anew and its steps are seen too; the backward pass may be taken
-    outside.
+    Not covered are comparisons (`(x > 0.5).float()`), arithmetic, indexing and views between the two casts, the
+    remainder (`x - x % 0.1`), and rounding outside torch or in TorchScript. Compiled functions run eagerly inside the
+    block (torch 2.6 or later), so nothing is compiled anew. The backward pass may run outside the block.
     """
     with _eager(), ThroughRounding() as mode:
         yield mode
 
 
 def rounds(model: Model, images: Float[Tensor, "batch channel height width"]) -> bool:
-    """Whether a gradient in the images meets a step that `through_rounding` would carry it through.
-
-    One forward pass in eval mode; a model that draws, draws once.
-    """
+    """Return whether `through_rounding` would change the gradient of the images, from one forward pass in eval mode."""
     with frozen(model), torch.enable_grad(), through_rounding() as mode:
-        model(images.detach().clone().requires_grad_())
+        model(images.detach().requires_grad_().clone())
     return mode.hits > 0
 
 
 def _smooth(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """What stands for a step in the backward pass; None where `func` is none."""
+    """Return the tensor that replaces a rounding operation in the backward pass; None for other functions."""
     if func in STEPS:
         return cast("Tensor", _first(args, kwargs))
     if func is torch.Tensor.__rfloordiv__:
@@ -161,7 +156,7 @@ def _is_integer(tensor: Tensor) -> bool:
 
 
 def _eager() -> AbstractContextManager[None]:
-    """Compiled functions run eager for a while: compiling under a mode would compile the mode into them."""
+    """Run compiled functions eagerly; otherwise torch.compile would compile the mode into them."""
     if not hasattr(torch.compiler, "set_stance"):
         return nullcontext()
     return cast("AbstractContextManager[None]", torch.compiler.set_stance("force_eager"))

@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Model, loss_gradient
-from hiresnn.attacks.ball import ascend, perturbed
+from hiresnn.attacks.ball import ascend, perturbed, uniform
 from hiresnn.attacks.losses import margin
-from hiresnn.attacks.random_noise import uniform
 from hiresnn.metrics import correct
 
 RISE = 0.05

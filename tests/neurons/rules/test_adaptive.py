@@ -53,7 +53,7 @@ def random(seed: int, *shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 1.3
 
 
-def test_assg_follows_each_membrane_over_the_iterations_of_an_attack() -> None:
+def test_assg_statistics_follow_each_membrane_during_an_attack() -> None:
     lif, grad = layer(ASSG()), random(9, T, B, 4) - 0.6
     places = [(t, b, n) for t in range(T) for b in range(B) for n in range(4)]
     level, spread = dict.fromkeys(places, 1.0), dict.fromkeys(places, 0.0)
@@ -73,7 +73,7 @@ def test_assg_follows_each_membrane_over_the_iterations_of_an_attack() -> None:
                 assert found[:, b, n].tolist() == pytest.approx(unrolled(slopes, grad[:, b, n].tolist()), rel=1e-5)
 
 
-def test_assg_starts_afresh_in_every_layer_each_time_it_is_put_in() -> None:
+def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered() -> None:
     network, rule = torch.nn.ModuleList([LIF(), LIF()]), ASSG(relax=2.0)
     with gradient_rule(network, rule):
         first, second = (lif.surrogate for lif in network)
@@ -89,7 +89,7 @@ def test_assg_starts_afresh_in_every_layer_each_time_it_is_put_in() -> None:
         assert again.level is None
 
 
-def test_assg_begins_anew_when_the_batch_changes_its_shape() -> None:
+def test_assg_statistics_restart_when_the_batch_shape_changes() -> None:
     rule = ASSG()
     rule.sharpness(torch.rand(T, B, 4))
     z = torch.full((T, 1, 4), 2.0)
@@ -98,7 +98,7 @@ def test_assg_begins_anew_when_the_batch_changes_its_shape() -> None:
     torch.testing.assert_close(rule.sharpness(z), torch.full((T, 1, 4), expected))
 
 
-def test_pdsg_is_as_wide_as_the_channel_is_spread_up_to_the_step() -> None:
+def test_the_width_of_pdsg_is_the_deviation_of_the_channel_up_to_the_step() -> None:
     current, grad = random(5, T, B, 3, 2, 2), random(6, T, B, 3, 2, 2) - 0.6
     found = gradient(layer(PDSG()), current, grad)
     for c in range(3):
@@ -121,7 +121,7 @@ def test_pdsg_takes_a_layer_without_places_as_one_channel() -> None:
     assert found[1, 1, 1].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_pdsg_has_width_one_where_nothing_varies() -> None:
+def test_the_width_of_pdsg_is_1_where_nothing_varies() -> None:
     leaf = torch.tensor([[0.5]], requires_grad=True)
     LIF(surrogate=PDSG())(leaf, Window(1, 1)).sum().backward()
     assert leaf.grad is not None

@@ -42,7 +42,7 @@ def test_a_rule_has_the_values_of_its_formula(rule: Surrogate, expected: list[fl
 
 
 @pytest.mark.parametrize("rule", [triangular(0.3), Arctan(3), Sigmoid(2), Rectangular(0.7), Erfc(0.2)])
-def test_a_normalised_rule_stands_for_a_spike_of_height_one(rule: Surrogate) -> None:
+def test_a_normalised_rule_integrates_to_one(rule: Surrogate) -> None:
     z = torch.linspace(-2000.0004, 2000.0004, 4_000_002, dtype=torch.float64)
     assert torch.trapezoid(rule(z), z).item() == pytest.approx(1, abs=1e-3)
 

@@ -22,7 +22,7 @@ def random(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_layer_rule_sees_steps_samples_and_channels_whatever_the_memory_layout(layout: torch.memory_format) -> None:
+def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layout: torch.memory_format) -> None:
     rule, current, grad = Watching(), random(T * B, 2, 5, 6), random(T * B, 2, 5, 6) - 0.5
     leaf = current.contiguous(memory_format=layout).requires_grad_()
     LIF(surrogate=rule, reset="subtract-unleaked")(leaf, Window(T, B)).backward(grad)
@@ -35,7 +35,7 @@ def test_a_layer_rule_sees_steps_samples_and_channels_whatever_the_memory_layout
     assert torch.equal(leaf.grad, expected)
 
 
-def test_a_current_that_holds_at_every_step_gets_the_sum_over_steps() -> None:
+def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps() -> None:
     rule, current = Watching(), random(B, 7).requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
     assert rule.current.shape == (T, B, 7)
@@ -44,7 +44,7 @@ def test_a_current_that_holds_at_every_step_gets_the_sum_over_steps() -> None:
     assert torch.equal(current.grad, torch.full((B, 7), 1.0 + 2 + 3 + 4))
 
 
-def test_a_layer_rule_is_told_what_an_earlier_window_left() -> None:
+def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window() -> None:
     rule = Watching()
     lif, window = LIF(2.0, surrogate=rule), Window(1, B, carried=True)
     first = torch.tensor([[0.5, 1.5], [2.5, 3.5], [0.0, 1.0]])  # the reset takes 2 from 2.5 and 3.5
@@ -54,7 +54,7 @@ def test_a_layer_rule_is_told_what_an_earlier_window_left() -> None:
     assert torch.equal(rule.residue, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
 
 
-def test_gradients_of_bfloat16_currents_are_computed_wide_and_returned_narrow() -> None:
+def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
     rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
     assert rule.current.dtype == rule.grad.dtype == torch.float32
@@ -63,7 +63,7 @@ def test_gradients_of_bfloat16_currents_are_computed_wide_and_returned_narrow() 
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_rule_by_name_leaves_spikes_alone_and_gives_a_gradient(name: str) -> None:
+def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str) -> None:
     lif, current = LIF(0.7, 0.9), random(T * B, 2, 5, 6) * 1.5
     own = lif(current, Window(T, B))
     leaf = current.clone().requires_grad_()
@@ -78,7 +78,7 @@ def test_a_rule_by_name_leaves_spikes_alone_and_gives_a_gradient(name: str) -> N
 
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", ["bptr", "assg"])
-def test_a_fused_neuron_compiles_its_rule_and_gets_the_same_gradients_over_an_attack(name: str) -> None:
+def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str) -> None:
     neuron, gradients = LIF(0.8, 0.9), {}
     current, weight = 2 * random(T * B, 3, 4), random(T * B, 3, 4) - 0.5
     for fused in (False, True):

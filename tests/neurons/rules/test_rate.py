@@ -36,7 +36,7 @@ def test_rga_of_a_neuron_without_leak_has_one_slope() -> None:
     assert gradient(RGA(), [0.3, 0.1]) == [0.5, -1]
 
 
-def test_conversion_is_a_relu_clipped_at_one_spike_a_step() -> None:
+def test_conversion_is_a_relu_clipped_at_one_spike_per_step() -> None:
     assert gradient(Conversion(), [0.3, 0.1]) == [1, -2]
     assert gradient(Conversion(), [-0.3, 0.2]) == [0, 0]
     assert gradient(Conversion(), [0.9, 1.2]) == [0, 0]

@@ -70,7 +70,7 @@ def test_backpropagation_through_time_equals_a_loop(
     torch.testing.assert_close(found, expected)
 
 
-def test_the_options_change_the_gradient(current: Tensor, weight: Tensor) -> None:
+def test_the_flags_change_the_gradient(current: Tensor, weight: Tensor) -> None:
     options = [(False, False), (True, False), (False, True)]
     kinds = [of_rule(Unrolled(Arctan(3), *each), current, weight) for each in options]
     for one, other in ((0, 1), (0, 2), (1, 2)):
@@ -83,7 +83,7 @@ def test_an_unrolled_rule_without_options_is_the_elementwise_rule(current: Tenso
     torch.testing.assert_close(unrolled, elementwise)
 
 
-def test_hart_averages_the_gradient_of_a_step_over_time() -> None:
+def test_hart_averages_the_gradient_over_time() -> None:
     # threshold 1, no leak, width 2, so the slope is max(0, 1 - |z| / 2) / 2. One neuron, currents 0.5, 1.5, 0.5:
     # u = 0.5, 2.0, 1.5 (the spike at 2.0 leaves 1.0); z = -0.5, 1, 0.5; slopes 0.375, 0.25, 0.375.
     # Gradients of the spikes 1, 2, 4: (0.375 + 0.5 + 1.5) / 3 = 0.7916667 at every step.
@@ -93,7 +93,7 @@ def test_hart_averages_the_gradient_of_a_step_over_time() -> None:
     torch.testing.assert_close(current.grad, torch.full((3, 1), 0.7916667))
 
 
-def test_hart_has_a_grid_of_widths_and_refuses_none() -> None:
+def test_hart_has_a_grid_of_widths_and_refuses_invalid_ones() -> None:
     assert (min(HART_WIDTHS), max(HART_WIDTHS)) == (0.1, 2.5)
     with pytest.raises(UsageError, match="HART rule: width is 0"):
         HART(0)

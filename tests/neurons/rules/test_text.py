@@ -45,7 +45,7 @@ from hiresnn.neurons.rules import (
         ("pdsg/shift=1/cut", PDSG(1, cut_time=True)),
     ],
 )
-def test_a_text_is_read_as_the_rule_it_names(text: str, rule: Rule) -> None:
+def test_a_text_is_read_as_its_rule(text: str, rule: Rule) -> None:
     assert rule_from_text(text) == rule
 
 
@@ -57,7 +57,7 @@ def test_assg_has_its_own_options_and_flags() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_name_is_a_text(name: str) -> None:
+def test_every_rule_name_is_a_text(name: str) -> None:
     assert type(rule_from_text(name)) is type(RULES[name].make())
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import random_noise
-from hiresnn.attacks.random_noise import KINDS
+from hiresnn.attacks.search import KINDS
 
 GREY = torch.full((50, 1, 10, 10), 0.5)
 
@@ -12,13 +12,13 @@ def drawn(kind: str) -> Tensor:
     return KINDS[kind](GREY, 0.2, torch.Generator().manual_seed(0))
 
 
-def test_uniform_noise_fills_the_ball() -> None:
+def test_uniform_noise_covers_the_ball() -> None:
     noise = drawn("uniform")
     assert noise.abs().max() <= 0.2
     assert noise.std().item() == pytest.approx(0.2 / 3**0.5, rel=0.03)
 
 
-def test_sign_noise_sits_in_the_corners() -> None:
+def test_sign_noise_lies_in_the_corners_of_the_ball() -> None:
     noise = drawn("sign")
     assert noise.unique().tolist() == pytest.approx([-0.2, 0.2])
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
@@ -30,7 +30,7 @@ def test_gaussian_noise_is_clipped_at_one_standard_deviation() -> None:
     assert (noise.abs() == 0.2).float().mean().item() == pytest.approx(0.317, abs=0.02)
 
 
-def test_the_worst_of_many_draws_is_kept_for_each_image() -> None:
+def test_each_image_gets_its_worst_draw() -> None:
     def model(images: Tensor) -> Tensor:  # class 1 only where the mean brightness has risen by 0.02
         brightness = images.mean((1, 2, 3))[:, None]
         return torch.cat([torch.full_like(brightness, 0.52), brightness], 1)

@@ -1,0 +1,270 @@
+"""Attacks that adapt their step: APGD (Croce and Hein 2020) and SA-PGD (Wang et al., CVPR 2026)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from hiresnn.attacks.ball import ascend, perturbed, project, uniform
+from hiresnn.attacks.gate import Model, check, frozen, require_images
+from hiresnn.attacks.iterative import iterate
+from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted, over_draws
+from hiresnn.attacks.options import check_options
+from hiresnn.attacks.search import finish_by_square
+from hiresnn.attacks.worst_case import WorstCase
+
+IMPROVED = 0.75
+"""The step is halved unless more than this share of the steps since the last checkpoint raised the loss."""
+MOMENTUM = 0.75
+"""Share of the new step in APGD; the rest repeats the previous step."""
+FIRST, SECOND = 0.5, 0.8
+"""Decay of the first and the second moment in SA-PGD."""
+
+
+def apgd(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    iterations: int = 100,
+    restarts: int = 1,
+    loss: str = "cross-entropy",
+    targets: int = 9,
+    mean_logits: bool = False,
+    draws: int = 1,
+    finish: int = 0,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """Auto-PGD: momentum and a step that starts at 2 eps and adapts; any misclassified iterate counts.
+
+    Images broken by one run are left out of the next.
+
+    Args:
+        model, images, labels, eps, draws, generator: as in `pgd`.
+        iterations: of each run.
+        restarts: number of runs (per target), each from a random start; at least 1.
+        loss: "cross-entropy", "margin", "dlr" or "dlr-targeted".
+        targets: for "dlr-targeted", number of next best classes that are attacked in turn.
+        mean_logits, finish: as in `pgd_restarts`.
+
+    Returns:
+        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
+
+    Raises:
+        UsageError: as in `pgd_restarts`; too few classes for the loss.
+    """
+    check_options("apgd", eps=eps, iterations=iterations, restarts=restarts, targets=targets)
+    check_options("apgd", draws=draws, finish=finish)
+    require_images(images)
+    with frozen(model):
+        worst = WorstCase(model, images, labels, draws)
+        run = partial(_run, worst, iterations=iterations, draws=draws)
+        for _ in range(restarts):
+            if loss != TARGETED:
+                chosen = choose_loss(model, loss, mean_logits=mean_logits, allowed=(TARGETED,))
+                rows = worst.standing
+                run(rows, _boundary(images[rows], eps, generator), chosen, ApgdStep(eps, iterations))
+                continue
+            ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
+            for rank in range(min(targets, ranked.shape[1] - 1)):
+                rows = worst.standing
+                chosen = partial(dlr_targeted, targets=ranked[rows, rank])
+                run(rows, _boundary(images[rows], eps, generator), chosen, ApgdStep(eps, iterations))
+        finish_by_square(worst, eps, finish, generator)
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial
+
+
+def sa_pgd(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    iterations: int = 100,
+    restarts: int = 1,
+    loss: str = "cross-entropy",
+    mean_logits: bool = False,
+    draws: int = 1,
+    finish: int = 0,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """SA-PGD: normalised moments of the gradient and a step that adapts; any misclassified iterate counts.
+
+    It is made for the jagged losses of spiking networks. Use it with the rule ASSG and at least 100 iterations: with
+    few, the checkpoints halve the step before the search has gone anywhere.
+
+    Args:
+        model, images, labels, eps, draws, generator: as in `pgd`.
+        iterations: of each run.
+        restarts: number of runs, the first from the image itself, the others from uniform draws; at least 1. Images
+            broken by one run are left out of the next.
+        loss: "cross-entropy", "margin" or "dlr".
+        mean_logits, finish: as in `pgd_restarts`.
+
+    Returns:
+        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
+
+    Raises:
+        UsageError: as in `pgd_restarts`.
+    """
+    check_options("sa-pgd", eps=eps, iterations=iterations, restarts=restarts, draws=draws, finish=finish)
+    require_images(images)
+    chosen = choose_loss(model, loss, mean_logits=mean_logits)
+    with frozen(model):
+        worst = WorstCase(model, images, labels, draws)
+        for start in range(restarts):
+            rows = worst.standing
+            begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
+            _run(worst, rows, begin, chosen, SaPgdStep(eps, iterations), iterations=iterations, draws=draws)
+        finish_by_square(worst, eps, finish, generator)
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial
+
+
+def _run(
+    worst: WorstCase, rows: Tensor, start: Tensor, loss: Loss, step: AdaptiveStep, *, iterations: int, draws: int
+) -> None:
+    """Run the loop once. The batch stays together, so that a rule with statistics per sample (ASSG) keeps them."""
+    gradient = over_draws(draws)
+
+    def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
+        return gradient(worst.model, adversarial, worst.labels[rows], loss)
+
+    def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> None:
+        worst.update(rows, adversarial, found.logits)
+
+    worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step, record))
+
+
+def _boundary(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
+    """Draw a random start and stretch it until its largest pixel lies on the ball's surface."""
+    noise = uniform(images, 1.0, generator)
+    return perturbed(images, project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
+
+
+class AdaptiveStep:
+    """Steps whose size is halved at checkpoints, where the search also returns to the best iterate.
+
+    Args:
+        eps: L-infinity bound.
+        iterations: of the run.
+        first: size of the first step.
+    """
+
+    def __init__(self, eps: float, iterations: int, first: float) -> None:
+        self.eps, self.iterations, self.first = eps, iterations, first
+        self.checkpoints: Checkpoints | None = None
+
+    def __call__(self, images: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
+        """Return the next iterates."""
+        slope, each = found.gradient, (-1, *(1,) * (images.dim() - 1))  # one value per sample, beside its pixels
+        if self.checkpoints is None:
+            self.checkpoints = Checkpoints(self.iterations, found.loss)
+            self.size = torch.full_like(found.loss, self.first).view(each)
+            self.best_loss, self.best, self.best_slope = found.loss, adversarial, slope
+            self.before = adversarial
+        else:
+            better = (found.loss > self.best_loss).view(each)
+            self.best = torch.where(better, adversarial, self.best)
+            self.best_slope = torch.where(better, slope, self.best_slope)
+            self.best_loss = torch.maximum(found.loss, self.best_loss)
+            halved = self.checkpoints.halve(found.loss).view(each)
+            self.size = torch.where(halved, self.size / 2, self.size)
+            adversarial = torch.where(halved, self.best, adversarial)
+            slope = torch.where(halved, self.best_slope, slope)
+        move = self.move(images, adversarial, slope)
+        self.before = adversarial
+        return perturbed(images, project(adversarial - images + move, self.eps))
+
+    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
+        """Return the change of the iterate before projection, from the gradient `slope`."""
+        raise NotImplementedError
+
+
+class ApgdStep(AdaptiveStep):
+    """A sign step with momentum: 0.75 of the new step and 0.25 of the previous one. The first size is 2 eps."""
+
+    def __init__(self, eps: float, iterations: int) -> None:
+        super().__init__(eps, iterations, 2 * eps)
+        self.moving = False
+
+    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
+        """See `AdaptiveStep`."""
+        move = perturbed(images, ascend(adversarial - images, slope, self.size, self.eps)) - adversarial
+        if self.moving:
+            move = MOMENTUM * move + (1 - MOMENTUM) * (adversarial - self.before)
+        self.moving = True
+        return move
+
+
+class SaPgdStep(AdaptiveStep):
+    """m = 0.5 m + g / mean |g|, v = 0.8 v + g^2 / mean g^2, move = clip(eta m / sqrt v, -eta, eta).
+
+    g is the gradient, the means are over the pixels of a sample, and eta starts at eps.
+    """
+
+    def __init__(self, eps: float, iterations: int) -> None:
+        super().__init__(eps, iterations, eps)
+        self.m = self.v = torch.zeros(())
+
+    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
+        """See `AdaptiveStep`."""
+        pixels = tuple(range(1, slope.dim()))
+        scaled = _divided(slope, slope.abs().mean(pixels, keepdim=True))
+        square = scaled.square()  # of the scaled gradient, as the square of a tiny one would be 0 in float32
+        self.m = FIRST * self.m.to(slope) + scaled
+        self.v = SECOND * self.v.to(slope) + _divided(square, square.mean(pixels, keepdim=True))
+        return torch.clamp(self.size * _divided(self.m, self.v.sqrt()), -self.size, self.size)
+
+
+def _divided(value: Tensor, by: Tensor) -> Tensor:
+    """Return value / by, and 0 where `by` is 0: a pixel that never had a gradient does not move."""
+    return torch.where(by > 0, value / torch.where(by > 0, by, 1.0), 0.0)
+
+
+class Checkpoints:
+    """Decides when the step of a sample is halved (Croce and Hein 2020, sec. 3.1).
+
+    At a checkpoint the step is halved if at most 75 % of the steps since the last one raised the loss, or if neither
+    the step nor the best loss has changed since the last checkpoint.
+
+    Args:
+        iterations: of the run.
+        loss: at its start, [B].
+    """
+
+    def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:
+        self._lengths = iter(lengths(iterations))
+        self._left = next(self._lengths, 0)
+        self._rises = torch.zeros_like(loss)
+        self._last = self._best = self._best_before = loss
+        self._length = self._left
+        self._halved = torch.ones_like(loss, dtype=torch.bool)
+
+    def halve(self, loss: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Take the loss after one iteration; return the samples whose step is halved now."""
+        self._rises += loss > self._last
+        self._last, self._best = loss, torch.maximum(self._best, loss)
+        self._left -= 1
+        if self._left:
+            return torch.zeros_like(self._halved)
+        stuck = ~self._halved & (self._best_before >= self._best)
+        self._halved = (self._rises <= IMPROVED * self._length) | stuck
+        self._best_before, self._rises = self._best, torch.zeros_like(loss)
+        self._length = self._left = next(self._lengths, 0)
+        return self._halved
+
+
+def lengths(iterations: int) -> list[int]:
+    """Return the iterations between checkpoints: 22 % of all at first, then 3 % fewer each time, at least 6 %."""
+    length, least, less = (max(int(share * iterations), 1) for share in (0.22, 0.06, 0.03))
+    found: list[int] = []
+    while sum(found) + length <= iterations:
+        found.append(length)
+        length = max(length - less, least)
+    return found

@@ -1,0 +1,235 @@
+"""The loop of every gradient attack, and the attacks with a fixed step: FGSM, PGD, PGD with restarts (Eq. 3, 4).
+
+`iterate` has three seams. `gradient` says where the loss rises, `step` turns that into the next iterate, and `record`
+sees every iterate and may remove images from the batch. APGD and SA-PGD (adaptive.py) replace the step, greedy rule
+choice (greedy.py) replaces the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from hiresnn.attacks.ball import ascend, perturbed, uniform
+from hiresnn.attacks.gate import Model, check, frozen, require_images
+from hiresnn.attacks.losses import LossGradient, choose_loss, cross_entropy, over_draws
+from hiresnn.attacks.options import check_options, relative_step
+from hiresnn.attacks.search import finish_by_square
+from hiresnn.attacks.worst_case import WorstCase
+
+Evaluate = Callable[[Tensor, Tensor], LossGradient]
+"""(rows of the batch, their iterates) -> logits, loss and gradient there."""
+Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
+"""(images, iterates, loss and gradient there) -> next iterates."""
+Record = Callable[[int, Tensor, Tensor, LossGradient], "Tensor | None"]
+"""(steps made so far, rows, iterates, loss and gradient there) -> which rows go on; None keeps all."""
+
+
+def iterate(
+    images: Tensor, rows: Tensor, start: Tensor, iterations: int, evaluate: Evaluate, step: Step, record: Record
+) -> tuple[Tensor, Tensor]:
+    """Run the loop of every gradient attack.
+
+    Args:
+        images: the whole batch.
+        rows: the rows of the batch that are attacked.
+        start: first iterates of these rows.
+        iterations: steps to make.
+        evaluate, step, record: see above.
+
+    Returns:
+        The rows that were not removed and their last iterates, which `record` has not seen.
+    """
+    adversarial = start
+    for done in range(iterations):
+        if not len(rows):
+            break
+        found = evaluate(rows, adversarial)
+        going_on = record(done, rows, adversarial, found)
+        if going_on is not None:
+            rows, adversarial = rows[going_on], adversarial[going_on]
+            found = LossGradient(*(each[going_on] for each in found))
+        adversarial = step(images[rows], adversarial, found)
+    return rows, adversarial
+
+
+def fixed_step(images: Tensor, adversarial: Tensor, found: LossGradient, *, step: float, eps: float) -> Tensor:
+    """Move along the sign of the gradient, inside the eps-ball and [0, 1] (Eq. 4)."""
+    return perturbed(images, ascend(adversarial - images, found.gradient, step, eps))
+
+
+def fgsm(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    draws: int = 1,
+) -> Float[Tensor, "batch channel height width"]:
+    """Fast gradient sign method: x + eps * sign(gradient), clipped to [0, 1] (Eq. 3; Goodfellow et al. 2015).
+
+    Arguments, result and errors are those of `pgd`.
+    """
+    return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws)
+
+
+def pgd(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    step: float = 0.01,
+    iterations: int = 7,
+    random_start: bool = False,
+    draws: int = 1,
+    generator: torch.Generator | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """Projected gradient descent on the cross-entropy; the last iterate counts (Eq. 4; Madry et al. 2018).
+
+    Args:
+        model: images -> logits; a module is attacked in eval mode and restored afterwards.
+        images: in [0, 1].
+        labels: the true classes.
+        eps: L-infinity bound in pixel units, in [0, 1] (paper: 8/255).
+        step: alpha, in pixel units (paper: 0.01).
+        iterations: K (paper: 7).
+        random_start: start at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
+        draws: forward passes that a gradient is averaged over, see `over_draws`.
+        generator: CPU generator of the random start.
+        watch: called before each step with the number of steps made so far and the logits [B, classes] there, so one
+            run of K steps also gives the accuracy after every smaller number of steps.
+
+    Returns:
+        Adversarial images, checked: |x_adv - x| <= eps, values in [0, 1].
+
+    Raises:
+        UsageError: an option out of range, or images that are not floats in [0, 1].
+    """
+    check_options("pgd", eps=eps, step=step, iterations=iterations, draws=draws)
+    require_images(images)
+    noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
+    gradient = over_draws(draws)
+
+    def evaluate(_: Tensor, adversarial: Tensor) -> LossGradient:
+        return gradient(model, adversarial, labels, cross_entropy)
+
+    def record(done: int, _: Tensor, __: Tensor, found: LossGradient) -> None:
+        if watch is not None:
+            watch(done, found.logits)
+
+    rows = torch.arange(len(images), device=images.device)
+    move = partial(fixed_step, step=step, eps=eps)
+    with frozen(model):
+        _, adversarial = iterate(images, rows, perturbed(images, noise), iterations, evaluate, move, record)
+    adversarial = adversarial.detach()
+    check(images, adversarial, eps=eps)
+    return adversarial
+
+
+def pgd_restarts(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    step: float | None = None,
+    iterations: int = 100,
+    restarts: int = 5,
+    loss: str = "cross-entropy",
+    mean_logits: bool = False,
+    draws: int = 1,
+    finish: int = 0,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """PGD from several starts, where any misclassified iterate counts (as Carlini et al. 2019 advise).
+
+    The first start is the image itself, the others are uniform draws from the ball. An image leaves the batch with its
+    first misclassified iterate.
+
+    Args:
+        model, images, labels, eps, iterations, draws, generator: as in `pgd`.
+        step: in pixel units; None scales with eps, from the paper's 0.01 at 8/255.
+        restarts: number of starts, at least 1.
+        loss: "cross-entropy", "margin" or "dlr".
+        mean_logits: divide the logits by the number of timesteps before the loss, see `choose_loss`.
+        finish: queries of a final Square search from the best iterate, see `search.finish_by_square`.
+
+    Returns:
+        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
+
+    Raises:
+        UsageError: as in `pgd`; an unknown loss.
+    """
+    return _restarted(
+        model, images, labels, eps=eps, step=step, iterations=iterations, restarts=restarts, loss=loss,
+        mean_logits=mean_logits, draws=draws, finish=finish, generator=generator,
+    ).adversarial  # fmt: skip
+
+
+def unbroken(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    step: float | None = None,
+    iterations: int = 7,
+) -> Bool[Tensor, " batch"]:
+    """Return which images are classified correctly at every iterate of `pgd_restarts` with one start.
+
+    This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
+    """
+    return ~_restarted(model, images, labels, eps=eps, step=step, iterations=iterations, restarts=1).broken
+
+
+def _restarted(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    step: float | None,
+    iterations: int,
+    restarts: int,
+    loss: str = "cross-entropy",
+    mean_logits: bool = False,
+    draws: int = 1,
+    finish: int = 0,
+    generator: torch.Generator | None = None,
+) -> WorstCase:
+    step = relative_step(eps) if step is None else step
+    check_options("pgd-restarts", eps=eps, step=step, iterations=iterations, restarts=restarts)
+    check_options("pgd-restarts", draws=draws, finish=finish)
+    require_images(images)
+    gradient, chosen = over_draws(draws), choose_loss(model, loss, mean_logits=mean_logits)
+
+    def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
+        return gradient(model, adversarial, labels[rows], chosen)
+
+    with frozen(model):
+        # The first iterate is the image itself, so its logits also say which images are misclassified from the start.
+        first = evaluate(torch.arange(len(images), device=images.device), images) if iterations else None
+        worst = WorstCase(model, images, labels, draws, first and first.logits)
+
+        def from_first(rows: Tensor, adversarial: Tensor) -> LossGradient:
+            nonlocal first
+            found, first = first, None
+            return evaluate(rows, adversarial) if found is None else LossGradient(*(each[rows] for each in found))
+
+        def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
+            return ~worst.update(rows, adversarial, found.logits)
+
+        move = partial(fixed_step, step=step, eps=eps)
+        for start in range(restarts):
+            rows = worst.standing
+            begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
+            worst.query(*iterate(images, rows, begin, iterations, from_first, move, record))
+        finish_by_square(worst, eps, finish, generator)
+    check(images, worst.adversarial, eps=eps)
+    return worst

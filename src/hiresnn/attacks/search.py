@@ -1,0 +1,169 @@
+"""Attacks that use only logits and no gradient: Square and random noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from hiresnn.attacks.ball import perturbed, project, uniform
+from hiresnn.attacks.gate import Model, check, frozen, require_images
+from hiresnn.attacks.losses import expected_logits, margin
+from hiresnn.attacks.options import check_options
+from hiresnn.attacks.worst_case import WorstCase
+from hiresnn.errors import UsageError
+
+SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Queries out of 10,000 after which the area of the squares is halved."""
+FINISH_AREA = 0.05
+"""Share of the image that the first squares of `finish_by_square` cover: small, to keep what the gradients found."""
+
+
+def square(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    queries: int = 1000,
+    area: float = 0.8,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """Square attack: random search with squares on the margin loss (Andriushchenko et al. 2020).
+
+    Each query sets one random square to -eps or +eps per channel, and keeps it if the margin loss rises. If this breaks
+    images that gradient attacks do not, the gradients are masked.
+
+    Args:
+        model, images, labels, eps: as in `pgd`.
+        queries: largest number of forward passes per image; 1,000 or more, 5,000 for a published number. A broken image
+            takes no more.
+        area: share of the image that the first squares cover, in (0, 1].
+        generator: CPU generator of the draws.
+
+    Returns:
+        Adversarial images, checked; where none was found, the candidate with the largest margin loss.
+
+    Raises:
+        UsageError: as in `pgd`.
+    """
+    check_options("square", eps=eps, queries=queries, area=area)
+    require_images(images)
+    with frozen(model):
+        worst = WorstCase(model, images, labels)
+        rows = worst.standing
+        stripes = _signs((len(rows), images.shape[1], 1, images.shape[3]), images, generator) * eps
+        _search(worst, rows, stripes.expand(-1, -1, images.shape[2], -1), eps, queries, area, generator)
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial
+
+
+def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torch.Generator | None) -> None:
+    """Continue from the best iterates of a gradient attack with a Square search on the images that still stand.
+
+    Where the surrogate gradient no longer points uphill, the logits still tell which candidate is better; 150 to 300
+    queries are enough.
+    """
+    rows = worst.standing
+    _search(worst, rows, worst.adversarial[rows] - worst.images[rows], eps, queries, FINISH_AREA, generator)
+
+
+def _search(
+    worst: WorstCase,
+    rows: Tensor,
+    delta: Tensor,
+    eps: float,
+    queries: int,
+    area: float,
+    generator: torch.Generator | None,
+) -> None:
+    """Run the random search from the perturbations `delta` of `rows`, which cost the first query."""
+    proposed, reached = delta, torch.full_like(worst.margins[rows], -torch.inf)
+    _, channels, height, width = delta.shape
+    for query in range(1, queries + 1):
+        if not len(rows):
+            break
+        candidates = perturbed(worst.images[rows], proposed)
+        logits = expected_logits(worst.model, candidates, worst.draws)
+        left, loss = ~worst.update(rows, candidates, logits), margin(logits, worst.labels[rows])
+        better = loss > reached
+        delta = torch.where(better.view(-1, 1, 1, 1), proposed, delta)[left]
+        rows, reached = rows[left], torch.maximum(loss, reached)[left]
+        length = side(query, queries, area, height, width)
+        window = _windows(len(rows), length, height, width, generator).to(delta.device)
+        colour = _signs((len(rows), channels, 1, 1), delta, generator) * eps
+        proposed = torch.where(window, colour, delta)
+
+
+def side(query: int, queries: int, area: float, height: int, width: int) -> int:
+    """Return the side of the square, in pixels, at a query counted from 1; its area halves along `SCHEDULE`."""
+    halvings = sum(int(query / queries * 10_000) > after for after in SCHEDULE)
+    length = round(math.sqrt(area / 2**halvings * height * width))
+    return max(1, min(length, height - 1, width - 1))
+
+
+def _signs(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return (torch.randint(0, 2, shape, generator=generator) * 2 - 1).to(like)
+
+
+def _windows(count: int, length: int, height: int, width: int, generator: torch.Generator | None) -> Tensor:
+    """Draw one square per sample at a random place: [count, 1, height, width], True inside."""
+    inside = []
+    for extent in (height, width):
+        first = torch.randint(0, extent - length + 1, (count, 1), generator=generator)
+        along = torch.arange(extent)
+        inside.append((along >= first) & (along < first + length))
+    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+
+
+def _sign(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
+    return _signs(tuple(images.shape), images, generator) * eps
+
+
+def _gaussian(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
+    return project(torch.randn(images.shape, generator=generator).to(images) * eps, eps)
+
+
+KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
+    "uniform": uniform,
+    "sign": _sign,
+    "gaussian": _gaussian,
+}
+"""Distributions of `random_noise`."""
+
+
+def random_noise(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float = 8 / 255,
+    draws: int = 100,
+    kind: str = "uniform",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """The worst of many random perturbations per image, which no gradient attack may lose to (Athalye et al. 2018).
+
+    Args:
+        model, images, labels, eps: as in `pgd`.
+        draws: number of perturbations, at least 1; a broken image takes no more.
+        kind: "uniform" in [-eps, eps], "sign" (-eps or +eps), or "gaussian" (standard deviation eps, clipped).
+        generator: CPU generator of the noise.
+
+    Raises:
+        UsageError: as in `pgd`; an unknown kind.
+    """
+    check_options("noise", eps=eps, draws=draws)
+    require_images(images)
+    if kind not in KINDS:
+        raise UsageError(f"noise: kind is {kind!r}; choose one of {', '.join(KINDS)}.")
+    with frozen(model):
+        worst = WorstCase(model, images, labels)
+        for _ in range(draws):
+            rows = worst.standing
+            worst.query(rows, perturbed(images[rows], KINDS[kind](images[rows], eps, generator)))
+    check(images, worst.adversarial, eps=eps)
+    return worst.adversarial

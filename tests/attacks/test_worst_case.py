@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.attacks.gate import Model
+from hiresnn.attacks.worst_case import WorstCase, best_of
+from hiresnn.errors import UsageError
+
+
+def two_classes(images: Tensor) -> Tensor:
+    """Class 0 where the one pixel is below 0.5; margin loss 2 x - 1 for label 0."""
+    x = images.flatten(1)
+    return torch.cat([1 - x, x], 1)
+
+
+def pixels(*values: float) -> Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1)
+
+
+LABELS = torch.tensor([0, 0, 0])
+
+
+def test_an_image_misclassified_without_attack_counts_as_broken() -> None:
+    worst = WorstCase(two_classes, pixels(0.1, 0.7, 0.3), LABELS)
+    assert worst.broken.tolist() == [False, True, False]
+    assert worst.standing.tolist() == [0, 2]
+
+
+def test_the_first_misclassified_candidate_is_not_replaced_later() -> None:
+    worst = WorstCase(two_classes, pixels(0.1, 0.1, 0.1), LABELS)
+    everyone = worst.standing
+    assert worst.query(everyone, pixels(0.6, 0.2, 0.3)).tolist() == [True, False, False]
+    assert worst.query(everyone, pixels(0.9, 0.4, 0.2)).tolist() == [True, False, False]
+    torch.testing.assert_close(worst.adversarial.flatten(), torch.tensor([0.6, 0.4, 0.3]))
+    assert worst.standing.tolist() == [1, 2]
+
+
+def test_rows_say_which_images_the_candidates_belong_to() -> None:
+    worst = WorstCase(two_classes, pixels(0.1, 0.2, 0.3), LABELS)
+    worst.query(torch.tensor([2, 1]), pixels(0.8, 0.25))
+    torch.testing.assert_close(worst.adversarial.flatten(), torch.tensor([0.1, 0.25, 0.8]))
+    assert worst.standing.tolist() == [0, 1]
+
+
+def test_a_query_without_rows_makes_no_forward_pass() -> None:
+    worst = WorstCase(two_classes, pixels(0.7), LABELS[:1])
+    worst.model = None  # type: ignore[assignment]
+    assert worst.query(worst.standing, pixels()).shape == (0,)
+
+
+def brighter(by: float) -> object:
+    def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        attack.seen.append(len(images))  # type: ignore[attr-defined]
+        return images + by
+
+    attack.seen = []  # type: ignore[attr-defined]
+    return attack
+
+
+def test_best_of_gives_each_attack_only_the_unbroken_images() -> None:
+    first, second = brighter(0.25), brighter(0.3)
+    found = best_of([first, second])(two_classes, pixels(0.3, 0.1, 0.22), LABELS)  # type: ignore[list-item]
+    torch.testing.assert_close(found.flatten(), torch.tensor([0.55, 0.4, 0.52]))
+    assert first.seen == [3]  # type: ignore[attr-defined]
+    assert second.seen == [2]  # type: ignore[attr-defined]
+
+
+def test_best_of_no_attack_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least one attack"):
+        best_of([])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_count_as_misclassified(value: float) -> None:
+    def failing(images: Tensor) -> Tensor:  # argmax would call NaN class 0, which is the label
+        x = images.flatten(1)
+        return torch.where(x > 0.3, value, two_classes(images))
+
+    worst = WorstCase(failing, pixels(0.1, 0.1, 0.4), LABELS)
+    assert worst.broken.tolist() == [False, False, True]
+    worst.query(worst.standing, pixels(0.2, 0.35))
+    assert worst.broken.tolist() == [False, True, True]
+    assert worst.adversarial.flatten().tolist() == pytest.approx([0.2, 0.35, 0.4])
