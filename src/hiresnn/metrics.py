@@ -5,10 +5,9 @@ from torch import Tensor
 
 
 def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-    """Return which images are classified correctly.
+    """Return which images are classified correctly: all logits are finite, and the largest is that of the label.
 
-    An answer is correct if the largest logit is that of the label and every logit of the row is finite. A row with a
-    NaN or an infinity is never correct: argmax would report the position of the NaN as the predicted class.
+    Without the first condition a row of NaN would count as class 0.
 
     >>> import torch
     >>> logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [float("nan"), 0.0]])
@@ -19,17 +18,13 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
 
 
 class Accuracy:
-    """Accumulates correct answers over batches.
+    """Accumulates correct answers: `right` of the `seen` images.
 
     >>> import torch
     >>> accuracy = Accuracy()
     >>> accuracy.update(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
     >>> accuracy.compute()
     50.0
-
-    Attributes:
-        right: correct answers so far.
-        seen: images so far.
     """
 
     def __init__(self) -> None:

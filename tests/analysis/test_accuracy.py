@@ -86,8 +86,8 @@ def test_logits_that_are_not_finite_count_as_wrong() -> None:
         (SPLIT.images.long(), r"images are torch\.int64.*divide by 255"),
         ((IMAGES - 0.5) / 0.5, "normalisation"),
         (torch.full((4, 1, 1, 1), float("nan")), "images lie in nan"),
-        (IMAGES[:0], r"shape \[0, 1, 1, 1\]"),
-        (IMAGES[:3], "labels are torch.int64 of shape .* for 3 images"),
+        (IMAGES[:0], r"images are \[0, 1, 1, 1\].*at least one image"),
+        (IMAGES[:3], r"labels \[4\] of torch\.int64.*one class number per image"),
     ],
 )
 def test_evaluate_refuses_images_that_are_not_in_0_to_1(images: Tensor, message: str) -> None:

@@ -18,8 +18,6 @@ from hiresnn.analysis import (
     EnergyReport,
     LayerOperations,
     count_operations,
-    direct_energy,
-    rate_coded_energy,
 )
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.errors import UsageError
@@ -113,11 +111,6 @@ def test_parameters_and_state_are_the_sums_of_the_layers() -> None:
     assert report().state_bytes == 4 * (8 + 3 + 2)
 
 
-def test_equations_7_and_8_by_hand() -> None:
-    assert rate_coded_energy([10, 20], FP32) == pytest.approx(27)
-    assert direct_energy([10], [20, 30], INT32) == pytest.approx(32 + 5)
-
-
 def test_invalid_options_are_refused() -> None:
     with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
         Energy(tiny(), variants=4)
@@ -145,6 +138,12 @@ def test_snn_traffic_counts_weights_per_operation_events_twice_and_membranes_at_
     assert traffic.activations == 2 * (3 + 9)
     assert traffic.membranes == 2 * 3 * (8 + 2)
     assert traffic.weights == 18 + 16
+
+
+def test_equations_7_and_8_on_layers_of_known_flops() -> None:
+    # FL_SNN is 72 on the image and 16 * 1.125 on spikes
+    assert EnergyReport(LAYERS, 3).snn_printed(INT32) == pytest.approx(72 * 3.2 + 18 * 0.1)
+    assert EnergyReport(LAYERS[1:], 3).snn_printed(FP32) == pytest.approx(18 * 0.9)
 
 
 def test_ann_traffic_has_dense_activations_and_no_membranes() -> None:

@@ -5,9 +5,8 @@ Every measure is an accumulator: `update` adds a batch, `compute` returns the re
 
 from hiresnn.analysis.accuracy import evaluate
 from hiresnn.analysis.activity import LayerActivity, SpikingActivity, spike_rates
-from hiresnn.analysis.connectivity import Synapses, fan_out, synapses
 from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
-from hiresnn.analysis.energy import Energy, EnergyReport, Traffic, count_operations, direct_energy, rate_coded_energy
+from hiresnn.analysis.energy import Energy, EnergyReport, Traffic, count_operations
 from hiresnn.analysis.operations import LayerOperations
 from hiresnn.analysis.prices import PRICES, Prices, equivalent_bits
 
@@ -22,14 +21,9 @@ __all__ = [
     "Prices",
     "SpikeDistance",
     "SpikingActivity",
-    "Synapses",
     "Traffic",
     "count_operations",
-    "direct_energy",
     "equivalent_bits",
     "evaluate",
-    "fan_out",
-    "rate_coded_energy",
     "spike_rates",
-    "synapses",
 ]

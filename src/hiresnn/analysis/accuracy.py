@@ -16,25 +16,20 @@ from hiresnn.progress import Progress, Task
 def evaluate(
     model: Model, images: Tensor, labels: Tensor, *, attack: Attack | str | None = None, batch_size: int = 200
 ) -> float:
-    """Measure the accuracy of any model, in percent.
+    """Return the accuracy of any model in percent; images whose logits are not finite count as wrong.
 
-    The model is evaluated in eval mode, on the device of its parameters, and left as it was. Images whose logits are
-    not finite count as wrong.
+    The model runs in eval mode, on the device of its parameters, and is left as it was.
 
     Args:
         model: images [B, C, H, W] in [0, 1] -> logits [B, K].
-        images: float images [N, C, H, W] in [0, 1].
+        images: floats in [0, 1], [N, C, H, W] with N at least 1.
         labels: class numbers [N], counted from 0.
-        attack: None for clean accuracy; or an attack, called as (model, images, labels) -> images; or the text of one,
-            such as "pgd:eps=2/255". What it returns is checked: it must stay in [0, 1] and within its own eps.
+        attack: None for clean accuracy; a function (model, images, labels) -> images; or a text such as
+            "pgd:eps=2/255". The attacked images must be in [0, 1] and within the attack's own eps.
         batch_size: images per batch, at least 1.
 
-    Returns:
-        The percentage of correct answers, 0 to 100.
-
     Raises:
-        UsageError: images outside [0, 1] or of an integer type, labels that do not fit, no image at all, or a network
-            of another library without its adapter.
+        UsageError: invalid images, labels or batch size, or a network of another library without its adapter.
         AttackError: the attack left its bound.
 
     Example:
@@ -63,18 +58,11 @@ def accuracy(
     title: str = "clean",
     progress: Progress | None = None,
 ) -> float:
-    """Measure the accuracy of `network` on a split, in percent, with a progress bar.
+    """Return the accuracy of `network` on a split in percent, with a progress bar; the mode is left as it was.
 
     Args:
-        network: evaluated in eval mode and left as it was.
-        split: images and labels.
         attack: None for clean accuracy.
-        eps: L-infinity bound that the attack must keep; None does not check it. [0, 1] is always checked.
-        batch_size, device: how the images are shown.
-        title, progress: text and output of the progress bar; None shows none.
-
-    Raises:
-        AttackError: the attack returned images outside `eps` or [0, 1].
+        eps: L-infinity bound that the attack must keep, or AttackError; None checks only [0, 1].
     """
     batches = Batches(split, batch_size, device=device)
     with (progress or Progress(quiet=True)).task(f"  {title}", len(split)) as task:
@@ -97,19 +85,13 @@ def _measure(
 
 def _check(images: Tensor, labels: Tensor, batch_size: int) -> None:
     if not images.is_floating_point():
+        raise UsageError(f"images are {images.dtype}, not floats in [0, 1]; divide by 255 (images.float() / 255).")
+    if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
         raise UsageError(
-            f"images are {images.dtype}, but must be floats in [0, 1]; divide by 255: images.float() / 255."
+            f"images are {list(images.shape)}, labels {list(labels.shape)} of {labels.dtype}, and batch_size is "
+            f"{batch_size}; give at least one image, one class number per image, and a batch_size of at least 1."
         )
-    if images.ndim < 2 or not len(images):
-        raise UsageError(f"images have the shape {list(images.shape)}; give [N, C, H, W] with at least one image.")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):  # NaN fails both comparisons
-        cause = "divide by 255" if low >= 0 and 1 < high <= 255 else "undo any normalisation: it belongs into the model"
-        raise UsageError(f"images lie in {low:.4g}..{high:.4g}, but must be in [0, 1]; {cause}.")
-    if labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise UsageError(
-            f"labels are {labels.dtype} of shape {list(labels.shape)} for {len(images)} images; "
-            "give one class number per image, of an integer type."
-        )
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; give a whole number of at least 1.")
+        fix = "divide by 255" if low >= 0 and 1 < high <= 255 else "undo any normalisation: it belongs into the model"
+        raise UsageError(f"images lie in {low:.4g}..{high:.4g}, but must be in [0, 1]; {fix}.")

@@ -1,11 +1,9 @@
 """Which layers have weights, what kind of input they get, and how many connections leave each value of it."""
 
-import operator
 from collections import Counter
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor, fx, nn
 from torch.func import functional_call
@@ -16,13 +14,12 @@ from hiresnn.neurons import LIF
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
-_METHODS = ("matmul", "mm", "mv", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "dot")
-_PRODUCTS = (
-    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.scaled_dot_product_attention, operator.matmul),
-    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, torch.einsum, torch.tensordot),
-    *(getattr(torch, name) for name in _METHODS),
-    *_METHODS,
-)
+_PRODUCTS = {
+    *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    *("scaled_dot_product_attention", "einsum", "tensordot", "matmul", "mm", "mv", "bmm", "dot", "addmm", "addmv"),
+    *("addbmm", "baddbmm"),
+}
+"""Names of functions and methods that multiply by weights or by each other, in torch and in operator."""
 
 
 class Synapses(NamedTuple):
@@ -74,7 +71,8 @@ def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
 
 
 def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
-    if node.op in ("call_function", "call_method") and node.target in _PRODUCTS:
+    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if node.op in ("call_function", "call_method") and called in _PRODUCTS:
         raise UsageError(
             f"the network calls {node.name} as a function, and its connections are not counted; write it as an "
             "nn.Linear or nn.Conv module."

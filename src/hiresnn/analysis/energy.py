@@ -8,40 +8,27 @@ zeta is the spiking activity of the layer's *input*; a direct-coded image is den
 Linear layers count as 1x1 convolutions of one pixel. All results are an estimated arithmetic energy, 45 nm.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, fx
 
-from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, OperationCounter
+from hiresnn.analysis.connectivity import synapses
+from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, NeuronCounter, SynapseCounter
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ, Prices, equivalent_bits
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
-from hiresnn.neurons import Window
-
-
-def rate_coded_energy(flops: Iterable[float], prices: Prices) -> float:
-    """Eq. 7, in picojoules: FL_SNN of every layer, all of them accumulations."""
-    return sum(flops) * prices.ac
-
-
-def direct_energy(image_flops: Iterable[float], spike_flops: Iterable[float], prices: Prices) -> float:
-    """Eq. 8, in picojoules: FL_SNN of the layer (or layers) that see the image, and of those that see spikes."""
-    return sum(image_flops) * prices.mac + sum(spike_flops) * prices.ac
+from hiresnn.neurons import LIF, Window
 
 
 class Traffic(NamedTuple):
-    """32-bit words moved per image: an estimate under three assumptions, the same for SNN and ANN.
+    """32-bit words moved per image, estimated for SNN and ANN under the same assumptions.
 
-    1. No weight is reused: every MAC and AC reads its weight from a small SRAM.
-    2. An activation that is not zero (a spike, a pixel) is written to the same SRAM once and read once. The activations
-       of an ANN are dense. The membrane of every neuron is read and written at every step; currents stay in registers.
-    3. If the weights do not fit on the chip, each is read from DRAM once per image. For an SNN this needs a layer that
-       runs through all its steps before the next begins.
+    No weight is reused: every MAC and AC reads its weight from a small SRAM. An activation that is not zero is written
+    to the same SRAM once and read once; those of an ANN are dense. Every membrane is read and written at every step.
     """
 
     weight_reads: float
@@ -56,7 +43,7 @@ class Traffic(NamedTuple):
 
     @property
     def off_chip_pj(self) -> float:
-        """Picojoules if each weight also has to be read from DRAM once."""
+        """Picojoules if each weight is also read from DRAM once per image, so a layer runs all its steps at once."""
         return self.on_chip_pj + DRAM_WORD_PJ * self.weights
 
 
@@ -91,10 +78,8 @@ class EnergyReport:
         return sum(self.layer_energy(layer, prices) for layer in self.layers)
 
     def snn_printed(self, prices: Prices) -> float:
-        """Return Eq. 8, or Eq. 7 if no layer sees an image."""
-        image = [layer.flops_snn for layer in self.layers if layer.inputs == "image"]
-        spikes = [layer.flops_snn for layer in self.layers if layer.inputs != "image"]
-        return direct_energy(image, spikes, prices) if image else rate_coded_energy(spikes, prices)
+        """Return Eq. 8: MACs in layers that see the image, ACs in the others. If none sees an image, it is Eq. 7."""
+        return sum(layer.flops_snn * (prices.mac if layer.inputs == "image" else prices.ac) for layer in self.layers)
 
     def ann(self, prices: Prices) -> float:
         """Return the energy of the ANN of the same structure: one MAC per connection, zeros included, no biases."""
@@ -131,7 +116,7 @@ class EnergyReport:
         )
 
 
-class Energy:
+class Energy(fx.Interpreter):
     """Accumulates the operations of a network on images.
 
     Args:
@@ -155,37 +140,55 @@ class Energy:
     """
 
     def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
-        self.network = network
-        self.timesteps = network.timesteps if timesteps is None else timesteps
+        super().__init__(network.graph)
+        self.network, self.timesteps = network, network.timesteps if timesteps is None else timesteps
         if self.timesteps < 1:
             raise UsageError(f"timesteps is {timesteps}; energy is counted over at least 1.")
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
-        self._counter = OperationCounter(network, variants)
-        self._images = self._classes = 0
+        self._images, self._classes, self._window = 0, 0, Window(self.timesteps, 0)
+        uses, modules = synapses(network), dict(network.graph.named_modules())
+        self._counters: dict[fx.Node, SynapseCounter | NeuronCounter] = {}
+        for node in network.graph.graph.nodes:
+            if node in uses:
+                self._counters[node] = SynapseCounter(uses[node], variants)
+            elif node.op == "call_module" and isinstance(lif := modules[str(node.target)], LIF):
+                self._counters[node] = NeuronCounter(str(node.target), lif)
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
         """Run a batch in [0, 1] and count. Parameters, mode and gradients of the network stay as they are."""
+        self._window = Window(self.timesteps, len(images))
         with frozen(self.network):
-            self._classes = self._counter.count(images, Window(self.timesteps, len(images))).shape[1]
+            self._classes = self.run(images, self._window).shape[1]
         self._images += len(images)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Evaluate one node of the network's graph and count its operations."""
+        result = super().run_node(n)
+        counter = self._counters.get(n)
+        if isinstance(counter, NeuronCounter):
+            counter.update(result, self._window)
+        elif counter is not None:
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            counter.update(args[0] if args else kwargs["input"], result, self._window)
+        return result
 
     def compute(self) -> EnergyReport:
         """Return the means over all images so far. Raises UsageError before the first update."""
         if not self._images:
             raise UsageError("energy: no images were added; call update with a batch first.")
-        layers = [counter.compute(self._images) for counter in self._counter.counters.values()]
         # The logits are summed over time: an addition per class and step, into an accumulator that is stored.
         readout = LayerOperations(
-            "readout",
-            "readout",
-            "current",
+            name="readout",
+            kind="readout",
+            inputs="current",
             sources=self._classes,
             units=self._classes,
             acs=float(self._classes * self.timesteps),
             state_bytes=STATE_BYTES * self._classes,
         )
+        layers = [counter.compute(self._images) for counter in self._counters.values()]
         return EnergyReport((*layers, readout), self.timesteps)
 
 

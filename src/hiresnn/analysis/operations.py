@@ -1,17 +1,13 @@
 """Operations that one image causes in a spiking network, layer by layer, counted on its real spikes."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from hiresnn.analysis.connectivity import Synapses, fan_out, synapses
-from hiresnn.network import SpikingNetwork
+from hiresnn.analysis.connectivity import Synapses, fan_out
 from hiresnn.neurons import LIF, Window
-
-Kind = Literal["conv", "linear", "neurons", "readout"]
-Inputs = Literal["image", "spikes", "fractional", "current"]
 
 STATE_BYTES = 4
 """Size of a membrane or an accumulated logit, 32 bits."""
@@ -37,8 +33,8 @@ class LayerOperations:
     """
 
     name: str
-    kind: Kind
-    inputs: Inputs
+    kind: Literal["conv", "linear", "neurons", "readout"]
+    inputs: Literal["image", "spikes", "fractional", "current"]
     sources: int
     units: int
     dense: int = 0
@@ -62,53 +58,42 @@ class SynapseCounter:
 
     def __init__(self, use: Synapses, variants: int) -> None:
         self.use, self.variants = use, variants
-        self.fractional = False
-        self._fan_out = torch.empty(0)
-        self._magnitude = self._events = self._through = self._accumulated = 0.0
-        self._units = self._steps = 0
+        self.fractional, self.units, self.timesteps = False, 0, 0
+        self.fan_out = torch.empty(0)
+        # Over all images and steps: inputs that are not zero, their magnitudes, and both times their connections.
+        self.events = self.magnitude = self.through = self.accumulated = 0.0
 
     def update(self, rows: Tensor, outputs: Tensor, window: Window) -> None:
         """Add a batch: the input rows [T*B, ...] or [B, ...] of the layer, and its output rows."""
-        if not self._fan_out.numel():
-            self._fan_out = fan_out(self.use.layer, rows)
-            self._units = outputs[0].numel()
+        if not self.fan_out.numel():
+            self.fan_out = fan_out(self.use.layer, rows)
+        self.units, self.timesteps = outputs[0].numel(), window.timesteps
         self.fractional |= not bool((rows == rows.round()).all())
-        events = (rows != 0).sum(0).double()
-        self._events += float(events.sum())
-        self._through += float((events * self._fan_out).sum())
-        magnitude = rows.abs().sum(0, dtype=torch.float64)
-        self._magnitude += float(magnitude.sum())
-        self._accumulated += float((magnitude * self._fan_out).sum())
-        self._steps = window.timesteps
+        events, magnitude = (rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)
+        self.events += float(events.sum())
+        self.magnitude += float(magnitude.sum())
+        self.through += float((events * self.fan_out).sum())
+        self.accumulated += float((magnitude * self.fan_out).sum())
 
     def compute(self, images: int) -> LayerOperations:
         """Return the layer's operations, a mean over `images`."""
-        layer, use = self.use.layer, self.use
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        sources, bias = self._fan_out.numel(), getattr(layer, "bias", None) is not None
-        times = self._steps if use.timed else self.variants
-        inputs: Inputs = "image" if not use.timed else "fractional" if self.fractional else "spikes"
-        activity = float(times)
-        if use.timed and use.analog:
-            inputs = "current"
-        elif use.timed:
-            activity = self._magnitude / (sources * images)
+        layer, use, sources = self.use.layer, self.use, self.fan_out.numel()
+        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None) is not None
         # An image is the same at all steps, so it is multiplied once per variant.
-        repeats = 1 if use.timed else self.variants
-        accumulates = inputs == "spikes"
+        repeats, times = (1, self.timesteps) if use.timed else (self.variants, self.variants)
+        spikes = use.timed and not use.analog and not self.fractional
         return LayerOperations(
             name=use.name,
             kind="linear" if isinstance(layer, nn.Linear) else "conv",
-            inputs=inputs,
+            inputs="image" if not use.timed else "current" if use.analog else "spikes" if spikes else "fractional",
             sources=sources,
-            units=self._units,
-            dense=weight.numel() * (self._units // weight.shape[0]),
-            connections=int(self._fan_out.sum()),
-            activity=activity,
-            events=repeats * self._events / images,
-            macs=0.0 if accumulates else repeats * self._through / images,
-            acs=(self._accumulated / images if accumulates else 0.0) + bias * self._units * times,
+            units=self.units,
+            dense=weight.numel() * (self.units // weight.shape[0]),
+            connections=int(self.fan_out.sum()),
+            activity=self.magnitude / (sources * images) if use.timed and not use.analog else float(times),
+            events=repeats * self.events / images,
+            macs=0.0 if spikes else repeats * self.through / images,
+            acs=(self.accumulated / images if spikes else 0.0) + bias * self.units * times,
             parameters=sum(p.numel() for p in layer.parameters()) if use.first_use else 0,
         )
 
@@ -118,62 +103,28 @@ class NeuronCounter:
 
     def __init__(self, name: str, lif: LIF) -> None:
         self.name, self.lif = name, lif
-        self._neurons = self._steps = 0
-        self._spikes = 0.0
+        self.neurons, self.timesteps, self.spikes = 0, 0, 0.0
 
     def update(self, spikes: Tensor, window: Window) -> None:
         """Add a batch: the spikes [T*B, ...]."""
-        self._neurons, self._steps = spikes[0].numel(), window.timesteps
-        self._spikes += float(spikes.sum(dtype=torch.float64))
+        self.neurons, self.timesteps = spikes[0].numel(), window.timesteps
+        self.spikes += float(spikes.sum(dtype=torch.float64))
 
     def compute(self, images: int) -> LayerOperations:
         """Return the layer's operations: per neuron and step an addition and, unless the leak is 1, a multiplication.
 
         Every spike subtracts the threshold, which is another addition.
         """
-        updates, spikes = self._neurons * self._steps, self._spikes / images
+        updates, spikes = self.neurons * self.timesteps, self.spikes / images
         return LayerOperations(
             name=self.name,
             kind="neurons",
             inputs="current",
-            sources=self._neurons,
-            units=self._neurons,
+            sources=self.neurons,
+            units=self.neurons,
             events=spikes,
             acs=updates + spikes,
             multiplications=0.0 if self.lif.leak.item() == 1 else float(updates),
             parameters=sum(p.numel() for p in self.lif.parameters()),
-            state_bytes=STATE_BYTES * self._neurons,
+            state_bytes=STATE_BYTES * self.neurons,
         )
-
-
-class OperationCounter(fx.Interpreter):
-    """Runs the graph of a spiking network and passes what every weighted layer and neuron layer sees to its counter."""
-
-    def __init__(self, network: SpikingNetwork, variants: int) -> None:
-        super().__init__(network.graph)
-        self.counters: dict[fx.Node, SynapseCounter | NeuronCounter] = {}
-        uses = synapses(network)
-        for node in network.graph.graph.nodes:
-            if node in uses:
-                self.counters[node] = SynapseCounter(uses[node], variants)
-            elif node.op == "call_module" and isinstance(lif := self.fetch_attr(str(node.target)), LIF):
-                self.counters[node] = NeuronCounter(str(node.target), lif)
-        self._window: Window | None = None
-
-    def count(self, images: Tensor, window: Window) -> Tensor:
-        """Run one batch and return the output rows of the last layer."""
-        self._window = window
-        rows: Tensor = self.run(images, window)
-        return rows
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Evaluate one node of the graph and count its operations."""
-        result = super().run_node(n)
-        counter, window = self.counters.get(n), self._window
-        if counter is not None and window is not None:
-            args, kwargs = self.fetch_args_kwargs_from_env(n)
-            if isinstance(counter, NeuronCounter):
-                counter.update(result, window)
-            else:
-                counter.update(args[0] if args else kwargs["input"], result, window)
-        return result

@@ -1,10 +1,9 @@
 """Data sets as uint8 tensors: loading them, selecting parts of them, and batches on the device."""
 
 from hiresnn.data.archive import load_archive
-from hiresnn.data.augment import flip_and_crop
 from hiresnn.data.dataset import DataSet, Split, channel_statistics
 from hiresnn.data.folder import load_folder
-from hiresnn.data.loader import Batches
+from hiresnn.data.loader import Batches, flip_and_crop
 from hiresnn.data.sources import load
 from hiresnn.data.subset import first, holdout, in_turn
 

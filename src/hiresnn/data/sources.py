@@ -13,7 +13,7 @@ from hiresnn.data.archive import load_archive
 from hiresnn.data.dataset import DataSet, Split
 from hiresnn.data.folder import load_folder
 from hiresnn.data.subset import rank_in_class
-from hiresnn.errors import DataError, UsageError
+from hiresnn.errors import DataError, UsageError, quoted
 
 DOWNLOADED = {
     "cifar10": "CIFAR10",
@@ -25,8 +25,6 @@ DOWNLOADED = {
 """Name of a data set -> class of torchvision.datasets."""
 TEST_EVERY = 5
 """digits has no official split: every fifth image of a class is a test image."""
-LONGEST = 200
-"""Characters of a source that a message repeats."""
 
 
 def load(source: str, *, cache: Path | None = None) -> DataSet:
@@ -44,7 +42,6 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
     """
     if source == "digits":
         return _digits()
-    shown = source if len(source) <= LONGEST else source[:LONGEST] + "..."
     try:
         if source in DOWNLOADED:
             return _download(
@@ -57,9 +54,9 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
             return load_archive(path)
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a removed working directory
         cause = getattr(error, "strerror", None) or error
-        raise DataError(f"data source {shown!r} cannot be read ({cause}); give another path.") from error
+        raise DataError(f"data source {quoted(source, 200)} cannot be read ({cause}); give another path.") from error
     raise UsageError(
-        f"there is no data set {shown!r}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
+        f"there is no data set {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
         "train/<class>/ and test/<class>/, or the path of an .npz file."
     )
 

@@ -1,7 +1,7 @@
 """Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
 
-No library is imported here: a neuron is recognised by the attributes that its library gives it. All adapters have the
-options timesteps (T, at least 1), encode and readout, and some have own_loop and output; `Unrolled` describes them.
+No library is imported here: a neuron is recognised by the attributes that its library gives it. Every adapter takes
+the network, timesteps (T, at least 1), and the options `encode`, `readout` and `output` of `Unrolled`.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
-from hiresnn.foreign.unrolled import Readout, Unrolled, each_step, once, picked, whole_sequence
+from hiresnn.foreign.unrolled import Unrolled, each_step, once, picked, whole_sequence
 from hiresnn.neurons.surrogate import Surrogate
-
-Encode = Callable[[Tensor], Tensor]
 
 BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
 """Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""
@@ -28,15 +26,7 @@ NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
 """Bases of the modules of norse that take [T, B, ...]; its cells take one step."""
 
 
-def spikingjelly(
-    network: nn.Module,
-    timesteps: int,
-    *,
-    own_loop: bool = False,
-    encode: Encode | None = None,
-    readout: Readout = "mean",
-    output: int = 0,
-) -> Unrolled:
+def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, **options: Any) -> Unrolled:
     """Adapt a SpikingJelly network: neurons with `surrogate_function`, in step mode s (a step per call) or m.
 
     In eval mode the IFNode and LIFNode of 0.0.0.0.14, and the ComplementaryLIFNode of 2, spike by a plain comparison
@@ -74,9 +64,7 @@ def spikingjelly(
         own_loop=own_loop,
         reset=partial(_call_each, "reset"),
         slots=[Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()],
-        encode=encode,
-        readout=readout,
-        output=output,
+        **options,
     )
 
 
@@ -98,15 +86,7 @@ def _spikingjelly_ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surr
     return ruled_spike(own, rule, threshold)
 
 
-def snntorch(
-    network: nn.Module,
-    timesteps: int,
-    *,
-    own_loop: bool = False,
-    encode: Encode | None = None,
-    readout: Readout = "mean",
-    output: int = 0,
-) -> Unrolled:
+def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **options: Any) -> Unrolled:
     """Adapt a snnTorch network: neurons with `spike_grad`, `threshold` and `reset_mem()`, one step per call.
 
     The neurons store their state (`init_hidden=True`), or the network's forward has the loop over time (`own_loop`).
@@ -135,13 +115,11 @@ def snntorch(
         own_loop=own_loop,
         reset=partial(_call_each, "reset_mem"),  # it creates new tensors, so a graph in use stays intact
         slots=[Slot(neuron, "spike_grad", ruled) for neuron in neurons],
-        encode=encode,
-        readout=readout,
-        output=output,
+        **options,
     )
 
 
-def sinabs(network: nn.Module, timesteps: int, *, encode: Encode | None = None, readout: Readout = "mean") -> Unrolled:
+def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     """Adapt a sinabs network: layers with `spike_fn`, `surrogate_grad_fn` and `spike_threshold`, all Squeeze or none.
 
     sinabs takes [B, T, ...], or [B*T, ...] if its layers are Squeeze layers, as those of `from_torch.from_model` are.
@@ -159,8 +137,7 @@ def sinabs(network: nn.Module, timesteps: int, *, encode: Encode | None = None, 
         show=_sinabs_sequence,
         reset=_sinabs_reset,
         slots=[Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons],
-        encode=encode,
-        readout=readout,
+        **options,
     )
 
 
@@ -202,7 +179,7 @@ def _sinabs_ruled(neuron: Any, own: Any, rule: Surrogate) -> Callable[[Tensor, T
     return slope
 
 
-def norse(network: nn.Module, timesteps: int, *, encode: Encode | None = None, readout: Readout = "mean") -> Unrolled:
+def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     """Adapt a norse network, whose state is passed explicitly: `out, state = network(x, state)`.
 
     It consists of cells (a step per call) or of modules such as `LIF` (a sequence [T, B, ...] per call). norse selects
@@ -217,7 +194,7 @@ def norse(network: nn.Module, timesteps: int, *, encode: Encode | None = None, r
     if len(sequences) > 1:
         raise UsageError("it has both cells and modules of sequences; use one kind, LIFCell or LIF.")
     show = whole_sequence if sequences == {True} else _norse_steps
-    return Unrolled(network, timesteps, library="norse", show=show, encode=encode, readout=readout)
+    return Unrolled(network, timesteps, library="norse", show=show, **options)
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Where a neuron of another library stores its surrogate, and how another gradient rule takes its place temporarily.
+"""Where a neuron of another library stores its surrogate, and how a gradient rule takes its place temporarily.
 
 The spike stays that of the library, bit for bit: the replacement calls the library's surrogate in the forward pass and
-computes only the backward pass. With x = u - threshold, which is the argument of a library's surrogate, z = x /
-threshold and d spike / d x = rule(z) / threshold.
+computes only the backward pass. A library calls its surrogate with x = u - threshold, so z = x / threshold and
+d spike / d x = rule(z) / threshold.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +24,8 @@ class Slot:
     Attributes:
         neuron: the layer.
         attribute: the name under which it stores its surrogate.
-        ruled: (neuron, its surrogate, rule) -> replacement. It gets the neuron as an argument, so that a deep copy of a
-            network replaces the surrogates of the copy.
+        ruled: (neuron, its surrogate, rule) -> replacement. The neuron is an argument, so that a deep copy of a network
+            replaces the surrogates of the copy.
     """
 
     neuron: nn.Module
@@ -46,16 +46,14 @@ class Slot:
 @contextmanager
 def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
     """Set attributes of modules inside the context and restore the old values afterwards."""
-    before = [(module, {name: getattr(module, name) for name in attributes}) for module in modules]
+    before = [(module, name, getattr(module, name)) for module in modules for name in attributes]
     try:
-        for module, _ in before:
-            for name, value in attributes.items():
-                setattr(module, name, value)
+        for module, name, _ in before:
+            setattr(module, name, attributes[name])
         yield
     finally:
-        for module, values in before:
-            for name, value in values.items():
-                setattr(module, name, value)
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 def ruled_spike(
@@ -63,8 +61,7 @@ def ruled_spike(
 ) -> Callable[[Tensor], Tensor]:
     """Return the spike function x = u - threshold -> spike that is `own` in the forward pass and `rule` backward.
 
-    Args:
-        threshold: returns the threshold at the time of a call, a number or a tensor that broadcasts against x.
+    `threshold` returns the threshold at the time of a call: a number, or a tensor that broadcasts against x.
     """
 
     def spike(x: Tensor) -> Tensor:
@@ -98,7 +95,4 @@ _ruled = cast("Callable[..., Tensor]", _RuledSpike.apply)
 class _FunctionModule(nn.Module):
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Tensor:
-        return self.function(*inputs)
+        self.forward = function

@@ -1,8 +1,4 @@
-"""A network that steps through time by itself, as a pure function of images.
-
-Other libraries store membranes in their modules, and a call takes one step or a sequence of steps. `Unrolled` resets
-the network, presents the images for T steps, reads the output out, and resets it again.
-"""
+"""A network that stores its membranes and is called once per step or sequence, as a pure function of images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -46,15 +42,14 @@ def once(network: nn.Module, steps: Tensor, output: int) -> Tensor:
 
 
 class Unrolled(nn.Module):
-    """Images in [0, 1] -> logits, by another library's network that sees its images for T steps. It keeps no state.
+    """Images in [0, 1] -> logits: resets the network, presents the images for T steps, reads out, and resets again.
 
     Args:
-        network: the network; any normalisation belongs inside it, as it gets images in [0, 1].
+        network: a network of another library; any normalisation belongs inside it, as it gets images in [0, 1].
         timesteps: T, at least 1.
         library: name of its library, for reports and messages.
         show: how the network takes its steps; None takes `once` with own_loop and else `each_step`.
-        reset: puts every neuron of the network to rest, called before and after the steps; None for a network whose
-            state is passed explicitly.
+        reset: puts every neuron of the network to rest; None for a network whose state is passed explicitly.
         slots: the surrogate of each neuron layer in which a gradient rule can be used.
         own_loop: the network repeats its images by itself and may read out by itself.
         encode: images [B, C, H, W] -> [T, B, ...]; None presents the image itself at every step (direct coding).
@@ -102,7 +97,12 @@ class Unrolled(nn.Module):
         Raises:
             UsageError: `encode` or the network returned a wrong shape.
         """
-        steps = self._steps(images)
+        steps = images.expand(self.timesteps, *images.shape) if self._encode is None else self._encode(images)
+        if steps.shape[:2] != (self.timesteps, len(images)):
+            raise UsageError(
+                f"encode returned shape {tuple(steps.shape)}; it should begin with {self.timesteps} steps and "
+                f"{len(images)} images."
+            )
         self._reset(self.network)
         try:
             outputs = self._show(self.network, steps, self.output)
@@ -116,18 +116,6 @@ class Unrolled(nn.Module):
             )
         total = outputs.sum(0, dtype=torch.promote_types(outputs.dtype, torch.float32))
         return total / len(outputs) if self.readout == "mean" else total
-
-    def _steps(self, images: Tensor) -> Tensor:
-        """Return the input of each step, [T, B, ...]."""
-        if self._encode is None:
-            return images.expand(self.timesteps, *images.shape)
-        steps = self._encode(images)
-        if steps.shape[:2] != (self.timesteps, len(images)):
-            raise UsageError(
-                f"encode returned shape {tuple(steps.shape)}; it should begin with {self.timesteps} steps and "
-                f"{len(images)} images."
-            )
-        return steps
 
     @contextmanager
     def gradient_rule(self, rule: Rule) -> Iterator[None]:
