@@ -25,8 +25,8 @@ from torch import nn
 from turns import say
 
 from hiresnn import SpikingNetwork
-from hiresnn.allocator import keep_memory
 from hiresnn.paper.cost import BLOCK
+from hiresnn.process import keep_memory
 
 MIB = 2**20
 RECOMPUTING = "hiresnn, recomputing"

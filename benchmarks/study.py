@@ -22,9 +22,9 @@ from typing import Any
 from torch import Tensor
 
 from hiresnn import data, load
-from hiresnn.allocator import keep_memory
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import AttackSpec, Model
+from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import recipe_attacks

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.kernel_cache import keep_kernels
+from hiresnn.process import keep_kernels
 
 
 def test_a_folder_of_another_user_is_left_to_that_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

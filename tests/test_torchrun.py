@@ -2,7 +2,7 @@
 
 import pytest
 
-from hiresnn.torchrun import leads, processes
+from hiresnn.process import leads, processes
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,47 @@
 """Train, attack and audit low-latency spiking neural networks: HIRE-SNN and beyond.
 
-The names below are what a user may touch. They load on first use, so that `import hiresnn` and
-`hiresnn --help` never wait for torch.
+The names below are the public interface. They load on first use, so that `import hiresnn` and `hiresnn --help` do not
+wait for torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn import attacks, data, models, neurons
+    from hiresnn import analysis, attacks, audit, data, foreign, models, network, neurons, training
+    from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
     from hiresnn.runs.checkpoint import load, save
 
 __version__ = "0.1.0"
 
-__all__ = ["SpikingNetwork", "attacks", "convert", "data", "gradient_rule", "load", "models", "neurons", "save"]
-
 _HOMES = {
     "SpikingNetwork": "hiresnn.network",
+    "build": "hiresnn.models",
     "convert": "hiresnn.network",
     "gradient_rule": "hiresnn.neurons",
     "load": "hiresnn.runs.checkpoint",
     "save": "hiresnn.runs.checkpoint",
 }
+
+__all__ = [
+    "SpikingNetwork",
+    "analysis",
+    "attacks",
+    "audit",
+    "build",
+    "convert",
+    "data",
+    "foreign",
+    "gradient_rule",
+    "load",
+    "models",
+    "network",
+    "neurons",
+    "save",
+    "training",
+]
 
 
 def __getattr__(name: str) -> object:

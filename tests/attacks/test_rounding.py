@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from hiresnn import convert
 from hiresnn.attacks import pgd, rounds, through_rounding
-from hiresnn.neurons import scan
+from hiresnn.neurons import layer
 
 VALUES = (0.2, 0.7, -0.4)
+
+LIMIT = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
 
 
 def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
@@ -242,8 +244,9 @@ def test_a_fused_network_gives_equal_logits_and_compiles_nothing_new(monkeypatch
 
     # What a mode disturbs is the tracing; the kernels behind it are left out, they take half a minute to build.
     traced = functools.partial(torch.compile, dynamic=True, fullgraph=True, backend="eager")
-    fused = scan.Kernels(traced(scan.scan_forward), traced(scan.scan_backward))
-    monkeypatch.setattr(scan, "_compiled", lambda: fused)
+    monkeypatch.setattr(torch._dynamo.config, LIMIT, 256)
+    kernels = {loop: traced(loop) for loop in (layer.scan_forward, layer.scan_backward)}
+    monkeypatch.setattr(layer, "kernel", lambda loop, fused: kernels[loop] if fused else loop)
     monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))

@@ -5,7 +5,7 @@ import torchvision
 from torch import nn
 
 from hiresnn.models import build
-from hiresnn.network import SharedDropout, calibrate, convert, record, spiking_graph
+from hiresnn.network import ConversionWarning, SharedDropout, calibrate, convert, record, spiking_graph
 from hiresnn.neurons import Linear, Window
 
 FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
@@ -90,7 +90,7 @@ def test_batch_norm_is_folded_into_convolution_and_linear_layer():
     for norm in (ann[1], ann[5]):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
-    graph = spiking_graph(ann, 2).graph
+    graph = spiking_graph(ann, 2).layers
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in graph.modules())
     torch.testing.assert_close(graph.get_submodule("0")(images), ann[:2](images))
     rows = torch.rand(4, 48)
@@ -109,7 +109,7 @@ def test_a_block_that_is_used_twice_is_folded_once():
             return self.linear(F.relu(self.norm(self.conv(once))).flatten(1))
 
     ann, images = Twice().eval(), torch.rand(2, 1, 4, 4)
-    folded = spiking_graph(ann, 2).graph.conv
+    folded = spiking_graph(ann, 2).layers.conv
     torch.testing.assert_close(folded(images), ann.norm(ann.conv(images)))
 
 
@@ -117,10 +117,11 @@ def test_a_relu_module_that_is_used_twice_becomes_two_neurons():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.second, self.relu = nn.Linear(4, 6), nn.Linear(6, 2), nn.ReLU(inplace=True)
+            self.first, self.second, self.third = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 2)
+            self.relu = nn.ReLU(inplace=True)
 
         def forward(self, images):
-            return self.relu(self.second(self.relu(self.first(images.flatten(1)))))
+            return self.third(self.relu(self.second(self.relu(self.first(images.flatten(1))))))
 
     network = convert(Twice(), torch.rand(16, 1, 2, 2), timesteps=2)
     assert list(network.neurons) == ["relu", "relu_2"]
@@ -159,9 +160,10 @@ def test_a_layer_that_is_only_called_relu_stays_what_it_is():
     ann = nn.Sequential()
     for name, layer in (("flat", nn.Flatten()), ("relu", nn.LeakyReLU()), ("act", nn.ReLU()), ("out", nn.Linear(4, 2))):
         ann.add_module(name, layer)
-    network = convert(ann, torch.rand(16, 1, 2, 2), timesteps=2)
+    with pytest.warns(ConversionWarning, match="'relu' .LeakyReLU. stays analogue"):
+        network = convert(ann, torch.rand(16, 1, 2, 2), timesteps=2)
     assert list(network.neurons) == ["act"]
-    assert isinstance(network.graph.relu, nn.LeakyReLU)
+    assert isinstance(network.layers.relu, nn.LeakyReLU)
 
 
 def test_names_that_conversion_wants_may_be_taken():
@@ -197,7 +199,7 @@ def test_a_shortcut_around_the_first_relu_is_given_time():
 
 def test_a_shortcut_that_has_time_already_gets_no_more():
     network = convert(Residual(lambda images, features: features), torch.rand(8, 1, 4, 4), timesteps=3)
-    assert "with_time" not in network.graph.code
+    assert "with_time" not in network.layers.code
     assert network(torch.rand(2, 1, 4, 4)).shape == (2, 3)
 
 
@@ -209,7 +211,7 @@ def test_a_residual_network_of_torchvision_is_converted():
     logits = network(torch.rand(2, 3, 32, 32))
     assert logits.shape == (2, 10)
     logits.sum().backward()
-    assert network.graph.conv1.weight.grad.abs().max() > 0
+    assert network.layers.conv1.weight.grad.abs().max() > 0
 
 
 def test_normalisation_stands_before_the_poisson_encoder():
@@ -228,7 +230,7 @@ def test_dropout_is_shared_over_time():
     kinds = {type(module).__name__ for module in network.modules()}
     assert "SharedDropout" in kinds
     assert "Dropout" not in kinds
-    assert network.graph.drop1.p == 0.5
+    assert network.layers.drop1.p == 0.5
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -267,7 +269,7 @@ class Scaled(Residual):
 
 def test_what_is_reckoned_from_parameters_alone_is_given_no_time():
     network = convert(Scaled(), torch.rand(8, 1, 4, 4), timesteps=3)
-    assert "with_time" not in network.graph.code
+    assert "with_time" not in network.layers.code
     assert network(torch.rand(2, 1, 4, 4)).shape == (2, 3)
 
 
@@ -280,14 +282,14 @@ def test_a_network_follows_what_is_replaced_in_its_graph(change):
         assert network.double()(images.double()).dtype == torch.float64
         return
     if change == "assign":
-        values = {name: value + 0.25 * (name == "graph.mean") for name, value in network.state_dict().items()}
+        values = {name: value + 0.25 * (name == "layers.mean") for name, value in network.state_dict().items()}
         network.load_state_dict(values, assign=True)
     elif change == "buffer":
-        network.graph.mean = network.graph.mean + 0.25
+        network.layers.mean = network.layers.mean + 0.25
     else:
-        network.graph.linear = nn.Linear(16, 3)
+        network.layers.linear = nn.Linear(16, 3)
     window = Window(3, 2)
-    expected = window.by_step(network.graph(images, window)).sum(0)
+    expected = window.by_step(network.layers(images, window)).sum(0)
     torch.testing.assert_close(network(images), expected)
     assert not torch.equal(before, expected)
 

@@ -67,13 +67,13 @@ REFUSED = {
     "two norms": (SiameseNorms(), "the output of 'conv' is not always followed by batch norm 'norm'"),
     "no statistics": (
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),
-        "batch norm '1' keeps no running statistics, so it cannot be folded",
+        "batch norm '1' has no running statistics, so it cannot be folded",
     ),
     "recurrent": (
         nn.Sequential(nn.Flatten(), nn.ReLU(), nn.GRUCell(1, 1)),
         "layer '2' keeps state over time; only stateless layers can be converted",
     ),
-    "size": (SizeOfImages(), "'view' takes a size of the images, .* for a tensor that has; .* use flatten"),
+    "size": (SizeOfImages(), "'view' takes a size of the images, .* for a tensor that has time; .* use flatten"),
 }
 
 
@@ -107,7 +107,7 @@ def test_a_layer_that_never_activates_is_named_in_one_sentence():
     with pytest.raises(UsageError) as caught:
         convert(ann, FOUR, timesteps=2)
     assert str(caught.value).startswith("layer '4': the 99.7th percentile of its input times threshold_scale is 0, ")
-    assert str(caught.value).endswith("so it would never spike; is the ANN trained?")
+    assert str(caught.value).endswith("so it would never spike; train the ANN first.")
 
 
 def test_calibration_keeps_the_mode_of_the_network_also_when_it_fails():

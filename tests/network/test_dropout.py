@@ -42,7 +42,7 @@ def test_a_following_window_keeps_the_mask():
 
 def test_rows_without_time_keep_having_none():
     dropout, window = SharedDropout(0.5), Window(3, 2)
-    assert dropout(torch.ones(2, 4, 5, 5), window).shape == (2, 4, 5, 5)
+    assert dropout(torch.ones(2, 4, 5, 5), window, False).shape == (2, 4, 5, 5)
     assert dropout(torch.ones(6, 4, 5, 5), window).shape == (6, 4, 5, 5)
 
 

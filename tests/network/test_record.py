@@ -12,8 +12,8 @@ def one_pixel_network():
     )
     network = spiking_graph(ann, 4)
     with torch.no_grad():
-        network.graph.get_submodule("1").weight.fill_(1)
-        network.graph.get_submodule("3").weight.fill_(3)
+        network.layers.get_submodule("1").weight.fill_(1)
+        network.layers.get_submodule("3").weight.fill_(3)
         network.neurons["4"].threshold.fill_(2)
     return network
 

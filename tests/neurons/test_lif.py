@@ -1,207 +1,142 @@
 import pytest
 import torch
-from torch import nn
 
-from hiresnn.errors import UsageError
-from hiresnn.neurons import LIF, MIN_THRESHOLD, RESETS, Linear, Window, can_fuse
+from hiresnn.neurons import RESETS, Linear, can_fuse
+from hiresnn.neurons.compiled import kernel
+from hiresnn.neurons.lif import Scan, scan_backward, scan_forward
 
+# Worked out by hand. Every number is a sum of powers of two, so float32 has it exactly.
+#
+# IF (leak 1), threshold 1, either reset:
+#   I  0.5   0.75  0.25  1.0   0.75
+#   u  0.5   1.25  0.5   1.5   1.25        u[t] = m[t-1] + I[t]
+#   s  0     1     0     1     1
+#   m  0.5   0.25  0.5   0.5   0.25        m[t] = u[t] - s[t], all of which stays
+IF = ([0.5, 0.75, 0.25, 1.0, 0.75], [0, 1, 0, 1, 1], [0.5, 0.25, 0.5, 0.5, 0.25])
+# LIF, leak 0.5, threshold 1, reset within the step:
+#   I  0.75   0.75    0.25     1.5      0.5
+#   u  0.75   1.125   0.3125   1.65625  0.828125
+#   s  0      1       0        1        0
+#   m  0.75   0.125   0.3125   0.65625  0.828125
+#   left behind: m / 2
+LIF = ([0.75, 0.75, 0.25, 1.5, 0.5], [0, 1, 0, 1, 0], [0.375, 0.0625, 0.15625, 0.328125, 0.4140625])
+# The same current, Eq. 1 as printed: what is left behind is u / 2 - s.
+#   u  0.75   1.125    -0.1875   1.40625    0.203125
+#   s  0      1        0         1          0
+UNLEAKED = ([0.75, 0.75, 0.25, 1.5, 0.5], [0, 1, 0, 1, 0], [0.375, -0.4375, -0.09375, -0.296875, 0.1015625])
+# LIF, leak 0.5, threshold 0.5, reset within the step:
+#   I  0.375  0.375   0.5      0.125     0.75
+#   u  0.375  0.5625  0.53125  0.140625  0.8203125
+#   s  0      1       1        0         1
+#   m  0.375  0.0625  0.03125  0.140625  0.3203125
+LOW = ([0.375, 0.375, 0.5, 0.125, 0.75], [0, 1, 1, 0, 1], [0.1875, 0.03125, 0.015625, 0.0703125, 0.16015625])
 
-class Spike(torch.autograd.Function):
-    """A step forward, the triangle of Eq. 5 backward: the independent surrogate of the reference."""
-
-    @staticmethod
-    def forward(ctx, z):
-        ctx.save_for_backward(z)
-        return (z > 0).to(z)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (z,) = ctx.saved_tensors
-        return grad * 0.3 * torch.relu(1 - z.abs())
-
-
-def explicit_layer(currents, threshold, leak, reset):
-    """Eq. 1 and 2 by a loop over time, for plain autograd: a list of currents [B, n] -> a list of spikes."""
-    membrane, spikes = torch.zeros_like(currents[0]), []
-    for t, current in enumerate(currents):
-        if reset == "subtract":
-            membrane = leak * membrane + current if t else current
-        else:
-            membrane = leak * membrane - threshold * spikes[-1].detach() + current if t else current
-        spikes.append(Spike.apply(membrane / threshold - 1))
-        if reset == "subtract":
-            membrane = membrane - threshold * spikes[-1].detach()
-    return spikes
-
-
-def leaves(*tensors):
-    return [tensor.detach().clone().requires_grad_() for tensor in tensors]
-
-
-def double(threshold, leak, reset="subtract"):
-    return LIF(threshold, leak, reset=reset).double()
+TRACES = {
+    "IF": (1.0, 1.0, "subtract", IF),
+    "IF-unleaked": (1.0, 1.0, "subtract-unleaked", IF),
+    "LIF": (1.0, 0.5, "subtract", LIF),
+    "LIF-unleaked": (1.0, 0.5, "subtract-unleaked", UNLEAKED),
+    "LIF-threshold": (0.5, 0.5, "subtract", LOW),
+}
 
 
-def close(got, expected):
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+def scalars(*values, dtype=torch.float32):
+    return [torch.tensor(value, dtype=dtype) for value in values]
 
 
-@pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
-def test_gradients_equal_an_explicit_loop_over_time(reset, timed):
-    torch.manual_seed(0)
-    timesteps, batch = 6, 4
-    rows = torch.rand(timesteps * batch if timed else batch, 5, dtype=torch.float64)
-    weights = torch.randn(timesteps, batch, 5, dtype=torch.float64)
-
-    neuron = double(0.6, 0.85, reset)
-    (current,) = leaves(rows)
-    spikes = neuron(current, Window(timesteps, batch))
-    (spikes.view_as(weights) * weights).sum().backward()
-
-    reference, threshold, leak = leaves(rows, neuron.threshold, neuron.leak)
-    steps = reference.view(timesteps, batch, 5) if timed else [reference] * timesteps
-    expected = torch.stack(explicit_layer(steps, threshold, leak, reset))
-    (expected * weights).sum().backward()
-
-    assert torch.equal(spikes.view_as(expected), expected)
-    assert 0.1 < expected.mean() < 0.9
-    assert threshold.grad != 0
-    assert leak.grad != 0
-    close(current.grad, reference.grad)
-    close(neuron.threshold.grad, threshold.grad)
-    close(neuron.leak.grad, leak.grad)
+@pytest.mark.parametrize(("threshold", "leak", "reset", "trace"), TRACES.values(), ids=TRACES.keys())
+def test_spikes_and_membranes_follow_the_trace_worked_out_by_hand(threshold, leak, reset, trace):
+    current, spikes, left = trace
+    for steps in range(1, 6):
+        got, residue = scan_forward(
+            torch.tensor(current[:steps]).view(-1, 1), None, *scalars(threshold, leak), Scan(steps, True, reset)
+        )
+        assert got.flatten().tolist() == spikes[:steps]
+        assert residue.tolist() == [left[steps - 1]]
 
 
-@pytest.mark.parametrize("reset", RESETS)
-def test_gradients_of_two_layers_equal_an_explicit_loop_over_time(reset):
-    torch.manual_seed(1)
-    timesteps, batch = 5, 3
-    images = torch.rand(batch, 6, dtype=torch.float64)
-    labels = torch.tensor([0, 2, 1])
-    weights = [torch.randn(shape, dtype=torch.float64) * 0.5 for shape in ((8, 6), (7, 8), (3, 7))]
-    neurons = [double(0.4, 0.9, reset), double(0.5, 0.7, reset)]
-
-    ours = leaves(images, *weights)
-    window = Window(timesteps, batch)
-    spikes = neurons[1](neurons[0](ours[0] @ ours[1].T, window) @ ours[2].T, window)
-    logits = window.by_step(spikes @ ours[3].T).sum(0)
-    nn.functional.cross_entropy(logits, labels).backward()
-
-    theirs = leaves(images, *weights)
-    parameters = leaves(*(value for neuron in neurons for value in (neuron.threshold, neuron.leak)))
-    first = explicit_layer([theirs[0] @ theirs[1].T] * timesteps, *parameters[:2], reset)
-    second = explicit_layer([spike @ theirs[2].T for spike in first], *parameters[2:], reset)
-    expected = sum(spike @ theirs[3].T for spike in second)
-    nn.functional.cross_entropy(expected, labels).backward()
-
-    close(logits, expected)
-    got = [*ours, *(value for neuron in neurons for value in (neuron.threshold, neuron.leak))]
-    for mine, reference in zip(got, [*theirs, *parameters], strict=True):
-        assert reference.grad.abs().max() > 0
-        close(mine.grad, reference.grad)
+def test_a_membrane_that_equals_the_threshold_does_not_spike():
+    spikes, residue = scan_forward(torch.tensor([[0.5], [0.25]]), None, *scalars(0.5, 1.0), Scan(2, True))
+    assert spikes.flatten().tolist() == [0, 1]  # z = 0, then z = 0.5
+    assert residue.item() == 0.25
 
 
-@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
-def test_channels_last_memory_changes_nothing_but_the_layout(timed):
-    torch.manual_seed(2)
-    neuron = LIF(0.5, 0.9)
-    plain = torch.rand(6 if timed else 2, 3, 4, 5)
-    weights = torch.randn(6, 3, 4, 5)
-    results = []
-    for layout in (torch.contiguous_format, torch.channels_last):
-        current = plain.clone(memory_format=layout).requires_grad_()
-        window = Window(3, 2, carried=True)
-        spikes = torch.cat([neuron(current, window), neuron(current, window.following())])
-        assert spikes.shape == (12, 3, 4, 5)
-        (gradient,) = torch.autograd.grad((spikes * weights.repeat(2, 1, 1, 1)).sum(), current)
-        assert neuron(current, Window(3, 2)).is_contiguous(memory_format=layout)
-        results.append((spikes, gradient))
-    assert torch.equal(results[0][0], results[1][0])
-    torch.testing.assert_close(results[0][1], results[1][1])
+def test_both_resets_are_equal_at_leak_one_and_differ_below():
+    current = torch.rand(8, 100, generator=torch.Generator().manual_seed(0))
+    for leak, equal in ((1.0, True), (0.9, False)):
+        ends = [scan_forward(current, None, *scalars(0.7, leak), Scan(8, True, reset)) for reset in RESETS]
+        assert torch.equal(ends[0][1], ends[1][1]) is equal
+        assert torch.equal(ends[0][0], ends[1][0]) is equal
 
 
-def test_spikes_come_step_after_step_with_the_batch_inside():
-    # Two images; the second needs two steps for a spike.
-    spikes = LIF(1.0)(torch.tensor([[1.5], [0.75]]), Window(2, 2))
-    assert spikes.flatten().tolist() == [1, 0, 1, 1]
+def test_a_current_without_time_holds_at_every_step():
+    current = torch.tensor([0.25, 0.5, 1.0])
+    once = scan_forward(current, None, *scalars(0.75, 0.5), Scan(4, False))
+    repeated = scan_forward(current.repeat(4, 1), None, *scalars(0.75, 0.5), Scan(4, True))
+    assert torch.equal(once[0], repeated[0])
+    assert torch.equal(once[1], repeated[1])
 
 
-def test_membranes_are_at_rest_in_every_window():
-    neuron, current = LIF(1.0), torch.full((1, 1), 0.75)
-    for _ in range(2):
-        assert neuron(current, Window(1, 1)).item() == 0
+def test_a_scan_goes_on_from_the_residue_of_another():
+    current = torch.rand(6, 50, generator=torch.Generator().manual_seed(1))
+    whole, end = scan_forward(current, None, *scalars(0.6, 0.8), Scan(6, True))
+    first, residue = scan_forward(current[:2], None, *scalars(0.6, 0.8), Scan(2, True))
+    second, last = scan_forward(current[2:], residue, *scalars(0.6, 0.8), Scan(4, True))
+    assert torch.equal(torch.cat([first, second]), whole)
+    assert torch.equal(last, end)
 
 
-def test_a_following_window_goes_on_with_the_membranes():
-    neuron, current = LIF(1.0), torch.full((1, 1), 0.75)
-    window = Window(1, 1, carried=True)
-    assert neuron(current, window).item() == 0
-    assert neuron(current, window.following()).item() == 1
+def test_membranes_are_float32_where_currents_are_bfloat16():
+    # 1 + 2^-8 is rounded to 1 in bfloat16, so only a float32 membrane passes 1 + 2^-9.
+    current = torch.tensor([[1.0], [2.0**-8]], dtype=torch.bfloat16)
+    spikes, residue = scan_forward(current, None, *scalars(1 + 2.0**-9, 1.0), Scan(2, True))
+    assert spikes.dtype == torch.bfloat16
+    assert spikes.flatten().tolist() == [0, 1]
+    assert residue.dtype == torch.float32
 
 
-def test_gradients_do_not_flow_into_an_earlier_window():
-    neuron, window = LIF(1.0), Window(1, 1, carried=True)
-    (early, late) = leaves(torch.full((1, 1), 0.75), torch.full((1, 1), 0.5))
-    neuron(early, window)
-    neuron(late, window.following()).sum().backward()
-    assert early.grad is None
-    assert late.grad.item() == pytest.approx(0.3 * 0.75)  # u = 1.25, z = 0.25
-
-
-def test_frozen_neurons_get_no_gradient_and_pass_one_on():
-    neuron = LIF(0.5, 0.9, trainable=False)
-    (current,) = leaves(torch.rand(2, 3))
-    neuron(current, Window(3, 2)).sum().backward()
-    assert neuron.threshold.grad is neuron.leak.grad is None
-    assert current.grad.abs().sum() > 0
-
-
-def test_clamp_puts_leak_and_threshold_back_into_their_ranges():
-    for leak, kept in ((1.25, 1.0), (-0.25, 0.0), (0.5, 0.5)):
-        neuron = LIF()
-        with torch.no_grad():
-            neuron.leak.fill_(leak)
-            neuron.threshold.fill_(-1)
-        neuron.clamp_()
-        assert neuron.leak.item() == kept
-        assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
-
-
-def test_a_printed_neuron_shows_its_values():
-    assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
-
-
+# Two steps of one neuron, threshold v = 1, leak 0.5, gradient at the second spike alone; u = 1.25, 1.125.
+# The slope at z = 0.125 is 0.3 * (1 - 0.125) = 0.2625. dz/dv = -u/v^2 + du/dv:
+#   subtract:  I = 1.25, 1.0; du/dv = -leak = -0.5;  dz/dv = -1.625; du/dleak = m[0] = 0.25
+#   unleaked:  I = 1.25, 1.5; du/dv = -1;            dz/dv = -2.125; du/dleak = u[0] = 1.25
+# Without the term of the reset dz/dv would be -1.125 in both.
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"threshold": 0.0}, "threshold is 0.0; it must be above 0"),
-        ({"threshold": float("nan")}, "threshold is nan"),
-        ({"leak": 1.5}, r"leak is 1.5; it must lie in \[0, 1\]"),
-        ({"leak": -0.1}, "leak is -0.1"),
-        ({"reset": "zero"}, "reset is 'zero'; choose one of subtract, subtract-unleaked"),
-    ],
+    ("reset", "second", "to_threshold", "to_leak"),
+    [("subtract", 1.0, -1.625 * 0.2625, 0.25 * 0.2625), ("subtract-unleaked", 1.5, -2.125 * 0.2625, 1.25 * 0.2625)],
 )
-def test_values_out_of_range_are_refused(arguments, message):
-    with pytest.raises(UsageError, match=message):
-        LIF(**arguments)
+def test_threshold_gets_a_gradient_through_z_and_through_the_reset(reset, second, to_threshold, to_leak):
+    current = torch.tensor([[1.25], [second]], dtype=torch.float64)
+    grad = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    got = scan_backward(
+        current, None, *scalars(1.0, 0.5, dtype=torch.float64), grad, Scan(2, True, reset), Linear(), True
+    )
+    # The first current reaches the second membrane through the leak alone: the spike in the reset is detached.
+    assert got[0].flatten().tolist() == pytest.approx([0.5 * 0.2625, 0.2625], abs=1e-12)
+    assert got[1].item() == pytest.approx(to_threshold, abs=1e-12)
+    assert got[2].item() == pytest.approx(to_leak, abs=1e-12)
 
 
+def test_an_attack_skips_the_gradients_of_the_parameters():
+    current, grad = torch.rand(3, 5), torch.rand(3, 5)
+    arguments = (current, None, *scalars(0.5, 0.9), grad, Scan(3, True), Linear())
+    with_them, without = scan_backward(*arguments, True), scan_backward(*arguments, False)
+    assert torch.equal(with_them[0], without[0])
+    assert without[1:] == (None, None)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
-def test_a_fused_neuron_follows_its_rule_through_autograd():
+@pytest.mark.parametrize(("timed", "reset", "carried"), [(True, "subtract", False), (False, "subtract-unleaked", True)])
+def test_compiled_scans_equal_eager_ones(timed, reset, carried):
     torch.manual_seed(0)
-    neuron, gradients = LIF(0.7, 0.9), []
-    rows, weights = torch.rand(12, 40), torch.randn(12, 40)
-    for rule in (Linear(), Linear(0.5, 2.0)):
-        for fused in (False, True):
-            neuron.surrogate, neuron.fused = rule, fused
-            neuron.zero_grad()
-            (current,) = leaves(rows)
-            spikes = neuron(current, Window(4, 3))
-            (spikes * weights).sum().backward()
-            gradients.append((spikes.detach(), current.grad, neuron.threshold.grad, neuron.leak.grad))
-    for eager, fused in (gradients[:2], gradients[2:]):
-        assert torch.equal(eager[0], fused[0])
-        for one, other in zip(eager[1:], fused[1:], strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(gradients[0][1], gradients[2][1])
+    current = torch.rand(4, 999) if timed else torch.rand(999)
+    residue = torch.rand(999) * 0.3 if carried else None
+    grad, scan = torch.randn(4, 999), Scan(4, timed, reset)
+    forward = (current, residue, *scalars(0.7, 0.9), scan)
+    backward = (*forward[:4], grad, scan, Linear(), True)
+    eager = (*kernel(scan_forward, False)(*forward), *kernel(scan_backward, False)(*backward))
+    fused = (*kernel(scan_forward, True)(*forward), *kernel(scan_backward, True)(*backward))
+    assert torch.equal(fused[0], eager[0])
+    assert eager[0].unique().tolist() == [0, 1]
+    for got, expected in zip(fused[1:], eager[1:], strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)

@@ -183,7 +183,7 @@ def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the
     network, (images, labels) = spiking(), batches(2)[0]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     poisoned = [(images * math.nan, labels)]
-    with pytest.raises(NotFiniteError, match=r"^graph\.1\.weight is no longer finite$"):
+    with pytest.raises(NotFiniteError, match=r"^layers\.1\.weight is no longer finite$"):
         train_epoch(network, optimizer, poisoned, Method(), timesteps=4)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from hiresnn.errors import UsageError
-from hiresnn.network import Encoder, SpikingNetwork
+from hiresnn.network import Encoder, SpikingNetwork, fused_block
 from hiresnn.neurons import LIF
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -41,21 +41,22 @@ class Synapses(NamedTuple):
 
 
 def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
-    """Return node of `network.graph` -> the weighted layer called there, first layer first.
+    """Return node of `network.layers` -> the weighted layer called there, first layer first.
 
     Raises:
         UsageError: a weighted operation whose connections cannot be counted.
     """
-    modules = dict(network.graph.named_modules())
+    modules = dict(network.layers.named_modules())
     signals: dict[fx.Node, tuple[bool, bool]] = {}  # the output of a node: (timed, analog)
     uses: Counter[str] = Counter()
     found: dict[fx.Node, Synapses] = {}
-    for node in network.graph.graph.nodes:
+    for node in network.layers.graph.nodes:
         layer = modules[str(node.target)] if node.op == "call_module" else None
         _refuse_uncounted(node, layer)
         inputs = [signals[source] for source in node.all_input_nodes if source in signals]
         timed, analog = any(each[0] for each in inputs), any(each[1] for each in inputs)
-        if isinstance(layer, LIF) or (isinstance(layer, Encoder) and layer.encoding == "poisson"):
+        poisson = isinstance(layer, Encoder) and layer.encoding == "poisson"
+        if isinstance(layer, LIF) or node.target is fused_block or poisson:
             signals[node] = True, False
         elif isinstance(layer, WEIGHTED):
             name = str(node.target)

@@ -20,8 +20,8 @@ from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, NeuronCoun
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ, Prices, equivalent_bits
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork
-from hiresnn.neurons import LIF, Window
+from hiresnn.network import SpikingNetwork, fused_block, record
+from hiresnn.neurons import Window
 
 
 class Traffic(NamedTuple):
@@ -140,36 +140,39 @@ class Energy(fx.Interpreter):
     """
 
     def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
-        super().__init__(network.graph)
+        super().__init__(network.layers)
         self.network, self.timesteps = network, network.timesteps if timesteps is None else timesteps
         if self.timesteps < 1:
             raise UsageError(f"timesteps is {timesteps}; energy is counted over at least 1.")
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
         self._images, self._classes, self._window = 0, 0, Window(self.timesteps, 0)
-        uses, modules = synapses(network), dict(network.graph.named_modules())
+        uses, neurons = synapses(network), network.neurons
         self._counters: dict[fx.Node, SynapseCounter | NeuronCounter] = {}
-        for node in network.graph.graph.nodes:
+        for node in network.layers.graph.nodes:
             if node in uses:
                 self._counters[node] = SynapseCounter(uses[node], variants)
-            elif node.op == "call_module" and isinstance(lif := modules[str(node.target)], LIF):
-                self._counters[node] = NeuronCounter(str(node.target), lif)
+            elif node.op.startswith("call"):
+                name = str(node.args[0].target if node.target is fused_block else node.target)
+                if name in neurons:
+                    self._counters[node] = NeuronCounter(name, neurons[name])
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
         """Run a batch in [0, 1] and count. Parameters, mode and gradients of the network stay as they are."""
         self._window = Window(self.timesteps, len(images))
-        with frozen(self.network):
+        with frozen(self.network), record(self.network) as spikes:
             self._classes = self.run(images, self._window).shape[1]
+        for counter in self._counters.values():
+            if isinstance(counter, NeuronCounter):
+                counter.update(spikes[counter.name].flatten(0, 1), self._window)
         self._images += len(images)
 
     def run_node(self, n: fx.Node) -> Any:
-        """Evaluate one node of the network's graph and count its operations."""
+        """Evaluate one node of the network's graph and count the operations of a weighted layer."""
         result = super().run_node(n)
         counter = self._counters.get(n)
-        if isinstance(counter, NeuronCounter):
-            counter.update(result, self._window)
-        elif counter is not None:
+        if isinstance(counter, SynapseCounter):
             args, kwargs = self.fetch_args_kwargs_from_env(n)
             counter.update(args[0] if args else kwargs["input"], result, self._window)
         return result

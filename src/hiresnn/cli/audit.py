@@ -107,9 +107,8 @@ def audit(
     hiresnn audit examples/snntorch_digits.py:network --data digits
     """
     with continued_by(context):
-        from hiresnn.allocator import keep_memory
         from hiresnn.audit import CURVE
-        from hiresnn.kernel_cache import keep_kernels
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.report.page import audit_page
         from hiresnn.runs.atomic import write_atomically

@@ -105,7 +105,7 @@ def check_cuda() -> Finding:
 
 def check_cache() -> Finding:
     """Whether downloads have a place to go. Writes nothing."""
-    from hiresnn.kernel_cache import cache_folder
+    from hiresnn.process import cache_folder
 
     folder = cache_folder()
     existing = next(place for place in (folder, *folder.parents) if place.exists())

@@ -66,8 +66,7 @@ def evaluate(
     hiresnn evaluate runs/mine --attack pgd --twin runs/mine-seed1
     """
     with continued_by(context):
-        from hiresnn.allocator import keep_memory
-        from hiresnn.kernel_cache import keep_kernels
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.evaluate import evaluate as attack
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import typer
 
-from hiresnn.torchrun import leads
+from hiresnn.process import leads
 
 
 @contextmanager

@@ -25,8 +25,7 @@ def quickstart(
     Example: hiresnn quickstart --out runs/first --seed 1
     """
     with continued_by(context):
-        from hiresnn.allocator import keep_memory
-        from hiresnn.kernel_cache import keep_kernels
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.quickstart import quickstart as run
 

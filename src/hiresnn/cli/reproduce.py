@@ -92,9 +92,8 @@ def reproduce(
     hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
     with continued_by(context):
-        from hiresnn.allocator import keep_memory
-        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.paper import reproduce as paper
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
 
         if parallel > 1 and scheduler is not None:

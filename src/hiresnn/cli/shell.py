@@ -12,7 +12,7 @@ from rich.console import Console
 from hiresnn import __version__
 from hiresnn.cli import analyze, audit, doctor, evaluate, quickstart, recipes, report, reproduce, train
 from hiresnn.errors import HiresnnError, LostProcessError
-from hiresnn.torchrun import leads
+from hiresnn.process import leads
 
 app = typer.Typer(
     name="hiresnn",

@@ -59,8 +59,7 @@ def train(
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
     with continued_by(context, "--resume"):
-        from hiresnn.allocator import keep_memory
-        from hiresnn.kernel_cache import keep_kernels
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.runs.recipe import override, read
 

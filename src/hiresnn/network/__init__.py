@@ -1,21 +1,27 @@
-"""An ANN made spiking: encoding, conversion, the network in time, and taps on its layers."""
+"""ANN to spiking network: encoding, conversion, the network over time, and recording of its spikes."""
 
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
+from hiresnn.network.fused import fused_block
 from hiresnn.network.record import record
-from hiresnn.network.spiking import SpikingNetwork
+from hiresnn.network.report import ConversionReport, ConversionWarning
+from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
 
 __all__ = [
+    "COMPILING_PAYS_ABOVE",
     "ENCODINGS",
     "THRESHOLD_SCALE",
+    "ConversionReport",
+    "ConversionWarning",
     "Encoder",
     "Encoding",
     "SharedDropout",
     "SpikingNetwork",
     "calibrate",
     "convert",
+    "fused_block",
     "record",
     "spiking_graph",
 ]

@@ -1,4 +1,4 @@
-"""Thresholds of a converted network from its activations, layer by layer (DIET-SNN's way)."""
+"""Thresholds of a converted network from its activations, layer by layer (as DIET-SNN does)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from hiresnn.errors import UsageError
+from hiresnn.network.fused import fused_block
 from hiresnn.network.spiking import SpikingNetwork
+from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
 THRESHOLD_SCALE = 0.4
-"""Default of `threshold_scale`: DIET-SNN's range is 0.2 to 0.4; docs/decisions.md has what was measured."""
+"""Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
 
 
 @torch.no_grad()
@@ -29,46 +31,66 @@ def calibrate(
     Args:
         network: changed in place; its mode stays as it is.
         images: in [0, 1], such as 512 training images.
-        percentile: of what a layer of neurons gets at a timestep, over batch and neurons, in (0, 100]; the largest
+        percentile: of the input of a layer of neurons at a timestep, over batch and neurons, in (0, 100]; the largest
             over the timesteps, times `threshold_scale`, becomes the threshold.
         threshold_scale: above 0.
 
     Raises:
-        UsageError: an option out of range, no images, or a layer that would never spike.
+        UsageError: an option or a pixel is out of range, there are no images, a layer would never spike, or the network
+            mixes the images of a batch.
     """
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
     if not threshold_scale > 0:
         raise UsageError(f"threshold_scale is {threshold_scale}; it must be above 0.")
-    if not len(images):
-        raise UsageError("no images to calibrate with; give a batch of training images, such as 512 of them.")
-    names = {lif: name for name, lif in network.neurons.items()}
-
-    class Calibrator(fx.Interpreter):
-        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-            layer = self.fetch_attr(target)
-            if isinstance(layer, LIF):
-                top = _highest_percentile(args[0], args[1], percentile) * threshold_scale
-                if not top > MIN_THRESHOLD:
-                    raise UsageError(
-                        f"layer {names[layer]!r}: the {percentile:g}th percentile of its input times "
-                        f"threshold_scale is {top:.3g}, so it would never spike; is the ANN trained?"
-                    )
-                layer.threshold.fill_(top)
-            return super().call_module(target, args, kwargs)
-
+    _check_images(images)
     training = network.training
     network.eval()
-    calibrator = Calibrator(network.graph)
-    calibrator.extra_traceback = False  # it would be glued to the sentence of a UsageError
     try:
-        calibrator.run(images, Window(network.timesteps, images.shape[0]))
+        check_steps(network, images)
+        _Calibrator(network, percentile, threshold_scale).run(images, Window(network.timesteps, images.shape[0]))
     finally:
         network.train(training)
 
 
-def _highest_percentile(current: Tensor, window: Window, percentile: float) -> float:
-    """Maximum over timesteps of the percentile over batch and neurons."""
-    steps = window.by_step(current).flatten(1)
-    rank = max(1, round(steps.shape[1] * percentile / 100))
-    return max(float(step.kthvalue(rank).values) for step in steps.float())
+def _check_images(images: Tensor) -> None:
+    if not len(images):
+        raise UsageError("no images to calibrate with; give a batch of training images, such as 512 of them.")
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1 and images.is_floating_point()):
+        hint = "did you mean images / 255?" if low >= 0 else "normalise inside the network, with models.Normalise."
+        raise UsageError(
+            f"calibration images are {images.dtype} from {low:.3g} to {high:.3g}, but images are floats in [0, 1]; "
+            f"{hint}"
+        )
+
+
+class _Calibrator(fx.Interpreter):
+    """Sets the threshold of each layer just before the layer runs."""
+
+    def __init__(self, network: SpikingNetwork, percentile: float, threshold_scale: float) -> None:
+        super().__init__(network.layers)
+        self.extra_traceback = False  # it would be appended to the sentence of a UsageError
+        self.percentile, self.threshold_scale = percentile, threshold_scale
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        layer = self.fetch_attr(target)
+        if isinstance(layer, LIF):
+            self._set_threshold(layer, *args)
+        return super().call_module(target, args, kwargs)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is fused_block:
+            self._set_threshold(args[0], *args[3:])
+        return super().call_function(target, args, kwargs)
+
+    def _set_threshold(self, lif: LIF, current: Tensor, window: Window, timed: bool) -> None:
+        steps = (window.by_step(current) if timed else current[None]).flatten(1)
+        rank = max(1, round(steps.shape[1] * self.percentile / 100))
+        top = max(float(step.kthvalue(rank).values) for step in steps.float()) * self.threshold_scale
+        if not top > MIN_THRESHOLD:
+            raise UsageError(
+                f"{lif.name}: the {self.percentile:g}th percentile of its input times threshold_scale is {top:.3g}, "
+                "so it would never spike; train the ANN first."
+            )
+        lif.threshold.fill_(top)

@@ -17,11 +17,14 @@ ENCODINGS: tuple[Encoding, ...] = ("direct", "poisson")
 
 
 class Encoder(nn.Module):
-    """Stands behind the normalisation: [B, C, H, W] -> [B, C, H, W] (direct) or [T*B, C, H, W] (poisson).
+    """Encode normalised images [B, C, H, W], as the layer behind the normalisation.
 
-    Direct: the image has no time, so the first layer computes its current once. Poisson: at every step and
-    pixel a spike of sign x with probability min(|x|, 1) on the normalised image, drawn afresh on every call
-    from `generator` (None: torch's global one); the gradient is that of the expectation, clip(x, -1, 1).
+    Direct: the image itself, [B, C, H, W], which has no time, so that the first layer computes its current once.
+    Poisson: [T*B, C, H, W], at every step and pixel a spike of sign x with probability min(|x|, 1), drawn again at every
+    call from `generator` (None: torch's global one); the gradient is that of the expectation, clip(x, -1, 1).
+
+    Raises:
+        UsageError: the encoding is unknown.
     """
 
     def __init__(self, encoding: Encoding = "direct") -> None:
@@ -38,7 +41,7 @@ class Encoder(nn.Module):
         return _poisson_spikes(window.with_time(images), self.generator)
 
     def extra_repr(self) -> str:
-        """Values shown when a network is printed."""
+        """Return the values to print."""
         return repr(self.encoding)
 
 

@@ -1,12 +1,11 @@
 """2x2 average pooling of spikes in one pass over memory, forward and backward.
 
-The stock kernel of PyTorch for channels-last tensors is slow on a CPU, in bfloat16 most of all: its backward pass
-alone costs as much as that of the neurons in front of it.
+PyTorch's own kernel for channels-last tensors is slow on a CPU, most of all in bfloat16: its backward pass alone costs
+as much as that of the neurons before it.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -15,30 +14,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hiresnn.neurons import Window
+from hiresnn.neurons.compiled import kernel
+
 
 class AveragePool(nn.Module):
     """Mean over windows of 2x2 pixels: [N, C, H, W] -> [N, C, H // 2, W // 2]; odd edges are left out.
 
-    With `fused` set, and on a tensor of even size in channels-last memory, it runs through torch.compile.
+    Where the window runs compiled kernels, a tensor of even size in channels-last memory is pooled by one.
     """
 
-    fused = False
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Pool spikes, or any other rows."""
-        if self.fused and self.fits(rows):
-            return _pool(rows)
-        return F.avg_pool2d(rows, 2)
+    def forward(self, rows: Tensor, window: Window) -> Tensor:
+        """Pool rows, with or without time."""
+        return _pool(rows) if window.fused and self.fits(rows) else F.avg_pool2d(rows, 2)
 
     @staticmethod
     def fits(rows: Tensor) -> bool:
-        """Whether `rows` can be pooled in one pass: [N, C, H, W] of even size in channels-last memory."""
+        """Tell whether `rows` can be pooled in one pass: [N, C, H, W] of even size in channels-last memory."""
         even = rows.dim() == 4 and rows.shape[2] % 2 == 0 and rows.shape[3] % 2 == 0
         return even and rows.is_contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def replaces(layer: nn.Module | None) -> bool:
-        """Whether `layer` is an average pooling that this one computes as well."""
+        """Tell whether this class computes the same as `layer`."""
         if not isinstance(layer, nn.AvgPool2d) or layer.ceil_mode or layer.divisor_override:
             return False
         return layer.kernel_size in (2, (2, 2)) and layer.stride in (None, 2, (2, 2)) and layer.padding in (0, (0, 0))
@@ -57,17 +55,12 @@ def spread_gradient(grad: Tensor) -> Tensor:
     return (grad / 4)[:, None, :, None, :].expand(rows, 2, columns, 2, channels).contiguous()
 
 
-@functools.cache
-def _compiled() -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    compile_pool = functools.partial(torch.compile, dynamic=True, fullgraph=True)
-    return compile_pool(pool_cells), compile_pool(spread_gradient)
-
-
 def spread(grad: Tensor) -> Tensor:
-    """Gradient of the rows [N, C, 2h, 2w] that were pooled, from that of their means [N, C, h, w], channels-last."""
+    """Gradient of the rows [N, C, 2h, 2w] from that of their means [N, C, h, w], channels-last."""
     count, channels, height, width = grad.shape
     flat = grad.permute(0, 2, 3, 1).reshape(count * height, width, channels)
-    return _compiled()[1](flat).view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+    pixels: Tensor = kernel(spread_gradient, True)(flat)
+    return pixels.view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 class _Pool(torch.autograd.Function):
@@ -75,7 +68,7 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         count, channels, height, width = rows.shape
         cells = rows.permute(0, 2, 3, 1).reshape(count * height // 2, 2, width // 2, 2, channels)
-        pooled = _compiled()[0](cells)
+        pooled: Tensor = kernel(pool_cells, True)(cells)
         return pooled.view(count, height // 2, width // 2, channels).permute(0, 3, 1, 2)
 
     @staticmethod

@@ -1,59 +1,89 @@
-"""Activations computed anew in the backward pass instead of kept (Chen et al. 2016), layer by layer.
+"""Activations computed again in the backward pass instead of stored (Chen et al. 2016), segment by segment.
 
-A segment is a convolution or linear layer with all that follows up to the next one: neurons, pooling, dropout. Only
-its input is kept, which for most layers is pooled spikes.
+A segment is a convolution or linear layer with everything up to the next one: neurons, pooling, dropout. Only its input
+is stored, which for most layers is pooled spikes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, fx, nn
-from torch.fx.passes.split_module import split_module
 from torch.utils.checkpoint import checkpoint
 
-from hiresnn.network.merged import Merged
 from hiresnn.neurons import LIF, Window
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def in_segments(graph: fx.GraphModule) -> fx.GraphModule:
-    """The same layers, called segment by segment. What draws the input, and the readout, are not segments."""
-    modules = dict(graph.named_modules())
-    number, spiked, begun = 0, False, False
-    numbers: dict[fx.Node, int] = {}
-    for node in graph.graph.nodes:
-        layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(layer, _WEIGHTED) and (spiked or not begun):
-            number, spiked, begun = number + 1, False, True
-        spiked = spiked or isinstance(layer, LIF | Merged)
-        numbers[node] = number
-    split = split_module(graph, nn.Module(), lambda node: numbers[node])
-    for name, segment in list(split.named_children()):
-        if name != "submod_0" and any(isinstance(layer, LIF) for layer in segment.modules()):
-            setattr(split, name, _Recomputed(segment))
-    return split
+def run_in_segments(layers: fx.GraphModule, images: Tensor, window: Window) -> Tensor:
+    """Compute `layers(images, window)`, storing for the backward pass only what enters each segment.
+
+    What precedes the first weighted layer, and the readout, are not segments.
+    """
+    interpreter = fx.Interpreter(layers)
+    values: dict[fx.Node, Any] = dict(
+        zip((node for node in layers.graph.nodes if node.op == "placeholder"), (images, window), strict=True)
+    )
+    (result,) = (node for node in layers.graph.nodes if node.op == "output")
+    for nodes, spikes in _segments(layers):
+        needed = dict.fromkeys(source for node in nodes for source in node.all_input_nodes if source in values)
+        inputs = [node for node in needed if isinstance(values[node], Tensor)]
+        rest = {node: values[node] for node in needed if node not in inputs}
+        outputs = [node for node in nodes if any(user not in nodes for user in node.users)]
+        run = partial(_run, interpreter, nodes, inputs, rest, outputs, _Replay())
+        tensors = [values[node] for node in inputs]
+        found = checkpoint(run, *tensors, use_reentrant=False) if spikes else run(*tensors)
+        values.update(zip(outputs, found, strict=True))
+    logits: Tensor = fx.node.map_arg(result.args[0], values.__getitem__)
+    return logits
 
 
-class _Recomputed(nn.Module):
-    def __init__(self, segment: nn.Module) -> None:
-        super().__init__()
-        self.segment = segment
+class _Replay:
+    """Gives the recomputation the state that the window had before the first call of its segment."""
 
-    def forward(self, *given: Any) -> Any:
-        place = next(n for n, value in enumerate(given) if isinstance(value, Window))
-        window: Window = given[place]
-        # What the window carried before this call: the recomputation must not start from what the call leaves there.
-        before = replace(window, residues=dict(window.residues), masks=dict(window.masks))
-        calls = 0
+    before: Window | None = None
 
-        def run(*tensors: Tensor) -> Any:
-            nonlocal calls
-            calls += 1
-            again = replace(before, residues=dict(before.residues), masks=dict(before.masks))
-            shown = window if calls == 1 else again
-            return self.segment(*tensors[:place], shown, *tensors[place:])
+    def window(self, window: Window) -> Window:
+        state = window if self.before is None else self.before
+        copy = replace(state, membranes=dict(state.membranes), masks=dict(state.masks))
+        if self.before is None:
+            self.before = copy
+            return window
+        return copy
 
-        return checkpoint(run, *given[:place], *given[place + 1 :], use_reentrant=False)
+
+def _run(
+    interpreter: fx.Interpreter,
+    nodes: list[fx.Node],
+    inputs: list[fx.Node],
+    rest: dict[fx.Node, Any],
+    outputs: list[fx.Node],
+    replay: _Replay,
+    *tensors: Tensor,
+) -> tuple[Any, ...]:
+    values = {node: replay.window(value) if isinstance(value, Window) else value for node, value in rest.items()}
+    interpreter.env = values | dict(zip(inputs, tensors, strict=True))
+    for node in nodes:
+        interpreter.env[node] = interpreter.run_node(node)
+    return tuple(interpreter.env[node] for node in outputs)
+
+
+def _segments(layers: fx.GraphModule) -> Iterator[tuple[list[fx.Node], bool]]:
+    """Yield the nodes of each segment, and whether it has neurons after a weighted layer."""
+    modules = dict(layers.named_modules())
+    nodes: list[fx.Node] = []
+    weighted = spikes = False
+    for node in layers.graph.nodes:
+        if node.op in ("placeholder", "output"):
+            continue
+        layer = modules.get(str(node.target)) if node.op in ("call_module", "get_attr") else None
+        if isinstance(layer, _WEIGHTED) and (spikes or not weighted):
+            yield nodes, weighted and spikes
+            nodes, weighted, spikes = [], True, False
+        spikes = spikes or isinstance(layer, LIF)
+        nodes.append(node)
+    yield nodes, weighted and spikes

@@ -1,4 +1,4 @@
-"""Taps: what every layer spiked during a forward pass."""
+"""Record the spikes of every layer during a forward pass."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hiresnn.network.spiking import SpikingNetwork
 def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
     """Collect the spikes of every LIF layer: name -> [T, B, ...], 0 or 1, of the latest forward pass.
 
-    Spikes are detached. The dictionary is filled by each forward inside the context and stays afterwards.
+    Spikes are detached. Each forward pass inside the context fills the dictionary, which stays valid afterwards.
     """
     spikes: dict[str, Tensor] = {}
 
-    def keep(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         window = inputs[1]
         spikes[name] = window.by_step(output.detach())
 
-    hooks = [lif.register_forward_hook(partial(keep, name)) for name, lif in network.neurons.items()]
+    hooks = [lif.register_forward_hook(partial(save, name)) for name, lif in network.neurons.items()]
     try:
         yield spikes
     finally:

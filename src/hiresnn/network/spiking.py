@@ -1,12 +1,12 @@
-"""The spiking network: an ANN's graph with LIF neurons in it, shown an image for T timesteps."""
+"""The spiking network: an ANN's graph with LIF neurons, which sees an image for T timesteps."""
 
 from __future__ import annotations
 
-import operator
+import functools
+import logging
 from collections.abc import Mapping
-from functools import reduce
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,32 +14,46 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.encoding import Encoder
-from hiresnn.network.merged import merged
-from hiresnn.network.pooling import AveragePool
-from hiresnn.network.recompute import in_segments
+from hiresnn.network.recompute import run_in_segments
+from hiresnn.network.report import ConversionReport
 from hiresnn.neurons import LIF, Window, can_fuse
+from hiresnn.neurons.compiled import compiles
+
+COMPILING_PAYS_ABOVE = 4e9
+"""Neuron updates above which compiling wins back the half minute that it takes."""
 
 
 class SpikingNetwork(nn.Module):
     """Images in [0, 1] -> logits; a pure function of the images: no state outlives a call.
 
-    Made by `hiresnn.convert`. Everything between two neurons sees rows [T*B, ...] and knows nothing of time.
+    `hiresnn.convert` makes it. Everything between two neurons gets rows [T*B, ...] and does not know about time.
     The logits are the sum over T of the last layer's output, without leak, threshold or reset.
 
     Attributes:
-        timesteps: T of a call that names none; at least 1.
-        graph: the traced ANN, in which every ReLU is a LIF.
+        timesteps: T of a call that does not name one; at least 1.
+        layers: the traced ANN, in which every ReLU is a LIF. Files of version 1 call it `graph`.
         spec: arguments of `hiresnn.models.build` that describe the ANN; None for a user's own.
+        report: which layer of the ANN became what.
+        fused: whether neurons run compiled; see `fuse`.
+        recomputes: see `recompute`.
     """
 
-    def __init__(self, graph: fx.GraphModule, timesteps: int, spec: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        layers: fx.GraphModule,
+        timesteps: int,
+        spec: dict[str, Any] | None = None,
+        report: ConversionReport | None = None,
+    ) -> None:
         super().__init__()
         if timesteps < 1:
             raise UsageError(f"timesteps is {timesteps}; a spiking network needs at least 1.")
-        self.graph = graph
+        self.layers = layers
         self.timesteps = timesteps
         self.spec = spec
-        self.recompute(False)
+        self.report = report or ConversionReport()
+        self.recomputes = self.fused = False
+        self._auto, self._updates = True, 0
         for parameter in self.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -47,28 +61,43 @@ class SpikingNetwork(nn.Module):
     @property
     def neurons(self) -> Mapping[str, LIF]:
         """Layer name -> LIF, first layer first; each has scalar `.threshold` and `.leak`."""
-        modules = dict(self.graph.named_modules())
-        order = [str(node.target) for node in self.graph.graph.nodes if node.op == "call_module"]
-        return MappingProxyType({name: lif for name in order if isinstance(lif := modules[name], LIF)})
+        modules = dict(self.layers.named_modules())
+        order = [str(node.target) for node in self.layers.graph.nodes if node.op in ("call_module", "get_attr")]
+        return MappingProxyType({name: lif for name in order if isinstance(lif := modules.get(name), LIF)})
 
     @property
     def encoding(self) -> Encoder:
-        """The encoder behind the normalisation; `.encoding.generator` seeds Poisson draws."""
-        return next(module for module in self.graph.modules() if isinstance(module, Encoder))
+        """The encoder behind the normalisation; `.encoding.generator` seeds Poisson spikes."""
+        return next(module for module in self.layers.modules() if isinstance(module, Encoder))
 
     def forward(
         self, images: Float[Tensor, "batch channel height width"], timesteps: int | None = None
     ) -> Float[Tensor, "batch classes"]:
-        """Logits [B, classes] in float32 after `timesteps` (default: the network's own T); at least 1."""
+        """Return logits [B, classes] in float32 after `timesteps`, by default the network's own T; at least 1."""
         return self.present(images, Window(self.timesteps if timesteps is None else timesteps, images.shape[0]))
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
-        """Show images for one window; its state starts from, and with `window.carried` is left in, `window`."""
-        parts, then = self._parts(), self.__dict__["_laid_out"]
-        if len(parts) != len(then) or not all(map(operator.is_, parts, then)):
-            self.recompute(self.__dict__["_recomputes"])
-        run = self.__dict__["_learning" if torch.is_grad_enabled() else "_showing"]
-        rows = window.with_time(run(images, window))
+        """Run images for one window; state starts from `window` and, with `window.carried`, is left in it.
+
+        Raises:
+            UsageError: rows of different images or timesteps were mixed, so that the logits have no meaning.
+        """
+        if self._auto and self._updates > COMPILING_PAYS_ABOVE:
+            self._auto, self.fused = False, compiles(next(self.parameters()).device.type)
+            if self.fused:
+                _announce()
+        window.fused, window.updates = self.fused, 0
+        if self.recomputes and torch.is_grad_enabled():
+            rows = run_in_segments(self.layers, images, window)
+        else:
+            rows = self.layers(images, window)
+        if rows.shape[0] != window.timesteps * window.batch:
+            raise UsageError(
+                f"the network returns {rows.shape[0]} rows for {window.batch} images and {window.timesteps} timesteps; "
+                "its output must be [images, classes]."
+            )
+        if self._auto:
+            self._updates += window.updates
         logits = window.by_step(rows).sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
         if window.logits is not None:
             logits = window.logits + logits
@@ -76,42 +105,57 @@ class SpikingNetwork(nn.Module):
             window.logits = logits
         return logits
 
-    def fuse(self, fused: bool = True) -> SpikingNetwork:
-        """Run the scans through torch.compile where that works here; the results stay the same. Returns self."""
-        possible = fused and can_fuse(next(self.parameters()).device.type)
-        for module in self.modules():
-            if isinstance(module, LIF | AveragePool):
-                module.fused = possible
+    def fuse(self, fused: bool | Literal["auto"] = True) -> SpikingNetwork:
+        """Choose whether neurons run through torch.compile, several times faster for large networks.
+
+        Compiling takes half a minute the first time on a machine. Spikes on a CPU stay the same bit for bit; gradients
+        stay the same up to rounding.
+
+        Args:
+            fused: True compiles where that is possible (`fused` tells), False does not; "auto", the default of a new
+                network, compiles once the work done so far has paid for it, and says so by logging.
+
+        Returns:
+            The network itself.
+        """
+        if fused not in (True, False, "auto"):
+            raise UsageError(f'fuse: {fused!r} is unknown; choose True, False or "auto".')
+        self._auto, self._updates = fused == "auto", 0
+        self.fused = fused is True and can_fuse(next(self.parameters()).device.type)
         return self
 
     def recompute(self, wanted: bool = True) -> SpikingNetwork:
-        """Keep only the input of each layer for the backward pass, which computes the rest anew. Returns self.
+        """Store only the input of each layer for the backward pass, which computes the rest again.
 
-        Gradients are the same; a training step takes less memory, and a third more time or less.
+        Gradients stay the same; a training step takes less memory, and up to a third more time.
+
+        Returns:
+            The network itself.
         """
-        showing = merged(self.graph)
-        # Past nn.Module's registration, which would list every layer twice.
-        self.__dict__.update(
-            _showing=showing,
-            _learning=in_segments(showing) if wanted else showing,
-            _recomputes=wanted,
-            _laid_out=self._parts(),
-        )
+        self.recomputes = wanted
         return self
 
-    def _parts(self) -> list[object]:
-        """The layers, buffers and constants that the graph names: a device, a checkpoint, a user may replace them."""
-        named = [str(node.target) for node in self.graph.graph.nodes if node.op in ("call_module", "get_attr")]
-        return [reduce(getattr, name.split("."), self.graph) for name in named]
-
     def train_neurons_(self, wanted: bool) -> SpikingNetwork:
-        """Make every threshold and leak trainable, or freeze them (Table 5). Returns self."""
+        """Make every threshold and leak trainable, or freeze them (Table 5); returns the network itself."""
         for neuron in self.neurons.values():
             neuron.threshold.requires_grad_(wanted)
             neuron.leak.requires_grad_(wanted)
         return self
 
     def clamp_neurons_(self) -> None:
-        """Put every leak and threshold back into its range, after an update."""
+        """Clamp every leak and threshold to its range, after an update."""
         for neuron in self.neurons.values():
             neuron.clamp_()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(f"{prefix}graph.")]:  # written by version 1
+            state_dict[f"{prefix}layers.{name.removeprefix(f'{prefix}graph.')}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *options)
+
+
+@functools.cache
+def _announce() -> None:
+    logging.getLogger("hiresnn").warning(
+        "hiresnn compiles the neurons of this network, which now pays: half a minute the first time on this machine, "
+        "then several times faster. Gradients change by rounding; network.fuse(False) turns this off."
+    )

@@ -1,9 +1,11 @@
-"""What a spike is: the LIF neuron (Eq. 1, 2), its surrogate gradient (Eq. 5), and a window of timesteps."""
+"""Spiking neurons: Eq. 1 and 2, their surrogate gradient (Eq. 5), gradient rules, and a window of timesteps."""
 
-from hiresnn.neurons.lif import LIF, MIN_THRESHOLD
+from hiresnn.neurons.compiled import can_fuse
+from hiresnn.neurons.layer import LIF, MIN_THRESHOLD
+from hiresnn.neurons.lif import RESETS, Reset
 from hiresnn.neurons.rules import RULES, LayerRule, Rule
-from hiresnn.neurons.scan import RESETS, Reset, can_fuse
-from hiresnn.neurons.surrogate import Linear, Surrogate, gradient_rule, takes_rule
+from hiresnn.neurons.surrogate import Linear, Surrogate
+from hiresnn.neurons.swapping import gradient_rule, takes_rule
 from hiresnn.neurons.window import Window
 
 __all__ = [

@@ -1,156 +1,132 @@
-r"""Leaky integrate-and-fire neurons (Eq. 1, 2) with one threshold and one leak a layer.
+r"""The leaky integrate-and-fire neuron (Eq. 1, 2), over all timesteps at once, and its gradient (Eq. 5).
 
-    u[t] = leak * m[t-1] + I[t],   z = u / threshold - 1,   spike = 1 if z > 0 else 0,
-    m[t] = u[t] - threshold * spike,   m[-1] = 0.
-
-leak = 1 is IF, leak < 1 is LIF. This is the only module that knows of time: it unfolds [T*B, ...] to
-[T, B, ...], scans, and folds again.
+`lif_step` is the equation. The forward pass, the recomputation in the backward pass, the fused block of
+network/fused.py and the layer rules of neurons/rules all run it through `lif_steps`. Both scans are plain PyTorch over
+[T, neurons] and may be compiled (`kernel`), which turns the loop over time into one pass over memory. Only the input
+current is saved for the backward pass: recomputing the membranes costs less than storing them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+import functools
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
-from hiresnn.errors import UsageError
-from hiresnn.neurons.layout import flat, folded, layout_of
-from hiresnn.neurons.rules.layer import LayerRule, layer_backward
-from hiresnn.neurons.scan import RESETS, Reset, Scan, kernels
-from hiresnn.neurons.surrogate import Linear, Surrogate
-from hiresnn.neurons.window import Window
+from hiresnn.neurons.surrogate import Surrogate
 
-MIN_THRESHOLD = 1e-3
-"""Smallest threshold that training may reach: at 0 the normalised membrane has no value."""
+Reset = Literal["subtract", "subtract-unleaked"]
+RESETS: tuple[Reset, ...] = ("subtract", "subtract-unleaked")
 
 
-class LIF(nn.Module):
-    """A layer of LIF neurons.
+class Scan(NamedTuple):
+    """What is constant during a scan; a compiled kernel is specialised on it."""
+
+    timesteps: int
+    timed: bool  # False: the same current enters at every step
+    reset: Reset = "subtract"
+
+
+def lif_step(
+    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, reset: Reset
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One timestep of Eq. 1 and 2.
+
+        u = m + I,   z = u / v_t - 1,   spike = 1 if z > 0 else 0 (strict),
+        next m = leak * (u - v_t * spike)      reset "subtract": the reset happens within the step
+        next m = leak * u - v_t * spike        reset "subtract-unleaked": Eq. 1 as printed; the reset does not leak
 
     Args:
-        threshold: firing threshold v_t, in units of the membrane; above 0.
-        leak: what a membrane keeps from one step to the next, in [0, 1]; 1 is integrate-and-fire.
-        reset: "subtract" within the step, or "subtract-unleaked", Eq. 1 as printed.
-        surrogate: rule for d spike / d z in the backward pass, or for the backward pass of the layer.
-        trainable: whether threshold and leak are trained (Table 5 freezes them).
+        current: I, the weighted input spikes, of any shape.
+        m: what the previous step left in the membrane, after its leak and reset; None at rest.
+        v_t: firing threshold, a scalar.
+        leak: a scalar in [0, 1]; 1 is IF.
 
-    Raises:
-        UsageError: a value out of its range.
+    Returns:
+        u, z, spike and the next m, each in the shape and dtype of `current`.
     """
-
-    threshold: nn.Parameter
-    leak: nn.Parameter
-
-    def __init__(
-        self,
-        threshold: float = 1.0,
-        leak: float = 1.0,
-        *,
-        reset: Reset = "subtract",
-        surrogate: Surrogate | LayerRule | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__()
-        if not threshold > 0:
-            raise UsageError(f"LIF: threshold is {threshold}; it must be above 0.")
-        if not 0 <= leak <= 1:
-            raise UsageError(f"LIF: leak is {leak}; it must lie in [0, 1].")
-        if reset not in RESETS:
-            raise UsageError(f"LIF: reset is {reset!r}; choose one of {', '.join(RESETS)}.")
-        self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
-        self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
-        self.reset: Reset = reset
-        self.surrogate: Surrogate | LayerRule = surrogate or Linear()
-        self.fused = False
-
-    def forward(self, current: Float[Tensor, "rows ..."], window: Window) -> Float[Tensor, "spikes ..."]:
-        """Spikes [T*B, ...], 0 or 1 in the dtype of the current.
-
-        `current` is [T*B, ...], or [B, ...] where the same current holds at every step.
-        """
-        scan = Scan(window.timesteps, window.is_timed(current), self.reset)
-        spikes, residue = _scan(
-            current, self.threshold, self.leak, window.residues.get(self), scan, self.surrogate, self.fused
-        )
-        if window.carried:
-            window.residues[self] = residue
-        return spikes
-
-    @torch.no_grad()
-    def clamp_(self) -> None:
-        """Put leak back into [0, 1] and threshold above a small positive minimum, after an update."""
-        self.leak.clamp_(0, 1)
-        self.threshold.clamp_(min=MIN_THRESHOLD)
-
-    def extra_repr(self) -> str:
-        """Values shown when a network is printed."""
-        return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
+    u = current if m is None else m + current
+    z = u / v_t - 1
+    spike = (z > 0).to(u.dtype)
+    m = leak * (u - v_t * spike) if reset == "subtract" else leak * u - v_t * spike
+    return u, z, spike, m
 
 
-class _LIFScan(torch.autograd.Function):
-    """The scan as one node of autograd, so that the surrogate rule is a value and not a graph."""
+def lif_steps(
+    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, scan: Scan
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield `lif_step` for every timestep, in float32 at least.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        current: Tensor,
-        threshold: Tensor,
-        leak: Tensor,
-        residue: Tensor | None,
-        scan: Scan,
-        surrogate: Surrogate | LayerRule,
-        fused: bool,
-    ) -> tuple[Tensor, Tensor]:
-        layout = layout_of(current)
-        seen = flat(current, layout, (scan.timesteps, -1) if scan.timed else (-1,))
-        spikes, left = kernels(fused).forward(seen, threshold, leak, residue, scan)
-        ctx.save_for_backward(seen, threshold, leak, residue)
-        ctx.scan, ctx.surrogate, ctx.fused, ctx.layout, ctx.shape = (
-            scan,
-            surrogate,
-            fused,
-            layout,
-            current.shape,
-        )
-        ctx.mark_non_differentiable(left)
-        ctx.set_materialize_grads(False)
-        rows = current.shape[0] if scan.timed else scan.timesteps * current.shape[0]
-        return folded(spikes, layout, torch.Size((rows, *current.shape[1:]))), left
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        if grad is None:
-            return (None,) * 7
-        seen, threshold, leak, residue = ctx.saved_tensors
-        if isinstance(ctx.surrogate, LayerRule):
-            to_current = _by_layer_rule(ctx, seen, threshold, leak, residue, grad)
-            return to_current, None, None, None, None, None, None
-        with_parameters = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        to_current, to_threshold, to_leak = kernels(ctx.fused).backward(
-            seen, threshold, leak, residue, flat(grad, ctx.layout, (ctx.scan.timesteps, -1)), ctx.scan,
-            ctx.surrogate, with_parameters,
-        )  # fmt: skip
-        return folded(to_current, ctx.layout, ctx.shape), to_threshold, to_leak, None, None, None, None
+    Args:
+        current: [T, ...], or [...] where `scan.timed` is False.
+    """
+    wide = torch.promote_types(current.dtype, torch.float32)
+    for t in range(scan.timesteps):
+        now = (current[t] if scan.timed else current).to(wide)
+        u, z, spike, m = lif_step(now, m, v_t, leak, scan.reset)
+        yield u, z, spike, m
 
 
-def _by_layer_rule(
-    ctx: Any, seen: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor
-) -> Tensor:
-    """Gradient of the current by a rule that sees the layer as [T, B, ...]; summed over T where it has no time."""
-    scan, wide = ctx.scan, torch.promote_types(seen.dtype, torch.float32)
-    shape = (scan.timesteps, grad.shape[0] // scan.timesteps, *grad.shape[1:])
-    grad = grad.reshape(shape).to(wide)
-    current = folded(seen, ctx.layout, ctx.shape).to(wide)
-    current = current.reshape(shape) if scan.timed else current.expand(shape)
-    if residue is not None:
-        residue = folded(residue, ctx.layout, torch.Size(shape[1:]))
-    to_current: Tensor = layer_backward(ctx.fused)(ctx.surrogate, current, threshold, leak, residue, grad, scan.reset)
-    return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(seen.dtype)
+def scan_forward(
+    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, scan: Scan
+) -> tuple[Tensor, Tensor | None]:
+    """Run Eq. 1 and 2 over T steps.
+
+    Args:
+        current: [T, n], or [n] where `scan.timed` is False.
+        m: [n] left by an earlier window, or None at rest.
+        v_t, leak: scalars.
+
+    Returns:
+        Spikes [T, n] in the dtype of the current, and the m [n] that the last step leaves.
+    """
+    spikes = []
+    for _, _, spike, left in lif_steps(current, m, v_t, leak, scan):
+        spikes.append(spike.to(current.dtype))
+        m = left
+    return torch.stack(spikes), m
 
 
-_scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)
+def scan_backward(
+    current: Tensor,
+    m: Tensor | None,
+    v_t: Tensor,
+    leak: Tensor,
+    grad: Tensor,
+    scan: Scan,
+    surrogate: Surrogate,
+    with_parameters: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Compute the gradients of current, threshold and leak from `grad` [T, n], that of the spikes.
+
+    The spike inside the reset is detached; the threshold gets a gradient through z and through the reset.
+    Without `with_parameters` (in an attack) the two sums over all neurons are not computed.
+    """
+    wide = torch.promote_types(current.dtype, torch.float32)
+    steps = list(lif_steps(current, m, v_t, leak, scan))
+    grad_current: list[Tensor] = []
+    grad_v_t = grad_leak = torch.zeros_like(v_t)
+    grad_m = None  # of what step t leaves for step t + 1
+    for t in reversed(range(scan.timesteps)):
+        u, z, spike, _ = steps[t]
+        grad_z = grad[t].to(wide) * surrogate(z)
+        grad_u = grad_z / v_t
+        if with_parameters:
+            grad_v_t = grad_v_t - grad_z * u / (v_t * v_t)
+        if grad_m is not None:
+            if with_parameters:
+                within = scan.reset == "subtract"
+                grad_v_t = grad_v_t - grad_m * (leak * spike if within else spike)
+                grad_leak = grad_leak + grad_m * (u - v_t * spike if within else u)
+            grad_u = grad_u + leak * grad_m
+        grad_m = grad_u
+        grad_current.append(grad_u)
+    if scan.timed:
+        to_current = torch.stack([step.to(current.dtype) for step in reversed(grad_current)])
+    else:
+        to_current = functools.reduce(torch.add, grad_current).to(current.dtype)
+    if not with_parameters:
+        return to_current, None, None
+    return to_current, grad_v_t.sum(), grad_leak.sum()

@@ -1,11 +1,11 @@
-"""A window of timesteps: what one presentation of a batch to a network carries through its layers.
+"""A window of timesteps: one presentation of a batch to a network, with the state that its layers carry.
 
-State is a value here: it is born with the window and dies with it, or is handed over by `following`.
+State is a value: it begins and ends with the window, or is handed on by `following`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -16,41 +16,56 @@ from hiresnn.errors import UsageError
 class Window:
     """T timesteps over a batch of B images.
 
+    A tensor inside a network either has time, as [T * rows per step, ...] with the rows of the first step first, or it
+    is the same at every step. `convert` decides for every layer which of the two it gets.
+
     Attributes:
         timesteps: T, at least 1.
-        batch: B, images shown.
-        carried: keep the state of the neurons for a window that follows (HIRE-SNN with state = "carry").
-        residues: layer -> what its membranes left behind, [B * neurons]; empty at rest.
-        masks: layer -> dropout mask, [B, ...], shared by all timesteps.
+        batch: B, the number of images.
+        carried: save the state of the layers for a window that follows (HIRE-SNN with state = "carry").
+        fused: run compiled kernels.
+        membranes: layer -> m, what its last step left in the membranes, [neurons of all rows]; empty at rest.
+        masks: layer -> dropout mask, [rows per step, ...], shared by all timesteps.
         logits: sum of the readout over earlier windows, [B, classes], or None.
+        updates: membranes updated so far, over neurons, images and timesteps.
     """
 
     timesteps: int
     batch: int
     carried: bool = False
-    residues: dict[nn.Module, Tensor] = field(default_factory=dict)
+    fused: bool = False
+    membranes: dict[nn.Module, Tensor] = field(default_factory=dict)
     masks: dict[nn.Module, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+    updates: int = 0
 
     def __post_init__(self) -> None:
         if self.timesteps < 1:
             raise UsageError(f"timesteps is {self.timesteps}; a window needs at least 1.")
 
-    def is_timed(self, rows: Tensor) -> bool:
-        """True where `rows` is [T*B, ...], False where it is [B, ...] and holds at every step."""
-        return rows.shape[0] == self.timesteps * self.batch
-
     def with_time(self, rows: Tensor) -> Tensor:
-        """[T*B, ...]: repeats rows that have no time yet."""
-        if self.is_timed(rows):
-            return rows
+        """Repeat rows [R, ...] that are the same at every step: [T * R, ...]."""
         return rows.repeat(self.timesteps, *(1,) * (rows.dim() - 1))
 
+    def rows_per_step(self, rows: Tensor, timed: bool = True, name: str = "the network") -> int:
+        """Return R of rows [T * R, ...], or of [R, ...] where not `timed`; R is B, or B times patches per image.
+
+        Raises:
+            UsageError: these rows cannot come from B images; the message names the layer, `name`.
+        """
+        steps = self.timesteps if timed else 1
+        if rows.shape[0] % max(1, steps * self.batch):
+            over_time = f" over {steps} timesteps" if timed else ""
+            raise UsageError(
+                f"{name} gets {rows.shape[0]} rows, which cannot come from {self.batch} images{over_time}; "
+                "keep the batch in the first dimension from one neuron to the next."
+            )
+        return rows.shape[0] // steps
+
     def by_step(self, rows: Tensor) -> Tensor:
-        """[T*B, ...] as [T, B, ...] (one step where `rows` has no time), without a copy."""
-        return rows.view(self.timesteps if self.is_timed(rows) else 1, self.batch, *rows.shape[1:])
+        """View [T * R, ...] as [T, R, ...], without a copy."""
+        return rows.view(self.timesteps, self.rows_per_step(rows), *rows.shape[1:])
 
     def following(self) -> Window:
-        """The next window over the same batch: membranes, masks and logits go on, detached."""
-        logits = None if self.logits is None else self.logits.detach()
-        return Window(self.timesteps, self.batch, True, self.residues, self.masks, logits)
+        """Return the next window over the same batch: membranes, masks and logits go on, detached."""
+        return replace(self, carried=True, logits=None if self.logits is None else self.logits.detach())

@@ -27,12 +27,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from hiresnn.allocator import keep_memory
 from hiresnn.data import Batches, Split
 from hiresnn.errors import HiresnnError, RunError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
+from hiresnn.process import keep_memory
 from hiresnn.runs.compile_policy import should_fuse
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
@@ -133,7 +133,7 @@ def _training(recipe: Recipe, split: Split, classes: int) -> Generator[bool, Non
     network = _network(recipe, batches.images[: settings.batch_size] / 255, classes)
     optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     network.train()
-    fused = any(neurons.fused for neurons in network.neurons.values())
+    fused = network.fused
     for images, labels in batches:
         train_batch(
             network, optimizer, images, labels, chosen,

@@ -86,7 +86,7 @@ def distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak: fl
     window = Window(timesteps, len(images))
     lif = LIF(threshold, leak, trainable=False)
     measure = SpikeDistance()
-    clean, attacked = (window.by_step(lif(currents, window)) for currents in (images, adversarial))
+    clean, attacked = (window.by_step(lif(currents, window, False)) for currents in (images, adversarial))
     measure.update({"lif": clean}, {"lif": attacked})
     return measure.compute()["lif"].per_image
 

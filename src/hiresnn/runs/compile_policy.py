@@ -33,7 +33,7 @@ def should_fuse(wanted: str, network: SpikingNetwork, image: Tensor, presentatio
 
 def is_fused(network: SpikingNetwork) -> bool:
     """Return whether the neurons are compiled, which also needs a compiler on this machine."""
-    return any(lif.fused for lif in network.neurons.values())
+    return network.fused
 
 
 def compile_neurons(

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
-from hiresnn.torchrun import processes
+from hiresnn.process import processes
 
 Value = TypeVar("Value")
 

@@ -138,7 +138,7 @@ def test_assg_refuses_options_out_of_range(options: dict[str, float]) -> None:
 def test_pdsg_of_one_image(shape: tuple[int, ...]) -> None:
     lif = layer(PDSG())
     current = random(3, *shape).requires_grad_()
-    lif(current, Window(T, 1)).sum().backward()
+    lif(current, Window(T, 1), False).sum().backward()
     assert current.grad is not None
     assert current.grad.isfinite().all()
     assert current.grad.shape == shape

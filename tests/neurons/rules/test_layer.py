@@ -37,7 +37,7 @@ def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layou
 
 def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps() -> None:
     rule, current = Watching(), random(B, 7).requires_grad_()
-    LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
+    LIF(surrogate=rule)(current, Window(T, B), False).sum().backward()
     assert rule.current.shape == (T, B, 7)
     assert torch.equal(rule.current[2], current.detach())
     assert current.grad is not None
@@ -82,11 +82,10 @@ def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str) -> None
     neuron, gradients = LIF(0.8, 0.9), {}
     current, weight = 2 * random(T * B, 3, 4), random(T * B, 3, 4) - 0.5
     for fused in (False, True):
-        neuron.fused = fused
         with gradient_rule(neuron, RULES[name]()):
             for iteration in range(3):  # statistics go on from one to the next
                 leaf = (current + iteration / 10).requires_grad_()
-                neuron(leaf, Window(T, B)).backward(weight)
+                neuron(leaf, Window(T, B, fused=fused)).backward(weight)
                 gradients[fused, iteration] = leaf.grad
     for iteration in range(3):
         torch.testing.assert_close(gradients[True, iteration], gradients[False, iteration], rtol=1e-5, atol=1e-6)

@@ -49,7 +49,7 @@ def test_charge_left_by_an_earlier_window_counts_as_current(rule: LayerRule) -> 
     def with_charge(left: float) -> Tensor:
         lif = LIF(surrogate=rule)
         leaf = torch.zeros(2, 1).requires_grad_()
-        window = Window(2, 1, residues={lif: torch.tensor([left])})
+        window = Window(2, 1, membranes={lif: torch.tensor([left])})
         lif(leaf, window).sum().backward()
         assert leaf.grad is not None
         return leaf.grad

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hiresnn.errors import UsageError
+from hiresnn.neurons.lif import Reset
 from hiresnn.neurons.rules.layer import LayerRule, membranes, through_time
-from hiresnn.neurons.scan import Reset
 
 
 @dataclass(eq=False)

@@ -7,7 +7,6 @@ forget the membranes altogether.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hiresnn.neurons.scan import Reset, fused_kernel, left_behind, membrane_step
+from hiresnn.neurons.compiled import kernel
+from hiresnn.neurons.lif import Reset, Scan, lif_steps
 
 
 class LayerRule(ABC):
@@ -50,16 +50,11 @@ class LayerRule(ABC):
 
 def layer_backward(fused: bool) -> Callable[..., Tensor]:
     """(rule, *arguments of its scan_backward) -> gradient of the current; compiled where `fused`."""
-    return _compiled_backward() if fused else _backward
+    return kernel(_backward, fused, whole=False)  # a rule may be a user's own
 
 
 def _backward(rule: LayerRule, *arguments: Any) -> Tensor:
     return rule.scan_backward(*arguments)
-
-
-@functools.cache
-def _compiled_backward() -> Callable[..., Tensor]:
-    return fused_kernel(_backward, whole=False)  # a rule may be a user's own
 
 
 def membranes(
@@ -70,12 +65,8 @@ def membranes(
     reset: Reset,
 ) -> Float[Tensor, "time batch ..."]:
     """Normalised membranes z = u / threshold - 1 at every step (Eq. 1, 2)."""
-    trace = []
-    for now in current:
-        u, z, spike = membrane_step(residue, now, threshold)
-        residue = left_behind(u, spike, threshold, leak, reset)
-        trace.append(z)
-    return torch.stack(trace)
+    scan = Scan(len(current), True, reset)
+    return torch.stack([z for _, z, _, _ in lif_steps(current, residue, threshold, leak, scan)])
 
 
 def through_time(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hiresnn.errors import UsageError
+from hiresnn.neurons.lif import Reset
 from hiresnn.neurons.rules.elementwise import positive
 from hiresnn.neurons.rules.layer import LayerRule, membranes
-from hiresnn.neurons.scan import Reset
 
 
 @dataclass(frozen=True)

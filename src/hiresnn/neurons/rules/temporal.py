@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hiresnn.errors import UsageError
+from hiresnn.neurons.lif import Reset
 from hiresnn.neurons.rules.elementwise import positive, triangular
 from hiresnn.neurons.rules.layer import LayerRule, membranes, through_time
-from hiresnn.neurons.scan import Reset
 from hiresnn.neurons.surrogate import Linear, Surrogate
 
 HART_WIDTHS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)

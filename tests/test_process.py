@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-from hiresnn import allocator
-from hiresnn.allocator import keep_memory
+from hiresnn.process import keep_memory
 
 # Touches and frees a block far above glibc's limit for returning it, over and over.
 FAULTS = """
 import ctypes, resource, sys
-from hiresnn.allocator import keep_memory
+from hiresnn.process import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
 libc, size = ctypes.CDLL("libc.so.6"), 64 << 20
@@ -51,4 +50,4 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert allocator.keep_memory() is False
+    assert keep_memory() is False

@@ -1,6 +1,7 @@
 """Neurons, dropout and pooling in one pass: what the layers give one by one, and fewer large tensors on the way."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, convert, record
-from hiresnn.network.merged import Merged, one_pass_forward
+from hiresnn.network import fused as module
+from hiresnn.network.fused import block_forward
 from hiresnn.network.pooling import AveragePool
 from hiresnn.neurons import Window, can_fuse, gradient_rule
+from hiresnn.neurons.lif import Scan, scan_forward
 from hiresnn.neurons.rules import BPTR
-from hiresnn.neurons.scan import Scan, scan_forward
 
 from .small import batch, network
 
@@ -20,9 +22,9 @@ compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
 
 
 def one_by_one(subject: SpikingNetwork, images: Tensor) -> Tensor:
-    window = Window(subject.timesteps, len(images))
-    rows: Tensor = window.by_step(window.with_time(subject.graph(images, window)))
-    return rows.sum(0)
+    window = Window(subject.timesteps, len(images), fused=subject.fused)
+    with record(subject):  # its hooks split the blocks
+        return window.by_step(subject.layers(images, window)).sum(0)
 
 
 def found(subject: SpikingNetwork, *, merged: bool) -> dict[str, Tensor]:
@@ -42,13 +44,15 @@ def found(subject: SpikingNetwork, *, merged: bool) -> dict[str, Tensor]:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For every call of merged layers: whether it was one pass."""
     seen: list[bool] = []
-    able = Merged._one_pass_can
+    fits = module._fits
 
-    def watched(self: Merged, *given: object) -> bool:
-        seen.append(able(self, *given))  # type: ignore[arg-type]
-        return seen[-1]
+    def watched(*arguments: Any) -> bool:
+        result = fits(*arguments)
+        if arguments[-1].fused:
+            seen.append(result)
+        return result
 
-    monkeypatch.setattr(Merged, "_one_pass_can", watched)
+    monkeypatch.setattr(module, "_fits", watched)
     return seen
 
 
@@ -59,9 +63,10 @@ def test_logits_and_gradients_are_those_of_the_layers_one_by_one(
     model: str, training: bool, passes: list[bool]
 ) -> None:
     subject = network(model).train(training).fuse()
-    one, other = found(subject, merged=True), found(subject, merged=False)
+    one = found(subject, merged=True)
     assert passes
     assert all(passes)
+    other = found(subject, merged=False)
     assert torch.equal(one["logits"], other["logits"])
     for name, expected in other.items():
         torch.testing.assert_close(one[name], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
@@ -146,9 +151,9 @@ def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None
     current = torch.rand((4, *shape) if timed else shape, generator=generator)
     mask = (torch.rand(shape, generator=generator) < 0.7).float() / 0.7
     threshold, leak, scan = torch.tensor(0.6), torch.tensor(0.8), Scan(4, timed)
-    spikes = scan_forward(current, threshold, leak, None, scan)[0] * mask
+    spikes = scan_forward(current, None, threshold, leak, scan)[0] * mask
     expected = spikes.mean((2, 4)) if pooled else spikes
-    torch.testing.assert_close(one_pass_forward(current, threshold, leak, mask, scan, pooled), expected)
+    torch.testing.assert_close(block_forward(current, threshold, leak, mask, scan, pooled), expected)
 
 
 def test_pooling_fits_even_channels_last_rows() -> None:

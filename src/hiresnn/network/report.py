@@ -1,0 +1,92 @@
+"""What a conversion did to each layer, and what in the ANN it could not make spike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import fx, nn
+
+from hiresnn.network.dropout import SharedDropout
+from hiresnn.neurons import LIF
+
+_ANALOGUE_CALLS = frozenset(
+    {
+        *("celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish"),
+        *("prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "tanhshrink"),
+    }
+)
+_SOFTMAX = frozenset({"Softmax", "LogSoftmax", "Softmax2d", "softmax", "log_softmax"})
+_RESHAPING = frozenset({"Flatten", "Unflatten", "Identity", "flatten", "view", "reshape", "squeeze"})
+
+
+class ConversionWarning(UserWarning):
+    """A network converts, but probably not as its author wants."""
+
+
+class Change(NamedTuple):
+    """One layer: its name, its kind in the ANN, its kind in the spiking network."""
+
+    layer: str
+    was: str
+    became: str
+
+
+@dataclass
+class ConversionReport:
+    """Which layer of the ANN became what; `print` it.
+
+    Attributes:
+        changes: in the order of the forward pass.
+        warnings: sentences about what probably is not wanted; `convert` raises each as a `ConversionWarning`.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        width = max((len(change.layer) for change in self.changes), default=0)
+        lines = [f"{layer:{width}}  {was} -> {became}" for layer, was, became in self.changes]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
+    """Look for activations that stay analogue, a softmax at the end, and a readout that spikes."""
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        kind = _kind(node, layer)
+        if kind in _ANALOGUE_CALLS or (_is_activation(layer) and kind not in _SOFTMAX):
+            report.warnings.append(
+                f"{_name(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
+                "communicates by spikes alone."
+            )
+    (last,) = (node.all_input_nodes for node in traced.graph.nodes if node.op == "output")
+    node = last[0]
+    while isinstance(layer := modules.get(str(node.target)), SharedDropout) or _kind(node, layer) in _RESHAPING:
+        node = node.all_input_nodes[0]
+    if _kind(node, layer) in _SOFTMAX:
+        report.warnings.append(
+            f"the network ends with a softmax, {_name(node)!r}, whose outputs do not sum over time; "
+            "end it with the layer before, whose outputs are logits."
+        )
+    if isinstance(layer, LIF):
+        report.warnings.append(
+            f"the network ends with the ReLU {_name(node)!r}, so its logits are spike counts; "
+            "end it with a linear layer, whose logits can take any value."
+        )
+
+
+def _is_activation(layer: nn.Module | None) -> bool:
+    return type(layer).__module__ == "torch.nn.modules.activation" and not isinstance(layer, nn.MultiheadAttention)
+
+
+def _kind(node: fx.Node, layer: nn.Module | None) -> str:
+    """Class of a layer, or name of a function or method."""
+    if layer is not None:
+        return type(layer).__name__
+    return str(getattr(node.target, "__name__", node.target)) if node.op.startswith("call") else ""
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_module" else node.name

@@ -1,0 +1,75 @@
+"""Kernels: plain PyTorch functions, run as they are or through torch.compile."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_LIMIT = 256
+
+
+@functools.cache
+def kernel(function: Callable[..., Any], fused: bool, whole: bool = True) -> Callable[..., Any]:
+    """Return `function`, compiled where `fused`: one kernel per T, reset, rule and dtype, for any batch size.
+
+    On a CPU compiled spikes equal eager ones bit for bit.
+
+    Args:
+        whole: refuse a graph break. False runs what cannot be compiled eagerly, for code of the user.
+    """
+    if not fused:
+        return function
+    # max_fusion_size: one kernel also where T is large; buffers between kernels would be as large as the activations.
+    options: dict[str, Any] = {"max_fusion_size": 4096}
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=True, fullgraph=whole, options=options)
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        with many_specialisations():
+            return compiled(*arguments)
+
+    return run
+
+
+@contextmanager
+def many_specialisations() -> Iterator[None]:
+    """Let torch compile one function for more than 8 combinations of T, reset, rule and dtype, inside the context."""
+    config = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    before = getattr(config, limit)
+    setattr(config, limit, max(_LIMIT, before))
+    try:
+        yield
+    finally:
+        setattr(config, limit, before)
+
+
+@functools.cache
+def can_fuse(device_type: str = "cpu") -> bool:
+    """Tell whether torch.compile has what it needs: a C++ compiler for the CPU, Triton for a GPU."""
+    if device_type == "cpu":
+        return shutil.which(os.environ.get("CXX", "g++")) is not None or shutil.which("clang++") is not None
+    return importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
+def compiles(device_type: str) -> bool:
+    """Compile a small function to find out whether it works here; a compiler may lack headers, for example."""
+    if not can_fuse(device_type):
+        return False
+    try:
+        kernel(_probe, True)(torch.zeros(8, device=device_type))
+    except Exception:
+        return False
+    return True
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x + 1

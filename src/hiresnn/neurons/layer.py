@@ -1,0 +1,156 @@
+"""A layer of LIF neurons as a module, with one threshold and one leak; a scan over time is one node of autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons.compiled import kernel
+from hiresnn.neurons.layout import flat, folded, layout_of
+from hiresnn.neurons.lif import RESETS, Reset, Scan, scan_backward, scan_forward
+from hiresnn.neurons.rules.layer import LayerRule, layer_backward
+from hiresnn.neurons.surrogate import Linear, Surrogate
+from hiresnn.neurons.window import Window
+
+MIN_THRESHOLD = 1e-3
+"""Smallest threshold that training may reach: at 0 the normalised membrane is undefined."""
+
+
+class LIF(nn.Module):
+    """A layer of LIF neurons (Eq. 1, 2; see `lif_step`).
+
+    Args:
+        threshold: firing threshold v_t, in units of the membrane; above 0.
+        leak: share of the membrane that stays from one step to the next, in [0, 1]; 1 is integrate-and-fire.
+        reset: "subtract" within the step, or "subtract-unleaked", Eq. 1 as printed.
+        surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
+        trainable: whether threshold and leak are trained (Table 5 freezes them).
+
+    Attributes:
+        name: of the layer in its network, for messages; `convert` sets it.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    threshold: nn.Parameter
+    leak: nn.Parameter
+
+    def __init__(
+        self,
+        threshold: float = 1.0,
+        leak: float = 1.0,
+        *,
+        reset: Reset = "subtract",
+        surrogate: Surrogate | LayerRule | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        if not threshold > 0:
+            raise UsageError(f"LIF: threshold is {threshold}; it must be above 0.")
+        if not 0 <= leak <= 1:
+            raise UsageError(f"LIF: leak is {leak}; it must lie in [0, 1].")
+        if reset not in RESETS:
+            raise UsageError(f"LIF: reset is {reset!r}; choose one of {', '.join(RESETS)}.")
+        self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
+        self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
+        self.reset: Reset = reset
+        self.surrogate: Surrogate | LayerRule = surrogate or Linear()
+        self.name = "LIF"
+
+    def forward(
+        self, current: Float[Tensor, "rows ..."], window: Window, timed: bool = True
+    ) -> Float[Tensor, "spikes ..."]:
+        """Return spikes [T * rows per step, ...], 0 or 1 in the dtype of the current.
+
+        Args:
+            current: [T * rows per step, ...], all rows of the first step first.
+            timed: False where `current` has the rows of one step only, because it is the same at every step.
+
+        Raises:
+            UsageError: the rows cannot come from the images of the window.
+        """
+        window.rows_per_step(current, timed, self.name)
+        scan = Scan(window.timesteps, timed, self.reset)
+        spikes, left = _scan(
+            current, window.membranes.get(self), self.threshold, self.leak, scan, self.surrogate, window.fused
+        )
+        window.updates += spikes.numel()
+        if window.carried:
+            window.membranes[self] = left
+        return spikes
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Clamp leak to [0, 1] and threshold to a small positive minimum, after an update."""
+        self.leak.clamp_(0, 1)
+        self.threshold.clamp_(min=MIN_THRESHOLD)
+
+    def extra_repr(self) -> str:
+        """Return the values to print."""
+        return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
+
+
+class _LIFScan(torch.autograd.Function):
+    """The scan as one node of autograd, so that the surrogate rule is a value and not a graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        current: Tensor,
+        m: Tensor | None,
+        threshold: Tensor,
+        leak: Tensor,
+        scan: Scan,
+        surrogate: Surrogate | LayerRule,
+        fused: bool,
+    ) -> tuple[Tensor, Tensor]:
+        layout = layout_of(current)
+        flat_current = flat(current, layout, (scan.timesteps, -1) if scan.timed else (-1,))
+        spikes, left = kernel(scan_forward, fused)(flat_current, m, threshold, leak, scan)
+        ctx.save_for_backward(flat_current, m, threshold, leak)
+        ctx.scan, ctx.surrogate, ctx.fused, ctx.layout, ctx.shape = scan, surrogate, fused, layout, current.shape
+        ctx.mark_non_differentiable(left)
+        ctx.set_materialize_grads(False)
+        rows = current.shape[0] if scan.timed else scan.timesteps * current.shape[0]
+        return folded(spikes, layout, torch.Size((rows, *current.shape[1:]))), left
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 7
+        current, m, threshold, leak = ctx.saved_tensors
+        if isinstance(ctx.surrogate, LayerRule):
+            return _by_layer_rule(ctx, current, m, threshold, leak, grad), *(None,) * 6
+        with_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        grad = flat(grad, ctx.layout, (ctx.scan.timesteps, -1))
+        to_current, to_threshold, to_leak = kernel(scan_backward, ctx.fused)(
+            current, m, threshold, leak, grad, ctx.scan, ctx.surrogate, with_parameters
+        )
+        return folded(to_current, ctx.layout, ctx.shape), None, to_threshold, to_leak, None, None, None
+
+
+def _by_layer_rule(
+    ctx: Any, current: Tensor, m: Tensor | None, threshold: Tensor, leak: Tensor, grad: Tensor
+) -> Tensor:
+    """Gradient of the current by a rule that gets the layer as [T, B, ...]; summed over T where it is not timed."""
+    scan, wide = ctx.scan, torch.promote_types(current.dtype, torch.float32)
+    shape = (scan.timesteps, grad.shape[0] // scan.timesteps, *grad.shape[1:])
+    rows = folded(current, ctx.layout, ctx.shape).to(wide)
+    rows = rows.reshape(shape) if scan.timed else rows.expand(shape)
+    if m is not None:
+        m = folded(m, ctx.layout, torch.Size(shape[1:]))
+    to_current: Tensor = layer_backward(ctx.fused)(
+        ctx.surrogate, rows, threshold, leak, m, grad.reshape(shape).to(wide), scan.reset
+    )
+    return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(current.dtype)
+
+
+_scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)

@@ -1,0 +1,71 @@
+"""The process and its machine: memory, compiled kernels, the cache folder, and the processes of torchrun.
+
+Nothing here imports torch, so that the command line can use it before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and values of glibc's malloc.h
+
+
+def cache_folder(part: str = "") -> Path:
+    """Return $HIRESNN_CACHE, or ~/.cache/hiresnn, or a folder in it; every cache of hiresnn lies there.
+
+    Args:
+        part: "data" for downloaded data sets, "kernels" for compiled kernels; "" for the root.
+
+    Raises:
+        RuntimeError: HIRESNN_CACHE is not set and there is no home folder.
+    """
+    root = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
+    return Path(root).expanduser() / part
+
+
+def keep_memory() -> bool:
+    """Tell glibc's malloc to reuse large blocks instead of returning them to the kernel; True if it agreed.
+
+    glibc returns blocks of more than some tens of megabytes, and every page of the next one is a page fault. For a
+    training step of an SNN that costs as much as a quarter of the arithmetic. The setting affects the whole process and
+    is permanent: the command line calls it, a library user may. Without glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library, such as musl
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def keep_kernels() -> None:
+    """Have torch store compiled kernels in hiresnn's cache, unless TORCHINDUCTOR_CACHE_DIR is set.
+
+    By default torch uses the temporary folder, which is emptied at a restart, and compiling the neurons takes half a
+    minute. Affects the whole process and its children. Call it before torch compiles anything: the command line does, a
+    library user may.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    try:
+        kernels = cache_folder("kernels")
+        kernels.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # the home is missing or read-only: torch's default is good enough
+        return
+    if os.access(kernels, os.W_OK):  # else it belongs to another user
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
+
+
+def processes() -> int:
+    """Return how many processes torchrun started; 1 without WORLD_SIZE, whatever else is in the environment."""
+    size = os.environ.get("WORLD_SIZE", "")
+    return max(1, int(size)) if size.isdecimal() else 1
+
+
+def leads() -> bool:
+    """Tell whether this process speaks for all: it is the only one, or rank 0."""
+    return processes() == 1 or os.environ.get("RANK", "0") == "0"

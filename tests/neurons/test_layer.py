@@ -1,0 +1,207 @@
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons import LIF, MIN_THRESHOLD, RESETS, Linear, Window, can_fuse
+
+
+class Spike(torch.autograd.Function):
+    """A step forward, the triangle of Eq. 5 backward: the independent surrogate of the reference."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return (z > 0).to(z)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return grad * 0.3 * torch.relu(1 - z.abs())
+
+
+def explicit_layer(currents, threshold, leak, reset):
+    """Eq. 1 and 2 by a loop over time, for plain autograd: a list of currents [B, n] -> a list of spikes."""
+    membrane, spikes = torch.zeros_like(currents[0]), []
+    for t, current in enumerate(currents):
+        if reset == "subtract":
+            membrane = leak * membrane + current if t else current
+        else:
+            membrane = leak * membrane - threshold * spikes[-1].detach() + current if t else current
+        spikes.append(Spike.apply(membrane / threshold - 1))
+        if reset == "subtract":
+            membrane = membrane - threshold * spikes[-1].detach()
+    return spikes
+
+
+def leaves(*tensors):
+    return [tensor.detach().clone().requires_grad_() for tensor in tensors]
+
+
+def double(threshold, leak, reset="subtract"):
+    return LIF(threshold, leak, reset=reset).double()
+
+
+def close(got, expected):
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
+def test_gradients_equal_an_explicit_loop_over_time(reset, timed):
+    torch.manual_seed(0)
+    timesteps, batch = 6, 4
+    rows = torch.rand(timesteps * batch if timed else batch, 5, dtype=torch.float64)
+    weights = torch.randn(timesteps, batch, 5, dtype=torch.float64)
+
+    neuron = double(0.6, 0.85, reset)
+    (current,) = leaves(rows)
+    spikes = neuron(current, Window(timesteps, batch), timed)
+    (spikes.view_as(weights) * weights).sum().backward()
+
+    reference, threshold, leak = leaves(rows, neuron.threshold, neuron.leak)
+    steps = reference.view(timesteps, batch, 5) if timed else [reference] * timesteps
+    expected = torch.stack(explicit_layer(steps, threshold, leak, reset))
+    (expected * weights).sum().backward()
+
+    assert torch.equal(spikes.view_as(expected), expected)
+    assert 0.1 < expected.mean() < 0.9
+    assert threshold.grad != 0
+    assert leak.grad != 0
+    close(current.grad, reference.grad)
+    close(neuron.threshold.grad, threshold.grad)
+    close(neuron.leak.grad, leak.grad)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_gradients_of_two_layers_equal_an_explicit_loop_over_time(reset):
+    torch.manual_seed(1)
+    timesteps, batch = 5, 3
+    images = torch.rand(batch, 6, dtype=torch.float64)
+    labels = torch.tensor([0, 2, 1])
+    weights = [torch.randn(shape, dtype=torch.float64) * 0.5 for shape in ((8, 6), (7, 8), (3, 7))]
+    neurons = [double(0.4, 0.9, reset), double(0.5, 0.7, reset)]
+
+    ours = leaves(images, *weights)
+    window = Window(timesteps, batch)
+    spikes = neurons[1](neurons[0](ours[0] @ ours[1].T, window, False) @ ours[2].T, window)
+    logits = window.by_step(spikes @ ours[3].T).sum(0)
+    nn.functional.cross_entropy(logits, labels).backward()
+
+    theirs = leaves(images, *weights)
+    parameters = leaves(*(value for neuron in neurons for value in (neuron.threshold, neuron.leak)))
+    first = explicit_layer([theirs[0] @ theirs[1].T] * timesteps, *parameters[:2], reset)
+    second = explicit_layer([spike @ theirs[2].T for spike in first], *parameters[2:], reset)
+    expected = sum(spike @ theirs[3].T for spike in second)
+    nn.functional.cross_entropy(expected, labels).backward()
+
+    close(logits, expected)
+    got = [*ours, *(value for neuron in neurons for value in (neuron.threshold, neuron.leak))]
+    for mine, reference in zip(got, [*theirs, *parameters], strict=True):
+        assert reference.grad.abs().max() > 0
+        close(mine.grad, reference.grad)
+
+
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
+def test_channels_last_memory_changes_nothing_but_the_layout(timed):
+    torch.manual_seed(2)
+    neuron = LIF(0.5, 0.9)
+    plain = torch.rand(6 if timed else 2, 3, 4, 5)
+    weights = torch.randn(6, 3, 4, 5)
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        current = plain.clone(memory_format=layout).requires_grad_()
+        window = Window(3, 2, carried=True)
+        spikes = torch.cat([neuron(current, window, timed), neuron(current, window.following(), timed)])
+        assert spikes.shape == (12, 3, 4, 5)
+        (gradient,) = torch.autograd.grad((spikes * weights.repeat(2, 1, 1, 1)).sum(), current)
+        assert neuron(current, Window(3, 2), timed).is_contiguous(memory_format=layout)
+        results.append((spikes, gradient))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1])
+
+
+def test_spikes_come_step_after_step_with_the_batch_inside():
+    # Two images; the second needs two steps for a spike.
+    spikes = LIF(1.0)(torch.tensor([[1.5], [0.75]]), Window(2, 2), False)
+    assert spikes.flatten().tolist() == [1, 0, 1, 1]
+
+
+def test_membranes_are_at_rest_in_every_window():
+    neuron, current = LIF(1.0), torch.full((1, 1), 0.75)
+    for _ in range(2):
+        assert neuron(current, Window(1, 1)).item() == 0
+
+
+def test_a_following_window_goes_on_with_the_membranes():
+    neuron, current = LIF(1.0), torch.full((1, 1), 0.75)
+    window = Window(1, 1, carried=True)
+    assert neuron(current, window).item() == 0
+    assert neuron(current, window.following()).item() == 1
+
+
+def test_gradients_do_not_flow_into_an_earlier_window():
+    neuron, window = LIF(1.0), Window(1, 1, carried=True)
+    (early, late) = leaves(torch.full((1, 1), 0.75), torch.full((1, 1), 0.5))
+    neuron(early, window)
+    neuron(late, window.following()).sum().backward()
+    assert early.grad is None
+    assert late.grad.item() == pytest.approx(0.3 * 0.75)  # u = 1.25, z = 0.25
+
+
+def test_frozen_neurons_get_no_gradient_and_pass_one_on():
+    neuron = LIF(0.5, 0.9, trainable=False)
+    (current,) = leaves(torch.rand(2, 3))
+    neuron(current, Window(3, 2), False).sum().backward()
+    assert neuron.threshold.grad is neuron.leak.grad is None
+    assert current.grad.abs().sum() > 0
+
+
+def test_clamp_puts_leak_and_threshold_back_into_their_ranges():
+    for leak, kept in ((1.25, 1.0), (-0.25, 0.0), (0.5, 0.5)):
+        neuron = LIF()
+        with torch.no_grad():
+            neuron.leak.fill_(leak)
+            neuron.threshold.fill_(-1)
+        neuron.clamp_()
+        assert neuron.leak.item() == kept
+        assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
+
+
+def test_a_printed_neuron_shows_its_values():
+    assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 0.0}, "threshold is 0.0; it must be above 0"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"leak": 1.5}, r"leak is 1.5; it must lie in \[0, 1\]"),
+        ({"leak": -0.1}, "leak is -0.1"),
+        ({"reset": "zero"}, "reset is 'zero'; choose one of subtract, subtract-unleaked"),
+    ],
+)
+def test_values_out_of_range_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        LIF(**arguments)
+
+
+@pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
+def test_a_fused_neuron_follows_its_rule_through_autograd():
+    torch.manual_seed(0)
+    neuron, gradients = LIF(0.7, 0.9), []
+    rows, weights = torch.rand(12, 40), torch.randn(12, 40)
+    for rule in (Linear(), Linear(0.5, 2.0)):
+        for fused in (False, True):
+            neuron.surrogate = rule
+            neuron.zero_grad()
+            (current,) = leaves(rows)
+            spikes = neuron(current, Window(4, 3, fused=fused))
+            (spikes * weights).sum().backward()
+            gradients.append((spikes.detach(), current.grad, neuron.threshold.grad, neuron.leak.grad))
+    for eager, fused in (gradients[:2], gradients[2:]):
+        assert torch.equal(eager[0], fused[0])
+        for one, other in zip(eager[1:], fused[1:], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(gradients[0][1], gradients[2][1])
