@@ -20,7 +20,7 @@ class Encoder(nn.Module):
     """Encode normalised images [B, C, H, W], as the layer behind the normalisation.
 
     Direct: the image itself, [B, C, H, W], which has no time, so that the first layer computes its current once.
-    Poisson: [T*B, C, H, W], at every step and pixel a spike of sign x with probability min(|x|, 1), drawn again at every
+    Poisson: [T*B, C, H, W], at every step and pixel a spike of sign x with probability min(|x|, 1), drawn anew at every
     call from `generator` (None: torch's global one); the gradient is that of the expectation, clip(x, -1, 1).
 
     Raises:
