@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from hiresnn import convert
 from hiresnn.attacks import pgd, rounds, through_rounding
 from hiresnn.neurons import layer
+from hiresnn.neurons.compiled import many_specialisations
 
 VALUES = (0.2, 0.7, -0.4)
-
-LIMIT = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
 
 
 def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
@@ -239,12 +238,12 @@ def test_a_spiking_network_does_not_round(encoding: str) -> None:
     assert not rounds(convert(ann, images, timesteps=3, encoding=encoding), images)
 
 
+@many_specialisations()
 def test_a_fused_network_gives_equal_logits_and_compiles_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.utils import counters
 
     # What a mode disturbs is the tracing; the kernels behind it are left out, they take half a minute to build.
     traced = functools.partial(torch.compile, dynamic=True, fullgraph=True, backend="eager")
-    monkeypatch.setattr(torch._dynamo.config, LIMIT, 256)
     kernels = {loop: traced(loop) for loop in (layer.scan_forward, layer.scan_backward)}
     monkeypatch.setattr(layer, "kernel", lambda loop, fused: kernels[loop] if fused else loop)
     monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)

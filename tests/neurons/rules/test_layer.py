@@ -67,7 +67,7 @@ def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str
     lif, current = LIF(0.7, 0.9), random(T * B, 2, 5, 6) * 1.5
     own = lif(current, Window(T, B))
     leaf = current.clone().requires_grad_()
-    with gradient_rule(lif, RULES[name]()):
+    with gradient_rule(lif, RULES[name].make()):
         spikes = lif(leaf, Window(T, B))
         spikes.sum().backward()
     assert torch.equal(spikes, own)
@@ -82,7 +82,7 @@ def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str) -> None
     neuron, gradients = LIF(0.8, 0.9), {}
     current, weight = 2 * random(T * B, 3, 4), random(T * B, 3, 4) - 0.5
     for fused in (False, True):
-        with gradient_rule(neuron, RULES[name]()):
+        with gradient_rule(neuron, RULES[name].make()):
             for iteration in range(3):  # statistics go on from one to the next
                 leaf = (current + iteration / 10).requires_grad_()
                 neuron(leaf, Window(T, B, fused=fused)).backward(weight)
