@@ -1,4 +1,4 @@
-"""Cards of several audits as one Markdown page: the paper's protocol beside the worst case, over the curve.
+"""Combine the cards of several audits in one Markdown page: the paper's PGD beside the worst case, by bound.
 
     python benchmarks/audit_table.py runs/traditional/audit/card.json runs/hire/audit/card.json --out results/audit-cpu
 
@@ -31,21 +31,21 @@ def curve(cards: list[Card]) -> list[str]:
 
 
 def winners(card: Card) -> str:
-    """Who broke what, by rule, of the images that fell at any bound."""
+    """How many images each rule broke first, over all bounds."""
     rules: Counter[str] = Counter()
     for row in card.attacks:
         rules[row.rule or row.attack] += sum(row.broke.values())
-    fell = sum(rules.values())
-    return ", ".join(f"{rule} {count}" for rule, count in rules.most_common() if count) + f", of {fell}"
+    total = sum(rules.values())
+    return ", ".join(f"{rule} {count}" for rule, count in rules.most_common() if count) + f", of {total}"
 
 
-def scouting(card: Card) -> list[str]:
+def screening(card: Card) -> list[str]:
     lines = [
         "| rule | PGD cross-entropy | PGD margin | zero gradients | rising | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    left = {(cell.rule, cell.attack): cell.standing.percent for cell in card.scouting.cells}
-    for rule in card.scouting.rules:
+    left = {(cell.rule, cell.attack): cell.standing.percent for cell in card.screening.cells}
+    for rule in card.screening.rules:
         cells = [f"{left[rule.rule, f'PGD, {loss}']:.0f}" for loss in ("cross-entropy", "margin")]
         share = [f"{100 * value:.0f} %" for value in (rule.zero_gradients, rule.rising)]
         lines.append(f"| {rule.rule} | " + " | ".join([*cells, *share, rule.verdict]) + " |")
@@ -66,15 +66,15 @@ def page(cards: list[Card], text: str) -> str:
             f"torch {card.environment.get('torch')}: {budget.forward:,} forward and {budget.backward:,} backward "
             f"passes in {duration(budget.seconds)}.",
             "",
-            f"{card.conclusion.sentence} Own gradient: **{card.conclusion.own}** "
-            f"({'; '.join(card.conclusion.own_reasons)}). This audit: **{card.conclusion.audit}** "
-            f"({'; '.join(card.conclusion.audit_reasons)}).",
+            f"**{card.conclusion.headline}** Own gradient: {card.conclusion.own}. Reasons:",
             "",
-            f"Images that fell, by the rule that broke them at their smallest bound: {winners(card)}.",
+            *(f"- {reason}" for reason in card.conclusion.reasons),
             "",
-            f"Scouting, {card.scouting.images} images at {card.scouting.bound}, accuracy left in percent:",
+            f"Broken images, by the rule that broke them at their smallest bound: {winners(card)}.",
             "",
-            *scouting(card),
+            f"Screening, {card.screening.images} images at {card.screening.bound}, accuracy left in percent:",
+            "",
+            *screening(card),
             "",
         ]
     return "\n".join(lines)
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cards", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="file name without ending")
-    parser.add_argument("--text", type=Path, help="Markdown that stands above the table")
+    parser.add_argument("--text", type=Path, help="Markdown file to put above the table")
     options = parser.parse_args()
     cards = [read_card(path) for path in options.cards]
     written = options.out.with_name(f"{options.out.name}.md")

@@ -1,7 +1,6 @@
-"""What the tests of the audit share: a spiking network of a second on 8 x 8 digits, and a plan small enough for it."""
+"""A small spiking network on 8 x 8 digits, and an audit small enough for it."""
 
-from collections.abc import Callable, MutableMapping
-from functools import partial
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -10,13 +9,11 @@ from torch import Tensor, nn
 
 from hiresnn import convert, data
 from hiresnn.attacks import Model
-from hiresnn.audit import Audit, Audited, Findings, Plan, Record, bound, curve
-from hiresnn.audit.climb import instability
+from hiresnn.audit import AuditResult, InstrumentedModel, Record, audit
+from hiresnn.audit.presets import Stage
 from hiresnn.network import SpikingNetwork
-from hiresnn.progress import Progress
 
-FEW_DRAWS = ("noise:kind=uniform,draws=5", "noise:kind=sign,draws=5")
-"""In place of the hundred draws of each kind that scouting makes, and of as many directions."""
+from .small import Run, small_config
 
 
 @pytest.fixture(scope="session")
@@ -45,38 +42,25 @@ def network() -> SpikingNetwork:
 
 @pytest.fixture(scope="session")
 def shown() -> tuple[Tensor, Tensor]:
-    """60 images that the network was not trained on, every class in turn."""
+    """60 images that the network was not trained on, classes in turn."""
     split = data.in_turn(data.load("digits").test, 60)
     return split.images.float() / 255, split.labels
 
 
-Run = Callable[..., Findings]
-
-
 @pytest.fixture(scope="session")
-def tiny_plan() -> Callable[..., Plan]:
-    """A plan of the paper's protocol at three bounds, with changes."""
-
-    def plan(**changes: Any) -> Plan:
-        headline = bound(changes.pop("headline", "24/255"))
-        bounds = curve(changes.pop("bounds", ("8/255", "24/255", "inf")), headline)
-        return Plan(**{"bounds": bounds, "headline": headline, "waves": (), "batch_size": 30, **changes})
-
-    return plan
-
-
-@pytest.fixture(scope="session")
-def audit(tiny_plan: Callable[..., Plan]) -> Run:
-    """(model, images, labels, kept, **changes of the plan) -> findings; scouting draws little."""
+def run() -> Run:
+    """(model, images, labels, cache, stages, **changes of the configuration) -> result."""
 
     def run(
-        model: Model, images: Tensor, labels: Tensor, kept: MutableMapping[str, Record] | None = None, **changes: Any
-    ) -> Findings:
-        subject = model if isinstance(model, Audited) else Audited(model, images[:16])
-        kept = {} if kept is None else kept
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("hiresnn.audit.protocol.BLIND", FEW_DRAWS)
-            patch.setattr("hiresnn.audit.scouting.instability", partial(instability, directions=5))
-            return Audit(subject, images, labels, tiny_plan(**changes), kept, Progress(quiet=True)).run()
+        model: Model,
+        images: Tensor,
+        labels: Tensor,
+        cache: MutableMapping[str, Record] | None = None,
+        stages: tuple[Stage, ...] = (),
+        twins: dict[str, InstrumentedModel] | None = None,
+        **changes: Any,
+    ) -> AuditResult:
+        subject = model if isinstance(model, InstrumentedModel) else InstrumentedModel(model, images[:16])
+        return audit(subject, images, labels, small_config(*stages, **changes), twins=twins, cache=cache)
 
     return run

@@ -12,14 +12,16 @@ from hiresnn.audit.card import (
     Budget,
     Card,
     Cell,
+    Check,
     Conclusion,
+    GradientVerdict,
     Images,
     Layer,
     Picture,
     Point,
     Question,
     RuleReport,
-    Scouting,
+    Screening,
     Setting,
     Share,
     Subject,
@@ -57,21 +59,22 @@ def card() -> Card:
                 backward=8, seconds=0.25,
             )
         ],
-        scouting=Scouting(
+        screening=Screening(
             bound="8/255",
             images=4,
             cells=[Cell(attack="FGSM", rule="own", standing=SHARE)],
             rules=[
                 RuleReport(
                     rule="own", zero_gradients=0.0, zero_pixels=0.5, unstable=0.1, silent=0.0, rising=0.25,
-                    surrogate_only=None, unbounded=0.0, questions=[Question(name="?", yes=True, evidence="seen")],
+                    unbounded=0.0, questions=[Question(name="?", yes=True, evidence="seen")],
                     verdict="inconclusive", reasons=["few"],
                 )
             ],
-            kept=["own"],
+            selected=["own"],
             dropped=[],
         ),
-        conclusion=Conclusion(own="consistent", own_reasons=[], audit="consistent", audit_reasons=[], sentence="So."),
+        checks=[Check(name="finite logits", result="passed", detail="all logits were finite")],
+        conclusion=Conclusion(verdict="agrees", headline="So.", reasons=[], next_step="Next.", own="consistent"),
         activity=[Layer(name="1", neurons=384, clean=0.25, attacked=0.5)],
         gallery=[
             Picture(
@@ -91,10 +94,10 @@ def test_a_card_reads_back_as_it_was_written(card: Card) -> None:
 
 
 def test_a_card_says_the_version_of_its_schema(card: Card) -> None:
-    assert json.loads(card.model_dump_json())["schema_version"] == 1
+    assert json.loads(card.model_dump_json())["schema_version"] == 2
 
 
-@pytest.mark.parametrize("version", [0, 2, "1"])
+@pytest.mark.parametrize("version", [0, 3, "2"])
 def test_a_card_of_another_schema_is_refused(card: Card, version: Any) -> None:
     with pytest.raises(ValidationError, match="schema_version"):
         Card.model_validate({**card.model_dump(), "schema_version": version})
@@ -118,7 +121,8 @@ def test_a_share_of_what_cannot_be_is_refused(field: str, value: Any) -> None:
 
 
 def test_a_verdict_is_one_of_three_words(card: Card) -> None:
-    assert get_args(Verdict) == ("consistent", "inconclusive", "masked gradients likely")
+    assert get_args(GradientVerdict) == ("consistent", "inconclusive", "masked gradients likely")
+    assert get_args(Verdict) == ("agrees", "overestimated", "unreliable")
     values = card.model_dump()
     values["conclusion"]["own"] = "fine"
     with pytest.raises(ValidationError, match=r"conclusion\.own"):
@@ -138,7 +142,7 @@ def test_a_point_is_found_by_its_bound(card: Card) -> None:
 
 def test_the_schema_describes_the_card() -> None:
     schema = Card.model_json_schema()
-    assert schema["properties"]["schema_version"]["const"] == 1
+    assert schema["properties"]["schema_version"]["const"] == 2
     assert set(schema["properties"]) == set(Card.model_fields)
     assert schema["additionalProperties"] is False
 
@@ -146,3 +150,44 @@ def test_the_schema_describes_the_card() -> None:
 def test_the_schema_in_the_documentation_is_that_of_the_card() -> None:
     documented = Path(__file__).parents[2] / "docs" / "card.schema.json"
     assert documented.read_text(encoding="utf-8") == json.dumps(Card.model_json_schema(), indent=2) + "\n"
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "results").glob("audit-*.json"))
+
+
+def version_1(card: Card) -> dict[str, Any]:
+    """The card as version 1 wrote it."""
+    values = card.model_dump(exclude={"checks", "screening", "conclusion"})
+    screening = card.screening.model_dump(exclude={"selected"})
+    for rule in screening["rules"]:
+        rule["surrogate_only"] = None
+    values["setting"].pop("target")
+    conclusion = {
+        "own": "inconclusive", "own_reasons": ["few images"], "audit": "consistent", "audit_reasons": ["none"],
+        "sentence": "So.",
+    }  # fmt: skip
+    return {
+        **values, "schema_version": 1, "scouting": {**screening, "kept": ["own"]}, "conclusion": conclusion,
+    }  # fmt: skip
+
+
+def test_a_card_of_version_1_is_read_and_judged_by_the_gap(card: Card) -> None:
+    read = Card.model_validate_json(json.dumps(version_1(card)))
+    assert (read.schema_version, read.checks, read.screening.selected) == (2, [], ["own"])
+    assert (read.conclusion.verdict, read.conclusion.own) == ("agrees", "inconclusive")
+    assert "Report at most 25.0 %" in read.conclusion.headline
+    assert read.conclusion.reasons == ["few images", "none"]
+    assert card.setting.command in read.conclusion.next_step
+
+
+@pytest.mark.parametrize("part", ["scouting", "conclusion", "curve", "setting"])
+def test_a_damaged_card_of_version_1_is_refused(card: Card, part: str) -> None:
+    values = version_1(card)
+    values[part] = []
+    with pytest.raises(ValidationError, match="damaged card of schema version 1"):
+        Card.model_validate(values)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_cards_can_be_read(path: Path) -> None:
+    assert Card.model_validate_json(path.read_bytes()).conclusion.headline

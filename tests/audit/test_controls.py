@@ -8,9 +8,9 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.attacks import Model
-from hiresnn.audit import Audit, Audited, Findings, Plan, bound, curve, verdict, waves
-from hiresnn.audit.subject import OWN
-from hiresnn.progress import Progress
+from hiresnn.audit import AuditConfig, AuditResult, InstrumentedModel, audit, verdict
+from hiresnn.audit import parse_bound as bound
+from hiresnn.audit.instrumented import OWN
 from hiresnn.runs.model_source import resolve_model
 
 BOUNDS = ("10/255", "26/255", "inf")
@@ -20,15 +20,15 @@ THREE_POINTS = 3.0
 
 def audited(
     model: Model, images: Tensor, labels: Tensor, preset: str = "quick", bounds: tuple[str, ...] = BOUNDS
-) -> Findings:
-    plan = Plan(curve(bounds, bound("26/255")), bound("26/255"), waves(preset))
-    return Audit(Audited(model, images[:16]), images, labels, plan, {}, Progress(quiet=True)).run()
+) -> AuditResult:
+    config = AuditConfig(preset=preset, eps="26/255", bounds=bounds)
+    return audit(InstrumentedModel(model, images[:16]), images, labels, config)
 
 
-def robust(found: Findings) -> dict[str, float]:
+def robust(found: AuditResult) -> dict[str, float]:
     """Worst case at each bound, in percent."""
-    ledger = found.ledger
-    return {each.label: 100 * ledger.count(each) / len(ledger.level) for each in ledger.bounds}
+    worst = found.worst
+    return {each.label: 100 * worst.count(each) / len(worst.level) for each in worst.bounds}
 
 
 class Affine:
@@ -83,9 +83,9 @@ def plain(shown: tuple[Tensor, Tensor]) -> dict[str, float]:
     return robust(found)
 
 
-def own_verdict(found: Findings) -> str:
-    own = next(each for each in found.scouted if each.rule == OWN)
-    return verdict.report(own, found.scouted, found.blind, found.scouted_at).verdict
+def own_verdict(found: AuditResult) -> str:
+    own = next(each for each in found.screened if each.rule == OWN)
+    return verdict.report(own, found.screened, found.without_gradient, found.screened_at).verdict
 
 
 @pytest.mark.parametrize("name", ["narrow", "saturated", "quantised"])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hiresnn.audit.gallery import amplified, chosen, png
+from hiresnn.audit.gallery import amplified, choose_pictures, png
 
 
 def decoded(text: str) -> Image.Image:
@@ -47,19 +47,19 @@ def test_no_difference_is_all_grey() -> None:
 
 def test_what_fell_up_to_the_headline_is_shown_from_small_bounds_to_large() -> None:
     # 0: misclassified; 4: beyond the headline; 5: nothing broke it
-    assert chosen([3, 0, 1, 4, 2, 1, 5], headline=3, count=10) == [2, 5, 4, 0]
+    assert choose_pictures([3, 0, 1, 4, 2, 1, 5], headline=3, count=10) == [2, 5, 4, 0]
 
 
 def test_more_than_there_is_room_for_are_spread_evenly() -> None:
-    assert chosen([1, 1, 1, 2, 2, 2, 3], headline=3, count=3) == [0, 3, 6]
-    assert chosen([1] * 100, headline=1, count=12)[:2] == [0, 9]
-    assert len(set(chosen([1] * 13, headline=1, count=12))) == 12
+    assert choose_pictures([1, 1, 1, 2, 2, 2, 3], headline=3, count=3) == [0, 3, 6]
+    assert choose_pictures([1] * 100, headline=1, count=12)[:2] == [0, 9]
+    assert len(set(choose_pictures([1] * 13, headline=1, count=12))) == 12
 
 
 def test_where_nothing_fell_up_to_the_headline_any_bound_will_do() -> None:
-    assert chosen([0, 4, 3], headline=1, count=5) == [2, 1]
+    assert choose_pictures([0, 4, 3], headline=1, count=5) == [2, 1]
 
 
 def test_of_misclassified_images_there_is_nothing_to_show() -> None:
-    assert chosen([0, 0], headline=1, count=5) == []
-    assert chosen([], headline=1, count=5) == []
+    assert choose_pictures([0, 0], headline=1, count=5) == []
+    assert choose_pictures([], headline=1, count=5) == []

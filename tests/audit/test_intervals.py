@@ -4,7 +4,7 @@ from math import comb, sqrt
 
 import pytest
 
-from hiresnn.audit.intervals import outnumbers, share
+from hiresnn.audit.intervals import share, significantly_more
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:
@@ -42,15 +42,15 @@ def tail(more: int, fewer: int) -> float:
     return sum(comb(throws, heads) for heads in range(more, throws + 1)) / 2**throws
 
 
-def test_only_a_surplus_that_chance_gives_at_most_once_in_twenty_outnumbers() -> None:
+def test_only_a_surplus_that_chance_gives_at_most_once_in_twenty_significantly_more() -> None:
     for more in range(20):
         for fewer in range(20):
-            assert outnumbers(more, fewer) == (more > fewer and tail(more, fewer) < 0.05), (more, fewer)
+            assert significantly_more(more, fewer) == (more > fewer and tail(more, fewer) < 0.05), (more, fewer)
 
 
 def test_five_against_none_are_needed() -> None:
     # 1/16 = 6.25 % and 1/32 = 3.125 %
-    assert not outnumbers(4, 0)
-    assert outnumbers(5, 0)
-    assert not outnumbers(0, 0)
-    assert not outnumbers(0, 9)
+    assert not significantly_more(4, 0)
+    assert significantly_more(5, 0)
+    assert not significantly_more(0, 0)
+    assert not significantly_more(0, 9)

@@ -1,130 +1,122 @@
-"""Presets: larger ones continue smaller ones, and every text of every wave is an attack for any network."""
+"""Presets: larger ones continue smaller ones, and every step of every stage is an attack for any network."""
 
 from itertools import pairwise
 
 import pytest
 
-from hiresnn.attacks import parse
-from hiresnn.audit.presets import IMAGES, PRESETS, PROTOCOL, Kept, Wave, attacks, waves
-from hiresnn.audit.subject import OWN, ROUNDING
-from hiresnn.audit.trial import trial
+from hiresnn.audit.bounds import parse_bound
+from hiresnn.audit.instrumented import OWN, ROUNDING
+from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
+from hiresnn.audit.presets import PRESETS, PROTOCOL, Choice, Stage, Step, planned, preset_named
 from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import rule_from_text
 
-WAVES = PRESETS["thorough"]
-"""All waves that there are."""
+from .small import stage
+
+STAGES = PRESETS["thorough"].stages
+"""All stages that there are."""
 
 
-def kept(*rules: str, takes: tuple[str, ...] | None = None, classes: int = 10) -> Kept:
-    return Kept(rules, frozenset(rules if takes is None else takes), classes)
+def plans(
+    each: Stage, *selected: str, takes: tuple[str, ...] | None = None, classes: int = 10
+) -> dict[str, PlannedAttack]:
+    takes = selected if takes is None else takes
+    return {attack.label: attack for attack in planned(each, selected, frozenset(takes), classes)}
 
 
-def wave(*texts: str) -> Wave:
-    return Wave(rules=(OWN,), sample=1, iterations=1, queries=1, attacks=texts)
-
-
-def test_a_larger_preset_begins_with_all_waves_of_the_smaller_ones() -> None:
-    for smaller, larger in pairwise(("quick", "standard", "thorough")):
-        few, many = waves(smaller), waves(larger)
-        assert len(few) < len(many)
-        assert many[: len(few)] == few
-        assert IMAGES[smaller] <= IMAGES[larger]
+def test_a_larger_preset_begins_with_all_stages_of_the_smaller_ones() -> None:
+    for smaller, larger in pairwise(PRESETS.values()):
+        assert larger.stages[: len(smaller.stages)] == smaller.stages
+        assert len(smaller.stages) < len(larger.stages)
+        assert smaller.images <= larger.images
 
 
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(UsageError, match="preset is 'fast'; choose one of quick, standard, thorough"):
-        waves("fast")
+        preset_named("fast")
 
 
-@pytest.mark.parametrize("each", WAVES)
-def test_every_scouted_rule_is_one_and_the_own_comes_first(each: Wave) -> None:
+@pytest.mark.parametrize("each", STAGES)
+def test_every_screened_rule_is_one_and_the_own_comes_first(each: Stage) -> None:
     assert each.rules[0] == OWN  # the first of equals wins
     assert len(set(each.rules)) == len(each.rules)
     for rule in set(each.rules) - {OWN, ROUNDING}:
         rule_from_text(rule)
 
 
-def test_a_later_wave_tries_no_less_than_an_earlier_one() -> None:
-    for earlier, later in pairwise(WAVES):
+def test_a_later_stage_tries_no_less_than_an_earlier_one() -> None:
+    for earlier, later in pairwise(STAGES):
         assert set(earlier.rules) <= set(later.rules)
-        assert earlier.sample <= later.sample
-        assert earlier.iterations <= later.iterations
-        assert earlier.queries <= later.queries
+        for name in ("sample", "iterations", "queries", "directions", "noise"):
+            assert getattr(earlier, name) <= getattr(later, name), name
+
+
+def test_every_preset_runs_sa_pgd_under_assg_with_100_steps_or_more_on_two_losses() -> None:
+    for preset in PRESETS.values():
+        attacks = [each for one in preset.stages for each in plans(one, "own", "assg").values()]
+        strong = [each.spec.resolved() for each in attacks if each.spec.name == "sa-pgd" and each.rule == "assg"]
+        assert {options["loss"] for options in strong} == {"cross-entropy", "dlr"}
+        assert min(options["iterations"] for options in strong) >= 100
+    strong = [each.spec.resolved() for each in plans(STAGES[1], "own", "assg").values() if each.rule == "assg"]
+    assert min(options["iterations"] for options in strong) >= 300
+    assert min(options["restarts"] for options in strong) >= 2
 
 
 @pytest.mark.parametrize("text", PROTOCOL)
-def test_the_protocol_is_without_a_rule(text: str) -> None:
-    assert trial(text).rule in (OWN, None)
+def test_the_protocol_runs_under_no_other_rule(text: str) -> None:
+    assert plan_attack(text, parse_bound("8/255")).rule in (OWN, None)
 
 
-KEPT = {
-    "several": kept("arctan", "own", "hart/width=0.5", "assg/cut", "bptr", "linear/width=2", takes=("own", "assg")),
-    "own alone": kept("own"),
-    "rounding first": kept(ROUNDING, "own", "bptr"),
-    "assg first": kept("assg", "own"),
-    "two classes": kept("arctan", "assg", "pdsg", classes=2),
-    "three classes": kept("arctan", "own", "bptr", classes=3),
+SELECTED = {
+    "several": (("arctan", "own", "hart/width=0.5", "assg/cut", "bptr", "linear/width=2"), ("own", "assg"), 10),
+    "own alone": (("own",), None, 10),
+    "rounding first": ((ROUNDING, "own", "bptr"), None, 10),
+    "assg first": (("assg", "own"), None, 10),
+    "two classes": (("arctan", "assg", "pdsg"), None, 2),
+    "three classes": (("arctan", "own", "bptr"), None, 3),
 }
 
 
-@pytest.mark.parametrize("each", WAVES, ids=list(PRESETS))
-@pytest.mark.parametrize("left", KEPT)
-def test_every_text_of_a_wave_is_an_attack_that_the_network_takes(each: Wave, left: str) -> None:
-    texts = attacks(each, KEPT[left])
-    assert len(set(texts)) == len(texts)
-    assert len(texts) >= 3
-    for text in texts:
-        made = trial(text)
-        assert "{" not in text
-        for rule in (made.rule or OWN).split("+"):
-            assert rule == OWN or rule in KEPT[left].rules or rule in KEPT[left].takes
+@pytest.mark.parametrize("each", STAGES, ids=list(PRESETS))
+@pytest.mark.parametrize("case", SELECTED)
+def test_every_step_of_a_stage_is_an_attack_that_the_network_takes(each: Stage, case: str) -> None:
+    selected, takes, classes = SELECTED[case]
+    attacks = plans(each, *selected, takes=takes, classes=classes)
+    assert len(attacks) >= 3
+    for attack in attacks.values():
+        for rule in (attack.rule or OWN).split("+"):
+            family = rule.partition("/")[0]
+            assert rule in (OWN, *selected) or family in (takes or selected)
 
 
-@pytest.mark.parametrize("each", WAVES, ids=list(PRESETS))
-def test_what_is_limited_to_the_first_images_is_an_attack_of_the_wave(each: Wave) -> None:
-    assert {text for text, _ in each.first} <= set(attacks(each, KEPT["several"]))
-
-
-def test_each_kept_rule_has_an_attack_of_its_own_but_for_those_with_statistics() -> None:
-    each = wave("pgd:rule={each}", "apgd:rule={best}")
-    assert attacks(each, kept("arctan", "assg", "assg/cut", "bptr")) == [
+def test_each_selected_rule_has_an_attack_except_those_with_statistics() -> None:
+    each = stage(Step("pgd", {}, Choice.EACH), Step("apgd", {}, Choice.BEST))
+    assert list(plans(each, "arctan", "assg", "assg/cut", "bptr")) == [
         "pgd:rule=arctan", "pgd:rule=bptr", "apgd:rule=arctan",
     ]  # fmt: skip
-
-
-def test_where_those_with_statistics_alone_are_kept_the_own_rule_takes_their_place() -> None:
-    each = wave(
-        "pgd:iterations=3,rule={each}", "pgd:iterations=4,rule={steady}", "apgd:iterations=5,rule={best}",
-        "greedy:iterations=6,rule={kept}",
-    )  # fmt: skip
-    assert attacks(each, kept("assg", takes=("own", "assg"))) == [
-        "pgd:iterations=3", "pgd:iterations=4", "apgd:iterations=5,rule=assg",
-    ]  # fmt: skip
-
-
-def test_the_steady_rule_is_the_best_without_statistics() -> None:
-    each = wave("pgd:rule={steady}")
-    assert attacks(each, kept("assg", "bptr", "arctan")) == ["pgd:rule=bptr"]
+    assert list(plans(each, "assg", takes=("own", "assg"))) == ["pgd", "apgd:rule=assg"]
 
 
 def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best() -> None:
-    each = wave("sa-pgd:rule={adaptive}")
-    assert attacks(each, kept("arctan", takes=("own", "arctan", "assg"))) == ["sa-pgd:rule=assg"]
-    assert attacks(each, kept("arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
+    each = stage(Step("sa-pgd", {}, Choice.ADAPTIVE), Step("sa-pgd", {}, Choice.SHARP))
+    assert list(plans(each, "arctan", takes=("own", "arctan", "assg"))) == [
+        "sa-pgd:rule=assg", "sa-pgd:rule=assg/vanishing=0.92",
+    ]  # fmt: skip
+    assert list(plans(each, "arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
 
 
-def test_greedy_choice_takes_all_kept_rules_that_can_be_swapped_in_and_needs_two() -> None:
-    each = wave("greedy:iterations=2,rule={kept}")
-    assert attacks(each, kept("own", "arctan", "assg", "bptr")) == ["greedy:iterations=2,rule=arctan+bptr"]
-    assert attacks(each, kept("own", "arctan", "assg")) == []
-    assert attacks(each, kept("own", ROUNDING)) == []
+def test_greedy_choice_takes_all_selected_rules_that_can_be_swapped_in_and_needs_two() -> None:
+    each = stage(Step("greedy", {"iterations": 2}, Choice.SEVERAL))
+    assert list(plans(each, "own", "arctan", "assg", "bptr")) == ["greedy:iterations=2,rule=arctan+bptr"]
+    assert list(plans(each, "own", "arctan", "assg")) == []
+    assert list(plans(each, "own", ROUNDING)) == []
 
 
-def test_the_own_rule_is_unnamed_and_what_becomes_the_same_is_run_once() -> None:
-    each = wave("pgd:iterations=3,rule={each}", "pgd:iterations=3,rule={best}")
-    # An attack goes through roundings by itself, so the two differ in nothing.
-    assert attacks(each, kept("own", ROUNDING)) == ["pgd:iterations=3"]
-    assert attacks(each, kept("own", "arctan")) == ["pgd:iterations=3", "pgd:iterations=3,rule=arctan"]
+def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
+    each = stage(Step("pgd", {"iterations": 3}, Choice.EACH), Step("pgd", {"iterations": 3}, Choice.BEST))
+    # Every attack passes through roundings, so the two rules are one.
+    assert list(plans(each, "own", ROUNDING)) == ["pgd:iterations=3"]
+    assert list(plans(each, "own", "arctan")) == ["pgd:iterations=3", "pgd:iterations=3,rule=arctan"]
 
 
 @pytest.mark.parametrize(
@@ -132,5 +124,7 @@ def test_the_own_rule_is_unnamed_and_what_becomes_the_same_is_run_once() -> None
     [(2, "margin", "margin"), (3, "dlr", "margin"), (4, "dlr", "dlr-targeted"), (10, "dlr", "dlr-targeted")],
 )
 def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dlr: str, targeted: str) -> None:
-    each = wave("apgd:loss=dlr,rule={best}", "apgd:iterations=5,loss=dlr-targeted,rule={best}")
-    assert [parse(text).options["loss"] for text in attacks(each, kept("arctan", classes=classes))] == [dlr, targeted]
+    each = stage(
+        Step("apgd", {"loss": "dlr"}, Choice.BEST), Step("apgd", {"iterations": 5, "loss": "dlr-targeted"}, Choice.BEST)
+    )
+    assert [attack.loss for attack in plans(each, "arctan", classes=classes).values()] == [dlr, targeted]

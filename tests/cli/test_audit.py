@@ -1,21 +1,19 @@
 """`hiresnn audit`: options reach the audit, its card becomes a table, a page and an exit code."""
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hiresnn.audit import CURVE, Card, presets
-from hiresnn.audit.climb import instability
-from hiresnn.audit.presets import Wave
+from hiresnn.audit import CURVE, PRESETS, AuditConfig, Card, Preset
+from hiresnn.audit.presets import Choice, Stage, Step
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
 from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, Request
+from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest
 
 NETWORK = """
 import torch
@@ -39,10 +37,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a network of the user's own, and a preset of a second."""
     (tmp_path / "mine.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
-    few = Wave(rules=("own",), sample=4, iterations=2, queries=2, attacks=("apgd:iterations=2,rule={best}",))
-    monkeypatch.setitem(presets.PRESETS, "quick", (few,))
-    monkeypatch.setattr("hiresnn.audit.protocol.BLIND", ("noise:kind=uniform,draws=2",))
-    monkeypatch.setattr("hiresnn.audit.scouting.instability", partial(instability, directions=2))
+    steps = (Step("apgd", {"iterations": 2}, Choice.BEST),)
+    few = Stage(rules=("own",), sample=4, iterations=2, queries=2, directions=2, noise=2, steps=steps)
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 200, (few,)))
     return tmp_path
 
 
@@ -50,11 +47,11 @@ OPTIONS = ("mine.py:network", "--data", "digits", "--images", "100", "--bounds",
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[AuditRequest]:
     """The requests that reach the audit, which is not run."""
-    seen: list[Request] = []
+    seen: list[AuditRequest] = []
 
-    def noted(request: Request, **_: Any) -> None:
+    def noted(request: AuditRequest, **_: Any) -> None:
         seen.append(request)
         raise RunError("not run.")
 
@@ -69,36 +66,39 @@ def test_the_evidence_is_written_and_the_curve_printed(here: Path, capsys: pytes
     assert {CARD, PAGE, ADVERSARIAL} <= {path.name for path in folder.iterdir()}
     card = read_card(folder / CARD)
     assert (folder / PAGE).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert card.conclusion.sentence in text
-    assert f"Own gradient: {card.conclusion.own}. This audit: {card.conclusion.audit}." in text
-    for reason in card.conclusion.own_reasons + card.conclusion.audit_reasons:
+    assert card.conclusion.headline in text
+    assert f"Next: {card.conclusion.next_step}" in text
+    for reason in card.conclusion.reasons:
         assert f"- {reason}" in text
     assert f"Written: {Path('audits/mine-network') / CARD} and {Path('audits/mine-network') / PAGE}" in text
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
 
 
-def test_the_command_on_the_card_repeats_the_audit(here: Path, asked: list[Request]) -> None:
+def test_the_command_on_the_card_repeats_the_audit(here: Path, asked: list[AuditRequest]) -> None:
     run("mine.py:network", "--data", "a b", "--attack", "pgd:step=2/255")
     assert asked[0].command == "hiresnn audit mine.py:network --data 'a b' --attack pgd:step=2/255"
 
 
-def test_the_defaults_are_the_targets_and_the_presets(asked: list[Request]) -> None:
+def test_the_defaults_are_the_targets_and_the_presets(asked: list[AuditRequest]) -> None:
     assert run("runs/a") == 1
-    assert asked == [Request("runs/a", bounds=CURVE, batch_size=200, command="hiresnn audit runs/a")]
-    assert (asked[0].preset, asked[0].source, asked[0].images, asked[0].eps, asked[0].out) == ("quick", *[None] * 4)
+    assert asked == [AuditRequest("runs/a", AuditConfig(), command="hiresnn audit runs/a")]
+    assert asked[0].config.bounds == CURVE
+    assert (asked[0].source, asked[0].images, asked[0].eps, asked[0].out, asked[0].replace) == (*[None] * 4, False)
 
 
-def test_options_reach_the_audit(asked: list[Request]) -> None:
+def test_options_reach_the_audit(asked: list[AuditRequest]) -> None:
     run(
         "a", "--preset", "thorough", "--data", "cifar10", "--images", "50", "--eps", "4/255", "--bounds", "2/255,inf",
         "--attack", "autoattack", "--attack", "apgd:loss=dlr,rule=arctan/alpha=4", "--twin", "b", "--twin", "c",
-        "--seed", "5", "--batch", "64", "--out", "there",
+        "--seed", "5", "--batch", "64", "--out", "there", "--replace",
     )  # fmt: skip
     (request,) = asked
-    assert (request.target, request.preset, request.source, request.images) == ("a", "thorough", "cifar10", 50)
-    assert (request.eps, request.bounds) == ("4/255", ("2/255", "inf"))
-    assert request.attacks == ("autoattack", "apgd:loss=dlr,rule=arctan/alpha=4")
-    assert (request.twins, request.seed, request.batch_size, request.out) == (("b", "c"), 5, 64, Path("there"))
+    config = request.config
+    assert (request.target, config.preset, request.source, request.images) == ("a", "thorough", "cifar10", 50)
+    assert (request.eps, config.bounds) == ("4/255", ("2/255", "inf"))
+    assert config.attacks == ("autoattack", "apgd:loss=dlr,rule=arctan/alpha=4")
+    assert (request.twins, config.seed, config.batch_size) == (("b", "c"), 5, 64)
+    assert (request.out, request.replace) == (Path("there"), True)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_options_reach_the_audit(asked: list[Request]) -> None:
         (("mine.py:network", "--images", "0"), 2, "--images"),
         (("mine.py:network", "--seed", "-1"), 2, "--seed"),
         (("mine.py:network", "--batch", "0"), 2, "--batch"),
-        (("mine.py:network",), 2, "does not say which images it is for; name them by --data"),
+        (("mine.py:network",), 2, "has no data set of its own; name one with --data"),
         (("mine.py:other", "--data", "digits"), 2, "has no function 'other'"),
-        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "bound '' is not a radius"),
-        (("mine.py:network", "--data", "digits", "--eps", "0"), 2, "the headline's bound is 0"),
-        (("mine.py:network", "--data", "digits", "--attack", "pgd:eps=0.1"), 2, "leave eps out and name --bounds"),
+        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "eps is ''"),
+        (("mine.py:network", "--data", "digits", "--eps", "0"), 2, "eps is 0"),
+        (("mine.py:network", "--data", "digits", "--attack", "pgd:eps=0.1"), 2, "names eps"),
         (("nowhere",), 1, "run folder nowhere does not exist"),
     ],
 )

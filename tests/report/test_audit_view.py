@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hiresnn.audit.card import Card, Cell, Conclusion, Scouting, Share
+from hiresnn.audit.card import Card, Cell, Conclusion, Screening, Share
 from hiresnn.report import audit_view
 
 
@@ -32,8 +32,10 @@ def test_the_heat_map_lists_kept_rules_first_and_marks_the_strongest_of_each_att
         Cell(attack="apgd", rule="rga", standing=left(0, of=0)),
         Cell(attack="square", rule="none", standing=left(9)),
     ]
-    scouting = Scouting(bound="8/255", images=10, cells=cells, rules=[], kept=["arctan"], dropped=["linear", "erfc"])
-    card = make_card(scouting=scouting)
+    screening = Screening(
+        bound="8/255", images=10, cells=cells, rules=[], selected=["arctan"], dropped=["linear", "erfc"]
+    )
+    card = make_card(screening=screening)
     attacks, rows = audit_view.heat(card)
     assert attacks == ["pgd", "apgd", "fgsm"]
     told = [
@@ -57,15 +59,16 @@ def test_bound_zero_has_no_column_unless_something_broke_there(make_card: Callab
 
 
 @pytest.mark.parametrize(
-    ("own", "audit", "graver"),
+    ("own", "verdict", "graver"),
     [
-        ("consistent", "consistent", "good"),
-        ("consistent", "inconclusive", "unsure"),
-        ("masked gradients likely", "consistent", "bad"),
+        ("consistent", "agrees", "good"),
+        ("consistent", "overestimated", "unsure"),
+        ("masked gradients likely", "agrees", "bad"),
+        ("consistent", "unreliable", "bad"),
     ],
 )
-def test_the_graver_verdict_colours_the_headline(own: str, audit: str, graver: str) -> None:
-    conclusion = Conclusion(own=own, own_reasons=[], audit=audit, audit_reasons=[], sentence="")  # type: ignore[arg-type]
+def test_the_graver_verdict_colours_the_headline(own: str, verdict: str, graver: str) -> None:
+    conclusion = Conclusion(own=own, verdict=verdict, headline="", reasons=[], next_step="")  # type: ignore[arg-type]
     assert audit_view.graver(conclusion) == graver
 
 

@@ -99,7 +99,7 @@ def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: R
     found = tables(page)
     row = found["Indicators by rule, 0 to 1"][3]
     assert row == [
-        "pdsg", "0.05", "0.12", "0.18", "0.06", "0.79", "–", "0.05",
+        "pdsg", "0.05", "0.12", "0.18", "0.06", "0.79", "0.05",
         "masked gradients likely gradients are zero on many images",
     ]  # fmt: skip
     assert found["Answers and evidence, by rule"][3][:2] == ["pdsg", "yes 42.0 % against 12.2 %"]
@@ -163,10 +163,10 @@ def test_hostile_texts_stay_texts_everywhere(make_card: Callable[..., Card], car
 
     # Every text that a user or a file chooses, among them base64 that is none.
     free = {
-        card.subject.name, card.subject.architecture, card.data.name, card.setting.command, card.conclusion.sentence,
-        card.gallery[0].clean, card.gallery[0].label, card.gallery[0].attack, card.scouting.cells[0].attack,
-        card.scouting.kept[0], card.attacks[3].label, card.activity[0].name, card.environment["cpu"],
-        card.scouting.rules[1].reasons[0], card.scouting.rules[0].questions[0].evidence, card.date,
+        card.subject.name, card.subject.architecture, card.data.name, card.setting.command, card.conclusion.headline,
+        card.gallery[0].clean, card.gallery[0].label, card.gallery[0].attack, card.screening.cells[0].attack,
+        card.screening.selected[0], card.attacks[3].label, card.activity[0].name, card.environment["cpu"],
+        card.screening.rules[1].reasons[0], card.screening.rules[0].questions[0].evidence, card.date,
     }  # fmt: skip
     page = audit_page(Card.model_validate(poisoned(card.model_dump())))
     assert "<script" not in page
@@ -186,7 +186,7 @@ def test_what_is_missing_is_said(make_card: Callable[..., Card], card: Card) -> 
         subject=card.subject.model_copy(
             update={"fingerprint": None, "method": None, "timesteps": None, "neurons": None}
         ),
-        scouting=card.scouting.model_copy(update={"cells": [], "rules": [], "kept": [], "dropped": []}),
+        screening=card.screening.model_copy(update={"cells": [], "rules": [], "selected": [], "dropped": []}),
     )
     found = text_of(audit_page(empty))
     for sentence in (

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,30 @@ from filelock import FileLock
 from torch import Tensor
 
 from hiresnn import data
-from hiresnn.audit import Card, presets
-from hiresnn.audit.climb import instability
-from hiresnn.audit.presets import Wave
+from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
+from hiresnn.audit.presets import Choice, Stage, Step
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, Request, audit
+from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, audit
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
 
 QUIET = Progress(quiet=True)
-TINY = Wave(
-    rules=("own", "arctan", "assg"),
-    sample=6,
-    iterations=2,
-    queries=3,
-    most=1,
-    attacks=("apgd:iterations=3,loss=dlr,rule={best}", "square:queries=3"),
-)
-MORE = Wave(rules=("own",), sample=6, iterations=2, queries=3, attacks=("sa-pgd:iterations=3,rule={adaptive}",))
+TINY = Stage(
+    rules=("own", "arctan", "assg"), sample=6, iterations=2, queries=3, most=1, directions=2, noise=2,
+    steps=(Step("apgd", {"iterations": 3, "loss": "dlr"}, Choice.BEST), Step("square", {"queries": 3})),
+)  # fmt: skip
+MORE = replace(TINY, rules=("own",), most=None, steps=(Step("sa-pgd", {"iterations": 3}, Choice.ADAPTIVE),))
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Presets of a second."""
-    monkeypatch.setitem(presets.PRESETS, "quick", (TINY,))
-    monkeypatch.setitem(presets.PRESETS, "standard", (TINY, MORE))
-    monkeypatch.setitem(presets.IMAGES, "quick", 30)
-    monkeypatch.setattr("hiresnn.audit.protocol.BLIND", ("noise:kind=uniform,draws=2",))
-    monkeypatch.setattr("hiresnn.audit.scouting.instability", partial(instability, directions=2))
+    """Presets that take a second."""
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 30, (TINY,)))
+    monkeypatch.setitem(PRESETS, "standard", Preset("standard", 30, (TINY, MORE)))
 
 
 @pytest.fixture
@@ -55,9 +46,13 @@ def runs(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
-def asked(target: Path | str, **changes: Any) -> Request:
-    values = {"bounds": ("8/255", "26/255", "inf"), "eps": "26/255", "batch_size": 15, **changes}
-    return Request(str(target), **values)
+SETTINGS = ("preset", "bounds", "attacks", "seed", "batch_size")
+
+
+def asked(target: Path | str, **changes: Any) -> AuditRequest:
+    values = {"bounds": ("8/255", "26/255", "inf"), "batch_size": 15, "eps": "26/255", **changes}
+    config = AuditConfig(**{name: values.pop(name) for name in SETTINGS if name in values})
+    return AuditRequest(str(target), config, **values)
 
 
 def audited(target: Path | str, **changes: Any) -> tuple[Card, Path]:
@@ -75,7 +70,7 @@ def test_the_card_is_written_into_the_run_and_reads_back(runs: Path) -> None:
     card, folder = audited(runs / "run", command="hiresnn audit runs/run")
     assert folder == runs / "run" / "audit"
     assert read_card(folder / CARD) == card
-    assert json.loads((folder / CARD).read_text())["schema_version"] == 1
+    assert json.loads((folder / CARD).read_text())["schema_version"] == 2
     subject = card.subject
     assert (subject.name, subject.kind, subject.architecture) == ("run", "run", "vgg5")
     assert (subject.library, subject.method, subject.timesteps) == ("hiresnn", "traditional", 4)
@@ -130,13 +125,13 @@ def test_the_curve_is_that_of_the_images_in_turn(runs: Path) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pieces that are worked on from here on."""
     worked: list[str] = []
-    real = module.Notebook.__setitem__
+    real = module.ArrayCache.__setitem__
 
     def noted(self: Any, key: str, record: Any) -> None:
         worked.append(key)
         real(self, key, record)
 
-    monkeypatch.setattr(module.Notebook, "__setitem__", noted)
+    monkeypatch.setattr(module.ArrayCache, "__setitem__", noted)
     return worked
 
 
@@ -150,7 +145,7 @@ def test_called_again_it_does_nothing_again(runs: Path, monkeypatch: pytest.Monk
 
 def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = audited(runs / "run", out=runs / "whole")
-    real = module.Notebook.__setitem__
+    real = module.ArrayCache.__setitem__
     written: list[str] = []
 
     def interrupted(self: Any, key: str, record: Any) -> None:
@@ -160,7 +155,7 @@ def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: 
         real(self, key, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Notebook, "__setitem__", interrupted)
+        patch.setattr(module.ArrayCache, "__setitem__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             audited(runs / "run")
     assert not (runs / "run" / "audit" / CARD).exists()
@@ -172,11 +167,10 @@ def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: 
 
 def test_a_larger_preset_goes_on_from_a_smaller_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick, _ = audited(runs / "run")
-    monkeypatch.setitem(presets.IMAGES, "standard", 30)
     worked = passes(monkeypatch)
     standard, _ = audited(runs / "run", preset="standard")
     assert worked
-    assert all(key.startswith(("scout 1 ", "wave sa-pgd")) for key in worked)
+    assert all(key.startswith(("screen 1 ", "sweep sa-pgd")) for key in worked)
     assert standard.setting.preset == "standard"
     for here, there in zip(standard.curve, quick.curve, strict=True):
         assert here.worst.count <= there.worst.count
@@ -185,7 +179,8 @@ def test_a_larger_preset_goes_on_from_a_smaller_one(runs: Path, monkeypatch: pyt
 def test_other_weights_another_seed_and_another_headline_are_another_audit(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(presets.PRESETS, "quick", (replace(TINY, rules=("own",), attacks=("square:queries=1",)),))
+    few = replace(TINY, rules=("own",), steps=(Step("square", {"queries": 1}),))
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 10, (few,)))
     out, fingerprints = runs / "out", set()
     worked = passes(monkeypatch)
     changes: dict[str, Any]
@@ -207,12 +202,12 @@ def test_of_two_audits_at_once_in_a_folder_the_second_is_refused_and_later_goes_
         locks.append(FileLock(path))
         return locks[-1]
 
-    def second(self: Any) -> None:
+    def second(*_: Any, **__: Any) -> None:
         audited(runs / "same", images=10, out=runs / "out")
 
     monkeypatch.setattr("hiresnn.runs.lock.FileLock", lock)
     with monkeypatch.context() as patch:
-        patch.setattr(module.Audit, "run", second)
+        patch.setattr(module, "run_sweep", second)
         with pytest.raises(RunError, match="out is in use: another process"):
             audited(runs / "run", images=10, out=runs / "out")
     for name in ("run", "same"):  # the first gave the folder up when it failed, and does so when it is done
@@ -233,7 +228,7 @@ def test_a_twin_makes_images_for_the_network(runs: Path) -> None:
     row = next(row for row in card.attacks if row.attack == "transfer")
     assert row.label == f"transfer from {card.setting.twins[0]}"
     assert (row.rule, row.shown > 0, row.backward > 0) == (None, True, True)
-    assert any(cell.attack == row.label for cell in card.scouting.cells)
+    assert any(cell.attack == row.label for cell in card.screening.cells)
 
 
 @pytest.mark.parametrize("twins", [("run",), ("same", "same"), ("copy",)])
@@ -241,7 +236,7 @@ def test_a_twin_with_the_weights_of_the_network_or_of_another_twin_is_refused(
     runs: Path, twins: tuple[str, ...]
 ) -> None:
     shutil.copytree(runs / "run", runs / "copy")
-    message = f"the twin .*{twins[-1]} has the weights of the audited network or of another twin; name others"
+    message = f"the twin .*{twins[-1]} has the weights of the audited network or of another twin; name another"
     with pytest.raises(UsageError, match=message):
         audited(runs / "run", images=10, twins=tuple(str(runs / twin) for twin in twins))
     assert not (runs / "run" / "audit").exists()
@@ -258,13 +253,13 @@ def test_an_ann_is_audited_as_a_run_is_with_its_own_gradient_alone(runs: Path) -
     card, _ = audited(runs / "plain", images=20)
     assert (card.subject.method, card.subject.neurons, card.subject.timesteps) == ("ann", 0, None)
     assert card.activity is None
-    assert [report.rule for report in card.scouting.rules] == ["own"]
+    assert [report.rule for report in card.screening.rules] == ["own"]
     assert {row.rule for row in card.attacks} == {"own", None}
     assert card.curve[0].worst.count > card.at("inf").worst.count
 
 
 def test_the_defaults_are_the_recipes_bound_and_the_presets_images(runs: Path) -> None:
-    card, _ = audit(Request(str(runs / "run"), bounds=("inf",), batch_size=30), progress=QUIET)
+    card, _ = audit(AuditRequest(str(runs / "run"), AuditConfig(bounds=("inf",), batch_size=30)), progress=QUIET)
     recipe = RunFolder.open(runs / "run").recipe
     assert card.at(card.setting.headline).eps == pytest.approx(recipe.attack.eps)
     assert (card.data.images, card.data.name) == (30, recipe.data.source)
@@ -273,21 +268,21 @@ def test_the_defaults_are_the_recipes_bound_and_the_presets_images(runs: Path) -
 def test_the_recipes_pgd_is_the_papers_one_in_proportion_to_the_bound(runs: Path, tiny: Recipe) -> None:
     changes = {"attack.eps": "8/255", "attack.step": "0.01", "attack.iterations": "3", "attack.random_start": "true"}
     (runs / "run" / "recipe.toml").write_text(dump(override(tiny, changes)))
-    subject = module.target(str(runs / "run"))
-    found = module._paper(subject, module.auditing.bound("4/255"))
+    subject = module.resolve_model(str(runs / "run"))
+    found = module._paper(subject, parse_bound("4/255"))
     assert found == {"step": pytest.approx(0.005), "iterations": 3, "random_start": True}
-    found = module._paper(replace(subject, recipe=None), module.auditing.bound("16/255"))
+    found = module._paper(replace(subject, recipe=None), parse_bound("16/255"))
     assert found == {"step": pytest.approx(0.02), "iterations": 7}  # sec. 5.1: 0.01 at 8/255, 7 iterations
 
 
 def test_no_more_images_are_audited_than_there_are(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def stop(self: Any) -> None:
-        seen.append(len(self.images))
+    def stop(model: Any, images: Tensor, *_: Any, **__: Any) -> None:
+        seen.append(len(images))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.Audit, "run", stop)
+    monkeypatch.setattr(module, "run_sweep", stop)
     with pytest.raises(KeyboardInterrupt):
         audited(runs / "run", images=10**6)
     assert seen == [len(data.load("digits").test)]
@@ -326,23 +321,23 @@ def test_a_function_is_audited_into_a_folder_of_its_name(tmp_path: Path, monkeyp
 
 
 def test_a_function_says_not_which_images_it_is_for(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"does not say which images it is for; name them by --data, such as digits"):
+    with pytest.raises(UsageError, match=r"has no data set of its own; name one with --data"):
         audited(function(tmp_path), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_function_for_images_of_another_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the network cannot take images of 1 x 8 x 8: RuntimeError: mat1 and mat2"):
+    with pytest.raises(UsageError, match=r"the network failed on call 1, .* 1 x 8 x 8: RuntimeError: mat1 and mat2"):
         audited(function(tmp_path, pixels=100), source="digits", out=tmp_path / "out")
 
 
 def test_a_network_that_fails_without_a_word_is_refused_by_the_name_of_its_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the network cannot take images of 1 x 8 x 8: ValueError$"):
+    with pytest.raises(UsageError, match=r"the network failed on call 1, .*: ValueError;"):
         audited(function(tmp_path, "Wordless"), source="digits", out=tmp_path / "out")
 
 
 def test_a_function_for_another_number_of_classes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"mine\.py:network tells 100 classes apart, digits has 10"):
+    with pytest.raises(UsageError, match=r"mine\.py:network has 100 output classes, but digits has 10"):
         audited(function(tmp_path, classes=100), source="digits", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -371,7 +366,7 @@ def other(path: Path, size: int = 8, classes: int = 10) -> str:
     ("shape", "message"),
     [
         ({"size": 16}, "has image_size = 8, the images of .* have 16"),
-        ({"classes": 7}, "tells 10 classes apart, .* has 7"),
+        ({"classes": 7}, "10 .*classes.* has 7"),
     ],
 )
 def test_images_that_do_not_fit_the_run_are_refused(
@@ -386,9 +381,9 @@ def test_images_that_do_not_fit_the_run_are_refused(
     ("changes", "error", "message"),
     [
         ({"preset": "fast"}, UsageError, "preset is 'fast'; choose one of quick, standard, thorough"),
-        ({"eps": "0"}, UsageError, "the headline's bound is 0"),
-        ({"bounds": ("x",)}, UsageError, "bound 'x' is not a radius"),
-        ({"attacks": ("pgd:eps=0.1",)}, UsageError, "leave eps out and name --bounds"),
+        ({"eps": "0"}, UsageError, "eps is 0"),
+        ({"bounds": ("x",)}, UsageError, "eps is 'x'"),
+        ({"attacks": ("pgd:eps=0.1",)}, UsageError, "names eps"),
         ({"attacks": ("ddos",)}, UsageError, "attack 'ddos' is not known"),
         ({"twins": ("nowhere",)}, RunError, "run folder nowhere does not exist"),
         ({"source": "no-such-data"}, HiresnnError, "no-such-data"),
@@ -443,26 +438,19 @@ def test_pieces_of_a_twin_that_changed_are_refused(runs: Path, tmp_path: Path) -
 
     with_twin(+1)
     with_twin(+1)
-    message = r"pieces-\w+ holds work with a twin other-network \(.*\) that answered otherwise; delete that folder, or"
+    message = r"cache-\w+ holds work with a twin other-network \(.*\) that gave other answers; delete that folder, or"
     with pytest.raises(RunError, match=message):
         with_twin(-1)
 
 
 def test_a_twin_of_another_number_of_classes_is_refused(runs: Path, tmp_path: Path) -> None:
-    message = r"the twin .*mine\.py:network tells 100 classes apart, .*run 10; name a twin for the same classes"
+    message = r"the twin .*mine\.py:network has 100 output classes, but .*run has 10; name a twin for the same classes"
     with pytest.raises(UsageError, match=message):
         audited(runs / "run", twins=(function(tmp_path, classes=100),))
     assert not (runs / "run" / "audit").exists()
 
 
-def test_a_name_that_the_card_cannot_hold_is_refused_before_the_work(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digits = data.load("digits")
-    named = replace(digits, class_names=("caf\udce9", *digits.class_names[1:]))
-    monkeypatch.setattr(module.data, "load", lambda source: named)
-    with pytest.raises(
-        RunError, match=r"card\.json is UTF-8, which cannot hold 'caf\\udce9'; rename the file or folder"
-    ):
-        audited(runs / "run")
+def test_a_command_that_the_card_cannot_hold_is_refused_before_the_work(runs: Path) -> None:
+    with pytest.raises(RunError, match=r"card\.json .*caf\\udce9"):
+        audited(runs / "run", command="hiresnn audit caf\udce9")
     assert not (runs / "run" / "audit").exists()

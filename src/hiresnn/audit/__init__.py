@@ -1,53 +1,54 @@
-"""The audit: what the robustness of any network, images -> logits, really is, with the evidence.
+"""The audit: the worst-case robust accuracy of any network, images -> logits, with the evidence.
 
-The names load on first use: reading a card (`hiresnn report`) needs neither torch nor scipy.
+Names load on first use: reading a card (`hiresnn report`) needs neither torch nor scipy.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.audit.assemble import assembled
-    from hiresnn.audit.bounds import CURVE, Bound, bound, curve
+    from hiresnn.audit.bounds import CURVE, Bound, parse_bound
     from hiresnn.audit.card import Card
-    from hiresnn.audit.plan import Findings, Plan
-    from hiresnn.audit.presets import IMAGES, PRESETS, waves
-    from hiresnn.audit.protocol import Audit
-    from hiresnn.audit.scouting import Record
-    from hiresnn.audit.subject import Audited
+    from hiresnn.audit.config import AuditConfig, AuditResult
+    from hiresnn.audit.instrumented import InstrumentedModel
+    from hiresnn.audit.library import run_audit
+    from hiresnn.audit.presets import PRESETS, Preset
+    from hiresnn.audit.screening import Record
+    from hiresnn.audit.sweep import audit
+    from hiresnn.audit.verification import verify
 
 __all__ = [
     "CURVE",
-    "IMAGES",
     "PRESETS",
-    "Audit",
-    "Audited",
+    "AuditConfig",
+    "AuditResult",
     "Bound",
     "Card",
-    "Findings",
-    "Plan",
+    "InstrumentedModel",
+    "Preset",
     "Record",
-    "assembled",
-    "bound",
-    "curve",
-    "waves",
+    "audit",
+    "parse_bound",
+    "run_audit",
+    "verify",
 ]
 
-_HOMES = {
-    "assembled": "assemble",
-    **dict.fromkeys(("CURVE", "Bound", "bound", "curve"), "bounds"),
+_MODULES = {
+    **dict.fromkeys(("CURVE", "Bound", "parse_bound"), "bounds"),
+    **dict.fromkeys(("PRESETS", "Preset"), "presets"),
+    **dict.fromkeys(("AuditConfig", "AuditResult"), "config"),
+    "InstrumentedModel": "instrumented",
     "Card": "card",
-    **dict.fromkeys(("IMAGES", "PRESETS", "waves"), "presets"),
-    **dict.fromkeys(("Findings", "Plan"), "plan"),
-    "Audit": "protocol",
-    "Record": "scouting",
-    "Audited": "subject",
+    "Record": "screening",
+    "audit": "sweep",
+    "run_audit": "library",
+    "verify": "verification",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'hiresnn.audit' has no attribute '{name}'")
-    value = getattr(import_module(f"hiresnn.audit.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"hiresnn.audit.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -1,16 +1,20 @@
-"""The card: what an audit found, as one JSON with a versioned schema; `Card.model_json_schema()` describes it.
+"""The card: the result of an audit as one JSON file with a versioned schema.
 
-Accuracies are in percent. A bound is an L-infinity radius in pixel units, written as text: "0.5/255", "8/255", and
-"inf" for the attack that is bounded by [0, 1] alone.
+Accuracies are in percent. A bound is an L-infinity radius in pixel units, written as text: "0.5/255", "8/255", or
+"inf" for the attack that only [0, 1] limits. `python -m hiresnn.audit.card > docs/card.schema.json` writes the schema.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Verdict = Literal["consistent", "inconclusive", "masked gradients likely"]
+GradientVerdict = Literal["consistent", "inconclusive", "masked gradients likely"]
+"""On one gradient rule: no sign of masking, some sign of a failed attack, or evidence of masking."""
+Verdict = Literal["agrees", "overestimated", "unreliable"]
+"""On the paper's PGD: the worst case agrees with it, the worst case is lower, or no number can be reported."""
 
 
 class _Part(BaseModel):
@@ -28,23 +32,23 @@ class Share(_Part):
 
 
 class Subject(_Part):
-    """What was audited."""
+    """The audited network."""
 
     name: str
     kind: Literal["run", "file", "function"]
-    architecture: str = Field(description="Class of the network, or what its builder calls itself.")
+    architecture: str = Field(description="Class of the network, or the name that its builder gives it.")
     library: str = Field(description="hiresnn, or the library of a foreign network.")
     method: str | None = Field(description="Training method of a run.")
     timesteps: int | None
     neurons: int | None = Field(description="Layers of spiking neurons whose backward pass the audit can replace.")
     random: bool = Field(description="Whether two passes over one image gave different logits.")
     draws: int = Field(description="Passes that logits and gradients are averaged over; 1 unless random.")
-    rounds: bool = Field(description="Whether the forward pass rounds, so that gradients were carried past that.")
-    fingerprint: str | None = Field(description="SHA-256 of the weights.")
+    rounds: bool = Field(description="Whether the forward pass rounds, so that gradients were passed through it.")
+    fingerprint: str | None = Field(description="SHA-256 of the weights and buffers.")
 
 
 class Images(_Part):
-    """What it was audited on."""
+    """The images of the audit."""
 
     name: str
     split: str
@@ -54,16 +58,25 @@ class Images(_Part):
 
 
 class Setting(_Part):
-    """How it was audited."""
+    """The settings of the audit."""
 
     preset: str
     seed: int
     bounds: list[str]
-    headline: str = Field(description="The bound that the headline is about.")
+    headline: str = Field(description="The bound of the headline.")
     batch_size: int
     twins: list[str]
     attacks: list[str] = Field(description="Attacks that the user added to the preset.")
     command: str = Field(description="The command line that repeats this audit.")
+    target: str | None = Field(default=None, description="The network as the command line names it.")
+
+
+class Check(_Part):
+    """One check of the network's behaviour."""
+
+    name: str
+    result: Literal["passed", "failed", "not checked"]
+    detail: str
 
 
 class Point(_Part):
@@ -74,17 +87,17 @@ class Point(_Part):
     fgsm: Share = Field(description="The paper's FGSM, own gradient.")
     pgd: Share = Field(description="The paper's PGD, own gradient, last iterate.")
     noise: Share = Field(description="Random noise, the worst of its draws.")
-    worst: Share = Field(description="The worst case per image over everything that was tried.")
+    worst: Share = Field(description="The worst case per image over all attacks.")
 
 
 class AttackRow(_Part):
-    """One attack: what it broke that stood until it came, at each bound, and what it cost."""
+    """One attack: the images that it was the first to break, by bound, and its cost."""
 
     label: str
     attack: str
-    rule: str | None = Field(description="Gradient rule; null where the attack follows none.")
+    rule: str | None = Field(description="Gradient rule; null for an attack without a gradient of the network.")
     loss: str | None
-    shown: int = Field(description="Images shown, all bounds together.")
+    shown: int = Field(description="Images attacked, summed over all bounds.")
     broke: dict[str, int] = Field(description="Bound -> images that it broke first.")
     forward: int
     backward: int
@@ -92,7 +105,7 @@ class AttackRow(_Part):
 
 
 class Cell(_Part):
-    """Accuracy that one attack with one rule leaves on the scouted images, alone."""
+    """Accuracy that one attack with one rule leaves on the screened images."""
 
     attack: str
     rule: str
@@ -108,45 +121,39 @@ class Question(_Part):
 
 
 class RuleReport(_Part):
-    """How far the gradients of one rule can be trusted: means over the scouted images, each from 0 to 1."""
+    """Whether attacks under one gradient rule can be trusted: means over the screened images, from 0 to 1."""
 
     rule: str
     zero_gradients: float = Field(description="Images whose gradient is exactly zero everywhere (Pintor I1).")
     zero_pixels: float = Field(description="Pixels whose gradient is exactly zero.")
     unstable: float = Field(description="Relative change of the loss over random directions (Pintor I2).")
-    silent: float = Field(description="An earlier iterate succeeded although the last fails (Pintor I3).")
+    silent: float = Field(description="An earlier iterate succeeded although the last one fails (Pintor I3).")
     rising: float = Field(description="Loss still rising at the end (Pintor I4).")
-    surrogate_only: float | None = Field(
-        description="Broken on the path the gradient took, not in the real forward pass (Pintor I5); null where "
-        "both are one."
-    )
     unbounded: float = Field(description="Images that stand without any bound (Pintor I6).")
     questions: list[Question]
-    verdict: Verdict
+    verdict: GradientVerdict
     reasons: list[str]
 
 
-class Scouting(_Part):
+class Screening(_Part):
     """Every rule alone on the same few images, at one bound."""
 
     bound: str
     images: int
     cells: list[Cell]
     rules: list[RuleReport]
-    kept: list[str] = Field(description="Rules that went on, the most successful first.")
-    dropped: list[str] = Field(
-        description="Rules that won no scouted image, or fewer than those that a preset keeps at most."
-    )
+    selected: list[str] = Field(description="Rules used in the attacks on all images, the most successful first.")
+    dropped: list[str] = Field(description="Rules that were the best on too few images to be selected.")
 
 
 class Conclusion(_Part):
-    """The verdict in words, on the network's own gradient and on the audit's own number, with reasons."""
+    """The number to report, why, and the next command to run."""
 
-    own: Verdict
-    own_reasons: list[str]
-    audit: Verdict
-    audit_reasons: list[str]
-    sentence: str
+    verdict: Verdict
+    headline: str = Field(description="A sentence with the number to report.")
+    reasons: list[str]
+    next_step: str = Field(description="A command line or a sentence.")
+    own: GradientVerdict = Field(description="Whether the network's own gradient can be trusted.")
 
 
 class Layer(_Part):
@@ -159,7 +166,7 @@ class Layer(_Part):
 
 
 class Picture(_Part):
-    """One image beside its adversarial twin; PNGs in base64, 8 bits, the difference amplified around grey."""
+    """One image and its adversarial version; 8-bit PNGs in base64, the difference amplified around grey."""
 
     index: int = Field(description="Position among the audited images.")
     label: str
@@ -173,7 +180,7 @@ class Picture(_Part):
 
 
 class Budget(_Part):
-    """What the audit spent: passes count images, so a pass over a batch of 200 is 200."""
+    """The cost of the audit. Passes count images: a pass over a batch of 200 is 200."""
 
     forward: int
     backward: int
@@ -181,9 +188,9 @@ class Budget(_Part):
 
 
 class Card(_Part):
-    """One audit. Written to audit/card.json in a run folder."""
+    """One audit, as card.json holds it. A card of schema version 1 is read as far as it goes."""
 
-    schema_version: Literal[1] = 1  # raised where a field is removed or changes its meaning, not for a new one
+    schema_version: Literal[2] = 2  # raised when a field is removed or changes its meaning, not for a new one
     hiresnn: str
     date: str
     subject: Subject
@@ -192,14 +199,51 @@ class Card(_Part):
     environment: dict[str, Any]
     clean: Share
     curve: list[Point] = Field(description="By bound, 0 first.")
-    unbroken: list[int] = Field(description="Images that stand at the largest bound, by position.")
+    unbroken: list[int] = Field(description="Positions of the images that stand at the largest bound.")
     attacks: list[AttackRow] = Field(description="In the order they ran.")
-    scouting: Scouting
+    screening: Screening
+    checks: list[Check] = Field(description="Empty in a card that version 1 wrote.")
     conclusion: Conclusion
-    activity: list[Layer] | None = Field(description="Null where the neurons are not hiresnn's.")
+    activity: list[Layer] | None = Field(description="Null if the neurons are not hiresnn's.")
     gallery: list[Picture]
     budget: Budget
 
     def at(self, bound: str) -> Point:
         """The point of the curve at a bound."""
         return next(point for point in self.curve if point.bound == bound)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("schema_version") != 1:
+            return values
+        try:
+            return _from_version_1(dict(values))
+        except (KeyError, TypeError, StopIteration, AttributeError):
+            raise ValueError("it is a damaged card of schema version 1") from None
+
+
+def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card of schema version 1 under their names of version 2."""
+    from hiresnn.audit.headline import headline_of
+
+    screening = dict(values.pop("scouting"))
+    screening["selected"] = screening.pop("kept")
+    removed = "surrogate_only"
+    screening["rules"] = [{k: v for k, v in rule.items() if k != removed} for rule in screening["rules"]]
+    old = values["conclusion"]
+    point = next(point for point in values["curve"] if point["bound"] == values["setting"]["headline"])
+    failures = old["audit_reasons"][:1] if old["audit"] == "masked gradients likely" else []
+    verdict, sentence = headline_of(Point.model_validate(point), [], failures)
+    conclusion = {
+        "verdict": verdict,
+        "headline": sentence,
+        "reasons": [*old["own_reasons"], *old["audit_reasons"]],
+        "next_step": f"Repeat the audit with this version: {values['setting']['command']}",
+        "own": old["own"],
+    }
+    return {**values, "schema_version": 2, "screening": screening, "checks": [], "conclusion": conclusion}
+
+
+if __name__ == "__main__":
+    print(json.dumps(Card.model_json_schema(), indent=2))

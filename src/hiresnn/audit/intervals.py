@@ -1,4 +1,4 @@
-"""How sure a count of images is: 95 % intervals, and whether one attack really breaks more than another."""
+"""Confidence in a count of images: 95 % intervals, and whether one attack really breaks more than another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 
 def share(count: int, of: int) -> Share:
-    """`count` of `of` in percent, with the Wilson interval; of nothing, anything is possible.
+    """`count` of `of` in percent with its Wilson interval; for no images the interval is 0 to 100.
 
     >>> share(5, 10).percent, share(5, 10).low < 30 < 70 < share(5, 10).high
     (50.0, True)
@@ -27,12 +27,12 @@ def share(count: int, of: int) -> Share:
     )
 
 
-def outnumbers(more: int, fewer: int) -> bool:
-    """Whether `more` images that only A breaks against `fewer` that only B breaks is no chance.
+def significantly_more(more: int, fewer: int) -> bool:
+    """Whether A breaks more than B beyond chance, where only A breaks `more` images and only B breaks `fewer`.
 
-    The exact one-sided sign test at the 5 % level; it takes five against none.
+    The exact one-sided sign test at the 5 % level; five images against none are enough.
 
-    >>> outnumbers(4, 0), outnumbers(5, 0), outnumbers(12, 8)
+    >>> significantly_more(4, 0), significantly_more(5, 0), significantly_more(12, 8)
     (False, True, False)
     """
     return more > fewer and bool(binomtest(more, more + fewer, alternative="greater").pvalue < 1 - CONFIDENCE)

@@ -1,4 +1,4 @@
-"""`hiresnn audit`: what the robustness of any network really is; the curve is printed, the evidence written."""
+"""`hiresnn audit`: worst-case robust accuracy of any network. Prints the curve and writes the evidence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = "report.html"
 
 
 class Preset(str, Enum):
-    """How much is tried."""
+    """How much the audit tries."""
 
     QUICK = "quick"
     STANDARD = "standard"
@@ -31,35 +31,41 @@ class Preset(str, Enum):
 def audit(
     context: typer.Context,
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="TARGET",
-            help="A run folder; a .safetensors file that hiresnn wrote; or FILE.py:FUNCTION, a function without "
-            "arguments that returns any network, images [B, C, H, W] in [0, 1] -> logits.",
+            help="The network: a run folder; a .safetensors file that hiresnn wrote; or FILE.py:FUNCTION, a function "
+            "without arguments that returns any network, images [B, C, H, W] in [0, 1] -> logits [B, K]. "
+            "FILE.py:FUNCTION executes that file on this computer, so use only files that you trust.",
         ),
-    ],
+    ] = None,
     preset: Annotated[
         Preset,
         typer.Option(
-            help="quick: minutes, 200 images. standard: every rule, 1,000 images. thorough: nothing left out, hours. "
-            "A larger one continues a smaller one."
+            help="quick: 200 images. standard: 1,000 images, every gradient rule and restarts. thorough: 1,000 images "
+            "and everything, hours. A larger preset continues a smaller one."
         ),
     ] = Preset.QUICK,
     source: Annotated[
         str | None,
-        typer.Option("--data", metavar="SOURCE", help="As for hiresnn train; default: the run's own."),
+        typer.Option("--data", metavar="SOURCE", help="Data set, as for hiresnn train; default: that of the run."),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Test images, every class in turn; default: the preset's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of test images, classes in turn; default: the preset's."),
     ] = None,
     eps: Annotated[
-        str | None, typer.Option(metavar="BOUND", help="The headline's bound; default: the recipe's, or 8/255.")
+        str | None,
+        typer.Option(
+            metavar="BOUND", help="Bound of the headline, for example 8/255; default: the recipe's, or 8/255."
+        ),
     ] = None,
     bounds: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Bounds of the curve, with commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf.",
+            help="Bounds of the curve, separated by commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,"
+            "inf.",
         ),
     ] = None,
     attacks: Annotated[
@@ -67,9 +73,9 @@ def audit(
         typer.Option(
             "--attack",
             metavar="NAME",
-            help="One more attack at every bound, written as for hiresnn evaluate but without eps: autoattack, "
-            "apgd:loss=dlr,rule=arctan/alpha=4. What is not named is the attack's own default, not the recipe's; a "
-            "step is that at the headline's bound, a quarter of each bound where none is named. May be repeated.",
+            help="An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "
+            "autoattack or apgd:loss=dlr,rule=arctan/alpha=4. Options that you leave out have the attack's own "
+            "defaults. A step is that at the headline bound and scales with the bound. May be repeated.",
         ),
     ] = None,
     twins: Annotated[
@@ -77,26 +83,34 @@ def audit(
         typer.Option(
             "--twin",
             metavar="TARGET2",
-            help="A network whose adversarial images are shown to this one; may be repeated.",
+            help="A second network; adversarial images made on it are tried on TARGET. May be repeated.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 200,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")] = 200,
     out: Annotated[
         Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results; default: RUN/audit, or a folder in audits/."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Allow a smaller audit to replace the results of a larger one.")
+    ] = False,
+    verify: Annotated[
+        Path | None,
         typer.Option(
-            metavar="DIR",
-            help="Where the evidence goes; default: RUN/audit, or audits/ and the way to the target for any other.",
+            metavar="CARD",
+            help="Audit nothing; check the adversarial images beside this card.json against the network and the card. "
+            "TARGET may be left out if it is a run folder or a .safetensors file.",
         ),
     ] = None,
 ) -> None:
-    """Attack a network with everything, and say what its robustness is worth.
+    """Run the full attack suite and report worst-case robust accuracy.
 
     Every image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it.
-    Beside that stands what the paper's PGD-7 says with the network's own surrogate gradient, and a verdict on
-    whether that gradient can be believed. An audit that was interrupted goes on when it is called again.
+    The result is the number to report, the reasons, and the next command. The paper's PGD-7 with the network's own
+    surrogate gradient runs beside it, for comparison. If you interrupt an audit, the same command continues it.
 
-    Writes card.json (schema in docs/audit.md), report.html (opens offline) and adversarial.npz.
+    Writes card.json (docs/audit.md), report.html (opens without a network connection) and adversarial.npz.
 
     Examples:
 
@@ -105,49 +119,69 @@ def audit(
     hiresnn audit runs/mine --preset standard --twin runs/mine-seed1
 
     hiresnn audit examples/snntorch_digits.py:network --data digits
+
+    hiresnn audit --verify runs/mine/audit/card.json
     """
+    if verify is not None:
+        _verify(verify, target)
+        return
+    if target is None:
+        raise typer.BadParameter(
+            "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
+        )
     with continued_by(context):
-        from hiresnn.audit import CURVE
+        from hiresnn.audit import CURVE, AuditConfig
         from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.report.page import audit_page
         from hiresnn.runs.atomic import write_atomically
-        from hiresnn.runs.audit import CARD, Request
-        from hiresnn.runs.audit import audit as audited
+        from hiresnn.runs.audit import CARD, AuditRequest
+        from hiresnn.runs.audit import audit as run_audit
 
         keep_memory()
         keep_kernels()
-        request = Request(
-            target,
+        config = AuditConfig(
             preset=preset.value,
+            bounds=tuple(bounds.split(",")) if bounds else CURVE,
+            attacks=tuple(attacks or ()),
+            seed=seed,
+            batch_size=batch,
+            eps=eps or "8/255",
+        )
+        request = AuditRequest(
+            target,
+            config,
+            twins=tuple(twins or ()),
             source=source,
             images=images,
             eps=eps,
-            bounds=tuple(bounds.split(",")) if bounds else CURVE,
-            attacks=tuple(attacks or ()),
-            twins=tuple(twins or ()),
-            seed=seed,
-            batch_size=batch,
             out=out,
+            replace=replace,
             command=shlex.join(["hiresnn", *(context.obj or [])]),
         )
-        card, folder = audited(request, progress=Progress())
+        card, folder = run_audit(request, progress=Progress())
         write_atomically(folder / PAGE, audit_page(card).encode())
     console = Console(highlight=False)
     console.print(table(card))
-    console.print(f"Own gradient: {card.conclusion.own}. This audit: {card.conclusion.audit}.", markup=False)
-    for reason in card.conclusion.own_reasons + card.conclusion.audit_reasons:
-        console.print(f"- {reason}", markup=False, soft_wrap=True)
-    console.print(card.conclusion.sentence, markup=False, soft_wrap=True)
+    print_conclusion(card, console)
     console.print(f"Written: {folder / CARD} and {folder / PAGE}", markup=False, soft_wrap=True)
 
 
+def print_conclusion(card: Card, console: Console) -> None:
+    """The headline, the reasons and the next command."""
+    conclusion = card.conclusion
+    console.print(conclusion.headline, markup=False, soft_wrap=True, style="bold")
+    for reason in conclusion.reasons:
+        console.print(f"- {reason}", markup=False, soft_wrap=True)
+    console.print(f"Next: {conclusion.next_step}", markup=False, soft_wrap=True)
+
+
 def table(card: Card) -> Table:
-    """The curve: a row a bound, what each says is left right, in percent with the 95 % interval of the worst case."""
-    shown = Table(title=f"{card.subject.name}: % right of {card.data.images:,} images, {card.setting.preset}")
-    shown.add_column("bound")
+    """The curve: one row per bound, accuracies in percent with the 95 % interval of the worst case."""
+    rows = Table(title=f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}")
+    rows.add_column("bound")
     for heading in ("noise", "FGSM", "PGD", "worst case", "95 %"):
-        shown.add_column(heading, justify="right")
+        rows.add_column(heading, justify="right")
     for point in card.curve:
         if point.bound == "0":
             cells = ["", "", "", _percent(card.clean)]
@@ -155,8 +189,22 @@ def table(card: Card) -> Table:
             cells = [_percent(share) for share in (point.noise, point.fgsm, point.pgd, point.worst)]
         style = "bold" if point.bound == card.setting.headline else None
         name = "clean" if point.bound == "0" else point.bound
-        shown.add_row(name, *cells, f"{point.worst.low:.1f} - {point.worst.high:.1f}", style=style)
-    return shown
+        rows.add_row(name, *cells, f"{point.worst.low:.1f} - {point.worst.high:.1f}", style=style)
+    return rows
+
+
+def _verify(path: Path, target: str | None) -> None:
+    from hiresnn.runs.audit import verify as verify_card
+
+    found = verify_card(path, target)
+    for problem in found.problems:
+        print(f"- {problem}")
+    if found.problems:
+        print(f"Not confirmed: {found.images} adversarial images checked, {len(found.problems)} problems.")
+        raise typer.Exit(1)
+    print(
+        f"Confirmed: {found.images} adversarial images lie within their bounds and are misclassified as the card says."
+    )
 
 
 def _percent(share: Share) -> str:

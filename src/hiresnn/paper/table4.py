@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import Model, parse, transfer, verified
-from hiresnn.audit import Audited
-from hiresnn.audit.bounds import of
-from hiresnn.audit.scouting import read, scout
-from hiresnn.audit.subject import OWN
+from hiresnn.audit import InstrumentedModel
+from hiresnn.audit.bounds import bound_at
+from hiresnn.audit.instrumented import OWN
+from hiresnn.audit.screening import RuleScreening, screen_rule
 from hiresnn.audit.verdict import questions
 from hiresnn.metrics import correct
 from hiresnn.paper.accuracies import ATTACKS, missing_note, networks_of
@@ -117,11 +117,11 @@ def _questions(
     study: Study, run: Path, twins: dict[str, Path], eps: float, images: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
     network = study.network_of(run)
-    model, bound = Audited(network, images[:16]), of(eps)
+    model, bound = InstrumentedModel(network, images[:16]), bound_at(eps)
     with torch.no_grad():
         right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
     shown, truth = images[right][:SAMPLE], labels[right][:SAMPLE]
-    scouted = read(OWN, scout(model, OWN, shown, truth, bound, CLIMBS))
+    screening = RuleScreening.read(OWN, screen_rule(model, OWN, shown, truth, bound, CLIMBS))
 
     def broken(text: str, maker: Model | None = None) -> Any:
         spec = parse(text, eps=bound.radius, step=STEP * bound.radius)
@@ -135,4 +135,4 @@ def _questions(
     for kind, twin in twins.items():
         made = f"pgd-restarts:iterations={CLIMBS},restarts=1,loss=margin"
         blind[f"images of the {kind} twin"] = broken(made, study.network_of(twin))
-    return [{"yes": bool(each.yes), "evidence": each.evidence} for each in questions(scouted, blind, bound)]
+    return [{"yes": bool(each.yes), "evidence": each.evidence} for each in questions(screening, blind, bound)]

@@ -23,12 +23,18 @@ INDICATORS = {
     "unstable": ("Unstable", "relative change of the loss over random directions"),
     "silent": ("Silent failure", "an earlier iterate succeeded, the last one fails"),
     "rising": ("Still rising", "the loss still rises when the attack ends"),
-    "surrogate_only": ("Surrogate only", "broken on the gradient's path, not in the real forward pass"),
     "unbounded": ("Stands unbounded", "images that stand without any bound"),
 }
 """Field of a rule's report -> its short name and what it is a share of."""
 
-BADGES = {"consistent": "good", "inconclusive": "unsure", "masked gradients likely": "bad"}
+BADGES = {
+    "consistent": "good",
+    "agrees": "good",
+    "inconclusive": "unsure",
+    "overestimated": "unsure",
+    "masked gradients likely": "bad",
+    "unreliable": "bad",
+}
 """Verdict -> the class that colours its badge, the gravest last."""
 
 WIDE, NARROW = Size(760, 380), Size(350, 300)
@@ -125,9 +131,9 @@ def attacked_bounds(card: Card) -> list[str]:
 
 def heat(card: Card) -> tuple[list[str], list[HeatRow]]:
     """Attacks that follow a rule, the columns, and a row a rule: those that went on first, in their order."""
-    kept, dropped = card.scouting.kept, card.scouting.dropped
-    rules = list(dict.fromkeys([*kept, *dropped, *(report.rule for report in card.scouting.rules)]))
-    cells = [cell for cell in card.scouting.cells if cell.rule in rules and cell.standing.of]
+    kept, dropped = card.screening.selected, card.screening.dropped
+    rules = list(dict.fromkeys([*kept, *dropped, *(report.rule for report in card.screening.rules)]))
+    cells = [cell for cell in card.screening.cells if cell.rule in rules and cell.standing.of]
     attacks = list(dict.fromkeys(cell.attack for cell in cells))
     lefts = {attack: {cell.standing.percent for cell in cells if cell.attack == attack} for attack in attacks}
     # Where all leave the same, none is the strongest.
@@ -146,11 +152,11 @@ def heat(card: Card) -> tuple[list[str], list[HeatRow]]:
 
 def unruled(card: Card) -> list[tuple[str, HeatCell]]:
     """Scouting attacks that follow no gradient, so no rule: scores and noise, the controls."""
-    scouting = card.scouting
-    rules = {*scouting.kept, *scouting.dropped, *(report.rule for report in scouting.rules)}
+    screening = card.screening
+    rules = {*screening.selected, *screening.dropped, *(report.rule for report in screening.rules)}
     return [
         (cell.attack, HeatCell(cell.standing, shade(cell.standing.percent), False))
-        for cell in scouting.cells
+        for cell in screening.cells
         if cell.rule not in rules and cell.standing.of
     ]
 
@@ -163,7 +169,7 @@ def questions(rules: Iterable[RuleReport]) -> list[str]:
 def graver(conclusion: Conclusion) -> str:
     """The class of the graver of the two verdicts."""
     order = list(BADGES.values())
-    return max(BADGES[conclusion.own], BADGES[conclusion.audit], key=order.index)
+    return max(BADGES[conclusion.own], BADGES[conclusion.verdict], key=order.index)
 
 
 def alternative(picture: Picture) -> dict[str, str]:

@@ -39,7 +39,7 @@ def audit_page(card: Card) -> str:
         heat_rows=rows,
         heat_unruled=audit_view.unruled(card),
         indicators=audit_view.INDICATORS,
-        questions=audit_view.questions(card.scouting.rules),
+        questions=audit_view.questions(card.screening.rules),
         most_spikes=max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1,
         alternative=audit_view.alternative,
     )

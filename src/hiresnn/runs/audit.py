@@ -1,171 +1,222 @@
-"""`hiresnn audit`: any network audited on a data set, its card and the adversarial images into a folder."""
+"""`hiresnn audit`: audit any network on a data set, and write the card and the adversarial images into a folder."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+import re
+import shlex
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from hiresnn import audit as auditing
 from hiresnn import data
-from hiresnn.audit import Audit, Audited, Bound, Card, Plan
-from hiresnn.audit.bounds import of
-from hiresnn.audit.card import Images, Setting, Subject
+from hiresnn.audit import PRESETS, AuditConfig, Card, InstrumentedModel, parse_bound
+from hiresnn.audit import audit as run_sweep
+from hiresnn.audit.bounds import Bound
+from hiresnn.audit.build_card import build_card, subject_of
+from hiresnn.audit.card import Images
+from hiresnn.audit.library import LOOKED_AT
+from hiresnn.audit.verification import Verification, adversarial_archive, read_archive
+from hiresnn.audit.verification import verify as verify_arrays
 from hiresnn.data import DataSet
-from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
-from hiresnn.neurons import LIF
 from hiresnn.progress import Progress
+from hiresnn.runs.array_cache import ArrayCache
 from hiresnn.runs.atomic import utf8, write_atomically
-from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
+from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.lock import locked
-from hiresnn.runs.model_source import ModelSource, audit_folder, in_a_line, resolve_model
-from hiresnn.runs.notebook import Notebook
+from hiresnn.runs.model_source import ModelSource, audit_folder, resolve_model
 from hiresnn.runs.recipe import digest
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"
-FORMAT = 1
-"""Raised where pieces of an earlier version would not be what this one would find."""
-LOOKED_AT = 16
-"""Images that tell whether a network is random or rounds, and whether it is the one of an earlier call."""
+FORMAT = 2
+"""Raised when units of an earlier version differ from what this version would compute."""
 PASSES = 500
-"""Presentations an image that decide whether compiled neurons pay."""
+"""Calls per image, for deciding whether compiling the neurons pays."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for; None is a default that the target or the preset gives.
+class AuditRequest:
+    """What to audit, as the command line names it.
 
     Attributes:
-        target: as `runs.model_source.resolve_model` takes it. source: data set, needed unless the target is a run.
-        images: how many of the test images. eps: the headline's bound. bounds: others of the curve.
-        attacks: further attacks, without a bound. twins: targets whose networks make images for this one.
+        target: see `runs.model_source.resolve_model`. twins: targets whose networks make images for this one.
+        config: the settings; its eps is replaced by the recipe's where `eps` is None.
+        source: the data set; a run has one of its own.
+        images: how many test images; None means the preset's number.
+        eps: the bound of the headline; None means the recipe's, or 8/255.
+        out: the folder; None means RUN/audit, or a folder in audits/.
+        replace: whether a smaller audit may replace a larger one.
+        command: the command line that the card names.
     """
 
     target: str
-    preset: str = "quick"
+    config: AuditConfig = field(default_factory=AuditConfig)
+    twins: tuple[str, ...] = ()
     source: str | None = None
     images: int | None = None
     eps: str | None = None
-    bounds: tuple[str, ...] = auditing.CURVE
-    attacks: tuple[str, ...] = ()
-    twins: tuple[str, ...] = ()
-    seed: int = 0
-    batch_size: int = 200
     out: Path | None = None
+    replace: bool = False
     command: str = ""
 
 
-def audit(request: Request, *, progress: Progress) -> tuple[Card, Path]:
-    """Audit what `request` names; returns the card and the folder, RUN/audit or one in audits/ where none is named.
+def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
+    """Audit a network; returns the card and its folder.
 
-    The folder gets card.json; adversarial.npz (for every image that fell: its index among the audited images, the eps
-    of the bound, what broke it as float32, and the clean image); and the pieces of work that let a later call go on.
+    The folder gets card.json, adversarial.npz (see `audit.verification`) and a cache with which an interrupted audit
+    continues.
 
     Raises:
-        HiresnnError: whatever is wrong with target, data, options or folder, in one sentence.
+        HiresnnError: a target, data set, option or folder that cannot be used.
     """
-    waves = auditing.waves(request.preset)
     subject = resolve_model(request.target)
     recipe = subject.recipe
     source = request.source or (recipe.data.source if recipe else None)
     if source is None:
-        raise UsageError(f"{request.target} does not say which images it is for; name them by --data, such as digits.")
+        raise UsageError(f"{request.target} has no data set of its own; name one with --data, for example digits.")
+    eps = request.eps or (recipe.attack.eps if recipe else 8 / 255)
+    config = replace(request.config, eps=eps, paper=_paper(subject, parse_bound(eps)))
     dataset = data.load(source)
     if isinstance(subject.model, nn.Module):
         check_fits(subject.model, dataset, request.target)
-    count = request.images or auditing.IMAGES[request.preset]
-    shown = data.in_turn(dataset.test, min(count, len(dataset.test)))
+    split = data.in_turn(dataset.test, min(request.images or config.plan.images, len(dataset.test)))
     device = device_of(recipe) if recipe else ("cuda" if torch.cuda.is_available() else "cpu")
-    images, labels = shown.images.to(device).float() / 255, shown.labels.to(device)
-    headline = auditing.bound(request.eps) if request.eps else of(recipe.attack.eps if recipe else 8 / 255)
-    model = _audited(subject, images, device, recipe.compile if recipe else "auto")
-    if isinstance(subject.model, SpikingNetwork) and is_fused(subject.model):
-        progress.line(COMPILING)
+    images, labels = split.images.to(device).float() / 255, split.labels.to(device)
+    out = request.out or audit_folder(request.target, subject)
+    if not request.replace:
+        _refuse_smaller(out, len(images), config)
+    model = _instrumented(subject, images, device, recipe.compile if recipe else "auto", progress)
     if model.classes != dataset.num_classes:
         raise UsageError(
-            f"{request.target} tells {model.classes} classes apart, {dataset.name} has {dataset.num_classes}; name by "
-            "--data the images that it was trained for."
+            f"{request.target} has {model.classes} output classes, but {dataset.name} has {dataset.num_classes}; name "
+            "the data set that it was trained on with --data."
         )
-    plan = Plan(
-        bounds=auditing.curve(request.bounds, headline),
-        headline=headline,
-        waves=waves,
-        extra=request.attacks,
-        twins=_twins(request, model, dataset, images, device),
-        seed=request.seed,
-        batch_size=request.batch_size,
-        paper=_paper(subject, headline),
-    )
-    out = request.out or audit_folder(request.target, subject)
-    for name in (subject.name, dataset.name, *dataset.class_names, *plan.twins, request.command):
+    twins = _twins(request, model, dataset, images, device)
+    for name in (subject.name, dataset.name, *dataset.class_names, *twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
     with locked(out, "audit folder"):
-        notebook = Notebook(out / f"pieces-{_identity(subject, model, dataset, plan)}")
-        for name, twin in plan.twins.items():
-            _check_kept(notebook, name, twin)
-        found = Audit(model, images, labels, plan, notebook, progress).run()
-        card = auditing.assembled(
-            found, plan, model, images, labels,
-            subject=_subject(subject, model),
+        cache = ArrayCache(out / f"cache-{_identity(subject, model, dataset, config)}")
+        for name, twin in twins.items():
+            _check_twin(cache, name, twin)
+        result = run_sweep(model, images, labels, config, twins=twins, cache=cache, progress=progress)
+        card = build_card(
+            result,
+            subject=subject_of(
+                result, name=subject.name, kind=subject.kind, architecture=subject.architecture,
+                library=subject.library, method=recipe.method if recipe else None,
+            ),
             data=Images(
-                name=dataset.name, split="test", images=len(shown), classes=list(dataset.class_names),
+                name=dataset.name, split="test", images=len(split), classes=list(dataset.class_names),
                 size=list(images.shape[1:]),
             ),
-            setting=Setting(
-                preset=request.preset, seed=plan.seed, bounds=[bound.label for bound in plan.bounds],
-                headline=headline.label, batch_size=plan.batch_size, twins=list(plan.twins),
-                attacks=list(plan.extra), command=request.command,
-            ),
+            command=request.command,
+            repeat=_with_preset(request),
+            target=request.target,
+            twins=list(twins),
             environment=environment(),
         )  # fmt: skip
-        write_atomically(out / ADVERSARIAL, _adversarial(found, images, labels))
+        write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
     return card, out
 
 
-def _audited(subject: ModelSource, images: Tensor, device: str, wanted: str) -> Audited:
+def verify(path: Path, name: str | None = None) -> Verification:
+    """Check the adversarial images beside a card against the network and the card.
+
+    Args:
+        path: a card.json, or the folder that holds one.
+        name: the audited network, see `runs.model_source.resolve_model`; None takes the one that the card names.
+            A card never makes this run code: a network from FILE.py:FUNCTION must be named again.
+
+    Raises:
+        HiresnnError: a card, archive or network that cannot be read.
+    """
+    path = path / CARD if path.is_dir() else path
+    card = _read_card(path)
+    if card is None:
+        raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
+    name = name or card.setting.target
+    if name is None or (name == card.setting.target and card.subject.kind == "function"):
+        raise UsageError(
+            f"{path} is the card of a network that code defines; name it, as in: hiresnn audit FILE.py:FUNCTION "
+            f"--verify {path}"
+        )
+    model = resolve_model(name).model
+    if isinstance(model, nn.Module):
+        model.cpu()
+    return verify_arrays(card, read_archive(path.parent / ADVERSARIAL), model)
+
+
+def _read_card(path: Path) -> Card | None:
+    """The card at `path`; None if there is none."""
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValidationError, ValueError):
+        raise RunError(
+            f"{path} is not an audit card that this version can read; move it elsewhere, or audit with --replace."
+        ) from None
+
+
+def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
+    """Refuse to replace the card of a larger audit: of more images, or of a larger preset."""
+    card = _read_card(out / CARD)
+    order = list(PRESETS)
+    if card is None or card.setting.preset not in order or config.plan.name not in order:
+        return
+    larger = order.index(card.setting.preset) > order.index(config.plan.name)
+    if card.data.images > images or larger:
+        raise RunError(
+            f"{out / CARD} is an audit of {card.data.images:,} images with preset {card.setting.preset}, which one of "
+            f"{images:,} images with preset {config.plan.name} would replace; choose another folder with --out, or "
+            "give --replace."
+        )
+
+
+def _instrumented(
+    subject: ModelSource, images: Tensor, device: str, compiling: str, progress: Progress | None = None
+) -> InstrumentedModel:
     model = subject.model
     if isinstance(model, nn.Module):
         model.to(device)
-    try:
-        audited = Audited(model, images[:LOOKED_AT])
-    except HiresnnError:
-        raise
-    except Exception as error:  # the network is the user's
-        shape = " x ".join(str(size) for size in images.shape[1:])
-        raise UsageError(f"the network cannot take images of {shape}: {in_a_line(error)}") from error
+    instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     if isinstance(model, SpikingNetwork):  # from here on: its answers must not depend on how much is to be done
-        model.fuse(should_fuse(wanted, model, images[:1], PASSES * len(images)))
-    return audited
+        compile_neurons(compiling, model, images[:1], PASSES * len(images), progress)
+    return instrumented
 
 
-def _twins(request: Request, audited: Audited, dataset: DataSet, images: Tensor, device: str) -> dict[str, Audited]:
-    found: dict[str, Audited] = {}
+def _twins(
+    request: AuditRequest, audited: InstrumentedModel, dataset: DataSet, images: Tensor, device: str
+) -> dict[str, InstrumentedModel]:
+    twins: dict[str, InstrumentedModel] = {}
     for text in request.twins:
         twin = resolve_model(text)
         if isinstance(twin.model, nn.Module):
             check_fits(twin.model, dataset, f"the twin {text}")
-        model = _audited(twin, images, device, "never")
+        model = _instrumented(twin, images, device, "never")
         if model.classes != audited.classes:
             raise UsageError(
-                f"the twin {text} tells {model.classes} classes apart, {request.target} {audited.classes}; name a twin "
-                "for the same classes."
+                f"the twin {text} has {model.classes} output classes, but {request.target} has {audited.classes}; name "
+                "a twin for the same classes."
             )
-        mark = model.fingerprint()
-        if mark and mark in (audited.fingerprint(), *(other.fingerprint() for other in found.values())):
-            raise UsageError(f"the twin {text} has the weights of the audited network or of another twin; name others.")
-        found[f"{twin.name} ({(mark or 'no weights')[:6]})"] = model
-    return found
+        weights = model.weights
+        if weights and weights in (audited.weights, *(other.weights for other in twins.values())):
+            raise UsageError(
+                f"the twin {text} has the weights of the audited network or of another twin; name another twin."
+            )
+        twins[f"{twin.name} ({(weights or 'no weights')[:6]})"] = model
+    return twins
 
 
 def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
@@ -177,64 +228,38 @@ def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
     return {"step": step, "iterations": setting.iterations, "random_start": setting.random_start}
 
 
-def _subject(subject: ModelSource, model: Audited) -> Subject:
-    network = model.model
-    neurons = getattr(network, "neurons", None)
-    if isinstance(network, nn.Module) and neurons is None:
-        neurons = sum(isinstance(module, LIF) for module in network.modules())
-    return Subject(
-        name=subject.name,
-        kind=subject.kind,
-        architecture=subject.architecture,
-        library=subject.library,
-        method=subject.recipe.method if subject.recipe else None,
-        timesteps=getattr(network, "timesteps", None),
-        neurons=neurons if isinstance(neurons, int | None) else len(neurons),
-        random=model.random,
-        draws=model.draws,
-        rounds=model.rounds,
-        fingerprint=model.fingerprint(),
-    )
+def _with_preset(request: AuditRequest) -> str:
+    """The command line with {preset} in place of the preset's name."""
+    words = [word.replace("{", "{{").replace("}", "}}") for word in shlex.split(request.command)]
+    if "--preset" in words[:-1]:
+        words[words.index("--preset") + 1] = "{preset}"
+    else:
+        words = [word for word in words if not word.startswith("--preset=")] + ["--preset", "{preset}"]
+    return re.sub(r"'(\{preset\})'", r"\1", shlex.join(words))
 
 
-def _identity(subject: ModelSource, model: Audited, dataset: DataSet, plan: Plan) -> str:
-    """Digest of what all pieces of an audit have in common; presets, extra attacks and twins are not part of it."""
+def _identity(subject: ModelSource, model: InstrumentedModel, dataset: DataSet, config: AuditConfig) -> str:
+    """Digest of what all units of an audit have in common; presets, added attacks and twins are not part of it."""
     return digest(
         {
             "format": FORMAT,
-            "weights": model.fingerprint(),
-            "answers": model.answers,
+            "weights": model.weights,
+            "answers": model.digest,
             "source": subject.source,
             "data": dataset.digest,
-            "seed": plan.seed,
-            "batch": plan.batch_size,
-            "headline": plan.headline.label,
-            "paper": dict(plan.paper),
+            "seed": config.seed,
+            "batch": config.batch_size,
+            "headline": config.headline.label,
+            "paper": dict(config.paper),
         }
     )
 
 
-def _check_kept(notebook: Notebook, name: str, twin: Audited) -> None:
-    """Raise RunError where the pieces are of another twin that was called the same."""
-    answers = str(twin.answers)
-    if str(notebook.setdefault(f"answers of {name}", {"answers": np.asarray(answers)})["answers"]) != answers:
+def _check_twin(cache: ArrayCache, name: str, twin: InstrumentedModel) -> None:
+    """Raise RunError if the cache holds work with another twin of this name."""
+    answers = str(twin.digest)
+    if str(cache.setdefault(f"answers of {name}", {"answers": np.asarray(answers)})["answers"]) != answers:
         raise RunError(
-            f"{notebook.folder} holds work with a twin {name} that answered otherwise; delete that folder, or choose "
+            f"{cache.folder} holds work with a twin {name} that gave other answers; delete that folder, or choose "
             "another --out."
         )
-
-
-def _adversarial(found: auditing.Findings, images: Tensor, labels: Tensor) -> bytes:
-    index = sorted(found.adversarial)
-    level = found.ledger.level
-    buffer = io.BytesIO()
-    shape = (0, *images.shape[1:])
-    np.savez_compressed(
-        buffer,
-        index=np.asarray(index, np.int64),
-        eps=np.asarray([found.ledger.bounds[int(level[image])].eps for image in index], np.float64),
-        label=labels[index].cpu().numpy(),
-        adversarial=np.stack([found.adversarial[image].numpy() for image in index]) if index else np.zeros(shape, "f4"),
-        clean=images[index].cpu().numpy(),
-    )
-    return buffer.getvalue()

@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import fgsm, pgd
-from hiresnn.audit.bounds import bound, curve
-from hiresnn.audit.climb import climb
-from hiresnn.audit.scouting import Scouted, choose, read, scout, scouting_bound
-from hiresnn.audit.subject import Audited
+from hiresnn.audit import InstrumentedModel
+from hiresnn.audit.bounds import curve
+from hiresnn.audit.bounds import parse_bound as bound
+from hiresnn.audit.screening import RuleScreening, screen_rule, screening_bound, select_rules
+from hiresnn.audit.trace import trace_pgd
 from hiresnn.network import SpikingNetwork
 
 
-def scouted(rule: str, reached: list[float], **changes: Any) -> Scouted:
+def scouted(rule: str, reached: list[float], **changes: Any) -> RuleScreening:
     none, nothing = np.zeros(len(reached), bool), np.zeros(len(reached))
     values = dict.fromkeys(("fgsm", "entropy", "margin", "wider", "unbounded", "zero", "silent", "rising"), none)
-    return Scouted(
+    return RuleScreening(
         rule, **{**values, "reached": np.asarray(reached), "zero_pixels": nothing, "unstable": nothing, **changes}
     )
 
@@ -31,28 +32,28 @@ def test_rules_go_on_by_how_many_images_they_win() -> None:
         scouted("d", [0.9, 0.9, 0.9, 1.9, 0.9, 0.9]),
     ]
     # b wins three, c two, a one, d none
-    assert choose(rules, None, True) == (["b", "c", "a"], ["d"])
-    assert choose(rules, 2, True) == (["b", "c"], ["a", "d"])
-    assert choose(rules, 1, True) == (["b"], ["c", "a", "d"])
-    assert choose(rules, 9, True) == (["b", "c", "a"], ["d"])
+    assert select_rules(rules, None, True) == (["b", "c", "a"], ["d"])
+    assert select_rules(rules, 2, True) == (["b", "c"], ["a", "d"])
+    assert select_rules(rules, 1, True) == (["b"], ["c", "a", "d"])
+    assert select_rules(rules, 9, True) == (["b", "c", "a"], ["d"])
 
 
 def test_the_first_of_equals_wins() -> None:
     rules = [scouted("own", [1.0, 2.0]), scouted("same", [1.0, 2.0]), scouted("third", [0.0, 2.5])]
-    assert choose(rules, None, True) == (["own", "third"], ["same"])
+    assert select_rules(rules, None, True) == (["own", "third"], ["same"])
     tied = [scouted("a", [1.0, 0.0]), scouted("b", [0.0, 1.0])]
-    assert choose(tied, 1, True) == (["a"], ["b"])
+    assert select_rules(tied, 1, True) == (["a"], ["b"])
 
 
 def test_without_pruning_all_go_on_in_order_of_success() -> None:
     rules = [scouted("a", [0.0, 0.0]), scouted("b", [1.0, 0.0]), scouted("c", [0.0, 0.0])]
-    assert choose(rules, 1, False) == (["a", "b", "c"], [])  # a and b win one each, the first of them first
-    assert choose(rules[1:], None, False) == (["b", "c"], [])
+    assert select_rules(rules, 1, False) == (["a", "b", "c"], [])  # a and b win one each, the first of them first
+    assert select_rules(rules[1:], None, False) == (["b", "c"], [])
 
 
 def test_one_rule_always_goes_on() -> None:
-    assert choose([scouted("own", [-3.0])], 3, True) == (["own"], [])
-    assert choose([scouted("own", []), scouted("b", [])], 3, True)[0] == ["own"]
+    assert select_rules([scouted("own", [-3.0])], 3, True) == (["own"], [])
+    assert select_rules([scouted("own", []), scouted("b", [])], 3, True)[0] == ["own"]
 
 
 BOUNDS = curve(("2/255", "4/255", "8/255", "16/255", "inf"), bound("8/255"))
@@ -61,7 +62,7 @@ BOUNDS = curve(("2/255", "4/255", "8/255", "16/255", "inf"), bound("8/255"))
 def where(*standing: int, headline: str = "8/255", sample: int = 40) -> str:
     """Standing at 2, 4, 8 and 16/255 and without a bound."""
     counts = dict(zip(BOUNDS, (sample, *standing), strict=True))
-    return scouting_bound(BOUNDS, counts, sample, bound(headline)).label
+    return screening_bound(BOUNDS, counts, sample, bound(headline)).label
 
 
 def test_rules_are_compared_where_nearest_to_half_of_the_sample_stands() -> None:
@@ -83,17 +84,17 @@ def test_of_bounds_as_near_the_largest_is_taken() -> None:
 
 @pytest.fixture(scope="module")
 def record(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> dict[str, Any]:
-    audited = Audited(network, shown[0][:4])
+    audited = InstrumentedModel(network, shown[0][:4])
     torch.manual_seed(0)
-    return dict(scout(audited, "arctan", shown[0][:20], shown[1][:20], bound("8/255"), 6))
+    return dict(screen_rule(audited, "arctan", shown[0][:20], shown[1][:20], bound("8/255"), 6))
 
 
 def test_a_record_is_read_back_under_its_rule(record: dict[str, Any]) -> None:
-    found = read("arctan", {**record, "forward": np.asarray(3)})  # what it cost stands beside it
+    found = RuleScreening.read("arctan", {**record, "forward": np.asarray(3)})  # what it cost stands beside it
     assert found.rule == "arctan"
     assert found.reached is record["reached"]
     assert {len(values) for values in record.values()} == {20}
-    assert set(record) == set(Scouted.__annotations__) - {"rule"}
+    assert set(record) == set(RuleScreening.__annotations__) - {"rule"}
     assert (found.broken == (record["entropy"] | record["margin"])).all()
 
 
@@ -101,7 +102,7 @@ def test_a_rule_is_scouted_with_the_attacks_that_it_says(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], record: dict[str, Any]
 ) -> None:
     images, labels, eps = shown[0][:20], shown[1][:20], 8 / 255
-    audited = Audited(network, images[:4])
+    audited = InstrumentedModel(network, images[:4])
     with audited.under("arctan"):
         single = fgsm(audited, images, labels, eps=eps)
         last = pgd(audited, images, labels, eps=eps, step=eps / 4, iterations=6)
@@ -115,17 +116,17 @@ def test_a_rule_is_scouted_with_the_attacks_that_it_says(
     # As many steps of the margin at four times the bound, half as many at none.
     for name, radius, iterations in (("wider", 4 * eps, 6), ("unbounded", 1.0, 3)):
         with audited.under("arctan"):
-            further = climb(audited, images, labels, eps=radius, iterations=iterations, loss="margin")
+            further = trace_pgd(audited, images, labels, eps=radius, iterations=iterations, loss="margin")
         assert (record[name] == further.broken.numpy()).all()
     assert record["fgsm"].sum() < record["wider"].sum() < record["unbounded"].sum()
 
 
 def test_the_network_keeps_its_own_rule(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
     before = [lif.surrogate for lif in network.neurons.values()]
-    audited = Audited(network, shown[0][:4])
-    with audited.measured(0) as spent:
-        scout(audited, "assg", shown[0][:3], shown[1][:3], bound("8/255"), 4)
+    audited = InstrumentedModel(network, shown[0][:4])
+    with audited.measured(0) as cost:
+        screen_rule(audited, "assg", shown[0][:3], shown[1][:3], bound("8/255"), 4)
     assert [lif.surrogate for lif in network.neurons.values()] == before
     # FGSM 1 and its check 1; three climbs of 5 looks, one of 3; the loss at one point and in 100 directions
-    assert spent.backward == 3 * (1 + 3 * 5 + 3)
-    assert spent.forward == spent.backward + 3 * (1 + 101)
+    assert cost.backward == 3 * (1 + 3 * 5 + 3)
+    assert cost.forward == cost.backward + 3 * (1 + 101)

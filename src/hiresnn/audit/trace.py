@@ -1,4 +1,4 @@
-"""One PGD, watched: what its losses, verdicts and gradients did on the way tells whether it can be believed."""
+"""A PGD run with its losses, predictions and gradients recorded, which tell whether its failure means anything."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from hiresnn.attacks.losses import margin
 from hiresnn.metrics import correct
 
 RISE = 0.05
-"""Share of the whole climb by which the loss may still rise in the last steps (Pintor et al. 2022, I4)."""
+"""Share of the total rise above which a rise in the last steps counts as unfinished (Pintor et al. 2022, I4)."""
 LAST = 10
-"""How many steps those are, at most half of the climb."""
+"""The number of last steps, at most half of all."""
 DIRECTIONS, RADIUS = 100, 8 / 255
-"""Random directions and their radius for the stability of the loss (Pintor et al. 2022, I2)."""
+"""Random directions, and their radius in pixel units, for the stability of the loss (Pintor et al. 2022, I2)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Climb:
-    """K steps on B images.
+class PgdTrace:
+    """K steps of PGD on B images.
 
     Attributes:
         loss: at every iterate, the image itself first, [K+1, B].
-        margin: largest margin loss over the iterates, above 0 where one was misclassified.
-        wrong: whether an iterate is misclassified, [K+1, B].
-        zero: the gradient at the image is exactly zero; zero_pixels: the share of its pixels where it is.
+        margin: largest margin loss over the iterates, above 0 if one was misclassified, [B].
+        wrong: whether each iterate is misclassified, [K+1, B].
+        zero: whether the gradient at the image is exactly zero, [B].
+        zero_pixels: share of its pixels where the gradient is exactly zero, [B].
         last: the last iterate.
     """
 
@@ -42,42 +43,42 @@ class Climb:
 
     @property
     def broken(self) -> Bool[Tensor, " batch"]:
-        """Any iterate is misclassified."""
+        """Whether any iterate is misclassified."""
         return self.wrong.any(0)
 
     @property
     def silent(self) -> Bool[Tensor, " batch"]:
-        """An iterate succeeded, the last one fails: whoever looks at the last alone misses it (I3)."""
+        """Whether an iterate succeeded although the last one fails (I3)."""
         return self.broken & ~self.wrong[-1]
 
     @property
     def rising(self) -> Bool[Tensor, " batch"]:
-        """It broke nothing, and its best loss still rose in the last steps by more than `RISE` of the whole (I4)."""
+        """Whether nothing succeeded although the best loss rose by more than `RISE` of its range at the end (I4)."""
         best = self.loss.cummax(0).values
         steps = len(best) - 1
-        whole = best[-1] - self.loss.amin(0)
+        total = best[-1] - self.loss.amin(0)
         late = best[-1] - best[steps - min(LAST, steps // 2)]
-        return ~self.broken & (late > RISE * whole) & (late > 0)
+        return ~self.broken & (late > RISE * total) & (late > 0)
 
 
-def climb(
+def trace_pgd(
     model: Model, images: Tensor, labels: Int64[Tensor, " batch"], *, eps: float, iterations: int, loss: str
-) -> Climb:
-    """PGD from the image, a quarter of the bound a step, with nothing left out of the batch."""
-    step, climbed = eps / 4, LOSSES[loss]
+) -> PgdTrace:
+    """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
+    step, ascended = eps / 4, LOSSES[loss]
     adversarial, losses, margins, wrong = images, [], [], []
     zero = zero_pixels = torch.zeros(0)
     for iteration in range(iterations + 1):
-        at = loss_gradient(model, adversarial, labels, climbed)
+        at = loss_gradient(model, adversarial, labels, ascended)
         losses.append(at.loss)
-        margins.append(margin(at.logits, labels))
+        margins.append(margin(at.logits, labels).nan_to_num(torch.inf))
         wrong.append(~correct(at.logits, labels))
         if not iteration:
-            still = at.gradient.flatten(1) == 0
-            zero, zero_pixels = still.all(1), still.float().mean(1)
+            flat = at.gradient.flatten(1) == 0
+            zero, zero_pixels = flat.all(1), flat.float().mean(1)
         if iteration < iterations:
             adversarial = perturbed(images, ascend(adversarial - images, at.gradient, step, eps))
-    return Climb(
+    return PgdTrace(
         torch.stack(losses), torch.stack(margins).amax(0), torch.stack(wrong), zero, zero_pixels, adversarial.detach()
     )
 
@@ -86,11 +87,11 @@ def climb(
 def instability(
     model: Model, images: Tensor, labels: Int64[Tensor, " batch"], directions: int = DIRECTIONS
 ) -> Float[Tensor, " batch"]:
-    """Mean relative change of the cross-entropy over random directions, each sample's at most 1 (Pintor I2)."""
-    climbed = LOSSES["cross-entropy"]
-    here = climbed(model(images).float(), labels)
+    """Mean relative change of the cross-entropy over random directions, at most 1 for each (Pintor I2)."""
+    entropy = LOSSES["cross-entropy"]
+    here = entropy(model(images).float(), labels)
     changes = torch.zeros_like(here)
     for _ in range(directions):
-        there = climbed(model(perturbed(images, uniform(images, RADIUS, None))).float(), labels)
-        changes += ((there - here).abs() / here.abs().clamp(min=1e-12)).clamp(max=1)
+        there = entropy(model(perturbed(images, uniform(images, RADIUS, None))).float(), labels)
+        changes += ((there - here).abs() / here.abs().clamp(min=1e-12)).clamp(max=1).nan_to_num(1)
     return changes / directions

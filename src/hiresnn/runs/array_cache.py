@@ -1,4 +1,4 @@
-"""A notebook: finished pieces of long work as files, so that an interrupted one goes on where it stopped."""
+"""A cache of finished units of long work as files, so that interrupted work continues where it stopped."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from hiresnn.runs.atomic import write_atomically
 
-KEY = "piece"
+KEY = "unit"
 DIGEST = 32
-"""Bytes of SHA-256 at the end of a file: what was damaged on the disk is no evidence."""
+"""Bytes of SHA-256 at the end of a file, which detect damage on the disk."""
 
 
-class Notebook(MutableMapping[str, Mapping[str, "NDArray[Any]"]]):
-    """Arrays by name for each piece, one file a piece, whole or not at all. A damaged file counts as not done.
+class ArrayCache(MutableMapping[str, Mapping[str, "NDArray[Any]"]]):
+    """Named arrays for each unit of work, one file per unit, complete or absent. A damaged file counts as absent.
 
     Args:
-        folder: made on the first write; its name must say what all pieces have in common.
+        folder: created on the first write; its name must identify what all units have in common.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.audit.climb import LAST, RISE, Climb, climb, instability
+from hiresnn.audit.trace import LAST, RISE, PgdTrace, instability, trace_pgd
 
 
 def linear(images: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ ZERO = torch.zeros(1, dtype=torch.int64)
 
 def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
     # margin of class 0 = 0 - (a - b); each step of eps / 4 = 0.05 lowers a and raises b by 0.05, so it grows by 0.1.
-    found = climb(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=3, loss="margin")
+    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=3, loss="margin")
     assert torch.allclose(found.loss[:, 0], torch.tensor([-0.2, -0.1, 0.0, 0.1]), atol=1e-6)
     assert torch.allclose(found.margin, torch.tensor([0.1]), atol=1e-6)
     assert torch.allclose(found.last, pixels((0.45, 0.55)), atol=1e-6)
@@ -34,7 +34,7 @@ def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
 
 
 def test_the_cross_entropy_is_climbed_where_it_is_named() -> None:
-    found = climb(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=1, loss="cross-entropy")
+    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=1, loss="cross-entropy")
     # -log softmax(0.2, 0)_0 = log(1 + e^-0.2), and 0.1 after one step
     expected = torch.log1p(torch.exp(torch.tensor([-0.2, -0.1])))
     assert torch.allclose(found.loss[:, 0], expected, atol=1e-6)
@@ -43,10 +43,10 @@ def test_the_cross_entropy_is_climbed_where_it_is_named() -> None:
 
 def test_no_iterate_leaves_the_bound_or_the_range_of_pixels() -> None:
     # Class 1 is left by a larger a and a smaller b: 8 steps of 0.025 end at the bound of 0.1.
-    found = climb(linear, pixels((0.05, 0.95)), torch.tensor([1]), eps=0.1, iterations=8, loss="margin")
+    found = trace_pgd(linear, pixels((0.05, 0.95)), torch.tensor([1]), eps=0.1, iterations=8, loss="margin")
     assert torch.allclose(found.last, pixels((0.15, 0.85)), atol=1e-6)
     # The other way the range of pixels ends at 0 and 1.
-    found = climb(linear, pixels((0.05, 0.95)), ZERO, eps=0.1, iterations=8, loss="margin")
+    found = trace_pgd(linear, pixels((0.05, 0.95)), ZERO, eps=0.1, iterations=8, loss="margin")
     assert torch.allclose(found.last, pixels((0.0, 1.0)), atol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_images_are_followed_to_the_end_also_when_they_fell_at_once() -> None:
         return linear(images)
 
     labels = torch.tensor([0, 1])
-    found = climb(counted, pixels((0.6, 0.4), (0.6, 0.4)), labels, eps=0.02, iterations=4, loss="margin")
+    found = trace_pgd(counted, pixels((0.6, 0.4), (0.6, 0.4)), labels, eps=0.02, iterations=4, loss="margin")
     assert calls == [2] * 5
     assert found.wrong[:, 1].all()
     assert found.broken.tolist() == [False, True]
@@ -70,7 +70,7 @@ def test_a_gradient_of_exactly_zero_is_seen_by_image_and_by_pixel() -> None:
         return torch.stack([torch.relu(a - 0.5), torch.zeros_like(a) - 1], 1)
 
     images, labels = pixels((0.7, 0.3), (0.2, 0.3)), torch.zeros(2, dtype=torch.int64)
-    found = climb(steep, images, labels, eps=0.1, iterations=2, loss="margin")
+    found = trace_pgd(steep, images, labels, eps=0.1, iterations=2, loss="margin")
     assert found.zero.tolist() == [False, True]
     assert found.zero_pixels.tolist() == [0.5, 1.0]
     assert torch.equal(found.last[1], images[1])
@@ -81,15 +81,17 @@ def test_the_gradient_that_counts_is_that_at_the_image() -> None:
         a = images.flatten(1)[:, 0]
         return torch.stack([a.clamp(min=0.59), torch.zeros_like(a)], 1)
 
-    found = climb(ends, pixels((0.6, 0.5)), ZERO, eps=0.4, iterations=2, loss="margin")
+    found = trace_pgd(ends, pixels((0.6, 0.5)), ZERO, eps=0.4, iterations=2, loss="margin")
     assert found.zero.tolist() == [False]
 
 
-def of(losses: list[float], wrong: list[bool] | None = None) -> Climb:
+def of(losses: list[float], wrong: list[bool] | None = None) -> PgdTrace:
     """One image with these losses."""
     wrong = wrong or [False] * len(losses)
     nothing = torch.zeros(1)
-    return Climb(torch.tensor(losses)[:, None], nothing, torch.tensor(wrong)[:, None], nothing.bool(), nothing, nothing)
+    return PgdTrace(
+        torch.tensor(losses)[:, None], nothing, torch.tensor(wrong)[:, None], nothing.bool(), nothing, nothing
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""The number to report: decided by the gap between the paper's PGD and the worst case at the headline bound.
+
+- *unreliable*: the network fails a severe check of its behaviour; or PGD and the worst case agree only because all
+  attacks fail: images stand without any bound, or attacks without gradients break what all gradient attacks left.
+- *overestimated*: the worst case is at least 1 percentage point and 5 images below PGD.
+- *agrees*: the gap is smaller.
+
+Whether gradients are masked, and by how much a longer attack still improved, are reasons; they do not decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Share, Verdict
+
+GAP, GAP_IMAGES = 1.0, 5
+"""Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
+SOME = 0.05
+"""Share of the images from which attacks count as failed."""
+UNFINISHED = 0.01
+"""Share of the images that the last attack may still break for the search to count as finished."""
+WIDE = 8.0
+"""Width in percentage points from which an interval asks for more images."""
+SEVERE = ("repeated calls", "batch order and size", "dependence on the image", "weights unchanged", "answers unchanged")
+"""Checks (see `behaviour`) without which no accuracy of the network means anything."""
+LARGER = {"quick": "standard", "standard": "thorough"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the attacks on all images showed, as counts.
+
+    Attributes:
+        gradient_left: image-bound pairs that all gradient attacks left standing, over all finite bounds.
+        without_gradient: how many of those pairs attacks without gradients broke.
+        unbroken: correct images that stand without any bound.
+        correct: correctly classified images.
+        found_by: label of the attack that broke most images that PGD left at the headline, and how many.
+        last: label of the last attack and how many images it broke.
+    """
+
+    gradient_left: int
+    without_gradient: int
+    unbroken: int
+    correct: int
+    found_by: tuple[str, int] = ("", 0)
+    last: tuple[str, int] = ("", 0)
+
+    @property
+    def failures(self) -> list[str]:
+        """Reasons why the attacks themselves failed, so that the worst case may be far too high."""
+        found = []
+        if self.without_gradient > max(SOME * self.gradient_left, 1):
+            found.append(
+                f"attacks without gradients broke {self.without_gradient} of {self.gradient_left} that all gradient "
+                "attacks left"
+            )
+        if self.unbroken > SOME * self.correct:
+            found.append(f"{self.unbroken} of {self.correct} correct images stand without any bound")
+        return found
+
+
+def interval_text(share: Share) -> str:
+    """The share with its interval, for example "26.5 % (20.9-33.0)"."""
+    return f"{share.percent:.1f} % ({share.low:.1f}-{share.high:.1f})"
+
+
+def headline_of(point: Point, severe: Sequence[str], failures: Sequence[str]) -> tuple[Verdict, str]:
+    """(verdict, sentence with the number to report) at the headline's point of the curve.
+
+    Args:
+        severe: failed checks of the network's behaviour that no accuracy survives.
+        failures: reasons to believe that the attacks failed.
+    """
+    pgd, worst = point.pgd, point.worst
+    if severe:
+        return "unreliable", f"Report no number at {point.bound}: {severe[0]}."
+    if pgd.count - worst.count >= GAP_IMAGES and pgd.percent - worst.percent >= GAP:
+        return "overestimated", f"Report at most {interval_text(worst)}, not {pgd.percent:.1f} %, at {point.bound}."
+    if failures:
+        return "unreliable", f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}."
+    return (
+        "agrees",
+        f"Report at most {interval_text(worst)} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %.",
+    )
+
+
+def conclude(
+    point: Point, own: RuleReport, evidence: Evidence, checks: Sequence[Check], *, preset: str, command: str
+) -> Conclusion:
+    """The conclusion of an audit.
+
+    Args:
+        own: the report on the network's own gradient rule.
+        command: how to repeat the audit, with the place for a preset's name marked by {preset}.
+    """
+    failed = [check for check in checks if check.result == "failed"]
+    severe = [check.detail for check in failed if check.name in SEVERE]
+    verdict, headline = headline_of(point, severe, evidence.failures)
+    reasons = [*severe]
+    gap = point.pgd.count - point.worst.count
+    if gap > 0 and evidence.found_by[1]:
+        label, count = evidence.found_by
+        reasons.append(f"of the {gap} images that the paper's PGD misses, {label} broke {count}")
+    if own.verdict != "consistent":
+        reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
+    reasons += [f"this audit: {failure}" for failure in evidence.failures]
+    reasons += [check.detail for check in failed if check.name not in SEVERE]
+    unfinished = evidence.last[1] > max(UNFINISHED * point.worst.of, 1)
+    if unfinished:
+        reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
+    wide = point.worst.high - point.worst.low > WIDE
+    larger = LARGER.get(preset)
+    if severe:
+        step = "Make the network's answers depend on the images alone (docs/foreign.md), then repeat the audit."
+    elif larger and (unfinished or wide or evidence.failures or preset == "quick"):
+        step = command.format(preset=larger)
+    elif unfinished or evidence.failures:
+        step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
+    else:
+        step = "Publish card.json and adversarial.npz with the number, so that others can check it."
+    return Conclusion(
+        verdict=verdict,
+        headline=headline,
+        reasons=reasons or ["no attack and no check found a reason to doubt the paper's PGD"],
+        next_step=step,
+        own=own.verdict,
+    )

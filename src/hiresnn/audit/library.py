@@ -1,0 +1,102 @@
+"""One call that audits a network from Python and returns its card."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hiresnn.attacks import Model
+from hiresnn.attacks.gate import verified
+from hiresnn.audit.bounds import CURVE
+from hiresnn.audit.build_card import build_card, subject_of
+from hiresnn.audit.card import Card, Images
+from hiresnn.audit.config import AuditConfig
+from hiresnn.audit.instrumented import InstrumentedModel
+from hiresnn.audit.screening import Record
+from hiresnn.audit.sweep import audit
+from hiresnn.audit.verification import adversarial_archive
+from hiresnn.errors import UsageError
+from hiresnn.progress import Progress
+
+LOOKED_AT = 16
+"""Images on which the behaviour of a network is observed."""
+
+
+def run_audit(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    preset: str = "quick",
+    eps: float | str = 8 / 255,
+    bounds: Sequence[str] = CURVE,
+    attacks: Sequence[str] = (),
+    twins: Mapping[str, Model] | None = None,
+    seed: int = 0,
+    batch_size: int = 200,
+    name: str = "network",
+    classes: Sequence[str] | None = None,
+    folder: Path | str | None = None,
+    cache: MutableMapping[str, Record] | None = None,
+    progress: Progress | None = None,
+) -> Card:
+    """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
+
+    Args:
+        model: any callable, images [B, C, H, W] in [0, 1] -> logits [B, K]. Its mode and weights stay as they are.
+        images: float in [0, 1], all of them are attacked; labels: their classes, [B].
+        preset: "quick", "standard" or "thorough".
+        eps: the bound of the headline; bounds: further bounds of the curve.
+        attacks: additional attacks as text, for example "apgd:loss=dlr,rule=arctan".
+        twins: name -> a network whose adversarial images are tried on this one.
+        seed: seed of everything random.
+        batch_size: images per batch.
+        name, classes: names for the card.
+        folder: where to write card.json and adversarial.npz; None writes nothing.
+        cache: finished units of work by key, so that an interrupted audit can continue.
+        progress: a progress display; silent by default.
+
+    Returns:
+        The card; `card.conclusion.headline` is the number to report.
+
+    Raises:
+        UsageError: images, labels or options that cannot be used, or a network that fails.
+
+    Example:
+        >>> from hiresnn import run_audit
+        >>> card = run_audit(network, images, labels, eps="2/255")  # doctest: +SKIP
+        >>> print(card.conclusion.headline)  # doctest: +SKIP
+        Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
+    """
+    if images.dim() != 4 or len(images) != len(labels) or not len(images):
+        raise UsageError(
+            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
+            "[B, C, H, W] and labels [B], at least one."
+        )
+    verified(lambda model, images, labels: images, model, images, labels, eps=None)  # refuses pixels outside [0, 1]
+    config = AuditConfig(
+        preset=preset, eps=eps, bounds=tuple(bounds), attacks=tuple(attacks), seed=seed, batch_size=batch_size
+    )
+    opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
+    instrumented = InstrumentedModel(model, images[:LOOKED_AT])
+    result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
+    names = list(classes) if classes is not None else [str(label) for label in range(instrumented.classes)]
+    call = f"hiresnn.run_audit(model, images, labels, preset={{preset!r}}, eps={config.headline.label!r}, seed={seed})"
+    card = build_card(
+        result,
+        subject=subject_of(result, name=name, library=type(model).__module__.partition(".")[0]),
+        data=Images(name="images", split="given", images=len(images), classes=names, size=list(images.shape[1:])),
+        command=call.format(preset=preset),
+        repeat=call,
+        twins=list(opponents),
+        environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
+    )
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "adversarial.npz").write_bytes(adversarial_archive(result))
+        (Path(folder) / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return card

@@ -1,0 +1,109 @@
+"""An attack of the audit that can run at any bound: its step scales with the bound, gradients pass through rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hiresnn.attacks import Attack, AttackSpec, Model
+from hiresnn.audit.bounds import Bound
+from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
+from hiresnn.errors import UsageError
+
+AUTOATTACK = 7000
+"""Passes that AutoAttack takes for an image that stands."""
+
+
+@dataclass(frozen=True)
+class PlannedAttack:
+    """An attack without a bound.
+
+    Attributes:
+        label: the name of its results.
+        spec: the attack; a step is a share of the bound.
+        twin: the network on which the images are made; None means the audited one.
+        plain: whether the network's own gradient is used exactly as it is, with its roundings.
+        first: only the first so many images; None means all.
+    """
+
+    label: str
+    spec: AttackSpec
+    twin: InstrumentedModel | None = None
+    plain: bool = False
+    first: int | None = None
+
+    def at(self, bound: Bound) -> Attack:
+        """The attack at that bound."""
+        bounded = self.spec.at(bound.radius)
+
+        def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+            assert isinstance(model, InstrumentedModel)
+            attacked = model
+            if self.twin is not None:
+                attacked = self.twin
+                attacked.cost = model.cost  # the passes over the twin are part of the cost
+            with attacked.under(OWN if self.plain else ROUNDING):
+                return bounded(attacked, images, labels)
+
+        return attack
+
+    @property
+    def rule(self) -> str | None:
+        """The gradient rule; None for an attack without a gradient of the audited network."""
+        if self.spec.name in ("square", "noise") or self.twin is not None:
+            return None
+        return "+".join(self.spec.rules) or OWN
+
+    @property
+    def follows_gradient(self) -> bool:
+        """Whether the attack follows a gradient of the audited network."""
+        return self.rule is not None
+
+    @property
+    def loss(self) -> str | None:
+        """The loss that the attack increases."""
+        default = "cross-entropy" if self.spec.name in ("fgsm", "pgd") else None
+        loss: str | None = self.spec.resolved().get("loss", default)
+        return loss
+
+    @property
+    def passes(self) -> int:
+        """Estimated forward and backward passes for an image that stands, for the progress bar."""
+        options = self.spec.resolved()
+        if self.spec.name == "autoattack":
+            return AUTOATTACK
+        if "queries" in options:
+            return int(options["queries"])
+        if "iterations" not in options:
+            return int(options.get("draws", 1)) + 1
+        targets = int(options["targets"]) if options.get("loss") == "dlr-targeted" else 1
+        rules = 2 * (len(self.spec.rules) or 6) if self.spec.name == "greedy" else 1
+        return 2 * int(options["iterations"]) * int(options.get("restarts", 1)) * targets * rules
+
+
+def plan_attack(
+    text: str,
+    headline: Bound,
+    defaults: Mapping[str, object] | None = None,
+    *,
+    label: str = "",
+    plain: bool = False,
+) -> PlannedAttack:
+    """An attack from its text.
+
+    Args:
+        headline: the bound at which a step, in the text or in `defaults`, is meant; it scales with the bound.
+        defaults: options for what the text leaves out.
+
+    Raises:
+        UsageError: see `AttackSpec.parse`; or the text names eps.
+    """
+    spec = AttackSpec.parse(text, **(defaults or {}))
+    if "eps" in spec.options:
+        raise UsageError(f"attack {text!r} names eps, but an audit runs it at every bound; name --bounds instead.")
+    options = dict(spec.options)
+    if "step" in options:
+        options["relative_step"] = options.pop("step") / headline.radius
+    return PlannedAttack(label or text, AttackSpec(spec.name, options, spec.rules), plain=plain)

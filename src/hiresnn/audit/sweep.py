@@ -1,0 +1,266 @@
+"""The audit: the paper's protocol, then stages of screening and attacks over all bounds, worst case per image.
+
+The work is cut into units: one attack at one bound on one batch. A unit is named by everything that it depends on and
+draws from its own seed. A unit that the cache holds is not repeated, so an interrupted audit continues, and a larger
+preset continues a smaller one. Bounds go from small to large, and a broken image is not attacked at a larger bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiresnn.attacks import Attack, AttackSpec, check, frozen
+from hiresnn.audit.behaviour import fingerprint
+from hiresnn.audit.bounds import Bound
+from hiresnn.audit.config import AuditConfig, AuditResult
+from hiresnn.audit.instrumented import OWN, InstrumentedModel, seed_of
+from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
+from hiresnn.audit.presets import PROTOCOL, Stage, planned
+from hiresnn.audit.screening import Record, RuleScreening, screen_rule, screening_bound, select_rules
+from hiresnn.audit.worst_case import Cost, WorstCase
+from hiresnn.errors import UsageError
+from hiresnn.metrics import correct
+from hiresnn.progress import Progress
+
+TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"
+"""The attack that makes images on a twin."""
+
+
+def audit(
+    model: InstrumentedModel,
+    images: Tensor,
+    labels: Tensor,
+    config: AuditConfig,
+    *,
+    twins: Mapping[str, InstrumentedModel] | None = None,
+    cache: MutableMapping[str, Record] | None = None,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Audit a network.
+
+    Args:
+        images: float in [0, 1], [B, C, H, W], in an order of which a smaller audit sees the beginning. labels: [B].
+        twins: name -> a network whose adversarial images are tried on this one.
+        cache: finished units by key; entries are trusted. None keeps nothing.
+
+    Raises:
+        UsageError: no image is classified correctly, or the network fails.
+    """
+    work = {} if cache is None else cache
+    return _Sweep(model, images, labels, config, twins or {}, work, progress or Progress(quiet=True)).run()
+
+
+class _Sweep:
+    """One audit in progress."""
+
+    def __init__(
+        self,
+        model: InstrumentedModel,
+        images: Tensor,
+        labels: Tensor,
+        config: AuditConfig,
+        twins: Mapping[str, InstrumentedModel],
+        cache: MutableMapping[str, Record],
+        progress: Progress,
+    ) -> None:
+        self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
+        self.bounds, self.headline = config.curve, config.headline
+        self.transfers = [
+            PlannedAttack(f"transfer from {name}", AttackSpec.parse(TRANSFERRED), twin=twin)
+            for name, twin in twins.items()
+        ]
+        self.progress, self.cost = progress, Cost()
+        self.attacks: dict[str, PlannedAttack] = {}
+        self.later_passes = 0
+        size = max(1, config.batch_size // model.draws)
+        self.batches = [(at, min(at + size, len(images))) for at in range(0, len(images), size)]
+
+    def run(self) -> AuditResult:
+        """Run everything, in order."""
+        before = fingerprint([("images", self.images)])
+        stages = self.config.plan.stages
+        with frozen(self.model), self.progress.task("audit", 1, "passes") as self.task:
+            self.worst = WorstCase(self._clean(), self.bounds)
+            if not self.worst.count(self.bounds[0]):
+                raise UsageError(
+                    f"the network classifies none of {len(self.labels)} images correctly, so there is nothing to "
+                    "attack; check that the images are in [0, 1] and the classes in the network's order."
+                )
+            alone = {text: self._protocol(text) for text in PROTOCOL}
+            screened: list[RuleScreening] = []
+            controls: dict[str, NDArray[np.bool_]] = {}
+            at, selected, dropped = self.headline, [OWN], list[str]()
+            for number, stage in enumerate(stages):
+                self.later_passes = self._passes_of(stages[number + 1 :])
+                sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
+                at = self._screening_bound(sample, alone["pgd"])
+                screened, controls = self._screen(number, stage, sample, at)
+                selected, dropped = select_rules(screened, stage.most, stage.prune)
+                self._attack_all(self._planned(stage, selected))
+            self._attack_all([*self.transfers, *self.config.added])
+            if fingerprint([("images", self.images)]) != before:
+                self.model.written = True
+        return AuditResult(
+            self.config, self.model, self.images, self.labels, self.worst, self.attacks, alone, screened, at,
+            controls, selected, dropped, self.model.checks(self.cost.nonfinite), self.cost,
+        )  # fmt: skip
+
+    def _planned(self, stage: Stage, rules: Sequence[str]) -> list[PlannedAttack]:
+        """The attacks of a stage, given the selected rules."""
+        takes = frozenset(rule for rule in stage.rules if self.model.takes(rule))
+        return planned(stage, rules, takes, self.model.classes)
+
+    def _clean(self) -> Tensor:
+        """Which images are misclassified without an attack."""
+
+        def classify(start: int, stop: int) -> Record:
+            with torch.no_grad():
+                logits = self.model(self.images[start:stop])
+            return {"broken": (~correct(logits, self.labels[start:stop])).cpu().numpy()}
+
+        records = [self._unit(f"clean {a}-{b}", partial(classify, a, b)) for a, b in self.batches]
+        return torch.cat([torch.from_numpy(record["broken"]) for record in records])
+
+    def _protocol(self, text: str) -> dict[str, Tensor]:
+        """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
+        attack = plan_attack(text, self.headline, self.config.paper, plain=True)
+        wrong = self.worst.level == 0
+        found, before = {self.bounds[0].label: wrong.clone()}, wrong.clone()
+        for place, bound in enumerate(self.bounds[1:], 1):
+            self._expect(attack.passes * len(self.labels) * (len(self.bounds) - place))
+            now = before.clone()
+            for start, stop in self.batches:
+                rows = (~before[start:stop]).nonzero()[:, 0] + start
+                now[self._attack_batch("alone", attack, bound, rows, start, stop)] = True
+            found[bound.label] = now
+            if not attack.follows_gradient:  # a draw within a small bound is a draw within every larger one
+                before = now
+        return found
+
+    def _screening_bound(self, sample: Tensor, broken: Mapping[str, Tensor]) -> Bound:
+        standing = {bound: int((~broken[bound.label][sample]).sum()) for bound in self.bounds}
+        return screening_bound(self.bounds, standing, len(sample), self.headline)
+
+    def _screen(
+        self, number: int, stage: Stage, sample: Tensor, bound: Bound
+    ) -> tuple[list[RuleScreening], dict[str, NDArray[np.bool_]]]:
+        """Every rule alone on the sample, and the attacks without a gradient beside them."""
+        images, labels = self.images[sample], self.labels[sample]
+        key = f"screen {number} {bound.label} {len(sample)}"
+        rules = [rule for rule in stage.rules if self.model.takes(rule)]
+        screened, controls = [], {}
+        for place, rule in enumerate(rules):
+            self._expect((len(rules) - place) * _screening_passes(stage) * len(sample) + self._passes_of([stage], 0))
+            self.task.advance(0, f"screening {rule} at {bound.label}")
+            work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
+            screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
+        texts = [f"square:queries={stage.queries}"]
+        texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
+        for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
+            self.task.advance(0, f"screening {attack.label} at {bound.label}")
+            work = partial(self._alone, attack.at(bound), bound, images, labels)
+            controls[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
+        return screened, controls
+
+    def _alone(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> Record:
+        return {"broken": self._broken(attack, bound, images, labels)[0].cpu().numpy()}
+
+    def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
+        """Every attack at every bound, on the images that still stand.
+
+        A gradient attack is shown everything that gradient attacks left, also what an attack without a gradient broke
+        before: so what gradients leave does not depend on the order of the attacks.
+        """
+        for place, bound in enumerate(self.bounds[1:], 1):
+            for index, attack in enumerate(attacks):
+                self._expect(self._passes_left(attacks, place, index))
+                for start, stop in self.batches:
+                    stop = stop if attack.first is None else min(stop, attack.first)
+                    if start < stop:
+                        rows = self.worst.standing(bound, start, stop, gradient=attack.follows_gradient)
+                        self._attack_batch("sweep", attack, bound, rows, start, stop)
+                        standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
+                        self.task.advance(0, f"{attack.label} at {bound.label}: {standing}")
+
+    def _attack_batch(
+        self, phase: str, attack: PlannedAttack, bound: Bound, rows: Tensor, start: int, stop: int
+    ) -> Tensor:
+        """Attack the images `rows` and record what broke; returns those images."""
+
+        def work() -> Record:
+            if not len(rows):
+                return {
+                    "broken": np.zeros(0, np.int64),
+                    "adversarial": np.zeros((0, *self.images.shape[1:]), np.float32),
+                }
+            broken, adversarial = self._broken(attack.at(bound), bound, self.images[rows], self.labels[rows])
+            return {"broken": rows[broken.cpu()].numpy(), "adversarial": adversarial[broken].cpu().numpy()}
+
+        # What stands depends on the earlier attacks, so a unit is named by its images too.
+        digest = str(fingerprint([("rows", rows)]))[:12]
+        key = f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}"
+        record = self._unit(key, work, store=bool(len(rows)))  # a unit without images is not worth a file
+        images = torch.from_numpy(record["adversarial"])
+        broken = dict(zip(record["broken"].tolist(), images, strict=True))
+        self.attacks.setdefault(attack.label, attack)
+        cost = _cost(record)
+        cost.attacked = len(rows)
+        self.worst.update(attack.label, bound, broken, cost, gradient=attack.follows_gradient)
+        return torch.from_numpy(record["broken"])
+
+    def _broken(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Call the network once more on what the attack returns: (which images are wrong, the adversarial images)."""
+        adversarial = attack(self.model, images, labels).detach()
+        check(images, adversarial, eps=bound.radius)
+        with torch.no_grad():
+            return ~correct(self.model(adversarial), labels), adversarial
+
+    def _unit(self, key: str, work: Callable[[], Record], *, store: bool = True) -> Record:
+        """The result of one unit of work with its cost, from the cache if it is there."""
+        record = self.cache.get(key)
+        if record is None:
+            with self.model.measured(seed_of(self.config.seed, key)) as cost:
+                found = work()
+            record = {**found, **{name: np.asarray(value) for name, value in vars(cost).items()}}
+            if store:
+                self.cache[key] = record
+            else:
+                record["seconds"] = np.zeros(())
+            self.task.advance(cost.forward + cost.backward)
+        self.cost.add(_cost(record))
+        return record
+
+    def _passes_left(self, attacks: Sequence[PlannedAttack], place: int, index: int) -> int:
+        """Passes until the sweep ends, if nothing more breaks."""
+        left = 0
+        for later, bound in enumerate(self.bounds[place:]):
+            for attack in attacks[0 if later else index :]:
+                left += attack.passes * len(self.worst.standing(bound, 0, attack.first))
+        return left
+
+    def _passes_of(self, stages: Sequence[Stage], screening: int = 1) -> int:
+        """Passes of whole stages; `screening` is 0 to leave their screening out."""
+        left = 0
+        for stage in stages:
+            rules = [rule for rule in stage.rules if self.model.takes(rule)]
+            left += screening * len(rules) * _screening_passes(stage) * stage.sample
+            left += self._passes_left(self._planned(stage, rules[: stage.most]), 1, 0)
+        return left
+
+    def _expect(self, left: int) -> None:
+        self.task.expect((left + self.later_passes) * self.model.draws)
+
+
+def _screening_passes(stage: Stage) -> int:
+    """Passes for one image while one rule is screened."""
+    return 6 * stage.iterations + stage.directions
+
+
+def _cost(record: Record) -> Cost:
+    return Cost(**{name: record[name].item() for name in vars(Cost())})

@@ -1,0 +1,120 @@
+"""The stored adversarial images of an audit: written as an archive, and checked against the network and the card."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiresnn.attacks import Model, frozen
+from hiresnn.attacks.gate import ROUNDING
+from hiresnn.audit.card import Card
+from hiresnn.audit.config import AuditResult
+from hiresnn.audit.instrumented import InstrumentedModel
+from hiresnn.errors import RunError
+from hiresnn.metrics import correct
+
+Arrays = Mapping[str, "NDArray[Any]"]
+FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "f"}
+"""Array of the archive -> its kind of number. One row per broken image."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of a verification: how many adversarial images were checked, and every problem, in words."""
+
+    images: int
+    problems: tuple[str, ...]
+
+
+def adversarial_archive(result: AuditResult) -> bytes:
+    """The broken images as a compressed .npz.
+
+    Arrays: index (position among the audited images), eps (of the smallest bound that broke it; inf for none), label,
+    adversarial and clean (float32, [N, C, H, W]).
+    """
+    worst, images = result.worst, result.images
+    index = sorted(worst.adversarial)
+    empty = np.zeros((0, *images.shape[1:]), "f4")
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        index=np.asarray(index, np.int64),
+        eps=np.asarray([worst.bounds[int(worst.level[image])].eps for image in index], np.float64),
+        label=result.labels[index].cpu().numpy(),
+        adversarial=np.stack([worst.adversarial[image].numpy() for image in index]) if index else empty,
+        clean=images[index].cpu().numpy(),
+    )
+    return buffer.getvalue()
+
+
+def read_archive(path: Path) -> Arrays:
+    """The arrays of an adversarial.npz.
+
+    Raises:
+        RunError: the file is missing, damaged or holds other arrays.
+    """
+    advice = "name the folder of a complete audit"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file.items())
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.") from None
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        raise RunError(f"{path} is damaged ({error}); {advice}.") from None
+    sizes = {len(values) for values in arrays.values() if values.ndim}
+    kinds = {name: values.dtype.kind for name, values in arrays.items()}
+    shapes = [arrays[name].shape for name in ("adversarial", "clean") if name in arrays]
+    if kinds != FIELDS or len(sizes) != 1 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
+        raise RunError(f"{path} does not hold the arrays {', '.join(FIELDS)} with one row per image; {advice}.")
+    return arrays
+
+
+@torch.no_grad()
+def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -> Verification:
+    """Check every stored adversarial image against the network, its bound and the counts of the card.
+
+    Args:
+        arrays: see `read_archive`.
+        model: the audited network, images -> logits.
+    """
+    clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
+    labels, eps, count = torch.from_numpy(arrays["label"]).long(), arrays["eps"], len(arrays["index"])
+    problems = []
+
+    def require(good: Tensor | NDArray[np.bool_], what: str) -> None:
+        bad = int((~torch.as_tensor(good)).sum())
+        if bad:
+            problems.append(f"{bad} of {count} images {what}")
+
+    if count:
+        require(torch.isfinite(adversarial).flatten(1).all(1), "have pixels that are not finite")
+        require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1]")
+        distance = (adversarial - clean).abs().flatten(1).amax(1)
+        require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
+        instrumented = InstrumentedModel(model, clean[:16])
+        with frozen(instrumented), instrumented.measured(0):
+            parts = zip(*(torch.split(each, batch_size) for each in (clean, adversarial, labels)), strict=True)
+            answers = [(correct(instrumented(a), y), correct(instrumented(b), y)) for a, b, y in parts]
+        before, after = (torch.cat(each) for each in zip(*answers, strict=True))
+        require(before, "are misclassified without an attack")
+        require(~after, "are classified correctly although the card counts them as broken")
+        if card.subject.fingerprint not in (None, instrumented.weights):
+            problems.append("the network's weights are not those that the card names")
+    if len(set(arrays["index"].tolist())) != count or any(not 0 <= i < card.data.images for i in arrays["index"]):
+        problems.append("the positions of the images are not distinct positions among the audited images")
+    for point in card.curve:
+        at = math.inf if point.eps is None else point.eps
+        standing = card.clean.count - int((eps <= at).sum())
+        if standing != point.worst.count:
+            problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
+    return Verification(count, tuple(problems))

@@ -1,0 +1,251 @@
+"""From findings to a card: every figure on it is that of the findings, and of the network itself."""
+
+import base64
+import io
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hiresnn.audit import AuditResult, Card, InstrumentedModel, Record
+from hiresnn.audit import parse_bound as bound
+from hiresnn.audit.build_card import PICTURES, build_card, evidence_of, subject_of
+from hiresnn.audit.card import Images, Share
+from hiresnn.audit.presets import PROTOCOL, Choice, Step
+from hiresnn.network import SpikingNetwork, record
+
+from .small import Run, square, stage
+
+Shown = tuple[Tensor, Tensor]
+
+STAGE = stage(
+    Step("apgd", {"iterations": 5, "loss": "dlr"}, Choice.BEST), square(10),
+    rules=("own", "arctan", "assg"), sample=20, iterations=4, queries=10, most=1,
+)  # fmt: skip
+CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+DATA = Images(name="digits", split="test", images=60, classes=CLASSES, size=[1, 8, 8])
+ENVIRONMENT = {"python": "3.11"}
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Record]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record]) -> AuditResult:
+    return run(network, *shown, kept, stages=(STAGE,))
+
+
+def made(found: AuditResult) -> Card:
+    return build_card(
+        found, subject=subject_of(found, name="mine", library="hiresnn"), data=DATA, command="hiresnn audit mine",
+        repeat="hiresnn audit mine --preset {preset}", target="mine", environment=ENVIRONMENT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def card(found: AuditResult) -> Card:
+    return made(found)
+
+
+def test_it_reads_back_from_json(card: Card) -> None:
+    assert Card.model_validate_json(card.model_dump_json()) == card
+
+
+def test_the_network_the_images_and_the_settings_are_described(card: Card, found: AuditResult) -> None:
+    assert (card.data, card.environment) == (DATA, ENVIRONMENT)
+    subject, setting = card.subject, card.setting
+    assert (subject.name, subject.kind, subject.architecture, subject.library) == (
+        "mine", "function", "SpikingNetwork", "hiresnn",
+    )  # fmt: skip
+    assert (subject.timesteps, subject.neurons, subject.random, subject.fingerprint) == (
+        3,
+        2,
+        False,
+        found.model.weights,
+    )
+    assert (setting.preset, setting.seed, setting.headline, setting.batch_size) == ("quick", 0, "24/255", 30)
+    assert (setting.bounds, setting.command, setting.target) == (
+        ["0", "8/255", "24/255", "inf"], "hiresnn audit mine", "mine",
+    )  # fmt: skip
+
+
+def test_the_curve_counts_the_images_that_stand(card: Card, found: AuditResult) -> None:
+    assert [point.bound for point in card.curve] == ["0", "8/255", "24/255", "inf"]
+    assert [point.eps for point in card.curve] == [0.0, 8 / 255, 24 / 255, None]
+    for point, each in zip(card.curve, found.worst.bounds, strict=True):
+        assert (point.worst.count, point.worst.of) == (found.worst.count(each), 60)
+        for share, text in ((point.fgsm, "fgsm"), (point.pgd, "pgd"), (point.noise, PROTOCOL[2])):
+            assert share.count == 60 - int(found.alone[text][point.bound].sum())
+            assert share.count >= point.worst.count
+
+
+def test_the_curve_is_monotone(card: Card) -> None:
+    worst = [point.worst.percent for point in card.curve]
+    assert worst == sorted(worst, reverse=True)
+    assert worst[0] == card.clean.percent > worst[-1]
+
+
+def test_at_zero_everything_is_the_clean_accuracy(card: Card, network: SpikingNetwork, shown: Shown) -> None:
+    right = int((network(shown[0]).argmax(1) == shown[1]).sum())
+    zero = card.at("0")
+    assert card.clean.count == right
+    assert {zero.fgsm.count, zero.pgd.count, zero.noise.count, zero.worst.count} == {right}
+
+
+def test_the_rows_are_the_attacks_in_their_order_with_what_they_broke_and_cost(card: Card, found: AuditResult) -> None:
+    assert [row.label for row in card.attacks] == [
+        label for label in found.attacks if found.worst.costs[label].attacked
+    ]
+    for row in card.attacks:
+        entry = found.worst.costs[row.label]
+        assert (row.shown, row.forward, row.backward) == (entry.attacked, entry.forward, entry.backward)
+        assert row.broke == found.worst.broke(row.label)
+    fell = card.clean.count - card.at("inf").worst.count
+    assert sum(sum(row.broke.values()) for row in card.attacks) == fell == len(found.worst.adversarial)
+    first = card.attacks[0]
+    assert (first.label, first.attack, first.rule, first.loss) == ("fgsm", "fgsm", "own", "cross-entropy")
+    last = {row.attack: row for row in card.attacks}
+    assert last["apgd"].loss == "dlr"
+    assert (last["noise"].rule, last["noise"].loss) == (None, None)
+
+
+def test_the_budget_is_that_of_the_rows_and_of_scouting_and_the_clean_look(
+    card: Card, kept: dict[str, Record], found: AuditResult
+) -> None:
+    for name in ("forward", "backward"):
+        besides = sum(int(piece[name]) for key, piece in kept.items() if key.split()[0] in ("clean", "screen"))
+        assert getattr(card.budget, name) == besides + sum(getattr(row, name) for row in card.attacks)
+    assert card.budget.seconds == pytest.approx(found.cost.seconds)
+    assert card.budget.forward > card.budget.backward > 0
+
+
+def test_scouting_has_a_cell_a_rule_and_attack_and_one_for_each_attack_without_a_gradient(
+    card: Card, found: AuditResult
+) -> None:
+    cells = {(cell.attack, cell.rule): cell.standing for cell in card.screening.cells}
+    attacks = ("FGSM", "PGD, cross-entropy", "PGD, margin")
+    blind = {(name, "none") for name in found.without_gradient}
+    assert set(cells) == {(attack, rule) for attack in attacks for rule in STAGE.rules} | blind
+    assert len(card.screening.cells) == len(cells)
+    for each in found.screened:
+        assert cells["PGD, margin", each.rule].count == 20 - int(each.margin.sum())
+        assert cells["FGSM", each.rule].of == 20
+    assert card.screening.images == 20
+    assert card.screening.bound == found.screened_at.label
+    assert [report.rule for report in card.screening.rules] == list(STAGE.rules)
+    assert (card.screening.selected, card.screening.dropped) == (found.selected, found.dropped)
+    assert len(card.screening.selected) == 1
+
+
+def test_the_headline_is_the_number_to_report_at_the_headline_bound(card: Card) -> None:
+    own = next(report for report in card.screening.rules if report.rule == "own")
+    worst, pgd = card.at("24/255").worst, card.at("24/255").pgd
+    assert card.conclusion.own == own.verdict
+    assert card.conclusion.verdict == "overestimated"
+    interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
+    assert card.conclusion.headline == f"Report at most {interval}, not {pgd.percent:.1f} %, at 24/255."
+    assert card.conclusion.next_step == "hiresnn audit mine --preset standard"
+
+
+def changed(found: AuditResult, images: list[int], level: int, by: str) -> AuditResult:
+    """The findings, had those images fallen at that level by that attack."""
+    worst = deepcopy(found.worst)
+    for image in images:
+        worst.level[image], worst.by[image] = level, by
+    return replace(found, worst=worst)
+
+
+def test_images_that_stand_without_a_bound_are_evidence_that_the_attacks_failed(found: AuditResult) -> None:
+    fell = sorted(found.worst.adversarial)[:10]
+    evidence = evidence_of(changed(found, fell, len(found.worst.bounds), ""))
+    assert evidence.unbroken == 10 + evidence_of(found).unbroken
+    assert evidence.correct == found.worst.count(found.worst.bounds[0])
+    assert any("stand without any bound" in failure for failure in evidence.failures)
+
+
+def test_attacks_without_gradients_count_against_what_all_gradient_attacks_left(found: AuditResult) -> None:
+    before = evidence_of(found)
+    worst = deepcopy(found.worst)
+    standing = worst.standing(bound("24/255"), gradient=True)[:3]
+    for image in standing.tolist():
+        worst.level[image], worst.by[image] = 1, "square:queries=10"
+    after = evidence_of(replace(found, worst=worst))
+    assert before.gradient_left == after.gradient_left
+    assert after.without_gradient > before.without_gradient
+
+
+def test_unbroken_images_are_named(card: Card, found: AuditResult) -> None:
+    assert card.unbroken == [image for image in range(60) if found.worst.level[image] == 4]
+    assert len(card.unbroken) == card.at("inf").worst.count
+
+
+def test_activity_is_that_of_the_clean_and_of_the_attacked_images(
+    card: Card, found: AuditResult, network: SpikingNetwork, shown: Shown
+) -> None:
+    attacked = shown[0].clone()
+    for image, adversarial in found.worst.adversarial.items():
+        if found.worst.level[image] <= 2:  # at 24/255 or below
+            attacked[image] = adversarial
+    assert not torch.equal(attacked, shown[0])
+    assert card.activity is not None
+    assert [layer.name for layer in card.activity] == list(network.neurons)
+    for images, name in ((shown[0], "clean"), (attacked, "attacked")):
+        with torch.no_grad(), record(network) as spikes:
+            network(images)
+        for layer in card.activity:
+            shape = spikes[layer.name].shape  # [T, B, ...]
+            rate = float(spikes[layer.name].mean())
+            assert getattr(layer, name) == pytest.approx(rate, rel=1e-5)
+            assert layer.neurons == int(np.prod(shape[2:]))
+
+
+def test_a_network_without_neurons_of_ours_has_no_activity(found: AuditResult, network: Any, shown: Shown) -> None:
+    class Wrapped(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = network(images)
+            return logits
+
+    assert made(replace(found, model=InstrumentedModel(Wrapped(), shown[0][:16]))).activity is None
+
+
+def pixels(text: str) -> Any:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
+
+
+def test_the_gallery_shows_what_fell_up_to_the_headline(
+    card: Card, found: AuditResult, network: Any, shown: Shown
+) -> None:
+    assert 0 < len(card.gallery) <= PICTURES
+    for picture in card.gallery:
+        adversarial = found.worst.adversarial[picture.index]
+        assert picture.label == CLASSES[int(shown[1][picture.index])] != picture.predicted
+        assert picture.predicted == CLASSES[int(network(adversarial[None]).argmax())]
+        assert bound(picture.bound).eps <= 24 / 255
+        assert picture.bound == found.worst.bounds[int(found.worst.level[picture.index])].label
+        assert picture.attack == found.worst.by[picture.index]
+        clean = (shown[0][picture.index, 0] * 255).round().int().numpy()
+        assert (pixels(picture.clean) == clean).all()
+        change = pixels(picture.adversarial) - pixels(picture.clean)
+        assert 0 < np.abs(change).max() <= bound(picture.bound).eps * 255 + 1
+        difference = 127.5 + picture.amplified * (adversarial - shown[0][picture.index])[0].numpy() * 255
+        assert np.abs(pixels(picture.difference) - difference).max() <= 2  # amplified is rounded to two digits
+
+
+def test_run_again_the_card_is_the_same_but_for_its_date(
+    run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record], card: Card
+) -> None:
+    again = made(run(network, *shown, dict(kept), stages=(STAGE,)))
+    assert again.model_copy(update={"date": card.date}) == card  # also the seconds: those of the first time
+
+
+def test_shares_are_those_of_the_counts(card: Card) -> None:
+    assert isinstance(card.clean, Share)
+    assert card.clean.percent == pytest.approx(100 * card.clean.count / 60, abs=0.005)
+    assert card.clean.low < card.clean.percent < card.clean.high

@@ -1,0 +1,444 @@
+"""The audit on a small spiking network: what it reports is real, adds up, and does not depend on how it was run."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import ATTACKS, pgd
+from hiresnn.audit import AuditResult, InstrumentedModel, Record
+from hiresnn.audit import parse_bound as bound
+from hiresnn.audit.presets import PROTOCOL, Choice, Step
+from hiresnn.errors import AttackError, UsageError
+from hiresnn.network import SpikingNetwork
+
+from .small import ONCE, TINY, Run, square, stage
+
+Shown = tuple[Tensor, Tensor]
+
+LARGER = stage(
+    Step("apgd", {"iterations": 6, "loss": "dlr"}, Choice.BEST), square(30, first=20),
+    rules=("own", "straight-through"), sample=8, iterations=4, queries=10, most=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Record]:
+    """The pieces of `found`; read only."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record]) -> AuditResult:
+    return run(network, *shown, kept, stages=(TINY,))
+
+
+def same(one: AuditResult, other: AuditResult) -> None:
+    """Assert that two audits agree in everything but seconds."""
+    assert one.worst.bounds == other.worst.bounds
+    assert one.worst.level.tolist() == other.worst.level.tolist()
+    assert one.worst.by == other.worst.by
+    assert costs(one) == costs(other)
+    assert (one.cost.forward, one.cost.backward) == (other.cost.forward, other.cost.backward)
+    assert (one.selected, one.dropped, one.screened_at) == (other.selected, other.dropped, other.screened_at)
+    assert list(one.attacks) == list(other.attacks)
+    for text in PROTOCOL:
+        for label, broken in one.alone[text].items():
+            assert torch.equal(broken, other.alone[text][label])
+    for here, there in zip(one.screened, other.screened, strict=True):
+        assert here.rule == there.rule
+        for name, values in vars(here).items():
+            assert name == "rule" or (values == getattr(there, name)).all(), name
+    assert {name: broken.tolist() for name, broken in one.without_gradient.items()} == {
+        name: broken.tolist() for name, broken in other.without_gradient.items()
+    }
+    assert one.worst.adversarial.keys() == other.worst.adversarial.keys()
+    assert all(torch.equal(image, other.worst.adversarial[index]) for index, image in one.worst.adversarial.items())
+
+
+def costs(found: AuditResult) -> dict[str, tuple[int, int, int]]:
+    return {label: (each.attacked, each.forward, each.backward) for label, each in found.worst.costs.items()}
+
+
+class Counted(nn.Module):
+    """A network that counts the images that it is shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.images, self.timesteps = network, 0, getattr(network, "timesteps", None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def looked_at(images: int) -> int:
+    """Images of the calls that only observe the behaviour of a network, before and after an audit."""
+    counted = Counted(nn.Flatten())
+    InstrumentedModel(counted, torch.rand(images, 1, 2, 2)).checks(0)
+    return counted.images
+
+
+def test_there_is_something_to_see(found: AuditResult) -> None:
+    counts = [found.worst.count(each) for each in found.worst.bounds]
+    assert 40 < counts[0] < 60
+    assert counts[0] > counts[1] > counts[2] > 0
+    assert len({label for label in found.worst.by if label}) >= 4
+
+
+def test_every_adversarial_image_lies_within_its_bound_and_is_misclassified(
+    found: AuditResult, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown
+    fell = [image for image, level in enumerate(found.worst.level.tolist()) if 0 < level < len(found.worst.bounds)]
+    assert sorted(found.worst.adversarial) == fell
+    for image, adversarial in found.worst.adversarial.items():
+        at = found.worst.bounds[int(found.worst.level[image])]
+        assert (adversarial - images[image]).abs().max() <= at.radius + 1e-6
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        assert network(adversarial[None]).argmax() != labels[image]
+
+
+def test_the_misclassified_images_are_those_of_the_network(
+    found: AuditResult, network: SpikingNetwork, shown: Shown
+) -> None:
+    wrong = network(shown[0]).argmax(1) != shown[1]
+    assert ((found.worst.level == 0) == wrong).all()
+    for text in PROTOCOL:
+        assert torch.equal(found.alone[text]["0"], wrong)
+
+
+def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(found: AuditResult) -> None:
+    counts = [found.worst.count(each) for each in found.worst.bounds]
+    assert counts == sorted(counts, reverse=True)
+    for each, count in zip(found.worst.bounds, counts, strict=True):
+        for text in PROTOCOL:
+            assert count <= int((~found.alone[text][each.label]).sum())
+    noise = [int(broken.sum()) for broken in found.alone[PROTOCOL[2]].values()]
+    assert noise == sorted(noise)
+
+
+def test_pgd_alone_is_the_papers_pgd_on_every_image(found: AuditResult, network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = shown
+    for text, step in (("8/255", 0.01), ("24/255", 0.03), ("inf", 0.31875)):  # the paper's step scales with eps
+        adversarial = pgd(network, images, labels, eps=bound(text).radius, step=step, iterations=7)
+        wrong = network(adversarial).argmax(1) != labels
+        assert torch.equal(found.alone["pgd"][text], wrong | found.alone["pgd"]["0"])
+
+
+def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:30], shown[1][:30]
+    few = run(network, images, labels, stages=(), paper={"step": 0.02, "iterations": 2})
+    adversarial = pgd(network, images, labels, eps=8 / 255, step=0.02 / 3, iterations=2)  # 8/255 is a third of 24/255
+    clean = few.alone["pgd"]["0"]
+    assert torch.equal(few.alone["pgd"]["8/255"], (network(adversarial).argmax(1) != labels) | clean)
+
+
+def test_what_the_attacks_broke_adds_up_to_what_fell(found: AuditResult) -> None:
+    broke = [found.worst.broke(label) for label in found.attacks]
+    assert sum(sum(each.values()) for each in broke) == len(found.worst.adversarial)
+    for place, each in enumerate(found.worst.bounds[1:], 1):
+        before = found.worst.bounds[place - 1]
+        fell = found.worst.count(before) - found.worst.count(each)
+        assert sum(by.get(each.label, 0) for by in broke) == fell
+
+
+def test_the_budget_is_the_sum_of_its_pieces(found: AuditResult, kept: dict[str, Record], shown: Shown) -> None:
+    def total(name: str, *phases: str) -> int:
+        return sum(int(record[name]) for key, record in kept.items() if key.split()[0] in phases)
+
+    for name in ("forward", "backward"):
+        rows = sum(getattr(entry, name) for entry in found.worst.costs.values())
+        assert rows == total(name, "alone", "sweep")
+        assert getattr(found.cost, name) == rows + total(name, "clean", "screen")
+    assert (total("forward", "clean"), total("backward", "clean")) == (len(shown[0]), 0)
+    assert {key.split()[0] for key in kept} == {"alone", "sweep", "clean", "screen"}
+
+
+def test_an_attack_is_shown_what_still_stands(found: AuditResult) -> None:
+    correct = found.worst.count(found.worst.bounds[0])
+    assert found.worst.costs["pgd"].attacked == 3 * correct  # alone it sees all, at each bound
+    shown = [found.worst.costs[label].attacked for label in found.attacks if label not in PROTOCOL]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] < 3 * correct
+
+
+def test_the_passes_are_those_that_the_network_made(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    counted = Counted(network)
+    few = run(counted, shown[0][:20], shown[1][:20], stages=(TINY,))
+    assert counted.images == few.cost.forward + looked_at(16)
+
+
+def test_scouting_tries_every_rule_and_what_needs_no_gradient(found: AuditResult) -> None:
+    assert [each.rule for each in found.screened] == ["own", "arctan", "assg"]
+    assert next(iter(found.without_gradient)) == "square:queries=10"
+    assert {name.partition(",")[0] for name in list(found.without_gradient)[1:]} == {
+        "noise:kind=uniform",
+        "noise:kind=sign",
+    }
+    assert (
+        {len(each.fgsm) for each in found.screened}
+        == {len(broken) for broken in found.without_gradient.values()}
+        == {8}
+    )
+    assert sorted(found.selected + found.dropped) == ["arctan", "assg", "own"]
+    assert 0 < found.screened_at.eps <= 24 / 255
+
+
+def test_the_plan_decides_the_attacks_in_their_order(found: AuditResult) -> None:
+    steady = [rule for rule in found.selected if rule != "assg"]
+    restarts = "pgd-restarts:iterations=4,restarts=1,loss=margin"
+    assert list(found.attacks) == [
+        *PROTOCOL,
+        *(restarts + (f",rule={rule}" if rule != "own" else "") for rule in steady),
+        "sa-pgd:iterations=4,rule=assg",
+        "square:queries=10",
+    ]
+
+
+def test_run_again_with_its_pieces_an_audit_makes_no_pass_and_finds_the_same(
+    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record]
+) -> None:
+    counted = Counted(network)
+    again = run(counted, *shown, dict(kept), stages=(TINY,))
+    assert counted.images == looked_at(16)
+    same(found, again)
+
+
+class Fragile(dict[str, Record]):
+    """Pieces that are kept, until an interruption in place of one of them."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    def __setitem__(self, key: str, record: Record) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise KeyboardInterrupt
+        super().__setitem__(key, record)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_interrupted_audit_goes_on_to_the_same_result(
+    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record], share: float
+) -> None:
+    pieces = Fragile(int(share * len(kept)))
+    with pytest.raises(KeyboardInterrupt):
+        run(network, *shown, pieces, stages=(TINY,))
+    assert 0 < len(pieces) < len(kept)
+    assert all(not lif.training for lif in network.neurons.values())
+    torch.rand(3)
+    same(found, run(network, *shown, dict(pieces), stages=(TINY,)))
+
+
+def test_a_larger_preset_goes_on_from_a_smaller_one_and_never_comes_out_higher(
+    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record]
+) -> None:
+    whole = run(network, *shown, stages=(TINY, LARGER))
+    pieces, counted = dict(kept), Counted(network)
+    larger = run(counted, *shown, pieces, stages=(TINY, LARGER))
+    same(whole, larger)
+    assert set(kept) < set(pieces)
+    assert all(pieces[key] is record for key, record in kept.items())
+    new = sum(int(record["forward"]) for key, record in pieces.items() if key not in kept)
+    assert counted.images == new + looked_at(16)
+    assert (larger.worst.level <= found.worst.level).all()
+    assert larger.worst.level.sum() <= found.worst.level.sum()
+
+
+def test_what_is_dear_is_shown_the_first_images_alone(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    pieces: dict[str, Record] = {}
+    run(network, *shown, pieces, stages=(TINY, LARGER), batch_size=15)
+    dear = {key.split()[-1] for key in pieces if key.startswith("sweep square:queries=30 ")}
+    assert dear == {"0-15", "15-20"}
+    assert {key.split()[-1] for key in pieces if key.startswith("sweep apgd")} == {"0-15", "15-30", "30-45", "45-60"}
+
+
+def test_more_images_leave_the_verdict_on_the_first_ones_as_it_was(
+    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult
+) -> None:
+    few = run(network, shown[0][:30], shown[1][:30], stages=(TINY,))
+    assert few.worst.level.tolist() == found.worst.level[:30].tolist()
+    assert few.worst.by == found.worst.by[:30]
+    assert few.selected == found.selected
+
+
+def test_a_seed_decides_what_is_drawn_and_nothing_else_does(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    state = torch.get_rng_state()
+    pieces: list[dict[str, Record]] = [{}, {}, {}]
+    one = run(network, images, labels, pieces[0], stages=(TINY,), seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(5)
+    same(one, run(network, images, labels, pieces[1], stages=(TINY,), seed=1))
+    run(network, images, labels, pieces[2], stages=(TINY,), seed=2)
+
+    def unstable(kept: dict[str, Record]) -> list[float]:
+        return [value for key, record in kept.items() if "unstable" in record for value in record["unstable"].tolist()]
+
+    assert unstable(pieces[0]) == unstable(pieces[1]) != unstable(pieces[2])
+
+
+def test_the_network_is_left_as_it_was(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    before = [(lif.surrogate, lif.training) for lif in network.neurons.values()]
+    wanted = [parameter.requires_grad for parameter in network.parameters()]
+    weights = [parameter.clone() for parameter in network.parameters()]
+    run(network, shown[0][:10], shown[1][:10], stages=(TINY,))
+    assert [(lif.surrogate, lif.training) for lif in network.neurons.values()] == before
+    assert [parameter.requires_grad for parameter in network.parameters()] == wanted
+    assert all(torch.equal(was, now) for was, now in zip(weights, network.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_twins_and_the_users_attacks_come_last_at_every_bound(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    twins = {"twin": InstrumentedModel(network, images[:4])}  # itself: what it makes are attacks in the white box
+    found = run(network, images, labels, stages=(ONCE,), twins=twins, attacks=("apgd:iterations=3",))
+    assert list(found.attacks)[-2:] == ["transfer from twin", "apgd:iterations=3 (added)"]
+    assert "transfer from twin" in found.without_gradient
+    assert found.worst.costs["transfer from twin"].attacked > 0
+    without = run(network, images, labels, stages=(ONCE,))
+    assert (found.worst.level <= without.worst.level).all()
+    assert found.worst.level.sum() < without.worst.level.sum()
+
+
+def test_the_passes_over_a_twin_are_part_of_the_price(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    model, other = Counted(network), Counted(network)
+    twin = InstrumentedModel(other, shown[0][:4])
+    model.images = other.images = 0
+    found = run(model, shown[0][:20], shown[1][:20], stages=(ONCE,), twins={"twin": twin})
+    assert other.images > 0
+    assert found.cost.forward == model.images - looked_at(16) + other.images
+
+
+def test_a_users_attack_with_a_bound_is_refused_before_any_pass(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    pieces: dict[str, Record] = {}
+    with pytest.raises(UsageError, match="names eps"):
+        run(network, *shown, pieces, attacks=("pgd:eps=8/255",))
+    assert pieces == {}
+
+
+def test_a_network_that_is_never_right_is_refused_before_any_attack(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    never = (network(shown[0]).argmax(1) + 1) % 10
+    pieces: dict[str, Record] = {}
+    with pytest.raises(UsageError, match="the network classifies none of 60 images correctly, so there is nothing to"):
+        run(network, shown[0], never, pieces, stages=(ONCE,))
+    assert {key.split()[0] for key in pieces} == {"clean"}
+
+
+@pytest.mark.parametrize("text", ["square:queries=2", "pgd"])
+def test_a_users_attack_that_is_run_anyway_has_a_row_of_its_own_and_one_however_often_it_is_named(
+    run: Run, network: SpikingNetwork, shown: Shown, text: str
+) -> None:
+    images, labels = shown[0][:20], shown[1][:20]
+    pieces: dict[str, Record] = {}
+    without = run(network, images, labels, stages=(ONCE,))
+    found = run(network, images, labels, pieces, stages=(ONCE,), attacks=(text, text))
+    once = run(network, images, labels, stages=(ONCE,), attacks=(text,))
+    assert list(found.attacks) == [*without.attacks, f"{text} (added)"]
+    assert costs(without).items() < costs(once).items() == costs(found).items()
+    assert found.cost.forward == sum(int(record["forward"]) for record in pieces.values())
+
+
+class Poisson(nn.Module):
+    """The network on images to which it adds noise of its own, from torch's global generator."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images + 0.1 * torch.randn(images.shape)).clamp(0, 1))
+        return logits
+
+
+def test_a_random_network_is_audited_over_its_draws_in_smaller_batches_and_reproducibly(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:6], shown[1][:6]
+    pieces: dict[str, Record] = {}
+    one = run(Poisson(network), images, labels, pieces, stages=(ONCE,), batch_size=30)
+    assert [key for key in pieces if key.startswith("clean")] == ["clean 0-3", "clean 3-6"]  # ten draws an image
+    assert sum(int(record["forward"]) for key, record in pieces.items() if key.startswith("clean")) == 60
+    torch.rand(5)
+    same(one, run(Poisson(network), images, labels, stages=(ONCE,), batch_size=30))
+
+
+class Rounded(nn.Module):
+    """The network on images of 16 levels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images * 15).round() / 15)
+        return logits
+
+
+def test_roundings_hide_a_network_from_the_papers_pgd_and_not_from_the_audit(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    few = stage(Step("apgd", {"iterations": 5}, Choice.BEST))
+    found = run(Rounded(network), shown[0][:30], shown[1][:30], stages=(few,))
+    correct, headline = found.worst.count(found.worst.bounds[0]), bound("24/255")
+    assert int((~found.alone["pgd"]["24/255"]).sum()) == correct
+    assert found.worst.count(headline) < correct - 5
+    assert "apgd:iterations=5" in found.worst.by
+
+
+class Thresholded(nn.Module):
+    """The network on black and white images, which no gradient passes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images > 0.5).float())
+        return logits
+
+
+def test_a_network_without_any_gradient_is_broken_by_what_needs_none(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    few = stage(Step("apgd", {"iterations": 2}, Choice.BEST), square(20))
+    found = run(Thresholded(network), shown[0][:20], shown[1][:20], stages=(few,))
+    assert found.screened[0].zero.all()
+    assert set(found.worst.by) - {""} <= {PROTOCOL[2], "square:queries=20"}
+    assert found.worst.count(bound("24/255")) < found.worst.count(bound("0"))
+    for text in PROTOCOL[:2]:
+        assert torch.equal(found.alone[text]["inf"], found.alone[text]["0"])
+
+
+@pytest.fixture
+def cheating(monkeypatch: pytest.MonkeyPatch) -> None:
+    def black(model: Any, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:
+        return torch.zeros_like(images)
+
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], run=black))
+
+
+@pytest.mark.usefixtures("cheating")
+def test_an_attack_that_leaves_its_bound_is_not_believed(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    pieces: dict[str, Record] = {}
+    with pytest.raises(AttackError, match="the attack moved a pixel by"):
+        run(network, *shown, pieces)
+    assert [key for key in pieces if not key.startswith("clean")] == []
+
+
+def test_without_waves_the_papers_protocol_alone_is_run(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+    few = run(network, shown[0][:10], shown[1][:10], stages=())
+    assert list(few.attacks) == list(PROTOCOL)
+    assert (few.screened, few.without_gradient, few.selected) == ([], {}, ["own"])
