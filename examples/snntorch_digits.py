@@ -11,6 +11,7 @@ from snntorch import surrogate
 from torch import nn
 
 import hiresnn
+from hiresnn.analysis import evaluate
 from hiresnn.foreign import Unrolled, snntorch
 
 TIMESTEPS = 6
@@ -18,7 +19,7 @@ EPOCHS = 15
 
 
 def layers() -> nn.Sequential:
-    """One step a call; every neuron keeps its membrane inside."""
+    """One step per call; every neuron stores its membrane."""
 
     def neuron() -> nn.Module:
         return snn.Leaky(beta=0.9, spike_grad=surrogate.fast_sigmoid(slope=10), init_hidden=True)
@@ -35,7 +36,7 @@ def layers() -> nn.Sequential:
 
 
 def network() -> Unrolled:
-    """The trained network, images [B, 1, 8, 8] in [0, 1] -> logits [B, 10]; about ten seconds of training."""
+    """Train the network, images [B, 1, 8, 8] in [0, 1] -> logits [B, 10]; this takes about ten seconds."""
     torch.manual_seed(0)
     digits = hiresnn.data.load("digits").train
     images, labels = digits.images.float() / 255, digits.labels
@@ -51,8 +52,6 @@ def network() -> Unrolled:
 
 
 if __name__ == "__main__":
-    model = network()
     test = hiresnn.data.load("digits").test
-    with torch.no_grad():
-        right = model(test.images.float() / 255).argmax(1) == test.labels
-    print(f"{100 * right.float().mean().item():.1f} % of {len(right)} test images")
+    percent = evaluate(network(), test.images.float() / 255, test.labels)
+    print(f"{percent:.1f} % of {len(test)} test images")

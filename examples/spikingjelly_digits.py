@@ -10,6 +10,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import nn
 
 import hiresnn
+from hiresnn.analysis import evaluate
 from hiresnn.foreign import Unrolled, spikingjelly
 
 TIMESTEPS = 6
@@ -17,7 +18,7 @@ EPOCHS = 15
 
 
 def layers() -> nn.Sequential:
-    """One step a call (step mode s); every neuron keeps its membrane inside."""
+    """One step per call (step mode s); every neuron stores its membrane."""
 
     def lif() -> nn.Module:
         return neuron.LIFNode(tau=2.0, decay_input=False, surrogate_function=surrogate.ATan(), detach_reset=True)
@@ -34,7 +35,7 @@ def layers() -> nn.Sequential:
 
 
 def network() -> Unrolled:
-    """The trained network, images [B, 1, 8, 8] in [0, 1] -> logits [B, 10]; about ten seconds of training."""
+    """Train the network, images [B, 1, 8, 8] in [0, 1] -> logits [B, 10]; this takes about ten seconds."""
     torch.manual_seed(0)
     digits = hiresnn.data.load("digits").train
     images, labels = digits.images.float() / 255, digits.labels
@@ -50,8 +51,6 @@ def network() -> Unrolled:
 
 
 if __name__ == "__main__":
-    model = network()
     test = hiresnn.data.load("digits").test
-    with torch.no_grad():
-        right = model(test.images.float() / 255).argmax(1) == test.labels
-    print(f"{100 * right.float().mean().item():.1f} % of {len(right)} test images")
+    percent = evaluate(network(), test.images.float() / 255, test.labels)
+    print(f"{percent:.1f} % of {len(test)} test images")
