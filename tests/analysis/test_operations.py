@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hiresnn.analysis import Energy, LayerOperations, SpikingActivity
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, convert, record
+from hiresnn.network import SpikingNetwork, convert, record, spiking_graph
 
 
 def counted(network: SpikingNetwork, *batches: Tensor) -> dict[str, LayerOperations]:
@@ -109,3 +109,32 @@ def test_a_layer_used_twice_has_two_entries_and_counts_its_parameters_once() -> 
     assert (layers["linear"].parameters, layers["linear_2"].parameters) == (20, 0)
     assert (layers["linear"].inputs, layers["linear_2"].inputs) == ("image", "spikes")
     assert layers["linear"].connections == layers["linear_2"].connections == 16
+
+
+class Patches(nn.Module):
+    """Folds two patches of two pixels per image into the batch, and unfolds them before the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.relu, self.last = nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(6, 2, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.relu(self.patch(images.flatten(1).view(-1, 2))).view(-1, 6))
+
+
+@pytest.mark.parametrize("timesteps", [2, 3])
+def test_patches_in_the_batch_count_for_their_image(timesteps: int) -> None:
+    network, images = spiking_graph(Patches(), timesteps), torch.ones(5, 1, 2, 2)
+    with torch.no_grad():
+        network.layers.get_parameter("patch.weight").fill_(1)
+        network.neurons["relu"].threshold.fill_(1.5)
+    layers = counted(network, images)
+    # 2 patches * 3 neurons; each gets a current of 2 and spikes at every step (2, then 2.5, then 3 over 1.5)
+    assert (layers["patch"].sources, layers["patch"].units, layers["patch"].dense) == (4, 6, 12)
+    assert (layers["patch"].connections, layers["patch"].macs) == (12, 12)
+    assert (layers["relu"].units, layers["relu"].events, layers["relu"].state_bytes) == (6, 6 * timesteps, 24)
+    assert (layers["last"].sources, layers["last"].acs, layers["last"].activity) == (6, 12 * timesteps, timesteps)
+    activity = SpikingActivity()
+    activity.update(spikes_of(network, images))
+    layer = activity.compute()["relu"]
+    assert (layer.neurons, layer.counts.tolist()) == (6, [6.0 * timesteps] * 5)

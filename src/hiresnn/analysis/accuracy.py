@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
+from hiresnn.attacks.gate import require_images
 from hiresnn.data import Batches, Split
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
@@ -38,7 +39,12 @@ def evaluate(
         >>> evaluate(model, images, torch.tensor([0, 0]))
         50.0
     """
-    _check(images, labels, batch_size)
+    require_images(images)
+    if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
+        raise UsageError(
+            f"images are {list(images.shape)}, labels {list(labels.shape)} of {labels.dtype}, and batch_size is "
+            f"{batch_size}; give at least one image, one class number per image, and a batch_size of at least 1."
+        )
     device = next(model.parameters(), images).device if isinstance(model, nn.Module) else images.device
     pairs = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     batches = ((part.to(device), truth.to(device)) for part, truth in pairs)
@@ -81,17 +87,3 @@ def _measure(
                 measure.update(model(shown), labels)
             task.advance(labels.shape[0], f"{measure.compute():.1f} %")
     return measure.compute()
-
-
-def _check(images: Tensor, labels: Tensor, batch_size: int) -> None:
-    if not images.is_floating_point():
-        raise UsageError(f"images are {images.dtype}, not floats in [0, 1]; divide by 255 (images.float() / 255).")
-    if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
-        raise UsageError(
-            f"images are {list(images.shape)}, labels {list(labels.shape)} of {labels.dtype}, and batch_size is "
-            f"{batch_size}; give at least one image, one class number per image, and a batch_size of at least 1."
-        )
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):  # NaN fails both comparisons
-        fix = "divide by 255" if low >= 0 and 1 < high <= 255 else "undo any normalisation: it belongs into the model"
-        raise UsageError(f"images lie in {low:.4g}..{high:.4g}, but must be in [0, 1]; {fix}.")

@@ -165,7 +165,7 @@ class Energy(fx.Interpreter):
             self._classes = self.run(images, self._window).shape[1]
         for counter in self._counters.values():
             if isinstance(counter, NeuronCounter):
-                counter.update(spikes[counter.name].flatten(0, 1), self._window)
+                counter.update(spikes[counter.name])
         self._images += len(images)
 
     def run_node(self, n: fx.Node) -> Any:

@@ -59,7 +59,7 @@ class SynapseCounter:
     def __init__(self, use: Synapses, variants: int) -> None:
         self.use, self.variants = use, variants
         self.fractional, self.units, self.timesteps = False, 0, 0
-        self.fan_out = torch.empty(0)
+        self.fan_out, self.rows_per_image = torch.empty(0), 1
         # Over all images and steps: inputs that are not zero, their magnitudes, and both times their connections.
         self.events = self.magnitude = self.through = self.accumulated = 0.0
 
@@ -67,7 +67,8 @@ class SynapseCounter:
         """Add a batch: the input rows [T*B, ...] or [B, ...] of the layer, and its output rows."""
         if not self.fan_out.numel():
             self.fan_out = fan_out(self.use.layer, rows)
-        self.units, self.timesteps = outputs[0].numel(), window.timesteps
+        self.rows_per_image = window.rows_per_step(rows, self.use.timed) // window.batch
+        self.units, self.timesteps = self.rows_per_image * outputs[0].numel(), window.timesteps
         self.fractional |= not bool((rows == rows.round()).all())
         events, magnitude = (rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)
         self.events += float(events.sum())
@@ -77,7 +78,7 @@ class SynapseCounter:
 
     def compute(self, images: int) -> LayerOperations:
         """Return the layer's operations, a mean over `images`."""
-        layer, use, sources = self.use.layer, self.use, self.fan_out.numel()
+        layer, use, sources = self.use.layer, self.use, self.rows_per_image * self.fan_out.numel()
         weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None) is not None
         # An image is the same at all steps, so it is multiplied once per variant.
         repeats, times = (1, self.timesteps) if use.timed else (self.variants, self.variants)
@@ -89,7 +90,7 @@ class SynapseCounter:
             sources=sources,
             units=self.units,
             dense=weight.numel() * (self.units // weight.shape[0]),
-            connections=int(self.fan_out.sum()),
+            connections=self.rows_per_image * int(self.fan_out.sum()),
             activity=self.magnitude / (sources * images) if use.timed and not use.analog else float(times),
             events=repeats * self.events / images,
             macs=0.0 if spikes else repeats * self.through / images,
@@ -105,9 +106,9 @@ class NeuronCounter:
         self.name, self.lif = name, lif
         self.neurons, self.timesteps, self.spikes = 0, 0, 0.0
 
-    def update(self, spikes: Tensor, window: Window) -> None:
-        """Add a batch: the spikes [T*B, ...]."""
-        self.neurons, self.timesteps = spikes[0].numel(), window.timesteps
+    def update(self, spikes: Tensor) -> None:
+        """Add a batch: the spikes [T, B, ...]."""
+        self.neurons, self.timesteps = spikes[0, 0].numel(), spikes.shape[0]
         self.spikes += float(spikes.sum(dtype=torch.float64))
 
     def compute(self, images: int) -> LayerOperations:

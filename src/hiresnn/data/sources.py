@@ -1,6 +1,5 @@
 """Data sets by name or path: embedded, downloaded, a folder of images or an .npz archive."""
 
-import os
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -14,6 +13,7 @@ from hiresnn.data.dataset import DataSet, Split
 from hiresnn.data.folder import load_folder
 from hiresnn.data.subset import rank_in_class
 from hiresnn.errors import DataError, UsageError, quoted
+from hiresnn.process import cache_folder
 
 DOWNLOADED = {
     "cifar10": "CIFAR10",
@@ -44,9 +44,7 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
         return _digits()
     try:
         if source in DOWNLOADED:
-            return _download(
-                source, cache or Path(os.environ.get("HIRESNN_CACHE") or "~/.cache/hiresnn").expanduser() / "data"
-            )
+            return _download(source, cache or cache_folder("data"))
         path = Path(source).expanduser()
         if path.is_dir():
             return load_folder(path)

@@ -16,13 +16,16 @@ from hiresnn.network.spiking import SpikingNetwork
 def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
     """Collect the spikes of every LIF layer: name -> [T, B, ...], 0 or 1, of the latest forward pass.
 
-    Spikes are detached. Each forward pass inside the context fills the dictionary, which stays valid afterwards.
+    Where a network folds P patches per image into the batch, a layer's spikes are [T, B, P, ...]. Spikes are detached.
+    Each forward pass inside the context fills the dictionary, which stays valid afterwards.
     """
     spikes: dict[str, Tensor] = {}
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         window = inputs[1]
-        spikes[name] = window.by_step(output.detach())
+        rows = window.by_step(output.detach())
+        patches = rows.shape[1] // max(1, window.batch)
+        spikes[name] = rows.unflatten(1, (window.batch, patches)) if patches > 1 else rows
 
     hooks = [lif.register_forward_hook(partial(save, name)) for name, lif in network.neurons.items()]
     try:
