@@ -4,22 +4,23 @@ import math
 
 import pytest
 
-from hiresnn.charts.axes import Frame, category_axis, epoch_axis, number_axis, percent_axis
+from hiresnn.charts.axes import category_axis, epoch_axis, number_axis, percent_axis
 
 
-def test_positions_are_proportional_inside_the_frame() -> None:
-    frame = Frame(left=50, top=20, right=250, bottom=120)
-    # A quarter of 200 right of 50; a quarter of 100 above 120.
-    assert frame.x(25, percent_axis("")) == 100
-    assert frame.y(25, percent_axis("")) == 95
-    assert (frame.y(0, percent_axis("")), frame.y(100, percent_axis(""))) == (120, 20)
+def test_positions_are_proportional() -> None:
+    axis = percent_axis("")
+    assert [axis.share(value) for value in (0, 25, 100)] == [0, 0.25, 1]
 
 
-def test_categories_are_evenly_spaced_inside_the_frame() -> None:
-    frame = Frame(left=0, top=0, right=50, bottom=1)
+def test_a_value_outside_the_axis_is_at_its_edge() -> None:
+    axis = percent_axis("")
+    assert (axis.share(1e308), axis.share(-1)) == (1, 0)
+
+
+def test_categories_are_evenly_spaced_with_a_margin() -> None:
     axis = category_axis("bound", ["0", "1", "∞"])
-    # The range is -0.25 to 2.25, so 50 units are 2.5 categories: 20 units each, 5 of air.
-    assert [frame.x(value, axis) for value, _ in axis.ticks] == [5, 25, 45]
+    # The range is -0.25 to 2.25: 2.5 categories, so 0.4 each, after a margin of 0.1.
+    assert [axis.share(value) for value, _ in axis.ticks] == pytest.approx([0.1, 0.5, 0.9])
 
 
 @pytest.mark.parametrize(
@@ -59,10 +60,4 @@ def test_extreme_numbers_still_have_an_axis(values: list[float]) -> None:
     axis = number_axis("loss", values)
     assert math.isfinite(axis.high - axis.low)
     assert len(axis.ticks) >= 2
-    frame = Frame(left=50, top=20, right=250, bottom=120)
-    assert all(50 <= frame.x(value, axis) <= 250 for value in values)
-
-
-def test_a_value_outside_the_axis_is_drawn_at_its_edge() -> None:
-    frame = Frame(left=50, top=20, right=250, bottom=120)
-    assert (frame.y(1e308, percent_axis("")), frame.y(-1, percent_axis(""))) == (20, 120)
+    assert all(0 <= axis.share(value) <= 1 for value in values)

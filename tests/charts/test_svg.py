@@ -1,4 +1,4 @@
-"""Line charts: geometry by hand, looks that need no colour, texts that cannot break out."""
+"""Line charts: geometry by hand, lines that differ without colour, texts that cannot inject markup."""
 
 import re
 from xml.etree import ElementTree
@@ -7,26 +7,16 @@ import pytest
 
 from hiresnn.charts.axes import category_axis, epoch_axis, number_axis, percent_axis
 from hiresnn.charts.palette import SERIES
-from hiresnn.charts.svg import DASHES, MARKERS, Dot, Series, Size, legend, line_chart
-
-SVG = Size(width=366, height=266)
-# The frame: x from 52 to 352, y from 20 to 220.
+from hiresnn.charts.svg import DASHES, MARKERS, Chart, Dot, Series, legend
 
 
-def drawn(series: list[Series], **options: object) -> ElementTree.Element:
-    settings: dict = {
-        "x": epoch_axis(4),
-        "y": percent_axis("%"),
-        "key": "k",
-        "title": "t",
-        "description": "d",
-        "size": SVG,
-    }
-    settings |= options
-    return ElementTree.fromstring(str(line_chart(series, **settings)))
+def drawn(series: list[Series], key: str = "k", **options: object) -> ElementTree.Element:
+    """A chart with its data between x = 52 and 352, and between y = 20 and 220."""
+    frame: dict = {"x": epoch_axis(4), "y": percent_axis("%"), "title": "t", "description": "d"}
+    return ElementTree.fromstring(str(Chart(**(frame | options), width=366, height=266).draw(series, key)))
 
 
-def test_a_known_value_lands_at_its_coordinate() -> None:
+def test_points_are_at_the_coordinates_of_their_values() -> None:
     svg = drawn([Series("a", (Dot(1, 100), Dot(2, 50), Dot(4, 0)))])
     # Epochs 1 to 4 over 300 units: epoch 2 a third of the way, at 152. 50 % is the middle of 20 and 220.
     assert svg.find(".//polyline").get("points") == "52,20 152,120 352,220"
@@ -46,20 +36,20 @@ def test_without_intervals_there_is_no_band() -> None:
     assert drawn([Series("a", (Dot(1, 50), Dot(2, 50)))]).find(".//polygon") is None
 
 
-def test_the_first_series_is_drawn_last_and_keeps_the_first_colour() -> None:
+def test_the_first_series_is_on_top_and_has_the_first_colour() -> None:
     svg = drawn([Series("first", (Dot(1, 1),)), Series("second", (Dot(1, 2),))])
     groups = [group.get("class") for group in svg.findall("g") if group.find("polyline") is not None]
     assert groups == ["s1", "s0"]
 
 
-def test_ticks_stand_beside_their_values() -> None:
+def test_ticks_are_beside_their_values() -> None:
     svg = drawn([], x=category_axis("bound", ["0", "8"]))
     texts = {(text.text, text.get("x"), text.get("y")) for text in svg.iter("text")}
     # Categories: 1.5 wide, so 0 stands 50 units inside, 8 at 52 + 1.25 * 200.
     assert {("0", "102", "238"), ("8", "302", "238"), ("75", "44", "70"), ("%", "13", "120")} <= texts
 
 
-def test_a_mark_stands_on_its_value_with_its_text_above() -> None:
+def test_a_mark_is_at_its_value_with_its_text_above() -> None:
     svg = drawn([], mark=(2, "headline"))
     mark = next(group for group in svg.findall("g") if group.get("class") == "mark")
     assert (mark.find("line").get("x1"), mark.find("text").get("y"), mark.find("text").text) == (
@@ -76,7 +66,7 @@ def test_no_two_of_forty_lines_look_alike() -> None:
     assert all(len({n % each for n in range(4)}) == 4 for each in (SERIES, len(MARKERS), len(DASHES)))
 
 
-def test_the_reader_hears_title_and_description() -> None:
+def test_a_screen_reader_reads_title_and_description() -> None:
     svg = drawn([], key="curve", title="Accuracy", description="Falls to 8.5.")
     assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "curve-title curve-desc")
     assert {each.get("id"): each.text for each in svg if each.get("id")} == {
@@ -96,7 +86,7 @@ def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_charts_of_one_epoch_or_none_are_drawn(count: int) -> None:
+def test_charts_of_one_epoch_or_none_are_valid(count: int) -> None:
     svg = drawn(
         [Series("a", tuple(Dot(n + 1, 1.5) for n in range(count)))], x=epoch_axis(count), y=number_axis("loss", [1.5])
     )
@@ -104,14 +94,14 @@ def test_charts_of_one_epoch_or_none_are_drawn(count: int) -> None:
     assert len(list(svg.iter("path"))) == count
 
 
-def test_the_legend_names_the_lines_that_have_values_in_their_own_look() -> None:
+def test_the_legend_shows_each_line_with_points_as_the_chart_does() -> None:
     text = str(legend([Series("empty", ()), Series("<b>full</b>", (Dot(1, 1),))]))
     assert "empty" not in text
     assert "&lt;b&gt;full&lt;/b&gt;" in text
     assert re.findall(r'class="s(\d)"', text) == ["1"]
 
 
-def test_hostile_texts_stay_texts() -> None:
+def test_markup_in_texts_is_escaped() -> None:
     hostile = "</title><script>alert(1)</script>"
     svg = drawn([Series(hostile, (Dot(1, 1),))], title=hostile, description=hostile, key='"k')
     assert not list(svg.iter("script"))

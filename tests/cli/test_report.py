@@ -1,6 +1,8 @@
 """`hiresnn report`: folders or a card in, one HTML file out."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,21 +36,23 @@ def test_a_run_becomes_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.startswith(f"Wrote {out} (")
 
 
-def test_help_says_what_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_both_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "card.json" in text
-    assert "Run folders stand side by side" in text
+    assert "--out" in text
 
 
 @pytest.mark.parametrize("name", ["page.txt", "model.safetensors", "page"])
 def test_only_an_html_file_is_written(name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(run, "-o", tmp_path / name) == 2
-    assert "no HTML file" in capsys.readouterr().err
+    assert "not an HTML file" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
-def test_an_error_leaves_an_earlier_page_alone(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_leaves_an_earlier_page_unchanged(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "page.html"
     out.write_text("earlier")
     assert exit_code(run, tmp_path / "nowhere", "-o", out) == 1
@@ -56,16 +60,39 @@ def test_an_error_leaves_an_earlier_page_alone(run: Path, tmp_path: Path, capsys
     assert out.read_text() == "earlier"
 
 
-def test_a_damaged_card_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_card_gives_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = tmp_path / "card.json"
     card.write_text("{}")
     assert exit_code(card, "-o", tmp_path / "page.html") == 1
-    assert "is not an audit card" in capsys.readouterr().err
+    assert "is not a readable audit card" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_folder_that_is_missing_for_the_page_is_named(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_output_folder_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(run, "-o", tmp_path / "none" / "page.html") == 1
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_a_run_is_noted_and_the_page_is_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "audit").mkdir()
+    (run / "audit" / "card.json").write_text("{}")
+    assert exit_code(run, "-o", tmp_path / "page.html") == 0
+    heard = capsys.readouterr()
+    assert heard.err.startswith("Not in the page: ")
+    assert "card.json" in heard.err
+    assert "card.json is not a readable audit card" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="running processes are known on Linux only")
+def test_a_temporary_file_of_a_killed_report_is_removed_by_the_next(run: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = tmp_path / f".page.html.{ended.pid}.hiresnn-part"
+    other = tmp_path / f".page2.html.{ended.pid}.hiresnn-part"
+    alive = tmp_path / f".page.html.{os.getppid()}.hiresnn-part"
+    for path in (dead, other, alive):
+        path.write_text("half a page")
+    assert exit_code(run, "-o", tmp_path / "page.html") == 0
+    assert [path.exists() for path in (dead, other, alive)] == [False, True, True]

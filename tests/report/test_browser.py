@@ -11,7 +11,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.report.page import audit_page, runs_page
-from hiresnn.report.reading import read_run
+from hiresnn.report.reading import read_runs
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -77,7 +77,7 @@ def address(
             make_run(folder / ("traditional-" * 6), "traditional", seed=1, card=other),
             make_run(folder / "ann-seed0", "ann"),
         ]
-        page = runs_page([read_run(path) for path in runs])
+        page = runs_page(read_runs(runs))
     (folder / "page.html").write_text(page, encoding="utf-8")
     return (folder / "page.html").as_uri()
 

@@ -1,4 +1,4 @@
-"""Pages as text: every fact is there, nothing is fetched, nothing breaks out."""
+"""Pages as text: they are complete, they load nothing, and markup in their data is escaped."""
 
 import html
 import re
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from hiresnn.audit.card import AttackRow, Card
+from hiresnn.charts.palette import DARK, LIGHT, variables
 from hiresnn.errors import UsageError
 from hiresnn.report.page import audit_page, page_of, runs_page
-from hiresnn.report.reading import read_run
+from hiresnn.report.reading import read_runs
 
 Read = Callable[[str], dict[str, list[list[str]]]]
 
@@ -37,7 +38,7 @@ def numbers_of(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
         yield place, value
 
 
-def test_every_number_of_the_card_is_written(page: str, card: Card) -> None:
+def test_every_number_of_the_card_is_on_the_page(page: str, card: Card) -> None:
     words = set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text_of(page)))
     forms = ("{:,}", "{:,.1f}", "{:.2f}", "{:.3f}", "{:g}")
     # eps is what the bound's label says; the budget's seconds are written as minutes.
@@ -51,7 +52,7 @@ def test_every_number_of_the_card_is_written(page: str, card: Card) -> None:
     assert "12 min 34 s" in text_of(page)
 
 
-def test_every_text_of_the_card_is_written(page: str, card: Card) -> None:
+def test_every_text_of_the_card_is_on_the_page(page: str, card: Card) -> None:
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -67,32 +68,37 @@ def test_every_text_of_the_card_is_written(page: str, card: Card) -> None:
     assert [text for text in texts(card.model_dump()) if " ".join(text.split()) not in found] == []
 
 
-def test_the_curve_has_a_row_a_bound(page: str, tables: Read) -> None:
+def test_the_curve_has_one_row_per_bound(page: str, tables: Read) -> None:
     rows = tables(page)["Accuracy by bound, in percent, with 95 % intervals and counts"]
-    assert rows[0] == ["bound", "worst case", "PGD as in the paper", "FGSM as in the paper", "random noise"]
+    assert rows[0] == [
+        "bound", "worst case", "PGD as in the paper", "FGSM as in the paper", "random noise",
+        "PGD minus worst case, points",
+    ]  # fmt: skip
     assert rows[6] == [
         "8/255 headline",
         "8.5 5.4–13.2 17 of 200",
         "41.0 34.4–47.9 82 of 200",
         "55.0 48.1–61.7 110 of 200",
         "96.0 92.3–98.0 192 of 200",
+        "+32.5",
     ]
     assert [row[0] for row in rows[1:]] == [
         "0", "0.5/255", "1/255", "2/255", "4/255", "8/255 headline", "16/255", "64/255", "no bound",
     ]  # fmt: skip
 
 
-def test_attacks_keep_their_order_and_say_what_they_broke(page: str, tables: Read, card: Card) -> None:
-    rows = tables(page)["Images that each attack broke first, by bound, and what it cost"]
-    assert [row[0].split(" apgd:")[0] for row in rows[1:4]] == ["fgsm", "pgd", "apgd assg"]
+def test_attacks_are_in_order_with_their_cost_before_the_bounds(page: str, tables: Read, card: Card) -> None:
+    rows = tables(page)["Images that each attack was the first to break, by bound, and its cost"]
+    assert rows[0][:4] == ["attack", "images", "cost", "0.5/255"]
+    assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:4]] == ["fgsm", "pgd", "apgd assg"]
     assert len(rows) == 1 + len(card.attacks)
     assert rows[1] == [
-        "fgsm", "–", "cross-entropy", "1,600", "2", "6", "17", "35", "65", "27", "9", "7", "40,321", "20,160",
-        "3.1",
+        "fgsm cross-entropy", "1,600", "3.1 s 40,321 forward 20,160 backward",
+        "2", "6", "17", "35", "65", "27", "9", "7",
     ]  # fmt: skip
     square = next(row for row in rows if row[0].startswith("square"))
-    # From 0.5/255 on: what breaks none is a dash.
-    assert square[4:9] == ["–", "–", "–", "1", "3"]
+    # From 0.5/255 on; an attack that breaks no image has a dash.
+    assert square[3:8] == ["–", "–", "–", "1", "3"]
 
 
 def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: Read) -> None:
@@ -106,24 +112,23 @@ def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: R
     assert found["Answers and evidence, by rule"][1][1] == "no 40.0 % against 12.0 %"
 
 
-def test_the_heat_map_says_lowest_in_words(page: str, tables: Read) -> None:
-    rows = tables(page)["Accuracy left by rule and attack, at 4/255, in percent"]
+def test_the_heat_map_marks_the_lowest_in_words(page: str, tables: Read) -> None:
+    rows = tables(page)["Accuracy by rule and attack, at 4/255, in percent"]
     assert rows[0] == ["rule", "fgsm", "pgd", "apgd:loss=dlr", "sa-pgd", "afterwards"]
     assert rows[1] == ["assg", "–", "4.0 lowest 1.1–13.5 2 of 50", "2.0 lowest 0.3–10.5 1 of 50",
-                       "2.0 lowest 0.3–10.5 1 of 50", "kept"]  # fmt: skip
+                       "2.0 lowest 0.3–10.5 1 of 50", "selected"]  # fmt: skip
     assert rows[-1][-1] == "dropped"
 
 
 def test_controls_without_a_gradient_have_a_table_of_their_own(page: str, tables: Read) -> None:
-    rows = tables(page)["Accuracy left by attacks without a gradient, on the same images, in percent"]
+    rows = tables(page)["Accuracy under attacks without a gradient, on the same images, in percent"]
     assert rows[2] == ["noise:kind=sign,draws=100", "94.0 83.8–97.9 47 of 50"]
 
 
 def test_sections_come_in_the_order_of_the_argument(page: str) -> None:
     headings = re.findall(r'<h2 id="([\w-]+)"', page)
     assert headings == [
-        "curve", "overestimate", "attacks", "scouting", "masking", "verdict", "gallery", "activity", "unbroken",
-        "reproduce",
+        "curve", "attacks", "rules", "masking", "checks", "gallery", "activity", "unbroken", "reproduce",
     ]  # fmt: skip
     assert re.findall(r'<li><a href="#([\w-]+)"', page) == headings
 
@@ -153,7 +158,7 @@ def test_twelve_pictures_stay_below_a_megabyte(page: str, card: Card) -> None:
 HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}"
 
 
-def test_hostile_texts_stay_texts_everywhere(make_card: Callable[..., Card], card: Card) -> None:
+def test_markup_in_any_text_of_a_card_is_escaped(make_card: Callable[..., Card], card: Card) -> None:
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: poisoned(inner) for key, inner in value.items()}
@@ -177,7 +182,7 @@ def test_hostile_texts_stay_texts_everywhere(make_card: Callable[..., Card], car
     assert "{{ 7 * 7 }}" in page
 
 
-def test_what_is_missing_is_said(make_card: Callable[..., Card], card: Card) -> None:
+def test_missing_parts_are_named(make_card: Callable[..., Card], card: Card) -> None:
     empty = make_card(
         activity=None,
         gallery=[],
@@ -193,22 +198,24 @@ def test_what_is_missing_is_said(make_card: Callable[..., Card], card: Card) -> 
         "Not measured: the spiking neurons of this network are not hiresnn’s.",
         "The card holds no pictures.",
         "None: every image was broken at some bound",
-        "No rules were scouted.",
+        "No rule was screened.",
         "No rule was examined.",
-        "the weights were not at hand",
+        "the weights were not available",
     ):
         assert sentence in found
     assert "None," not in found.replace("None: every", "")
 
 
-def test_only_a_curve_without_a_last_bound_promises_that_all_fall(make_card: Callable[..., Card], card: Card) -> None:
+def test_only_an_unbounded_curve_expects_every_image_to_break(make_card: Callable[..., Card], card: Card) -> None:
     bounded = make_card(unbroken=[], curve=card.curve[:-1])
     assert "every image was broken at some bound." in text_of(audit_page(bounded))
     unbounded = make_card(unbroken=[])
-    assert "at some bound, as it must be where nothing bounds the attack." in text_of(audit_page(unbounded))
+    assert "at some bound, as expected when nothing bounds the attack." in text_of(audit_page(unbounded))
 
 
-def test_bounds_that_are_no_fractions_of_255_are_shown_as_they_are(make_card: Callable[..., Card], card: Card) -> None:
+def test_bounds_that_are_not_fractions_of_255_are_written_as_they_are(
+    make_card: Callable[..., Card], card: Card
+) -> None:
     curve = [card.curve[0], card.curve[5].model_copy(update={"bound": "0.03", "eps": 0.03})]
     setting = card.setting.model_copy(update={"headline": "0.03", "bounds": ["0", "0.03"]})
     page = audit_page(make_card(curve=curve, setting=setting))
@@ -217,40 +224,40 @@ def test_bounds_that_are_no_fractions_of_255_are_shown_as_they_are(make_card: Ca
     assert ">0.03</text>" in page
 
 
-def test_an_attack_whose_label_says_it_all_is_written_once(make_card: Callable[..., Card]) -> None:
+def test_an_attack_named_by_its_label_is_written_once(make_card: Callable[..., Card]) -> None:
     row = AttackRow(label="pgd:eps=1,x", attack="pgd", rule=None, loss=None, shown=1, broke={}, forward=1, backward=1,
                     seconds=0.1)  # fmt: skip
     assert "<small>pgd</small>" not in audit_page(make_card(attacks=[row]))
 
 
-def test_a_run_without_anything_has_a_page(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_run_without_results_has_a_page(make_run: Callable[..., Path], tmp_path: Path) -> None:
     path = make_run(tmp_path / "begun", "hire")
     for name in ("metrics.jsonl", "result.json", "environment.json"):
         (path / name).unlink()
-    found = text_of(runs_page([read_run(path)]))
-    assert "No epoch has ended yet." in found
-    assert "No run was evaluated yet" in found
+    found = text_of(runs_page(read_runs([path])))
+    assert "No epoch has been completed yet." in found
+    assert "No run has been evaluated yet" in found
     assert "not audited" in found
 
 
 def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tables: Read, tmp_path: Path) -> None:
-    runs = [
-        read_run(make_run(tmp_path / "<i>one", "hire", seed=1, card=card)),
-        read_run(make_run(tmp_path / "two", "traditional")),
+    paths = [
+        make_run(tmp_path / "<i>one", "hire", seed=1, card=card),
+        make_run(tmp_path / "two", "traditional"),
     ]
-    page = runs_page(runs)
+    page = runs_page(read_runs(paths))
     assert "<i>" not in page.partition("</style>")[2].replace('<i style="', "")
     found = tables(page)
     glance = found["The runs at a glance; accuracies in percent"]
-    assert glance[1] == ["<i>one", "hire", "vgg5", "digits", "6", "1", "10", "3.5 s", "0.29", "99.2", "8.5 at 8/255"]
-    assert glance[2][-1] == "not audited"
+    assert glance[1] == ["<i>one", "99.2", "8.5 at 8/255", "hire", "vgg5", "digits", "6", "1", "10", "3.5 s", "0.29"]
+    assert glance[2][:3] == ["two", "99.2", "– not audited"]
     assert found["Accuracy in percent by attack and run"][3] == ["fgsm", "69.3", "70.1", "69.3", "70.1"]
     assert found["Settings that differ between the runs"][1:] == [
         ["seed", "1", "0"],
         ["method", "hire", "traditional"],
         ["noise.step", "0.04", "0.03"],
     ]
-    assert found["Worst case and the paper’s PGD by bound, in percent, with 95 % intervals"][7] == [
+    assert found["Worst case and PGD as in the paper by bound, in percent, with 95 % intervals"][7] == [
         "8/255",
         "8.5 5.4–13.2 17 of 200",
         "41.0 34.4–47.9 82 of 200",
@@ -258,24 +265,91 @@ def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tabl
     assert found["Thresholds and leaks of two, first and last epoch"][2] == ["relu2", "0.81", "0.9", "0.998", "0.98"]
 
 
-def test_no_run_has_no_page() -> None:
+def test_a_page_needs_a_run() -> None:
     with pytest.raises(UsageError, match="at least one"):
         runs_page([])
 
 
 def test_a_card_among_runs_is_refused(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
     path = make_run(tmp_path / "a", "hire", card=card)
-    with pytest.raises(UsageError, match="page of its own"):
+    with pytest.raises(UsageError, match="its own page"):
         page_of([path, path / "audit" / "card.json"])
 
 
-def test_a_name_that_is_no_unicode_is_shown_as_far_as_it_is(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    page = page_of([make_run(tmp_path / "caf\udce9", "hire", epochs=1)])  # "é" in Latin-1, as an old archive has it
+def test_a_name_that_is_not_unicode_is_shortened_to_what_is(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    page, _ = page_of([make_run(tmp_path / "caf\udce9", "hire", epochs=1)])  # "é" in Latin-1, as an old archive has it
     assert "<h1>caf?</h1>" in page
     assert page.encode()
 
 
-def test_a_run_that_is_named_twice_is_shown_once(make_run: Callable[..., Path], tables: Read, tmp_path: Path) -> None:
+def test_a_run_named_twice_appears_once(make_run: Callable[..., Path], tables: Read, tmp_path: Path) -> None:
     path = make_run(tmp_path / "a", "hire", epochs=1)
-    page = page_of([path, tmp_path / "a" / ".." / "a"])
+    page, _ = page_of([path, tmp_path / "a" / ".." / "a"])
     assert len(tables(page)["The runs at a glance; accuracies in percent"]) == 2
+
+
+def test_a_page_has_the_colours_of_both_schemes(page: str) -> None:
+    light, dark = page.partition("prefers-color-scheme: dark")[::2]
+    assert variables(LIGHT) in light
+    assert variables(DARK) in dark
+
+
+def test_the_headline_reasons_and_next_command_come_first(page: str, card: Card) -> None:
+    found = text_of(page.partition("<main")[0])
+    assert found.index(card.conclusion.headline) < found.index("Clean accuracy")
+    assert all(reason in found for reason in card.conclusion.reasons)
+    assert f"Next: {card.conclusion.next_step}" in found
+
+
+def test_failed_checks_of_the_network_are_marked(page: str, tables: Read) -> None:
+    rows = tables(page)["Checks of the network’s behaviour"]
+    assert rows[2] == ["finite logits", "failed", "3 of 200 images give logits that are not finite"]
+    assert '<span class="badge bad">failed</span>' in page
+
+
+def test_one_unreadable_card_does_not_hide_the_other_runs(
+    make_run: Callable[..., Path], card: Card, tables: Read, tmp_path: Path
+) -> None:
+    good = make_run(tmp_path / "good", "hire", epochs=2, card=card)
+    bad = make_run(tmp_path / "bad", "traditional", epochs=2, card=card)
+    (bad / "audit" / "card.json").write_text("{}")
+    page, notes = page_of([good, bad])
+    assert [row[0] for row in tables(page)["The runs at a glance; accuracies in percent"]] == ["run", "good", "bad"]
+    assert len(notes) == 1
+    assert str(bad / "audit" / "card.json") in notes[0]
+    assert f"bad: {notes[0]}" in text_of(page)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-320"])
+def test_extreme_losses_have_a_page(number: str, make_run: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_run(tmp_path / "a", "hire", epochs=1)
+    line = (path / "metrics.jsonl").read_text()
+    (path / "metrics.jsonl").write_text(line + re.sub(r'"loss": [\d.]+', f'"loss": {number}', line))
+    page, notes = page_of([path])
+    assert notes == []
+    assert f"{float(number):.4g}" in text_of(page)
+    assert len(page) < 100_000
+
+
+def test_deeply_nested_and_long_settings_are_shortened(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_run(tmp_path / "a", "hire", epochs=1)
+    lists, tables = "[" * 900 + "]" * 900, '{"a": ' * 900 + "0" + "}" * 900
+    text = f'{{"long": "{"x" * 10_000_000}", "lists": {lists}, "tables": {tables}}}'
+    (path / "environment.json").write_text(text)
+    page, _ = page_of([path])
+    assert len(page) < 100_000
+
+
+def test_a_page_of_many_runs_is_linear_and_limits_its_charts(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = [make_run(tmp_path / f"run{number}" / "snn", "hire", seed=number, epochs=2) for number in range(60)]
+    calls = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path, *a, **k: calls.append(path) or resolve(path, *a, **k))
+    page, _ = page_of(paths)
+    assert len(calls) <= 4 * len(paths)
+    assert "60 runs" in text_of(page)
+    assert "Charts show the first 40 runs, tables all." in text_of(page)
+    assert page.count("<h3>Thresholds, ") == 40
+    assert "run59/snn" in page

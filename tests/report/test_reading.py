@@ -1,6 +1,7 @@
-"""Reading runs and cards: whole, or one sentence that says what is wrong."""
+"""Reading runs and cards: complete, or with one sentence that says what is wrong."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
-from hiresnn.report.reading import read_card, read_run, told_apart
+from hiresnn.report.page import audit_page
+from hiresnn.report.reading import read_card, read_runs
 
 
-def test_a_run_is_read_with_everything_in_it(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
-    run = read_run(make_run(tmp_path / "a", "hire", seed=2, epochs=3, card=card))
+def test_a_run_is_read_completely(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
+    (run,) = read_runs([make_run(tmp_path / "a", "hire", seed=2, epochs=3, card=card)])
     assert (run.name, run.recipe.method, run.recipe.seed) == ("a", "hire", 2)
     assert [epoch.epoch for epoch in run.stage("snn")] == [1, 2, 3]
     assert run.stage("ann") == ()
@@ -22,42 +24,79 @@ def test_a_run_is_read_with_everything_in_it(make_run: Callable[..., Path], card
     assert run.card == card
 
 
-def test_a_run_that_has_only_begun_is_read_too(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_run_that_has_just_begun_is_read(make_run: Callable[..., Path], tmp_path: Path) -> None:
     path = make_run(tmp_path / "a", "hire")
     for name in ("metrics.jsonl", "result.json", "environment.json"):
         (path / name).unlink()
-    run = read_run(path)
+    (run,) = read_runs([path])
     assert (run.epochs, run.outcome, run.environment, run.card) == ((), None, {}, None)
+
+
+LINE = '{"stage": "snn", "epoch": 1, "loss": 1, "train_accuracy": 1, "seconds": 1}'
+DEEP = "[" * 100_000
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("metrics.jsonl", '{"stage": "snn", "epoch": 1, "loss": "x", "train_accuracy": 1, "seconds": 1}', "loss"),
-        ("metrics.jsonl", '{"stage": "gnn", "epoch": 1, "loss": 1, "train_accuracy": 1, "seconds": 1}', "stage"),
-        ("metrics.jsonl", '{"stage": "snn", "epoch": 1, "loss": NaN, "train_accuracy": 1, "seconds": 1}', "finite"),
+        ("metrics.jsonl", LINE.replace('"loss": 1', '"loss": "x"'), "loss"),
+        ("metrics.jsonl", LINE.replace('"snn"', '"gnn"'), "stage"),
+        ("metrics.jsonl", LINE.replace('"loss": 1', '"loss": NaN'), "finite"),
+        ("metrics.jsonl", LINE.replace('"loss": 1', f'"loss": {"9" * 5000}'), "loss|digits"),
+        ("metrics.jsonl", LINE.replace('"epoch": 1', '"epoch": 1e308'), "epoch"),
+        ("metrics.jsonl", LINE.replace('"seconds": 1', '"seconds": -1e308'), "seconds"),
+        ("metrics.jsonl", DEEP, "metrics.jsonl"),
         ("result.json", "[1]", "result.json is damaged"),
         ("result.json", "{", "result.json is damaged"),
+        ("result.json", DEEP, "nested"),
+        ("result.json", '{"clean": 1e308, "attacks": {}, "images": 1, "seed": 0}', "clean"),
+        ("result.json", '{"clean": 1, "attacks": {"pgd": [1]}, "images": 1, "seed": 0}', "attacks.pgd"),
         ("environment.json", "[]", "environment.json is damaged"),
-        ("audit/card.json", "{}", "is not an audit card"),
-        ("audit/card.json", "no json", "is not an audit card"),
+        ("audit/card.json", "{}", "is not a readable audit card"),
+        ("audit/card.json", "no json", "is not a readable audit card"),
+        ("audit/card.json", DEEP, "is not a readable audit card"),
     ],
 )
-def test_a_damaged_file_is_named(
+def test_a_damaged_file_becomes_one_note_that_names_it(
     name: str, text: str, said: str, make_run: Callable[..., Path], card: Card, tmp_path: Path
 ) -> None:
     path = make_run(tmp_path / "a", "hire", card=card)
     (path / name).write_text(text)
-    with pytest.raises(RunError, match=said) as caught:
-        read_run(path)
-    assert str(path / name) in str(caught.value)
+    (run,) = read_runs([path])
+    (note,) = run.notes
+    assert re.search(said, note)
+    assert str(path / name) in note
+    assert len(note) < 1000
+    assert "\n" not in note
 
 
-def test_a_card_of_another_schema_is_refused(card: Card, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e308", "-5", "101"])
+@pytest.mark.parametrize("place", ['"percent":98.0', '"seconds":754.2'])
+def test_a_card_with_an_impossible_number_is_refused(number: str, place: str, card: Card, tmp_path: Path) -> None:
+    text = card.model_dump_json()
+    assert place in text
+    key = place.partition(":")[0]
+    (tmp_path / "card.json").write_text(text.replace(place, f"{key}:{number}", 1))
+    if key == '"seconds"' and number in ("-5", "101"):
+        read_card(tmp_path / "card.json")
+        return
+    with pytest.raises(RunError, match="is not a readable audit card") as caught:
+        read_card(tmp_path / "card.json")
+    assert key.strip('"') in str(caught.value)
+
+
+def test_a_card_of_an_unknown_schema_is_refused(card: Card, tmp_path: Path) -> None:
     path = tmp_path / "card.json"
-    path.write_text(json.dumps({**card.model_dump(), "schema_version": 2}))
+    path.write_text(json.dumps({**card.model_dump(), "schema_version": 99}))
     with pytest.raises(RunError, match="schema_version"):
         read_card(path)
+
+
+@pytest.mark.parametrize("name", ["audit-cpu-hire-0.json", "audit-cpu-traditional-0.json"])
+def test_cards_of_version_one_can_still_be_read(name: str) -> None:
+    card = read_card(Path(__file__).parents[2] / "results" / name)
+    assert "<h1>" in audit_page(card)
+    assert card.conclusion.headline.startswith("Report ")
 
 
 def test_a_card_without_its_headline_is_refused(make_card: Callable[..., Card], card: Card, tmp_path: Path) -> None:
@@ -72,10 +111,17 @@ def test_a_card_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
     path = tmp_path / "card.json"
     if content:
         path.write_bytes(content)
-    with pytest.raises(RunError, match="cannot be read"):
+    with pytest.raises(RunError, match="is not a readable audit card"):
         read_card(path)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_parents(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_runs_of_the_same_name_are_distinguished_by_their_parents(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
     paths = [make_run(tmp_path / part, "hire", epochs=1) for part in ("x/run", "y/run", "other")]
-    assert told_apart([read_run(path) for path in paths]) == ["x/run", "y/run", "other"]
+    assert [run.name for run in read_runs(paths)] == ["x/run", "y/run", "other"]
+
+
+def test_a_folder_that_is_not_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run folder"):
+        read_runs([tmp_path])

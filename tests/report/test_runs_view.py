@@ -1,4 +1,4 @@
-"""Runs side by side: what is compared with what."""
+"""Runs side by side: tables and charts that compare them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.report import runs_view
-from hiresnn.report.reading import Run, read_run
+from hiresnn.report.reading import Run, read_runs
 
 
 @pytest.fixture
@@ -19,14 +19,11 @@ def runs(make_run: Callable[..., Path], make_card: Callable[..., Card], card: Ca
         make_run(tmp_path / "gaussian", "gaussian", card=few),
     ]
     (paths[1] / "result.json").unlink()
-    return [read_run(path) for path in paths]
+    return read_runs(paths)
 
 
-NAMES = ["hire", "ann", "gaussian"]
-
-
-def test_settings_are_parted_into_differing_and_equal(runs: list[Run]) -> None:
-    differing, equal = runs_view.settings(runs)
+def test_settings_are_split_into_differing_and_shared(runs: list[Run]) -> None:
+    differing, equal = runs_view.compared([runs_view.flat(run.recipe.model_dump(mode="json")) for run in runs])
     assert dict(differing) == {
         "method": ["hire", "ann", "gaussian"],
         "seed": ["1", "0", "0"],
@@ -36,28 +33,25 @@ def test_settings_are_parted_into_differing_and_equal(runs: list[Run]) -> None:
     assert ("attack.eps", "32/255") in equal
 
 
-def test_a_key_that_one_table_lacks_is_a_difference() -> None:
+def test_a_key_missing_from_one_table_is_a_difference() -> None:
     assert runs_view.compared([{"a": "1", "b": "2"}, {"a": "1"}]) == ([("b", ["2", "–"])], [("a", "1")])
 
 
-def test_every_run_has_the_columns_that_it_was_attacked_in(runs: list[Run]) -> None:
-    columns = runs_view.attack_columns(runs)
-    assert [(column.run, column.box) for column in columns] == [
-        (0, "white box"),
-        (0, "twin: same-ann"),
-        (1, "white box"),
-        (2, "white box"),
-        (2, "twin: same-ann"),
+def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs: list[Run]) -> None:
+    assert [runs_view.boxes(run) for run in runs] == [
+        ["white box", "twin: same-ann"],
+        ["white box"],
+        ["white box", "twin: same-ann"],
     ]
-    assert runs_view.attack_rows(runs, columns) == [
+    assert runs_view.attack_rows(runs) == [
         ("none (clean)", [99.15, None, None, 99.15, None]),
         ("fgsm", [69.3, 70.14, None, 69.3, 70.14]),
         ("pgd:eps=16/255", [47.17, None, None, 48.17, None]),
     ]
 
 
-def test_each_stage_is_drawn_for_the_runs_that_went_through_it(runs: list[Run]) -> None:
-    figures = runs_view.training(runs, NAMES)
+def test_each_stage_has_charts_of_the_runs_that_have_it(runs: list[Run]) -> None:
+    figures = runs_view.training(runs)
     assert [figure.heading for figure in figures] == [
         "ANN loss",
         "ANN training accuracy",
@@ -68,7 +62,7 @@ def test_each_stage_is_drawn_for_the_runs_that_went_through_it(runs: list[Run]) 
 
 
 def test_thresholds_of_all_runs_share_one_scale(runs: list[Run]) -> None:
-    figures = runs_view.neurons(runs, NAMES)
+    figures = runs_view.neurons(runs)
     assert [figure.heading for figure in figures] == [
         "Thresholds, hire",
         "Thresholds, gaussian",
@@ -81,16 +75,16 @@ def test_thresholds_of_all_runs_share_one_scale(runs: list[Run]) -> None:
     assert grids[0] != grids[2]
 
 
-def test_cards_of_different_bounds_meet_on_one_axis(runs: list[Run], card: Card) -> None:
+def test_cards_with_different_bounds_share_one_axis(runs: list[Run], card: Card) -> None:
     assert runs_view.all_bounds(runs) == [point.bound for point in card.curve]
-    lines = str(runs_view.worst_cases(runs, NAMES)).partition("narrow")[0]
+    lines = str(runs_view.worst_cases(runs)).partition("narrow")[0]
     # Nine bounds of the one, three of the other.
     assert sorted(lines.count(f"<title>{name}, ") for name in ("hire", "gaussian")) == [3, 9]
 
 
 def test_a_run_looks_the_same_in_every_chart(runs: list[Run]) -> None:
     # The second run was neither audited nor trained as an SNN; the third is the third line all the same.
-    loss = runs_view.training(runs, NAMES)[2].drawing
-    for drawing in (runs_view.worst_cases(runs, NAMES), loss):
+    loss = runs_view.training(runs)[2].drawing
+    for drawing in (runs_view.worst_cases(runs), loss):
         look = str(drawing).partition("<span>gaussian</span>")[0].rpartition("<li>")[2]
         assert '<g class="s2">' in look

@@ -1,4 +1,4 @@
-"""Numbers and names as they are written."""
+"""Numbers and names as pages write them."""
 
 import pytest
 
@@ -34,7 +34,8 @@ def test_the_axis_takes_over_a_unit_that_all_bounds_share(labels: list[str], sho
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.46085634, "0.4609"), (1.0, "1"), (12345.6, "12,346"), (0.0, "0"), (None, "–")]
+    ("value", "text"),
+    [(0.46085634, "0.4609"), (1.0, "1"), (12345.6, "12,346"), (0.0, "0"), (None, "–"), (1e308, "1e+308")],
 )
 def test_numbers_have_four_digits(value: float | None, text: str) -> None:
     assert words.number(value) == text
@@ -47,5 +48,5 @@ def test_settings_read_as_in_their_file(value: object, text: str) -> None:
     assert words.plain(value) == text
 
 
-def test_names_break_behind_commas_and_are_escaped() -> None:
+def test_names_may_wrap_after_commas_and_are_escaped() -> None:
     assert words.breakable("pgd:eps=1,<b>") == "pgd:<wbr>eps=1,<wbr>&lt;b&gt;"

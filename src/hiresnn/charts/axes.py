@@ -1,4 +1,4 @@
-"""Axes of an SVG chart: where the ticks are, and where a value lies in the drawing."""
+"""Axes of an SVG chart: their range and their ticks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-HUGE = 1e300
-"""Values beyond this are drawn at the edge, so that the range of an axis never overflows."""
+HUGE = 1e300  # values beyond this are drawn at the edge, so that the range of an axis never overflows
 
 
 @dataclass(frozen=True)
@@ -20,26 +19,8 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
 
     def share(self, value: float) -> float:
-        """Position of a value on the axis, from 0 to 1; a value outside the range lies at its edge."""
+        """Position of a value, from 0 to 1; a value outside the range is at its edge."""
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The rectangle that holds the data, in units of the drawing's viewBox; y grows downward."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def x(self, value: float, axis: Axis) -> float:
-        """Horizontal position of a value."""
-        return self.left + axis.share(value) * (self.right - self.left)
-
-    def y(self, value: float, axis: Axis) -> float:
-        """Vertical position of a value."""
-        return self.bottom - axis.share(value) * (self.bottom - self.top)
 
 
 def percent_axis(label: str) -> Axis:

@@ -1,7 +1,4 @@
-"""Figures for print with matplotlib: one style, error bars over seeds, the paper's values beside ours.
-
-matplotlib is imported when a figure is drawn; it comes with the extra `paper`.
-"""
+"""Figures for print: one style, error bars over seeds, the paper's values beside ours. Needs the extra `paper`."""
 
 from __future__ import annotations
 
@@ -12,60 +9,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hiresnn.charts.palette import BLACK, Style
-from hiresnn.charts.palette import STYLES as STYLES
+from hiresnn.charts.palette import BLACK, STYLES, Style  # noqa: F401 (STYLES is for callers)
 from hiresnn.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FULL_WIDTH, HALF_WIDTH = 6.9, 3.4
-"""Inches: two columns and one column of the paper's page."""
-
+FULL_WIDTH, HALF_WIDTH = 6.9, 3.4  # inches: two columns and one column of the paper's page
 PAPER = "printed in the paper"
-"""Name of the paper's values in legends."""
-
 PANELS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
-"""Numbers of panels."""
 
 RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-    "savefig.dpi": 300,
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#dddddd", "grid.linewidth": 0.6,
+    "legend.fontsize": 7, "legend.frameon": False, "hatch.linewidth": 0.6, "savefig.dpi": 300,
     "pdf.fonttype": 42,  # text stays text, as publishers require
     "svg.hashsalt": "hiresnn",  # ids in the file depend on its content only
-}
-"""Settings of matplotlib for drawing and saving."""
-
+}  # fmt: skip
+NOTE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps small text legible over lines
 STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
 
 
 class Stat(Protocol):
-    """A mean over seeds with its sample standard deviation (None for one seed)."""
+    """Mean and sample standard deviation (None for one seed) over seeds."""
 
     @property
-    def mean(self) -> float:
-        """The mean over seeds."""
-
+    def mean(self) -> float: ...  # noqa: D102
     @property
-    def deviation(self) -> float | None:
-        """The sample standard deviation."""
+    def deviation(self) -> float | None: ...  # noqa: D102
 
 
 def figure(
@@ -77,35 +51,23 @@ def figure(
     share_y: bool = False,
     widths: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Create an empty figure with `rows` x `columns` panels, listed row by row.
-
-    Args:
-        rows, columns: number of panels.
-        width, height: of the figure in inches.
-        share_y: whether all panels share one y axis.
-        widths: relative widths of the columns.
+    """Create an empty figure with `rows` x `columns` panels, listed row by row; `width` and `height` are in inches.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
     with _style():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         result = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(result)
         grid = result.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
         return result, [axes for row in grid for axes in row]
 
 
 def headline(result: Figure, title: str, about: str) -> None:
-    """Write the title of the figure and, below it, what it was measured on, so that it can be read alone.
+    """Write the title and, below it, what was measured, so that the figure can be read alone.
 
-    Args:
-        result: the figure.
-        title: what the figure shows.
-        about: network, data set, number of images and seeds, such as
-            "VGG5 on CIFAR-10, 1,000 test images, 3 seeds (mean ± standard deviation)".
+    `about` names network, data set, images and seeds: "VGG5 on CIFAR-10, 1,000 test images, 3 seeds (mean ± sd)".
     """
     with _style():
         text = result.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
@@ -136,17 +98,18 @@ def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) ->
 def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) -> None:
     """Make the axis "x" or "y" logarithmic, with plain numbers at 1, 2 and 5 of each decade.
 
-    Args:
-        axes: the panel.
-        which: "x" or "y".
-        ticks: increasing positions to use instead; those too close to the previous one to be legible are left out.
+    `ticks`, in increasing order, replace those; ticks too close to the previous one to be legible are left out.
     """
     with _style():
         from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+        legible: list[float] = []
+        for tick in ticks or ():
+            if not legible or tick >= 1.4 * legible[-1]:
+                legible.append(tick)
         axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
         axes.set(**{f"{which}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if ticks is None else FixedLocator(_legible(ticks)))
+        axis.set_major_locator(FixedLocator(legible) if legible else LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
 
@@ -167,8 +130,7 @@ def focus(axes: Axes, stats: Sequence[Stat | None], *, least: float = 1.0) -> No
         if bottom > 0:
             axes.annotate(
                 f"axis starts at {bottom:.3g}", (0, 0), (2, 2), xycoords="axes fraction", textcoords="offset points",
-                fontsize=6, color="#444444", zorder=6,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+                fontsize=6, color="#444444", zorder=6, bbox=NOTE,
             )  # fmt: skip
 
 
@@ -196,12 +158,7 @@ def bars(
 ) -> None:
     """Draw groups of bars with error bars over seeds, and the paper's value of a bar as a star to its right.
 
-    Args:
-        axes: the panel.
-        groups: name of each group.
-        series: style and values of the bars, one value per group; None leaves a gap.
-        paper: the paper's values, in the order of `series`.
-        digits: decimals of the value written above each bar; None writes no values.
+    `series` and `paper` hold one value per group; None leaves a gap. `digits` writes the value above each bar.
     """
     with _style():
         slot = 0.8 / len(series)
@@ -211,10 +168,8 @@ def bars(
             centres = [group + (number - (len(series) - 1) / 2) * slot for group in range(len(groups))]
             at = [centre + shift for centre in centres]
             means = [math.nan if stat is None else stat.mean for stat in stats]
-            axes.bar(
-                at, means, width, label=style.label, color=style.colour, edgecolor="white", hatch=style.hatch,
-                linewidth=0,
-            )  # fmt: skip
+            look: Any = {"color": style.colour, "edgecolor": "white", "hatch": style.hatch, "linewidth": 0}
+            axes.bar(at, means, width, label=style.label, **look)
             for x, stat in zip(at, stats, strict=True):
                 if stat is not None:
                     _ends(axes, x, stat, digits)
@@ -243,26 +198,17 @@ def save(
     kinds: Sequence[str] = ("svg", "png", "pdf"),
     write: Callable[[Path, bytes], object] = Path.write_bytes,
 ) -> list[Path]:
-    """Write `stem` with each ending in `kinds` (PNG at 300 dpi), without dates, so that equal figures are equal bytes.
+    """Write `stem` with each ending in `kinds` (PNG at 300 dpi), by `write`; returns the paths.
 
-    Args:
-        result: the figure.
-        stem: path without its ending.
-        kinds: any of svg, png and pdf.
-        write: writes one file, for example `hiresnn.runs.atomic.write_atomically`.
+    The files hold no dates, so that equal figures are equal bytes.
     """
-    metadata: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None},
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None},
-    }
-    paths = []
-    for kind in kinds:
+    without: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
+    for kind, path in zip(kinds, paths, strict=True):
         buffer = io.BytesIO()
         with _style():
-            result.savefig(buffer, format=kind, metadata=metadata[kind])
-        paths.append(stem.with_name(f"{stem.name}.{kind}"))
-        write(paths[-1], buffer.getvalue())
+            result.savefig(buffer, format=kind, metadata=without[kind])
+        write(path, buffer.getvalue())
     return paths
 
 
@@ -273,8 +219,7 @@ def _ends(axes: Axes, x: float, stat: Stat, digits: int | None) -> None:
     if digits is not None:
         axes.annotate(
             f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), textcoords="offset points",
-            ha="center", va="bottom", fontsize=6.5, zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},  # legible over a reference line
+            ha="center", va="bottom", fontsize=6.5, zorder=5, bbox=NOTE,
         )  # fmt: skip
 
 
@@ -289,14 +234,6 @@ def _entries(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
 
         entries[PAPER] = Line2D([], [], color=BLACK, **STAR)
     return list(entries.values()), list(entries)
-
-
-def _legible(ticks: Sequence[float]) -> list[float]:
-    result: list[float] = []
-    for tick in ticks:
-        if not result or tick >= 1.4 * result[-1]:
-            result.append(tick)
-    return result
 
 
 @contextmanager

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hiresnn.charts.axes import Axis, Frame
+from hiresnn.charts.axes import Axis
 from hiresnn.charts.palette import SERIES
 
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
-"""Dash patterns of the lines, by number."""
-
-MARKERS = (
+MARKERS = (  # outlines around (0, 0), about nine units wide
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "M-3.6,-3.6h7.2v7.2h-7.2z",
     "M0,-4.8L4.6,3.4H-4.6z",
@@ -26,10 +27,8 @@ MARKERS = (
     "M-4.6,-1.4h3.2v-3.2h2.8v3.2h3.2v2.8h-3.2v3.2h-2.8v-3.2h-3.2z",
     "M-5,-3h10v6h-10z",
 )
-"""Outlines around (0, 0), about nine units wide."""
-
-MOST_MARKERS = 12
-"""A line with more points has a marker at every few of them only, and at the last."""
+MOST_MARKERS = 12  # a line with more points has markers at some of them only, always at the last
+LEFT, TOP, RIGHT, BOTTOM = 52, 20, 14, 46  # margins around the data; text is 12 units high
 
 
 @dataclass(frozen=True)
@@ -52,72 +51,60 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Size:
-    """Width and height of the drawing. Text is 12 units high, so a drawing 350 units wide suits a phone."""
+class Chart:
+    """The frame of a line chart.
 
+    Attributes:
+        x, y: the axes, labelled with their units.
+        title, description: read by screen readers.
+        width, height: of the drawing; a width of 350 units suits a phone.
+        mark: an x value with a vertical line, and the text above the line.
+    """
+
+    x: Axis
+    y: Axis
+    title: str
+    description: str
     width: int
     height: int
+    mark: tuple[float, str] | None = None
 
-    @property
-    def frame(self) -> Frame:
-        """The area left for data after the axis labels."""
-        return Frame(left=52, top=20, right=self.width - 14, bottom=self.height - 46)
+    def draw(self, series: Sequence[Series], key: str, kind: str = "") -> Markup:
+        """Draw lines with bands for their intervals.
 
+        Args:
+            series: the most important line first; it is drawn on top of the others.
+            key: prefix of the ids in this drawing, unique in its page.
+            kind: an additional class for the style sheet.
+        """
+        edges = {"left": LEFT, "top": TOP, "right": self.width - RIGHT, "bottom": self.height - BOTTOM}
+        lines = list(enumerate(series))[::-1]
+        return _rendered("line_chart.svg", chart=self, lines=lines, key=key, kind=kind, marked=_marked, **edges)
 
-def line_chart(
-    series: Sequence[Series],
-    x: Axis,
-    y: Axis,
-    *,
-    key: str,
-    title: str,
-    description: str,
-    size: Size,
-    mark: tuple[float, str] | None = None,
-    kind: str = "",
-) -> Markup:
-    """Draw lines over shared axes, with bands for their intervals.
+    def at_x(self, value: float) -> str:
+        """Horizontal coordinate of a value."""
+        return _units(LEFT + self.x.share(value) * (self.width - LEFT - RIGHT))
 
-    Args:
-        series: lines, the most important first; it is drawn last, on top of the others.
-        x, y: the axes, labelled with their units.
-        key: prefix of the ids in this drawing, unique in its page.
-        title, description: read by screen readers.
-        size: of the drawing.
-        mark: an x value with a vertical line, and the text above the line.
-        kind: an additional class for the style sheet.
-    """
-    frame = size.frame
-    parts = [_grid(frame, x, y, size), _mark(frame, x, mark) if mark else Markup("")]
-    order = list(enumerate(series))[::-1]
-    parts += [_band(frame, x, y, number, line) for number, line in order]
-    parts += [_line(frame, x, y, number, line) for number, line in order]
-    return Markup(
-        '<svg class="{kind}" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{key}-title {key}-desc">'
-        '<title id="{key}-title">{title}</title><desc id="{key}-desc">{desc}</desc>{parts}</svg>'
-    ).format(
-        kind=f"chart {kind}".strip(),
-        w=size.width,
-        h=size.height,
-        key=key,
-        title=title,
-        desc=description,
-        parts=Markup("").join(parts),
-    )
+    def at_y(self, value: float) -> str:
+        """Vertical coordinate of a value; y grows downward."""
+        return _units(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM))
+
+    def outline(self, line: Series) -> str:
+        """Corners of the band around a line: along the upper ends of its intervals, and back along the lower ends."""
+        known = [(self.at_x(dot.x), dot.low, dot.high) for dot in line.dots if None not in (dot.low, dot.high)]
+        upper = [f"{x},{self.at_y(high)}" for x, _, high in known if high is not None]
+        return " ".join(upper + [f"{x},{self.at_y(low)}" for x, low, _ in reversed(known) if low is not None])
 
 
 def legend(series: Sequence[Series]) -> Markup:
     """The legend of a line chart as an HTML list, which wraps on narrow screens; lines without points are left out."""
-    rows = [
-        Markup(
-            '<li><svg class="swatch" viewBox="0 0 36 14" aria-hidden="true"><g class="s{colour}">'
-            '<path class="line" d="M1,7H35"{dash}/><path class="dot" d="{marker}" transform="translate(18 7)"/></g>'
-            "</svg><span>{name}</span></li>"
-        ).format(colour=number % SERIES, dash=_dash(number), marker=MARKERS[number % len(MARKERS)], name=line.name)
-        for number, line in enumerate(series)
-        if line.dots
-    ]
-    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(rows))
+    return _rendered("legend.html", series=series)
+
+
+def _marked(line: Series) -> Sequence[Dot]:
+    """The points that get a marker: every few of them, counted from the last."""
+    every = max(1, -(-len(line.dots) // MOST_MARKERS))
+    return line.dots[::-1][::every][::-1]
 
 
 def _units(value: float) -> str:
@@ -125,65 +112,15 @@ def _units(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _dash(number: int) -> Markup:
-    dash = DASHES[number % len(DASHES)]
-    return Markup(' stroke-dasharray="{}"').format(dash) if dash else Markup("")
-
-
-def _grid(frame: Frame, x: Axis, y: Axis, size: Size) -> Markup:
-    parts = []
-    for value, text in y.ticks:
-        at = _units(frame.y(value, y))
-        parts.append(
-            Markup(
-                '<line x1="{}" x2="{}" y1="{at}" y2="{at}"/><text x="{}" y="{at}" dy="4" text-anchor="end">{}</text>'
-            ).format(_units(frame.left), _units(frame.right), _units(frame.left - 8), text, at=at)
-        )
-    for value, text in x.ticks:
-        at = _units(frame.x(value, x))
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(at, _units(frame.bottom + 18), text)
-        )
-    middle = _units((frame.top + frame.bottom) / 2)
-    parts.append(
-        Markup(
-            '<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>'
-            '<text class="label" x="13" y="{m}" text-anchor="middle" transform="rotate(-90 13 {m})">{}</text>'
-        ).format(_units((frame.left + frame.right) / 2), _units(size.height - 8), x.label, y.label, m=middle)
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("hiresnn.charts")
+    result = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return Markup('<g class="grid">{}</g>').format(Markup("").join(parts))
+    result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
+    return result
 
 
-def _mark(frame: Frame, x: Axis, mark: tuple[float, str]) -> Markup:
-    at = frame.x(mark[0], x)
-    # At the right edge, a centred text would leave the drawing.
-    anchor = "end" if frame.right - at < 30 else "middle"
-    return Markup(
-        '<g class="mark"><line x1="{at}" x2="{at}" y1="{}" y2="{}"/>'
-        '<text x="{at}" y="{}" text-anchor="{}">{}</text></g>'
-    ).format(_units(frame.top), _units(frame.bottom), _units(frame.top - 6), anchor, mark[1], at=_units(at))
-
-
-def _band(frame: Frame, x: Axis, y: Axis, number: int, line: Series) -> Markup:
-    known = [(dot.x, dot.low, dot.high) for dot in line.dots if dot.low is not None and dot.high is not None]
-    if not known:
-        return Markup("")
-    upper = [f"{_units(frame.x(at, x))},{_units(frame.y(high, y))}" for at, _, high in known]
-    lower = [f"{_units(frame.x(at, x))},{_units(frame.y(low, y))}" for at, low, _ in reversed(known)]
-    return Markup('<polygon class="band s{}" points="{}"/>').format(number % SERIES, " ".join(upper + lower))
-
-
-def _line(frame: Frame, x: Axis, y: Axis, number: int, line: Series) -> Markup:
-    places = [(_units(frame.x(dot.x, x)), _units(frame.y(dot.y, y))) for dot in line.dots]
-    every = max(1, -(-len(places) // MOST_MARKERS))
-    marker = MARKERS[number % len(MARKERS)]
-    dots = [
-        Markup('<path class="dot" d="{}" transform="translate({} {})"><title>{}</title></path>').format(
-            marker, *place, dot.hover or f"{line.name}: {dot.y:.4g}"
-        )
-        for index, (place, dot) in enumerate(zip(places, line.dots, strict=True))
-        if (len(places) - 1 - index) % every == 0
-    ]
-    return Markup('<g class="s{}"><polyline class="line" points="{}"{}/>{}</g>').format(
-        number % SERIES, " ".join(",".join(place) for place in places), _dash(number), Markup("").join(dots)
-    )
+def _rendered(template: str, **values: Any) -> Markup:
+    return Markup(_environment().get_template(template).render(values))

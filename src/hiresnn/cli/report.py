@@ -1,7 +1,8 @@
-"""`hiresnn report`: runs or an audit card become one HTML file."""
+"""`hiresnn report`: run folders or an audit card become one HTML file."""
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Annotated
 
@@ -14,18 +15,16 @@ from hiresnn.cli.interrupt import continued_by
 def report(
     context: typer.Context,
     runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run folders that hiresnn train wrote, or one card.json that hiresnn audit wrote."
-        ),
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders of hiresnn train, or one card.json of an audit.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; a page there is replaced.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; an earlier one is replaced.")
+    ],
 ) -> None:
     """Turn training runs, or an audit card, into one HTML file.
 
-    Run folders stand side by side: losses, thresholds and leaks over epochs, accuracies under attack, recipe
-    differences, and their audits where they have one. A card.json becomes the full page of that audit. The file
-    opens offline; it loads nothing.
+    A page of run folders compares their losses, thresholds and leaks over epochs, accuracies under attack, recipes and
+    audits. A card.json becomes the full page of its audit. The page opens offline and loads nothing.
 
     Examples:
 
@@ -36,10 +35,23 @@ def report(
     with continued_by(context):
         from hiresnn.errors import UsageError
         from hiresnn.report.page import page_of
-        from hiresnn.runs.atomic import write_atomically
+        from hiresnn.runs.atomic import TEMPORARY_SUFFIX, write_atomically
 
         if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-            raise UsageError(f"--out {out} is no HTML file; name one that ends in .html, such as report.html.")
-        page = page_of(runs).encode()
-        write_atomically(out, page)
-    Console(highlight=False).print(f"Wrote {out} ({len(page) / 1024:,.0f} KiB).", markup=False, soft_wrap=True)
+            raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as report.html.")
+        page, notes = page_of(runs)
+        content = page.encode()
+        _remove_leftovers(out, TEMPORARY_SUFFIX)
+        write_atomically(out, content)
+    for note in notes:
+        Console(stderr=True, highlight=False).print(f"Not in the page: {note}", markup=False, soft_wrap=True)
+    Console(highlight=False).print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).", markup=False, soft_wrap=True)
+
+
+def _remove_leftovers(out: Path, suffix: str) -> None:
+    """Remove temporary files of `out` whose process was killed before it could replace the page."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*{suffix}"):
+        process = left.name.removesuffix(suffix).rpartition(".")[2]
+        # A process that still runs may be writing the same page. Only Linux lists its processes in files.
+        if Path("/proc/self").is_dir() and process.isdigit() and not Path(f"/proc/{process}").is_dir():
+            left.unlink(missing_ok=True)

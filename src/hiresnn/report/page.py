@@ -1,6 +1,6 @@
-"""Whole pages: one HTML text each, style and images inside it, no script, nothing that is fetched.
+"""Whole pages: one HTML text each, with style and images inside, without scripts.
 
-The page forbids itself every request by its content security policy, so that it opens offline and tells nobody.
+The content security policy of a page forbids every request, so that it opens offline and nobody learns of it.
 """
 
 from __future__ import annotations
@@ -15,113 +15,82 @@ from markupsafe import Markup
 
 from hiresnn import __version__
 from hiresnn.audit.card import Card
-from hiresnn.charts.palette import DARK, LIGHT, shade, variables
+from hiresnn.charts.palette import DARK, LIGHT, heat_style, variables
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
 from hiresnn.report import audit_view, runs_view, words
-from hiresnn.report.reading import Run, read_card, read_run, told_apart
-
-AUDIT_PAGE, RUNS_PAGE = "audit.html", "runs.html"
+from hiresnn.report.reading import Run, read_card, read_runs
 
 
 def audit_page(card: Card) -> str:
-    """The page of one audit: what it found, how, and whether to believe it."""
-    attacks, rows = audit_view.heat(card)
+    """The page of one audit: the number to report, why, and everything that was measured."""
     return _rendered(
-        AUDIT_PAGE,
+        "audit.html",
         card=card,
         headline=card.at(card.setting.headline),
-        graver=audit_view.graver(card.conclusion),
-        curve=audit_view.curve(card, "curve"),
-        overestimates=audit_view.overestimates(card),
-        attacked_bounds=audit_view.attacked_bounds(card),
-        heat_attacks=attacks,
-        heat_rows=rows,
-        heat_unruled=audit_view.unruled(card),
-        indicators=audit_view.INDICATORS,
-        questions=audit_view.questions(card.screening.rules),
+        curve=audit_view.curve(card),
+        heat=audit_view.heat(card),
         most_spikes=max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1,
-        alternative=audit_view.alternative,
     )
 
 
 def runs_page(runs: Sequence[Run]) -> str:
-    """The page of one or several training runs, side by side, with their audits where they have one.
+    """The page of training runs side by side, with their audits where they have one.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: `runs` is empty.
     """
     if not runs:
-        raise UsageError("a page of runs needs at least one; name a run folder.")
-    names = told_apart(runs)
-    columns = runs_view.attack_columns(runs)
-    settings_differing, settings_equal = runs_view.settings(runs)
-    environments_differing, environments_equal = runs_view.environments(runs)
-    audited = any(run.card for run in runs)
+        raise UsageError("a page of runs needs at least one run folder; name one.")
+    first = runs[: runs_view.MOST_DRAWN]
     return _rendered(
-        RUNS_PAGE,
-        runs=list(zip(names, runs, strict=True)),
-        names=names,
-        training=runs_view.training(runs, names),
-        neurons=runs_view.neurons(runs, names),
-        columns=columns,
-        attack_rows=runs_view.attack_rows(runs, columns),
-        settings_differing=settings_differing,
-        settings_equal=settings_equal,
-        environments_differing=environments_differing,
-        environments_equal=environments_equal,
+        "runs.html",
+        runs=runs,
+        drawn=len(first),
+        audited=[run for run in runs if run.card],
+        training=runs_view.training(first),
+        neurons=runs_view.neurons(first),
+        boxes=[runs_view.boxes(run) for run in runs],
+        attack_rows=runs_view.attack_rows(runs),
+        settings=runs_view.compared([runs_view.flat(run.recipe.model_dump(mode="json")) for run in runs]),
+        environments=runs_view.compared(
+            [{name: words.plain(value) for name, value in run.environment.items()} for run in runs]
+        ),
         bounds=runs_view.all_bounds(runs),
-        worst=runs_view.worst_cases(runs, names) if audited else None,
-        small_curve=audit_view.small_curve,
+        worst=runs_view.worst_cases(first),
     )
 
 
-def page_of(paths: Sequence[Path]) -> str:
-    """The page of what `paths` name: one card.json, or run folders, each once.
+def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
+    """The page of one card.json, or of run folders (each once), and the notes on files that could not be read.
 
     Raises:
-        HiresnnError: a path that is neither, a damaged file, or a card among other paths.
+        HiresnnError: a path is neither, or damaged; a card is named beside other paths.
     """
     cards = [path for path in paths if path.suffix == ".json"]
     if cards and len(paths) > 1:
-        raise UsageError(
-            f"{cards[0]} is an audit card, which has a page of its own; name it alone, or name run folders to see "
-            "their audits side by side."
-        )
+        raise UsageError(f"{cards[0]} is an audit card, which has its own page; name it alone, or name run folders.")
     if cards:
-        return audit_page(read_card(cards[0]))
-    return runs_page([read_run(path) for path in {path.resolve(): path for path in paths}.values()])
+        return audit_page(read_card(cards[0])), []
+    runs = read_runs(list({path.resolve(): path for path in paths}.values()))
+    return runs_page(runs), [note for run in runs for note in run.notes]
 
 
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("hiresnn.report")
-    environment = Environment(
+    result = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "percent": words.percent,
-        "change": words.change,
-        "bound": words.bound,
-        "breakable": words.breakable,
-        "number": words.number,
-        "plain": words.plain,
-        "duration": duration,
-    }
-    environment.globals |= {
-        "badges": audit_view.BADGES,
-        "curves": audit_view.CURVES,
-        "heat_scale": lambda percent: shade(percent).style,
-        "interval": words.interval,
-        "missing": words.MISSING,
-        "version": __version__,
-        "light": Markup(variables(LIGHT)),
-        "dark": Markup(variables(DARK)),
-    }
-    return environment
+    filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
+    result.filters |= {function.__name__: function for function in filters}
+    result.globals |= {"curves": audit_view.CURVES, "heat_style": heat_style, "interval": words.interval}
+    result.globals |= {"missing": words.MISSING, "version": __version__}
+    result.globals |= {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}
+    return result
 
 
 def _rendered(template: str, **values: Any) -> str:
     page = _environment().get_template(template).render(values)
-    # The name of a folder may be no Unicode, a page is.
+    # The name of a folder need not be valid Unicode; a page must be.
     return page.encode(errors="replace").decode()

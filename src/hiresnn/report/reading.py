@@ -1,13 +1,19 @@
-"""What a page is made from: audit cards and run folders, read and checked before anything is drawn."""
+"""Audit cards and run folders, read and checked before a page is made of them.
+
+A file that hiresnn did not write, or that is damaged, gives one sentence. In a run folder that sentence becomes a note
+on the page, so that one damaged file does not hide the other runs.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
@@ -16,46 +22,54 @@ from hiresnn.runs.recipe import Recipe
 
 CARD = "audit/card.json"
 
+LARGEST = 1e15  # no number of a card is larger than this in magnitude: counts, seconds, bytes
+
 T = TypeVar("T")
+Percent = Annotated[float, Field(ge=0, le=100)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
-    # Later versions may write more than is shown here.
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    # Later versions may write more than a page shows.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Epoch(_Part):
-    """A line of metrics.jsonl; accuracy in percent, `thresholds` and `leaks` by layer where there are spikes."""
+    """One line of metrics.jsonl; accuracy in percent, `thresholds` and `leaks` by layer of a spiking network."""
 
     stage: Literal["ann", "snn"]
-    epoch: int = Field(ge=1)
-    loss: float
-    train_accuracy: float
-    seconds: float
-    thresholds: dict[str, float] = {}
-    leaks: dict[str, float] = {}
+    epoch: int = Field(ge=1, le=10**9)
+    loss: Finite
+    train_accuracy: Percent
+    seconds: float = Field(ge=0, le=LARGEST)
+    thresholds: dict[str, Finite] = {}
+    leaks: dict[str, Finite] = {}
 
 
 class Boxes(_Part):
-    """Accuracy in percent that one attack leaves; None where it was not measured."""
+    """Accuracy in percent under one attack; None where it was not measured."""
 
-    white_box: float | None = None
-    black_box: float | None = None
-    twins: dict[str, float] = {}
+    white_box: Percent | None = None
+    black_box: Percent | None = None
+    twins: dict[str, Percent] = {}
 
 
 class Outcome(_Part):
     """result.json; accuracies in percent."""
 
-    clean: float
+    clean: Percent
     attacks: dict[str, Boxes]
-    images: int
+    images: int = Field(ge=0, le=LARGEST)
     seed: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; `epochs` is empty before the first ended, the rest None where the folder has no such file."""
+    """One run folder.
+
+    `name` is unique on its page. A missing file leaves its field empty or None. So does a file that cannot be read;
+    `notes` says why in one sentence.
+    """
 
     name: str
     path: Path
@@ -64,6 +78,7 @@ class Run:
     epochs: tuple[Epoch, ...]
     outcome: Outcome | None
     card: Card | None
+    notes: tuple[str, ...] = ()
 
     def stage(self, name: Literal["ann", "snn"]) -> tuple[Epoch, ...]:
         """The epochs of one stage of the training, in order."""
@@ -71,62 +86,88 @@ class Run:
 
 
 def read_card(path: Path) -> Card:
-    """The card in a JSON file.
+    """Read an audit card.
 
     Raises:
-        RunError: there is no such file, or it holds no card of this version.
+        RunError: the file is missing, or it is not a card that this version can show.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RunError(f"audit card {path} cannot be read: {reason}; name a file that hiresnn audit wrote.") from None
-    mend = "name a file that hiresnn audit wrote, or audit again"
-    card = _checked(lambda: Card.model_validate_json(text), f"{path} is not an audit card", mend)
-    known = [point.bound for point in card.curve]
-    if card.setting.headline not in known:
-        raise RunError(f"audit card {path} has no curve at its headline bound {card.setting.headline!r}; audit again.")
-    return card
+
+    def read() -> Card:
+        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+        _check_numbers(card.model_dump(exclude={"environment"}), "")
+        if card.setting.headline not in [point.bound for point in card.curve]:
+            raise ValueError(f"its curve lacks the headline bound {card.setting.headline!r}")
+        return card
+
+    return _checked(read, f"{path} is not a readable audit card", "name a card.json of hiresnn audit, or audit again")
 
 
-def read_run(path: Path) -> Run:
-    """A run folder, with its card where it was audited.
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read run folders; each gets the last parts of its path as its name, as many as make it unique.
 
     Raises:
-        RunError: not a run folder, or one of its files is damaged.
+        RunError: a path is not a run folder, or its recipe is damaged.
     """
+    parts = [path.resolve().parts for path in paths]
+    names: dict[int, str] = {}
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        seen = Counter(each[-count:] for each in parts)
+        for index, each in enumerate(parts):
+            if index not in names and (seen[each[-count:]] == 1 or count == len(each)):
+                names[index] = "/".join(each[-count:])
+    return [replace(_read_run(path), name=names[index]) for index, path in enumerate(paths)]
+
+
+def _read_run(path: Path) -> Run:
     folder = RunFolder.open(path)
-    where, mend = f"{path / METRICS} is damaged", "delete the file or take another run"
-    rows = folder.read_metrics()
-    epochs = _checked(lambda: tuple(Epoch.model_validate(row) for row in rows), where, mend)
-    outcome = None
-    if folder.has(RESULT):
-        found = folder.read_json(RESULT)
-        outcome = _checked(lambda: Outcome.model_validate(found), f"{path / RESULT} is damaged", mend)
-    environment = folder.read_json(ENVIRONMENT) if folder.has(ENVIRONMENT) else {}
-    if not isinstance(environment, dict):
-        raise RunError(f"{path / ENVIRONMENT} is damaged: it is no table of names and values; {mend}.")
-    card = read_card(path / CARD) if folder.has(CARD) else None
-    return Run(path.resolve().name, path, folder.recipe, environment, epochs, outcome, card)
+    notes = []
+
+    def part(name: str, read: Callable[[], T], missing: T) -> T:
+        try:
+            if not folder.has(name):
+                return missing
+            return _checked(read, f"{path / name} is damaged", "delete the file or name another run")
+        except RunError as error:
+            notes.append(str(error))
+            return missing
+
+    return Run(
+        path.name,
+        path,
+        folder.recipe,
+        part(ENVIRONMENT, lambda: TypeAdapter(dict[str, Any]).validate_python(folder.read_json(ENVIRONMENT)), {}),
+        part(METRICS, lambda: TypeAdapter(tuple[Epoch, ...]).validate_python(folder.read_metrics()), ()),
+        part(RESULT, lambda: Outcome.model_validate(folder.read_json(RESULT)), None),
+        part(CARD, lambda: read_card(path / CARD), None),
+        tuple(notes),
+    )
 
 
-def told_apart(runs: Sequence[Run]) -> list[str]:
-    """A name for each run: its folder's, with as many parents as tell it from the others of that name."""
-    names = []
-    for number, run in enumerate(runs):
-        mine = run.path.resolve().parts
-        others = [other.path.resolve().parts for place, other in enumerate(runs) if place != number]
-        count = 1
-        while count < len(mine) and any(theirs[-count:] == mine[-count:] for theirs in others):
-            count += 1
-        names.append("/".join(mine[-count:]))
-    return names
+def _check_numbers(value: Any, place: str) -> None:
+    """Raise ValueError for the first number in a card that no audit can write."""
+    if isinstance(value, dict):
+        if "percent" in value and not 0 <= value["percent"] <= 100:
+            raise ValueError(f"{place}.percent is {value['percent']:.4g}, which is not between 0 and 100")
+        for key, inner in value.items():
+            _check_numbers(inner, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_numbers(inner, f"{place}.{index}")
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+        raise ValueError(f"{place} is not a finite number below {LARGEST:g}")
 
 
-def _checked(read: Callable[[], T], what: str, mend: str) -> T:
+def _checked(read: Callable[[], T], what: str, fix: str) -> T:
     try:
         return read()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{what} ({place + ': ' if place else ''}{first['msg']}); {mend}.") from None
+        reason = f"{place + ': ' if place else ''}{first['msg']}"
+    except RecursionError:
+        reason = "its values are nested too deeply"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except (ValueError, OverflowError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise RunError(f"{what} ({reason[:300]}); {fix}.") from None

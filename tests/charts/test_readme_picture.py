@@ -1,0 +1,50 @@
+"""The picture of the README: a real gap is visible, and the file is valid SVG for both schemes."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CARDS = [ROOT / "results" / f"audit-cpu-{method}-0.json" for method in ("hire", "traditional")]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme_picture", ROOT / "benchmarks" / "readme_picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def drawn(script: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["readme_picture.py", *arguments, "-o", str(out)])
+    script.main()
+    return out.read_text(encoding="utf-8")
+
+
+def test_the_gap_between_pgd_and_the_worst_case_is_written(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = drawn(script, monkeypatch, tmp_path / "p.svg", f"<HIRE>={CARDS[0]}", str(CARDS[1]), "--bound", "2/255")
+    svg = ElementTree.fromstring(text)
+    assert svg.get("width") == "800"
+    texts = ["".join(each.itertext()) for each in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert "27.9 %19.6 points too high" in texts
+    assert "8.3 %" in texts
+    assert any(each.startswith("<HIRE>cifar10, 1,000 images") for each in texts)
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"@import|https?://(?!www\.w3\.org)|url\((?!#)", text)
+
+
+def test_a_bound_that_a_card_lacks_is_an_error(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match="has no bound 3/255"):
+        drawn(script, monkeypatch, tmp_path / "p.svg", str(CARDS[0]), "--bound", "3/255")
