@@ -151,6 +151,58 @@ def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened: Open) 
     assert all(focused and tab == 0 and label for _, focused, tab, label in frames)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_table_says_that_it_scrolls_if_and_only_if_it_does(width: int, opened: Open) -> None:
+    frames = opened(width).evaluate(
+        """() => [...document.querySelectorAll('.scroll')].map(frame => [
+          frame.scrollWidth > frame.clientWidth,
+          getComputedStyle(frame.querySelector('caption span'), '::after').content.includes('Scroll right')])"""
+    )
+    assert len(frames) >= 5
+    assert all(wide == cue for wide, cue in frames)
+
+
+@pytest.mark.parametrize(("width", "largest"), [(390, 1.2), (1280, 1.4), (1920, 1.4)])
+def test_charts_are_not_stretched(width: int, largest: float, opened: Open) -> None:
+    scales = opened(width).evaluate(
+        """[...document.querySelectorAll('svg.chart')].filter(each => each.getClientRects().length).map(drawing =>
+          drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width)"""
+    )
+    assert max(scales) <= largest
+
+
+def test_a_phone_shows_clean_and_worst_case_at_a_glance(
+    browser: Any, make_run: Callable[..., Path], card: Card, tmp_path: Path
+) -> None:
+    runs = [
+        make_run(tmp_path / "hire-seed0", "hire", card=card),
+        make_run(tmp_path / "traditional-seed0", "traditional"),
+    ]
+    (tmp_path / "page.html").write_text(runs_page(read_runs(runs)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    heads = page.evaluate(
+        "[...document.querySelectorAll('.overview th[scope=col]')].slice(0, 3)"
+        ".map(head => [head.innerText, head.getBoundingClientRect().right])"
+    )
+    page.close()
+    assert [text for text, _ in heads] == ["run", "clean", "audited worst case"]
+    assert max(right for _, right in heads) < 370
+
+
+def test_a_laptop_shows_the_cost_of_every_attack(browser: Any, card: Card, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(audit_page(card), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    edges = page.evaluate(
+        """() => { const frame = document.querySelector('.attacks');
+          const cost = [...frame.querySelectorAll('th')].find(head => head.innerText === 'cost');
+          return [cost.getBoundingClientRect().right, frame.getBoundingClientRect().right]; }"""
+    )
+    page.close()
+    assert edges[0] < edges[1]
+
+
 def test_focus_can_be_seen(opened: Open) -> None:
     page = opened()
     for _ in range(4):

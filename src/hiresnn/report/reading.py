@@ -136,7 +136,7 @@ def _read_run(path: Path) -> Run:
         path,
         folder.recipe,
         part(ENVIRONMENT, lambda: TypeAdapter(dict[str, Any]).validate_python(folder.read_json(ENVIRONMENT)), {}),
-        part(METRICS, lambda: TypeAdapter(tuple[Epoch, ...]).validate_python(folder.read_metrics()), ()),
+        part(METRICS, lambda: tuple(map(Epoch.model_validate, folder.read_metrics())), ()),
         part(RESULT, lambda: Outcome.model_validate(folder.read_json(RESULT)), None),
         part(CARD, lambda: read_card(path / CARD), None),
         tuple(notes),
