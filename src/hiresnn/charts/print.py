@@ -129,7 +129,7 @@ def focus(axes: Axes, stats: Sequence[Stat | None], *, least: float = 1.0) -> No
         axes.set_ylim(bottom, high + margin)
         if bottom > 0:
             axes.annotate(
-                f"axis starts at {bottom:.3g}", (0, 0), (2, 2), xycoords="axes fraction", textcoords="offset points",
+                f"axis starts at {bottom:.3g}", (0, 0), (4, 4), xycoords="axes fraction", textcoords="offset points",
                 fontsize=6, color="#444444", zorder=6, bbox=NOTE,
             )  # fmt: skip
 
