@@ -7,11 +7,12 @@ here. The module imports no torch, so a recipe can be read without waiting for i
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from hiresnn.errors import UsageError, quoted
 
 
-def parse_eps(value: str | int | float) -> float:
+def parse_eps(value: Any) -> float:
     """Read an attack bound such as 8/255, 0.5/255 or 0.03.
 
     Args:

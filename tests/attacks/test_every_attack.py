@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, AttackSpec, check, parse
-from hiresnn.attacks.options import check_options
+from hiresnn.attacks.options import read_option
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.neurons import LIF, RULES, Linear, Window
@@ -260,7 +260,7 @@ def test_options_are_checked_for_their_type_and_their_limits() -> None:
         ("queries", 10**18),
     ):
         with pytest.raises(UsageError, match=f"square: {name} is "):
-            check_options("square", **{name: value})
+            read_option("square", name, value)
 
 
 def test_every_rule_runs_under_an_attack(network: Spiking, images: Tensor, labels: Tensor) -> None:

@@ -9,10 +9,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, project, uniform
-from hiresnn.attacks.gate import Model, check, frozen, require_images
-from hiresnn.attacks.iterative import iterate
-from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted, over_draws
-from hiresnn.attacks.options import check_options
+from hiresnn.attacks.gate import Model, checked
+from hiresnn.attacks.iterative import climb
+from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCase
 
@@ -24,6 +23,7 @@ FIRST, SECOND = 0.5, 0.8
 """Decay of the first and the second moment in SA-PGD."""
 
 
+@checked("apgd")
 def apgd(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -41,44 +41,35 @@ def apgd(
 ) -> Float[Tensor, "batch channel height width"]:
     """Auto-PGD: momentum and a step that starts at 2 eps and adapts; any misclassified iterate counts.
 
-    Images broken by one run are left out of the next.
-
     Args:
         model, images, labels, eps, draws, generator: as in `pgd`.
         iterations: of each run.
-        restarts: number of runs (per target), each from a random start; at least 1.
+        restarts: number of runs (per target), each from a random start, on the images not yet broken; at least 1.
         loss: "cross-entropy", "margin", "dlr" or "dlr-targeted".
         targets: for "dlr-targeted", number of next best classes that are attacked in turn.
         mean_logits, finish: as in `pgd_restarts`.
 
-    Returns:
-        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
-
-    Raises:
-        UsageError: as in `pgd_restarts`; too few classes for the loss.
+    Returns, Raises:
+        As in `pgd_restarts`; UsageError for too few classes for the loss.
     """
-    check_options("apgd", eps=eps, iterations=iterations, restarts=restarts, targets=targets)
-    check_options("apgd", draws=draws, finish=finish)
-    require_images(images)
-    with frozen(model):
-        worst = WorstCase(model, images, labels, draws)
-        run = partial(_run, worst, iterations=iterations, draws=draws)
-        for _ in range(restarts):
-            if loss != TARGETED:
-                chosen = choose_loss(model, loss, mean_logits=mean_logits, allowed=(TARGETED,))
-                rows = worst.standing
-                run(rows, _boundary(images[rows], eps, generator), chosen, ApgdStep(eps, iterations))
-                continue
-            ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
-            for rank in range(min(targets, ranked.shape[1] - 1)):
-                rows = worst.standing
-                chosen = partial(dlr_targeted, targets=ranked[rows, rank])
-                run(rows, _boundary(images[rows], eps, generator), chosen, ApgdStep(eps, iterations))
-        finish_by_square(worst, eps, finish, generator)
-    check(images, worst.adversarial, eps=eps)
+    worst = WorstCase(model, images, labels, draws)
+    ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
+    runs = min(targets, ranked.shape[1] - 1) if loss == TARGETED else 1
+    for run in range(restarts * runs):
+        rows = worst.standing
+        if loss == TARGETED:
+            chosen: Loss = partial(dlr_targeted, targets=ranked[rows, run % runs])
+        else:
+            chosen = choose_loss(model, loss, mean_logits=mean_logits, allowed=(TARGETED,))
+        # A random start, stretched until its largest pixel lies on the surface of the ball.
+        noise = uniform(images[rows], 1.0, generator)
+        start = perturbed(images[rows], project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
+        climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
+    finish_by_square(worst, eps, finish, generator)
     return worst.adversarial
 
 
+@checked("sa-pgd")
 def sa_pgd(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -101,50 +92,21 @@ def sa_pgd(
     Args:
         model, images, labels, eps, draws, generator: as in `pgd`.
         iterations: of each run.
-        restarts: number of runs, the first from the image itself, the others from uniform draws; at least 1. Images
-            broken by one run are left out of the next.
-        loss: "cross-entropy", "margin" or "dlr".
-        mean_logits, finish: as in `pgd_restarts`.
+        restarts: number of runs on the images not yet broken, the first from the image itself, the others from
+            uniform draws; at least 1.
+        loss, mean_logits, finish: as in `pgd_restarts`.
 
-    Returns:
-        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
-
-    Raises:
-        UsageError: as in `pgd_restarts`.
+    Returns, Raises:
+        As in `pgd_restarts`.
     """
-    check_options("sa-pgd", eps=eps, iterations=iterations, restarts=restarts, draws=draws, finish=finish)
-    require_images(images)
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    with frozen(model):
-        worst = WorstCase(model, images, labels, draws)
-        for start in range(restarts):
-            rows = worst.standing
-            begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
-            _run(worst, rows, begin, chosen, SaPgdStep(eps, iterations), iterations=iterations, draws=draws)
-        finish_by_square(worst, eps, finish, generator)
-    check(images, worst.adversarial, eps=eps)
+    worst = WorstCase(model, images, labels, draws)
+    for run in range(restarts):
+        rows = worst.standing
+        start = perturbed(images[rows], uniform(images[rows], eps, generator)) if run else images[rows]
+        climb(worst, rows, start, iterations, chosen, SaPgdStep(eps, iterations))
+    finish_by_square(worst, eps, finish, generator)
     return worst.adversarial
-
-
-def _run(
-    worst: WorstCase, rows: Tensor, start: Tensor, loss: Loss, step: AdaptiveStep, *, iterations: int, draws: int
-) -> None:
-    """Run the loop once. The batch stays together, so that a rule with statistics per sample (ASSG) keeps them."""
-    gradient = over_draws(draws)
-
-    def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
-        return gradient(worst.model, adversarial, worst.labels[rows], loss)
-
-    def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> None:
-        worst.update(rows, adversarial, found.logits)
-
-    worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step, record))
-
-
-def _boundary(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
-    """Draw a random start and stretch it until its largest pixel lies on the ball's surface."""
-    noise = uniform(images, 1.0, generator)
-    return perturbed(images, project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
 
 
 class AdaptiveStep:

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model, check, frozen, require_images, seeded
-from hiresnn.attacks.options import check_options
+from hiresnn.attacks.gate import Model, checked, seeded
 from hiresnn.errors import UsageError
 
 VERSIONS = {"standard": 4, "plus": 4, "rand": 3}
@@ -23,6 +22,7 @@ TARGETS = 9
 """Number of classes that its targeted attacks try, if the model has that many."""
 
 
+@checked("autoattack")
 def autoattack(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -48,8 +48,6 @@ def autoattack(
     Raises:
         UsageError: the package is missing, an option out of range, or too few classes for the version.
     """
-    check_options("autoattack", eps=eps, seed=seed)
-    require_images(images)
     if version not in VERSIONS:
         raise UsageError(f"autoattack: version is {version!r}; choose one of {', '.join(VERSIONS)}.")
     package = _package()
@@ -59,7 +57,7 @@ def autoattack(
     def logits(queried: Tensor) -> Tensor:
         return model(queried.clone()).float()
 
-    with frozen(model), seeded(seed), _quiet():
+    with seeded(seed), _quiet():
         with torch.no_grad():
             classes = logits(images[:1]).shape[1]
         if classes < VERSIONS[version]:
@@ -72,7 +70,6 @@ def autoattack(
         adversary.fab.n_target_classes = adversary.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
         found, _ = adversary.run_standard_evaluation(images.detach().float(), labels, batch_size=len(images))
     adversarial: Tensor = found.to(images.dtype)
-    check(images, adversarial, eps=eps)
     return adversarial
 
 

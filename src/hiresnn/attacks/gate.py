@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor, nn
 
+from hiresnn.attacks.options import NUMBERS, SWITCHES, read_option
 from hiresnn.errors import AttackError, UsageError
 
 Model = Callable[[Tensor], Tensor]
@@ -15,6 +19,7 @@ Model = Callable[[Tensor], Tensor]
 Attack = Callable[[Model, Tensor, Tensor], Tensor]
 """(model, images, labels) -> adversarial images of the same shape."""
 
+P = ParamSpec("P")
 ROUNDING = 1e-6
 """How far float32 rounding of image + perturbation may exceed a bound."""
 
@@ -70,6 +75,38 @@ def require_images(images: Tensor) -> None:
     if not (low.isfinite() and high.isfinite()):
         raise UsageError(f"{found}: remove the pixels that are not finite.")
     raise UsageError(f"{found}: move any normalisation into the model (hiresnn.models.Normalise).")
+
+
+def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Decorate an attack so that its options and images are checked before it runs, and its result afterwards.
+
+    The model is frozen meanwhile. The errors are UsageError for an option out of range or images that are not floats in
+    [0, 1], and AttackError for an invalid result.
+
+    Args:
+        name: of the attack, for messages.
+    """
+
+    def decorate(attack: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        signature = inspect.signature(attack)
+
+        @wraps(attack)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            values = bound.arguments
+            for option, value in values.items():
+                if (option in NUMBERS or option in SWITCHES) and value is not None:
+                    values[option] = read_option(name, option, value)
+            require_images(values["images"])
+            with frozen(values["model"]):
+                adversarial = attack(*bound.args, **bound.kwargs).detach()
+            check(values["images"], adversarial, eps=values["eps"])
+            return adversarial
+
+        return guarded
+
+    return decorate
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from hiresnn.attacks.gate import check, frozen, require_images
+from hiresnn.attacks.gate import checked
 from hiresnn.attacks.iterative import fixed_step, iterate
-from hiresnn.attacks.losses import LossGradient, choose_loss, loss_gradient
-from hiresnn.attacks.options import check_options, relative_step
+from hiresnn.attacks.losses import LossGradient, choose_loss, expected_logits, loss_gradient
+from hiresnn.attacks.options import relative_step
 from hiresnn.attacks.worst_case import WorstCase
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
@@ -22,6 +22,7 @@ CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conver
 """Rules that are tried unless the caller names others."""
 
 
+@checked("greedy")
 def greedy(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"],
@@ -47,41 +48,35 @@ def greedy(
     Raises:
         UsageError: as in `pgd_restarts`; no rules, or a model without LIF neurons.
     """
-    step = relative_step(eps) if step is None else step
-    check_options("greedy", eps=eps, step=step, iterations=iterations)
-    require_images(images)
     rules = _supported(model) if rules is None else rules
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    move = partial(fixed_step, step=step, eps=eps)
-    with frozen(model):
-        worst = WorstCase(model, images, labels)
+    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
+    worst = WorstCase(model, images, labels)
 
-        def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
-            """Try every rule and return, per sample, the gradient of the best."""
-            reached = torch.full((len(rows),), -torch.inf, device=images.device)
-            best: LossGradient | None = None
-            for rule in rules:
-                with gradient_rule(model, rule):
-                    found = loss_gradient(model, adversarial, labels[rows], chosen)
-                tried = move(images[rows], adversarial, found)
-                with torch.no_grad():
-                    logits = model(tried.clone()).float()
-                worst.update(rows, tried, logits)
-                value = chosen(logits, labels[rows])
-                better = (value > reached).view(-1, 1, 1, 1)
-                slope = found.gradient if best is None else torch.where(better, found.gradient, best.gradient)
-                best, reached = found._replace(gradient=slope), torch.maximum(value, reached)
-            assert best is not None
-            return best
+    def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
+        """Try every rule and return, per sample, the gradient of the best."""
+        reached = torch.full((len(rows),), -torch.inf, device=images.device)
+        best: LossGradient | None = None
+        for rule in rules:
+            with gradient_rule(model, rule):
+                found = loss_gradient(model, adversarial, labels[rows], chosen)
+            tried = move(images[rows], adversarial, found)
+            logits = expected_logits(model, tried)
+            worst.update(rows, tried, logits)
+            value = chosen(logits, labels[rows])
+            better = (value > reached).view(-1, 1, 1, 1)
+            slope = found.gradient if best is None else torch.where(better, found.gradient, best.gradient)
+            best, reached = found._replace(gradient=slope), torch.maximum(value, reached)
+        assert best is not None
+        return best
 
-        def record(_: int, rows: Tensor, __: Tensor, ___: LossGradient) -> Tensor:
-            return ~worst.broken[rows]
+    def record(_: int, rows: Tensor, __: Tensor, ___: LossGradient) -> Tensor:
+        return ~worst.broken[rows]
 
-        rows = worst.standing
-        iterate(images, rows, images[rows], iterations, best_rule, move, record)
-    check(images, worst.adversarial, eps=eps)
+    rows = worst.standing
+    iterate(images, rows, images[rows], iterations, best_rule, move, record)
     return worst.adversarial
 
 

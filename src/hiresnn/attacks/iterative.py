@@ -1,8 +1,8 @@
 """The loop of every gradient attack, and the attacks with a fixed step: FGSM, PGD, PGD with restarts (Eq. 3, 4).
 
-`iterate` has three seams. `gradient` says where the loss rises, `step` turns that into the next iterate, and `record`
+`iterate` has three seams. `evaluate` says where the loss rises, `step` turns that into the next iterate, and `record`
 sees every iterate and may remove images from the batch. APGD and SA-PGD (adaptive.py) replace the step, greedy rule
-choice (greedy.py) replaces the gradient.
+choice (greedy.py) replaces the evaluation.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Model, check, frozen, require_images
-from hiresnn.attacks.losses import LossGradient, choose_loss, cross_entropy, over_draws
-from hiresnn.attacks.options import check_options, relative_step
+from hiresnn.attacks.gate import Model, checked, frozen
+from hiresnn.attacks.losses import Loss, LossGradient, choose_loss, cross_entropy, over_draws
+from hiresnn.attacks.options import relative_step
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCase
 
@@ -32,14 +32,7 @@ Record = Callable[[int, Tensor, Tensor, LossGradient], "Tensor | None"]
 def iterate(
     images: Tensor, rows: Tensor, start: Tensor, iterations: int, evaluate: Evaluate, step: Step, record: Record
 ) -> tuple[Tensor, Tensor]:
-    """Run the loop of every gradient attack.
-
-    Args:
-        images: the whole batch.
-        rows: the rows of the batch that are attacked.
-        start: first iterates of these rows.
-        iterations: steps to make.
-        evaluate, step, record: see above.
+    """Run the loop of every gradient attack on some rows of a batch, from their first iterates `start`.
 
     Returns:
         The rows that were not removed and their last iterates, which `record` has not seen.
@@ -51,8 +44,7 @@ def iterate(
         found = evaluate(rows, adversarial)
         going_on = record(done, rows, adversarial, found)
         if going_on is not None:
-            rows, adversarial = rows[going_on], adversarial[going_on]
-            found = LossGradient(*(each[going_on] for each in found))
+            rows, adversarial, found = rows[going_on], adversarial[going_on], found.at(going_on)
         adversarial = step(images[rows], adversarial, found)
     return rows, adversarial
 
@@ -62,6 +54,7 @@ def fixed_step(images: Tensor, adversarial: Tensor, found: LossGradient, *, step
     return perturbed(images, ascend(adversarial - images, found.gradient, step, eps))
 
 
+@checked("fgsm")
 def fgsm(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -77,6 +70,7 @@ def fgsm(
     return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws)
 
 
+@checked("pgd")
 def pgd(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -111,8 +105,6 @@ def pgd(
     Raises:
         UsageError: an option out of range, or images that are not floats in [0, 1].
     """
-    check_options("pgd", eps=eps, step=step, iterations=iterations, draws=draws)
-    require_images(images)
     noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
     gradient = over_draws(draws)
 
@@ -125,13 +117,10 @@ def pgd(
 
     rows = torch.arange(len(images), device=images.device)
     move = partial(fixed_step, step=step, eps=eps)
-    with frozen(model):
-        _, adversarial = iterate(images, rows, perturbed(images, noise), iterations, evaluate, move, record)
-    adversarial = adversarial.detach()
-    check(images, adversarial, eps=eps)
-    return adversarial
+    return iterate(images, rows, perturbed(images, noise), iterations, evaluate, move, record)[1]
 
 
+@checked("pgd-restarts")
 def pgd_restarts(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -158,7 +147,7 @@ def pgd_restarts(
         restarts: number of starts, at least 1.
         loss: "cross-entropy", "margin" or "dlr".
         mean_logits: divide the logits by the number of timesteps before the loss, see `choose_loss`.
-        finish: queries of a final Square search from the best iterate, see `search.finish_by_square`.
+        finish: queries of a final Square search from the best iterate, see `finish_by_square`.
 
     Returns:
         Adversarial images, checked; where none was found, the iterate with the largest margin loss.
@@ -166,10 +155,10 @@ def pgd_restarts(
     Raises:
         UsageError: as in `pgd`; an unknown loss.
     """
-    return _restarted(
-        model, images, labels, eps=eps, step=step, iterations=iterations, restarts=restarts, loss=loss,
-        mean_logits=mean_logits, draws=draws, finish=finish, generator=generator,
-    ).adversarial  # fmt: skip
+    chosen = choose_loss(model, loss, mean_logits=mean_logits)
+    worst = _restarted(model, images, labels, eps, step, iterations, restarts, chosen, draws, generator)
+    finish_by_square(worst, eps, finish, generator)
+    return worst.adversarial
 
 
 def unbroken(
@@ -185,51 +174,61 @@ def unbroken(
 
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
     """
-    return ~_restarted(model, images, labels, eps=eps, step=step, iterations=iterations, restarts=1).broken
+    with frozen(model):
+        return ~_restarted(model, images, labels, eps, step, iterations, 1, cross_entropy, 1, None).broken
 
 
 def _restarted(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    *,
     eps: float,
     step: float | None,
     iterations: int,
     restarts: int,
-    loss: str = "cross-entropy",
-    mean_logits: bool = False,
-    draws: int = 1,
-    finish: int = 0,
-    generator: torch.Generator | None = None,
+    loss: Loss,
+    draws: int,
+    generator: torch.Generator | None,
 ) -> WorstCase:
-    step = relative_step(eps) if step is None else step
-    check_options("pgd-restarts", eps=eps, step=step, iterations=iterations, restarts=restarts)
-    check_options("pgd-restarts", draws=draws, finish=finish)
-    require_images(images)
-    gradient, chosen = over_draws(draws), choose_loss(model, loss, mean_logits=mean_logits)
+    # The first iterate is the image itself, so its logits also say which images are misclassified from the start.
+    first = over_draws(draws)(model, images, labels, loss) if iterations else None
+    worst = WorstCase(model, images, labels, draws, first and first.logits)
+    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
+    for start in range(restarts):
+        rows = worst.standing
+        begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
+        climb(worst, rows, begin, iterations, loss, move, leave=True, first=first if start == 0 else None)
+    return worst
+
+
+def climb(
+    worst: WorstCase,
+    rows: Tensor,
+    start: Tensor,
+    iterations: int,
+    loss: Loss,
+    step: Step,
+    *,
+    leave: bool = False,
+    first: LossGradient | None = None,
+) -> None:
+    """Run the loop once from `start`, where any misclassified iterate counts.
+
+    Args:
+        worst: takes all iterates.
+        leave: whether broken images leave the batch. Otherwise it stays together, as a rule with statistics per sample
+            (ASSG) needs.
+        first: loss and gradient at the images themselves, if they are known and `start` is the images.
+    """
+    gradient = over_draws(worst.draws)
 
     def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
-        return gradient(model, adversarial, labels[rows], chosen)
+        nonlocal first
+        known, first = first, None
+        return known.at(rows) if known else gradient(worst.model, adversarial, worst.labels[rows], loss)
 
-    with frozen(model):
-        # The first iterate is the image itself, so its logits also say which images are misclassified from the start.
-        first = evaluate(torch.arange(len(images), device=images.device), images) if iterations else None
-        worst = WorstCase(model, images, labels, draws, first and first.logits)
+    def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor | None:
+        wrong = worst.update(rows, adversarial, found.logits)
+        return ~wrong if leave else None
 
-        def from_first(rows: Tensor, adversarial: Tensor) -> LossGradient:
-            nonlocal first
-            found, first = first, None
-            return evaluate(rows, adversarial) if found is None else LossGradient(*(each[rows] for each in found))
-
-        def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
-            return ~worst.update(rows, adversarial, found.logits)
-
-        move = partial(fixed_step, step=step, eps=eps)
-        for start in range(restarts):
-            rows = worst.standing
-            begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
-            worst.query(*iterate(images, rows, begin, iterations, from_first, move, record))
-        finish_by_square(worst, eps, finish, generator)
-    check(images, worst.adversarial, eps=eps)
-    return worst
+    worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step, record))

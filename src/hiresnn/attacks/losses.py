@@ -98,6 +98,10 @@ class LossGradient(NamedTuple):
     loss: Tensor  # [B]
     gradient: Tensor  # of each sample's loss in its image, [B, C, H, W]
 
+    def at(self, rows: Tensor) -> LossGradient:
+        """Return the entries of some rows."""
+        return LossGradient(*(each[rows] for each in self))
+
 
 Gradient = Callable[[Model, Tensor, Tensor, Loss], LossGradient]
 """(model, images, labels, loss) -> LossGradient."""

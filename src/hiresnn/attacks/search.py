@@ -10,9 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.ball import perturbed, project, uniform
-from hiresnn.attacks.gate import Model, check, frozen, require_images
+from hiresnn.attacks.gate import Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
-from hiresnn.attacks.options import check_options
 from hiresnn.attacks.worst_case import WorstCase
 from hiresnn.errors import UsageError
 
@@ -22,6 +21,7 @@ FINISH_AREA = 0.05
 """Share of the image that the first squares of `finish_by_square` cover: small, to keep what the gradients found."""
 
 
+@checked("square")
 def square(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -50,14 +50,10 @@ def square(
     Raises:
         UsageError: as in `pgd`.
     """
-    check_options("square", eps=eps, queries=queries, area=area)
-    require_images(images)
-    with frozen(model):
-        worst = WorstCase(model, images, labels)
-        rows = worst.standing
-        stripes = _signs((len(rows), images.shape[1], 1, images.shape[3]), images, generator) * eps
-        _search(worst, rows, stripes.expand(-1, -1, images.shape[2], -1), eps, queries, area, generator)
-    check(images, worst.adversarial, eps=eps)
+    worst = WorstCase(model, images, labels)
+    rows = worst.standing
+    stripes = _signs((len(rows), images.shape[1], 1, images.shape[3]), images, generator) * eps
+    _search(worst, rows, stripes.expand(-1, -1, images.shape[2], -1), eps, queries, area, generator)
     return worst.adversarial
 
 
@@ -135,6 +131,7 @@ KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
 """Distributions of `random_noise`."""
 
 
+@checked("noise")
 def random_noise(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
@@ -156,14 +153,10 @@ def random_noise(
     Raises:
         UsageError: as in `pgd`; an unknown kind.
     """
-    check_options("noise", eps=eps, draws=draws)
-    require_images(images)
     if kind not in KINDS:
         raise UsageError(f"noise: kind is {kind!r}; choose one of {', '.join(KINDS)}.")
-    with frozen(model):
-        worst = WorstCase(model, images, labels)
-        for _ in range(draws):
-            rows = worst.standing
-            worst.query(rows, perturbed(images[rows], KINDS[kind](images[rows], eps, generator)))
-    check(images, worst.adversarial, eps=eps)
+    worst = WorstCase(model, images, labels)
+    for _ in range(draws):
+        rows = worst.standing
+        worst.query(rows, perturbed(images[rows], KINDS[kind](images[rows], eps, generator)))
     return worst.adversarial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,15 +11,7 @@ from torch import Tensor, nn
 
 from hiresnn.attacks.catalog import ATTACKS, AttackInfo
 from hiresnn.attacks.gate import Model
-from hiresnn.attacks.options import (
-    NUMBERS,
-    STEP_SHARE,
-    Value,
-    check_options,
-    format_option,
-    read_option,
-    relative_step,
-)
+from hiresnn.attacks.options import STEP_SHARE, format_option, read_option, relative_step
 from hiresnn.eps import parse_eps
 from hiresnn.errors import UsageError, quoted
 from hiresnn.neurons import gradient_rule
@@ -55,19 +47,23 @@ class AttackSpec:
         known = _known(info)
         for key in self.options:
             if key not in known:
-                raise UsageError(f"{where} has no option {quoted(key)}; it has {_listed(info)}.")
+                listed = ", ".join((*known, *(() if info.rules == "none" else ("rule",))))
+                raise UsageError(f"{where}: {self.name} has no option {quoted(key)}; it has {listed}.")
         if "step" in self.options and "relative_step" in self.options:
             raise UsageError(f"{where}: step and relative_step are both given; give one of them.")
-        ordered = {
-            key: _checked(where, key, self.options[key], known[key], info.choices.get(key))
+        options = {
+            key: read_option(where, key, self.options[key], info.choices.get(key))
             for key in known
             if key in self.options
         }
-        rules = tuple(_canonical(where, rule) for rule in self.rules)
+        try:
+            rules = tuple(canonical_rule(rule) for rule in self.rules)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
         if len(rules) > {"none": 0, "one": 1, "several": len(rules)}[info.rules]:
             hint = "use greedy for several" if info.rules == "one" else "leave rule out"
             raise UsageError(f"{where}: it takes {info.rules} of the {len(rules)} rules {'+'.join(rules)!r}; {hint}.")
-        object.__setattr__(self, "options", ordered)
+        object.__setattr__(self, "options", options)
         object.__setattr__(self, "rules", rules)
 
     @classmethod
@@ -88,21 +84,20 @@ class AttackSpec:
         name, _, rest = text.partition(":")
         info, where = _info(name), f"attack {quoted(text)}"
         known = _known(info)
-        options: dict[str, Any] = {}
-        rules: tuple[str, ...] = ()
-        for key, value in _pairs(where, rest):
-            if key == "rule" and info.rules != "none":
-                rules = tuple(_split_rules(value))
-            elif key in known:
-                options[key] = read_option(where, key, value, known[key], info.choices.get(key))
-            else:
-                raise UsageError(f"{where}: {name} has no option {quoted(key)}; it has {_listed(info)}.")
-        if "step" in options or ("step" in defaults and "relative_step" not in options):
-            defaults.pop("relative_step", None)  # an absolute step replaces a default share of eps
-        elif "relative_step" in options:
-            defaults.pop("step", None)
-        try:
-            return cls(name, {**{key: value for key, value in defaults.items() if key in known}, **options}, rules)
+        named: dict[str, Any] = {}
+        for pair in filter(None, rest.split(",")):
+            key, _, value = pair.partition("=")
+            if key in named:
+                raise UsageError(f"{where}: {quoted(key)} is given twice; give it once.")
+            named[key] = value
+        rules = named.pop("rule", None) if info.rules != "none" else None
+        options = {key: value for key, value in defaults.items() if key in known and key not in named}
+        if "step" in named or ("step" in options and "relative_step" not in named):
+            options.pop("relative_step", None)  # an absolute step replaces a default share of eps
+        elif "relative_step" in named:
+            options.pop("step", None)
+        try:  # + separates rules, but not inside a number such as 1e+3
+            return cls(name, {**options, **named}, () if rules is None else tuple(re.split(r"\+(?!\d)", rules)))
         except UsageError as error:
             raise UsageError(f"{where}: {str(error).removeprefix(f'attack {name!r}: ')}") from None
 
@@ -199,44 +194,3 @@ def _known(info: AttackInfo) -> dict[str, Any]:
         if key == "step":
             known["relative_step"] = STEP_SHARE
     return known
-
-
-def _listed(info: AttackInfo) -> str:
-    return ", ".join((*_known(info), *(() if info.rules == "none" else ("rule",))))
-
-
-def _pairs(where: str, text: str) -> Iterator[tuple[str, str]]:
-    """Each `option=value` of a text, every option once."""
-    seen = set()
-    for pair in filter(None, text.split(",")):
-        key, _, value = pair.partition("=")
-        if key in seen:
-            raise UsageError(f"{where}: {quoted(key)} is given twice; give it once.")
-        seen.add(key)
-        yield key, value
-
-
-def _split_rules(text: str) -> list[str]:
-    """Split rules at +, but not inside a number such as 1e+3."""
-    return re.split(r"\+(?!\d)", text)
-
-
-def _canonical(where: str, rule: str) -> str:
-    try:
-        return canonical_rule(rule)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _checked(where: str, key: str, value: Value, default: object, choices: tuple[str, ...] | None) -> Value:
-    """Return one value after checking it against the type and the limits of its option."""
-    if choices is not None:
-        if value not in choices:
-            raise UsageError(f"{where}: {key} is {quoted(value)}; choose one of {', '.join(choices)}.")
-        return value
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise UsageError(f"{where}: {key} is {quoted(value)}; it must be true or false.")
-        return value
-    check_options(where, **{key: value})
-    return value if NUMBERS[key].kind is int else float(value)
