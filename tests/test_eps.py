@@ -37,13 +37,13 @@ def test_a_long_text_is_shortened_in_the_message():
     assert len(str(refused.value)) < 300
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.floats(0, 1) | st.integers(0, 510).map(lambda level: level / 510))
 def test_the_text_of_a_bound_reads_back_exactly(eps):
     assert parse_eps(format_eps(eps)) == eps
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.floats(allow_nan=False))
 def test_the_text_of_a_number_reads_back_exactly(value):
     assert read_number(format_number(value)) == value

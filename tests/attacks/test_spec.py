@@ -125,7 +125,7 @@ def specs(draw):
     return name, options, tuple(draw(st.lists(rule_texts(), max_size=most)))
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(specs())
 def test_every_spec_is_written_as_a_text_that_reads_back_as_the_same_spec(parts):
     spec = AttackSpec(*parts)
@@ -134,7 +134,7 @@ def test_every_spec_is_written_as_a_text_that_reads_back_as_the_same_spec(parts)
     assert str(AttackSpec.parse(str(spec))) == str(spec)
 
 
-@settings(derandomize=True, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=50)
 @given(specs(), OPTIONS["eps"])
 def test_at_changes_the_bound_and_nothing_else(parts, eps):
     spec = AttackSpec(*parts)
@@ -143,7 +143,7 @@ def test_at_changes_the_bound_and_nothing_else(parts, eps):
     assert {**moved.resolved(), "eps": 0, "step": 0} == {**spec.resolved(), "eps": 0, "step": 0}
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.text(max_size=40) | st.from_regex(r"(pgd|apgd|square|noise):[a-z_]{1,10}=[0-9a-z./+-]{0,8}", fullmatch=True))
 def test_any_text_is_read_or_refused_with_a_sentence(text):
     try:
