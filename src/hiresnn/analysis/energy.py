@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx
 
+from hiresnn.analysis.activity import SpikingActivity
 from hiresnn.analysis.connectivity import synapses
-from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, NeuronCounter, SynapseCounter
+from hiresnn.analysis.operations import STATE_BYTES, LayerOperations, SynapseCounter, neuron_operations
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ, Prices, equivalent_bits
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
@@ -142,20 +143,11 @@ class Energy(fx.Interpreter):
     def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
         super().__init__(network.layers)
         self.network, self.timesteps = network, network.timesteps if timesteps is None else timesteps
-        if self.timesteps < 1:
-            raise UsageError(f"timesteps is {timesteps}; energy is counted over at least 1.")
+        self._window, self._classes = Window(self.timesteps, 0), 0
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
-        self._images, self._classes, self._window = 0, 0, Window(self.timesteps, 0)
-        uses, neurons = synapses(network), network.neurons
-        self._counters: dict[fx.Node, SynapseCounter | NeuronCounter] = {}
-        for node in network.layers.graph.nodes:
-            if node in uses:
-                self._counters[node] = SynapseCounter(uses[node], variants)
-            elif node.op.startswith("call"):
-                name = str(node.args[0].target if node.target is fused_block else node.target)
-                if name in neurons:
-                    self._counters[node] = NeuronCounter(name, neurons[name])
+        self._neurons, self._activity, self._images = network.neurons, SpikingActivity(), 0
+        self._counters = {node: SynapseCounter(use, variants) for node, use in synapses(network).items()}
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
@@ -163,35 +155,32 @@ class Energy(fx.Interpreter):
         self._window = Window(self.timesteps, len(images))
         with frozen(self.network), record(self.network) as spikes:
             self._classes = self.run(images, self._window).shape[1]
-        for counter in self._counters.values():
-            if isinstance(counter, NeuronCounter):
-                counter.update(spikes[counter.name])
+        self._activity.update(spikes)
         self._images += len(images)
 
     def run_node(self, n: fx.Node) -> Any:
         """Evaluate one node of the network's graph and count the operations of a weighted layer."""
         result = super().run_node(n)
-        counter = self._counters.get(n)
-        if isinstance(counter, SynapseCounter):
+        if n in self._counters:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            counter.update(args[0] if args else kwargs["input"], result, self._window)
+            self._counters[n].update(args[0] if args else kwargs["input"], result, self._window)
         return result
 
     def compute(self) -> EnergyReport:
         """Return the means over all images so far. Raises UsageError before the first update."""
         if not self._images:
             raise UsageError("energy: no images were added; call update with a batch first.")
+        activity, layers = self._activity.compute(), []
+        for node in self.network.layers.graph.nodes:
+            name = str(node.args[0].target if node.target is fused_block else node.target)
+            if node in self._counters:
+                layers.append(self._counters[node].compute(self._images))
+            elif node.op.startswith("call") and name in activity:
+                layers.append(neuron_operations(name, self._neurons[name], activity[name]))
         # The logits are summed over time: an addition per class and step, into an accumulator that is stored.
-        readout = LayerOperations(
-            name="readout",
-            kind="readout",
-            inputs="current",
-            sources=self._classes,
-            units=self._classes,
-            acs=float(self._classes * self.timesteps),
-            state_bytes=STATE_BYTES * self._classes,
-        )
-        layers = [counter.compute(self._images) for counter in self._counters.values()]
+        classes, acs = self._classes, float(self._classes * self.timesteps)
+        state = STATE_BYTES * classes
+        readout = LayerOperations("readout", "readout", "current", classes, classes, acs=acs, state_bytes=state)
         return EnergyReport((*layers, readout), self.timesteps)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hiresnn.analysis.activity import LayerActivity
 from hiresnn.analysis.connectivity import Synapses, fan_out
 from hiresnn.neurons import LIF, Window
 
@@ -99,33 +100,22 @@ class SynapseCounter:
         )
 
 
-class NeuronCounter:
-    """Accumulates the spikes of one layer of LIF neurons."""
+def neuron_operations(name: str, lif: LIF, activity: LayerActivity) -> LayerOperations:
+    """Return the operations of a layer of LIF neurons.
 
-    def __init__(self, name: str, lif: LIF) -> None:
-        self.name, self.lif = name, lif
-        self.neurons, self.timesteps, self.spikes = 0, 0, 0.0
-
-    def update(self, spikes: Tensor) -> None:
-        """Add a batch: the spikes [T, B, ...]."""
-        self.neurons, self.timesteps = spikes[0, 0].numel(), spikes.shape[0]
-        self.spikes += float(spikes.sum(dtype=torch.float64))
-
-    def compute(self, images: int) -> LayerOperations:
-        """Return the layer's operations: per neuron and step an addition and, unless the leak is 1, a multiplication.
-
-        Every spike subtracts the threshold, which is another addition.
-        """
-        updates, spikes = self.neurons * self.timesteps, self.spikes / images
-        return LayerOperations(
-            name=self.name,
-            kind="neurons",
-            inputs="current",
-            sources=self.neurons,
-            units=self.neurons,
-            events=spikes,
-            acs=updates + spikes,
-            multiplications=0.0 if self.lif.leak.item() == 1 else float(updates),
-            parameters=sum(p.numel() for p in self.lif.parameters()),
-            state_bytes=STATE_BYTES * self.neurons,
-        )
+    A neuron needs an addition per step and, unless its leak is 1, a multiplication. A spike subtracts the threshold,
+    which is another addition.
+    """
+    updates = activity.neurons * activity.timesteps
+    return LayerOperations(
+        name=name,
+        kind="neurons",
+        inputs="current",
+        sources=activity.neurons,
+        units=activity.neurons,
+        events=activity.spikes,
+        acs=updates + activity.spikes,
+        multiplications=0.0 if lif.leak.item() == 1 else float(updates),
+        parameters=sum(p.numel() for p in lif.parameters()),
+        state_bytes=STATE_BYTES * activity.neurons,
+    )
