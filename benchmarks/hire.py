@@ -1,7 +1,14 @@
-"""Section `hire`: what a batch costs by HIRE with N = 2 periods, against traditional training; time and memory.
+"""Section `hire`: what a batch of HIRE-SNN costs against one of traditional training, in time and memory.
 
-`hiresnn.paper.cost` measures both, as `hiresnn reproduce` does, each time in a fresh process.
+Both are measured by `hiresnn.paper.cost`, as in `hiresnn reproduce`, always in a fresh process and in alternation. With
+`--before SRC`, the `src` folder of another checkout, every round measures that version too.
 """
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
 
 import torch
 from figures import Section, over, spread
@@ -12,56 +19,85 @@ from hiresnn.paper.cost import measure
 from hiresnn.runs.recipe import Recipe, override, read
 
 METHODS = ("traditional", "hire")
+SIZES = {"full width": "vgg5-cifar10", "narrow": "vgg5-cifar10-cpu"}
+PRECISIONS = ("float32", "bfloat16")
 QUICK = {"model.width": "0.125", "model.hidden": "16", "snn.batch_size": "2", "snn.timesteps": "2"}
 MIB = 2**20
-A_WEIGHT = 4 * 4
-"""Bytes that a weight takes in Adam: itself, its gradient and two moments, all float32."""
+BYTES_PER_WEIGHT = 4 * 4
+"""What Adam holds for each weight: the weight, its gradient and two moments, all float32."""
 
 
-def measure_hire(quick: bool) -> Section:
-    """The recipe vgg5-cifar10 by both methods in alternation."""
-    recipe = override(read("vgg5-cifar10"), {"device": "cpu", **(QUICK if quick else {})})
+def measure_hire(quick: bool, before: Path | None = None) -> Section:
+    """Both methods, sizes and precisions, in this version and in the one before."""
     rounds, batches = (1, 1) if quick else (3, 12)
     section = Section(
         "HIRE against traditional training",
-        f"The recipe `vgg5-cifar10` on random images, batch {recipe.snn.batch_size}, T = {recipe.snn.timesteps}, "
-        f"hidden {recipe.model.hidden}, N = {recipe.noise.periods}, Adam; fresh processes in alternation, a figure "
-        f"a process: the median time of a batch, over {batches}, and the peak of one batch in resident memory above "
-        f"what the process holds without the training. Activations are that peak less {A_WEIGHT} bytes a weight, for "
-        "weights, gradients and the two moments of Adam.",
-        {
-            "recipe": recipe.name, "batch": recipe.snn.batch_size, "timesteps": recipe.snn.timesteps,
-            "hidden": recipe.model.hidden, "width": recipe.model.width, "periods": recipe.noise.periods,
-            "rounds": rounds, "batches": batches,
-        },
-        ratio="time, of traditional",
-    )  # fmt: skip
-    seen: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+        "The recipes `vgg5-cifar10` (full width, hidden 4096) and `vgg5-cifar10-cpu` (narrow: width 0.5, hidden 256) "
+        "on random images, batch 32, T = 6, N = 2, Adam. Each figure is from a fresh process: the median time of a "
+        f"batch over {batches} batches, and the peak of one batch in resident memory above what the process holds "
+        f"without the training. Activations are that peak less {BYTES_PER_WEIGHT} bytes per weight, for weights, "
+        "gradients and the two moments of Adam.",
+        {"sizes": SIZES, "precisions": PRECISIONS, "rounds": rounds, "batches": batches, "before": before is not None},
+    )
+    versions = {"": None, **({", before": before} if before else {})}
+    costs: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for turn in range(rounds):
-        for method in METHODS:
-            seen[method].append(measure(override(recipe, {"method": method}), batches, channels=3, size=32, classes=10))
-            say(f"  round {turn + 1} of {rounds}: {method}")
-    held = A_WEIGHT * _weights(recipe)
-    for method, costs in seen.items():
+        for size, name in SIZES.items():
+            for precision in PRECISIONS:
+                changes = {"device": "cpu", "precision": precision, **(QUICK if quick else {})}
+                recipe = override(read(name), changes)
+                for method, version in product(METHODS, versions):
+                    chosen = override(recipe, {"method": method})
+                    with importing(versions[version]):
+                        cost = measure(chosen, batches, channels=3, size=32, classes=10)
+                    found = {**cost, "activations": cost["peak_bytes"] - BYTES_PER_WEIGHT * weights(recipe)}
+                    costs.setdefault((size, precision, method + version), []).append(found)
+                    say(f"  round {turn + 1} of {rounds}: {size}, {precision}, {method}{version}")
+    for (size, precision, name), runs in costs.items():
         measures = {
-            "ms a batch": spread([cost["seconds_per_batch"] for cost in costs], 1e3),
-            "processor ms a batch": spread([cost["processor_seconds_per_batch"] for cost in costs], 1e3),
-            "peak MiB": spread([cost["peak_bytes"] for cost in costs], 1 / MIB),
-            "activations MiB": spread([cost["peak_bytes"] - held for cost in costs], 1 / MIB),
+            "ms per batch": spread([cost["seconds_per_batch"] for cost in runs], 1e3),
+            "processor ms per batch": spread([cost["processor_seconds_per_batch"] for cost in runs], 1e3),
+            "activations MiB": spread([cost["activations"] for cost in runs], 1 / MIB),
         }
-        base = section.median("traditional", "ms a batch") or measures["ms a batch"]["median"]
-        section.add(method, measures, measures["ms a batch"]["median"] / base)
-
-    def ratio(unit: str) -> float | None:
-        return over(section.median("hire", unit), section.median("traditional", unit))
-
-    section.at_most("time of a batch, of traditional", ratio("ms a batch"), 1.05)
-    section.at_most("peak of the activations, of traditional", ratio("activations MiB"), 0.70)
-    section.notes.append(f"Of the whole peak of traditional training, HIRE takes {ratio('peak MiB') or 0:.2f}.")
+        section.add(name, measures, size=size, precision=precision)
+    for size in SIZES:
+        for precision in PRECISIONS:
+            for version in versions:
+                add_targets(section, size, precision, version)
     return section
 
 
-def _weights(recipe: Recipe) -> int:
-    with torch.device("meta"):  # counted, not drawn
+def add_targets(section: Section, size: str, precision: str, version: str) -> None:
+    """Compare HIRE with traditional training at one size, precision and version."""
+
+    def ratio(unit: str) -> float | None:
+        hire, traditional = (
+            section.median(method + version, unit, size=size, precision=precision) for method in ("hire", "traditional")
+        )
+        return over(hire, traditional)
+
+    where = f"{size}, {precision}{version}"
+    section.at_most(f"time of a batch, HIRE over traditional: {where}", ratio("ms per batch"), 1.05)
+    if precision == "float32" and not version:
+        section.at_most(f"activations, HIRE over traditional: {where}", ratio("activations MiB"), 0.70)
+
+
+@contextmanager
+def importing(source: Path | None) -> Iterator[None]:
+    """Make new processes import hiresnn from another `src` folder."""
+    own = os.environ.get("PYTHONPATH")
+    if source is not None:
+        os.environ["PYTHONPATH"] = str(source.resolve())
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        if own is not None:
+            os.environ["PYTHONPATH"] = own
+
+
+def weights(recipe: Recipe) -> int:
+    """Number of weights of the recipe's network."""
+    with torch.device("meta"):  # shapes only
         ann = build(recipe.model.name, 10, width=recipe.model.width, hidden=recipe.model.hidden)
     return sum(weight.numel() for weight in ann.parameters())

@@ -1,6 +1,7 @@
 """The speed of hiresnn: training, memory, attacks, data, start-up and inference, against the floor and the peers.
 
-    python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR] [--data SOURCE] [--keep DIR]
+    python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR] [--data SOURCE]
+                                 [--keep DIR] [--before SRC]
 
 Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
 none is named. One more, precision-cpu, runs only where it is named: it trains HIRE-SNN for an hour, and needs --data
@@ -66,6 +67,9 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     if name == "robust":
         section = measure_robust(asked.quick, asked.run)
         words += ["--run", asked.run.name] if asked.run else []
+    elif name == "hire":
+        section = measure_hire(asked.quick, asked.before)
+        words += ["--before", asked.before.name] if asked.before else []
     elif name == "precision-cpu":
         section = measure_precision(
             asked.quick, "vgg5-cifar10-cpu", methods=("hire",), source=asked.data, folder=asked.keep
@@ -91,6 +95,7 @@ def main() -> int:
     cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
     cli.add_argument("--run", type=Path, help="a trained traditional run, for the section robust")
     cli.add_argument("--data", help="CIFAR-10 for the section precision-cpu, as `hiresnn train --data` takes it")
+    cli.add_argument("--before", type=Path, help="src folder of another version, for the section hire")
     cli.add_argument("--keep", type=Path, help="where precision-cpu keeps its runs, and takes up those it finds")
     asked = cli.parse_args()
     for name in asked.sections:
@@ -112,7 +117,7 @@ def main() -> int:
         say(str(error))
         return error.exit_code
     options = ["--out", str(asked.out), *(["--quick"] if asked.quick else [])]
-    given = {"--run": asked.run, "--data": asked.data, "--keep": asked.keep}
+    given = {"--run": asked.run, "--data": asked.data, "--keep": asked.keep, "--before": asked.before}
     options += [word for name, value in given.items() if value for word in (name, str(value))]
     # Each in a process of its own: what one has compiled and allocated does not slow the next.
     ended = {name: subprocess.run([sys.executable, __file__, name, *options], check=False).returncode for name in names}
