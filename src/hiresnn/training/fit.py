@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
 
 Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
+Log = Callable[[dict[str, Any]], object]
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,6 @@ class FitResult:
     test_accuracy: float | None
 
 
-class _Settings(NamedTuple):
-    method: str
-    epochs: int
-    batch_size: int
-    lr: float
-    noise_step: float
-    periods: int
-    seed: int
-    precision: str
-
-
 def fit(
     network: nn.Module,
     train: Images,
@@ -68,7 +58,7 @@ def fit(
     precision: str = "float32",
     progress: bool = True,
     checkpoint: str | Path | None = None,
-    log: Callable[[dict[str, Any]], object] | None = None,
+    log: Log | None = None,
 ) -> FitResult:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
@@ -93,27 +83,26 @@ def fit(
         >>> result = hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5)
         >>> print(result.test_accuracy)
     """
-    spiking = isinstance(network, SpikingNetwork)
-    rate = (1e-4 if spiking else 0.01) if lr is None else lr
-    settings = _Settings(method, epochs, batch_size, rate, noise_step, periods, seed, precision)
+    spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
+    settings = {
+        "method": method, "epochs": epochs, "batch_size": batch_size, "noise_step": noise_step, "periods": periods,
+        "lr": (1e-4 if spiking else 0.01) if lr is None else lr, "seed": seed, "precision": precision,
+    }  # fmt: skip
     training = _training(network, train, settings)
-    mode, device = network.training, next(network.parameters()).device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             path = None if checkpoint is None else Path(checkpoint)
             _train(training, settings, path, Progress(quiet=not progress), log)
         accuracy = None if test is None else _accuracy(network, _Batches("test", test, 200, device))
-    except NotFiniteError as error:
-        raise NotFiniteError(f"{error}; lower lr ({rate:g}).") from None
     finally:
         network.train(mode)
     return FitResult(network, training.rows, accuracy)
 
 
-def _training(network: nn.Module, train: Images, settings: _Settings) -> Training:
-    """Check the settings and return the training that they describe."""
-    name, epochs, _, lr, step, periods, seed, precision = settings
+def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:
+    """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
+    name, epochs, lr, precision = (settings[key] for key in ("method", "epochs", "lr", "precision"))
     spiking = isinstance(network, SpikingNetwork)
     if (name == "ann") is spiking:
         need = "an ANN, not a SpikingNetwork" if spiking else "a SpikingNetwork; make one with hiresnn.convert"
@@ -123,48 +112,48 @@ def _training(network: nn.Module, train: Images, settings: _Settings) -> Trainin
             f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
             f"and one of {', '.join(PRECISIONS)}."
         )
-    # Seeds, optimisers and schedules are those of `hiresnn train`.
-    generator = torch.Generator().manual_seed(2 * seed + spiking)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
     if spiking:
-        method, schedule = method_of(name, periods=periods, step=step), Schedule(epochs, lr)
+        method, schedule = (
+            method_of(name, periods=settings["periods"], step=settings["noise_step"]),
+            Schedule(epochs, lr),
+        )
         optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
     else:
         method, schedule = Method(), Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
-    batches = _Batches("train", train, settings.batch_size, next(network.parameters()).device, generator)
+    generator = torch.Generator().manual_seed(2 * settings["seed"] + spiking)
+    batches = _Batches("train", train, settings["batch_size"], next(network.parameters()).device, generator)
     return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
 
 
 def _train(
-    training: Training,
-    settings: _Settings,
-    checkpoint: Path | None,
-    progress: Progress,
-    log: Callable[[dict[str, Any]], object] | None,
+    training: Training, settings: dict[str, Any], checkpoint: Path | None, progress: Progress, log: Log | None
 ) -> None:
     """Train all epochs that the checkpoint does not hold."""
     if checkpoint is not None and checkpoint.exists():
         _resume(training, settings, checkpoint)
-    count = len(training.batches)
-    with progress.task("Training", settings.epochs * count, "batches", done=len(training.rows) * count) as task:
-        for row in training.run(lambda _, note: task.advance(1, note)):
-            if checkpoint is not None:
-                part = checkpoint.with_name(f"{checkpoint.name}.part")
-                torch.save({"settings": settings._asdict(), **training.state_dict()}, part)
-                part.replace(checkpoint)
-            if log is not None:
-                log(row)
+    count, done = len(training.batches), len(training.rows)
+    with progress.task("Training", settings["epochs"] * count, "batches", done=done * count) as task:
+        try:
+            for row in training.run(lambda _, note: task.advance(1, note)):
+                if checkpoint is not None:
+                    part = checkpoint.with_name(f"{checkpoint.name}.part")
+                    torch.save({"settings": settings, **training.state_dict()}, part)
+                    part.replace(checkpoint)
+                if log is not None:
+                    log(row)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error}; lower lr, which is {settings['lr']:g}.") from None
 
 
-def _resume(training: Training, settings: _Settings, path: Path) -> None:
+def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         before = state["settings"]
-        now = settings._asdict()
-        other = [f"{name} {before[name]}, not {value}" for name, value in now.items() if before[name] != value]
+        other = [f"{name} {before[name]}, not {value}" for name, value in settings.items() if before[name] != value]
         if not other:
             training.load_state_dict(state)
     except Exception as error:

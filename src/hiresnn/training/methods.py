@@ -19,10 +19,11 @@ State = Literal["reset", "carry"]
 
 
 class Presentation(NamedTuple):
-    """What a loss sees of one period: [B, C, H, W] images in [0, 1], [B] labels, [B, K] logits.
+    """What a loss sees of one period.
 
-    `shown` are the images with the noise. `logits` are sums over `timesteps` steps, or None for `earlier` in the
-    first period; `earlier` are the detached logits of the period before.
+    Attributes:
+        images, shown: [B, C, H, W] in [0, 1], without and with the noise.
+        logits: [B, K], sums over `timesteps` steps. `earlier` are those of the period before, detached, or None.
     """
 
     model: nn.Module
@@ -34,12 +35,8 @@ class Presentation(NamedTuple):
     earlier: Tensor | None
 
 
-Loss = Callable[[Presentation], Tensor]
-"""Mean loss over the rows of a presentation."""
-
-
 def cross_entropy(seen: Presentation) -> Tensor:
-    """Cross-entropy of the logits, the loss of the paper."""
+    """Return the mean cross-entropy of the logits, the loss of the paper."""
     return F.cross_entropy(seen.logits, seen.labels)
 
 
@@ -52,13 +49,13 @@ class Method:
         noise: noise on the images of each period.
         state: "reset": every period starts from rest and has its own loss. "carry": membranes, dropout masks and
             accumulated logits continue, detached, so that the loss of a period covers all steps so far.
-        loss: loss of a period.
+        loss: mean loss over the rows of a period.
     """
 
     periods: int = 1
     noise: Noise = field(default_factory=Noise)
     state: State = "reset"
-    loss: Loss = cross_entropy
+    loss: Callable[[Presentation], Tensor] = cross_entropy
 
     def steps(self, timesteps: int) -> int:
         """Return the timesteps of one period, floor(T / N).
@@ -74,35 +71,23 @@ class Method:
         return timesteps // self.periods
 
 
-class _Options(NamedTuple):
-    periods: int
-    step: float
-    bound: float
-    state: State
-
-
-METHODS: dict[str, Callable[[_Options], Method]] = {
-    "traditional": lambda of: Method(),
-    "hire": lambda of: Method(of.periods, CraftedNoise(of.step, of.bound), of.state),
-    "gaussian": lambda of: Method(of.periods, GaussianNoise(of.step), of.state),
-    "noise-free": lambda of: Method(of.periods, Noise(), of.state),
-    "rate": lambda of: Method(),  # Poisson input: the network's encoding differs, its training does not
+METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
+    "traditional": lambda periods, step, bound, state: Method(),
+    "hire": lambda periods, step, bound, state: Method(periods, CraftedNoise(step, bound), state),
+    "gaussian": lambda periods, step, bound, state: Method(periods, GaussianNoise(step), state),
+    "noise-free": lambda periods, step, bound, state: Method(periods, Noise(), state),
+    "rate": lambda periods, step, bound, state: Method(),  # Poisson input: only the network's encoding differs
 }
 
 
 def method(name: str, *, periods: int, step: float, bound: float | None = None, state: State = "reset") -> Method:
-    """Build a method by name.
+    """Build a method by its name in METHODS, with N `periods` and noise of eps_s `step` and eps_t `bound`.
 
-    Args:
-        name: a key of METHODS.
-        periods: N; used by "hire", "gaussian" and "noise-free".
-        step: eps_s in pixel units, the standard deviation for "gaussian"; at least 0.
-        bound: eps_t in pixel units, at least 0; None means `step`, as in the paper.
-        state: what becomes of the membranes between periods, see `Method`.
+    `bound` equals `step` by default, as in the paper; `step` is the standard deviation of Gaussian noise.
 
     Raises:
         UsageError: an unknown name, or a negative step or bound.
     """
     if name not in METHODS:
         raise UsageError(f"method is {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name](_Options(periods, step, step if bound is None else bound, state))
+    return METHODS[name](periods, step, step if bound is None else bound, state)

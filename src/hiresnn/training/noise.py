@@ -10,23 +10,26 @@ from hiresnn.errors import UsageError
 
 
 class Noise:
-    """No noise: the images as they are. Base class of every training noise."""
+    """No noise: the images as they are. Base class of every training noise.
+
+    Attributes:
+        needs_gradient: whether `update` uses the gradient of the loss with respect to the noisy images.
+    """
 
     needs_gradient = False
-    """Whether `update` uses the gradient of the loss with respect to the noisy images."""
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Prepare for a batch: images [B, C, H, W] in [0, 1], labels [B]. Called before its first period."""
+        """Prepare for a batch of images [B, C, H, W] in [0, 1]; called before its first period."""
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return the noisy images of one period, [B, C, H, W] in [0, 1]."""
+        """Return the noisy images of one period, in [0, 1]."""
         return images
 
     def update(self, gradient: Tensor) -> None:
         """Use the gradient of the period's loss with respect to the noisy images, [B, C, H, W]."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state that a resumed run needs."""
+        """Return the state that a resumed training needs."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -57,10 +60,8 @@ class CraftedNoise(Noise):
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Give every row of the batch a row of kappa; new rows are zero."""
-        known = 0 if self.kappa is None else len(self.kappa)
-        if len(images) > known:
-            fresh = torch.zeros_like(images[known:])
-            self.kappa = fresh if self.kappa is None else torch.cat([self.kappa, fresh])
+        kappa = images[:0] if self.kappa is None else self.kappa
+        self.kappa = torch.cat([kappa, torch.zeros_like(images[len(kappa) :])])
 
     def apply(self, images: Tensor) -> Tensor:
         """Return clip(images + kappa, 0, 1)."""
@@ -79,15 +80,11 @@ class CraftedNoise(Noise):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore kappa."""
-        kappa = state.get("kappa")
-        self.kappa = None if kappa is None else kappa.clone()
+        self.kappa = state["kappa"].clone() if "kappa" in state else None
 
 
 class GaussianNoise(Noise):
-    """Gaussian noise with zero mean, drawn anew in every period from torch's global generator (Fig. 9).
-
-    Args:
-        std: standard deviation in pixel units (eps_s in Fig. 9); at least 0.
+    """Gaussian noise with zero mean and deviation `std` (eps_s in Fig. 9), drawn anew in every period.
 
     Raises:
         UsageError: std is negative.

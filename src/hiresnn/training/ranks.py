@@ -28,8 +28,7 @@ from hiresnn.process import processes
 
 Value = TypeVar("Value")
 
-VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables that torchrun sets besides WORLD_SIZE."""
+VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets them besides WORLD_SIZE
 GRACE = 3.0
 """Seconds that rank 0 has to print an error that all ranks raise, before torchrun stops it because another ended."""
 _NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters  # since torch 2.13
@@ -124,12 +123,10 @@ def joined() -> Iterator[Ranks]:
             f"the environment has WORLD_SIZE={size} without {', '.join(missing)}; start several processes with "
             "torchrun, or unset WORLD_SIZE to train with one."
         )
-    local = int(os.environ["LOCAL_RANK"])
-    if local < torch.cuda.device_count():
+    if (local := int(os.environ["LOCAL_RANK"])) < torch.cuda.device_count():
         torch.cuda.set_device(local)
-    # Rank 0 may need long for a download, or wait for another training of the same ANN.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(days=1))
+    dist.init_process_group(backend, timeout=timedelta(days=1))  # rank 0 may wait for a download, or for an ANN
     ranks = Ranks(dist.get_rank(), size)
     try:
         yield ranks
@@ -139,7 +136,7 @@ def joined() -> Iterator[Ranks]:
             time.sleep(GRACE)
         raise
     except RuntimeError as error:
-        if not _lost_connection(error):
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
         raise LostProcessError(
             f"another of the {size} training processes ended, so process {ranks.rank} stops too; see what that one "
@@ -148,11 +145,6 @@ def joined() -> Iterator[Ranks]:
     finally:
         ranks.forget()
         dist.destroy_process_group()
-
-
-def _lost_connection(error: RuntimeError) -> bool:
-    """Whether a collective failed because a process at the other end is gone."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 class _Presenter(nn.Module):
