@@ -14,7 +14,7 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons.compiled import kernel
 from hiresnn.neurons.layout import flat, folded, layout_of
 from hiresnn.neurons.lif import RESETS, Reset, Scan, scan_backward, scan_forward
-from hiresnn.neurons.rules.layer import LayerRule, layer_backward
+from hiresnn.neurons.rules.layer_rules import LayerRule, layer_backward
 from hiresnn.neurons.surrogate import Linear, Surrogate
 from hiresnn.neurons.window import Window
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons.layer import LIF
-from hiresnn.neurons.rules.layer import LayerRule
+from hiresnn.neurons.rules.layer_rules import LayerRule
 from hiresnn.neurons.rules.text import Rule, rule_from_text
 
 

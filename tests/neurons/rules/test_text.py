@@ -87,7 +87,7 @@ FORGETS = "has no temporal chain, so it takes neither reset nor cut"
         ("arctan/alpha=-1", "rule 'arctan/alpha=-1': Arctan rule: alpha is -1.0; it must be above 0"),
         ("assg/vanishing=1", "rule 'assg/vanishing=1': ASSG rule: vanishing is 1.0; it must lie in"),
         ("arctan/alpha=inf", "rule 'arctan/alpha=inf': its values are not finite"),
-        ("hart/width=inf", "rule .hart/width=inf.: HART: width is inf"),
+        ("hart/width=inf", "rule .hart/width=inf.: HART rule: width is inf"),
         ("arctan/alpha=2/alpha=4", "rule 'arctan/alpha=2/alpha=4': alpha is given twice"),
         ("arctan/cut/cut", "cut is given twice"),
         ("bptr/reset", f"rule 'bptr/reset': bptr {FORGETS}"),

@@ -1,18 +1,8 @@
-"""Gradient rules: what an attacker may put for the derivative of a spike, element by element or layer by layer."""
+"""Gradient rules: what an attacker may use as the derivative of a spike, per element or per layer."""
 
 from hiresnn.neurons.rules.adaptive import ASSG, PDSG
-from hiresnn.neurons.rules.elementwise import (
-    Arctan,
-    Erfc,
-    Exponential,
-    Rectangular,
-    Sigmoid,
-    StraightThrough,
-    triangular,
-)
-from hiresnn.neurons.rules.layer import LayerRule
-from hiresnn.neurons.rules.rate import BPTR, RGA, Conversion
-from hiresnn.neurons.rules.temporal import HART, HART_WIDTHS, Unrolled
+from hiresnn.neurons.rules.layer_rules import BPTR, HART, HART_WIDTHS, RGA, Conversion, LayerPass, LayerRule, Unrolled
+from hiresnn.neurons.rules.rules import Arctan, Erfc, Exponential, Rectangular, Sigmoid, StraightThrough, triangular
 from hiresnn.neurons.rules.text import RULES, Rule, RuleInfo, canonical_rule, rule_from_text
 from hiresnn.neurons.surrogate import Linear
 
@@ -28,6 +18,7 @@ __all__ = [
     "Conversion",
     "Erfc",
     "Exponential",
+    "LayerPass",
     "LayerRule",
     "Linear",
     "Rectangular",

@@ -1,4 +1,4 @@
-"""Rules that take their width from the membranes they meet: ASSG over an attack's iterations, PDSG over a layer."""
+"""Rules that take their width from the membranes: ASSG during an attack, PDSG within a layer."""
 
 from __future__ import annotations
 
@@ -6,104 +6,95 @@ import math
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons.lif import Reset
-from hiresnn.neurons.rules.layer import LayerRule, membranes, through_time
+from hiresnn.neurons.rules.layer_rules import ThroughTime
 
 
-@dataclass(eq=False)
-class ASSG(LayerRule):
+@dataclass(frozen=True, eq=False)
+class ASSG(ThroughTime):
     """Adaptive sharpness (Wang et al., CVPR 2026): an arctan as sharp as each membrane allows.
 
     For each neuron, sample and step, with every backward pass of an attack:
-    M = decay M + (1 - decay) |z|, from 1; D = decay D + (1 - decay) ||z| - M|, from 0;
+    M = decay M + (1 - decay) |z|; D = decay D + (1 - decay) ||z| - M|, from 0;
     alpha = a / (M + relax D + 1e-4), a = 2 tan(pi vanishing / 2) / pi;
     d spike / d z = (alpha / 2) / (1 + (pi alpha z / 2)^2).
 
-    The statistics belong to one layer and one attack: `gradient_rule` gives every layer a fresh rule each time it is
-    entered, and they begin anew when the batch changes its shape. So enter it once an attack, and attack with
-    something that keeps its batch together (SA-PGD, APGD).
+    The published M starts at 1, and needs some twenty backward passes to forget it. By default M starts from |z| of the
+    first pass, which breaks the same images in fewer iterations.
+
+    The statistics belong to one layer and one attack. `gradient_rule` gives every layer a fresh rule each time it is
+    entered, and they restart when the shape of the batch changes. So enter it once per attack, with an attack that
+    keeps its batch together (SA-PGD, APGD).
 
     Args:
         vanishing: expected share of the gradient that vanishes, in (0, 1).
         relax: weight of the deviation D, at least 0.
         decay: memory of both averages, in [0, 1).
-        through_reset, cut_time: see `Unrolled`.
+        start: what M starts from, at least 0: 1 as published, 0 for |z| of the first pass.
+        through_reset, cut_time: see `ThroughTime`.
     """
 
     vanishing: float = 0.85
     relax: float = 1.5
     decay: float = 0.9
-    through_reset: bool = False
-    cut_time: bool = False
-    level: Float[Tensor, "time batch ..."] | None = field(default=None, init=False, repr=False)
-    spread: Float[Tensor, "time batch ..."] | None = field(default=None, init=False, repr=False)
+    start: float = 0.0
+    statistics: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.vanishing < 1:
             raise UsageError(f"ASSG rule: vanishing is {self.vanishing}; it must lie in (0, 1).")
-        if not self.relax >= 0:
-            raise UsageError(f"ASSG rule: relax is {self.relax}; it must not be negative.")
         if not 0 <= self.decay < 1:
             raise UsageError(f"ASSG rule: decay is {self.decay}; it must lie in [0, 1).")
+        for name in ("relax", "start"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"ASSG rule: {name} is {getattr(self, name)}; it must not be negative.")
 
     def fresh(self) -> ASSG:
-        """The same options, no statistics yet."""
+        """Return a rule with the same options and without statistics."""
         return replace(self)
 
-    def sharpness(self, z: Float[Tensor, "time batch ..."]) -> Float[Tensor, "time batch ..."]:
-        """Take the membranes of one more iteration into the statistics; return alpha."""
-        size = z.abs()
-        if self.level is None or self.spread is None or self.level.shape != z.shape:
-            self.level, self.spread = torch.ones_like(z), torch.zeros_like(z)
-        self.level = torch.lerp(size, self.level, self.decay)
-        self.spread = torch.lerp((size - self.level).abs(), self.spread, self.decay)
-        return 2 * math.tan(math.pi / 2 * self.vanishing) / math.pi / (self.level + self.relax * self.spread + 1e-4)
+    def sharpness(self, z: Tensor) -> Tensor:
+        """Add the membranes of one more backward pass to the statistics; return alpha, [T, B, ...]."""
+        size, known = z.abs(), self.statistics
+        if "level" not in known or known["level"].shape != z.shape:
+            known["level"] = torch.full_like(z, self.start) if self.start else size
+            known["spread"] = torch.zeros_like(z)
+        known["level"] = torch.lerp(size, known["level"], self.decay)
+        known["spread"] = torch.lerp((size - known["level"]).abs(), known["spread"], self.decay)
+        width = known["level"] + self.relax * known["spread"] + 1e-4
+        return 2 * math.tan(math.pi / 2 * self.vanishing) / math.pi / width
 
-    def scan_backward(
-        self, current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor, reset: Reset
-    ) -> Tensor:
-        """See `LayerRule`."""
-        z = membranes(current, threshold, leak, residue, reset)
+    def slope(self, z: Tensor) -> Tensor:
+        """See `ThroughTime`."""
         alpha = self.sharpness(z)
-        slope = (alpha / 2) / (1 + (math.pi / 2 * alpha * z).square())
-        options = {"through_reset": self.through_reset, "cut_time": self.cut_time}
-        return through_time(slope, threshold, leak, grad, reset, **options)
+        return (alpha / 2) / (1 + (math.pi / 2 * alpha * z).square())
 
 
 @dataclass(frozen=True)
-class PDSG(LayerRule):
+class PDSG(ThroughTime):
     """Potential-dependent (Lun et al., CVPR 2025): a Gaussian as wide as the membranes of its channel are spread.
 
-    d spike / d z = exp(-(z - sigma / 2)^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), with sigma the standard deviation of z
-    over batch, places and the steps so far: per channel of a feature map, over the whole layer elsewhere, and 1
-    where nothing varies. A sample's gradient therefore depends, slightly, on the batch that it is in.
+    d spike / d z = exp(-(z - shift sigma)^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), with sigma the standard deviation of z
+    over the batch, the places and the steps so far: per channel of a feature map, per neuron of a linear layer, and 1
+    where nothing varies. So the gradient of a sample depends slightly on the batch that it is in.
 
     Args:
         shift: centre of the Gaussian in units of sigma.
-        through_reset, cut_time: see `Unrolled`.
+        through_reset, cut_time: see `ThroughTime`.
     """
 
     shift: float = 0.5
-    through_reset: bool = False
-    cut_time: bool = False
 
-    def scan_backward(
-        self, current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor, reset: Reset
-    ) -> Tensor:
-        """See `LayerRule`."""
-        z = membranes(current, threshold, leak, residue, reset)
+    def slope(self, z: Tensor) -> Tensor:
+        """See `ThroughTime`."""
         sigma = torch.stack([_spread(z[: t + 1]) for t in range(len(z))])
-        slope = torch.exp(-(z / sigma - self.shift).square() / 2) / (math.sqrt(2 * math.pi) * sigma)
-        options = {"through_reset": self.through_reset, "cut_time": self.cut_time}
-        return through_time(slope, threshold, leak, grad, reset, **options)
+        return torch.exp(-(z / sigma - self.shift).square() / 2) / (math.sqrt(2 * math.pi) * sigma)
 
 
 def _spread(z: Tensor) -> Tensor:
-    """Standard deviation of z [time, batch, ...], shaped to broadcast over [batch, ...]."""
-    averaged = [d for d in range(z.dim()) if d != 2 or z.dim() == 3]
+    """Return the standard deviation of z [time, batch, channel, ...] per channel, to broadcast over [batch, ...]."""
+    averaged = [d for d in range(z.dim()) if d != 2]
     sigma = z.std(averaged, correction=min(1, math.prod(z.shape[d] for d in averaged) - 1), keepdim=True)[0]
     return torch.where(sigma > 0, sigma, 1.0)

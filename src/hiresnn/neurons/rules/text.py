@@ -12,18 +12,8 @@ import torch
 from hiresnn.eps import format_number, read_number
 from hiresnn.errors import UsageError, quoted
 from hiresnn.neurons.rules.adaptive import ASSG, PDSG
-from hiresnn.neurons.rules.elementwise import (
-    Arctan,
-    Erfc,
-    Exponential,
-    Rectangular,
-    Sigmoid,
-    StraightThrough,
-    triangular,
-)
-from hiresnn.neurons.rules.layer import LayerRule
-from hiresnn.neurons.rules.rate import BPTR, RGA, Conversion
-from hiresnn.neurons.rules.temporal import HART, Unrolled
+from hiresnn.neurons.rules.layer_rules import BPTR, HART, RGA, Conversion, LayerRule, Unrolled
+from hiresnn.neurons.rules.rules import Arctan, Erfc, Exponential, Rectangular, Sigmoid, StraightThrough, triangular
 from hiresnn.neurons.surrogate import Linear, Surrogate
 
 Rule = Surrogate | LayerRule
@@ -97,7 +87,7 @@ def rule_from_text(text: str) -> Rule:
     >>> rule_from_text("linear/width=1/2")
     Linear(gamma=0.3, width=0.5)
     >>> rule_from_text("arctan/alpha=4/reset")
-    Unrolled(surrogate=Arctan(alpha=4.0), through_reset=True, cut_time=False)
+    Unrolled(through_reset=True, cut_time=False, surrogate=Arctan(alpha=4.0))
     """
     name, options, flags = _read(text)
     turned_on = {FLAGS[flag]: True for flag in flags}

@@ -2,19 +2,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, can_fuse, gradient_rule
+from hiresnn.neurons import LIF, RULES, LayerRule, Window, can_fuse, gradient_rule
+from hiresnn.neurons.rules import LayerPass
 
 T, B = 4, 3
 
 
 class Watching(LayerRule):
-    """Keeps what it is shown, and sends every spike's gradient back times its step, counted from 1."""
+    """Records its input, and returns the gradient of every spike times its step, counted from 1."""
 
-    def scan_backward(
-        self, current: Tensor, threshold: Tensor, leak: Tensor, residue: Tensor | None, grad: Tensor, reset: Reset
-    ) -> Tensor:
-        self.current, self.residue, self.grad, self.reset = current, residue, grad, reset
-        return grad * torch.arange(1.0, len(grad) + 1).view(-1, *(1,) * (grad.dim() - 1))
+    def backward(self, layer: LayerPass) -> Tensor:
+        self.seen = layer
+        return layer.grad * torch.arange(1.0, len(layer.grad) + 1).view(-1, *(1,) * (layer.grad.dim() - 1))
 
 
 def random(*shape: int) -> Tensor:
@@ -26,10 +25,10 @@ def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layou
     rule, current, grad = Watching(), random(T * B, 2, 5, 6), random(T * B, 2, 5, 6) - 0.5
     leaf = current.contiguous(memory_format=layout).requires_grad_()
     LIF(surrogate=rule, reset="subtract-unleaked")(leaf, Window(T, B)).backward(grad)
-    assert torch.equal(rule.current, current.view(T, B, 2, 5, 6))
-    assert torch.equal(rule.grad, grad.view(T, B, 2, 5, 6))
-    assert rule.residue is None
-    assert rule.reset == "subtract-unleaked"
+    assert torch.equal(rule.seen.current, current.view(T, B, 2, 5, 6))
+    assert torch.equal(rule.seen.grad, grad.view(T, B, 2, 5, 6))
+    assert rule.seen.m is None
+    assert rule.seen.reset == "subtract-unleaked"
     expected = torch.cat([t * step for t, step in zip((1, 2, 3, 4), grad.chunk(T), strict=True)])
     assert leaf.grad is not None
     assert torch.equal(leaf.grad, expected)
@@ -38,8 +37,8 @@ def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layou
 def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps() -> None:
     rule, current = Watching(), random(B, 7).requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B), False).sum().backward()
-    assert rule.current.shape == (T, B, 7)
-    assert torch.equal(rule.current[2], current.detach())
+    assert rule.seen.current.shape == (T, B, 7)
+    assert torch.equal(rule.seen.current[2], current.detach())
     assert current.grad is not None
     assert torch.equal(current.grad, torch.full((B, 7), 1.0 + 2 + 3 + 4))
 
@@ -50,14 +49,14 @@ def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window() -> None:
     first = torch.tensor([[0.5, 1.5], [2.5, 3.5], [0.0, 1.0]])  # the reset takes 2 from 2.5 and 3.5
     lif(first, window)
     lif(random(B, 2).requires_grad_(), window.following()).sum().backward()
-    assert rule.residue is not None
-    assert torch.equal(rule.residue, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
+    assert rule.seen.m is not None
+    assert torch.equal(rule.seen.m, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
 
 
 def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
     rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
-    assert rule.current.dtype == rule.grad.dtype == torch.float32
+    assert rule.seen.current.dtype == rule.seen.grad.dtype == torch.float32
     assert current.grad is not None
     assert current.grad.dtype == torch.bfloat16
 

@@ -65,14 +65,14 @@ def weight() -> Tensor:
 def test_backpropagation_through_time_equals_a_loop(
     current: Tensor, weight: Tensor, reset: Reset, through_reset: bool, cut_time: bool
 ) -> None:
-    found = of_rule(Unrolled(Arctan(3), through_reset, cut_time), current, weight, reset)
+    found = of_rule(Unrolled(Arctan(3), through_reset=through_reset, cut_time=cut_time), current, weight, reset)
     expected = looped(current, weight, reset, through_reset=through_reset, cut_time=cut_time)
     torch.testing.assert_close(found, expected)
 
 
 def test_the_flags_change_the_gradient(current: Tensor, weight: Tensor) -> None:
     options = [(False, False), (True, False), (False, True)]
-    kinds = [of_rule(Unrolled(Arctan(3), *each), current, weight) for each in options]
+    kinds = [of_rule(Unrolled(Arctan(3), through_reset=each[0], cut_time=each[1]), current, weight) for each in options]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert not torch.allclose(kinds[one], kinds[other])
 

@@ -1,15 +1,14 @@
-"""Elementwise rules: one guess each for d spike / d z at the normalised membrane z = u / threshold - 1.
+"""Elementwise rules: replacements for d spike / d z at the normalised membrane z = u / v_t - 1.
 
-z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z. Eq. 5,
-the paper's own rule, is `Linear` in neurons/surrogate.py. Constant factors change no sign of an attack's gradient
-within one layer, but they do weigh the paths of a residual network and of time against each other.
+z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z. Eq. 5, the
+paper's own rule, is `Linear` in neurons/surrogate.py. A constant factor does not change the sign of an attack's
+gradient within one layer, but it weighs the paths of a residual network, and of time, against each other.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,25 +17,24 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons.surrogate import Linear
 
 
-def positive(rule: Any) -> None:
-    """Raise UsageError unless every number of a rule's dataclass is above 0."""
-    for field in fields(rule):
-        value = getattr(rule, field.name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
-            raise UsageError(f"{type(rule).__name__} rule: {field.name} is {value}; it must be above 0.")
+@dataclass(frozen=True)
+class Positive:
+    """A rule whose numbers must all be above 0, or UsageError is raised."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
+                raise UsageError(f"{type(self).__name__} rule: {field.name} is {value}; it must be above 0.")
 
 
 def triangular(width: float = 1.0) -> Linear:
-    """The linear rule of unit area: max(0, 1 - |z| / width) / width (Bellec et al. 2018).
-
-    Raises:
-        UsageError: width is not above 0.
-    """
+    """The linear rule of unit area, max(0, 1 - |z| / width) / width (Bellec et al. 2018); width above 0."""
     return Linear(gamma=1 / width if width else 0, width=width)
 
 
 @dataclass(frozen=True)
-class Arctan:
+class Arctan(Positive):
     """(alpha / 2) / (1 + (pi alpha z / 2)^2), the derivative of an arctan of unit height; never zero.
 
     Args:
@@ -45,16 +43,13 @@ class Arctan:
 
     alpha: float = 2.0
 
-    def __post_init__(self) -> None:
-        positive(self)
-
     def __call__(self, z: Tensor) -> Tensor:
         """Return d spike / d z."""
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * z).square())
 
 
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(Positive):
     """k s(kz) (1 - s(kz)), the derivative of the logistic function s.
 
     Args:
@@ -63,9 +58,6 @@ class Sigmoid:
 
     k: float = 4.0
 
-    def __post_init__(self) -> None:
-        positive(self)
-
     def __call__(self, z: Tensor) -> Tensor:
         """Return d spike / d z."""
         height = torch.sigmoid(self.k * z)
@@ -73,8 +65,8 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Exponential:
-    """height * exp(-gamma |z|). STDB has height 0.3, Ozdenizci and Legenstein 2024 height = gamma.
+class Exponential(Positive):
+    """height * exp(-gamma |z|). STDB has height 0.3, Ozdenizci and Legenstein 2024 have height = gamma.
 
     Args:
         gamma: decay, per unit of z; above 0.
@@ -84,16 +76,13 @@ class Exponential:
     gamma: float = 2.0
     height: float = 0.3
 
-    def __post_init__(self) -> None:
-        positive(self)
-
     def __call__(self, z: Tensor) -> Tensor:
         """Return d spike / d z."""
         return self.height * torch.exp(-self.gamma * z.abs())
 
 
 @dataclass(frozen=True)
-class Rectangular:
+class Rectangular(Positive):
     """1 / width where |z| < width / 2, else 0 (Wu et al. 2018).
 
     Args:
@@ -102,26 +91,20 @@ class Rectangular:
 
     width: float = 1.0
 
-    def __post_init__(self) -> None:
-        positive(self)
-
     def __call__(self, z: Tensor) -> Tensor:
         """Return d spike / d z."""
         return (z.abs() < self.width / 2).to(z.dtype) / self.width
 
 
 @dataclass(frozen=True)
-class Erfc:
-    """exp(-z^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), the derivative of a Gaussian error function.
+class Erfc(Positive):
+    """exp(-z^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), the derivative of a Gaussian error function (Fang et al. 2021).
 
     Args:
-        sigma: standard deviation, in units of z; above 0. Source: Fang et al. 2021, Xu et al. 2022.
+        sigma: standard deviation, in units of z; above 0.
     """
 
     sigma: float = 0.5
-
-    def __post_init__(self) -> None:
-        positive(self)
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return d spike / d z."""
@@ -130,8 +113,8 @@ class Erfc:
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """1 everywhere: the spike is taken for its membrane (Bengio et al. 2013)."""
+    """Identity gradient (straight-through estimator, Bengio et al. 2013)."""
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
+        """Return d spike / d z = 1."""
         return torch.ones_like(z)

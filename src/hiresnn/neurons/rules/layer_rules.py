@@ -1,0 +1,204 @@
+"""Rules that replace the backward pass of a whole LIF layer over all timesteps.
+
+An elementwise rule gives d spike / d z of one membrane. A layer rule gets all membranes of a layer over all timesteps
+and returns the gradient of the input current, so it can average over time, cut the recurrence, or use only rates.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+from hiresnn.neurons.compiled import kernel
+from hiresnn.neurons.lif import Reset, Scan, lif_steps
+from hiresnn.neurons.rules.rules import Positive, triangular
+from hiresnn.neurons.surrogate import Linear, Surrogate
+
+HART_WIDTHS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
+"""Widths to try for `HART`; the best one depends on the network."""
+
+
+class LayerPass(NamedTuple):
+    """The backward pass of one layer; tensors are float32 or wider.
+
+    Attributes:
+        current: what entered the layer, [T, B, ...], repeated where it is constant in time.
+        threshold: v_t, a scalar.
+        leak: a scalar.
+        m: [B, ...] left in the membrane by an earlier window; None at rest.
+        grad: gradient of the spikes, [T, B, ...].
+        reset: of the neuron, see `lif_step`.
+    """
+
+    current: Tensor
+    threshold: Tensor
+    leak: Tensor
+    m: Tensor | None
+    grad: Tensor
+    reset: Reset
+
+
+class LayerRule(ABC):
+    """A rule that computes the gradient of a layer's input current.
+
+    The forward pass is unchanged. Threshold and leak get no gradient, so a layer rule is for attacking a network, not
+    for training it. Where the forward pass is compiled, the rule is compiled too.
+    """
+
+    @abstractmethod
+    def backward(self, layer: LayerPass) -> Tensor:
+        """Return the gradient of the current, [T, B, ...]."""
+
+    def fresh(self) -> LayerRule:
+        """Return the rule for one layer and one attack: itself, unless it collects statistics."""
+        return self
+
+
+def layer_backward(fused: bool) -> Callable[..., Tensor]:
+    """Return a function (rule, *fields of `LayerPass`) -> gradient of the current, compiled where `fused`."""
+    return kernel(_backward, fused, whole=False)  # a user's rule may not compile in one piece
+
+
+def _backward(rule: LayerRule, *arguments: Any) -> Tensor:
+    return rule.backward(LayerPass(*arguments))
+
+
+def membranes(layer: LayerPass) -> Tensor:
+    """Return the normalised membranes z = u / v_t - 1 at every step (Eq. 1, 2), [T, B, ...]."""
+    scan = Scan(len(layer.current), True, layer.reset)
+    return torch.stack([z for _, z, _, _ in lif_steps(layer.current, layer.m, layer.threshold, layer.leak, scan)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughTime(LayerRule):
+    """Backpropagation through time with d spike / d z = `slope`.
+
+    Args:
+        through_reset: pass on the gradient of the spike inside the reset; Eq. 5 detaches it.
+        cut_time: drop the gradient from one step to the one before.
+    """
+
+    through_reset: bool = False
+    cut_time: bool = False
+
+    @abstractmethod
+    def slope(self, z: Tensor) -> Tensor:
+        """Return d spike / d z for the membranes z [T, B, ...]."""
+
+    def backward(self, layer: LayerPass) -> Tensor:
+        """See `LayerRule`."""
+        slope = self.slope(membranes(layer))
+        direct = layer.grad * slope / layer.threshold
+        if self.cut_time:
+            return direct
+        kept = layer.leak.expand(slope.shape)
+        if self.through_reset:  # d(threshold * spike) / du = slope
+            kept = kept - slope * (layer.leak if layer.reset == "subtract" else 1)
+        steps = [direct[-1]]
+        for t in reversed(range(len(slope) - 1)):
+            steps.append(direct[t] + kept[t] * steps[-1])
+        return torch.stack(steps[::-1])
+
+
+@dataclass(frozen=True)
+class Unrolled(ThroughTime):
+    """Any elementwise rule, through time. Without flags it equals the elementwise rule.
+
+    Args:
+        surrogate: z -> d spike / d z.
+        through_reset, cut_time: see `ThroughTime`.
+    """
+
+    surrogate: Surrogate = Linear()  # noqa: RUF009  frozen
+
+    def slope(self, z: Tensor) -> Tensor:
+        """See `ThroughTime`."""
+        return self.surrogate(z)
+
+
+@dataclass(frozen=True)
+class HART(Positive, LayerRule):
+    """Rate and time together (Hao et al., ICLR 2024): no temporal chain, the layer's gradient averaged over time.
+
+    grad I[t] = mean over steps of grad s * max(0, 1 - |z| / width) / (width v_t), the same at every t.
+
+    Args:
+        width: of the triangular rule, in units of z; above 0 and finite. Choose it per model, see `HART_WIDTHS`.
+    """
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.isinf(self.width):  # the slope would be 0 everywhere, and a failed attack would look like robustness
+            raise UsageError("HART rule: width is inf, so its gradient would be 0; choose a finite one.")
+
+    def backward(self, layer: LayerPass) -> Tensor:
+        """See `LayerRule`."""
+        slope = triangular(self.width)(membranes(layer))
+        return (layer.grad * slope / layer.threshold).mean(0).expand(layer.current.shape)
+
+
+@dataclass(frozen=True)
+class BPTR(LayerRule):
+    """Backward pass through rate (Ding et al., SNN-RAT, 2022): grad / v_t where a neuron ever spiked, else 0."""
+
+    def backward(self, layer: LayerPass) -> Tensor:
+        """See `LayerRule`."""
+        return layer.grad * (membranes(layer) > 0).any(0) / layer.threshold
+
+
+@dataclass(frozen=True)
+class RGA(LayerRule):
+    """Rate gradient approximation (Bu et al., CVPR 2023): the slope of a LIF's rate over its mean current.
+
+    With x = mean over steps of I / v_t and the leak tau, the slope is g where 0 <= x <= 1 - tau, an input for which a
+    leaky neuron never spikes, and (1 - g + g tau) / (tau + 1) where 1 - tau <= x <= 2.
+
+    Args:
+        g: slope below the rheobase, in (0, 1].
+    """
+
+    g: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.g <= 1:
+            raise UsageError(f"RGA rule: g is {self.g}; it must lie in (0, 1].")
+
+    def backward(self, layer: LayerPass) -> Tensor:
+        """See `LayerRule`."""
+        x, leak = _mean_current(layer), layer.leak
+        above = ((x >= 1 - leak) & (x <= 2)) * ((1 - self.g + self.g * leak) / (leak + 1))
+        below = ((x >= 0) & (x < 1 - leak)) * self.g
+        return layer.grad * (above + below) / layer.threshold
+
+
+@dataclass(frozen=True)
+class Conversion(Positive, LayerRule):
+    """The ANN twin's backward pass (Sharmin et al. 2020; CBA in SNN-RAT).
+
+    The layer counts as a clipped ReLU of its mean input: the gradient is grad / v_t where 0 < mean I / v_t < ceiling, else 0.
+
+    Args:
+        ceiling: spikes per step at which the ReLU is clipped; above 0. A neuron emits at most 1; inf never clips.
+    """
+
+    ceiling: float = 1.0
+
+    def backward(self, layer: LayerPass) -> Tensor:
+        """See `LayerRule`."""
+        x = _mean_current(layer)
+        return layer.grad * ((x > 0) & (x < self.ceiling)) / layer.threshold
+
+
+def _mean_current(layer: LayerPass) -> Tensor:
+    """Mean current per step in units of the threshold, including what an earlier window left: [B, ...]."""
+    charge = layer.current.sum(0)
+    return (charge if layer.m is None else charge + layer.m) / len(layer.current) / layer.threshold
