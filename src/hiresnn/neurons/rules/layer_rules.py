@@ -182,9 +182,9 @@ class RGA(LayerRule):
 
 @dataclass(frozen=True)
 class Conversion(Positive, LayerRule):
-    """The ANN twin's backward pass (Sharmin et al. 2020; CBA in SNN-RAT).
+    """The backward pass of the ANN twin (Sharmin et al. 2020; CBA in SNN-RAT).
 
-    The layer counts as a clipped ReLU of its mean input: the gradient is grad / v_t where 0 < mean I / v_t < ceiling, else 0.
+    The layer counts as a clipped ReLU of its mean input: grad / v_t where 0 < mean I / v_t < ceiling, else 0.
 
     Args:
         ceiling: spikes per step at which the ReLU is clipped; above 0. A neuron emits at most 1; inf never clips.
