@@ -73,7 +73,7 @@ REFUSED = {
         nn.Sequential(nn.Flatten(), nn.ReLU(), nn.GRUCell(1, 1)),
         "layer '2' keeps state over time; only stateless layers can be converted",
     ),
-    "size": (SizeOfImages(), "'view' takes a size of the images, .* for a tensor that has time; .* use flatten"),
+    "size": (SizeOfImages(), "'view' uses the batch size of the images, .* for a tensor that has time; .* use flatten"),
 }
 
 

@@ -6,6 +6,7 @@ decided here, once for every node of the graph, and written into the calls.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -136,11 +137,13 @@ class _Builder:
         for source in inputs:
             if source in self.timed or (source not in self.from_images and node.op != "output"):
                 continue
-            if _is_size(source):
+            if _has_batch_size(source):
                 raise UsageError(
-                    f"{node.name!r} takes a size of the images, which have no time, for a tensor that has time; "
+                    f"{node.name!r} uses the batch size of the images, which have no time, for a tensor that has time; "
                     "take it from that tensor, or use flatten(1)."
                 )
+            if _is_size(source):
+                continue
             with self.graph.inserting_before(node):
                 node.replace_input_with(source, self.graph.call_method("with_time", (self.window, source)))
 
@@ -167,3 +170,16 @@ def _is_size(node: fx.Node) -> bool:
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim")
     return node.op == "call_function" and bool(node.all_input_nodes) and all(map(_is_size, node.all_input_nodes))
+
+
+def _has_batch_size(node: fx.Node) -> bool:
+    """Tell whether a value is a size that contains the number of images: `x.size(0)`, `x.shape`, `4 * len(x)`."""
+    if not _is_size(node):
+        return False
+    if node.op == "call_method":
+        return node.target == "size" and node.args[1:] in ((), (0,)) and not node.kwargs.get("dim")
+    if node.target is getattr:
+        return node.args[1] == "shape"
+    if node.target is operator.getitem and isinstance(node.args[1], int):
+        return node.args[1] == 0 and _has_batch_size(node.all_input_nodes[0])
+    return any(map(_has_batch_size, node.all_input_nodes))
