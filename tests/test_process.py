@@ -1,13 +1,15 @@
-"""The hint to keep freed memory is taken where there is glibc, and ignored elsewhere."""
+"""Memory, kernels, cache folder and torchrun: what a process asks of its machine."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hiresnn.process import keep_memory
+from hiresnn.process import cache_folder, keep_kernels, keep_memory, leads, processes
 
 # Touches and frees a block far above glibc's limit for returning it, over and over.
 FAULTS = """
@@ -30,7 +32,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
-def test_a_freed_block_is_used_again_instead_of_mapped_anew() -> None:
+def test_a_freed_block_is_reused_instead_of_mapped_again() -> None:
     def faults(mode: str) -> int:
         done = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
         return int(done.stdout)
@@ -39,15 +41,83 @@ def test_a_freed_block_is_used_again_instead_of_mapped_anew() -> None:
     assert faults("leave") >= 5 * 10  # even with huge pages, 32 faults a block
 
 
-def test_elsewhere_than_on_linux_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_other_systems_than_linux_memory_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_memory() is False
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert keep_memory() is False
+
+
+def test_a_kernel_folder_of_another_user_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    # Simulated: root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == tmp_path / "kernels" and mode & os.W_OK))
+    keep_kernels()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+def test_kernels_are_stored_in_the_cache_unless_another_folder_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that what keep_kernels sets is undone after the test
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_kernels()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
+    assert (tmp_path / "kernels").is_dir()
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "other"))
+    keep_kernels()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
+
+
+def test_without_a_cache_folder_torch_uses_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "file"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    keep_kernels()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("environment", "several", "leading"),
+    [
+        ({}, 1, True),
+        ({"RANK": "1"}, 1, True),  # left behind by another program
+        ({"WORLD_SIZE": "1", "RANK": "0"}, 1, True),
+        ({"WORLD_SIZE": "", "RANK": "1"}, 1, True),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, 2, True),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, 2, False),
+    ],
+)
+def test_a_process_is_one_of_several_where_the_world_is_larger_than_one(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], several: int, leading: bool
+) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (processes(), leads()) == (several, leading)
+
+
+def test_one_variable_moves_the_whole_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    assert cache_folder("data") == tmp_path / "data"
+    monkeypatch.setenv("HIRESNN_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("kernels") == tmp_path / ".cache" / "hiresnn" / "kernels"
+
+
+def test_the_process_is_set_up_without_torch() -> None:
+    code = "import sys, hiresnn.process; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

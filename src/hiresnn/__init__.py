@@ -1,6 +1,6 @@
 """Train, attack and audit low-latency spiking neural networks: HIRE-SNN and beyond.
 
-The names below are the public interface. They load on first use, so that `import hiresnn` and `hiresnn --help` do not
+`__all__` is the public interface. Its names load on first use, so that `import hiresnn` and `hiresnn --help` do not
 wait for torch.
 """
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hiresnn import analysis, attacks, audit, data, foreign, models, network, neurons, training
+    from hiresnn.analysis.accuracy import evaluate
     from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
@@ -16,32 +17,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    *("SpikingNetwork", "build", "convert", "evaluate", "gradient_rule", "load", "save"),
+    *("analysis", "attacks", "audit", "data", "foreign", "models", "network", "neurons", "training"),
+]
+
 _HOMES = {
     "SpikingNetwork": "hiresnn.network",
     "build": "hiresnn.models",
     "convert": "hiresnn.network",
+    "evaluate": "hiresnn.analysis.accuracy",
     "gradient_rule": "hiresnn.neurons",
     "load": "hiresnn.runs.checkpoint",
     "save": "hiresnn.runs.checkpoint",
 }
-
-__all__ = [
-    "SpikingNetwork",
-    "analysis",
-    "attacks",
-    "audit",
-    "build",
-    "convert",
-    "data",
-    "foreign",
-    "gradient_rule",
-    "load",
-    "models",
-    "network",
-    "neurons",
-    "save",
-    "training",
-]
 
 
 def __getattr__(name: str) -> object:

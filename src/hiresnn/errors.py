@@ -1,6 +1,6 @@
-"""What can go wrong that a user can mend: one sentence that names what, where and the mend.
+"""Errors that a user can fix. Each message says what is wrong, where, and how to fix it.
 
-The command line prints the sentence without a traceback and exits with `exit_code`.
+The command line prints the message without a traceback and exits with `exit_code`.
 """
 
 
@@ -29,7 +29,7 @@ class RunError(HiresnnError):
 
 
 class BusyError(RunError):
-    """Another process writes the run folder; it can be had when that has ended."""
+    """Another process writes the run folder; it is free when that process has ended."""
 
 
 class LostProcessError(HiresnnError):
@@ -37,7 +37,7 @@ class LostProcessError(HiresnnError):
 
 
 class NotFiniteError(HiresnnError):
-    """The loss became NaN or infinite; the last good state was kept."""
+    """The loss became NaN or infinite; the last good state is on disk."""
 
 
 class AttackError(HiresnnError):

@@ -36,7 +36,7 @@ def test_small_and_odd_images_of_one_channel_are_taken(name, size):
 def test_the_smallest_image_works_and_one_pixel_less_is_refused(name):
     smallest = MODELS[name]
     assert tiny(name, image_size=smallest)(torch.rand(1, 3, smallest, smallest)).shape == (1, 10)
-    message = f"Images of {smallest - 1}x{smallest - 1} are too small .* {name}: .* {smallest}x{smallest} or"
+    message = f"images of {smallest - 1}x{smallest - 1} are too small .* {name}: .* {smallest}x{smallest}"
     with pytest.raises(UsageError, match=message):
         tiny(name, image_size=smallest - 1)
 
@@ -116,13 +116,13 @@ def test_the_spec_survives_json_and_rebuilds_the_network(mean):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg7"}, "no model 'vgg7': choose one of vgg5, vgg11, vgg16, resnet12"),
-        ({"num_classes": 0}, "num_classes is 0: give a whole number of at least 1"),
+        ({"name": "vgg7"}, "no model 'vgg7'; choose one of vgg5, vgg11, vgg16, resnet12"),
+        ({"num_classes": 0}, "num_classes is 0; give a whole number of at least 1"),
         ({"in_channels": 0}, "in_channels is 0"),
         ({"hidden": -4}, "hidden is -4"),
-        ({"width": 0.0}, "width is 0.0: give a number above 0"),
+        ({"width": 0.0}, "width is 0.0; give a number above 0"),
         ({"width": float("nan")}, "width is nan"),
-        ({"dropout": 1.0}, "dropout is 1.0: give a number from 0"),
+        ({"dropout": 1.0}, "dropout is 1.0; give a number from 0"),
         ({"dropout": -0.1}, "dropout is -0.1"),
         ({"mean": [0.5] * 3}, "mean is given without std"),
         ({"std": [0.5] * 3}, "std is given without mean"),

@@ -31,8 +31,8 @@ def test_the_two_vectors_are_printed():
     [
         ((0.5, 0.5), (0.2,), "mean has 2 and std has 1 numbers"),
         ((), (), "mean has 0 and std has 0 numbers"),
-        ((0.5, math.nan), (0.2, 0.2), r"mean\[1\] is nan: give a finite number"),
-        ((0.5, 0.5), (0.2, 0.0), r"std\[1\] is 0.0: give a finite number above 0"),
+        ((0.5, math.nan), (0.2, 0.2), r"mean\[1\] is nan; give a finite number"),
+        ((0.5, 0.5), (0.2, 0.0), r"std\[1\] is 0.0; give a finite number above 0"),
         ((0.5,), (math.inf,), r"std\[0\] is inf"),
     ],
 )

@@ -97,6 +97,20 @@ def test_batch_norm_is_folded_into_convolution_and_linear_layer():
     torch.testing.assert_close(graph.get_submodule("4")(rows), ann[4:6](rows))
 
 
+def test_batch_norm_that_is_called_by_keyword_is_folded():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.linear = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(16, 2)
+            nn.init.constant_(self.norm.weight, 3.0)
+
+        def forward(self, images):
+            return self.linear(F.relu(input=self.norm(input=self.conv(input=images))).flatten(1))
+
+    ann, images = Keyword().eval(), torch.rand(2, 1, 4, 4)
+    torch.testing.assert_close(spiking_graph(ann, 2).layers.conv(images), ann.norm(ann.conv(images)))
+
+
 def test_a_block_that_is_used_twice_is_folded_once():
     class Twice(nn.Module):
         def __init__(self):

@@ -1,11 +1,14 @@
+import logging
+
 import pytest
 import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import convert, record
-from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse
+from hiresnn.network import convert, fused, pooling, record
+from hiresnn.network import spiking as spiking_module
+from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse, layer
 
 
 def spiking(name="vgg5", *, classes=10, channels=3, size=8, timesteps=4, seed=0, leak=0.9, **options):
@@ -193,3 +196,99 @@ def test_no_timesteps_are_refused(timesteps):
         network(pictures(), timesteps=timesteps)
     with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a spiking network needs at least 1"):
         spiking(timesteps=timesteps)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Everything but the compilation: kernels that are asked for compiled run as they are."""
+    for module in (layer, fused, pooling):
+        monkeypatch.setattr(module, "kernel", lambda function, fused, whole=True: function)
+    monkeypatch.setattr(spiking_module, "compiles", lambda device: True)
+    spiking_module._announce.cache_clear()
+
+
+def updates(network, batch):
+    """Neuron updates of one forward pass."""
+    with record(network) as spikes:
+        network(pictures(batch))
+    return sum(layer.numel() for layer in spikes.values())
+
+
+def test_a_new_network_compiles_once_the_work_done_pays_for_it_and_says_so_once(no_compiler, monkeypatch, caplog):
+    network = spiking().fuse("auto")
+    monkeypatch.setattr(spiking_module, "COMPILING_PAYS_ABOVE", 2 * updates(spiking(), 3))
+    for _ in range(3):
+        network(pictures())
+        assert not network.fused
+    with caplog.at_level(logging.WARNING, "hiresnn"):
+        expected = spiking()(pictures())
+        assert torch.equal(network(pictures()), expected)
+        network(pictures())
+    assert network.fused
+    assert [message for message in caplog.messages if "compiles the neurons" in message] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def test_auto_is_the_default_and_a_choice_turns_it_off(no_compiler, monkeypatch):
+    monkeypatch.setattr(spiking_module, "COMPILING_PAYS_ABOVE", 0)
+    network, off = spiking(), spiking().fuse(False)
+    for _ in range(2):
+        network(pictures())
+        off(pictures())
+    assert network.fused
+    assert not off.fused
+
+
+def test_auto_leaves_a_network_as_it_is_where_nothing_compiles(monkeypatch):
+    asked = []
+    monkeypatch.setattr(spiking_module, "COMPILING_PAYS_ABOVE", 0)
+    monkeypatch.setattr(spiking_module, "compiles", lambda device: bool(asked.append(device)))
+    network = spiking()
+    for _ in range(4):
+        network(pictures())
+    assert not network.fused
+    assert asked == ["cpu"]
+
+
+def test_a_network_that_compiles_between_forward_and_backward_recomputes_what_it_computed(no_compiler, monkeypatch):
+    network = spiking("resnet12").recompute()
+    plain = spiking("resnet12")
+    plain(pictures()).sum().backward()
+    logits = network(pictures())
+    monkeypatch.setattr(spiking_module, "COMPILING_PAYS_ABOVE", 0)
+    with torch.no_grad():
+        network(pictures())
+    assert network.fused
+    logits.sum().backward()
+    assert torch.equal(network.layers.conv1.weight.grad, plain.layers.conv1.weight.grad)
+
+
+def test_only_the_counts_of_a_forward_pass_tell_auto_from_eager():
+    network = spiking()
+    network(pictures())
+    assert network._updates == updates(spiking(), 3)
+    network.fuse(False)
+    network(pictures())
+    assert network._updates == 0
+
+
+def test_an_unknown_choice_of_fuse_is_refused():
+    with pytest.raises(UsageError, match="'always' is unknown; choose True, False or \"auto\""):
+        spiking().fuse("always")
+
+
+def test_weights_of_version_one_load_into_a_network_and_into_a_network_inside_another():
+    network, other = spiking(), spiking(seed=1)
+    old = {name.replace("layers.", "graph."): tensor for name, tensor in network.state_dict().items()}
+    other.load_state_dict(old)
+    assert torch.equal(other(pictures()), network(pictures()))
+    outer = nn.Sequential(spiking(seed=2))
+    outer.load_state_dict({f"0.{name}": tensor for name, tensor in old.items()})
+    assert torch.equal(outer(pictures()), network(pictures()))
+
+
+def test_an_output_of_another_number_of_rows_is_refused():
+    network = spiking()
+    network.layers.linear3 = nn.Sequential(network.layers.linear3, nn.Unflatten(0, (-1, 4)), nn.Flatten(1, 2))
+    with pytest.raises(UsageError, match="returns 3 rows for 3 images and 4 timesteps"):
+        network(pictures())

@@ -1,8 +1,8 @@
-"""Plain networks (ANNs), which are trained first and made spiking afterwards; they know nothing of spikes."""
+"""Plain networks (ANNs), which are trained first and converted to spiking networks afterwards."""
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -13,7 +13,7 @@ from hiresnn.models.normalise import Normalise
 
 __all__ = ["MODELS", "Classifier", "Normalise", "build"]
 
-# Name -> the smallest image, in pixels a side, that the network can take.
+# Name -> the smallest image that the network accepts, in pixels per side.
 MODELS: dict[str, int] = {
     **{name: vgg.smallest_image(name) for name in vgg.CONFIGURATIONS},
     "resnet12": resnet.SMALLEST_IMAGE,
@@ -23,8 +23,9 @@ MODELS: dict[str, int] = {
 class Classifier(nn.Sequential):
     """A network from images [B, C, H, W] in [0, 1] to logits [B, K].
 
-    `spec` holds every argument of `build`, in types that JSON knows: `build(**network.spec)` is a network
-    of the same architecture, with fresh weights.
+    Attributes:
+        spec: every argument of `build`, in JSON types: `build(**network.spec)` is the same architecture with new
+            weights.
     """
 
     spec: dict[str, Any]
@@ -42,40 +43,21 @@ def build(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Classifier:
-    """An untrained network, its weights drawn Kaiming-normal (fan in) from torch's global generator.
+    """Build an untrained network, with Kaiming-normal weights (fan in) from torch's global generator.
 
-    name: one of `MODELS`: vgg5, vgg11, vgg16, resnet12.
-    num_classes: K, the number of logits.
-    in_channels, image_size: C and H = W of the images.
-    width: factor on the channels of every convolution.
-    hidden: width of the hidden linear layers; resnet12 has none.
-    dropout: probability in [0, 1) that an activation is dropped in training.
-    mean, std: one number a channel, in [0, 1] units, for a `Normalise` as the first layer; None for none.
+    Args:
+        name: one of `MODELS`: vgg5, vgg11, vgg16, resnet12.
+        num_classes: K, the number of logits.
+        in_channels, image_size: C and H = W of the images.
+        width: factor on the channels of every convolution, above 0.
+        hidden: width of the hidden linear layers; resnet12 has none.
+        dropout: probability in [0, 1) that an activation is dropped in training.
+        mean, std: one number per channel, in [0, 1] units, for a `Normalise` as the first layer; None for none.
 
-    Raises UsageError for an unknown name, an argument out of its range, or an image too small for the pools.
+    Raises:
+        UsageError: an unknown name, an argument out of range, or an image too small for the pooling layers.
     """
-    _check_ranges(name, num_classes, in_channels, image_size, width, hidden, dropout)
-    normalise = _normalise(in_channels, mean, std)
-    layers: Iterator[tuple[str, nn.Module]]
-    if name == "resnet12":
-        layers = resnet.resnet12_layers(
-            num_classes, in_channels=in_channels, image_size=image_size, width=width, dropout=dropout
-        )
-    else:
-        layers = vgg.vgg_layers(
-            name,
-            num_classes,
-            in_channels=in_channels,
-            image_size=image_size,
-            width=width,
-            hidden=hidden,
-            dropout=dropout,
-        )
-    network = Classifier(OrderedDict([*normalise, *layers]))
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    network.spec = {
+    spec: dict[str, Any] = {
         "name": name,
         "num_classes": int(num_classes),
         "in_channels": int(in_channels),
@@ -86,46 +68,42 @@ def build(
         "mean": None if mean is None else [float(number) for number in mean],
         "std": None if std is None else [float(number) for number in std],
     }
+    _check_ranges(spec)
+    options: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "width": width, "dropout": dropout}
+    if name == "resnet12":
+        layers = resnet.resnet12_layers(num_classes, **options)
+    else:
+        layers = vgg.vgg_layers(name, num_classes, hidden=hidden, **options)
+    first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
+    network = Classifier(OrderedDict([*first, *layers]))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    network.spec = spec
     return network
 
 
-def _check_ranges(
-    name: str,
-    num_classes: int,
-    in_channels: int,
-    image_size: int,
-    width: float,
-    hidden: int,
-    dropout: float,
-) -> None:
+def _check_ranges(spec: dict[str, Any]) -> None:
+    name, size, mean, std = spec["name"], spec["image_size"], spec["mean"], spec["std"]
     if name not in MODELS:
-        raise UsageError(f"There is no model {name!r}: choose one of {', '.join(MODELS)}.")
-    counts = {"num_classes": num_classes, "in_channels": in_channels, "hidden": hidden}
-    for argument, count in counts.items():
-        if count < 1:
-            raise UsageError(f"{argument} is {count}: give a whole number of at least 1.")
-    if not (math.isfinite(width) and width > 0):
-        raise UsageError(f"width is {width}: give a number above 0, such as 0.5 or 1.")
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout is {dropout}: give a number from 0 up to, but not including, 1.")
-    if image_size < MODELS[name]:
+        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}.")
+    for argument in ("num_classes", "in_channels", "hidden"):
+        if spec[argument] < 1:
+            raise UsageError(f"{argument} is {spec[argument]}; give a whole number of at least 1.")
+    if not (math.isfinite(spec["width"]) and spec["width"] > 0):
+        raise UsageError(f"width is {spec['width']}; give a number above 0, such as 0.5 or 1.")
+    if not 0 <= spec["dropout"] < 1:
+        raise UsageError(f"dropout is {spec['dropout']}; give a number from 0 up to, but not including, 1.")
+    if size < MODELS[name]:
         raise UsageError(
-            f"Images of {image_size}x{image_size} are too small for the pools of {name}: it takes "
-            f"{MODELS[name]}x{MODELS[name]} or larger. Use larger images or another model."
+            f"images of {size}x{size} are too small for the pooling layers of {name}, which needs "
+            f"{MODELS[name]}x{MODELS[name]} or more; use larger images or another model."
         )
-
-
-def _normalise(
-    in_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> list[tuple[str, nn.Module]]:
-    if mean is None and std is None:
-        return []
-    if mean is None or std is None:
-        given, missing = ("std", "mean") if mean is None else ("mean", "std")
-        raise UsageError(f"{given} is given without {missing}: give both, or neither for no normalisation.")
-    if len(mean) != in_channels or len(std) != in_channels:
+    if (mean is None) != (std is None):
+        present, missing = ("std", "mean") if mean is None else ("mean", "std")
+        raise UsageError(f"{present} is given without {missing}; give both, or neither for no normalisation.")
+    if mean is not None and not len(mean) == len(std) == spec["in_channels"]:
         raise UsageError(
-            f"mean has {len(mean)} and std has {len(std)} numbers, but images have {in_channels} "
-            "channel(s): give one number a channel."
+            f"mean has {len(mean)} and std has {len(std)} numbers, but images have {spec['in_channels']} channel(s); "
+            "give one number per channel."
         )
-    return [("normalise", Normalise(mean, std))]

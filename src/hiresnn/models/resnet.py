@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch in_channel height width"]
     ) -> Float[Tensor, "batch out_channel out_height out_width"]:
-        """Features to features, each side divided by the stride and rounded up."""
+        """Compute features whose sides are divided by the stride and rounded up."""
         residual = self.conv2(self.drop1(self.relu1(self.conv1(features))))
         return self.relu2(residual + self.shortcut(features))
 
@@ -42,10 +42,9 @@ class BasicBlock(nn.Module):
 def resnet12_layers(
     num_classes: int, *, in_channels: int, image_size: int, width: float, dropout: float
 ) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of ResNet12 in order, each with its name.
+    """Yield the layers of ResNet12 in order, each with its name; `hiresnn.models.build` checks the arguments.
 
     `width` scales the channels of the stem and of the blocks.
-    The arguments are taken as checked by `hiresnn.models.build`.
     """
     channels, size = in_channels, image_size
     stem = max(1, round(STEM_CHANNELS * width))

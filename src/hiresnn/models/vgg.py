@@ -8,7 +8,7 @@ from torch import nn
 
 Pool = Literal["pool"]
 
-# A number is a 3x3 convolution with so many output channels, "pool" a 2x2 average pooling.
+# A number is a 3x3 convolution with that many output channels, "pool" a 2x2 average pooling.
 CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
     "vgg5": (64, "pool", 128, 128, "pool"),
     "vgg11": (64, "pool", 128, 256, "pool", 512, 512, 512, "pool", 512, 512),
@@ -23,7 +23,7 @@ CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
 
 
 def smallest_image(name: str) -> int:
-    """The least height and width, in pixels, that leaves one pixel after the pools of `name`."""
+    """Return the smallest height and width, in pixels, that leaves one pixel after the pooling layers of `name`."""
     return 1 << CONFIGURATIONS[name].count("pool")
 
 
@@ -37,11 +37,10 @@ def vgg_layers(
     hidden: int,
     dropout: float,
 ) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of a VGG in order, each with its name: its kind and its count within the kind, from 1.
+    """Yield the layers of a VGG in order, each with its name: its kind and its number within the kind, from 1.
 
-    `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers.
-    A dropout follows each activation, but for one that a pool follows.
-    The arguments are taken as checked by `hiresnn.models.build`.
+    `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers. A dropout
+    follows each activation except before a pooling. `hiresnn.models.build` checks the arguments.
     """
     count: Counter[str] = Counter()
 

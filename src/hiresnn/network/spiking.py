@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -105,7 +105,7 @@ class SpikingNetwork(nn.Module):
             window.logits = logits
         return logits
 
-    def fuse(self, fused: bool | Literal["auto"] = True) -> SpikingNetwork:
+    def fuse(self, fused: bool | str = True) -> SpikingNetwork:
         """Choose whether neurons run through torch.compile, several times faster for large networks.
 
         Compiling takes half a minute the first time on a machine. Spikes on a CPU stay the same bit for bit; gradients

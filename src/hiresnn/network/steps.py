@@ -65,6 +65,8 @@ class _StepCheck(fx.Interpreter):
             if spikes or n.target == "with_time" or (isinstance(layer, Encoder) and layer.encoding == "poisson"):
                 value = torch.rand_like(value) if spikes else value  # values that differ from step to step
                 self.steps[n] = [step.clone() for step in value.chunk(_TIMESTEPS)]
+            elif isinstance(layer, SharedDropout):  # the identity here
+                self.steps.update({n: self.steps[source] for source in n.all_input_nodes if source in self.steps})
             elif n.op != "output" and not self.steps.keys().isdisjoint(n.all_input_nodes):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:

@@ -1,0 +1,51 @@
+"""Kernels: compiled without a lasting change to torch, and only where a compiler works."""
+
+import pytest
+import torch
+
+from hiresnn.neurons import compiled
+from hiresnn.neurons.compiled import can_fuse, compiles, kernel, many_specialisations
+
+
+def limits() -> list[object]:
+    config = torch._dynamo.config
+    return [getattr(config, name, None) for name in ("recompile_limit", "cache_size_limit")]
+
+
+def test_a_kernel_that_is_not_fused_is_the_function_itself() -> None:
+    assert kernel(torch.relu, False) is torch.relu
+
+
+def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    during = []
+
+    def compile_nothing(function: object, **options: object) -> object:
+        return lambda *arguments: during.append(limits())
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    before = limits()
+    kernel(lambda x: x, True)(torch.zeros(1))
+    assert 256 in during[0]
+    assert limits() == before
+
+
+def test_the_settings_of_torch_come_back_after_an_error() -> None:
+    before = limits()
+    with pytest.raises(KeyError), many_specialisations():
+        raise KeyError
+    assert limits() == before
+
+
+def test_a_compiler_that_fails_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: object, **options: object) -> object:
+        raise RuntimeError("Python.h: No such file")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(compiled, "can_fuse", lambda device: True)
+    monkeypatch.setattr(compiled, "_probe", lambda x: x)  # a function that no kernel was made of before
+    assert not compiles.__wrapped__("cpu")
+
+
+def test_without_a_compiler_nothing_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not can_fuse.__wrapped__("cpu")

@@ -1,0 +1,151 @@
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork, convert
+from hiresnn.neurons import Linear, gradient_rule
+from hiresnn.neurons.rules import Arctan
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3))
+    return convert(ann, torch.rand(8, 1, 4, 4), timesteps=3)
+
+
+def logits_and_gradient(model):
+    images = torch.linspace(0, 1, 64).view(4, 1, 4, 4).requires_grad_()
+    logits = model(images)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
+    return logits.detach(), gradient
+
+
+def rules(model: SpikingNetwork):
+    return [neuron.surrogate for neuron in model.neurons.values()]
+
+
+def test_a_rule_changes_the_gradient_and_not_the_logits():
+    model = network()
+    logits, gradient = logits_and_gradient(model)
+    with gradient_rule(model, Linear(width=4.0)):
+        other_logits, other_gradient = logits_and_gradient(model)
+    assert torch.equal(other_logits, logits)
+    assert not torch.allclose(other_gradient, gradient)
+
+
+def test_any_function_of_the_normalised_membrane_is_a_rule():
+    model = network()
+    with gradient_rule(model, torch.zeros_like):
+        assert logits_and_gradient(model)[1].abs().max() == 0
+
+
+def test_each_neuron_has_its_own_rule_again_afterwards():
+    model = network()
+    first, second = model.neurons.values()
+    first.surrogate, second.surrogate = before = [Linear(0.1), Linear(0.2)]
+    with gradient_rule(model, Linear(0.9)):
+        assert rules(model) == [Linear(0.9)] * 2
+        with gradient_rule(model, Linear(0.8)):
+            assert rules(model) == [Linear(0.8)] * 2
+        assert rules(model) == [Linear(0.9)] * 2
+    assert rules(model) == before
+
+
+def test_rules_are_restored_after_an_exception():
+    model = network()
+    before = rules(model)
+    with pytest.raises(KeyError), gradient_rule(model, Linear(0.9)):
+        raise KeyError
+    assert rules(model) == before
+
+
+def test_other_networks_keep_their_rules():
+    model, other = network(), network()
+    expected = logits_and_gradient(other)[1]
+    with gradient_rule(model, Linear(width=4.0)):
+        assert torch.equal(logits_and_gradient(other)[1], expected)
+
+
+def test_a_model_without_neurons_is_refused():
+    with pytest.raises(UsageError, match="Sequential has no LIF neuron: a gradient rule would change nothing"):
+        gradient_rule(nn.Sequential(nn.ReLU()), Linear()).__enter__()
+
+
+@pytest.mark.parametrize(("text", "rule"), [("arctan", Arctan()), ("linear/width=1/2", Linear(width=0.5))])
+def test_a_rule_may_be_given_by_its_text(text, rule):
+    model = network()
+    with gradient_rule(model, text):
+        assert rules(model) == [rule] * 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [("arctn", "'arctn' is not known"), (Arctan, "is no rule; give a name"), (0.3, "0.3 is no rule; give a name")],
+)
+def test_what_is_no_rule_is_refused_before_the_network_is_touched(rule, message):
+    model = network()
+    before = rules(model)
+    with pytest.raises(UsageError, match=message):
+        gradient_rule(model, rule).__enter__()
+    assert rules(model) == before
+
+
+class Foreign(nn.Module):
+    """Swaps rules itself, and records the calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    @contextmanager
+    def gradient_rule(self, rule):
+        self.calls.append(rule)
+        try:
+            yield
+        finally:
+            self.calls.append("put back")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda model: model, nn.Sequential, lambda model: nn.Sequential(nn.Sequential(model))]
+)
+def test_a_module_with_its_own_gradient_rule_method_swaps_the_rule_itself(wrap):
+    foreign = Foreign()
+    with gradient_rule(wrap(foreign), Linear(0.9)):
+        assert foreign.calls == [Linear(0.9)]
+    assert foreign.calls == [Linear(0.9), "put back"]
+
+
+def test_such_a_module_is_called_once_for_everything_inside_it():
+    outer, inner = Foreign(), Foreign()
+    outer.inner = inner
+    with pytest.raises(KeyError), gradient_rule(nn.ModuleList([outer, nn.Sequential(outer)]), Linear()):
+        raise KeyError
+    assert outer.calls == [Linear(), "put back"]
+    assert inner.calls == []
+
+
+def test_a_network_may_have_both_kinds_of_neurons():
+    model, foreign = network(), Foreign()
+    before = rules(model)
+    with gradient_rule(nn.ModuleList([model, foreign]), Linear(0.9)):
+        assert rules(model) == [Linear(0.9)] * 2
+        assert foreign.calls == [Linear(0.9)]
+    assert rules(model) == before
+    assert foreign.calls[-1] == "put back"
+
+
+def test_if_one_module_refuses_the_rule_no_neuron_gets_it():
+    class Refuses(nn.Module):
+        def gradient_rule(self, rule):
+            raise UsageError("not this one")
+
+    model, foreign = network(), Foreign()
+    before = rules(model)
+    with pytest.raises(UsageError, match="not this one"):
+        gradient_rule(nn.ModuleList([model, foreign, Refuses()]), Linear(0.9)).__enter__()
+    assert rules(model) == before
+    assert foreign.calls == [Linear(0.9), "put back"]
