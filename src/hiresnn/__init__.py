@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    *("SpikingNetwork", "build", "convert", "evaluate", "gradient_rule", "load", "save"),
-    *("analysis", "attacks", "audit", "data", "foreign", "models", "network", "neurons", "training"),
+    "SpikingNetwork",
+    "analysis",
+    "attacks",
+    "audit",
+    "build",
+    "convert",
+    "data",
+    "evaluate",
+    "foreign",
+    "gradient_rule",
+    "load",
+    "models",
+    "network",
+    "neurons",
+    "save",
+    "training",
 ]
 
 _HOMES = {

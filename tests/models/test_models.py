@@ -36,7 +36,7 @@ def test_small_and_odd_images_of_one_channel_are_taken(name, size):
 def test_the_smallest_image_works_and_one_pixel_less_is_refused(name):
     smallest = MODELS[name]
     assert tiny(name, image_size=smallest)(torch.rand(1, 3, smallest, smallest)).shape == (1, 10)
-    message = f"images of {smallest - 1}x{smallest - 1} are too small .* {name}: .* {smallest}x{smallest}"
+    message = f"images of {smallest - 1}x{smallest - 1} are too small .* {name}, .* {smallest}x{smallest}"
     with pytest.raises(UsageError, match=message):
         tiny(name, image_size=smallest - 1)
 

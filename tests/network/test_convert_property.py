@@ -81,8 +81,9 @@ def test_a_converted_network_equals_its_ann_run_step_by_step(ann: nn.Module, tim
     try:
         network = convert(ann, images, timesteps=timesteps, leak=0.9, reset=reset, threshold_scale=0.6)  # type: ignore[arg-type]
     except UsageError as error:
-        assert "never spike" in str(error)  # by chance a layer of random weights never activates
-        return
+        if "never spike" in str(error):  # by chance a layer of random weights never activates
+            return
+        raise
     reference = ReferenceNetwork.of(ann, network.double())
     ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
     with record(network) as spikes:
@@ -90,7 +91,7 @@ def test_a_converted_network_equals_its_ann_run_step_by_step(ann: nn.Module, tim
     expected = reference(theirs, timesteps)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     for layer, steps in zip(spikes.values(), reference.spikes, strict=True):
-        assert torch.equal(layer, steps)
+        assert torch.equal(layer, steps.reshape(layer.shape))
     assert torch.equal(network(images), logits)  # the same through the fused blocks
     logits.square().sum().backward()
     expected.square().sum().backward()

@@ -66,7 +66,7 @@ class _StepCheck(fx.Interpreter):
                 value = torch.rand_like(value) if spikes else value  # values that differ from step to step
                 self.steps[n] = [step.clone() for step in value.chunk(_TIMESTEPS)]
             elif isinstance(layer, SharedDropout):  # the identity here
-                self.steps.update({n: self.steps[source] for source in n.all_input_nodes if source in self.steps})
+                self.steps.update({n: self.steps[rows] for rows in n.all_input_nodes if rows in self.steps})
             elif n.op != "output" and not self.steps.keys().isdisjoint(n.all_input_nodes):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:
@@ -99,8 +99,8 @@ class _StepCheck(fx.Interpreter):
         for source in node.all_input_nodes:
             if source in self.mixing:
                 raise UsageError(
-                    f"{_name(self.mixing[source])!r} mixes the rows of a batch, so {_name(node)!r} would mix timesteps; "
-                    "keep the batch in the first dimension from one neuron to the next."
+                    f"{_name(self.mixing[source])!r} mixes the rows of a batch, so {_name(node)!r} would mix timesteps;"
+                    " keep the batch in the first dimension from one neuron to the next."
                 )
 
 
