@@ -61,12 +61,18 @@ class _StepCheck(fx.Interpreter):
             self._refuse_mixing(n)
         try:
             drawn = torch.get_rng_state()
-            value = super().run_node(n)
-            if spikes or n.target == "with_time" or (isinstance(layer, Encoder) and layer.encoding == "poisson"):
-                value = torch.rand_like(value) if spikes else value  # values that differ from step to step
+            poisson = isinstance(layer, Encoder) and layer.encoding == "poisson"
+            if poisson:  # without a draw from the encoder's generator
+                rows, window = self.fetch_args_kwargs_from_env(n)[0]
+                value = window.with_time(rows)
+            else:
+                value = super().run_node(n)
+            if spikes or poisson or n.target == "with_time":
+                value = torch.rand_like(value) if spikes or poisson else value  # differs from step to step
                 self.steps[n] = [step.clone() for step in value.chunk(_TIMESTEPS)]
             elif isinstance(layer, SharedDropout):  # the identity here
-                self.steps.update({n: self.steps[rows] for rows in n.all_input_nodes if rows in self.steps})
+                if n.all_input_nodes[0] in self.steps:
+                    self.steps[n] = self.steps[n.all_input_nodes[0]]
             elif n.op != "output" and not self.steps.keys().isdisjoint(n.all_input_nodes):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:
