@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
     from hiresnn.runs.checkpoint import load, save
+    from hiresnn.training import fit
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "convert",
     "data",
     "evaluate",
+    "fit",
     "foreign",
     "gradient_rule",
     "load",
@@ -41,6 +43,7 @@ _HOMES = {
     "build": "hiresnn.models",
     "convert": "hiresnn.network",
     "evaluate": "hiresnn.analysis.accuracy",
+    "fit": "hiresnn.training",
     "gradient_rule": "hiresnn.neurons",
     "load": "hiresnn.runs.checkpoint",
     "save": "hiresnn.runs.checkpoint",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+import hiresnn
 from hiresnn.data import Batches, Split, first, load
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.models import build
@@ -44,6 +45,10 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in ("seconds", "stage")} for row in rows]
+
+
+def test_fit_is_part_of_the_public_interface() -> None:
+    assert hiresnn.fit is fit
 
 
 TINY = {
