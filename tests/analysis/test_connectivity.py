@@ -118,12 +118,12 @@ class AsFunction(nn.Module):
     ids=["mm", "matmul", "@", "method"],
 )
 def test_matrix_products_outside_a_layer_are_refused(product: Callable[[Tensor, Tensor], Tensor]) -> None:
-    with pytest.raises(UsageError, match="as a function, and its connections are not counted"):
+    with pytest.raises(UsageError, match="as a function and cannot be counted"):
         by_name(AsFunction(product))
 
 
 def test_layers_that_cannot_be_counted_are_named_and_refused() -> None:
-    with pytest.raises(UsageError, match=r"calls linear as a function.*write it as an nn\.Linear"):
+    with pytest.raises(UsageError, match=r"linear is called as a function.*use an nn\.Linear"):
         by_name(AsFunction())
-    with pytest.raises(UsageError, match="layer '0' is a ConvTranspose2d, whose operations are not counted"):
+    with pytest.raises(UsageError, match="layer '0' is a ConvTranspose2d; energy counts only"):
         by_name(nn.Sequential(nn.ConvTranspose2d(1, 1, 2), nn.ReLU()))

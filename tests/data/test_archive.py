@@ -193,7 +193,7 @@ NOT_SQUARE = {"x_train": np.zeros((6, 4, 5, 3), np.uint8), "x_test": np.zeros((3
         ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, r"y_train\[4\] is 9, a class number above the 6 training images"),
         ({"class_names": np.array(["a", "b"])}, r"y_train\[2\] is 2, but there are 2 classes, 0 to 1"),
         ({"class_names": np.array([1, 2, 3])}, r"class_names is of type int64 and shape \[3\]; save a list"),
-        ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*array of str"),
+        ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*as an array of str"),
         ({"x_train": np.array([None] * 6)}, "x_train is an array of Python objects.*could run code"),
         ({"y_train": np.full(6, 2)}, "y_train holds only class 2"),
         (NOT_SQUARE, r"images are \[3, 4, 5\] .* square; crop or resize"),

@@ -50,7 +50,7 @@ def test_sequence_modules_get_all_steps_at_once():
 def test_a_gradient_rule_is_refused():
     model = norse(Count(), 3)
     assert (model.library, model.neurons) == ("norse", 0)
-    with pytest.raises(UsageError, match="a norse network keeps its own surrogate"):
+    with pytest.raises(UsageError, match="a norse network cannot use a rule"):
         gradient_rule(model, Linear()).__enter__()
 
 

@@ -206,7 +206,7 @@ def test_a_neuron_with_only_one_step_mode_need_not_state_it():
 def test_a_neuron_on_a_cuda_kernel_is_refused():
     neuron = fake(step_mode="m")
     neuron.backend = "cupy"
-    with pytest.raises(UsageError, match="neuron '0' runs on backend 'cupy'"):
+    with pytest.raises(UsageError, match=r"neuron '0' .* backend 'cupy'"):
         spikingjelly(nn.Sequential(neuron), 4)
 
 
@@ -215,7 +215,7 @@ def test_a_neuron_without_one_threshold_refuses_a_rule_and_leaves_the_other_neur
     second.v_threshold = torch.ones(3)
     before = first.surrogate_function
     model = spikingjelly(nn.Sequential(nn.Flatten(), first, second), 4)
-    with pytest.raises(UsageError, match="a neuron of class IFNode does not spike at one threshold"):
+    with pytest.raises(UsageError, match="IFNode does not spike at one threshold"):
         gradient_rule(model, Linear()).__enter__()
     assert first.surrogate_function is before
 

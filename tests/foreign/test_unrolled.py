@@ -141,8 +141,8 @@ def test_a_wrong_option_is_refused(options, message):
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
-        (nn.Identity(), {}, r"Identity returned outputs of shape \(3, 2, 2, 1, 1\)"),
-        (nn.Flatten(0), {}, r"shape \(3, 4\) over time; they should be \[3 steps, 2 images, classes\]"),
+        (nn.Identity(), {}, r"Identity returned outputs of shape \[3, 2, 2, 1, 1\]"),
+        (nn.Flatten(0), {}, r"shape \[3, 4\]; it should be \[3 steps, 2 images, classes\]"),
         (nn.Flatten(2), {"show": whole_sequence, "encode": lambda x: x[None].repeat(2, 1, 1, 1, 1)}, "encode returned"),
         (Nested(), {}, "the network returned tuple, not a tensor"),
     ],
@@ -172,7 +172,7 @@ def test_a_rule_of_a_whole_layer_is_refused(rule):
 
 
 def test_a_rule_is_refused_by_a_network_without_slots():
-    with pytest.raises(UsageError, match="a toy network keeps its own surrogate"):
+    with pytest.raises(UsageError, match="a toy network cannot use a rule"):
         gradient_rule(Unrolled(nn.Flatten(), 2, library="toy"), Linear()).__enter__()
 
 

@@ -75,19 +75,13 @@ class SpikingActivity:
             shape = (layer.shape[0], math.prod(layer.shape[2:]))
             known = self._shapes.setdefault(name, shape)
             if shape != known:
-                raise UsageError(
-                    f"layer {name!r} had {known[1]} neurons and {known[0]} steps, this batch has {shape[1]} and "
-                    f"{shape[0]}; use one accumulator per network and T."
-                )
+                found = f"had {known[1]} neurons and {known[0]} steps, this batch has {shape[1]} and {shape[0]}"
+                raise UsageError(f"layer {name!r} {found}; use one accumulator per network and T.")
             counts = layer.transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
             self._counts.setdefault(name, []).append(counts.cpu())
 
     def compute(self) -> dict[str, LayerActivity]:
-        """Return layer name -> its activity over all images so far, first layer first.
-
-        Raises:
-            UsageError: no batch was added yet.
-        """
+        """Return layer name -> its activity over all images so far. Raises UsageError before the first update."""
         if not self._counts:
             raise UsageError("spiking activity: no spikes were added; call update with the spikes of a batch first.")
         return {

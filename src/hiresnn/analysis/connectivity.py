@@ -74,15 +74,10 @@ def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
 def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     if node.op in ("call_function", "call_method") and called in _PRODUCTS:
-        raise UsageError(
-            f"the network calls {node.name} as a function, and its connections are not counted; write it as an "
-            "nn.Linear or nn.Conv module."
-        )
+        raise UsageError(f"{node.name} is called as a function and cannot be counted; use an nn.Linear or nn.Conv.")
     if layer is not None and not isinstance(layer, (LIF, *WEIGHTED)) and any(True for _ in layer.parameters()):
-        raise UsageError(
-            f"layer {node.target!r} is a {type(layer).__name__}, whose operations are not counted; energy supports "
-            "convolutions and linear layers."
-        )
+        kind = type(layer).__name__
+        raise UsageError(f"layer {node.target!r} is a {kind}; energy counts only convolutions and linear layers.")
 
 
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:

@@ -54,19 +54,13 @@ class SpikeDistance:
         for name, before in clean.items():
             after = attacked[name]
             if before.shape != after.shape:
-                raise UsageError(
-                    f"distance: {name!r} has the shape {list(before.shape)} clean and {list(after.shape)} attacked; "
-                    "add pairs of one shape."
-                )
+                shapes = f"the shape {list(before.shape)} clean and {list(after.shape)} attacked"
+                raise UsageError(f"distance: {name!r} has {shapes}; add pairs of one shape.")
             change = before.mean(0, dtype=torch.float64) - after.mean(0, dtype=torch.float64)
             self._norms.setdefault(name, []).append(change.flatten(1).square().sum(1).sqrt().cpu())
 
     def compute(self) -> dict[str, Distances]:
-        """Return layer name -> distances of all images so far, first layer first.
-
-        Raises:
-            UsageError: no batch was added yet.
-        """
+        """Return layer name -> distances of all images so far. Raises UsageError before the first update."""
         if not self._norms:
             raise UsageError("distance: nothing was added; call update with a batch first.")
         return {name: Distances(torch.cat(norms)) for name, norms in self._norms.items()}

@@ -54,10 +54,7 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; give the path of an .npz archive.")
     if not zipfile.is_zipfile(path):
-        raise DataError(
-            f"{path}: this is not an .npz archive, or it is cut short; write it with numpy.savez_compressed or copy it "
-            "again."
-        )
+        raise DataError(f"{path}: this is not an .npz archive, or it is cut short; write it again with numpy.savez.")
     arrays: dict[str, Array] = {}
     field = "the table of contents"
     try:
@@ -79,10 +76,9 @@ def _read(path: Path) -> dict[str, Array]:
         raise
     except Exception as error:  # NumPy and zipfile raise errors of many types for damaged files
         if "allow_pickle" in str(error):
-            rows = "str" if field == "class_names" else "numbers, with rows of equal length"
             raise DataError(
-                f"{path}: {field} is an array of Python objects, which could run code and is never loaded; save it as "
-                f"an array of {rows}."
+                f"{path}: {field} is an array of Python objects, which could run code and is never loaded; save an "
+                "array of numbers with rows of equal length, and class_names as an array of str."
             ) from error
         raise DataError(f"{path}: {field} cannot be read, the file is damaged ({error}); write it again.") from error
     for field, value in arrays.items():
@@ -149,10 +145,8 @@ def _labels(field: str, y: Array, images: int) -> Int64[Tensor, "image"]:
 def _class_names(path: Path, field: str, names: Array | None, labels: Int64[Tensor, "image"]) -> tuple[str, ...]:
     if names is not None:
         if names.ndim != 1 or names.dtype.kind != "U":
-            raise DataError(
-                f"{path}: class_names is of type {names.dtype} and shape {list(names.shape)}; save a list of strings, "
-                "one per class."
-            )
+            found = f"of type {names.dtype} and shape {list(names.shape)}"
+            raise DataError(f"{path}: class_names is {found}; save a list of strings, one per class.")
         return tuple(str(name) for name in names)
     largest = int(labels.argmax())
     if labels[largest] >= len(labels):

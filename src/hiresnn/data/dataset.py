@@ -115,6 +115,6 @@ def require_memory(size: int, what: str) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
         raise DataError(
-            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f} GiB; use "
-            "fewer or smaller images."
+            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f}; use "
+            "less."
         )

@@ -39,11 +39,8 @@ def load_folder(path: Path) -> DataSet:
     names = list(classes["train"])
     if len(names) < 2:
         raise DataError(f"{path / 'train'}: there is only one class, {names[0]}; add the folder of another class.")
-    for name in classes["test"]:
-        if name not in names:
-            raise DataError(
-                f"{path / 'test' / name}: train has no class of this name; add it there, or remove it here."
-            )
+    if unknown := [path / "test" / name for name in classes["test"] if name not in names]:
+        raise DataError(f"{unknown[0]}: train has no class of this name; add it there, or remove it here.")
 
     files = {part: [(names.index(name), file) for name in of for file in of[name]] for part, of in classes.items()}
     first = files["train"][0][1]
@@ -71,10 +68,7 @@ def _image_files(part: Path) -> dict[str, list[Path]]:
         entries = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
         files[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
         if not files[folder.name]:
-            raise DataError(
-                f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some, or remove the "
-                "folder."
-            )
+            raise DataError(f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some.")
     return files
 
 
@@ -89,14 +83,9 @@ def _pixels(file: Path, first: Path | None = None, side: int = 0) -> Pixels:
             if _is_deep(image):
                 raise DataError(f"{file}: its pixels have more than 8 bits per channel ({image.mode}); save it with 8.")
             if first is not None and image.size != (side, side):
-                raise DataError(
-                    f"{file}: the image is {size}, but {first} is {side}x{side}; crop or resize all images to one size."
-                )
+                raise DataError(f"{file}: the image is {size}, but {first} is {side}x{side}; crop or resize all.")
             if image.width != image.height or image.width > MAX_SIDE:
-                raise DataError(
-                    f"{file}: the image is {size}, not square with a side of at most {MAX_SIDE}; crop or resize all "
-                    "images."
-                )
+                raise DataError(f"{file}: the image is {size}, not square of at most {MAX_SIDE}; crop or resize all.")
             image.load()
             if image.format != "TIFF":  # which Pillow rotates by itself
                 with suppress(Exception):  # unreadable EXIF does not make the image unreadable

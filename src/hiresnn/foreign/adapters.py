@@ -41,10 +41,8 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
     _require(network, neurons, "SpikingJelly", "surrogate_function")
     for name, neuron in neurons.items():
         if getattr(neuron, "backend", "torch") != "torch":
-            raise UsageError(
-                f"neuron {name!r} runs on backend {neuron.backend!r}, whose kernel has a surrogate of its own; call "
-                "functional.set_backend(network, 'torch') first."
-            )
+            fix = "call functional.set_backend(network, 'torch')"
+            raise UsageError(f"neuron {name!r} has a fixed surrogate in its backend {neuron.backend!r}; {fix}.")
     modes = {_step_mode(neuron) for neuron in neurons.values()}
     if len(modes) > 1 and not own_loop:
         raise UsageError("its neurons are in both step modes; call functional.set_step_mode(network, 's' or 'm').")
@@ -79,10 +77,8 @@ def _spikingjelly_ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surr
     threshold = partial(getattr, neuron, "v_threshold", 1.0)
     level = threshold()
     if _class_names(neuron) & NOT_FROM_THRESHOLD or (isinstance(level, Tensor) and level.numel() > 1):
-        raise UsageError(
-            f"a neuron of class {type(neuron).__name__} does not spike at one threshold, so it cannot use a gradient "
-            "rule; attack without rule=."
-        )
+        kind = type(neuron).__name__
+        raise UsageError(f"{kind} does not spike at one threshold and cannot use a rule; attack without rule=.")
     return ruled_spike(own, rule, threshold)
 
 
@@ -99,10 +95,8 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
     neurons = [module for module in network.modules() if hasattr(module, "spike_grad") and hasattr(module, "threshold")]
     _require(network, neurons, "snnTorch", "spike_grad and threshold")
     if not own_loop and (whole := next((each for each in neurons if not hasattr(each, "reset_mem")), None)):
-        raise UsageError(
-            f"a neuron of class {type(whole).__name__} takes all steps in one call; present the whole sequence inside "
-            "the network's forward, and pass own_loop=True."
-        )
+        kind = type(whole).__name__
+        raise UsageError(f"{kind} takes all steps in one call; loop over time in forward and pass own_loop=True.")
 
     def ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
         # Called with u - threshold, for the spike and, detached, for the reset.

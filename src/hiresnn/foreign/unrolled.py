@@ -92,17 +92,11 @@ class Unrolled(nn.Module):
         return len(self._slots)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
-        """Return logits [B, K], in float32 at least.
-
-        Raises:
-            UsageError: `encode` or the network returned a wrong shape.
-        """
+        """Return logits [B, K], float32 or float64. Raises UsageError if encode or the network has a wrong shape."""
         steps = images.expand(self.timesteps, *images.shape) if self._encode is None else self._encode(images)
         if steps.shape[:2] != (self.timesteps, len(images)):
-            raise UsageError(
-                f"encode returned shape {tuple(steps.shape)}; it should begin with {self.timesteps} steps and "
-                f"{len(images)} images."
-            )
+            expected = f"[{self.timesteps} steps, {len(images)} images, ...]"
+            raise UsageError(f"encode returned the shape {list(steps.shape)}; it should be {expected}.")
         self._reset(self.network)
         try:
             outputs = self._show(self.network, steps, self.output)
@@ -110,10 +104,8 @@ class Unrolled(nn.Module):
             self._reset(self.network)
         lengths = (self.timesteps, 1) if self.own_loop else (self.timesteps,)
         if outputs.dim() != 3 or outputs.shape[0] not in lengths or outputs.shape[1] != len(images):
-            raise UsageError(
-                f"{type(self.network).__name__} returned outputs of shape {tuple(outputs.shape)} over time; "
-                f"they should be [{self.timesteps} steps, {len(images)} images, classes]."
-            )
+            name, expected = type(self.network).__name__, f"[{self.timesteps} steps, {len(images)} images, classes]"
+            raise UsageError(f"{name} returned outputs of shape {list(outputs.shape)}; it should be {expected}.")
         total = outputs.sum(0, dtype=torch.promote_types(outputs.dtype, torch.float32))
         return total / len(outputs) if self.readout == "mean" else total
 
@@ -125,14 +117,11 @@ class Unrolled(nn.Module):
             UsageError: no neuron can use a rule, or `rule` is a rule of a whole layer.
         """
         if not self._slots:
-            raise UsageError(
-                f"a {self.library} network keeps its own surrogate; leave out rule=, or build it with another one."
-            )
+            raise UsageError(f"a {self.library} network cannot use a rule; build it with another surrogate instead.")
         if isinstance(rule, LayerRule):
             raise UsageError(
-                f"{type(rule).__name__} replaces the backward pass of a whole layer, which is not possible in a "
-                f"{self.library} neuron; choose an elementwise rule such as linear, arctan, sigmoid or "
-                "straight-through, or a function z -> d spike / d z."
+                f"{type(rule).__name__} replaces the backward pass of a whole layer, not possible in a {self.library} "
+                "neuron; choose an elementwise rule such as linear or arctan, or a function z -> d spike / d z."
             )
         with ExitStack() as stack:
             for slot in self._slots:
