@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.process import cache_folder, keep_kernels, keep_memory, leads, processes
+from hiresnn.process import cache_folder, keep_kernels, keep_memory, leads, processes, system_memory
 
 # Touches and frees a block far above glibc's limit for returning it, over and over.
 FAULTS = """
@@ -121,3 +121,14 @@ def test_the_process_is_set_up_without_torch() -> None:
     code = "import sys, hiresnn.process; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_system_memory_is_that_of_the_machine_or_less() -> None:
+    memory = system_memory()
+    assert memory is not None
+    assert 0 < memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_system_that_does_not_state_its_memory_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sysconf")
+    assert system_memory() is None

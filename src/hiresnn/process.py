@@ -26,6 +26,17 @@ def cache_folder(part: str = "") -> Path:
     return Path(root).expanduser() / part
 
 
+def system_memory() -> int | None:
+    """Return the bytes of memory of this machine, or of the container if that has less; None if the system is silent."""
+    if not hasattr(os, "sysconf"):
+        return None
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no container, or no limit
+        return memory
+
+
 def keep_memory() -> bool:
     """Tell glibc's malloc to reuse large blocks instead of returning them to the kernel; True if it agreed.
 

@@ -1,7 +1,6 @@
 """The form of every data set: two splits of square uint8 images with integer labels, and the names of the classes."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from hiresnn.errors import DataError
+from hiresnn.process import system_memory
 
 MAX_SIDE = 4096
 """Largest height and width of an image, in pixels."""
@@ -110,11 +110,9 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
 
 def require_memory(size: int, what: str) -> None:
     """Raise DataError if `size` bytes are more than the memory of this machine, before they are allocated."""
-    if not hasattr(os, "sysconf"):
-        return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory:
+    memory = system_memory()
+    if memory is not None and size > memory:
+        needed, present = size / 2**30, memory / 2**30
         raise DataError(
-            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f}; use "
-            "less."
+            f"{what} would take {needed:,.1f} GiB of memory, but this machine has {present:,.1f}; use less."
         )
