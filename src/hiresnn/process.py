@@ -27,7 +27,7 @@ def cache_folder(part: str = "") -> Path:
 
 
 def system_memory() -> int | None:
-    """Return the bytes of memory of this machine, or of the container if that has less; None if the system is silent."""
+    """Return the bytes of memory of this machine, or of the container if that has less; None if it is unknown."""
     if not hasattr(os, "sysconf"):
         return None
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -114,5 +114,5 @@ def require_memory(size: int, what: str) -> None:
     if memory is not None and size > memory:
         needed, present = size / 2**30, memory / 2**30
         raise DataError(
-            f"{what} would take {needed:,.1f} GiB of memory, but this machine has {present:,.1f}; use less."
+            f"{what} would take {needed:,.1f} GiB of memory, but this machine has {present:,.1f}; use less data."
         )
