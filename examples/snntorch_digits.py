@@ -11,7 +11,6 @@ from snntorch import surrogate
 from torch import nn
 
 import hiresnn
-from hiresnn.analysis import evaluate
 from hiresnn.foreign import Unrolled, snntorch
 
 TIMESTEPS = 6
@@ -53,5 +52,5 @@ def network() -> Unrolled:
 
 if __name__ == "__main__":
     test = hiresnn.data.load("digits").test
-    percent = evaluate(network(), test.images.float() / 255, test.labels)
+    percent = hiresnn.evaluate(network(), test.images.float() / 255, test.labels)
     print(f"{percent:.1f} % of {len(test)} test images")

@@ -10,7 +10,6 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import nn
 
 import hiresnn
-from hiresnn.analysis import evaluate
 from hiresnn.foreign import Unrolled, spikingjelly
 
 TIMESTEPS = 6
@@ -52,5 +51,5 @@ def network() -> Unrolled:
 
 if __name__ == "__main__":
     test = hiresnn.data.load("digits").test
-    percent = evaluate(network(), test.images.float() / 255, test.labels)
+    percent = hiresnn.evaluate(network(), test.images.float() / 255, test.labels)
     print(f"{percent:.1f} % of {len(test)} test images")
