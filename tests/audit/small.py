@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hiresnn.audit import AuditConfig, AuditResult, Preset
-from hiresnn.audit.presets import Choice, Stage, Step
+from hiresnn.audit.presets import Choice, Stage, Step, step
 
 Run = Callable[..., AuditResult]
 
@@ -22,12 +22,12 @@ def small_config(*stages: Stage, **changes: Any) -> AuditConfig:
 
 
 def square(queries: int, **changes: Any) -> Step:
-    return Step("square", {"queries": queries}, **changes)
+    return step("square", queries=queries, **changes)
 
 
 TINY = stage(
-    Step("pgd-restarts", {"iterations": 4, "restarts": 1, "loss": "margin"}, Choice.EACH),
-    Step("sa-pgd", {"iterations": 4}, Choice.ADAPTIVE),
+    step("pgd-restarts", Choice.EACH, iterations=4, restarts=1, loss="margin"),
+    step("sa-pgd", Choice.ADAPTIVE, iterations=4),
     square(10),
     rules=("own", "arctan", "assg"), sample=8, iterations=4, queries=10, most=2, directions=5, noise=5,
 )  # fmt: skip

@@ -3,14 +3,14 @@
 from torch import Tensor
 
 from hiresnn.audit import Record
-from hiresnn.audit.presets import Choice, Step
+from hiresnn.audit.presets import Choice, step
 from hiresnn.network import SpikingNetwork
 
 from .small import Run, square, stage
 
 Shown = tuple[Tensor, Tensor]
 
-ONE = stage(Step("apgd", {"iterations": 10}, Choice.BEST), square(20))
+ONE = stage(step("apgd", Choice.BEST, iterations=10), square(20))
 
 
 def test_an_audit_of_more_bounds_before_does_not_change_what_stands(

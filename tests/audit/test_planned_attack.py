@@ -88,44 +88,27 @@ def test_a_text_with_a_bound_or_an_unknown_word_is_refused(text: str, message: s
 
 
 @pytest.mark.parametrize(
-    ("text", "rule", "loss", "passes"),
+    ("text", "rule", "loss"),
     [
-        ("fgsm", "own", "cross-entropy", 2),
-        ("pgd", "own", "cross-entropy", 14),
-        ("pgd:iterations=20,rule=arctan/alpha=4", "arctan/alpha=4", "cross-entropy", 40),
-        ("pgd-restarts:iterations=20,restarts=3,loss=margin", "own", "margin", 120),
-        ("pgd-restarts", "own", "cross-entropy", 1000),
-        ("apgd:iterations=50,loss=dlr,rule=assg", "assg", "dlr", 100),
-        ("apgd:iterations=15,loss=dlr-targeted", "own", "dlr-targeted", 270),  # nine targets
-        ("apgd:iterations=15,loss=dlr-targeted,targets=3", "own", "dlr-targeted", 90),
-        ("sa-pgd:iterations=200,restarts=3", "own", "cross-entropy", 1200),
-        ("greedy:iterations=10,rule=arctan+bptr", "arctan+bptr", "margin", 80),
-        ("square:queries=300", None, None, 300),
-        ("noise:draws=9", None, None, 10),
+        ("fgsm", "own", "cross-entropy"),
+        ("pgd", "own", "cross-entropy"),
+        ("pgd:iterations=20,rule=arctan/alpha=4", "arctan/alpha=4", "cross-entropy"),
+        ("pgd-restarts:iterations=20,restarts=3,loss=margin", "own", "margin"),
+        ("pgd-restarts", "own", "cross-entropy"),
+        ("apgd:iterations=50,loss=dlr,rule=assg", "assg", "dlr"),
+        ("apgd:iterations=15,loss=dlr-targeted", "own", "dlr-targeted"),  # nine targets
+        ("apgd:iterations=15,loss=dlr-targeted,targets=3", "own", "dlr-targeted"),
+        ("sa-pgd:iterations=200,restarts=3", "own", "cross-entropy"),
+        ("greedy:iterations=10,rule=arctan+bptr", "arctan+bptr", "margin"),
+        ("square:queries=300", None, None),
+        ("noise:draws=9", None, None),
     ],
 )
-def test_an_attack_has_a_rule_a_loss_and_an_estimated_cost(
-    text: str, rule: str | None, loss: str | None, passes: int
-) -> None:
+def test_an_attack_has_a_rule_and_a_loss(text: str, rule: str | None, loss: str | None) -> None:
     attack = plan(text)
-    assert (attack.label, attack.rule, attack.loss, attack.passes) == (text, rule, loss, passes)
+    assert (attack.label, attack.rule, attack.loss) == (text, rule, loss)
     assert attack.follows_gradient == (rule is not None)
     assert (attack.twin, attack.plain, attack.first) == (None, False, None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["pgd:iterations=5", "pgd-restarts:iterations=5,restarts=2", "square:queries=50", "noise:draws=9",
-     "apgd:iterations=5", "sa-pgd:iterations=5", "apgd:iterations=5,loss=dlr-targeted,targets=2"],
-)  # fmt: skip
-def test_the_estimate_is_close_to_the_cost_of_an_image_that_stands(text: str) -> None:
-    def standing(images: Tensor) -> Tensor:  # class 0 by far, but with a slope
-        return images.flatten(1) + torch.tensor([1e3, 0.0, 0.0, 0.0])
-
-    model = InstrumentedModel(standing, IMAGES)
-    with model.measured(0) as cost:
-        plan(text).at(HEADLINE)(model, IMAGES, LABELS)
-    assert 0.6 < plan(text).passes * len(IMAGES) / (cost.forward + cost.backward) < 1.6
 
 
 def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls: Calls) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hiresnn.attacks import ATTACKS, pgd
 from hiresnn.audit import AuditResult, InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
-from hiresnn.audit.presets import PROTOCOL, Choice, Step
+from hiresnn.audit.presets import PROTOCOL, Choice, step
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.network import SpikingNetwork
 
@@ -19,7 +19,7 @@ from .small import ONCE, TINY, Run, square, stage
 Shown = tuple[Tensor, Tensor]
 
 LARGER = stage(
-    Step("apgd", {"iterations": 6, "loss": "dlr"}, Choice.BEST), square(30, first=20),
+    step("apgd", Choice.BEST, iterations=6, loss="dlr"), square(30, first=20),
     rules=("own", "straight-through"), sample=8, iterations=4, queries=10, most=2,
 )  # fmt: skip
 
@@ -124,8 +124,8 @@ def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(
 
 def test_pgd_alone_is_the_papers_pgd_on_every_image(found: AuditResult, network: SpikingNetwork, shown: Shown) -> None:
     images, labels = shown
-    for text, step in (("8/255", 0.01), ("24/255", 0.03), ("inf", 0.31875)):  # the paper's step scales with eps
-        adversarial = pgd(network, images, labels, eps=bound(text).radius, step=step, iterations=7)
+    for text, size in (("8/255", 0.01), ("24/255", 0.03), ("inf", 0.31875)):  # the paper's step scales with eps
+        adversarial = pgd(network, images, labels, eps=bound(text).radius, step=size, iterations=7)
         wrong = network(adversarial).argmax(1) != labels
         assert torch.equal(found.alone["pgd"][text], wrong | found.alone["pgd"]["0"])
 
@@ -390,7 +390,7 @@ class Rounded(nn.Module):
 def test_roundings_hide_a_network_from_the_papers_pgd_and_not_from_the_audit(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
-    few = stage(Step("apgd", {"iterations": 5}, Choice.BEST))
+    few = stage(step("apgd", Choice.BEST, iterations=5))
     found = run(Rounded(network), shown[0][:30], shown[1][:30], stages=(few,))
     correct, headline = found.worst.count(found.worst.bounds[0]), bound("24/255")
     assert int((~found.alone["pgd"]["24/255"]).sum()) == correct
@@ -413,7 +413,7 @@ class Thresholded(nn.Module):
 def test_a_network_without_any_gradient_is_broken_by_what_needs_none(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
-    few = stage(Step("apgd", {"iterations": 2}, Choice.BEST), square(20))
+    few = stage(step("apgd", Choice.BEST, iterations=2), square(20))
     found = run(Thresholded(network), shown[0][:20], shown[1][:20], stages=(few,))
     assert found.screened[0].zero.all()
     assert set(found.worst.by) - {""} <= {PROTOCOL[2], "square:queries=20"}

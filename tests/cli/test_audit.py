@@ -1,5 +1,6 @@
 """`hiresnn audit`: options reach the audit, its card becomes a table, a page and an exit code."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from hiresnn.audit import CURVE, PRESETS, AuditConfig, Card, Preset
-from hiresnn.audit.presets import Choice, Stage, Step
+from hiresnn.audit.presets import Choice, Stage, step
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
@@ -37,7 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a network of the user's own, and a preset of a second."""
     (tmp_path / "mine.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
-    steps = (Step("apgd", {"iterations": 2}, Choice.BEST),)
+    steps = (step("apgd", Choice.BEST, iterations=2),)
     few = Stage(rules=("own",), sample=4, iterations=2, queries=2, directions=2, noise=2, steps=steps)
     monkeypatch.setitem(PRESETS, "quick", Preset("quick", 200, (few,)))
     return tmp_path
@@ -178,3 +179,24 @@ def test_the_table_has_a_row_a_bound_with_what_each_leaves_right(
 
 def test_the_headlines_row_is_bold(card: Card) -> None:
     assert [row.style for row in table(card).rows] == [None, None, "bold", None]
+
+
+def test_a_card_is_confirmed_or_not_by_its_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*OPTIONS) == 0
+    path = here / "audits" / "mine-network" / CARD
+    capsys.readouterr()
+    assert run("mine.py:network", "--verify", str(path)) == 0
+    assert "Confirmed: " in capsys.readouterr().out
+    values = json.loads(path.read_text())
+    values["curve"][1]["worst"]["count"] -= 1
+    path.write_text(json.dumps(values))
+    assert run("mine.py:network", "--verify", str(path)) == 1
+    text = capsys.readouterr().out
+    assert "at 2/255 the images leave" in text
+    assert "Not confirmed" in text
+
+
+def test_the_help_says_that_a_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert "executes that file" in text

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
-from hiresnn.audit.presets import Choice, Stage, Step
+from hiresnn.audit.presets import Choice, Stage, step
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, audit
+from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, audit, verify
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
@@ -28,9 +28,9 @@ from hiresnn.runs.recipe import Recipe, dump, override
 QUIET = Progress(quiet=True)
 TINY = Stage(
     rules=("own", "arctan", "assg"), sample=6, iterations=2, queries=3, most=1, directions=2, noise=2,
-    steps=(Step("apgd", {"iterations": 3, "loss": "dlr"}, Choice.BEST), Step("square", {"queries": 3})),
+    steps=(step("apgd", Choice.BEST, iterations=3, loss="dlr"), step("square", queries=3)),
 )  # fmt: skip
-MORE = replace(TINY, rules=("own",), most=None, steps=(Step("sa-pgd", {"iterations": 3}, Choice.ADAPTIVE),))
+MORE = replace(TINY, rules=("own",), most=None, steps=(step("sa-pgd", Choice.ADAPTIVE, iterations=3),))
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +179,7 @@ def test_a_larger_preset_goes_on_from_a_smaller_one(runs: Path, monkeypatch: pyt
 def test_other_weights_another_seed_and_another_headline_are_another_audit(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = replace(TINY, rules=("own",), steps=(Step("square", {"queries": 1}),))
+    few = replace(TINY, rules=("own",), steps=(step("square", queries=1),))
     monkeypatch.setitem(PRESETS, "quick", Preset("quick", 10, (few,)))
     out, fingerprints = runs / "out", set()
     worked = passes(monkeypatch)
@@ -454,3 +454,43 @@ def test_a_command_that_the_card_cannot_hold_is_refused_before_the_work(runs: Pa
     with pytest.raises(RunError, match=r"card\.json .*caf\\udce9"):
         audited(runs / "run", command="hiresnn audit caf\udce9")
     assert not (runs / "run" / "audit").exists()
+
+
+def test_a_smaller_audit_replaces_a_larger_one_only_when_it_is_told_to(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited(runs / "run", images=20, preset="standard")
+    before = (runs / "run" / "audit" / CARD).read_bytes()
+    worked = passes(monkeypatch)
+    for changes in ({"images": 10, "preset": "standard"}, {"images": 20}):
+        with pytest.raises(RunError, match=r"20 images with preset standard.*--replace"):
+            audited(runs / "run", **changes)
+    assert worked == []  # before any work
+    assert (runs / "run" / "audit" / CARD).read_bytes() == before
+    assert audited(runs / "run", images=10, replace=True)[0].data.images == 10
+    assert audited(runs / "run", images=20, preset="standard")[0].data.images == 20
+
+
+def test_a_card_that_cannot_be_read_is_replaced_only_when_told_to(runs: Path) -> None:
+    (runs / "run" / "audit").mkdir()
+    (runs / "run" / "audit" / CARD).write_text('{"schema_version": 7}')
+    with pytest.raises(RunError, match=r"not an audit card that this version can read.*--replace"):
+        audited(runs / "run", images=10)
+    audited(runs / "run", images=10, replace=True)
+
+
+def test_the_card_of_a_run_verifies_itself_and_finds_a_changed_network(runs: Path) -> None:
+    _, folder = audited(runs / "run")
+    assert verify(folder / CARD, str(runs / "run")).problems == ()
+    assert verify(folder).problems == ()  # the card names its run
+    problems = verify(folder, str(runs / "same")).problems
+    assert "the network's weights are not those that the card names" in problems
+
+
+def test_a_card_makes_verification_run_no_code(tmp_path: Path) -> None:
+    _, folder = audited(function(tmp_path), source="digits", out=tmp_path / "out")
+    (tmp_path / "mine.py").write_text("raise RuntimeError('executed')")
+    with pytest.raises(UsageError, match=r"code defines; name it"):
+        verify(folder)
+    function(tmp_path)
+    assert verify(folder, f"{tmp_path / 'mine.py'}:network").problems == ()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, frozen, seeded
+from hiresnn.attacks.losses import summed_steps
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.audit.behaviour import Behaviour, final_checks, fingerprint, observe, weights_of
 from hiresnn.audit.card import Check
@@ -69,8 +70,7 @@ class InstrumentedModel(nn.Module):
         self.draws = draws if self.random else 1
         top = first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0)
         typical = float(top.median())
-        timesteps = getattr(model, "timesteps", None) if isinstance(model, nn.Module) else None
-        self.scale = float(timesteps) if isinstance(timesteps, int) and timesteps > 0 else 1.0
+        self.scale = float(summed_steps(model))
         if typical > SATURATED:
             self.scale = max(self.scale, typical / TAMED)
 

@@ -12,9 +12,6 @@ from hiresnn.audit.bounds import Bound
 from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
 from hiresnn.errors import UsageError
 
-AUTOATTACK = 7000
-"""Passes that AutoAttack takes for an image that stands."""
-
 
 @dataclass(frozen=True)
 class PlannedAttack:
@@ -67,20 +64,6 @@ class PlannedAttack:
         default = "cross-entropy" if self.spec.name in ("fgsm", "pgd") else None
         loss: str | None = self.spec.resolved().get("loss", default)
         return loss
-
-    @property
-    def passes(self) -> int:
-        """Estimated forward and backward passes for an image that stands, for the progress bar."""
-        options = self.spec.resolved()
-        if self.spec.name == "autoattack":
-            return AUTOATTACK
-        if "queries" in options:
-            return int(options["queries"])
-        if "iterations" not in options:
-            return int(options.get("draws", 1)) + 1
-        targets = int(options["targets"]) if options.get("loss") == "dlr-targeted" else 1
-        rules = 2 * (len(self.spec.rules) or 6) if self.spec.name == "greedy" else 1
-        return 2 * int(options["iterations"]) * int(options.get("restarts", 1)) * targets * rules
 
 
 def plan_attack(

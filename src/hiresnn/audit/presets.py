@@ -6,9 +6,10 @@ published attack, with at least 100 iterations on the time-mean logits (docs/aud
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from hiresnn.attacks import AttackSpec
 from hiresnn.audit.instrumented import OWN, ROUNDING
@@ -18,33 +19,24 @@ from hiresnn.errors import UsageError
 
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
-ADAPTIVE, SHARP = "assg", "assg/vanishing=0.92"
-"""ASSG at its published rate of .425 and at .46; both need neurons of hiresnn."""
+ADAPTIVE = "assg"
+"""ASSG at its published rate of .425; it needs neurons of hiresnn."""
 
 
 class Choice(Enum):
-    """The gradient rules that one step of a stage runs under, chosen from what the screening selected."""
+    """Which rules an attack runs under, chosen from those that the screening selected."""
 
-    NONE = "an attack without a gradient"
+    NONE = "no gradient"
     BEST = "the best rule"
-    EACH = "each rule without statistics, one attack per rule"
-    SEVERAL = "all rules without statistics in one attack, which needs two of them"
+    EACH = "each rule without statistics in turn"
+    SEVERAL = "all rules without statistics in one attack"
     ADAPTIVE = "ASSG if the network takes it, else the best rule"
-    SHARP = "ASSG at the larger rate if the network takes it, else nothing"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One attack of a stage, without its rule.
+class Step(NamedTuple):
+    """An attack without its rule, what rules it runs under, and on how many images; None means all."""
 
-    Attributes:
-        attack: name in `hiresnn.attacks.ATTACKS`. options: its options, without eps and rule.
-        rule: which rules it runs under.
-        first: only the first so many images, for an expensive attack; None means all.
-    """
-
-    attack: str
-    options: Mapping[str, object]
+    spec: AttackSpec
     rule: Choice = Choice.NONE
     first: int | None = None
 
@@ -56,8 +48,7 @@ class Stage:
     Attributes:
         rules: rules to screen; those that the network cannot take are left out.
         sample: how many images to screen, the first correctly classified ones.
-        iterations: steps of each PGD of the screening.
-        queries: queries of Square in the screening.
+        iterations, queries: steps of each PGD and queries of Square in the screening.
         steps: attacks on all images, cheap ones first.
         most: how many rules to select at most; None selects all that win an image.
         prune: whether rules that win no screened image are dropped.
@@ -90,7 +81,12 @@ _ALL = (
     *("linear/width=0.5", "linear/width=2", "arctan/reset", "arctan/cut", "sigmoid", "exponential", "rectangular"),
     *("erfc", "rga", "hart/width=0.5", "hart/width=1", "hart/width=2.5", "assg/cut", "pdsg"),
 )
-_DLR, _MARGIN, _TARGETED = {"loss": "dlr"}, {"loss": "margin"}, {"loss": "dlr-targeted"}
+
+
+def step(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> Step:
+    """A step from the name and the options of an attack."""
+    return Step(AttackSpec(name, options), rule, first)
+
 
 _QUICK = Stage(
     rules=_FEW,
@@ -99,10 +95,11 @@ _QUICK = Stage(
     queries=200,
     most=3,
     steps=(
-        Step("pgd-restarts", {"iterations": 20, "restarts": 1, **_MARGIN}, Choice.EACH),
-        Step("sa-pgd", {"iterations": 100}, Choice.ADAPTIVE),
-        Step("sa-pgd", {"iterations": 100, **_DLR}, Choice.ADAPTIVE),
-        Step("square", {"queries": 200}),
+        step("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=100),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
+        step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
+        step("square", queries=200),
     ),
 )
 _STANDARD = Stage(
@@ -112,12 +109,12 @@ _STANDARD = Stage(
     queries=1000,
     most=6,
     steps=(
-        Step("pgd-restarts", {"iterations": 30, "restarts": 1, **_MARGIN}, Choice.EACH),
-        Step("sa-pgd", {"iterations": 300, "restarts": 3}, Choice.ADAPTIVE),
-        Step("sa-pgd", {"iterations": 300, "restarts": 2, **_DLR}, Choice.ADAPTIVE),
-        Step("apgd", {"iterations": 15, **_TARGETED}, Choice.BEST),
-        Step("noise", {"kind": "uniform", "draws": 50}),
-        Step("square", {"queries": 1000}, first=200),
+        step("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2, loss="dlr", finish=200),
+        step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
+        step("noise", kind="uniform", draws=50),
+        step("square", first=200, queries=1000),
     ),
 )
 _THOROUGH = Stage(
@@ -127,17 +124,16 @@ _THOROUGH = Stage(
     queries=5000,
     prune=False,
     steps=(
-        Step("pgd-restarts", {"iterations": 100, "restarts": 5, **_MARGIN}, Choice.EACH),
-        Step("sa-pgd", {"iterations": 300, "restarts": 5}, Choice.ADAPTIVE),
-        Step("sa-pgd", {"iterations": 300, "restarts": 3, **_DLR}, Choice.ADAPTIVE),
-        Step("sa-pgd", {"iterations": 300, "restarts": 3}, Choice.SHARP),
-        Step("apgd", {"iterations": 100, "restarts": 5}, Choice.BEST),
-        Step("apgd", {"iterations": 100, "restarts": 5, **_DLR}, Choice.BEST),
-        Step("apgd", {"iterations": 100, **_TARGETED}, Choice.BEST),
-        Step("apgd", {"iterations": 100, **_TARGETED}, Choice.ADAPTIVE),
-        Step("greedy", {"iterations": 50}, Choice.SEVERAL),
-        Step("noise", {"kind": "uniform", "draws": 1000}),
-        Step("square", {"queries": 5000}),
+        step("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=5),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=5, loss="dlr", finish=300),
+        step("apgd", Choice.BEST, iterations=100, restarts=5),
+        step("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
+        step("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
+        step("apgd", Choice.ADAPTIVE, iterations=100, loss="dlr-targeted"),
+        step("greedy", Choice.SEVERAL, iterations=50),
+        step("noise", kind="uniform", draws=1000),
+        step("square", queries=5000),
     ),
 )
 
@@ -170,31 +166,23 @@ def planned(stage: Stage, selected: Sequence[str], takes: frozenset[str], classe
         takes: the screened rules that the network takes.
         classes: K; a loss that needs more classes gives way to the margin loss.
     """
-    attacks: dict[str, PlannedAttack] = {}
-    for step in stage.steps:
-        for rule in _rules(step.rule, selected, takes):
-            own = rule in (None, OWN, ROUNDING)
-            rules = () if own else tuple(str(rule).split("+"))
-            spec = AttackSpec(step.attack, _possible(step.options, classes), rules)
-            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=step.first))
-    return list(attacks.values())
-
-
-def _rules(choice: Choice, selected: Sequence[str], takes: frozenset[str]) -> list[str | None]:
     # ASSG's statistics restart when an image leaves the batch, so it goes only with attacks that keep the batch.
     best, steady = selected[0], [rule for rule in selected if rule.partition("/")[0] != ADAPTIVE] or [OWN]
     several = [rule for rule in steady if rule not in (OWN, ROUNDING)]
-    rules: dict[Choice, list[str | None]] = {
-        Choice.NONE: [None],
-        Choice.BEST: [best],
-        Choice.EACH: list(steady),
-        Choice.SEVERAL: ["+".join(several)] if len(several) > 1 else [],
-        Choice.ADAPTIVE: [ADAPTIVE if ADAPTIVE in takes else best],
-        Choice.SHARP: [SHARP] if ADAPTIVE in takes else [],
+    choices: dict[Choice, list[tuple[str, ...]]] = {
+        Choice.NONE: [()],
+        Choice.BEST: [(best,)],
+        Choice.EACH: [(rule,) for rule in steady],
+        Choice.SEVERAL: [tuple(several)] if len(several) > 1 else [],
+        Choice.ADAPTIVE: [(ADAPTIVE if ADAPTIVE in takes else best,)],
     }
-    return rules[choice]
-
-
-def _possible(options: Mapping[str, object], classes: int) -> Mapping[str, object]:
-    needed = {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0)
-    return {**options, "loss": "margin"} if classes < needed else options
+    attacks: dict[str, PlannedAttack] = {}
+    for each in stage.steps:
+        options = dict(each.spec.options)
+        if classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
+            options["loss"] = "margin"
+        for rules in choices[each.rule]:
+            named = tuple(rule for rule in rules if rule not in (OWN, ROUNDING))
+            spec = AttackSpec(each.spec.name, options, named)
+            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=each.first))
+    return list(attacks.values())

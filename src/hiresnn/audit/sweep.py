@@ -77,7 +77,6 @@ class _Sweep:
         ]
         self.progress, self.cost = progress, Cost()
         self.attacks: dict[str, PlannedAttack] = {}
-        self.later_passes = 0
         size = max(1, config.batch_size // model.draws)
         self.batches = [(at, min(at + size, len(images))) for at in range(0, len(images), size)]
 
@@ -85,7 +84,7 @@ class _Sweep:
         """Run everything, in order."""
         before = fingerprint([("images", self.images)])
         stages = self.config.plan.stages
-        with frozen(self.model), self.progress.task("audit", 1, "passes") as self.task:
+        with frozen(self.model), self.progress.task("audit", self._units(), "attacks") as self.task:
             self.worst = WorstCase(self._clean(), self.bounds)
             if not self.worst.count(self.bounds[0]):
                 raise UsageError(
@@ -97,7 +96,6 @@ class _Sweep:
             controls: dict[str, NDArray[np.bool_]] = {}
             at, selected, dropped = self.headline, [OWN], list[str]()
             for number, stage in enumerate(stages):
-                self.later_passes = self._passes_of(stages[number + 1 :])
                 sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
                 at = self._screening_bound(sample, alone["pgd"])
                 screened, controls = self._screen(number, stage, sample, at)
@@ -110,6 +108,16 @@ class _Sweep:
             self.config, self.model, self.images, self.labels, self.worst, self.attacks, alone, screened, at,
             controls, selected, dropped, self.model.checks(self.cost.nonfinite), self.cost,
         )  # fmt: skip
+
+    def _units(self) -> int:
+        """About how many attacks will run, counting each bound."""
+        attacks = len(PROTOCOL) + len(self.transfers) + len(self.config.added)
+        screening = 0
+        for stage in self.config.plan.stages:
+            rules = [rule for rule in stage.rules if self.model.takes(rule)]
+            attacks += len(self._planned(stage, rules[: stage.most]))
+            screening += len(rules) + 3 + len(self.transfers)
+        return screening + attacks * (len(self.bounds) - 1)
 
     def _planned(self, stage: Stage, rules: Sequence[str]) -> list[PlannedAttack]:
         """The attacks of a stage, given the selected rules."""
@@ -132,8 +140,8 @@ class _Sweep:
         attack = plan_attack(text, self.headline, self.config.paper, plain=True)
         wrong = self.worst.level == 0
         found, before = {self.bounds[0].label: wrong.clone()}, wrong.clone()
-        for place, bound in enumerate(self.bounds[1:], 1):
-            self._expect(attack.passes * len(self.labels) * (len(self.bounds) - place))
+        for bound in self.bounds[1:]:
+            self.task.advance(1, f"{attack.label} at {bound.label}")
             now = before.clone()
             for start, stop in self.batches:
                 rows = (~before[start:stop]).nonzero()[:, 0] + start
@@ -155,15 +163,14 @@ class _Sweep:
         key = f"screen {number} {bound.label} {len(sample)}"
         rules = [rule for rule in stage.rules if self.model.takes(rule)]
         screened, controls = [], {}
-        for place, rule in enumerate(rules):
-            self._expect((len(rules) - place) * _screening_passes(stage) * len(sample) + self._passes_of([stage], 0))
-            self.task.advance(0, f"screening {rule} at {bound.label}")
+        for rule in rules:
+            self.task.advance(1, f"screening {rule} at {bound.label}")
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
             screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
         texts = [f"square:queries={stage.queries}"]
         texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
-            self.task.advance(0, f"screening {attack.label} at {bound.label}")
+            self.task.advance(1, f"screening {attack.label} at {bound.label}")
             work = partial(self._alone, attack.at(bound), bound, images, labels)
             controls[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
         return screened, controls
@@ -177,16 +184,15 @@ class _Sweep:
         A gradient attack is shown everything that gradient attacks left, also what an attack without a gradient broke
         before: so what gradients leave does not depend on the order of the attacks.
         """
-        for place, bound in enumerate(self.bounds[1:], 1):
-            for index, attack in enumerate(attacks):
-                self._expect(self._passes_left(attacks, place, index))
+        for bound in self.bounds[1:]:
+            for attack in attacks:
+                standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
+                self.task.advance(1, f"{attack.label} at {bound.label}: {standing}")
                 for start, stop in self.batches:
                     stop = stop if attack.first is None else min(stop, attack.first)
                     if start < stop:
                         rows = self.worst.standing(bound, start, stop, gradient=attack.follows_gradient)
                         self._attack_batch("sweep", attack, bound, rows, start, stop)
-                        standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
-                        self.task.advance(0, f"{attack.label} at {bound.label}: {standing}")
 
     def _attack_batch(
         self, phase: str, attack: PlannedAttack, bound: Bound, rows: Tensor, start: int, stop: int
@@ -232,34 +238,8 @@ class _Sweep:
                 self.cache[key] = record
             else:
                 record["seconds"] = np.zeros(())
-            self.task.advance(cost.forward + cost.backward)
         self.cost.add(_cost(record))
         return record
-
-    def _passes_left(self, attacks: Sequence[PlannedAttack], place: int, index: int) -> int:
-        """Passes until the sweep ends, if nothing more breaks."""
-        left = 0
-        for later, bound in enumerate(self.bounds[place:]):
-            for attack in attacks[0 if later else index :]:
-                left += attack.passes * len(self.worst.standing(bound, 0, attack.first))
-        return left
-
-    def _passes_of(self, stages: Sequence[Stage], screening: int = 1) -> int:
-        """Passes of whole stages; `screening` is 0 to leave their screening out."""
-        left = 0
-        for stage in stages:
-            rules = [rule for rule in stage.rules if self.model.takes(rule)]
-            left += screening * len(rules) * _screening_passes(stage) * stage.sample
-            left += self._passes_left(self._planned(stage, rules[: stage.most]), 1, 0)
-        return left
-
-    def _expect(self, left: int) -> None:
-        self.task.expect((left + self.later_passes) * self.model.draws)
-
-
-def _screening_passes(stage: Stage) -> int:
-    """Passes for one image while one rule is screened."""
-    return 6 * stage.iterations + stage.directions
 
 
 def _cost(record: Record) -> Cost:

@@ -65,7 +65,7 @@ def read_archive(path: Path) -> Arrays:
     """
     advice = "name the folder of a complete audit"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file.items())
     except FileNotFoundError:
         raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.") from None

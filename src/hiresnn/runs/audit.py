@@ -145,12 +145,14 @@ def verify(path: Path, name: str | None = None) -> Verification:
     card = _read_card(path)
     if card is None:
         raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
-    name = name or card.setting.target
-    if name is None or (name == card.setting.target and card.subject.kind == "function"):
+    if name is None and card.subject.kind == "function":
         raise UsageError(
             f"{path} is the card of a network that code defines; name it, as in: hiresnn audit FILE.py:FUNCTION "
             f"--verify {path}"
         )
+    name = name or card.setting.target
+    if name is None:
+        raise UsageError(f"{path} does not name its network; name it: hiresnn audit TARGET --verify {path}")
     model = resolve_model(name).model
     if isinstance(model, nn.Module):
         model.cpu()

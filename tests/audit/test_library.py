@@ -1,0 +1,142 @@
+"""`run_audit` from Python, the archive of adversarial images and its verification, and one card pinned by value."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hiresnn.audit import PRESETS, Card, Preset, run_audit, verify
+from hiresnn.audit.verification import read_archive
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork
+
+from .small import TINY
+
+Shown = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset that takes a second."""
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
+
+
+@pytest.fixture
+def folder(network: SpikingNetwork, shown: Shown, tmp_path: Path) -> Path:
+    run_audit(network, *shown, eps="24/255", bounds=("8/255", "inf"), batch_size=30, folder=tmp_path / "audit")
+    return tmp_path / "audit"
+
+
+def card_in(folder: Path) -> Card:
+    return Card.model_validate_json((folder / "card.json").read_bytes())
+
+
+def test_the_card_of_a_small_seeded_network_has_these_values(folder: Path) -> None:
+    card = card_in(folder)
+    # FGSM, PGD, worst case. Another CPU rounds differently, which can move an image across a boundary.
+    counts = {point.bound: (point.fgsm.count, point.pgd.count, point.worst.count) for point in card.curve}
+    golden = {"0": (50, 50, 50), "8/255": (43, 43, 40), "24/255": (32, 29, 20), "inf": (0, 0, 0)}
+    for bound, expected in golden.items():
+        assert counts[bound] == pytest.approx(expected, abs=2), bound
+    assert (card.conclusion.verdict, card.conclusion.own) == ("overestimated", "inconclusive")
+    assert {check.result for check in card.checks} == {"passed"}
+    assert card.subject.timesteps == 3
+
+
+def test_the_stored_images_are_confirmed(folder: Path, network: SpikingNetwork) -> None:
+    found = verify(card_in(folder), read_archive(folder / "adversarial.npz"), network)
+    assert found.problems == ()
+    card = card_in(folder)
+    assert found.images == card.clean.count - card.at("inf").worst.count > 30
+
+
+def further(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"] = 1 - arrays["clean"]
+
+
+def harmless(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"] = arrays["clean"].copy()
+
+
+def fewer(arrays: dict[str, Any]) -> None:
+    for name in arrays:
+        arrays[name] = arrays[name][1:]
+
+
+def twice(arrays: dict[str, Any]) -> None:
+    arrays["index"][1] = arrays["index"][0]
+
+
+def not_finite(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"][0, 0, 0, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (further, "further from the clean image than eps"),
+        (harmless, "classified correctly although the card counts them as broken"),
+        (fewer, "the images leave"),
+        (twice, "not distinct positions"),
+        (not_finite, "not finite"),
+    ],
+)
+def test_images_that_do_not_prove_the_card_are_reported(
+    folder: Path, network: SpikingNetwork, change: Any, problem: str
+) -> None:
+    arrays = {name: values.copy() for name, values in read_archive(folder / "adversarial.npz").items()}
+    change(arrays)
+    assert any(problem in text for text in verify(card_in(folder), arrays, network).problems)
+
+
+def test_another_network_is_not_confirmed(folder: Path, network: SpikingNetwork) -> None:
+    state = {name: values.clone() for name, values in network.state_dict().items()}
+    try:
+        with torch.no_grad():
+            next(iter(network.parameters())).add_(1e-6)
+        problems = verify(card_in(folder), read_archive(folder / "adversarial.npz"), network).problems
+    finally:
+        network.load_state_dict(state)
+    assert "the network's weights are not those that the card names" in problems
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not an archive"])
+def test_a_damaged_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "adversarial.npz").write_bytes(content)
+    with pytest.raises(RunError, match="damaged"):
+        read_archive(tmp_path / "adversarial.npz")
+
+
+def test_an_archive_that_is_missing_or_holds_other_arrays_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        read_archive(tmp_path / "adversarial.npz")
+    np.savez(tmp_path / "adversarial.npz", index=np.arange(3))
+    with pytest.raises(RunError, match="does not hold the arrays"):
+        read_archive(tmp_path / "adversarial.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": torch.rand(3, 8, 8)}, "an audit needs images"),
+        ({"labels": torch.zeros(4, dtype=torch.int64)}, "an audit needs images"),
+        ({"images": torch.full((3, 1, 8, 8), 255.0)}, r"\[0, 1\]"),
+        ({"eps": 8}, "did you mean 8/255"),
+        ({"preset": "fast"}, "preset is 'fast'"),
+        ({"attacks": ("pgd:eps=0.1",)}, "names eps"),
+    ],
+)
+def test_images_and_options_that_cannot_be_used_are_refused(
+    network: SpikingNetwork, changes: dict[str, Any], message: str
+) -> None:
+    values = {"images": torch.rand(3, 1, 8, 8), "labels": torch.zeros(3, dtype=torch.int64), **changes}
+    with pytest.raises(UsageError, match=message):
+        run_audit(network, values.pop("images"), values.pop("labels"), **values)
+
+
+def test_the_next_step_is_a_call_with_the_larger_preset(folder: Path) -> None:
+    assert "preset='standard'" in card_in(folder).conclusion.next_step
+    assert card_in(folder).setting.command.startswith("hiresnn.run_audit(model, images, labels, preset='quick'")
