@@ -1,4 +1,4 @@
-"""Section `data`: what shuffling, augmenting and scaling a batch costs, against the training step that it feeds."""
+"""Section `data`: the cost of shuffling, augmenting and scaling a batch, compared with the training step."""
 
 from collections import deque
 
@@ -14,7 +14,7 @@ EPOCH = "a batch of data"
 
 
 def measure_data(quick: bool) -> Section:
-    """An epoch of batches and one step of each kind take turns."""
+    """Measure an epoch of batches and one step of each kind in turns."""
     wide, narrow = (TINY, TINY) if quick else (Size(hidden=4096), Size(hidden=256, width=0.5))
     count, rounds, warmup = (64, 1, 1) if quick else (2000, 9, 3)
     section = Section(

@@ -1,4 +1,4 @@
-"""Section `robust`: accuracy where any misclassified iterate counts, all images to the end or each until it is broken.
+"""Section `robust`: robust accuracy if any misclassified iterate counts, with and without dropping broken images.
 
 `unbroken` is the second; the first is written out here. Both give a verdict for each image,
 and the verdicts have to agree.
@@ -30,7 +30,7 @@ BATCH = 200
 def to_the_end(
     network: nn.Module, images: Tensor, labels: Tensor, *, eps: float, step: float, iterations: int
 ) -> Tensor:
-    """Which images any iterate breaks, the image itself and the last iterate among them; nothing is left out."""
+    """Return which images some iterate breaks, from the image itself to the last iterate; no image is dropped."""
     broken = torch.zeros_like(labels, dtype=torch.bool)
     adversarial = images
     with frozen(network):
@@ -45,12 +45,12 @@ def to_the_end(
 def until_broken(
     network: nn.Module, images: Tensor, labels: Tensor, *, eps: float, step: float, iterations: int
 ) -> Tensor:
-    """The same verdicts by `unbroken`."""
+    """Return the same verdicts, computed by `unbroken`."""
     return ~unbroken(network, images, labels, eps=eps, step=step, iterations=iterations)
 
 
 def measure_robust(quick: bool, run: Path | None = None) -> Section:
-    """Both ways on a trained network, that of `run` or of the embedded digits; ends where a verdict differs."""
+    """Compare both on a trained network, from `run` or the embedded digits; stop if a verdict differs."""
     rounds = 1 if quick else 5
     section = Section(
         "Robust accuracy",

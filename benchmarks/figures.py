@@ -1,4 +1,4 @@
-"""What a section of the benchmark finds: rows of medians with their spread, targets with verdicts, and where.
+"""The result of a benchmark section: rows of medians with their spread, targets with verdicts, and the machine.
 
 All of it becomes JSON, and every page and plot is made from that JSON alone.
 """
@@ -16,23 +16,23 @@ Spread = dict[str, float]
 """median, min, max and rounds."""
 
 PEERS = {"spikingjelly": "SpikingJelly", "snntorch": "snnTorch", "torchattacks": "torchattacks"}
-"""Package -> how it is called in the tables."""
+"""Package -> its name in the tables."""
 
 
 def spread(values: Sequence[float], scale: float = 1.0) -> Spread:
-    """Median, smallest and largest of the rounds, each times `scale`."""
+    """Return median, smallest and largest value of the rounds, each times `scale`."""
     scaled = [scale * value for value in values]
     found = {"median": statistics.median(scaled), "min": min(scaled), "max": max(scaled)}
     return {**{name: float(f"{value:.6g}") for name, value in found.items()}, "rounds": len(scaled)}
 
 
 def rates(seconds: Sequence[float], count: int) -> Spread:
-    """`count` things a second, from the seconds that they took in each round."""
+    """Return the rate per second of `count` things, from the seconds of each round."""
     return spread([count / value for value in seconds])
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of the peers; None where one is not installed."""
+    """Return the versions of the peers; None for one that is not installed."""
     found: dict[str, str | None] = {}
     for peer in PEERS:
         try:
@@ -43,7 +43,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what the figures were measured."""
+    """Return the machine and the versions that a section was measured with."""
     asked = os.environ.get("OMP_NUM_THREADS")
     return {**environment(), **versions(), "cores": os.cpu_count(), "OMP_NUM_THREADS": asked}
 
@@ -68,23 +68,23 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, measures: dict[str, Spread], ratio: float | None = None, **at: Any) -> None:
-        """A contestant's figures, unit -> spread, at a point such as timesteps=4."""
+        """Add the figures of a contestant, unit -> spread, at a point such as timesteps=4."""
         rounded = None if ratio is None else round(ratio, 4)
         self.rows.append({"name": name, "at": at, "measures": measures, "ratio": rounded})
 
     def median(self, name: str, unit: str, **at: Any) -> float | None:
-        """A median that was added before; None where the contestant could not take part."""
+        """Return a median that was added before; None if the contestant did not take part."""
         for row in self.rows:
             if row["name"] == name and row["at"] == at and unit in row["measures"]:
                 return float(row["measures"][unit]["median"])
         return None
 
     def at_most(self, what: str, measured: float | None, bound: float, unit: str = "") -> None:
-        """A target that is met where `measured` is not above `bound`."""
+        """Add a target that is met if `measured` is at most `bound`."""
         self._target(what, measured, bound, unit, "at most")
 
     def at_least(self, what: str, measured: float | None, bound: float, unit: str = "", *, judged: bool = True) -> None:
-        """A target that is met where `measured` is not below `bound`; without `judged` the value stands alone."""
+        """Add a target that is met if `measured` is at least `bound`; without `judged` there is no verdict."""
         self._target(what, measured, bound, unit, "at least", judged)
 
     def _target(
@@ -97,10 +97,10 @@ class Section:
         self.targets.append({"what": what, "kind": kind, "bound": bound, "unit": unit, "measured": shown, "met": met})
 
     def leave_out(self, *peers: str) -> None:
-        """Note which of `peers` are not installed."""
+        """Add a note for each of `peers` that is not installed."""
         self.notes += [f"{PEERS[peer]} is not installed and took no part." for peer in peers if not versions()[peer]]
 
 
 def over(one: float | None, other: float | None) -> float | None:
-    """one / other, or None where either was not measured."""
+    """Return one / other, or None if either was not measured."""
     return None if one is None or other is None else one / other

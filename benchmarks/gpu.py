@@ -1,4 +1,4 @@
-"""The training step on a GPU: hiresnn against SpikingJelly and against the dense floor, time and peak memory.
+"""The training step on a GPU: time and peak memory of hiresnn, SpikingJelly and the dense network.
 
     python benchmarks/gpu.py [--out results]
 
@@ -27,7 +27,7 @@ MIB = 2**20
 
 
 def waiter(device: str) -> Callable[[], None]:
-    """What waits until the device has done everything it was asked for."""
+    """Return a function that waits for the device."""
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
@@ -48,7 +48,7 @@ def spikingjelly(size: Size, device: str) -> tuple[Step, str]:
             functional.set_backend(network.layers, backend, neuron.LIFNode)
             try:
                 step()
-            except Exception as error:  # whatever it raises where it has no kernel for this neuron
+            except Exception as error:  # any error means: no kernel for this neuron
                 say(f"  SpikingJelly's {backend} fails: {error}")
             else:
                 return step, backend
@@ -57,7 +57,7 @@ def spikingjelly(size: Size, device: str) -> tuple[Step, str]:
 
 
 def build(size: Size, device: str, section: Section) -> tuple[dict[str, Step], dict[str, int]]:
-    """Every contestant's step, and the most bytes that it held: weights, optimiser, gradients and activations."""
+    """Return every contestant's step and its peak in bytes: weights, optimiser, gradients and activations."""
     steps: dict[str, Step] = {}
     peaks: dict[str, int] = {}
     for name in (*NAMES, *([PEER] if versions()["spikingjelly"] else [])):
@@ -66,7 +66,7 @@ def build(size: Size, device: str, section: Section) -> tuple[dict[str, Step], d
             steps[name], section.setting["SpikingJelly's backend"] = spikingjelly(size, device)
         else:
             steps |= contestants(size, (name,), device)
-        for _ in range(3):  # compiled kernels and the optimiser's state are there
+        for _ in range(3):  # compiles kernels and creates the optimiser's state
             steps[name]()
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -79,7 +79,7 @@ def build(size: Size, device: str, section: Section) -> tuple[dict[str, Step], d
 def measure_gpu(
     device: str, base: Size, batches: tuple[int, ...] = BATCHES, *, rounds: int = 9, calls: int = 10
 ) -> Section:
-    """Time and memory of a step at every batch size; on the CPU the time alone."""
+    """Measure time and memory of a step at every batch size; on the CPU only the time."""
     section = Section(
         "Training step on a GPU",
         f"The paper's VGG5 on random images, T = {base.timesteps}, hidden {base.hidden}: zero_grad, forward, "

@@ -21,7 +21,9 @@ from hiresnn.runs.recipe import Recipe, override, read
 METHODS = ("traditional", "hire")
 SIZES = {"full width": "vgg5-cifar10", "narrow": "vgg5-cifar10-cpu"}
 PRECISIONS = ("float32", "bfloat16")
-QUICK = {"model.width": "0.125", "model.hidden": "16", "snn.batch_size": "2", "snn.timesteps": "2"}
+QUICK = {
+    "model.width": "0.125", "model.hidden": "16", "snn.batch_size": "2", "snn.timesteps": "2", "compile": "never",
+}  # fmt: skip
 MIB = 2**20
 BYTES_PER_WEIGHT = 4 * 4
 """What Adam holds for each weight: the weight, its gradient and two moments, all float32."""

@@ -1,4 +1,4 @@
-"""Section `inference`: images a second of a forward pass without gradients, at batch 1 and 256."""
+"""Section `inference`: images per second of a forward pass without gradients, at batch 1 and 256."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ OURS = "hiresnn float32"
 
 
 def shown(network: nn.Module, images: Tensor, *, bfloat16: bool = False) -> Callable[[], None]:
-    """A forward pass that keeps nothing."""
+    """Return a forward pass without gradients."""
 
     def forward() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -23,7 +23,7 @@ def shown(network: nn.Module, images: Tensor, *, bfloat16: bool = False) -> Call
 
 
 def measure_inference(quick: bool) -> Section:
-    """All contestants in turn, at each batch size."""
+    """Measure all contestants in turns, at each batch size."""
     base = TINY if quick else Size()
     rounds, warmup = (1, 1) if quick else (9, 3)
     sizes = {1: 2, 4: 1} if quick else {1: 20, 256: 1}
@@ -40,7 +40,7 @@ def measure_inference(quick: bool) -> Section:
         size = base.at(batch=batch)
         images = size.images()
         torch.manual_seed(0)
-        # Thresholds are set on a batch of one size for both, so that the networks are equal.
+        # Thresholds are calibrated on a batch of one size, so that the networks of both sizes are equal.
         network = ours(base).eval()
         ways = {OURS: shown(network, images), "hiresnn bfloat16": shown(network, images, bfloat16=True)}
         for peer, kind in (("spikingjelly", SpikingJelly), ("snntorch", SnnTorch)):

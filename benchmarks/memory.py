@@ -1,10 +1,10 @@
-"""Section `memory`: the most that one training step holds over T, and what recomputation trades for less.
+"""Section `memory`: the peak memory of a training step over T, and what recomputation saves and costs.
 
     python benchmarks/memory.py CONTESTANT --timesteps 8
 
 measures one contestant in this process and prints JSON; the section starts a fresh process for each figure. The peak
-is of resident memory, above what the process holds just before the step: activations, gradients and what is kept for
-the backward pass. The optimiser is left out, and is the same for all.
+is that of resident memory, above what the process holds just before the step: activations, gradients and what the
+backward pass needs. The optimiser is left out, because it is the same for all.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from networks import TINY, Size, SpikingJelly, ours
 from torch import nn
 from turns import say
 
-from hiresnn import SpikingNetwork
 from hiresnn.paper.cost import BLOCK
 from hiresnn.process import keep_memory
 
@@ -38,15 +37,15 @@ NETWORKS: dict[str, Callable[[Size], nn.Module]] = {
 
 
 def resident(field: str) -> int:
-    """VmRSS or VmHWM of this process in bytes."""
+    """Return VmRSS or VmHWM of this process in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 def one(name: str, size: Size, rounds: int) -> dict[str, list[float]]:
-    """Peak bytes and seconds of `rounds` steps in this process.
+    """Return peak bytes and seconds of `rounds` steps in this process.
 
-    The memory is read while freed blocks go back to the system, the time while they are kept, as in training.
+    Memory is read while freed blocks return to the system; time while they stay allocated, as in training.
     """
     torch.manual_seed(0)
     network = NETWORKS[name](size).train()
@@ -64,7 +63,7 @@ def one(name: str, size: Size, rounds: int) -> dict[str, list[float]]:
     for warm in (True, True, *[False] * rounds):
         fresh()
         before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         step()
         if not warm:
             peaks.append(resident("VmHWM") - before)
@@ -79,7 +78,7 @@ def one(name: str, size: Size, rounds: int) -> dict[str, list[float]]:
 
 
 def in_fresh_process(name: str, size: Size, rounds: int) -> dict[str, list[float]]:
-    """What `one` returns, measured where nothing else has run."""
+    """Return what `one` returns, from a fresh process."""
     words = [sys.executable, __file__, name, "--rounds", str(rounds)]
     for key, value in vars(size).items():
         words += [f"--{key}", str(value)]
@@ -90,7 +89,7 @@ def in_fresh_process(name: str, size: Size, rounds: int) -> dict[str, list[float
 
 
 def measure_memory(quick: bool) -> Section:
-    """Every contestant at every T, each in a process of its own."""
+    """Measure every contestant at every T, each in its own process."""
     size = TINY if quick else Size()
     rounds = 1 if quick else 3
     timesteps = (2, 4) if quick else (2, 4, 8, 16, 32)
@@ -98,15 +97,11 @@ def measure_memory(quick: bool) -> Section:
         "Memory over T",
         f"Forward and backward of the paper's VGG5, float32, batch {size.batch}, hidden {size.hidden}: the peak of "
         "resident memory above what the process holds before the step, and the time of the step, each contestant in "
-        "a fresh process at each T. Recomputing keeps less between forward and backward and does part of the "
-        "forward pass twice.",
+        "a fresh process at each T. Recomputing stores less between forward and backward pass and repeats part of the "
+        "forward pass.",
         {**vars(size), "over": {"timesteps": timesteps}, "rounds": rounds},
     )
-    names = ["hiresnn"]
-    if hasattr(SpikingNetwork, "recompute"):
-        names.append(RECOMPUTING)
-    else:
-        section.notes.append("This version of hiresnn cannot recompute: that contestant was left out.")
+    names = ["hiresnn", RECOMPUTING]
     section.leave_out("spikingjelly")
     if versions()["spikingjelly"]:
         names.append(PEERS["spikingjelly"])
@@ -122,8 +117,7 @@ def measure_memory(quick: bool) -> Section:
 
     peer = most(PEERS["spikingjelly"])
     section.at_most(f"hiresnn at T = {timesteps[-1]}, of SpikingJelly multi-step", over(most("hiresnn"), peer), 0.5)
-    if RECOMPUTING in names:
-        section.notes += [_trade(section, count) for count in timesteps]
+    section.notes += [_trade(section, count) for count in timesteps]
     return section
 
 
@@ -132,7 +126,7 @@ def _trade(section: Section, count: int) -> str:
         over(section.median(RECOMPUTING, unit, timesteps=count), section.median("hiresnn", unit, timesteps=count)) or 0
         for unit in ("MiB", "ms")
     )
-    return f"Recomputing at T = {count}: {memory:.2f} of hiresnn's memory in {longer:.2f} of its time."
+    return f"Recomputing at T = {count} needs {memory:.2f} times the memory and {longer:.2f} times the time."
 
 
 def main() -> None:

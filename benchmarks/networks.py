@@ -1,4 +1,4 @@
-"""The paper's VGG5 for every contestant: the same layers and sizes, images -> logits, whatever shows them T times.
+"""The paper's VGG5 for every contestant: the same layers and sizes, images -> logits.
 
 `Dense` is the same convolutions and products on T x batch rows without any neuron, the first convolution on batch
 rows only, since a direct-coded image does not change: what no dense implementation can beat.
@@ -19,7 +19,7 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Size:
-    """How large the work is: images of 3x32x32 in a batch, T, and the widths of the layers.
+    """The size of the work: images of 3x32x32 per batch, T, and the widths of the layers.
 
     `width` scales the channels of the convolutions; `hidden` is the width of the two hidden linear layers.
     """
@@ -31,39 +31,39 @@ class Size:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the images and of the three convolutions."""
+        """Channels of the images and of the three convolutions."""
         return (3, *(max(1, round(count * self.width)) for count in (64, 128, 128)))
 
     @property
     def features(self) -> int:
-        """Inputs of the first linear layer: two poolings leave 8x8."""
+        """Inputs of the first linear layer: two pools leave 8x8 pixels."""
         return 64 * self.channels[-1]
 
     def images(self, device: str = "cpu") -> Tensor:
-        """A seeded batch in [0, 1]."""
+        """Return a seeded batch in [0, 1]."""
         return torch.rand(self.batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
 
     def labels(self, device: str = "cpu") -> Tensor:
-        """A seeded class for each image."""
+        """Return a seeded class for each image."""
         return torch.randint(0, CLASSES, (self.batch,), generator=torch.Generator().manual_seed(1)).to(device)
 
     def at(self, **changes: float) -> "Size":
-        """The same size but for `changes`."""
+        """Return this size with `changes`."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 TINY = Size(batch=2, timesteps=2, hidden=16, width=0.125)
-"""For --quick, which proves that everything runs and measures nothing."""
+"""For --quick, which only shows that everything runs."""
 
 
 def ours(size: Size, device: str = "cpu") -> SpikingNetwork:
-    """The network by hiresnn, its thresholds set on the batch, its neurons compiled."""
+    """Return the network of hiresnn, with thresholds calibrated on the batch and compiled neurons."""
     ann = hiresnn.models.build("vgg5", CLASSES, width=size.width, hidden=size.hidden, dropout=0.2).to(device)
     return hiresnn.convert(ann, size.images(device), timesteps=size.timesteps).fuse()
 
 
 class Dense(nn.Module):
-    """The arithmetic alone, in the layout that suits it best; under autocast in bfloat16."""
+    """The arithmetic alone, in its fastest memory layout; optionally in bfloat16 under autocast."""
 
     def __init__(self, size: Size, *, bfloat16: bool = False) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Dense(nn.Module):
 
 
 class SpikingJelly(nn.Module):
-    """The network by SpikingJelly, multi-step: a layer sees all timesteps in one call."""
+    """The network in SpikingJelly, multi-step: a layer gets all timesteps in one call."""
 
     def __init__(self, size: Size) -> None:
         from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -117,7 +117,7 @@ class SpikingJelly(nn.Module):
 
 
 class SnnTorch(nn.Module):
-    """The network by snnTorch, whose neurons take one step a call: the loop over time is outermost."""
+    """The network in snnTorch, whose neurons take one step per call, so the outermost loop is over time."""
 
     def __init__(self, size: Size) -> None:
         import snntorch

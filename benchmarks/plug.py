@@ -1,7 +1,7 @@
 """One training step of the paper's VGG5 by hiresnn: step(batch, timesteps, hidden) -> a step to be timed.
 
-Network, loss and optimiser are those of an ordinary user of the package: no private switches. The file stands by
-itself, since a yardstick outside this repository loads it by its path.
+Network, loss and optimiser are those of an ordinary user of the package. Programs outside this repository load the file
+by its path, so it imports nothing from this folder.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sections `precision` and `precision-cpu`: whether bfloat16 costs accuracy, clean or robust, against float32."""
+"""Sections `precision` and `precision-cpu`: clean and robust accuracy after training in bfloat16 and in float32."""
 
 import shutil
 import tempfile
@@ -33,9 +33,9 @@ def measure_precision(
     source: str | None = None,
     folder: Path | None = None,
 ) -> Section:
-    """SNNs of the recipe `name` in either precision, from one ANN a seed; evaluated in float32 on test images.
+    """Train SNNs of the recipe `name` in both precisions, from one ANN per seed; evaluate in float32 on test images.
 
-    `folder` keeps the runs, and those that are finished there are not trained again.
+    `folder` stores the runs; finished ones are not trained again.
     """
     seeds = (0,) if quick else (0, 1, 2)
     recipe = override(read(name), QUICK if quick else {})
@@ -81,8 +81,8 @@ def measure_precision(
 
 
 def _trained(recipe: Recipe, own: Recipe, dataset: DataSet, out: Path) -> Path:
-    """The checkpoint of a run, which starts from the ANN trained in the precision of the recipe as it is shipped."""
-    # Of another recipe (a quick one), `train` says in what they differ.
+    """Return the network of a run that starts from the ANN trained in the precision of the shipped recipe."""
+    # If it belongs to another recipe (a quick one), `train` says how they differ.
     if not (out / MODEL).is_file() or RunFolder.open(out).recipe != recipe:
         same_but = recipe.model_copy(update={"precision": own.precision})
         source, target = (ann_path(each, dataset, out) for each in (same_but, recipe))

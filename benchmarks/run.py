@@ -1,14 +1,13 @@
-"""The speed of hiresnn: training, memory, attacks, data, start-up and inference, against the floor and the peers.
+"""The speed of hiresnn in training, memory, attacks, data, start-up and inference, compared with other libraries.
 
     python benchmarks/run.py [SECTION...] [--quick] [--out results] [--run DIR] [--data SOURCE]
                                  [--keep DIR] [--before SRC]
 
-Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; all of them where
-none is named. One more, precision-cpu, runs only where it is named: it trains HIRE-SNN for an hour, and needs --data
-cifar10.npz (or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png. A
-section that was not asked for keeps its earlier figures, with their own date and machine. Contestants take turns, and
-every ratio is of medians over the rounds. Peers that are not installed are left out (`make bench` installs them). Run
-it on a machine that does nothing else.
+Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; by default all of
+them. One more, precision-cpu, trains HIRE-SNN for an hour; it runs only if it is named, and needs --data cifar10.npz
+(or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png; other sections keep
+their earlier figures with their own date and machine. Contestants take turns, and every ratio is of medians over the
+rounds. Libraries that are not installed are left out (`make bench` installs them). Use an otherwise idle machine.
 """
 
 import argparse
@@ -58,11 +57,11 @@ ON_REQUEST = ("precision-cpu",)
 
 
 def measure(name: str, asked: argparse.Namespace) -> None:
-    """One section in this process, into the files."""
+    """Measure one section in this process and write it to the files."""
     say(f"{name}:")
     start = time.perf_counter()
     torch.manual_seed(0)
-    keep_memory()  # for all contestants alike, as the command line of hiresnn trains
+    keep_memory()  # for all contestants, as in `hiresnn train`
     words = ["python", "benchmarks/run.py", name, *(["--quick"] if asked.quick else [])]
     if name == "robust":
         section = measure_robust(asked.quick, asked.run)
@@ -82,7 +81,7 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     keep(path, name, found, SECTIONS)
     try:
         draw(path)
-    except HiresnnError as error:  # no matplotlib: the figures are there all the same
+    except HiresnnError as error:  # without matplotlib there are no plots
         say(f"  no plots: {error}")
     write_page(path)
     say(f"  {time.perf_counter() - start:.0f} s")
@@ -91,24 +90,24 @@ def measure(name: str, asked: argparse.Namespace) -> None:
 def main() -> int:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("sections", nargs="*", metavar="SECTION", help=f"default all: {', '.join(SECTIONS)}")
-    cli.add_argument("--quick", action="store_true", help="tiny sizes, one round: proves that it runs, no more")
+    cli.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
     cli.add_argument("--run", type=Path, help="a trained traditional run, for the section robust")
     cli.add_argument("--data", help="CIFAR-10 for the section precision-cpu, as `hiresnn train --data` takes it")
     cli.add_argument("--before", type=Path, help="src folder of another version, for the section hire")
-    cli.add_argument("--keep", type=Path, help="where precision-cpu keeps its runs, and takes up those it finds")
+    cli.add_argument("--keep", type=Path, help="folder of the runs of precision-cpu; finished ones are reused")
     asked = cli.parse_args()
     for name in asked.sections:
         if name not in SECTIONS:
             cli.error(f"there is no section {name!r}; choose from {', '.join(SECTIONS)}.")
-    if asked.out is None:  # tiny figures never replace real ones by mistake
+    if asked.out is None:  # figures of --quick never replace real ones by mistake
         asked.out = Path(tempfile.mkdtemp(prefix="speed-")) if asked.quick else Path("results")
     names = asked.sections or [name for name in SECTIONS if name not in ON_REQUEST]
     if "precision-cpu" in names and not asked.data:
         cli.error("precision-cpu needs --data: cifar10, or an .npz of it.")
     try:
         if asked.run:
-            RunFolder.open(asked.run).require(MODEL)  # now, not after minutes
+            RunFolder.open(asked.run).require(MODEL)  # before the measurement, not after minutes
         if len(names) == 1:
             measure(names[0], asked)
             print(asked.out / "speed.md")
@@ -119,7 +118,7 @@ def main() -> int:
     options = ["--out", str(asked.out), *(["--quick"] if asked.quick else [])]
     given = {"--run": asked.run, "--data": asked.data, "--keep": asked.keep, "--before": asked.before}
     options += [word for name, value in given.items() if value for word in (name, str(value))]
-    # Each in a process of its own: what one has compiled and allocated does not slow the next.
+    # Each section has its own process, so that it does not slow the next.
     ended = {name: subprocess.run([sys.executable, __file__, name, *options], check=False).returncode for name in names}
     failed = [name for name, code in ended.items() if code]
     if failed:

@@ -1,8 +1,8 @@
-"""Section `startup`: the command line's help, and the seconds until the first training step is done.
+"""Section `startup`: the time of `hiresnn --help`, and the time until the first training step is done.
 
     python benchmarks/startup.py [--eager] [--tiny]
 
-does one training step in this process and says so; the section starts it with an empty cache of compiled kernels,
+does one training step in this process and prints a line; the section runs it with an empty cache of compiled kernels,
 with the cache that this filled, and without compiling.
 """
 
@@ -21,7 +21,7 @@ EMPTY, FILLED, EAGER = "first step, empty cache", "first step, filled cache", "f
 
 
 def help_seconds() -> float:
-    """Of `hiresnn --help` in a fresh process."""
+    """Return the seconds of `hiresnn --help` in a fresh process."""
     command = Path(sys.executable).with_name("hiresnn")
     words = [str(command)] if command.is_file() else [sys.executable, "-m", "hiresnn"]
     start = time.perf_counter()
@@ -30,7 +30,7 @@ def help_seconds() -> float:
 
 
 def first_step_seconds(cache: Path, *options: str) -> float:
-    """From the start of a fresh process, with its compiled kernels in `cache`, until its first step is done."""
+    """Return the seconds from the start of a process, with kernels in `cache`, until its first step is done."""
     environment = {
         **os.environ,
         "TORCHINDUCTOR_CACHE_DIR": str(cache),
@@ -40,7 +40,7 @@ def first_step_seconds(cache: Path, *options: str) -> float:
     start = time.perf_counter()
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # its end, and the pool of compilers that it closes, do not count
+        process.stdout.readline()  # the end of the process, which closes a pool of compilers, does not count
         seconds = time.perf_counter() - start
         process.stdout.read()
     if process.returncode:
@@ -49,7 +49,7 @@ def first_step_seconds(cache: Path, *options: str) -> float:
 
 
 def measure_startup(quick: bool) -> Section:
-    """Fresh processes in turn."""
+    """Measure fresh processes in turns."""
     calls, rounds = (1, 1) if quick else (5, 3)
     tiny = ("--tiny",) if quick else ()
     section = Section(
@@ -59,7 +59,7 @@ def measure_startup(quick: bool) -> Section:
         "that this filled, and without compiling.",
         {"help": calls, "rounds": rounds, "batch": 32, "timesteps": 6, "hidden": 4096} if not quick else {},
     )
-    help_seconds()  # the files come from the disk once
+    help_seconds()  # reads the files from the disk
     section.add("hiresnn --help", {UNIT: spread([help_seconds() for _ in range(calls)])})
     seconds: dict[str, list[float]] = {EMPTY: [], FILLED: [], EAGER: []}
     for turn in range(rounds):
@@ -74,7 +74,7 @@ def measure_startup(quick: bool) -> Section:
     share = over(section.median(FILLED, UNIT), section.median(EMPTY, UNIT))
     cost = (section.median(FILLED, UNIT) or 0) - (section.median(EAGER, UNIT) or 0)
     section.notes.append(
-        f"With the filled cache the first step is there after {100 * (share or 0):.0f} % of the time of the empty one; "
+        f"With a filled cache the first step takes {100 * (share or 0):.0f} % of the time with an empty one; "
         f"what compiling still adds to a start is {cost:.1f} s."
     )
     return section

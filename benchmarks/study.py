@@ -1,12 +1,12 @@
-"""The table of a recipe: every method over several seeds, white box and both kinds of black box.
+"""A table for a recipe: every method over several seeds, white box and both kinds of black box.
 
     python benchmarks/study.py vgg5-cifar10-cpu --data cifar10.npz --runs runs/study --out results/cifar10-cpu
 
-Trains what is missing (the same runs as `hiresnn train RECIPE --method M --seed S`), attacks the test images as
-`hiresnn evaluate` does, and writes OUT.md and OUT.json: mean and sample standard deviation over seeds. A killed
-study goes on where it stopped. The twin from an independent ANN is the next seed's run; the twin from the same ANN
-is one more training; both are for the `--twins` methods. Images made on a network serve its own white box and, as a
-black box, the others, so each attack runs once a network.
+Trains the missing runs (those of `hiresnn train RECIPE --method M --seed S`), attacks the test images as `hiresnn
+evaluate` does, and writes OUT.md and OUT.json: mean and sample standard deviation over seeds. An interrupted study
+continues where it stopped. The twin from an independent ANN is the next seed's run; the twin from the same ANN is one
+more training; both are for the `--twins` methods. Each attack runs once per network: its images are the network's white
+box and the black box of the others.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SEEDS = [0, 1, 2]
 
 
 class Remembered:
-    """An attack on one network whose images are made once for each batch."""
+    """An attack on one network that computes the images of each batch once."""
 
     def __init__(self, spec: AttackSpec, network: Model) -> None:
         self.spec, self.network = spec, network
@@ -68,14 +68,14 @@ def recipe_of(recipe: Recipe, label: str, seed: int, *, twin: bool = False) -> R
 
 
 def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int], runs: Path) -> dict[str, Path]:
-    """Run name -> folder."""
+    """Train the missing runs; return run name -> folder."""
     paths = {}
     for seed in seeds:
         for label in labels:
             for twin in (False, True) if label in twins else (False,):
                 name = f"{label}-seed{seed}" + "-twin" * twin
                 chosen, out = recipe_of(recipe, label, seed, twin=twin), runs / name
-                # Of another recipe, `train` says in what they differ.
+                # If it belongs to another recipe, `train` says how they differ.
                 done = (out / MODEL).is_file() and RunFolder.open(out).recipe == chosen
                 paths[name] = out if done else train(chosen, out=out, resume=True, progress=Progress())
     return paths
@@ -84,7 +84,7 @@ def trained(recipe: Recipe, labels: list[str], twins: list[str], seeds: list[int
 def measured(
     paths: dict[str, Path], labels: list[str], twins: list[str], seeds: list[int], recipe: Recipe, limit: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(label, seed -> {"clean": .., attack: {"white_box", "same-ann", "independent"}}), a method at a time.
+    """Yield (label, seed -> {"clean": .., attack: {"white_box", "same-ann", "independent"}}) for each method.
 
     The black box is measured for the methods in `twins`, at the recipe's main bound.
     """
@@ -128,7 +128,7 @@ def cell(values: list[float]) -> str:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown: a row a method, a column a measure, mean ± sample standard deviation over seeds."""
+    """Return Markdown: one row per method, one column per attack, mean ± sample standard deviation over seeds."""
     attacks = [key for key in next(iter(next(iter(found.values())).values())) if key != "clean"]
     boxes = {"white_box": "white box", "same-ann": "twin, same ANN", "independent": "twin, independent ANN"}
     lines = []
@@ -162,7 +162,7 @@ def main() -> None:
     if asked.data:
         recipe = override(recipe, {"data.source": json.dumps(asked.data)})
     recipe = override(recipe, dict(pair.split("=", 1) for pair in asked.set))
-    # Now, not after hours of training.
+    # Before the training, not after hours.
     asked.limit = min(asked.limit, len(data.load(recipe.data.source).test))
     start = time.time()
     paths = trained(recipe, asked.methods, asked.twins, asked.seeds, asked.runs)
@@ -175,7 +175,7 @@ def main() -> None:
 
 
 def command(asked: argparse.Namespace) -> str:
-    """The command that gives these results, with the data beside it."""
+    """Return the command for these results, run in the folder of the data."""
     words = ["python", "benchmarks/study.py", asked.recipe]
     words += ["--data", Path(asked.data).name] if asked.data else []
     words += ["--set", *asked.set] if asked.set else []
@@ -187,7 +187,7 @@ def command(asked: argparse.Namespace) -> str:
 
 
 def write(asked: argparse.Namespace, recipe: Recipe, found: dict[str, Any]) -> None:
-    """OUT.json and OUT.md with the methods measured so far."""
+    """Write OUT.json and OUT.md with the methods measured so far."""
     where = environment()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     shown = recipe.model_dump(mode="json")

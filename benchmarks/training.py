@@ -21,7 +21,7 @@ SWEEPS = {"timesteps": (1, 2, 4, 8, 16), "batch": (8, 16, 32, 64), "width": (0.2
 
 
 def step_of(network: nn.Module, size: Size, device: str = "cpu", *, fused: bool | None = None) -> Step:
-    """A training step of a network that is not ours; `plug.step` is ours, with its neurons clamped after it."""
+    """Return a training step of a network of another library; `plug.step` is that of hiresnn."""
     network.to(device).train()
     images, labels = size.images(device), size.labels(device)
     if isinstance(network, Dense):
@@ -55,7 +55,7 @@ STEPS: dict[str, Callable[[Size, str], Step]] = {
 
 
 def contestants(size: Size, names: Sequence[str] = tuple(STEPS), device: str = "cpu") -> dict[str, Step]:
-    """The steps of those contestants that are installed, every one from the same seed."""
+    """Return the steps of the installed contestants, each from the same seed."""
     missing = {PEERS[peer] for peer, found in versions().items() if found is None}
     steps: dict[str, Step] = {}
     for name in names:
@@ -72,9 +72,9 @@ def measure_step(quick: bool) -> Section:
     section = Section(
         "Training step",
         "The paper's VGG5 on random images: zero_grad, forward over all timesteps, cross-entropy, backward, SGD with "
-        "momentum. `dense` is the same convolutions and products without any neuron. hiresnn takes torch's fused SGD, "
-        "as `hiresnn train` does, which saves passes over the weights; the others take torch's default, as their "
-        "users get it, and the floor stands there with both.",
+        "momentum. `dense` is the same convolutions and products without any neuron. hiresnn uses torch's fused SGD, "
+        "as `hiresnn train` does, which saves passes over the weights; the others use torch's default, as their users "
+        "do, and the dense network is measured with both.",
         {**vars(size), "rounds": rounds, "warmup": warmup},
         ratio="of dense float32",
     )
@@ -101,7 +101,7 @@ def measure_sweep(quick: bool) -> Section:
     names = (FLOOR, "hiresnn float32", "hiresnn bfloat16", PEERS["spikingjelly"])
     section = Section(
         "Training step over T, batch and width",
-        f"The step of above, one size changed at a time. To keep it short the hidden layers have {base.hidden} "
+        f"The step above, with one size changed at a time. To save time the hidden layers have {base.hidden} "
         "neurons, not 4096; over the width they are scaled with the channels.",
         {**vars(base), "over": sweeps, "rounds": rounds, "warmup": warmup},
         ratio="of dense float32",
@@ -117,5 +117,5 @@ def measure_sweep(quick: bool) -> Section:
             found = {name: spread(times, 1e3) for name, times in seconds.items()}
             for name, times in found.items():
                 section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"], over=over_what, value=value)
-            gc.collect()  # what is in reference cycles goes before the next size
+            gc.collect()  # frees reference cycles before the next size
     return section

@@ -1,4 +1,4 @@
-"""Contestants take turns, round by round, so that a ratio of medians holds when the machine drifts."""
+"""Contestants take turns, round by round, so that a drift of the machine does not change the ratio of medians."""
 
 import sys
 import time
@@ -8,20 +8,20 @@ Contestants = Mapping[str, Callable[[], object]]
 
 
 def say(text: str) -> None:
-    """A line of progress, on standard error."""
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def in_turns(
     contestants: Contestants, *, rounds: int, warmup: int, calls: int = 1, wait: Callable[[], None] = lambda: None
 ) -> dict[str, list[float]]:
-    """Seconds a call of every contestant, one number a round.
+    """Return the seconds per call of every contestant, one number per round.
 
     Args:
         contestants: name -> what is timed, in the order in which they take turns.
-        rounds: that count, after `warmup` rounds that do not: there kernels are compiled and memory is fetched.
-        calls: made in a row in a turn, where a single one is too short for the clock.
-        wait: returns once the device has done all that was asked of it; a GPU works on after a call has returned.
+        rounds: measured rounds, after `warmup` rounds in which kernels are compiled and memory is allocated.
+        calls: calls per turn, for work that is too short for the clock.
+        wait: waits for the device; on a GPU, work goes on after a call has returned.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warmup + rounds):

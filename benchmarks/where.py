@@ -1,6 +1,6 @@
-"""Section `profile`: where the time of a training step goes, by torch's profiler.
+"""Section `profile`: where the time of a training step goes, measured by torch's profiler.
 
-Self time of operations on the calling thread, put into groups by name; whatever is in none is `other`.
+Self time of operations on the calling thread, grouped by name; the rest is `other`.
 """
 
 import statistics
@@ -33,7 +33,7 @@ NAMES = ("dense float32", "hiresnn float32", "hiresnn bfloat16")
 
 
 def measure_profile(quick: bool) -> Section:
-    """The step of section `step`, a part a row."""
+    """Measure the step of section `step`, one row per part."""
     size = TINY if quick else Size(hidden=4096)
     rounds, warmup = (1, 1) if quick else (5, 3)
     section = Section(
@@ -57,7 +57,7 @@ def measure_profile(quick: bool) -> Section:
 
 
 def _parts(step: object) -> dict[str, float]:
-    """Part -> milliseconds of one step."""
+    """Return part -> milliseconds of one step."""
     assert callable(step)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         step()
@@ -66,7 +66,7 @@ def _parts(step: object) -> dict[str, float]:
     for event in events:
         part = next((group for group, names in GROUPS.items() if event.key.startswith(names)), "other")
         found[part] += event.self_cpu_time_total / 1e3
-    # The optimiser's own operations have names that others have too: they are taken out of `other` as a whole.
+    # Operations of the optimiser have the names of others: their total is subtracted from `other`.
     totals = [event.cpu_time_total for event in events if event.key.startswith(OPTIMISER)]
     found["optimiser"] = sum(totals) / 1e3
     found["other"] = max(0.0, found["other"] - found["optimiser"])

@@ -1,4 +1,4 @@
-"""speed.json, and the page and plots that are made from it alone."""
+"""speed.json, and the page and plots made from it."""
 
 import json
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ UNITS = {"ms": "milliseconds a step", "MiB": "peak of a step, MiB"}
 
 
 def read(path: Path) -> Sections:
-    """The sections in a file that `keep` wrote; none where there is none, or one of another kind."""
+    """Return the sections in a file that `keep` wrote; none if the file is missing or of another kind."""
     if not path.is_file():
         return {}
     found: Sections = json.loads(path.read_text(encoding="utf-8")).get("sections", {})
@@ -36,7 +36,7 @@ def read(path: Path) -> Sections:
 
 
 def keep(path: Path, name: str, section: dict[str, Any], order: Iterable[str]) -> None:
-    """Put a section into the file; the others keep their figures, with their own date and machine."""
+    """Store a section in the file; other sections keep their figures, dates and machines."""
     sections = {**read(path), name: section}
     ordered = {key: sections[key] for key in order if key in sections}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,11 +44,11 @@ def keep(path: Path, name: str, section: dict[str, Any], order: Iterable[str]) -
 
 
 def write_page(path: Path) -> None:
-    """The page beside the file."""
+    """Write the page next to the file."""
     sections = read(path)
     lines = ["# Speed", ""]
     if any(section["quick"] for section in sections.values()):
-        lines += ["Sections marked *quick* prove that the benchmark runs: their figures mean nothing.", ""]
+        lines += ["Sections marked *quick* only show that the benchmark runs: their figures mean nothing.", ""]
     machines = {_machine(section["machine"]) for section in sections.values()}
     if len(machines) == 1:
         lines += [f"Measured with {machines.pop()}.", ""]
@@ -79,7 +79,7 @@ def _target(target: dict[str, Any], *, judged: bool) -> str:
 
 
 def _rows(section: dict[str, Any]) -> list[str]:
-    """One line a contestant or, where there are several points, one line a point."""
+    """Return one line per contestant or, with several points, one line per point."""
     rows = section["rows"]
     names = list(dict.fromkeys(row["name"] for row in rows))
     units = list(dict.fromkeys(unit for row in rows for unit in row["measures"]))
@@ -131,7 +131,7 @@ def _number(value: float) -> str:
 
 
 def _machine(at: dict[str, Any]) -> str:
-    """Machine and versions in words."""
+    """Return machine and versions as text."""
     threads = f"{at['threads']} thread{'s' * (at['threads'] != 1)} on {at['cores']} cores"
     packages = [f"torch {at['torch']}", f"hiresnn {at['hiresnn']}"]
     packages += [f"{words} {at[peer]}" for peer, words in PEERS.items() if at[peer]]
@@ -139,7 +139,7 @@ def _machine(at: dict[str, Any]) -> str:
 
 
 def draw(path: Path) -> list[Path]:
-    """Step time over T, batch and width with the floor, and memory over T: SVG and PNG beside the file."""
+    """Draw step time over T, batch and width, and memory over T: SVG and PNG next to the file."""
     sections, written = read(path), []
     for over_what, words in AXES.items():
         rows = [

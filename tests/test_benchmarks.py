@@ -1,4 +1,4 @@
-"""Benchmarks whose pages are kept: they tell how they were made, and are of the recipe that they name."""
+"""The benchmarks that train networks: the command on their pages, and the recipe of the networks they measure."""
 
 import argparse
 import importlib
@@ -16,7 +16,7 @@ from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
 
 STUDY = Path(__file__).parents[1] / "benchmarks" / "study.py"
-pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are in the checkout alone")
+pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are only in a checkout")
 FOUND = {"traditional": {"0": {"clean": 90.0, "fgsm": {"white_box": 20.0}}}}
 
 
@@ -36,18 +36,18 @@ def asked(study: ModuleType, **options: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**usual, **options})
 
 
-def test_the_command_of_a_page_says_what_was_not_the_default(study: ModuleType) -> None:
+def test_the_command_on_a_page_has_all_options_that_are_not_the_default(study: ModuleType) -> None:
     assert study.command(asked(study)) == "python benchmarks/study.py digits --out results/table"
-    told = study.command(asked(study, data="/home/me/my digits.npz", seeds=[3, 4]))
-    assert told == "python benchmarks/study.py digits --data 'my digits.npz' --seeds 3 4 --out results/table"
+    command = study.command(asked(study, data="/home/me/my digits.npz", seeds=[3, 4]))
+    assert command == "python benchmarks/study.py digits --data 'my digits.npz' --seeds 3 4 --out results/table"
 
 
-def test_a_name_with_a_point_is_kept_whole(study: ModuleType, tmp_path: Path) -> None:
+def test_a_name_may_contain_a_point(study: ModuleType, tmp_path: Path) -> None:
     study.write(asked(study, out=tmp_path / "scale-0.4"), read("digits"), FOUND)
     assert {path.name for path in tmp_path.iterdir()} == {"scale-0.4.json", "scale-0.4.md"}
 
 
-def test_a_run_of_another_recipe_is_not_taken_for_this_one(study: ModuleType, tmp_path: Path) -> None:
+def test_a_run_of_another_recipe_is_refused(study: ModuleType, tmp_path: Path) -> None:
     recipe = study.recipe_of(read("digits"), "traditional", 0)
     with RunFolder.create(tmp_path / "traditional-seed0", recipe) as folder:
         folder.write_bytes(MODEL, b"")
@@ -58,7 +58,7 @@ def test_a_run_of_another_recipe_is_not_taken_for_this_one(study: ModuleType, tm
         study.trained(other, *wanted)
 
 
-def test_a_network_of_another_recipe_is_not_measured_for_its_precision(
+def test_the_precision_benchmark_refuses_a_run_of_another_recipe(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(STUDY.parent))
@@ -70,7 +70,7 @@ def test_a_network_of_another_recipe_is_not_measured_for_its_precision(
         precision._trained(recipe, recipe, load("digits"), out)
 
 
-def test_no_more_images_are_asked_for_than_there_are(
+def test_the_study_measures_at_most_all_test_images(
     study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def measured(*arguments: Any) -> list[tuple[str, Any]]:
