@@ -42,10 +42,10 @@ def entry(spikes: float) -> dict[str, Any]:
 
 
 def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ["--attack", "fgsm", "--attack", "pgd:eps=2/255", "--limit", "100", "--batch", "50"]
+    options = ["--attack", "fgsm", "--attack", "pgd:eps=2/255", "--limit", "100", "--batch", "50", "--data", "a.npz"]
     code, asked = run(monkeypatch, "activity", {"clean": entry(1.0)}, *options)
     assert code == 0
-    expected = {"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50}
+    expected = {"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50, "source": "a.npz"}
     assert asked == {**expected, "run": Path("runs/a"), "what": "activity"}
 
 
@@ -84,7 +84,7 @@ def test_energy_shows_operations_and_totals(
     }  # fmt: skip
     run(monkeypatch, "energy", {"clean": measured})
     text = capsys.readouterr().out
-    assert "Estimated arithmetic energy, 45 nm, nJ an image" in " ".join(text.split())
+    assert "Estimated arithmetic energy, 45 nm, nJ for one image" in " ".join(text.split())
     assert rows(text) == [
         ["conv1", "image", "1.000", "98.03k", "1.235M", "", "950", "5.00"],
         ["SNN, printed (Eq. 7, 8)", "1.00", "11.00"],

@@ -51,6 +51,8 @@ def test_defaults_are_all_attacks_on_the_whole_test_set(monkeypatch: pytest.Monk
         "split": "test",
         "batch_size": 256,
         "seed": None,
+        "source": None,
+        "out": None,
     }
 
 
@@ -67,7 +69,9 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         "--split",
         "holdout",
     ]
-    _, asked = run(monkeypatch, RESULT, "a", *options, "--batch", "64", "--seed", "5")
+    _, asked = run(
+        monkeypatch, RESULT, "a", *options, "--batch", "64", "--seed", "5", "--data", "a.npz", "--out", "f.json"
+    )
     assert asked == {
         "run": Path("a"),
         "attacks": ["fgsm", "pgd:eps=2/255"],
@@ -76,6 +80,8 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         "split": "holdout",
         "batch_size": 64,
         "seed": 5,
+        "source": "a.npz",
+        "out": Path("f.json"),
     }
 
 

@@ -27,7 +27,7 @@ def test_show_prints_the_recipe_with_its_comments(capsys: pytest.CaptureFixture[
 
 def test_an_unknown_name_is_wrong_usage_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "digit") == 2
-    assert 'no shipped recipe "digit"; did you mean "digits"? known are digits, ' in capsys.readouterr().err
+    assert "no shipped recipe 'digit'; did you mean" in capsys.readouterr().err
 
 
 def test_a_copy_is_the_same_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,9 +42,9 @@ def test_a_copy_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[s
     target.write_text("mine")
     assert run("copy", "digits", str(target)) == 2
     assert target.read_text() == "mine"
-    assert "exists and is left as it is; choose another file name" in capsys.readouterr().err
+    assert "exists and is not replaced" in capsys.readouterr().err
 
 
 def test_a_copy_into_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("copy", "digits", str(tmp_path / "gone" / "mine.toml")) == 2
-    assert "mine.toml cannot be written: No such file or directory" in capsys.readouterr().err
+    assert run("copy", "digits", str(tmp_path / "gone" / "mine.toml")) == 1
+    assert "mine.toml could not be written: No such file or directory" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -25,10 +24,7 @@ def test_help_never_waits_for_torch() -> None:
         "try: main(['--help'])\n"
         "except SystemExit: print('torch' in sys.modules, 'hiresnn.runs.recipe' in sys.modules)"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # 0.15 s where nothing else runs; other tests may share the cores.
-    assert time.perf_counter() - started < 2.0
     assert done.stdout.endswith("False False\n")
     assert "hiresnn quickstart" in done.stdout
 
@@ -73,9 +69,12 @@ def test_a_file_system_that_says_no_is_a_sentence_and_a_defect_stays_one(
     errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect")]
     monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
     assert exit_code("recipes", "show", "digits") == 1
-    assert capsys.readouterr().err == "Error: /root/runs: Permission denied.\n"
+    assert capsys.readouterr().err == "Error: /root/runs: Permission denied; check name and permissions.\n"
+    assert exit_code("recipes", "show", "digits") == 1
+    assert capsys.readouterr().err == "Error: a defect\n"
+    errors.append(OSError("a defect"))
     with pytest.raises(OSError, match="a defect"):
-        main(["recipes", "show", "digits"])
+        main(["recipes", "show", "digits", "--debug"])
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "recipes", "show", "nope"], ["recipes", "show", "nope", "--debug"]])

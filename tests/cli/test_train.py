@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hiresnn.cli import main
+from hiresnn.runs.folder import RunFolder
 from hiresnn.runs.recipe import override, read
 
 
@@ -18,8 +19,11 @@ class Trainer:
         self.asked: dict[str, Any] = {}
         self.interrupted = False
 
-    def __call__(self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any) -> Path:
+    def __call__(
+        self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any, clamp: list[str]
+    ) -> Path:
         self.asked = {"recipe": recipe, "out": out, "resume": resume, "quiet": progress.quiet, "processes": ranks.size}
+        self.asked["clamp"] = clamp
         if self.interrupted:
             raise KeyboardInterrupt
         return out or Path("runs/digits")
@@ -41,7 +45,14 @@ def run(*arguments: str) -> int:
 
 def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("digits") == 0
-    assert trainer.asked == {"recipe": read("digits"), "out": None, "resume": False, "quiet": False, "processes": 1}
+    assert trainer.asked == {
+        "recipe": read("digits"),
+        "out": None,
+        "resume": False,
+        "quiet": False,
+        "processes": 1,
+        "clamp": ["data.train_images", "data.holdout_images"],
+    }
     assert capsys.readouterr().out == "Run folder: runs/digits\nNext: hiresnn evaluate runs/digits\n"
 
 
@@ -68,8 +79,8 @@ def test_quiet_prints_only_the_run_folder(trainer: Trainer, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], 'no shipped recipe "nope"'),
-        (["digits", "--set", "snn.lr"], "--set snn.lr is not KEY=VALUE"),
+        (["nope"], "no shipped recipe 'nope'"),
+        (["digits", "--set", "snn.lr"], "--set 'snn.lr' is not KEY=VALUE"),
         (["digits", "--set", "snn.lr=-1"], "--set: snn.lr = -1 is not allowed"),
         (["digits", "--method", "hires"], '--method: method = "hires" is not allowed; it must be one of'),
         (["digits", "--data", ""], '--data: data.source = "" is not allowed; it must not be empty'),
@@ -83,16 +94,34 @@ def test_wrong_requests_end_with_two_and_a_sentence(
     assert trainer.asked == {}
 
 
-def test_an_interrupt_says_how_to_continue(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer.interrupted = True
-    assert run("digits", "--out", "my runs/a") == 130
-    continued = "Interrupted. Continue with: hiresnn train digits --out 'my runs/a' --resume"
-    assert continued in capsys.readouterr().err
-
-
-def test_an_interrupted_resumed_run_is_told_to_resume_once(
-    trainer: Trainer, capsys: pytest.CaptureFixture[str]
+def test_an_interrupt_offers_resume_once_the_folder_has_its_recipe(
+    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer.interrupted = True
-    assert run("digits", "--resume") == 130
-    assert "hiresnn train digits --resume\n" in capsys.readouterr().err
+    out = tmp_path / "my runs"
+    assert run("digits", "--out", str(out)) == 130
+    assert capsys.readouterr().err == "\nInterrupted.\n"
+    RunFolder.create(out, read("digits")).close()
+    assert run("digits", "--out", str(out)) == 130
+    assert capsys.readouterr().err == f"\nInterrupted. Continue with: hiresnn resume '{out}'\n"
+
+
+def test_resume_takes_the_recipe_from_the_folder(trainer: Trainer, tmp_path: Path) -> None:
+    stored = override(read("digits"), {"snn.lr": "0.5", "seed": "4"})
+    RunFolder.create(tmp_path / "run", stored).close()
+    with pytest.raises(SystemExit) as caught:
+        main(["resume", str(tmp_path / "run")])
+    assert not caught.value.code
+    asked = trainer.asked
+    assert (asked["recipe"], asked["out"], asked["resume"]) == (stored, tmp_path / "run", True)
+    assert asked["clamp"] == []
+
+
+def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Trainer, tmp_path: Path) -> None:
+    run("vgg5-cifar10-cpu", "--data", "mine.npz")
+    assert trainer.asked["clamp"] == ["data.train_images", "data.holdout_images"]
+    run("vgg5-cifar10-cpu", "--set", "data.train_images=100")
+    assert trainer.asked["clamp"] == ["data.holdout_images"]
+    (tmp_path / "mine.toml").write_text('extends = "digits"\n[data]\nholdout_images = 7\n')
+    run(str(tmp_path / "mine.toml"))
+    assert trainer.asked["clamp"] == ["data.train_images"]

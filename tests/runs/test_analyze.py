@@ -37,12 +37,12 @@ def run(tmp_path: Path) -> Path:
 def test_activity_is_measured_clean_and_under_each_attack_and_kept(run: Path) -> None:
     result = analyze.activity(run, attacks=["fgsm"], limit=20, progress=QUIET)
     assert (result["images"], result["timesteps"]) == (20, 3)
-    assert list(result["activity"]) == ["clean", "fgsm"]
+    assert list(result["activity"]) == ["clean", "fgsm:eps=16/255"]
     clean = result["activity"]["clean"]
     assert list(clean["layers"]) == ["relu1", "relu2", "relu3", "relu4", "relu5"]
     spikes = sum(layer["spikes"] for layer in clean["layers"].values())
     assert clean["total"]["tasa"] == pytest.approx(spikes / clean["total"]["neurons"] / 3)
-    assert clean != result["activity"]["fgsm"]
+    assert clean != result["activity"]["fgsm:eps=16/255"]
     assert RunFolder.open(run).read_json("analysis-activity.json") == result
 
 
@@ -53,8 +53,8 @@ def test_batches_do_not_change_what_is_measured(run: Path) -> None:
 
 def test_distance_takes_the_recipes_pgd_where_no_attack_is_named(run: Path) -> None:
     result = analyze.distance(run, limit=20, progress=QUIET)
-    assert list(result["distance"]) == ["pgd"]
-    image = result["distance"]["pgd"]["images"]
+    assert list(result["distance"]) == ["pgd:eps=16/255,iterations=2"]
+    image = result["distance"]["pgd:eps=16/255,iterations=2"]["images"]
     assert 0 < image["mean"] <= image["max"] <= 8 * 16 / 255 + 1e-6  # sqrt(64 pixels) * eps
     assert RunFolder.open(run).read_json("analysis-distance.json") == result
 

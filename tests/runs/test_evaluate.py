@@ -15,8 +15,8 @@ from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs import evaluate as module
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.evaluate import attack_of, evaluate, recipe_attacks
+from hiresnn.runs.checkpoint import load, save
+from hiresnn.runs.evaluate import attack_of, evaluate, label_of, recipe_attacks
 from hiresnn.runs.folder import MODEL, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override, read
 from hiresnn.runs.train import train
@@ -40,7 +40,8 @@ def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Pat
     assert list(result) == ["clean", "attacks", "images", "seed"]
     assert (result["images"], result["seed"]) == (40, 0)
     (row,) = result["attacks"].values()
-    assert set(row) == {"white_box", "twins", "black_box", "attack_seed"}
+    assert set(row) == {"white_box", "twins", "black_box", "attack_seed", "twin_seeds", "options"}
+    assert row["options"]["eps"] == 0.1
     assert row["attack_seed"] == 0  # the recipe's
     assert set(row["twins"]) == {"same-ann", "independent"}
     assert row["black_box"] == row["twins"]["same-ann"]  # the stronger of the two
@@ -55,7 +56,7 @@ def test_an_independent_twin_alone_is_the_black_box(runs: Path) -> None:
 
 def test_without_a_twin_there_is_no_black_box(runs: Path) -> None:
     assert attacked(runs / "run")["attacks"].keys() == {"fgsm:eps=0.1"}
-    assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box", "attack_seed"}
+    assert attacked(runs / "run")["attacks"]["fgsm:eps=0.1"].keys() == {"white_box", "attack_seed", "options"}
 
 
 def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Path) -> None:
@@ -65,6 +66,58 @@ def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Pa
     assert both["fgsm:eps=0.1"] == first
     again = attacked(runs / "run", twins=[runs / "same"])["attacks"]["fgsm:eps=0.1"]
     assert again["twins"] == {**first["twins"], "same-ann": again["black_box"]}
+
+
+def test_a_later_seed_does_not_relabel_an_older_black_box_figure(runs: Path) -> None:
+    noise = ["noise:eps=0.1,draws=2"]
+    first = attacked(runs / "run", attacks=noise, twins=[runs / "same"], seed=1)["attacks"]
+    (later,) = attacked(runs / "run", attacks=noise, seed=2)["attacks"].values()
+    (label,) = first
+    assert (later["attack_seed"], later["twin_seeds"]) == (2, {"same-ann": 1})
+    assert later["black_box"] == first[label]["black_box"]
+
+
+def test_figures_of_an_attack_with_other_options_are_replaced_as_a_whole(runs: Path) -> None:
+    attacked(runs / "run", twins=[runs / "same"])
+    path = runs / "run" / RESULT
+    result = json.loads(path.read_text())
+    result["attacks"]["fgsm:eps=0.1"]["options"]["draws"] = 7  # as another version may have run it
+    path.write_text(json.dumps(result))
+    assert "black_box" not in attacked(runs / "run")["attacks"]["fgsm:eps=0.1"]
+
+
+def test_a_strong_attack_runs_its_own_iterations_and_says_so(runs: Path) -> None:
+    (label,) = attacked(runs / "run", attacks=["pgd-restarts:restarts=1,iterations=2"])["attacks"]
+    assert "iterations=2" in label
+    assert attack_of(read("digits"), "apgd").resolved()["iterations"] == 100
+
+
+def test_figures_can_be_written_elsewhere_and_the_run_stays_as_it_is(runs: Path, tmp_path: Path) -> None:
+    before = (runs / "run" / RESULT).read_bytes()
+    with RunFolder.open(runs / "run", write=True):  # not even the lock is needed
+        result = attacked(runs / "run", limit=20, out=tmp_path / "quick.json")
+    assert json.loads((tmp_path / "quick.json").read_text()) == result
+    assert (runs / "run" / RESULT).read_bytes() == before
+
+
+def test_a_run_can_be_evaluated_on_data_at_another_path(runs: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    expected = attacked(runs / "run", out=tmp_path / "a.json")
+    folder = RunFolder.open(runs / "run", write=True)
+    folder.write_text("recipe.toml", dump(override(folder.recipe, {"data.source": "moved.npz"})))
+    folder.close()
+    with pytest.raises(HiresnnError, match=r"moved\.npz"):
+        attacked(runs / "run")
+    assert attacked(runs / "run", source="digits", out=tmp_path / "b.json") == expected
+
+
+def test_a_network_that_never_spikes_is_called_dead(runs: Path, tmp_path: Path) -> None:
+    network = load(runs / "run" / MODEL)
+    first, *_ = network.neurons.items()
+    with torch.no_grad():
+        first[1].threshold.fill_(1e9)
+    save(network, runs / "run" / MODEL)
+    assert attacked(runs / "run", out=tmp_path / "a.json")["dead_layer"] == first[0]
+    assert "dead_layer" not in attacked(runs / "same", out=tmp_path / "a.json")
 
 
 def test_figures_of_fewer_images_are_not_mixed_with_those_of_more_and_give_way_to_them(runs: Path) -> None:
@@ -78,7 +131,7 @@ def test_figures_of_more_images_are_not_replaced_and_that_is_told_before_the_wor
     attacked(runs / "run")
     before = (runs / "run" / RESULT).read_bytes()
     monkeypatch.setattr(module, "accuracy", lambda *_, **__: pytest.fail("it began to work"))
-    message = r"result\.json holds attacks on 40 images, which those on 20 would replace; give --limit 40, or move"
+    message = r"result\.json has attacks on 40 images.*--limit 40, write elsewhere with --out"
     with pytest.raises(UsageError, match=message):
         attacked(runs / "run", limit=20)
     assert (runs / "run" / RESULT).read_bytes() == before
@@ -147,7 +200,7 @@ def test_a_bound_of_zero_costs_nothing(runs: Path) -> None:
 def test_without_attacks_those_of_the_recipe_are_made(runs: Path) -> None:
     result = attacked(runs / "run", attacks=None, limit=20)
     recipe = RunFolder.open(runs / "run").recipe
-    assert list(result["attacks"]) == [spec.label for spec in recipe_attacks(recipe)]
+    assert list(result["attacks"]) == [label_of(recipe, spec) for spec in recipe_attacks(recipe)]
 
 
 def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny: Recipe) -> None:
@@ -204,14 +257,14 @@ def test_the_holdout_has_a_result_of_its_own(tiny: Recipe, tmp_path: Path) -> No
     [
         (
             {"split": "holdout"},
-            r"the run held no images out: its recipe has data\.holdout_images = 0; use --split test",
+            r"held no images out .data\.holdout_images = 0.*use --split test",
         ),
         ({"seed": 2**63}, f"seed is {2**63}; choose a whole number from 0 to {2**63 - 1}"),
         ({"split": "train"}, "split is 'train'; choose one of test, holdout"),
         ({"attacks": ["ddos"]}, "attack 'ddos' is not known; choose one of fgsm, pgd"),
-        ({"twins": ["run"]}, r"the twin .*run is the run itself; that would be a white-box attack"),
+        ({"twins": ["run"]}, r"the twin .*run is the run itself, which would be a white-box attack"),
         ({"twins": ["run/../run"]}, "is the run itself"),
-        ({"twins": ["same", "same"]}, "two twins are of the kind 'same-ann'; give one of each at most"),
+        ({"twins": ["same", "same"]}, "two twins are of the kind 'same-ann'; give at most one"),
         ({"twins": ["independent", "independent"]}, "two twins are of the kind 'independent'"),
     ],
 )
@@ -263,9 +316,9 @@ def archive(path: Path, *, channels: int = 1, size: int = 8, classes: int = 10) 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"channels": 3}, "run has in_channels = 1, the images of .* have 3"),
-        ({"size": 16}, "run has image_size = 8, the images of .* have 16"),
-        ({"classes": 7}, "run tells 10 classes apart, .* has 7"),
+        ({"channels": 3}, "run has in_channels = 1, but the images of .* have 3"),
+        ({"size": 16}, "run has image_size = 8, but the images of .* have 16"),
+        ({"classes": 7}, "run has 10 output classes, but .* has 7"),
     ],
 )
 def test_data_that_do_not_fit_the_run_are_refused(
@@ -281,7 +334,7 @@ def test_a_twin_for_other_images_is_refused(runs: Path, tmp_path: Path, tiny: Re
     changes = {"data.source": archive(tmp_path / "other.npz", classes=7), "data.train_images": "0"}
     short = {"ann.epochs": "0", "snn.epochs": "0", "method": "ann"}
     twin = train(override(tiny, {**changes, **short}), out=tmp_path / "twin", progress=QUIET)
-    with pytest.raises(HiresnnError, match="a twin tells 7 classes apart, digits has 10"):
+    with pytest.raises(HiresnnError, match="a twin has 7 output classes, but digits has 10"):
         attacked(runs / "run", twins=[twin])
 
 

@@ -1,6 +1,7 @@
 """A run folder holds one run, has one writer, and is never half written."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hiresnn.runs.folder import ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESUL
 from hiresnn.runs.recipe import Recipe, dump, override, read
 
 DIGITS = read("digits")
+EPOCH = {"stage": "snn", "loss": 2.3, "train_accuracy": 10.0, "lr": 0.1, "seconds": 1.5}
 
 
 def listing(path: Path) -> dict[str, bytes]:
@@ -144,10 +146,11 @@ def test_readers_may_read_while_it_is_written_but_not_write(tmp_path: Path) -> N
 
 
 def test_results_can_be_added_to_a_finished_run(tmp_path: Path) -> None:
+    figures = {"clean": 90.5, "attacks": {"fgsm": {"white_box": 12.5}}, "images": 200, "seed": 0}
     RunFolder.create(tmp_path, DIGITS).close()
     with RunFolder.open(tmp_path, write=True) as folder:
-        folder.write_json(RESULT, {"clean": 90.5})
-    assert RunFolder.open(tmp_path).read_json(RESULT) == {"clean": 90.5}
+        folder.write_json(RESULT, figures)
+    assert RunFolder.open(tmp_path).read_json(RESULT) == figures
 
 
 @pytest.mark.parametrize(("make", "reason"), [("nothing", "does not exist"), ("file", "is a file")])
@@ -179,16 +182,16 @@ def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
 def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, DIGITS) as folder:
         assert folder.read_metrics() == []
-        rows = [{"epoch": 1, "loss": 2.3}, {"epoch": 2, "loss": 1.1}]
+        rows = [{**EPOCH, "epoch": 1}, {**EPOCH, "epoch": 2}]
         folder.write_metrics(rows[:1])
         folder.write_metrics(rows)
         assert folder.read_metrics() == rows
-    assert (tmp_path / METRICS).read_text() == '{"epoch": 1, "loss": 2.3}\n{"epoch": 2, "loss": 1.1}\n'
+    assert [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()] == rows
 
 
 def test_damaged_metrics_are_named_by_line(tmp_path: Path) -> None:
     RunFolder.create(tmp_path, DIGITS).close()
-    (tmp_path / METRICS).write_text('{"epoch": 1}\n{"epo')
+    (tmp_path / METRICS).write_text(json.dumps({**EPOCH, "epoch": 1}) + '\n{"epo')
     with pytest.raises(RunError, match=r"metrics\.jsonl, line 2 is damaged"):
         RunFolder.open(tmp_path).read_metrics()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hiresnn.cli import output
 from hiresnn.cli.interrupt import continued_by
+from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,91 +19,101 @@ app = typer.Typer(
     help="Measure what a trained spiking run does and costs: **activity**, **distance**, **energy**.",
 )
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote, of a spiking method.")]
-Attacks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--attack",
-        metavar="NAME",
-        help="Measure on attacked images too: fgsm, pgd, or with options as in pgd:eps=2/255; may be repeated. "
-        "What the text does not set is the recipe's.",
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the first N test images; default: all.")]
-Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")]
-
 
 @app.command()
 def activity(
-    context: typer.Context, run: Run, attacks: Attacks = None, limit: Limit = None, batch: Batch = 200
+    context: typer.Context,
+    run: Run,
+    attacks: Attacks = None,
+    data: Source = None,
+    limit: Limit = None,
+    batch: Batch = 200,
+    quiet: Quiet = False,
 ) -> None:
     """Spiking activity of every layer (Definition 1).
 
-    SA is spikes an image over all T steps / neurons, 0 to T. TASA is SA / T, 0 to 1. Also writes
+    SA is the spikes per image over all T steps, divided by the neurons: 0 to T. TASA is SA / T: 0 to 1. Also writes
     analysis-activity.json into the run folder.
 
     Example:
 
     hiresnn analyze activity runs/mine --attack pgd --limit 1000
     """
-    _shown(context, "activity", run, attacks, limit, batch)
+    _run(context, "activity", run, attacks, data, limit, batch, quiet)
 
 
 @app.command()
 def distance(
-    context: typer.Context, run: Run, attacks: Attacks = None, limit: Limit = None, batch: Batch = 200
+    context: typer.Context,
+    run: Run,
+    attacks: Attacks = None,
+    data: Source = None,
+    limit: Limit = None,
+    batch: Batch = 200,
+    quiet: Quiet = False,
 ) -> None:
     """Perturbation distance of images and spikes under an attack (Definition 2).
 
-    The L2 norm of what the attack changed: in the image (pixels in [0, 1]), and in each layer's spike map
-    (spikes of each neuron / T); a mean over images. Without --attack it is the recipe's PGD. Also writes
-    analysis-distance.json into the run folder.
+    The L2 norm of the attack's change to the image (pixels in [0, 1]) and to each layer's spike map (spikes of each
+    neuron / T), as means over images. Without --attack it is the recipe's PGD. Also writes analysis-distance.json into
+    the run folder.
 
     Example:
 
     hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
     """
-    _shown(context, "distance", run, attacks, limit, batch)
+    _run(context, "distance", run, attacks, data, limit, batch, quiet)
 
 
 @app.command()
-def energy(context: typer.Context, run: Run, attacks: Attacks = None, limit: Limit = None, batch: Batch = 200) -> None:
+def energy(
+    context: typer.Context,
+    run: Run,
+    attacks: Attacks = None,
+    data: Source = None,
+    limit: Limit = None,
+    batch: Batch = 200,
+    quiet: Quiet = False,
+) -> None:
     """Estimated arithmetic energy of one image, 45 nm.
 
-    Two counts stand side by side. "Printed" is the paper's: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct).
-    The other counts every operation that happens: connections as they are at the borders, MACs behind average
-    pools, neurons, leaks, readout. Also writes analysis-energy.json, with the memory estimate by layer.
+    The table has two counts. "Printed" is the paper's: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct). The other
+    counts every operation that happens: connections at the borders of the image, MACs behind average pools, neurons,
+    leaks, readout. Also writes analysis-energy.json, with the memory estimate by layer.
 
     Example:
 
     hiresnn analyze energy runs/mine --limit 1000
     """
-    _shown(context, "energy", run, attacks, limit, batch)
+    _run(context, "energy", run, attacks, data, limit, batch, quiet)
 
 
-def _shown(
-    context: typer.Context, what: str, run: Path, attacks: list[str] | None, limit: int | None, batch: int
+def _run(
+    context: typer.Context,
+    what: str,
+    run: Path,
+    attacks: list[str] | None,
+    source: str | None,
+    limit: int | None,
+    batch: int,
+    quiet: bool,
 ) -> None:
     with continued_by(context):
         from hiresnn.progress import Progress
         from hiresnn.runs import analyze
 
         measure = {"activity": analyze.activity, "distance": analyze.distance, "energy": analyze.energy}[what]
-        result = measure(run, attacks=attacks, limit=limit, batch_size=batch, progress=Progress())
-    console = Console(highlight=False)
-    for shown in {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}[what](result):
-        console.print(shown)
-
-
-def _table(title: str, *headings: str) -> Table:
-    shown = Table(title=title)
-    for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number else "left", no_wrap=number < 2)
-    return shown
+        result = measure(
+            run, attacks=attacks, limit=limit, batch_size=batch, source=source, progress=Progress(quiet=quiet)
+        )
+    tables = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}[what]
+    console = output.console()
+    for table in tables(result):
+        console.print(table)
 
 
 def _count(number: float) -> str:
-    """A count in four digits: 950, 98.03k, 1.234M."""
+    """Return a count with four digits: 950, 98.03k, 1.234M."""
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= factor:
             return f"{number / factor:.4g}{suffix}"
@@ -110,11 +121,11 @@ def _count(number: float) -> str:
 
 
 def activity_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A row a layer; neurons and SA, TASA for clean images and each attack."""
+    """Return one row per layer: neurons, and SA and TASA for clean images and each attack."""
     measured = result["activity"]
     headings = [f"{label}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
     where = f"on {result['images']:,} images, T = {result['timesteps']}"
-    shown = _table(f"Spiking activity {where}", "layer", "neurons", *headings)
+    shown = output.table(f"Spiking activity {where}", "layer", "neurons", *headings)
     first = measured["clean"]
     for name in [*first["layers"], "total"]:
         entries = [entry["total"] if name == "total" else entry["layers"][name] for entry in measured.values()]
@@ -124,10 +135,10 @@ def activity_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def distance_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A row for the images and a row a layer; a column an attack."""
+    """Return one row for the images and one per layer; one column per attack."""
     measured = result["distance"]
     title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
-    shown = _table(title, "layer", *measured)
+    shown = output.table(title, "layer", *measured)
     shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
     for name in next(iter(measured.values()))["layers"]:
         shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))
@@ -135,13 +146,13 @@ def distance_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def energy_tables(result: Mapping[str, Any]) -> list[Table]:
-    """For clean images and each attack: operations a layer, then the totals in nanojoules."""
+    """Return two tables for clean images and each attack: operations per layer, and totals in nanojoules."""
     return [table for label, entry in result["energy"].items() for table in _energy_pair(label, entry, result)]
 
 
 def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
-    where = f"an image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
-    layers = _table(
+    where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
+    layers = output.table(
         f"Operations for {where}", "layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ"
     )
     for layer in entry["layers"]:
@@ -155,7 +166,7 @@ def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]
             *numbers,
             f"{layer['pj']['fp32'] / 1e3:,.2f}",
         )
-    totals = _table(f"{entry['label'].capitalize()}, nJ {where}", "", "FP32", "INT32")
+    totals = output.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
     rows = {
         "SNN, printed (Eq. 7, 8)": "snn_printed",
         "ANN, printed (Table 6)": "ann_printed",

@@ -9,28 +9,31 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from hiresnn.cli import output
 
 
 class Finding(NamedTuple):
-    """The outcome of one check: `ok`, `slow` (works, but costs time) or `broken` (must be mended)."""
+    """The outcome of one check: `ok`, `slow` (works, but takes more time) or `broken` (must be fixed)."""
 
     verdict: str
     detail: str
 
 
 def doctor() -> None:
-    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron by hand.
+    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron worked out by hand.
 
-    Prints a table. Exit code 1 if something essential is broken; what is only slow does not count.
+    Prints a table. The exit code is 1 if something essential is broken, not if it is only slow.
+
+    Example: hiresnn doctor
     """
     findings = {name: _guarded(check) for name, check in CHECKS.items()}
     shown = Table(show_header=False, box=None, padding=(0, 2))
     for name, finding in findings.items():
         colour = {"ok": "green", "slow": "yellow", "broken": "red"}[finding.verdict]
         shown.add_row(name, f"[{colour}]{finding.verdict}[/{colour}]", finding.detail.replace("[", r"\["))
-    Console(highlight=False).print(shown)
+    output.console().print(shown)
     broken = [name for name, finding in findings.items() if finding.verdict == "broken"]
     if broken:
         print(f"Broken: {', '.join(broken)}.", file=sys.stderr)
@@ -40,17 +43,17 @@ def doctor() -> None:
 def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except Exception as error:  # a check that fails in an unforeseen way is a finding too
+    except Exception as error:  # an unexpected failure of a check is a finding too
         return Finding("broken", f"{type(error).__name__}: {error}")
 
 
 def check_python() -> Finding:
-    """The interpreter."""
+    """Report the interpreter."""
     return Finding("ok", f"{sys.version.split()[0]} at {sys.executable}")
 
 
 def check_torch() -> Finding:
-    """Whether torch and torchvision import."""
+    """Check that torch and torchvision can be imported."""
     import torch
     import torchvision
 
@@ -58,14 +61,14 @@ def check_torch() -> Finding:
 
 
 def check_threads() -> Finding:
-    """Threads that torch computes with."""
+    """Report the threads that torch uses."""
     import torch
 
     return Finding("ok", f"{torch.get_num_threads()} of {os.cpu_count()} cores; OMP_NUM_THREADS changes it")
 
 
 def check_compile() -> Finding:
-    """Whether torch.compile makes and runs a small function."""
+    """Check that torch.compile builds and runs a small function."""
     import torch
 
     named = os.environ.get("CXX", "g++")
@@ -85,7 +88,7 @@ def check_compile() -> Finding:
 
 
 def check_bfloat16() -> Finding:
-    """Whether the processor computes bfloat16 itself."""
+    """Check whether the processor has bfloat16 instructions."""
     from hiresnn.runs.environment import cpu_flags, cpu_model
 
     sets = sorted(flag for flag in cpu_flags() if flag in ("amx_bf16", "avx512_bf16"))
@@ -95,7 +98,7 @@ def check_bfloat16() -> Finding:
 
 
 def check_cuda() -> Finding:
-    """Which GPU torch sees."""
+    """Report the GPU that torch sees."""
     import torch
 
     if not torch.cuda.is_available():
@@ -104,7 +107,7 @@ def check_cuda() -> Finding:
 
 
 def check_cache() -> Finding:
-    """Whether downloads have a place to go. Writes nothing."""
+    """Check that the cache folder for downloads can be written. Writes nothing."""
     from hiresnn.process import cache_folder
 
     folder = cache_folder()
@@ -115,7 +118,7 @@ def check_cache() -> Finding:
 
 
 def check_neuron() -> Finding:
-    """A current of 0.6 a step at threshold 1 without leak: u = 0.6, 1.2, 0.8, 1.4, so two spikes in four."""
+    """Check a neuron by hand: 0.6 per step at threshold 1 without leak, so u = 0.6, 1.2, 0.8, 1.4: two spikes."""
     import torch
     from torch import nn
 

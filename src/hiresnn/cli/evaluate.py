@@ -1,17 +1,19 @@
-"""`hiresnn evaluate`: a run folder is attacked, and the table printed."""
+"""`hiresnn evaluate`: attack a run and print the table."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hiresnn.cli import output
 from hiresnn.cli.interrupt import continued_by
+from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 
 
 class Side(str, Enum):
@@ -23,47 +25,44 @@ class Side(str, Enum):
 
 def evaluate(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")],
-    attacks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--attack",
-            metavar="NAME",
-            help="fgsm, pgd, pgd-restarts, apgd, sa-pgd, greedy, square, noise or autoattack, with options as in "
-            "pgd:eps=2/255,rule=arctan/alpha=4; may be repeated; default: fgsm and pgd at the recipe's "
-            "bounds. What is not named is the recipe's, a step in proportion to the bound.",
-        ),
-    ] = None,
+    run: Run,
+    attacks: Attacks = None,
     twins: Annotated[
         list[Path] | None,
         typer.Option(
             "--twin",
             metavar="RUN2",
-            help="A run of the same architecture and method with another seed, which makes the black-box "
-            "images; may be repeated. Without one there is no black box.",
+            help="A run of the same architecture and method with another seed, which makes the black-box images; may "
+            "be repeated. Without one, no black-box figure is measured.",
         ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Attack only the first N images; default: all.")
-    ] = None,
+    data: Source = None,
+    limit: Limit = None,
     split: Annotated[
         Side, typer.Option(help="test, or the holdout that training never saw, for choosing hyperparameters.")
     ] = Side.TEST,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 256,
+    batch: Batch = 256,
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Seed of what the attacks draw; default: the recipe's.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the figures to this JSON file; the run folder stays as it is."),
+    ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Attack a trained run in the white box and, with --twin, in the black box.
 
-    Bounds and steps are those of the run's recipe (section attack). Prints accuracies in percent and writes
-    them to result.json in the run folder.
+    Without --attack these are FGSM and PGD at the bounds of the run's recipe. Prints accuracies in percent and adds
+    them to result.json in the run folder. hiresnn audit finds out whether the figures can be believed.
 
     Examples:
 
     hiresnn evaluate runs/mine --limit 2000
 
-    hiresnn evaluate runs/mine --attack pgd --twin runs/mine-seed1
+    hiresnn evaluate runs/mine --attack apgd --attack pgd:eps=2/255 --twin runs/mine-seed1
+
+    hiresnn evaluate runs/mine --attack sa-pgd:rule=assg --limit 100 --out quick.json
     """
     with continued_by(context):
         from hiresnn.process import keep_kernels, keep_memory
@@ -80,22 +79,29 @@ def evaluate(
             split=split.value,
             batch_size=batch,
             seed=seed,
-            progress=Progress(),
+            source=data,
+            out=out,
+            progress=Progress(quiet=quiet),
         )
-    Console(highlight=False).print(table(result))
+    if layer := result.get("dead_layer"):
+        print(
+            f"Warning: layer {layer!r} never spikes, so the network is dead: its logits do not depend on the image. "
+            "Its accuracies mean nothing; train it again with a lower learning rate or threshold_scale.",
+            file=sys.stderr,
+        )
+    output.console().print(table(result))
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """The result of an evaluation as a table: a row an attack, a column a box; accuracies in percent."""
+    """Return an evaluation as a table: one row per attack, one column per box; accuracies in percent."""
     rows: Mapping[str, Mapping[str, Any]] = result["attacks"]
     kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row.get("twins", {})))
-    shown = Table(title=f"Accuracy in percent on {result['images']:,} images, seed {result['seed']}")
-    shown.add_column("attack")
     black = any(row.get("black_box") is not None for row in rows.values()) and not kinds
-    for heading in ["white box", *(["black box"] if black else []), *(f"twin: {kind}" for kind in kinds)]:
-        shown.add_column(heading, justify="right")
-    empty = [""] * (black + len(kinds))
-    shown.add_row("none (clean)", _percent(result["clean"]), *empty)
+    headings = ["white box", *(["black box"] if black else []), *(f"twin: {kind}" for kind in kinds)]
+    shown = output.table(
+        f"Accuracy in percent on {result['images']:,} images, seed {result['seed']}", "attack", *headings
+    )
+    shown.add_row("none (clean)", _percent(result["clean"]), *([""] * (black + len(kinds))))
     for name, row in rows.items():
         boxes = [row.get("white_box"), *([row.get("black_box")] if black else [])]
         shown.add_row(name, *(_percent(value) for value in [*boxes, *(row.get("twins", {}).get(k) for k in kinds)]))

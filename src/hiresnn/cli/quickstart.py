@@ -12,15 +12,15 @@ from hiresnn.cli.interrupt import continued_by
 
 def quickstart(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run folders go, one a method and seed.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run folders go, one per method and seed.")] = Path(
         "runs/quickstart"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
 ) -> None:
     """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, print the table.
 
-    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about a minute.
-    The table shows clean accuracy and accuracy under FGSM and PGD, white box and black box.
+    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about a minute. The table
+    shows clean accuracy and accuracy under FGSM and PGD, white box and black box. Finished runs are used again.
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """
@@ -32,4 +32,5 @@ def quickstart(
         keep_memory()
         keep_kernels()
         text = run(out, seed=seed, progress=Progress())
-    print(text)
+    hire = out / f"hire-seed{seed}"
+    print(f"{text}\nNext: hiresnn audit {hire}\n      hiresnn evaluate {hire} --attack apgd")

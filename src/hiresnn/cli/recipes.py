@@ -1,4 +1,4 @@
-"""`hiresnn recipes`: list, show and copy the shipped recipes."""
+"""`hiresnn recipes`: list, show and copy the shipped recipes, and check one's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from hiresnn.errors import UsageError
 
 app = typer.Typer(
-    help="List, show and copy the shipped recipes; without a command, list them.",
+    help="List, show, copy and check recipes; without a command, list the shipped ones.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -21,9 +21,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn r
 def listing(context: typer.Context) -> None:
     """List the shipped recipes, each with its one-line description.
 
-    A recipe is a short commented TOML file that says everything a run depends on: data, model, ANN,
-    conversion, SNN training, noise, attack. Train one by name, change single values with --set, or copy it
-    and edit it.
+    A recipe is a short TOML file with everything that a run depends on: data, model, ANN, conversion, SNN training,
+    noise, attack. It may say extends = "NAME" and then holds only what differs from that recipe. Train one by name,
+    change single values with --set, or copy it and edit the copy.
 
     Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml
     """
@@ -38,14 +38,20 @@ def listing(context: typer.Context) -> None:
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(
+    name: Name,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print every value, also those of the recipe that it extends.")
+    ] = False,
+) -> None:
     """Print a shipped recipe with its comments.
 
-    Example: hiresnn recipes show digits
+    Example: hiresnn recipes show digits --resolved
     """
-    from hiresnn.runs.recipe import shipped_text
+    from hiresnn.runs.recipe import dump, read, shipped_text
 
-    print(shipped_text(name), end="")
+    text = shipped_text(name)
+    print(dump(read(name)) if resolved else text, end="")
 
 
 @app.command()
@@ -57,14 +63,35 @@ def copy(
 
     Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
     """
+    from hiresnn.runs.atomic import write_atomically
     from hiresnn.runs.recipe import shipped_text
 
     text = shipped_text(name)
-    try:
-        with file.open("x", encoding="utf-8") as target:
-            target.write(text)
-    except FileExistsError:
-        raise UsageError(f"{file} exists and is left as it is; choose another file name.") from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}; choose another file name.") from None
+    if file.exists():
+        raise UsageError(f"{file} exists and is not replaced; choose another file name.")
+    write_atomically(file, text.encode())
     print(f"Wrote {file}. Train it with: hiresnn train {file}")
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A recipe file, or a name that hiresnn recipes lists.")],
+) -> None:
+    """Check a recipe without training it, and print what it would train.
+
+    Example: hiresnn recipes check mine.toml
+    """
+    from hiresnn.models import MODELS
+    from hiresnn.runs.faults import closest
+    from hiresnn.runs.recipe import read
+
+    recipe = read(file)
+    if recipe.model.name not in MODELS:
+        raise UsageError(
+            f"{file}: there is no model {recipe.model.name!r}; {closest(recipe.model.name, list(MODELS))}."
+        )
+    timesteps = "" if recipe.method == "ann" else f", T = {recipe.snn.timesteps}"
+    print(
+        f"{file} is valid: {recipe.name}, {recipe.model.name} of width {recipe.model.width:g} on {recipe.data.source}, "
+        f"method {recipe.method}{timesteps}, seed {recipe.seed}."
+    )

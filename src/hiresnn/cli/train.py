@@ -1,15 +1,19 @@
-"""`hiresnn train`: a recipe becomes a run folder."""
+"""`hiresnn train`: a recipe becomes a run folder. `hiresnn resume`: an interrupted run goes on."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hiresnn.cli.interrupt import continued_by
-from hiresnn.errors import UsageError
+from hiresnn.cli.interrupt import Interruption, continued_by
+from hiresnn.cli.options import Quiet, Run, Source
+from hiresnn.errors import UsageError, quoted
+
+if TYPE_CHECKING:
+    from hiresnn.runs.recipe import Recipe
 
 
 def train(
@@ -23,32 +27,22 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of everything random; default: the recipe's."),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or a folder with "
-            "train/CLASS/NAME.png and test/CLASS/NAME.png; default: the recipe's.",
-        ),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; default: the recipe's.")] = None,
+    data: Source = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The run folder; default: a folder in runs/ named after the run."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was interrupted, to the same weights.")
+        bool, typer.Option("--resume", help="Continue an interrupted run, to the same weights, or start it.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; print only the run folder.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train what a recipe describes: the ANN, its conversion, then the SNN by the chosen method.
 
-    An ANN that several methods share is trained once and found again. The run folder holds recipe.toml
-    (every value resolved), environment.json, metrics.jsonl (a line an epoch), model.safetensors, and what
-    --resume needs. Under torchrun its processes share every batch; batch_size is that of all together.
+    An ANN that several methods share is trained once and used again. The run folder holds recipe.toml (every value
+    resolved), environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state
+    from which hiresnn resume continues. Under torchrun all processes share every batch; batch_size is their total.
 
     Examples:
 
@@ -58,27 +52,58 @@ def train(
 
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
-    with continued_by(context, "--resume"):
-        from hiresnn.process import keep_kernels, keep_memory
-        from hiresnn.progress import Progress
-        from hiresnn.runs.recipe import override, read
+    with continued_by(context) as interruption:
+        from hiresnn.runs.recipe import override, read, stated_keys
 
-        chosen = override(read(recipe), _pairs(assignments or []))
+        pairs = _pairs(assignments or [])
+        chosen = override(read(recipe), pairs)
         if method is not None:
             chosen = override(chosen, {"method": _quoted(method)}, "--method")
         if seed is not None:
             chosen = override(chosen, {"seed": str(seed)}, "--seed")
         if data is not None:
             chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
+        _train(chosen, out, resume, quiet, interruption, stated_keys(recipe) | pairs.keys())
 
-        from hiresnn.runs.train import train as run
-        from hiresnn.training import joined
 
-        keep_memory()
-        keep_kernels()
-        with joined() as ranks:
-            silent = quiet or not ranks.lead
-            folder = run(chosen, out=out, resume=resume, progress=Progress(quiet=silent), ranks=ranks)
+def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
+    """Continue an interrupted training with the recipe in its folder, to the weights that it would have reached.
+
+    Under torchrun, start as many processes as before.
+
+    Example: hiresnn resume runs/digits-hire-seed0
+    """
+    with continued_by(context) as interruption:
+        from hiresnn.runs.context import COUNTS
+        from hiresnn.runs.folder import RunFolder
+
+        _train(RunFolder.open(run).recipe, run, True, quiet, interruption, set(COUNTS))
+
+
+def _train(
+    recipe: Recipe, out: Path | None, resume: bool, quiet: bool, interruption: Interruption, stated: set[str]
+) -> None:
+    """Train in this process, or with the others that torchrun started; `stated` keys are not clamped."""
+    from hiresnn.process import keep_kernels, keep_memory
+    from hiresnn.progress import Progress
+    from hiresnn.runs.context import COUNTS
+    from hiresnn.runs.folder import default_folder
+    from hiresnn.runs.train import train as run
+    from hiresnn.training import joined
+
+    keep_memory()
+    keep_kernels()
+    interruption.run = out or default_folder(recipe)
+    with joined() as ranks:
+        progress = Progress(quiet=quiet or not ranks.lead)
+        folder = run(
+            recipe,
+            out=out,
+            resume=resume,
+            progress=progress,
+            ranks=ranks,
+            clamp=[key for key in COUNTS if key not in stated],
+        )
     if ranks.lead:
         print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 
@@ -88,11 +113,11 @@ def _pairs(assignments: list[str]) -> dict[str, str]:
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set {assignment} is not KEY=VALUE; write for example --set snn.lr=1e-3.")
+            raise UsageError(f"--set {quoted(assignment)} is not KEY=VALUE; write for example --set snn.lr=1e-3.")
         pairs[key.strip()] = value.strip()
     return pairs
 
 
 def _quoted(text: str) -> str:
-    # Names and paths stay text, also those that would read as a TOML number.
+    # Names and paths stay text, even if they look like a TOML number.
     return json.dumps(text, ensure_ascii=False)

@@ -29,8 +29,8 @@ from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.context import device_of
-from hiresnn.runs.evaluate import attack_of, check_fits
+from hiresnn.runs.context import RunContext
+from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import MODEL, RunFolder
 
 CLEAN = "clean"
@@ -40,39 +40,39 @@ LABEL = "estimated arithmetic energy, 45 nm"
 class _Subject:
     """A trained spiking network, the images it is shown, and the attacks on them."""
 
-    def __init__(self, folder: RunFolder, attacks: Sequence[str], limit: int | None, batch_size: int) -> None:
-        recipe = folder.recipe
+    def __init__(self, context: RunContext, attacks: Sequence[str], limit: int | None, batch_size: int) -> None:
+        recipe, folder, dataset = context.recipe, context.folder, context.dataset
+        self.recipe = recipe
         self.attacks = [attack_of(recipe, text) for text in dict.fromkeys(attacks)]
         network = load(folder.require(MODEL))
         if not isinstance(network, SpikingNetwork):
             raise UsageError(f"run {folder.path} holds an ANN, which does not spike; name a run of another method.")
-        dataset = data.load(recipe.data.source)
         check_fits(network, dataset, f"{folder.path}")
-        self.device, self.seed, self.batch_size = device_of(recipe), recipe.seed, batch_size
+        self.device, self.seed, self.batch_size = context.device, recipe.seed, batch_size
         self.network = network.to(self.device)
         self.shown: Split = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
 
     @property
     def header(self) -> dict[str, Any]:
-        """What every analysis states first."""
+        """What every analysis states at its top."""
         return {"images": len(self.shown), "seed": self.seed, "timesteps": self.network.timesteps}
 
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels, batch by batch, with a bar."""
+        """Yield images and labels in batches, with a progress bar."""
         with progress.task(f"  {title}", len(self.shown)) as task:
             for images, labels in Batches(self.shown, self.batch_size, device=self.device):
                 yield images, labels
                 task.advance(len(labels))
 
     def attacked(self, attack: AttackSpec | None, images: Tensor, labels: Tensor) -> Tensor:
-        """Images after the attack, checked by the gate; the images themselves where there is none."""
+        """Return the images after the attack, checked for its bound; unchanged without an attack."""
         if attack is None:
             return images
         return verified(attack, self.network, images, labels, eps=attack.eps)
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """Poisson draws that repeat, so that two recordings differ by their images alone."""
+        """Repeat the same Poisson draws, so that two recordings differ only by their images."""
         encoder = self.network.encoding
         before, encoder.generator = encoder.generator, torch.Generator(self.device).manual_seed(self.seed)
         try:
@@ -82,18 +82,18 @@ class _Subject:
 
     @torch.no_grad()
     def spikes(self, images: Tensor) -> dict[str, Tensor]:
-        """Every layer's spikes, layer name -> [T, B, ...]."""
+        """Return the spikes of every layer: layer name -> [T, B, ...]."""
         with self.seeded(), record(self.network) as spikes:
             self.network(images)
         return spikes
 
     def conditions(self) -> list[tuple[str, AttackSpec | None]]:
-        """Clean first, then every attack, each with its label."""
-        return [(CLEAN, None), *((attack.label, attack) for attack in self.attacks)]
+        """Return (label, attack) for clean images first, then for every attack."""
+        return [(CLEAN, None), *((label_of(self.recipe, attack), attack) for attack in self.attacks)]
 
 
 def activity(run: Path, **options: Any) -> dict[str, Any]:
-    """SA and TASA of every layer (Definition 1) on clean images and under each attack; options as `energy`."""
+    """Measure SA and TASA of every layer (Definition 1), clean and under each attack; options as for `energy`."""
 
     def measured(subject: _Subject, progress: Progress) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -108,37 +108,40 @@ def activity(run: Path, **options: Any) -> dict[str, Any]:
 
 
 def distance(run: Path, **options: Any) -> dict[str, Any]:
-    """PD of the images and spike PD of every layer (Definition 2), for each attack; options as `energy`."""
+    """Measure PD of the images and spike PD of every layer (Definition 2) per attack; options as for `energy`."""
     options["attacks"] = options.get("attacks") or ["pgd"]
 
     def measured(subject: _Subject, progress: Progress) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for attack in subject.attacks:
+        for label, attack in subject.conditions()[1:]:
+            assert attack is not None
             on_images, on_spikes = PerturbationDistance(), SpikeDistance()
-            for images, labels in subject.batches(attack.label, progress):
+            for images, labels in subject.batches(label, progress):
                 adversarial = subject.attacked(attack, images, labels)
                 on_images.update(images, adversarial)
                 on_spikes.update(subject.spikes(images), subject.spikes(adversarial))
             layers = {name: _spread(found) for name, found in on_spikes.compute().items()}
-            result[attack.label] = {"images": _spread(on_images.compute()), "layers": layers}
+            result[label] = {"images": _spread(on_images.compute()), "layers": layers}
         return result
 
     return _analyzed(run, "distance", measured, **options)
 
 
 def energy(run: Path, **options: Any) -> dict[str, Any]:
-    """Operations, energy and memory of one image, as the paper prints them and as they happen.
+    """Count operations, energy and memory per image, as the paper prints them and as they happen.
 
     Args:
-        run: a run folder; analysis-energy.json in it is rewritten.
-        attacks: such as "pgd:eps=2/255", with the recipe's settings where the text names none; each is measured
+        run: a run folder; its analysis-energy.json is rewritten.
+        attacks: such as "pgd:eps=2/255", with the recipe's settings for what the text leaves out; each is measured
             beside the clean images.
-        limit: the first so many test images, class-balanced; None takes all.
-        batch_size: images a batch.
-        progress: where progress is shown.
+        limit: number of test images, balanced over classes; None takes all.
+        batch_size: images per batch.
+        source: images to use instead of those that the recipe names.
+        progress: where progress is reported.
 
     Raises:
-        HiresnnError: a folder without a trained spiking network, an unknown attack, a layer that is not counted.
+        HiresnnError: the folder has no trained spiking network, the data do not fit, an attack is unknown, or a layer
+            cannot be counted.
     """
 
     def measured(subject: _Subject, progress: Progress) -> dict[str, Any]:
@@ -163,10 +166,12 @@ def _analyzed(
     attacks: Sequence[str] | None = None,
     limit: int | None = None,
     batch_size: int = 200,
+    source: str | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     with RunFolder.open(run, write=True) as folder:
-        subject = _Subject(folder, attacks or [], limit, batch_size)
+        context = RunContext.of_run(folder, progress, source)
+        subject = _Subject(context, attacks or [], limit, batch_size)
         result = {"analysis": what, **subject.header, what: measured(subject, progress)}
         folder.write_json(f"analysis-{what}.json", result)
     return result

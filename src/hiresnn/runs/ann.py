@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from hiresnn.data import DataSet
 from hiresnn.runs.checkpoint import save
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.distributed import take_folder
-from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.folder import ANN, MODEL, RunFolder
 from hiresnn.runs.networks import ann_of
 from hiresnn.runs.recipe import Recipe, digest, override
+from hiresnn.runs.schema import LONGEST_NAME
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import Method
 
 
 def ann_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the ANN that `recipe` starts from; the method and the seed of the SNN do not matter."""
-    changes = {"method": "ann", "name": f"{recipe.name}-ann", "seed": str(recipe.ann_seed), "ann.seed": "none"}
+    name = f"{recipe.name[: LONGEST_NAME - 4]}-ann"
+    changes = {"method": "ann", "name": json.dumps(name), "seed": str(recipe.ann_seed), "ann.seed": "none"}
     return override(recipe, changes)
 
 
@@ -57,14 +60,14 @@ def start_from_ann(context: RunContext) -> Path:
             if not ranks.from_lead(folder.has(MODEL)):
                 _train(replace(context, recipe=own, folder=folder))
     note: dict[str, Any] = {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": path.name}
-    context.folder.write_json("ann.json", note)
+    context.folder.write_json(ANN, note)
     return path
 
 
 def _train(context: RunContext) -> None:
     recipe, settings = context.recipe, context.recipe.ann
     torch.manual_seed(recipe.seed)
-    network = ann_of(recipe, context.dataset, context.train_split)
+    network = ann_of(recipe, context.dataset, context.splits()[0])
     network.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True

@@ -2,89 +2,185 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import nn
+from torch import Tensor, nn
 
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.faults import brief
 
 FORMAT = 1
+SEAL = b"hiresnn-sha256:"
+"""Precedes the SHA-256 at the end of a training state; version one wrote none."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True, extra="forbid")
+
+
+class Spec(_Part):
+    """Arguments of `hiresnn.models.build`. The limits keep the sizes of layers within 64-bit integers."""
+
+    name: str
+    num_classes: Annotated[int, Field(ge=1, le=10**6)]
+    in_channels: Annotated[int, Field(ge=1, le=10**4)] = 3
+    image_size: Annotated[int, Field(ge=1, le=10**4)] = 32
+    width: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    hidden: Annotated[int, Field(ge=1, le=10**6)] = 4096
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+class Spiking(_Part):
+    """What makes the ANN a spiking network, apart from thresholds and leaks, which are tensors of the file."""
+
+    timesteps: Annotated[int, Field(ge=1, le=10**6)]
+    encoding: Literal["direct", "poisson"]
+    reset: Literal["subtract", "subtract-unleaked"]
+    gamma: Annotated[float, Field(gt=0, le=1e6)]
+    width: Annotated[float, Field(gt=0, le=1e6)]
+    trainable: bool
+
+
+class Header(_Part):
+    """The JSON in the metadata of a weights file. `checksum` is absent in files of version one."""
+
+    format: int
+    spec: Spec | None
+    spiking: Spiking | None = None
+    checksum: str | None = None
 
 
 def save(model: nn.Module, path: str | Path) -> None:
     """Write a network made by `hiresnn.models.build` or `hiresnn.convert`, whole or not at all.
 
-    A converted network of a user's own ANN is saved too; `load` then needs that ANN for its structure.
+    A converted network of a user's own ANN can be saved too; `load` then needs that ANN for its structure.
 
     Raises:
-        UsageError: a spiking network whose neurons differ in reset or surrogate, or use an own surrogate.
-        RunError: the file cannot be written.
+        UsageError: a spiking network whose neurons differ in reset or surrogate or use an own surrogate, or another
+            plain network.
+        RunError: a weight is not finite, or the file cannot be written.
     """
     header: dict[str, Any] = {"format": FORMAT, "spec": getattr(model, "spec", None)}
     if isinstance(model, SpikingNetwork):
         header["spiking"] = _describe(model)
     elif header["spec"] is None:
         raise UsageError(f"{type(model).__name__} is no hiresnn network; save its state_dict yourself.")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    memory = set()
+    for name, tensor in model.state_dict().items():
+        copy = tensor.detach().cpu().contiguous()
+        # Tied weights share memory, which safetensors refuses: the file gets a copy for each name.
+        tensors[name] = copy.clone() if copy.untyped_storage().data_ptr() in memory else copy
+        memory.add(copy.untyped_storage().data_ptr())
+    _require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
+    header["checksum"] = _checksum(tensors)
     write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
 
 
 def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
     """Read a network in eval mode, on the CPU: an ANN or a `SpikingNetwork`, as it was saved.
 
+    The size of the network is compared with that of the file before any memory is allocated.
+
     Args:
+        path: a file that `save` wrote.
         ann: the structure of a user's own network; its weights do not matter. Built-in models need none.
 
     Raises:
-        RunError: no such file, a file cut short, not by hiresnn, or weights of another architecture.
+        RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
+            belongs to another architecture.
     """
     path = Path(path)
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = _header((file.metadata() or {}).get("hiresnn", ""), path)
+            values = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            model = _network(header, values, path, ann)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is damaged or cut short ({error}); copy or train it again.") from None
-    try:
-        header = json.loads(metadata["hiresnn"])
-        if header["format"] > FORMAT:
-            raise RunError(f"{path} has format {header['format']}, this hiresnn reads up to {FORMAT}; update hiresnn.")
-        spec, spiking = header["spec"], header.get("spiking")
-        if spec is None and ann is None:
-            raise RunError(f"{path} holds a network of your own; pass its ANN: hiresnn.load(path, ann=...).")
-        model: nn.Module = ann if ann is not None else build(**spec)
-        if spiking is not None:
-            model = _spiking(model, spiking)
-    except (KeyError, ValueError, TypeError):
-        raise RunError(f"{path} was not written by hiresnn.save: its header does not describe a network.") from None
+        raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
+    if header.checksum is not None and header.checksum != _checksum(tensors):
+        raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
+    _require_finite(tensors, str(path), "copy it again or train the run again")
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise RunError(f"{path} belongs to another architecture: {reason}") from None
+        raise RunError(f"{path} belongs to another architecture ({reason}); load it with the right one.") from None
     return model.eval()
+
+
+def _header(text: str, path: Path) -> Header:
+    where = f"{path} was not written by hiresnn.save: its header does not describe a network"
+    try:
+        values = json.loads(text)
+        if isinstance(values, dict) and isinstance(found := values.get("format"), int) and found > FORMAT:
+            raise RunError(f"{path} has format {found}, but this hiresnn reads up to {FORMAT}; update hiresnn.")
+        return Header.model_validate(values)
+    except ValidationError as error:
+        raise RunError(f"{where} ({brief(error)}); name a file that it wrote.") from None
+    except (ValueError, RecursionError):
+        raise RunError(f"{where}; name a file that it wrote.") from None
+
+
+def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> nn.Module:
+    """Build the network of `header`, unless it has more parameters than the file has values."""
+    if ann is None and header.spec is None:
+        raise RunError(f"{path} holds a network of your own; pass its ANN: hiresnn.load(path, ann=...).")
+    try:
+        if ann is None:
+            assert header.spec is not None
+            spec = header.spec.model_dump()
+            with torch.device("meta"):
+                parameters = sum(parameter.numel() for parameter in build(**spec).parameters())
+            if parameters > values:
+                raise RunError(
+                    f"{path} is damaged: its header describes a network of {parameters:,} weights, but the file has "
+                    f"{values:,}; copy it again."
+                )
+            ann = build(**spec)
+        return ann if header.spiking is None else _spiking(ann, header.spiking)
+    except UsageError as error:
+        raise RunError(f"{path} was not written by hiresnn.save: {error}") from None
+    except HiresnnError:
+        raise
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{path} was not written by hiresnn.save: its header describes no network ({reason}).") from None
+
+
+def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
+    surrogate = Linear(kind.gamma, kind.width)
+    network = spiking_graph(ann, kind.timesteps, reset=kind.reset, surrogate=surrogate, encoding=kind.encoding)
+    return network.train_neurons_(kind.trainable)
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
     kinds = {(lif.reset, lif.surrogate, lif.leak.requires_grad) for lif in network.neurons.values()}
     if len(kinds) != 1:
-        raise UsageError("the neurons differ in reset, surrogate or trainability; a file holds one kind.")
+        raise UsageError("the neurons differ in reset, surrogate or trainability; a file can hold only one kind.")
     ((reset, surrogate, trainable),) = kinds
     if not isinstance(surrogate, Linear):
-        raise UsageError(f"the surrogate is {surrogate!r}; a file holds the linear rule of Eq. 5 alone.")
+        raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
     return {
         "timesteps": network.timesteps,
         "encoding": network.encoding.encoding,
@@ -95,37 +191,51 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
     }
 
 
-def _spiking(ann: nn.Module, kind: dict[str, Any]) -> SpikingNetwork:
-    network = spiking_graph(
-        ann,
-        kind["timesteps"],
-        reset=kind["reset"],
-        surrogate=Linear(kind["gamma"], kind["width"]),
-        encoding=kind["encoding"],
-    )
-    network.train_neurons_(kind["trainable"])
-    return network
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _require_finite(tensors: Mapping[str, Tensor], where: str, hint: str) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise RunError(f"{where}: {name} holds numbers that are not finite; {hint}.")
 
 
 def resume_bytes(state: dict[str, Any]) -> bytes:
-    """A training state (tensors, numbers, text, lists and dicts of them) as bytes for `read_resume`."""
+    """Return a training state (tensors, numbers, text, lists and dicts of them) as bytes for `read_resume`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    return content + SEAL + hashlib.sha256(content).digest()
 
 
 def read_resume(path: Path) -> dict[str, Any]:
-    """Read a training state; torch's loader is restricted to data, so the file cannot run code.
+    """Read a training state. torch's loader is restricted to data, so the file cannot run code.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is damaged, or a weight in it is not finite.
     """
+    hint = "delete it to train from the start"
     try:
+        content, seal, checksum = path.read_bytes().rpartition(SEAL)
+        if not seal:
+            content = checksum  # version one wrote no checksum
+        elif checksum != hashlib.sha256(content).digest():
+            raise ValueError
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of a foreign pickle before it refuses it
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            warnings.simplefilter("ignore")  # torch warns about a foreign pickle before it refuses it
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start.") from None
+        raise RunError(f"{path} is damaged ({type(error).__name__}); {hint}.") from None
     if not isinstance(state, dict):
-        raise RunError(f"{path} is no training state; delete it to train from the start.")
+        raise RunError(f"{path} is no training state; {hint}.")
+    weights = state.get("model")
+    if isinstance(weights, dict):
+        _require_finite({k: v for k, v in weights.items() if isinstance(v, Tensor)}, str(path), hint)
     return state

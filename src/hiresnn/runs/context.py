@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -12,8 +12,10 @@ from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs.folder import RunFolder
-from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.recipe import Recipe, override
 from hiresnn.training import ALONE, Ranks
+
+COUNTS = ("data.train_images", "data.holdout_images")
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,16 @@ class RunContext:
     device: str
     ranks: Ranks = ALONE
 
-    @cached_property
-    def train_split(self) -> Split:
-        """The training images, without those held out."""
-        return splits(self.recipe, self.dataset)[0]
+    @classmethod
+    def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:
+        """Return the context of an existing run, with its own data or those that `source` names."""
+        recipe = folder.recipe
+        device = device_of(recipe)
+        return cls(recipe, folder, data.load(source or recipe.data.source), progress, device)
 
-    @cached_property
-    def held_out(self) -> Split | None:
-        """The images held out of training, or None."""
-        return splits(self.recipe, self.dataset)[1]
+    def splits(self) -> tuple[Split, Split | None]:
+        """Return (images to train on, images held out of training or None)."""
+        return splits(self.recipe, self.dataset)
 
     def batches(self, batch_size: int, stage: int) -> Batches:
         """Return this rank's share of the shuffled training batches.
@@ -54,7 +57,7 @@ class RunContext:
             stage: 0 for the ANN, 1 for the SNN; the stages shuffle independently.
         """
         return Batches(
-            self.train_split,
+            self.splits()[0],
             batch_size,
             device=self.device,
             shuffle=True,
@@ -83,8 +86,36 @@ def device_of(recipe: Recipe) -> str:
 
 
 def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
-    """Divide the training set as the recipe says: (images to train on, images held out or None)."""
+    """Divide the training set as the recipe says: (images to train on, images held out or None).
+
+    Raises:
+        UsageError: names the key of the recipe that asks for more images than there are.
+    """
     split, held = dataset.train, None
     if recipe.data.holdout_images:
         split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
     return data.first(split, recipe.data.train_images, key="data.train_images"), held
+
+
+def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
+    """Lower counts of images to what the data set has, and say so in a line.
+
+    Args:
+        keys: the counts that may be lowered, of COUNTS: those that the user has not set.
+    """
+    total, counts = len(dataset.train), recipe.data
+    held, train = counts.holdout_images, counts.train_images
+    if COUNTS[1] in keys:
+        held = min(held, total // 5)
+    if COUNTS[0] in keys:
+        train = min(train, total - held)
+    changes = {
+        key: (old, new)
+        for key, old, new in zip(COUNTS, (counts.train_images, counts.holdout_images), (train, held), strict=True)
+        if old != new
+    }
+    if not changes:
+        return recipe
+    text = ", ".join(f"{key} from {old:,} to {new:,}" for key, (old, new) in changes.items())
+    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {text}.")
+    return override(recipe, {key: str(new) for key, (_, new) in changes.items()})

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from hiresnn import attacks as attacking
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.attacks import AttackSpec, seeded, transfer
-from hiresnn.data import DataSet, Split
+from hiresnn.attacks import Attack, AttackSpec, seeded, transfer
+from hiresnn.data import Batches, DataSet, Split
+from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError
-from hiresnn.network import SpikingNetwork
+from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
+from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
-from hiresnn.runs.context import device_of, splits
-from hiresnn.runs.folder import MODEL, RESULT, RunFolder
+from hiresnn.runs.compile_policy import compile_neurons
+from hiresnn.runs.context import RunContext
+from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import SEEDS
 
@@ -35,57 +38,57 @@ def evaluate(
     split: str = "test",
     batch_size: int = 200,
     seed: int | None = None,
+    source: str | None = None,
+    out: Path | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Clean and attacked accuracy of a run, in percent, on its data set.
+    """Measure the clean and attacked accuracy of a run, in percent.
 
     Args:
-        run: a run folder; its result.json (result-holdout.json for the held-out images) takes the new figures
-            beside those that it has of as many images, and the place of those of fewer.
+        run: a run folder. New figures are added to its result.json (result-holdout.json for the held-out images)
+            beside those on as many images, and replace those on fewer.
         attacks: such as "pgd:eps=2/255"; None takes the recipe's: FGSM, PGD, and PGD at its extra bounds.
-        twins: run folders whose networks make the black-box images. Whether a twin comes from the same ANN
-            is read from the runs.
-        limit: the first so many images, class-balanced; None takes all.
-        split: "test", or "holdout", the training images that the recipe kept out.
-        seed: of what attacks, and networks that draw, take from torch's global generators; every figure starts from
-            it, so none depends on what else was measured, and the caller's draws go on as if nothing had been drawn.
-            None takes the recipe's.
+        twins: run folders whose networks make the black-box images. Whether a twin starts from the same ANN is read
+            from the runs.
+        limit: number of images, balanced over classes; None takes all.
+        split: "test", or "holdout", the training images that the recipe held out.
+        batch_size: images per batch.
+        seed: of what attacks and networks draw from torch's global generators; None is the recipe's. Every figure
+            starts from it, so no figure depends on the others. The caller's generators stay as they are.
+        source: images to use instead of those that the recipe names, for example at another path.
+        out: file for the result instead of the run folder, which then stays as it is.
+        progress: where progress is reported.
+
+    Returns:
+        The content of result.json, with "dead_layer", the name of a layer that never spikes, if there is one.
 
     Raises:
-        HiresnnError: a folder without a trained network, a twin for other images, an unknown attack, fewer images than
-            the folder has attacks of.
+        HiresnnError: the folder has no trained network, a twin or the data do not fit, an attack is unknown, or the
+            folder has attacks on more images.
     """
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
-    with RunFolder.open(run, write=True) as folder, seeded(folder.recipe.seed):
+    with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe = folder.recipe
-        device = device_of(recipe)
         attack_seed = recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
-        network = load(folder.require(MODEL)).to(device)
-        dataset = data.load(recipe.data.source)
-        check_fits(network, dataset, f"{run}")
-        shown = _images(recipe, dataset, split, limit)
+        network = load(folder.require(MODEL))
+        context = RunContext.of_run(folder, progress, source)
+        network.to(context.device)
+        check_fits(network, context.dataset, f"{run}")
+        shown = _images(context, split, limit)
         name = RESULT if split == "test" else f"result-{split}.json"
-        earlier = _earlier(folder, name, len(shown))
-        opponents = [(kind, load(path / MODEL).to(device)) for path, kind in _twins(folder, twins or [])]
-        for model in (network, *(twin for _, twin in opponents)):
-            check_fits(model, dataset, "a twin")
-            if isinstance(model, SpikingNetwork):
-                passes = sum(1 + 2 * spec.resolved().get("iterations", 1) for spec in specs)
-                image = shown.images[:1].to(device) / 255
-                model.fuse(should_fuse(recipe.compile, model, image, passes * len(shown)))
-        if isinstance(network, SpikingNetwork) and is_fused(network):
-            progress.line(COMPILING)
+        earlier = _earlier(folder, name, len(shown)) if out is None else {}
+        opponents = [(kind, load(path / MODEL).to(context.device)) for path, kind in _twins(folder, twins or [])]
+        _prepare(context, network, [twin for _, twin in opponents], specs, shown)
 
-        def measured(title: str, attack: attacking.Attack | None = None, eps: float | None = None) -> float:
+        def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
             torch.manual_seed(attack_seed)
-            return round(
-                accuracy(
-                    network, shown, attack=attack, eps=eps, batch_size=batch_size, device=device, title=title,
-                    progress=progress,
-                ), 2,
+            found = accuracy(
+                network, shown, attack=attack, eps=eps, batch_size=batch_size, device=context.device, title=title,
+                progress=progress,
             )  # fmt: skip
+            return round(found, 2)
 
         result: dict[str, Any] = {
             "clean": measured("clean"),
@@ -94,61 +97,99 @@ def evaluate(
             "seed": recipe.seed,
         }
         for spec in specs:
+            label = label_of(recipe, spec)
             entry: dict[str, Any] = {
-                "white_box": measured(f"{spec.label}, white box", spec, spec.eps),
+                "white_box": measured(f"{label}, white box", spec, spec.eps),
                 "attack_seed": attack_seed,
+                "options": spec.resolved(),
             }
             for kind, twin in opponents:
-                title = f"{spec.label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
+                title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
                 entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
-            if opponents:
-                # the stronger twin is the one that the paper's figures look like
-                entry["black_box"] = entry["twins"].get("same-ann", entry["twins"].get("independent"))
-            result["attacks"][spec.label] = entry
+                entry.setdefault("twin_seeds", {})[kind] = attack_seed
+            result["attacks"][label] = _black_box(entry)
         result["attacks"] = _merged(earlier, result["attacks"])
-        folder.write_json(name, result)
+        if (layer := _dead_layer(context, network, shown, batch_size)) is not None:
+            result["dead_layer"] = layer
+        if out is None:
+            folder.write_json(name, result)
+        else:
+            write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
 
 
+def _prepare(
+    context: RunContext, network: nn.Module, twins: list[nn.Module], specs: list[AttackSpec], shown: Split
+) -> None:
+    """Check that the twins fit the data, and compile the neurons of all networks if that pays."""
+    passes = sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
+    image = shown.images[:1].to(context.device) / 255
+    for model in (network, *twins):
+        check_fits(model, context.dataset, "a twin")
+        if isinstance(model, SpikingNetwork):
+            progress = context.progress if model is network else None
+            compile_neurons(context.recipe.compile, model, image, passes * len(shown), progress)
+
+
+def _dead_layer(context: RunContext, network: nn.Module, shown: Split, batch_size: int) -> str | None:
+    """Return the first layer without any spike on one batch: the logits then do not depend on the image."""
+    if not isinstance(network, SpikingNetwork):
+        return None
+    images, _ = next(iter(Batches(shown, batch_size, device=context.device)))
+    with torch.no_grad(), record(network.eval()) as spikes:
+        network(images)
+    return next((name for name, layer in spikes.items() if not layer.any()), None)
+
+
 def _earlier(folder: RunFolder, name: str, images: int) -> dict[str, Any]:
-    """The attacks on as many images that the result `name` holds; those on fewer give way.
+    """Return the attacks on as many images in the result `name`; attacks on fewer images are dropped.
 
     Raises:
-        UsageError: it holds attacks on more images.
+        UsageError: the result has attacks on more images.
     """
     if not folder.has(name):
         return {}
     found = folder.read_json(name)
-    try:
-        attacks, count = dict(found["attacks"]), int(found["images"])
-    except (KeyError, TypeError, ValueError):
-        raise RunError(f"{folder.path / name} is damaged; delete the file and evaluate again.") from None
-    if attacks and images < count:
+    if found["attacks"] and images < found["images"]:
+        count = found["images"]
         raise UsageError(
-            f"{folder.path / name} holds attacks on {count:,} images, which those on {images:,} would replace; give "
-            f"--limit {count}, or move that file elsewhere."
+            f"{folder.path / name} has attacks on {count:,} images, which those on {images:,} would replace; give "
+            f"--limit {count}, write elsewhere with --out FILE, or move that file."
         )
-    return attacks if images == count else {}
+    return dict(found["attacks"]) if images == found["images"] else {}
 
 
 def _merged(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Attacks of both, the newer figure where both have one: another attack or twin does not erase the first."""
+    """Return the attacks of both; new figures replace old ones, and each black-box figure keeps its own seed."""
     merged = {**earlier, **new}
     for label in earlier.keys() & new.keys():
-        merged[label] = {**earlier[label], **new[label]}
-        if twins := {**earlier[label].get("twins", {}), **new[label].get("twins", {})}:
-            merged[label] |= {"twins": twins, "black_box": twins.get("same-ann", twins.get("independent"))}
+        old, entry = earlier[label], new[label]
+        if "options" in old and _without_seed(old) != _without_seed(entry):
+            continue  # the same label, but another version ran it with other options
+        seeds = old.get("twin_seeds") or dict.fromkeys(old.get("twins", {}), old.get("attack_seed"))
+        both = {
+            **entry,
+            "twins": {**old.get("twins", {}), **entry.get("twins", {})},
+            "twin_seeds": {**seeds, **entry.get("twin_seeds", {})},
+        }
+        merged[label] = _black_box(both) if both["twins"] else entry
     return merged
 
 
+def _without_seed(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry["options"].items() if key != "seed"}
+
+
+def _black_box(entry: dict[str, Any]) -> dict[str, Any]:
+    """Add the black-box figure: that of the stronger twin, from the same ANN, which the paper's figures resemble."""
+    twins = entry.get("twins", {})
+    return {**entry, "black_box": twins.get("same-ann", twins.get("independent"))} if twins else entry
+
+
 def recipe_attacks(recipe: Recipe) -> list[AttackSpec]:
-    """FGSM and PGD at the recipe's bound, and PGD at each extra bound."""
-    levels = [round(255 * eps, 6) for eps in recipe.attack.extra_eps]
-    extra = [
-        f"{int(level)}/255" if level == int(level) else f"{eps:.6g}"
-        for level, eps in zip(levels, recipe.attack.extra_eps, strict=True)
-    ]
-    return [attack_of(recipe, text) for text in ("fgsm", "pgd", *(f"pgd:eps={eps}" for eps in extra))]
+    """Return FGSM and PGD at the recipe's bound, and PGD at each extra bound."""
+    extra = (f"pgd:eps={format_eps(eps)}" for eps in recipe.attack.extra_eps)
+    return [attack_of(recipe, text) for text in ("fgsm", "pgd", *extra)]
 
 
 def attack_of(recipe: Recipe, text: str, seed: int = 0) -> AttackSpec:
@@ -167,42 +208,52 @@ def attack_of(recipe: Recipe, text: str, seed: int = 0) -> AttackSpec:
     )
 
 
-def _images(recipe: Recipe, dataset: DataSet, split: str, limit: int | None) -> Split:
+def label_of(recipe: Recipe, spec: AttackSpec) -> str:
+    """Return the label of an attack on a run: it shows eps and iterations, but not a step that the recipe set."""
+    setting = recipe.attack
+    options = dict(spec.options)
+    if setting.eps and options.get("relative_step") == setting.step / setting.eps:
+        del options["relative_step"]
+    return replace(spec, options=options).label
+
+
+def _images(context: RunContext, split: str, limit: int | None) -> Split:
     if split not in SPLITS:
         raise UsageError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
-    chosen: Split | None = dataset.test
+    chosen: Split | None = context.dataset.test
     if split == "holdout":
-        chosen = splits(recipe, dataset)[1]
+        chosen = context.splits()[1]
         if chosen is None:
-            raise UsageError("the run held no images out: its recipe has data.holdout_images = 0; use --split test.")
+            raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
     assert chosen is not None
     return data.first(chosen, min(limit, len(chosen))) if limit else chosen
 
 
 def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[Path, str]]:
-    """Each twin with its kind, from the ANN that it and the run started from."""
+    """Return each twin with its kind: "same-ann" if it and the run started from the same ANN, else "independent"."""
     found: list[tuple[Path, str]] = []
     for path in twins:
         twin = RunFolder.open(path)
         twin.require(MODEL)
         if path.resolve() == folder.path.resolve():
-            raise UsageError(
-                f"the twin {path} is the run itself; that would be a white-box attack. Train another seed."
-            )
-        same = folder.has("ann.json") and twin.has("ann.json")
-        same = same and folder.read_json("ann.json")["key"] == twin.read_json("ann.json")["key"]
+            raise UsageError(f"the twin {path} is the run itself, which would be a white-box attack; name another run.")
+        same = folder.has(ANN) and twin.has(ANN)
+        same = same and folder.read_json(ANN)["key"] == twin.read_json(ANN)["key"]
         kind = "same-ann" if same else "independent"
         if kind in (other for _, other in found):
-            raise UsageError(f"two twins are of the kind {kind!r}; give one of each at most.")
+            raise UsageError(f"two twins are of the kind {kind!r}; give at most one of each kind.")
         found.append((path, kind))
     return found
 
 
 def check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
-    """Raise RunError unless the network takes the images of the data set and knows its classes."""
+    """Raise RunError if the network takes images of another shape than the data set has, or has other classes."""
     spec = getattr(model, "spec", None) or {}
+    hint = "name the images that it was trained for with --data"
     for field, has in (("in_channels", dataset.in_channels), ("image_size", dataset.image_size)):
         if spec.get(field, has) != has:
-            raise RunError(f"{what} has {field} = {spec[field]}, the images of {dataset.name} have {has}.")
+            raise RunError(f"{what} has {field} = {spec[field]}, but the images of {dataset.name} have {has}; {hint}.")
     if spec.get("num_classes", dataset.num_classes) != dataset.num_classes:
-        raise RunError(f"{what} tells {spec['num_classes']} classes apart, {dataset.name} has {dataset.num_classes}.")
+        raise RunError(
+            f"{what} has {spec['num_classes']} output classes, but {dataset.name} has {dataset.num_classes}; {hint}."
+        )

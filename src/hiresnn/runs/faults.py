@@ -1,4 +1,4 @@
-"""From what pydantic found wrong in a recipe to one sentence: where, which key, which value, the mend."""
+"""Turn what pydantic finds wrong into one sentence: where, which key, which value, and what to write instead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from hiresnn.errors import quoted
+
+LONGEST_VALUE = 80
 _RANGES = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -21,42 +24,69 @@ _TYPES = {
     "bool": "true or false",
     "string": 'text in quotes, such as "name"',
     "tuple": "a list, such as [0.6, 0.8, 0.9]",
+    "dict": "a table of keys and values",
+    "list": "a list",
 }
 
 
 def sentence(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Describe the first fault in `error`, found while validating `model`, and count the others.
 
-    `where` opens the sentence and names the file or the option, for example `recipe file my.toml`.
+    Args:
+        where: opens the sentence and names the file or the option, for example `recipe file my.toml`.
     """
     faults = error.errors(include_url=False)
-    # An unknown key is most likely the cause of the missing one, so it is named first.
+    # An unknown key is most likely the misspelled name of a missing one, so it comes first.
     first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    rest = f" ({len(faults) - 1} more to mend after this one)" if len(faults) > 1 else ""
+    rest = f" ({len(faults) - 1} more after this one)" if len(faults) > 1 else ""
     return f"{where}: {_fault(first, model)}{rest}."
 
 
+def brief(error: ValidationError) -> str:
+    """Return the first fault as `place: what is wrong`, for files that users do not write."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE]
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
+
+
 def closest(word: str, known: Sequence[str]) -> str:
-    """The mend for a misspelled `word`: `did you mean "x"? ` where one is near, and all that is known."""
-    near = difflib.get_close_matches(word, known, n=1)
+    """Return `did you mean "x"? known are ...` for a misspelled `word`."""
+    near = difflib.get_close_matches(word[:LONGEST_VALUE], known, n=1)
     guess = f'did you mean "{near[0]}"? ' if near else ""
     return f"{guess}known are {', '.join(known)}"
+
+
+def shown(value: object) -> str:
+    """Return a value as TOML would write it, shortened if it is long."""
+    if value is None:
+        return "none"
+    if not isinstance(value, str | bool | int | float):
+        return quoted(value, LONGEST_VALUE)
+    if isinstance(value, str) and len(value) > LONGEST_VALUE:
+        return json.dumps(value[:LONGEST_VALUE], ensure_ascii=False) + f"... ({len(value):,} characters)"
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except ValueError:  # an integer of more than 4,300 digits
+        return quoted(value, LONGEST_VALUE)
 
 
 def _fault(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
     path, kind = [str(part) for part in fault["loc"]], str(fault["type"])
     key, context = ".".join(path), fault.get("ctx", {})
+    key = key if len(key) <= LONGEST_VALUE else key[:LONGEST_VALUE] + "..."
     if kind == "extra_forbidden":
         return f"unknown key {key}; {closest(path[-1], list(_section(model, path[:-1]).model_fields))}"
     if kind == "missing":
         section = f"under [{'.'.join(path[:-1])}]" if path[:-1] else "at the top"
         return f"key {key} is missing; add it {section}"
-    if not path:  # a rule across fields, which names its own
-        return str(context["error"])
-    return f"{key} = {_shown(fault['input'])} is not allowed; {_mend(kind, context, fault['msg'])}"
+    if not path:
+        if "error" in context:  # a rule across fields, which names them
+            return str(context["error"])
+        return f"{shown(fault['input'])} is not allowed; {_hint(kind, context, fault['msg'])}"
+    return f"{key} = {shown(fault['input'])} is not allowed; {_hint(kind, context, fault['msg'])}"
 
 
-def _mend(kind: str, context: Mapping[str, Any], message: str) -> str:
+def _hint(kind: str, context: Mapping[str, Any], message: str) -> str:
     if kind in _RANGES:
         name, words = _RANGES[kind]
         return f"it must be {words} {context[name]}"
@@ -68,6 +98,8 @@ def _mend(kind: str, context: Mapping[str, Any], message: str) -> str:
         return f"it must have the form {context['pattern']}"
     if kind == "string_too_short":
         return "it must not be empty"
+    if kind in ("string_too_long", "too_long"):
+        return f"it must have at most {context['max_length']} {'characters' if 'string' in kind else 'entries'}"
     if kind == "string_unicode":
         return "it must be UTF-8; rename the file or folder of this name"
     if kind == "finite_number":
@@ -85,7 +117,3 @@ def _section(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
         assert issubclass(inner, BaseModel)
         model = inner
     return model
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)

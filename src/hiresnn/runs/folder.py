@@ -14,6 +14,7 @@ from hiresnn.runs.atomic import TEMPORARY_SUFFIX, utf8, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.lock import LOCK, locked
 from hiresnn.runs.recipe import Recipe, dump, flatten, parse
+from hiresnn.runs.records import read_record
 
 RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
@@ -161,14 +162,19 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """Return the value in the JSON file `name`. Raises RunError if it is missing or damaged."""
-        return _json(_text(self.require(name)), str(self.path / name))
+        return read_record(_text(self.require(name)), name, str(self.path / name))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows that `write_metrics` wrote; none before the first epoch has ended."""
         if not self.has(METRICS):
             return []
         lines = _text(self.path / METRICS).splitlines()
-        return [_json(line, f"{self.path / METRICS}, line {n}") for n, line in enumerate(lines, start=1)]
+        return [read_record(line, METRICS, f"{self.path / METRICS}, line {n}") for n, line in enumerate(lines, start=1)]
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Return the folder of a run for which none is named: runs/NAME-METHOD-seedN."""
+    return Path("runs") / f"{recipe.name}-{recipe.method}-seed{recipe.seed}"
 
 
 def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
@@ -215,10 +221,3 @@ def _usable(path: Path) -> Iterator[None]:
 def _text(path: Path) -> str:
     with _usable(path.parent):
         return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RunError(f"{where} is damaged ({error.msg}); delete the file or take another run.") from None

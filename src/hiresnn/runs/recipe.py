@@ -13,8 +13,8 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from hiresnn.errors import RecipeError
-from hiresnn.runs.faults import closest, sentence
+from hiresnn.errors import RecipeError, quoted
+from hiresnn.runs.faults import closest, sentence, shown
 from hiresnn.runs.schema import METHOD_NAMES, Recipe
 
 if sys.version_info >= (3, 11):
@@ -24,68 +24,54 @@ else:
 
 SEMANTICS = 1
 """Version of the training semantics. Raise it when a change makes the same recipe train another network."""
+LONGEST_FILE = 2**20
+"""Bytes of a recipe file; a recipe has about 3,000."""
+LONGEST_CHAIN = 10
 _SHELF = Path(__file__).parents[1] / "recipes"
 
 __all__ = [
     "METHOD_NAMES", "SEMANTICS", "Recipe", "digest", "dump", "flatten", "override", "parse", "read", "shipped",
-    "shipped_text",
+    "shipped_text", "stated_keys",
 ]  # fmt: skip
 
 
 def shipped() -> dict[str, str]:
-    """Names of the shipped recipes, sorted, each with its one-line description."""
+    """Return the names of the shipped recipes, sorted, each with its one-line description."""
     names = sorted(path.stem for path in _SHELF.glob("*.toml"))
     # The first comment line of a shipped recipe is the command, the second the description.
     return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in names}
 
 
 def shipped_text(name: str) -> str:
-    """The TOML text, comments included, of the shipped recipe `name`. Raises RecipeError if unknown."""
-    entry = _SHELF / f"{name}.toml"
-    if not entry.is_file():
-        raise RecipeError(f'there is no shipped recipe "{name}"; {closest(name, list(shipped()))}.')
-    return entry.read_text(encoding="utf-8")
+    """Return the TOML text, comments included, of a shipped recipe. Raises RecipeError if there is none."""
+    if name not in {path.stem for path in _SHELF.glob("*.toml")}:
+        raise RecipeError(f"there is no shipped recipe {quoted(name)}; {closest(name, list(shipped()))}.")
+    return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read(name_or_path: str | Path) -> Recipe:
-    """The recipe of a shipped name, or in a TOML file.
+    """Return a shipped recipe, or the recipe in a TOML file, completed from the recipe that it extends.
 
-    Raises RecipeError where there is neither, where the file is not TOML, and for every key or value that
-    a recipe cannot have.
+    Raises:
+        RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
-    text = str(name_or_path)
-    if text in shipped():
-        return parse(shipped_text(text), f'shipped recipe "{text}"')
-    path = Path(name_or_path)
-    if path.is_dir():
-        raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
-    if not path.is_file():
-        raise RecipeError(f'there is no recipe file and no shipped recipe "{text}"; {closest(text, list(shipped()))}.')
-    try:
-        return parse(path.read_text(encoding="utf-8"), f"recipe file {path}")
-    except UnicodeDecodeError:
-        raise RecipeError(f"recipe file {path} is not UTF-8 text; write a recipe as TOML.") from None
-    except OSError as error:
-        raise RecipeError(f"recipe file {path} cannot be read: {error.strerror}; check its permissions.") from None
+    text, where, folder = _source(str(name_or_path), Path())
+    return _validated(_completed(_toml(text, where), where, folder), where)
 
 
 def parse(text: str, where: str) -> Recipe:
-    """The recipe in TOML `text`; `where` names its origin in errors. Raises RecipeError."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        place = f"line {line.group(1)}" if line else "the last line"
-        reason = str(error).partition(" (at ")[0]
-        raise RecipeError(f"{where}, {place}: {reason}; mend the TOML there.") from None
-    return _validated(values, where)
+    """Return the recipe in TOML `text`; `where` names its origin in errors. Raises RecipeError."""
+    return _validated(_completed(_toml(text, where), where, Path()), where)
 
 
 def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") -> Recipe:
-    """`recipe` with dotted keys replaced: `{"snn.lr": "1e-3", "data.source": "cifar10"}`.
+    """Return `recipe` with dotted keys replaced: `{"snn.lr": "1e-3", "data.source": "cifar10"}`.
 
-    A value is read as TOML; what is not TOML is text; `none` removes an optional value (`noise.bound`,
-    `ann.seed`). Raises RecipeError for unknown keys and values out of range.
+    A value is read as TOML. Anything that is not TOML is text, and `none` removes an optional value (`noise.bound`,
+    `ann.seed`).
+
+    Raises:
+        RecipeError: an unknown key or a value that is not allowed.
     """
     if not values:
         return recipe
@@ -96,13 +82,15 @@ def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") ->
         for name in path:
             section = section.setdefault(name, {})
             if not isinstance(section, dict):
-                raise RecipeError(f"{where} {key}={text}: {name} is a value, not a section; set {name} itself.")
+                raise RecipeError(
+                    f"{where} {quoted(key)}: {quoted(name)} is a value, not a section; set {quoted(name)} itself."
+                )
         section[last] = _value(text)
     return _validated(merged, where)
 
 
 def dump(recipe: Recipe) -> str:
-    """`recipe` as TOML with every value resolved; `read` of it gives an equal recipe."""
+    """Return `recipe` as TOML with every value resolved; `parse` of it gives an equal recipe."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
 
 
@@ -119,14 +107,80 @@ def digest(part: Mapping[str, Any]) -> str:
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
     """Return the values of `recipe` by dotted key, such as "snn.lr", in the order of the sections."""
+    return _flat(recipe.model_dump(), "")
 
-    def flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-        pairs: dict[str, Any] = {}
-        for key, value in values.items():
-            pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        return pairs
 
-    return flat(recipe.model_dump(), "")
+def stated_keys(name_or_path: str) -> set[str]:
+    """Return the dotted keys that a user's recipe file states itself; none for a shipped recipe."""
+    if name_or_path in shipped():
+        return set()
+    text, where, _ = _source(name_or_path, Path())
+    return set(_flat(_toml(text, where), ""))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for key, value in values.items():
+        pairs |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return pairs
+
+
+def _source(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
+    """Return the text of a recipe, where it comes from, and the folder that its `extends` is relative to."""
+    if name_or_path in shipped():
+        return shipped_text(name_or_path), f'shipped recipe "{name_or_path}"', Path()
+    path = folder / name_or_path
+    try:
+        if path.is_dir():
+            raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
+        if not path.is_file():
+            raise RecipeError(
+                f"there is no recipe file and no shipped recipe {quoted(name_or_path)}; "
+                f"{closest(name_or_path, list(shipped()))}."
+            )
+        if path.stat().st_size > LONGEST_FILE:
+            raise RecipeError(f"recipe file {path} is larger than {LONGEST_FILE:,} bytes; name a recipe.")
+        return path.read_text(encoding="utf-8"), f"recipe file {path}", path.parent
+    except UnicodeDecodeError:
+        raise RecipeError(f"recipe file {path} is not UTF-8 text; write a recipe as TOML.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise RecipeError(
+            f"recipe {quoted(name_or_path)} cannot be read: {reason}; check name and permissions."
+        ) from None
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        place = f"line {line.group(1)}" if line else "the last line"
+        reason = str(error).partition(" (at ")[0]
+        raise RecipeError(f"{where}, {place}: {reason}; correct the TOML there.") from None
+    except ValueError:
+        raise RecipeError(f"{where}: a number has thousands of digits; write a shorter one.") from None
+    except RecursionError:
+        raise RecipeError(f"{where}: values are nested too deeply; a recipe has sections of single values.") from None
+
+
+def _completed(values: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
+    """Return `values` over those of the recipe that they extend, which may extend another."""
+    chain = [values]
+    while "extends" in chain[-1]:
+        base = chain[-1].pop("extends")
+        if not isinstance(base, str):
+            raise RecipeError(f"{where}: extends = {shown(base)} is not allowed; name a recipe in quotes.")
+        if len(chain) > LONGEST_CHAIN:
+            raise RecipeError(f"{where}: more than {LONGEST_CHAIN} recipes extend each other, last {quoted(base)}.")
+        text, where, folder = _source(base, folder)
+        chain.append(_toml(text, where))
+    complete = chain.pop()
+    for each in reversed(chain):
+        for key, value in each.items():
+            below = complete.get(key)
+            complete[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+    return complete
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Recipe:
@@ -137,10 +191,11 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
 
 
 def _value(text: str) -> object:
+    """Read a value of `--set` as TOML, or else as text."""
     if text.strip().lower() == "none":
         return None
     try:
         values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return values["value"] if len(values) == 1 else text

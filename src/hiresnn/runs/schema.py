@@ -1,4 +1,4 @@
-"""What a recipe may say: sections, types, ranges and defaults (the paper's, sec. 5.1, where it has one)."""
+"""The schema of a recipe: sections, types, ranges and defaults (those of the paper, sec. 5.1, if it has one)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from pydantic import (
     model_validator,
 )
 
+from hiresnn.eps import format_eps, parse_eps
+from hiresnn.errors import UsageError
+
 Method: TypeAlias = Literal["ann", "traditional", "hire", "gaussian", "noise-free", "rate"]
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free")
 SEEDS = 2**63
-"""How many there are: torch takes 64 bits, and each stage of a training shuffles by one of its own."""
+"""Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
+LONGEST_NAME = 128
 
 
-def _pixels(value: object) -> object:
-    """Read a bound written as people write it, `"8/255"`, into a number."""
-    if not isinstance(value, str):
-        return value
-    above, slash, below = value.partition("/")
+def _eps(value: object) -> object:
+    """Read a bound in pixel units, such as "8/255" or 0.03, with the parser of all bounds."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value  # the type of the field refuses it
     try:
-        return float(above) / float(below) if slash else float(value)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError('write a number in [0, 1] or a fraction such as "8/255"') from None
+        return parse_eps(value)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from None
 
 
 def _fraction(value: float) -> float | str:
-    levels = round(value * 255)
-    return f"{levels}/255" if levels and levels / 255 == value else value
+    text = format_eps(value)
+    return text if "/" in text else value
 
 
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -44,31 +47,40 @@ def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-Text: TypeAlias = Annotated[str, Field(min_length=1)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
+def _file_name(value: str) -> str:
+    if value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
+        raise ValueError("it names a folder in runs/: leave out slashes, colons, control characters and a leading dot")
+    return value
+
+
+# Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
+Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
-AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
+Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
+Steps: TypeAlias = Annotated[int, Field(ge=1, le=10**4)]
 UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Pixels: TypeAlias = Annotated[
-    float, BeforeValidator(_pixels), Field(ge=0, le=1), PlainSerializer(_fraction, return_type=float | str)
-]
+Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
+Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
 Milestones: TypeAlias = Annotated[
-    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False), AfterValidator(_increasing)
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100), AfterValidator(_increasing)
 ]
 
 
 class Section(BaseModel):
-    """Unknown keys are refused, types are not guessed, values do not change after validation."""
+    """Part of a recipe: unknown keys are refused, types are not converted, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
-    """Where images come from. `train_images = 0` takes all; `holdout_images` never enter training."""
+    """The images. `train_images = 0` takes all; `holdout_images` are never trained on."""
 
     source: Text
     train_images: Count = 0
@@ -80,8 +92,8 @@ class Model(Section):
     """The network. `width` scales the channels, `hidden` is the size of the hidden linear layers."""
 
     name: Text
-    width: Positive = 1.0
-    hidden: AtLeastOne = 4096
+    width: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    hidden: Size = 4096
     dropout: BelowOne = 0.2
     normalise: bool = True
 
@@ -89,9 +101,9 @@ class Model(Section):
 class Ann(Section):
     """Training of the ANN by SGD; `lr` is multiplied by `decay` at each fraction in `milestones`."""
 
-    epochs: Count
-    batch_size: AtLeastOne
-    lr: Positive
+    epochs: Annotated[int, Field(ge=0, le=10**6)]
+    batch_size: Size
+    lr: Rate
     momentum: BelowOne = 0.9
     weight_decay: NotNegative = 5e-4
     milestones: Milestones = (0.625, 0.75, 0.875)
@@ -102,23 +114,23 @@ class Ann(Section):
 class Conversion(Section):
     """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`."""
 
-    images: AtLeastOne = 512
+    images: Size = 512
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.7
     threshold_scale: Positive
     leak: UnitInterval = 1.0
 
 
 class Snn(Section):
-    """Training of the SNN over `timesteps` (T) steps a batch. `momentum` is for `optimizer = "sgd"`.
+    """Training of the SNN with `timesteps` (T) steps per batch. `momentum` is for `optimizer = "sgd"`.
 
-    `recompute` keeps only each layer's input for the backward pass: less memory, more time, the same weights.
+    `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
     """
 
-    timesteps: AtLeastOne
-    epochs: Count
-    batch_size: AtLeastOne
+    timesteps: Steps
+    epochs: Annotated[int, Field(ge=0, le=10**6)]
+    batch_size: Size
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: Positive
+    lr: Rate
     momentum: BelowOne = 0.9
     weight_decay: NotNegative = 0.0
     milestones: Milestones = (0.6, 0.8, 0.9)
@@ -133,14 +145,14 @@ class Snn(Section):
 class Noise(Section):
     """The periods (N) and the noise of Eq. 6 in pixel units: `step` is eps_s, `bound` is eps_t."""
 
-    periods: AtLeastOne = 2
-    step: NotNegative
-    bound: NotNegative | None = None
+    periods: Steps = 2
+    step: Noisy
+    bound: Noisy | None = None
     state: Literal["reset", "carry"] = "reset"
 
     @property
     def limit(self) -> float:
-        """The noise bound in force: `bound`, or `step` where no bound is given (the paper's choice)."""
+        """The bound of the noise, eps_t: `bound`, or `step` if there is none (the paper's choice)."""
         return self.step if self.bound is None else self.bound
 
 
@@ -149,20 +161,20 @@ class Attack(Section):
 
     eps: Pixels = 8 / 255
     step: Pixels = 0.01
-    iterations: Count = 7
+    iterations: Annotated[int, Field(ge=0, le=10**6)] = 7
     random_start: bool = False
-    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False)] = (2 / 255,)
+    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False, max_length=100)] = (2 / 255,)
 
 
 class Recipe(Section):
-    """Everything that decides the outcome of a run, apart from the data's content and the machine."""
+    """Everything that decides the outcome of a run, except the content of the data and the machine."""
 
-    name: Text
+    name: Name
     seed: Seed = 0
     method: Method
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["auto", "always", "never"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
     data: Data
     model: Model
     ann: Ann
@@ -180,7 +192,7 @@ class Recipe(Section):
     def _every_period_has_a_step(self) -> Recipe:
         if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
             raise ValueError(
-                f"noise.periods = {self.noise.periods} leaves no whole step a period of snn.timesteps = "
+                f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "
                 f"{self.snn.timesteps}; take at most {self.snn.timesteps} periods or more timesteps"
             )
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from hiresnn.progress import Progress
 from hiresnn.runs.ann import start_from_ann
 from hiresnn.runs.checkpoint import load, save
 from hiresnn.runs.compile_policy import compile_neurons
-from hiresnn.runs.context import RunContext, device_of
+from hiresnn.runs.context import RunContext, clamp_counts, device_of, splits
 from hiresnn.runs.distributed import check_ranks, load_data, take_folder
-from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder
+from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder, default_folder
+from hiresnn.runs.memory import require_memory
 from hiresnn.runs.networks import method_of, optimizer_of, spiking_network
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.trainer import Trainer
@@ -30,6 +32,7 @@ def train(
     resume: bool = False,
     progress: Progress,
     ranks: Ranks = ALONE,
+    clamp: Collection[str] = (),
 ) -> Path:
     """Train what the recipe describes and return the run folder.
 
@@ -42,15 +45,21 @@ def train(
         resume: continue the run that `out` holds.
         progress: where progress is reported.
         ranks: the processes that train together.
+        clamp: keys of counts of images that are lowered to what the data set has, as `context.clamp_counts` does.
 
     Raises:
         HiresnnError: the recipe, the data, the folder or the training fails; one sentence says why.
     """
-    out = out or Path("runs") / f"{recipe.name}-{recipe.method}-seed{recipe.seed}"
+    out = out or default_folder(recipe)
+    # Everything that can be wrong with recipe and data comes out before a folder is created.
+    device = device_of(recipe)
     check_ranks(recipe, ranks)
+    dataset = load_data(recipe.data.source, ranks)
+    recipe = clamp_counts(recipe, dataset, clamp, progress)
+    require_memory(recipe, dataset, device, ranks.size)
+    splits(recipe, dataset)
     with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
-        dataset = load_data(recipe.data.source, ranks)
-        context = RunContext(recipe, folder, dataset, progress, device_of(recipe), ranks)
+        context = RunContext(recipe, folder, dataset, progress, device, ranks)
         network: nn.Module | None = None
         if not ranks.from_lead(folder.has(MODEL)):
             ann = start_from_ann(context)
@@ -81,7 +90,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     torch.manual_seed(recipe.seed)
     network = spiking_network(recipe, load(ann / MODEL)).to(context.device)
     batches = context.batches(settings.batch_size, stage=1)
-    split = context.train_split
+    split = context.splits()[0]
     images = data.first(split, min(recipe.conversion.images, len(split))).images.to(context.device) / 255
     calibrate(
         network,
@@ -95,7 +104,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
 
 def _report(context: RunContext, network: nn.Module) -> None:
     """Measure the clean accuracy, write the first result.json and say the accuracy."""
-    recipe, folder, held_out = context.recipe, context.folder, context.held_out
+    recipe, folder, held_out = context.recipe, context.folder, context.splits()[1]
     split = context.dataset.test if held_out is None else held_out
     clean = accuracy(network, split, device=context.device, progress=context.progress)
     if held_out is None and not folder.has(RESULT):

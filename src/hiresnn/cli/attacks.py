@@ -1,0 +1,50 @@
+"""`hiresnn attacks` and `hiresnn rules`: what --attack and its option rule can name, with every default."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from hiresnn.cli import output
+
+
+def attacks() -> None:
+    """List the attacks with their options and defaults.
+
+    An option is set as in --attack pgd:eps=2/255,iterations=20. A step such as 0.31875*eps scales with eps.
+
+    Example: hiresnn attacks
+    """
+    from hiresnn.attacks.catalog import ATTACKS
+    from hiresnn.attacks.options import STEP_SHARE, format_option
+
+    shown = _table("attack", "what it does", "options and defaults")
+    for name, info in ATTACKS.items():
+        options = [
+            f"{key}={f'{STEP_SHARE:g}*eps' if value is None else format_option(key, value)}"
+            for key, value in info.options.items()
+        ]
+        rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=NAME+NAME"]}[info.rules]
+        shown.add_row(name, info.summary, ", ".join([*options, *rule]))
+    output.console().print(shown)
+
+
+def rules() -> None:
+    """List the gradient rules: what an attack can use for the derivative of a spike.
+
+    A rule is set as in --attack pgd:rule=arctan/alpha=4.
+
+    Example: hiresnn rules
+    """
+    from hiresnn.neurons.rules import RULES
+
+    shown = _table("rule", "what it is", "options and defaults")
+    for name, info in RULES.items():
+        shown.add_row(name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
+    output.console().print(shown)
+
+
+def _table(*headings: str) -> Table:
+    shown = Table()
+    for heading in headings:
+        shown.add_column(heading, overflow="fold")
+    return shown

@@ -1,0 +1,35 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or a folder with "
+        "train/CLASS/NAME.png and test/CLASS/NAME.png; default: the recipe's.",
+    ),
+]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attack",
+        metavar="NAME",
+        help="An attack, with options as in pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks and "
+        "hiresnn rules list them. fgsm and pgd take options that are not set from the recipe; other attacks use their "
+        "own. A step that is not set scales with eps.",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Use only N images, balanced over classes; default: all."),
+]
+Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]

@@ -1,0 +1,24 @@
+"""Tables on standard output: as wide as the terminal, or as wide as they need in a pipe or a file."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 1000
+"""Columns of a pipe or file, so that no name is cut."""
+
+
+def console() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def table(title: str, *headings: str) -> Table:
+    """Return an empty table whose first column is text and whose other columns are numbers."""
+    made = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if number else "left", no_wrap=number < 2)
+    return made
