@@ -34,11 +34,7 @@ def margin(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch
 
 
 def dlr(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return margin / (z_1 - z_3), with z_1, z_3 the largest and third largest logit (Croce and Hein 2020).
-
-    Raises:
-        UsageError: fewer than 3 classes.
-    """
+    """Return margin / (z_1 - z_3), z_1 and z_3 the largest and third largest logit (Croce and Hein 2020)."""
     _need_classes("dlr", logits, 3)
     top = logits.topk(3, 1).values
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
@@ -47,11 +43,7 @@ def dlr(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"])
 def dlr_targeted(
     logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"], targets: Int64[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """Return (z_t - z_y) / (z_1 - (z_3 + z_4) / 2) for one target class per sample (Croce and Hein 2020).
-
-    Raises:
-        UsageError: fewer than 4 classes.
-    """
+    """Return (z_t - z_y) / (z_1 - (z_3 + z_4) / 2) for one target class per sample (Croce and Hein 2020)."""
     _need_classes("dlr-targeted", logits, 4)
     top = logits.topk(4, 1).values
     gap = logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])
@@ -65,15 +57,12 @@ TARGETED = "dlr-targeted"
 
 
 def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: tuple[str, ...] = ()) -> Loss:
-    """Return the untargeted loss of that name.
+    """Return the untargeted loss of that name, or raise UsageError.
 
     Args:
         model: the network under attack.
         mean_logits: divide the logits by the number of timesteps that the model sums them over, see `summed_steps`.
         allowed: further names that the caller handles, for the message.
-
-    Raises:
-        UsageError: no such loss.
     """
     if name not in LOSSES:
         raise UsageError(f"loss is {name!r}; choose one of {', '.join((*LOSSES, *allowed))}.")
@@ -82,10 +71,9 @@ def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: 
 
 
 def summed_steps(model: Model) -> int:
-    """Return the number of timesteps that the logits are a sum over.
+    """Return the number of timesteps that the logits are a sum over: the model's attribute `timesteps`.
 
-    It is the model's attribute `timesteps`. It is 1 for a model without that attribute and for one that takes the mean
-    (attribute `readout` = "mean"), such as an adapted network of another library.
+    It is 1 for a model without that attribute, and for one whose attribute `readout` is "mean".
     """
     steps = getattr(model, "timesteps", 1)
     return steps if isinstance(steps, int) and steps > 1 and getattr(model, "readout", "sum") != "mean" else 1
@@ -122,9 +110,6 @@ def over_draws(draws: int, gradient: Gradient = loss_gradient) -> Gradient:
 
     For networks with anything random in the forward pass, such as Poisson spikes, use at least 10 draws. An image then
     counts as misclassified by its mean logits.
-
-    Raises:
-        UsageError: draws is below 1.
     """
     if draws < 1:
         raise UsageError(f"draws is {draws}; a gradient needs at least 1.")

@@ -25,15 +25,14 @@ FLAGS = {"reset": "through_reset", "cut": "cut_time"}
 
 @dataclass(frozen=True)
 class RuleInfo:
-    """What is known about a named rule.
-
-    Attributes:
-        make: the class or function that builds the rule from its options.
-        summary: one line for a table.
-    """
+    """A named rule; `make` is the class or function that builds it from its options."""
 
     make: Callable[..., Rule]
-    summary: str
+
+    @property
+    def summary(self) -> str:
+        """One line for a table: the first of the rule's docstring."""
+        return (inspect.getdoc(self.make) or "").partition("\n")[0]
 
     @property
     def options(self) -> dict[str, float]:
@@ -54,21 +53,21 @@ class RuleInfo:
 
 
 RULES: dict[str, RuleInfo] = {
-    "linear": RuleInfo(Linear, "The paper's triangle, gamma * max(0, 1 - |z| / width) (Eq. 5)."),
-    "triangular": RuleInfo(triangular, "The triangle of unit area, max(0, 1 - |z| / width) / width."),
-    "arctan": RuleInfo(Arctan, "Derivative of an arctan; never zero."),
-    "sigmoid": RuleInfo(Sigmoid, "Derivative of the logistic function."),
-    "exponential": RuleInfo(Exponential, "height * exp(-gamma |z|)."),
-    "rectangular": RuleInfo(Rectangular, "1 / width inside a window around the threshold, else 0."),
-    "erfc": RuleInfo(Erfc, "Normal density with standard deviation sigma."),
-    "straight-through": RuleInfo(StraightThrough, "Identity gradient (straight-through estimator)."),
-    "unrolled": RuleInfo(Unrolled, "The linear rule through time; with flags, any elementwise rule becomes this."),
-    "bptr": RuleInfo(BPTR, "Backward pass through rate: passes the gradient where a neuron ever spiked."),
-    "rga": RuleInfo(RGA, "Rate gradient approximation from the mean input current."),
-    "conversion": RuleInfo(Conversion, "The gradient of the ANN twin, a clipped ReLU of the mean current."),
-    "hart": RuleInfo(HART, "The triangular rule averaged over time, without a temporal chain."),
-    "assg": RuleInfo(ASSG, "Arctan whose sharpness adapts to each membrane during the attack."),
-    "pdsg": RuleInfo(PDSG, "Normal density whose width follows the spread of the layer's membranes."),
+    "linear": RuleInfo(Linear),
+    "triangular": RuleInfo(triangular),
+    "arctan": RuleInfo(Arctan),
+    "sigmoid": RuleInfo(Sigmoid),
+    "exponential": RuleInfo(Exponential),
+    "rectangular": RuleInfo(Rectangular),
+    "erfc": RuleInfo(Erfc),
+    "straight-through": RuleInfo(StraightThrough),
+    "unrolled": RuleInfo(Unrolled),
+    "bptr": RuleInfo(BPTR),
+    "rga": RuleInfo(RGA),
+    "conversion": RuleInfo(Conversion),
+    "hart": RuleInfo(HART),
+    "assg": RuleInfo(ASSG),
+    "pdsg": RuleInfo(PDSG),
 }
 """Rule name -> its description."""
 
