@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hiresnn import convert, data
-from hiresnn.audit import run_audit
+from hiresnn import convert, data, run_audit
 
 EPS = 26 / 255
 EXAMPLES = Path(__file__).parents[1] / "examples" / "masked_digits.py"

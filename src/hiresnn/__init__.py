@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hiresnn import analysis, attacks, audit, data, foreign, models, network, neurons, training
     from hiresnn.analysis.accuracy import evaluate
+    from hiresnn.audit import run_audit
     from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
@@ -34,6 +35,7 @@ __all__ = [
     "models",
     "network",
     "neurons",
+    "run_audit",
     "save",
     "training",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "fit": "hiresnn.training",
     "gradient_rule": "hiresnn.neurons",
     "load": "hiresnn.runs.checkpoint",
+    "run_audit": "hiresnn.audit",
     "save": "hiresnn.runs.checkpoint",
 }
 

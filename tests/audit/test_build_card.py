@@ -45,7 +45,7 @@ def found(run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Recor
 def made(found: AuditResult) -> Card:
     return build_card(
         found, subject=subject_of(found, name="mine", library="hiresnn"), data=DATA, command="hiresnn audit mine",
-        repeat="hiresnn audit mine --preset {preset}", target="mine", environment=ENVIRONMENT,
+        repeat="hiresnn audit mine", target="mine", environment=ENVIRONMENT,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def concluded(
 ) -> Conclusion:
     pgd_share, worst_share = share(pgd, of), share(worst, of)
     point = Point(bound="8/255", eps=8 / 255, fgsm=pgd_share, pgd=pgd_share, noise=pgd_share, worst=worst_share)
-    values = {"preset": "standard", "command": "hiresnn audit mine --preset {preset}", **changes}
+    values = {"preset": "standard", "command": "hiresnn audit mine", **changes}
     return conclude(point, OWN, evidence, checks, **values)
 
 

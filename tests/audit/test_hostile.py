@@ -21,7 +21,7 @@ def card_of(run: Run, shown: Shown, name: str) -> Card:
     found = run(HOSTILE[name].make(), *shown, stages=(ONCE,), bounds=("24/255",))
     data = Images(name="digits", split="test", images=60, classes=[str(k) for k in range(10)], size=[1, 8, 8])
     subject = subject_of(found, name=name, library="own code")
-    return build_card(found, subject=subject, data=data, command="", repeat="{preset}", environment={})
+    return build_card(found, subject=subject, data=data, command="", repeat="hiresnn audit", environment={})
 
 
 @pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if not each.refused])

@@ -18,32 +18,18 @@ if TYPE_CHECKING:
     from hiresnn.audit.verification import verify
 
 __all__ = [
-    "CURVE",
-    "PRESETS",
-    "AuditConfig",
-    "AuditResult",
-    "Bound",
-    "Card",
-    "InstrumentedModel",
-    "Preset",
-    "Record",
-    "audit",
-    "parse_bound",
-    "run_audit",
-    "verify",
-]
+    "CURVE", "PRESETS", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset", "Record", "audit",
+    "parse_bound", "run_audit", "verify",
+]  # fmt: skip
 
 _MODULES = {
     **dict.fromkeys(("CURVE", "Bound", "parse_bound"), "bounds"),
     **dict.fromkeys(("PRESETS", "Preset"), "presets"),
     **dict.fromkeys(("AuditConfig", "AuditResult"), "config"),
-    "InstrumentedModel": "instrumented",
-    "Card": "card",
-    "Record": "screening",
-    "audit": "sweep",
-    "run_audit": "library",
-    "verify": "verification",
+    **{"Card": "card", "InstrumentedModel": "instrumented", "Record": "screening"},
+    **{"audit": "sweep", "run_audit": "library", "verify": "verification"},
 }
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> object:

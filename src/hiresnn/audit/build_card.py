@@ -44,7 +44,7 @@ def build_card(
 
     Args:
         subject, data, environment: what was audited, on what, and where.
-        command: how to repeat this audit. repeat: the same with {preset} in place of the preset's name.
+        command: how to repeat this audit. repeat: the same without its preset, see `headline.conclude`.
         target: the network as the command line names it.
     """
     worst, config = result.worst, result.config

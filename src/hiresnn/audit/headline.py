@@ -94,7 +94,7 @@ def conclude(
 
     Args:
         own: the report on the network's own gradient rule.
-        command: how to repeat the audit, with the place for a preset's name marked by {preset}.
+        command: how to repeat the audit, without its preset.
     """
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
@@ -116,7 +116,9 @@ def conclude(
     if severe:
         step = "Make the network's answers depend on the images alone (docs/foreign.md), then repeat the audit."
     elif larger and (unfinished or wide or evidence.failures or preset == "quick"):
-        step = command.format(preset=larger)
+        step = (
+            f"{command} --preset {larger}" if command.startswith("hiresnn audit") else f"{command}, preset={larger!r})"
+        )
     elif unfinished or evidence.failures:
         step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
     else:

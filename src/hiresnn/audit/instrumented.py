@@ -17,6 +17,7 @@ from hiresnn.audit.behaviour import Behaviour, final_checks, fingerprint, observ
 from hiresnn.audit.card import Check
 from hiresnn.audit.worst_case import Cost
 from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.foreign import require_adapter
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
@@ -55,6 +56,7 @@ class InstrumentedModel(nn.Module):
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = DRAWS) -> None:
         super().__init__()
+        require_adapter(model)
         self.model = model
         self.cost = Cost()
         self.calls, self.written, self.scaled = 0, False, False

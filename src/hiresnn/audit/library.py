@@ -85,12 +85,12 @@ def run_audit(
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
     names = list(classes) if classes is not None else [str(label) for label in range(instrumented.classes)]
-    call = f"hiresnn.run_audit(model, images, labels, preset={{preset!r}}, eps={config.headline.label!r}, seed={seed})"
+    call = f"hiresnn.run_audit(model, images, labels, eps={config.headline.label!r}, seed={seed}"
     card = build_card(
         result,
         subject=subject_of(result, name=name, library=type(model).__module__.partition(".")[0]),
         data=Images(name="images", split="given", images=len(images), classes=names, size=list(images.shape[1:])),
-        command=call.format(preset=preset),
+        command=f"{call}, preset={preset!r})",
         repeat=call,
         twins=list(opponents),
         environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},

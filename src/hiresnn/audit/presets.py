@@ -89,11 +89,7 @@ def step(name: str, rule: Choice = Choice.NONE, first: int | None = None, **opti
 
 
 _QUICK = Stage(
-    rules=_FEW,
-    sample=40,
-    iterations=20,
-    queries=200,
-    most=3,
+    rules=_FEW, sample=40, iterations=20, queries=200, most=3,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
         step("sa-pgd", Choice.ADAPTIVE, iterations=100),
@@ -101,13 +97,9 @@ _QUICK = Stage(
         step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
         step("square", queries=200),
     ),
-)
+)  # fmt: skip
 _STANDARD = Stage(
-    rules=_ALL,
-    sample=50,
-    iterations=20,
-    queries=1000,
-    most=6,
+    rules=_ALL, sample=50, iterations=20, queries=1000, most=6,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
         step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
@@ -116,13 +108,9 @@ _STANDARD = Stage(
         step("noise", kind="uniform", draws=50),
         step("square", first=200, queries=1000),
     ),
-)
+)  # fmt: skip
 _THOROUGH = Stage(
-    rules=_ALL,
-    sample=100,
-    iterations=40,
-    queries=5000,
-    prune=False,
+    rules=_ALL, sample=100, iterations=40, queries=5000, prune=False,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
         step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=5),
@@ -135,7 +123,7 @@ _THOROUGH = Stage(
         step("noise", kind="uniform", draws=1000),
         step("square", queries=5000),
     ),
-)
+)  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset

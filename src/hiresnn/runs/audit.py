@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,27 +86,26 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
     eps = request.eps or (recipe.attack.eps if recipe else 8 / 255)
     config = replace(request.config, eps=eps, paper=_paper(subject, parse_bound(eps)))
     dataset = data.load(source)
-    if isinstance(subject.model, nn.Module):
-        check_fits(subject.model, dataset, request.target)
     split = data.in_turn(dataset.test, min(request.images or config.plan.images, len(dataset.test)))
     device = device_of(recipe) if recipe else ("cuda" if torch.cuda.is_available() else "cpu")
     images, labels = split.images.to(device).float() / 255, split.labels.to(device)
     out = request.out or audit_folder(request.target, subject)
     if not request.replace:
         _refuse_smaller(out, len(images), config)
-    model = _instrumented(subject, images, device, recipe.compile if recipe else "auto", progress)
-    if model.classes != dataset.num_classes:
-        raise UsageError(
-            f"{request.target} has {model.classes} output classes, but {dataset.name} has {dataset.num_classes}; name "
-            "the data set that it was trained on with --data."
-        )
+    compiling = recipe.compile if recipe else "auto"
+    model = _instrumented(request.target, subject, dataset, images, device, compiling, progress)
     twins = _twins(request, model, dataset, images, device)
     for name in (subject.name, dataset.name, *dataset.class_names, *twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
     with locked(out, "audit folder"):
         cache = ArrayCache(out / f"cache-{_identity(subject, model, dataset, config)}")
         for name, twin in twins.items():
-            _check_twin(cache, name, twin)
+            answers = np.asarray(str(twin.digest))
+            if cache.setdefault(f"answers of {name}", {"answers": answers})["answers"] != answers:
+                raise RunError(
+                    f"{cache.folder} holds work with a twin {name} that gave other answers; delete that folder, or "
+                    "choose another --out."
+                )
         result = run_sweep(model, images, labels, config, twins=twins, cache=cache, progress=progress)
         card = build_card(
             result,
@@ -120,7 +118,7 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
                 size=list(images.shape[1:]),
             ),
             command=request.command,
-            repeat=_with_preset(request),
+            repeat=shlex.join(["hiresnn", "audit", request.target, *(["--data", source] if request.source else [])]),
             target=request.target,
             twins=list(twins),
             environment=environment(),
@@ -145,14 +143,11 @@ def verify(path: Path, name: str | None = None) -> Verification:
     card = _read_card(path)
     if card is None:
         raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
-    if name is None and card.subject.kind == "function":
-        raise UsageError(
-            f"{path} is the card of a network that code defines; name it, as in: hiresnn audit FILE.py:FUNCTION "
-            f"--verify {path}"
-        )
-    name = name or card.setting.target
+    name = name or (None if card.subject.kind == "function" else card.setting.target)
     if name is None:
-        raise UsageError(f"{path} does not name its network; name it: hiresnn audit TARGET --verify {path}")
+        raise UsageError(
+            f"{path} may not choose the code that runs; name its network: hiresnn audit TARGET --verify {path}"
+        )
     model = resolve_model(name).model
     if isinstance(model, nn.Module):
         model.cpu()
@@ -187,12 +182,19 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
 
 
 def _instrumented(
-    subject: ModelSource, images: Tensor, device: str, compiling: str, progress: Progress | None = None
-) -> InstrumentedModel:
+    name: str, subject: ModelSource, dataset: DataSet, images: Tensor, device: str, compiling: str,
+    progress: Progress | None = None,
+) -> InstrumentedModel:  # fmt: skip
     model = subject.model
     if isinstance(model, nn.Module):
+        check_fits(model, dataset, name)
         model.to(device)
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
+    if instrumented.classes != dataset.num_classes:
+        raise UsageError(
+            f"{name} has {instrumented.classes} output classes, but {dataset.name} has {dataset.num_classes}; name the "
+            "data set that it was trained on with --data."
+        )
     if isinstance(model, SpikingNetwork):  # from here on: its answers must not depend on how much is to be done
         compile_neurons(compiling, model, images[:1], PASSES * len(images), progress)
     return instrumented
@@ -203,21 +205,13 @@ def _twins(
 ) -> dict[str, InstrumentedModel]:
     twins: dict[str, InstrumentedModel] = {}
     for text in request.twins:
-        twin = resolve_model(text)
-        if isinstance(twin.model, nn.Module):
-            check_fits(twin.model, dataset, f"the twin {text}")
-        model = _instrumented(twin, images, device, "never")
-        if model.classes != audited.classes:
-            raise UsageError(
-                f"the twin {text} has {model.classes} output classes, but {request.target} has {audited.classes}; name "
-                "a twin for the same classes."
-            )
-        weights = model.weights
-        if weights and weights in (audited.weights, *(other.weights for other in twins.values())):
+        source = resolve_model(text)
+        twin = _instrumented(f"the twin {text}", source, dataset, images, device, "never")
+        if twin.weights and twin.weights in (audited.weights, *(other.weights for other in twins.values())):
             raise UsageError(
                 f"the twin {text} has the weights of the audited network or of another twin; name another twin."
             )
-        twins[f"{twin.name} ({(weights or 'no weights')[:6]})"] = model
+        twins[f"{source.name} ({(twin.weights or 'no weights')[:6]})"] = twin
     return twins
 
 
@@ -228,16 +222,6 @@ def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
     setting = subject.recipe.attack
     step = setting.step * headline.radius / setting.eps if setting.eps else setting.step
     return {"step": step, "iterations": setting.iterations, "random_start": setting.random_start}
-
-
-def _with_preset(request: AuditRequest) -> str:
-    """The command line with {preset} in place of the preset's name."""
-    words = [word.replace("{", "{{").replace("}", "}}") for word in shlex.split(request.command)]
-    if "--preset" in words[:-1]:
-        words[words.index("--preset") + 1] = "{preset}"
-    else:
-        words = [word for word in words if not word.startswith("--preset=")] + ["--preset", "{preset}"]
-    return re.sub(r"'(\{preset\})'", r"\1", shlex.join(words))
 
 
 def _identity(subject: ModelSource, model: InstrumentedModel, dataset: DataSet, config: AuditConfig) -> str:
@@ -255,13 +239,3 @@ def _identity(subject: ModelSource, model: InstrumentedModel, dataset: DataSet, 
             "paper": dict(config.paper),
         }
     )
-
-
-def _check_twin(cache: ArrayCache, name: str, twin: InstrumentedModel) -> None:
-    """Raise RunError if the cache holds work with another twin of this name."""
-    answers = str(twin.digest)
-    if str(cache.setdefault(f"answers of {name}", {"answers": np.asarray(answers)})["answers"]) != answers:
-        raise RunError(
-            f"{cache.folder} holds work with a twin {name} that gave other answers; delete that folder, or choose "
-            "another --out."
-        )
