@@ -61,27 +61,26 @@ def measure_hire(quick: bool, before: Path | None = None) -> Section:
             "processor ms per batch": spread([cost["processor_seconds_per_batch"] for cost in runs], 1e3),
             "activations MiB": spread([cost["activations"] for cost in runs], 1 / MIB),
         }
-        section.add(name, measures, size=size, precision=precision)
-    for size in SIZES:
-        for precision in PRECISIONS:
-            for version in versions:
-                add_targets(section, size, precision, version)
+        section.add(f"{size}, {precision}: {name}", measures)
+    for where in (f"{size}, {precision}" for size in SIZES for precision in PRECISIONS):
+        add_ratios(section, where, before is not None)
     return section
 
 
-def add_targets(section: Section, size: str, precision: str, version: str) -> None:
-    """Compare HIRE with traditional training at one size, precision and version."""
+def add_ratios(section: Section, where: str, before: bool) -> None:
+    """Compare HIRE with traditional training, and both with the version before, at one size and precision."""
 
-    def ratio(unit: str) -> float | None:
-        hire, traditional = (
-            section.median(method + version, unit, size=size, precision=precision) for method in ("hire", "traditional")
-        )
-        return over(hire, traditional)
+    def ratio(one: str, other: str, unit: str = "ms per batch") -> float | None:
+        return over(section.median(f"{where}: {one}", unit), section.median(f"{where}: {other}", unit))
 
-    where = f"{size}, {precision}{version}"
-    section.at_most(f"time of a batch, HIRE over traditional: {where}", ratio("ms per batch"), 1.05)
-    if precision == "float32" and not version:
-        section.at_most(f"activations, HIRE over traditional: {where}", ratio("activations MiB"), 0.70)
+    section.at_most(f"{where}: time of a batch, HIRE over traditional", ratio("hire", "traditional"), 1.05)
+    if where == f"{next(iter(SIZES))}, float32":
+        activations = ratio("hire", "traditional", "activations MiB")
+        section.at_most(f"{where}: activations, HIRE over traditional", activations, 0.70)
+    if before:
+        was = ratio("hire, before", "traditional, before") or 0
+        faster = [f"{name} takes {ratio(name, name + ', before') or 0:.2f} of its time before" for name in METHODS]
+        section.notes.append(f"{where}: before, HIRE took {was:.2f} of traditional training; {', '.join(faster)}.")
 
 
 @contextmanager
