@@ -5,33 +5,13 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, MIN_THRESHOLD, RESETS, Linear, Window, can_fuse
 
-
-class Spike(torch.autograd.Function):
-    """A step forward, the triangle of Eq. 5 backward: the independent surrogate of the reference."""
-
-    @staticmethod
-    def forward(ctx, z):
-        ctx.save_for_backward(z)
-        return (z > 0).to(z)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (z,) = ctx.saved_tensors
-        return grad * 0.3 * torch.relu(1 - z.abs())
+from ..reference import Neuron
 
 
 def explicit_layer(currents, threshold, leak, reset):
-    """Eq. 1 and 2 by a loop over time, for plain autograd: a list of currents [B, n] -> a list of spikes."""
-    membrane, spikes = torch.zeros_like(currents[0]), []
-    for t, current in enumerate(currents):
-        if reset == "subtract":
-            membrane = leak * membrane + current if t else current
-        else:
-            membrane = leak * membrane - threshold * spikes[-1].detach() + current if t else current
-        spikes.append(Spike.apply(membrane / threshold - 1))
-        if reset == "subtract":
-            membrane = membrane - threshold * spikes[-1].detach()
-    return spikes
+    """Spikes of a layer, one timestep after another, for plain autograd."""
+    neuron = Neuron(threshold, leak, reset)
+    return [neuron(current) for current in currents]
 
 
 def leaves(*tensors):
@@ -121,7 +101,7 @@ def test_channels_last_memory_changes_nothing_but_the_layout(timed):
     torch.testing.assert_close(results[0][1], results[1][1])
 
 
-def test_spikes_come_step_after_step_with_the_batch_inside():
+def test_rows_are_ordered_by_step_and_then_by_image():
     # Two images; the second needs two steps for a spike.
     spikes = LIF(1.0)(torch.tensor([[1.5], [0.75]]), Window(2, 2), False)
     assert spikes.flatten().tolist() == [1, 0, 1, 1]
@@ -157,7 +137,7 @@ def test_frozen_neurons_get_no_gradient_and_pass_one_on():
     assert current.grad.abs().sum() > 0
 
 
-def test_clamp_puts_leak_and_threshold_back_into_their_ranges():
+def test_clamp_returns_leak_and_threshold_to_their_ranges():
     for leak, kept in ((1.25, 1.0), (-0.25, 0.0), (0.5, 0.5)):
         neuron = LIF()
         with torch.no_grad():
@@ -168,7 +148,7 @@ def test_clamp_puts_leak_and_threshold_back_into_their_ranges():
         assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
 
 
-def test_a_printed_neuron_shows_its_values():
+def test_printing_a_neuron_shows_its_values():
     assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
 
 
@@ -185,6 +165,14 @@ def test_a_printed_neuron_shows_its_values():
 def test_values_out_of_range_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         LIF(**arguments)
+
+
+@pytest.mark.parametrize(("rows", "timed"), [(4, True), (9, True), (3, False)])
+def test_rows_that_cannot_come_from_the_images_of_the_window_are_refused(rows, timed):
+    neuron = LIF()
+    neuron.name = "layer 'relu1'"
+    with pytest.raises(UsageError, match=f"layer 'relu1' gets {rows} rows, which cannot come from 2 images"):
+        neuron(torch.rand(rows, 5), Window(3, 2), timed)
 
 
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")

@@ -49,7 +49,7 @@ class _Subject:
             raise UsageError(f"run {folder.path} holds an ANN, which does not spike; name a run of another method.")
         check_fits(network, dataset, f"{folder.path}")
         self.device, self.seed, self.batch_size = context.device, recipe.seed, batch_size
-        self.network = network.to(self.device)
+        self.network = network.to(self.device).fuse(False)  # figures must not depend on the work done before
         self.shown: Split = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
 
     @property
