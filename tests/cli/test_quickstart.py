@@ -30,4 +30,6 @@ def test_the_table_is_printed(
     with pytest.raises(SystemExit) as caught:
         main(["quickstart", *arguments])
     assert not caught.value.code
-    assert capsys.readouterr().out == f"table of {out} with seed {seed}\n"
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"table of {out} with seed {seed}\n")
+    assert f"Next: hiresnn audit {out / f'hire-seed{seed}'}" in printed

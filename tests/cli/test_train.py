@@ -20,7 +20,7 @@ class Trainer:
         self.interrupted = False
 
     def __call__(
-        self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any, clamp: list[str]
+        self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any, clamp: Any = ()
     ) -> Path:
         self.asked = {"recipe": recipe, "out": out, "resume": resume, "quiet": progress.quiet, "processes": ranks.size}
         self.asked["clamp"] = clamp
@@ -114,7 +114,7 @@ def test_resume_takes_the_recipe_from_the_folder(trainer: Trainer, tmp_path: Pat
     assert not caught.value.code
     asked = trainer.asked
     assert (asked["recipe"], asked["out"], asked["resume"]) == (stored, tmp_path / "run", True)
-    assert asked["clamp"] == []
+    assert asked["clamp"] == ()
 
 
 def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Trainer, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A file of weights gives back the very network, is refused by name when it cannot, and never runs code."""
 
 import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,91 @@ def test_a_file_of_tensors_alone_is_no_training_state(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "resume.pt")
     with pytest.raises(RunError, match=r"resume\.pt is no training state; delete it to train from the start"):
         read_resume(tmp_path / "resume.pt")
+
+
+def test_weights_carry_a_checksum_and_a_changed_value_is_refused(tmp_path: Path, ann: nn.Module) -> None:
+    path = tmp_path / "a.safetensors"
+    save(ann, path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # one bit of the last weight
+    path.write_bytes(content)
+    with pytest.raises(RunError, match="its weights do not match their checksum"):
+        load(path)
+
+
+def test_a_file_of_version_one_has_no_checksum_and_loads(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({"format": 1, "spec": ann.spec})
+    save_file({name: tensor.contiguous() for name, tensor in ann.state_dict().items()}, path, {"hiresnn": header})
+    assert torch.equal(load(path)(images), ann.eval()(images))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, ann: nn.Module, value: float) -> None:
+    path = tmp_path / "a.safetensors"
+    weights = list(ann.parameters())[-1]
+    with torch.no_grad():
+        weights.view(-1)[3] = value
+    with pytest.raises(RunError, match="not finite"):
+        save(ann, path)
+    header = json.dumps({"format": 1, "spec": ann.spec})
+    save_file({name: tensor.contiguous() for name, tensor in ann.state_dict().items()}, path, {"hiresnn": header})
+    with pytest.raises(RunError, match=r"a\.safetensors: .* holds numbers that are not finite"):
+        load(path)
+
+
+@pytest.mark.parametrize("part", ["bit", "nan"])
+def test_a_damaged_training_state_is_refused(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "resume.pt"
+    content = bytearray(resume_bytes({"model": {"weight": torch.full((100,), math.nan if part == "nan" else 0.5)}}))
+    if part == "bit":
+        content[content.index(b"\x00\x00\x00\x3f" * 20) + 8] ^= 1
+    path.write_bytes(content)
+    message = r"is damaged" if part == "bit" else "weight holds numbers that are not finite"
+    with pytest.raises(RunError, match=rf"resume\.pt.* {message}"):
+        read_resume(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 500.0}, {"hidden": 10**6}, {"num_classes": 10**6}, {"image_size": 10**4}, {"hidden": 10**18},
+        {"width": 1e308}, {"in_channels": 10**12}, {"width": "x"}, {"mean": [[[1]]]}, {"name": "vgg99"},
+    ],
+)  # fmt: skip
+def test_a_small_file_cannot_allocate_much_memory(
+    tmp_path: Path, ann: nn.Module, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save(ann, path)
+    largest = sum(parameter.numel() for parameter in ann.parameters())
+    real = torch.nn.init.kaiming_normal_
+
+    def guarded(tensor: Tensor, **options: object) -> Tensor:
+        assert tensor.is_meta or tensor.numel() <= largest
+        return real(tensor, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.init, "kaiming_normal_", guarded)
+    header = json.dumps({"format": 1, "spec": {**ann.spec, **change}})
+    save_file({name: tensor.contiguous() for name, tensor in ann.state_dict().items()}, path, {"hiresnn": header})
+    with pytest.raises(RunError, match=r"a\.safetensors (is damaged|was not written)") as caught:
+        load(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_tied_weights_are_saved_and_loaded(tmp_path: Path, images: Tensor) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            size = images[0].numel()
+            self.first = nn.Linear(size, size, bias=False)
+            self.second = nn.Linear(size, size, bias=False)
+            self.second.weight = self.first.weight
+            self.out, self.relu = nn.Linear(size, 3), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.relu(self.second(self.relu(self.first(x.flatten(1))))))
+
+    network = convert(Tied(), images, timesteps=4)
+    save(network, tmp_path / "a.safetensors")
+    assert torch.equal(load(tmp_path / "a.safetensors", ann=Tied())(images), network.eval()(images))

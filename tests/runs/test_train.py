@@ -8,12 +8,12 @@ import torch
 
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import ann_key, ann_recipe
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.context import device_of, splits
+from hiresnn.runs.context import COUNTS, clamp_counts, device_of, splits
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
@@ -304,3 +304,33 @@ def test_a_shared_ann_is_trained_on_the_device_of_who_trains_it(tiny: Recipe, tm
     RunFolder.create(path, ann_recipe(override(short, {"device": "cuda:99"}))).close()
     fit(short, tmp_path / "begun" / "run")
     assert (path / MODEL).read_bytes() == (tmp_path / "whole" / "ann" / path.name / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.source": "typo.npz"}, r"typo\.npz"),
+        ({"model.name": "vgg99"}, "vgg99"),
+        ({"data.holdout_images": "100000"}, r"data\.holdout_images"),
+        ({"data.train_images": "100000"}, r"data\.train_images"),
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(
+    tiny: Recipe, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(HiresnnError, match=message):
+        fit(override(tiny, changes), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny: Recipe, numbered: DataSet, heard) -> None:
+    large = override(tiny, {"data.train_images": "20000", "data.holdout_images": "2000"})
+    clamped = clamp_counts(large, numbered, COUNTS, heard)
+    assert (clamped.data.train_images, clamped.data.holdout_images) == (48, 12)
+    assert heard.lines == [
+        f"{numbered.name} has 60 training images, so a count of the recipe changes: data.train_images from 20,000 to "
+        "48, data.holdout_images from 2,000 to 12."
+    ]
+    assert clamp_counts(clamped, numbered, COUNTS, heard) == clamped
+    assert clamp_counts(large, numbered, (), heard) == large
+    assert len(heard.lines) == 1

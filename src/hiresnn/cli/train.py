@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,9 @@ from hiresnn.cli.options import Quiet, Run, Source
 from hiresnn.errors import UsageError, quoted
 
 if TYPE_CHECKING:
+    from hiresnn.progress import Progress
     from hiresnn.runs.recipe import Recipe
+    from hiresnn.training import Ranks
 
 
 def train(
@@ -63,7 +67,15 @@ def train(
             chosen = override(chosen, {"seed": str(seed)}, "--seed")
         if data is not None:
             chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
-        _train(chosen, out, resume, quiet, interruption, stated_keys(recipe) | pairs.keys())
+        stated = stated_keys(recipe) | pairs.keys()
+        with _processes(chosen, out, quiet, interruption) as (ranks, progress):
+            from hiresnn.runs.context import COUNTS
+            from hiresnn.runs.train import train as run
+
+            clamp = [key for key in COUNTS if key not in stated]
+            folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp)
+    if ranks.lead:
+        print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 
 
 def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
@@ -74,38 +86,32 @@ def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
     Example: hiresnn resume runs/digits-hire-seed0
     """
     with continued_by(context) as interruption:
-        from hiresnn.runs.context import COUNTS
         from hiresnn.runs.folder import RunFolder
 
-        _train(RunFolder.open(run).recipe, run, True, quiet, interruption, set(COUNTS))
+        recipe = RunFolder.open(run).recipe
+        with _processes(recipe, run, quiet, interruption) as (ranks, progress):
+            from hiresnn.runs.train import train
+
+            train(recipe, out=run, resume=True, progress=progress, ranks=ranks)
+    if ranks.lead:
+        print(run if quiet else f"Run folder: {run}\nNext: hiresnn evaluate {run}")
 
 
-def _train(
-    recipe: Recipe, out: Path | None, resume: bool, quiet: bool, interruption: Interruption, stated: set[str]
-) -> None:
-    """Train in this process, or with the others that torchrun started; `stated` keys are not clamped."""
+@contextmanager
+def _processes(
+    recipe: Recipe, out: Path | None, quiet: bool, interruption: Interruption
+) -> Iterator[tuple[Ranks, Progress]]:
+    """Prepare this process for training, alone or with the others that torchrun started."""
     from hiresnn.process import keep_kernels, keep_memory
     from hiresnn.progress import Progress
-    from hiresnn.runs.context import COUNTS
     from hiresnn.runs.folder import default_folder
-    from hiresnn.runs.train import train as run
     from hiresnn.training import joined
 
     keep_memory()
     keep_kernels()
     interruption.run = out or default_folder(recipe)
     with joined() as ranks:
-        progress = Progress(quiet=quiet or not ranks.lead)
-        folder = run(
-            recipe,
-            out=out,
-            resume=resume,
-            progress=progress,
-            ranks=ranks,
-            clamp=[key for key in COUNTS if key not in stated],
-        )
-    if ranks.lead:
-        print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
+        yield ranks, Progress(quiet=quiet or not ranks.lead)
 
 
 def _pairs(assignments: list[str]) -> dict[str, str]:
