@@ -14,7 +14,7 @@ from hiresnn.errors import UsageError
 
 
 class ScaleName(str, Enum):
-    """How large the reproduction is."""
+    """Size of the reproduction."""
 
     SMOKE = "smoke"
     CPU = "cpu"
@@ -44,10 +44,10 @@ def reproduce(
         ),
     ] = None,
     runs: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where trained networks and measured figures are kept.")
+        Path, typer.Option(metavar="DIR", help="Folder of trained networks and measured values.")
     ] = Path("runs/paper"),
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: a folder in --runs named by scale.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the pages; default: a folder in --runs named after the scale.")
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -68,7 +68,7 @@ def reproduce(
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Write what is measured by now, n/a for the rest; train and measure nothing."),
+        typer.Option("--partial", help="Write the pages from what is measured so far, with n/a for the rest; train nothing."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
@@ -77,8 +77,8 @@ def reproduce(
 ) -> None:
     """Reproduce tables and figures of the paper: train, attack and measure what they need, and print both numbers.
 
-    Each becomes NAME.md and NAME.csv, and each figure NAME.svg, NAME.png and NAME.pdf (matplotlib:
-    pip install -e '.[paper]'). Work that tables share is done once; an interrupted reproduction goes on where it
+    Each becomes NAME.md and NAME.csv, and each figure also NAME.svg, NAME.png and NAME.pdf (matplotlib:
+    pip install -e '.[paper]'). Work that tables share is done once; an interrupted reproduction continues where it
     stopped, and a second one only writes the files.
 
     Examples:
@@ -92,8 +92,11 @@ def reproduce(
     hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
     with continued_by(context):
-        from hiresnn.paper import reproduce as paper
-        from hiresnn.process import keep_kernels, keep_memory
+        from hiresnn.allocator import keep_memory
+        from hiresnn.kernel_cache import keep_kernels
+        from hiresnn.paper import run_all
+        from hiresnn.paper.plan import plan_text
+        from hiresnn.paper.study import Study
         from hiresnn.progress import Progress
 
         if parallel > 1 and scheduler is not None:
@@ -101,23 +104,17 @@ def reproduce(
         keep_memory()
         keep_kernels()
         sources = dict(_source(text) for text in data or [])
-        study = paper.study_of(
-            scale.value,
-            root=runs.resolve(),
-            seeds=seeds,
-            sources=sources,
-            progress=Progress(quiet=quiet or dry_run),
-            networks=network or (),
-        )
+        chosen = run_all.scale_of(scale.value, seeds=seeds, sources=sources, networks=network or ())
+        study = Study(chosen, root=runs.resolve(), progress=Progress(quiet=quiet or dry_run))
         if dry_run:
-            print(paper.plan_text(paper.plan(study, names), study.scale.hardware))
+            needs, _ = run_all.chosen(names, chosen)
+            print(plan_text(run_all.plan_parts(study, needs), chosen.hardware))
             return
-        command = shlex.join(["hiresnn", *(context.obj or [])])
-        written = paper.reproduce(
+        written = run_all.reproduce(
             study,
             names,
             out or runs / scale.value,
-            command=command,
+            command=shlex.join(["hiresnn", *(context.obj or [])]),
             workers=parallel,
             scheduler=scheduler,
             partial=partial,

@@ -1,32 +1,48 @@
-"""The five checks of Table 4 as rules: what passes is decided by numbers, twice.
+"""The five checks of Table 4 for obfuscated gradients, each decided by numbers, in two ways.
 
-By accuracies, as sec. 5.3 argues, with a rule for each check; and image by image, as `hiresnn audit` asks (Athalye et
-al. 2018; `hiresnn.audit.verdict.questions`), where a yes to the question is a check that failed.
+By accuracies, as sec. 5.3 of the paper argues, with one rule per check; and image by image, with the questions of
+`hiresnn audit` (Athalye et al. 2018), where a yes means that the check fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import Model, parse, transfer, verified
+from hiresnn.audit import Audited
+from hiresnn.audit.bounds import of
+from hiresnn.audit.scouting import read, scout
+from hiresnn.audit.subject import OWN
+from hiresnn.audit.verdict import questions
+from hiresnn.paper.measurements import TWINS, Measurement
+from hiresnn.paper.study import Study
 
 SLACK = 1.0
 """Percentage points within which two accuracies count as equal in checks (iii) and (iv)."""
+BUDGET = (50, 20, 200, 100)
+"""Largest number of images, PGD iterations, queries of Square, draws of noise, for the checks image by image."""
+TWIN_STEP = 0.25
+"""Step size of the attack on a twin, as a share of the bound."""
 
-KEYS = ("one_step", "black_box", "bound", "unbounded", "sampling")
-"""The checks, as claims.toml names them."""
-CHECKS = (
-    "(i) single-step attack performs better than iterative",
-    "(ii) black-box attack performs better than white-box",
-    "(iii) increasing the bound cannot increase the attack's strength",
-    "(iv) unbounded attack cannot reach 100 % success",
-    "(v) random sampling finds adversarial examples",
-)
+CHECKS = {
+    "one_step": "(i) single-step attack performs better than iterative",
+    "black_box": "(ii) black-box attack performs better than white-box",
+    "bound": "(iii) increasing the bound cannot increase the attack's strength",
+    "unbounded": "(iv) unbounded attack cannot reach 100 % success",
+    "sampling": "(v) random sampling finds adversarial examples",
+}
+"""Name of a check in claims.toml -> what a network must not show."""
 RULES = (
-    "passes where PGD leaves less than FGSM",
-    "passes where the images of neither twin, FGSM or PGD, leave less than the network's own",
-    f"passes where no larger bound leaves over {SLACK:g} point more than a smaller one, and the largest the least",
-    f"passes where PGD bounded by [0, 1] alone leaves at most {SLACK:g} %",
-    "passes where the worst of the random draws leaves more than PGD at the same bound",
+    "(i) passes if PGD leaves less than FGSM",
+    "(ii) passes if the images of neither twin, by FGSM or PGD, leave less than the network's own",
+    f"(iii) passes if no larger bound leaves more than {SLACK:g} point above a smaller one, and the largest the least",
+    f"(iv) passes if PGD bounded only by [0, 1] leaves at most {SLACK:g} %",
+    "(v) passes if the worst of the random draws leaves more than PGD at the same bound",
 )
 
 
@@ -36,8 +52,10 @@ class Accuracies:
 
     Attributes:
         clean: without an attack.
-        white: attack ("fgsm", "pgd") -> at the paper's bound. black: kind of twin -> the same.
-        bounds: (bound as text, PGD), by increasing bound. unbounded: PGD bounded by [0, 1] alone.
+        white: attack ("fgsm", "pgd") -> at the paper's bound.
+        black: kind of twin -> the same.
+        bounds: (bound as text, PGD), by increasing bound.
+        unbounded: PGD bounded only by [0, 1].
         random: the worst of the random draws at the paper's bound.
     """
 
@@ -50,34 +68,36 @@ class Accuracies:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One check: whether it passed, and the numbers that decided."""
+class CheckResult:
+    """Whether one check passed, and the numbers that decided."""
 
     passed: bool
     evidence: str
 
 
-def judge(found: Accuracies) -> list[Judged]:
-    """The five checks in order, each by its rule in RULES."""
-    return [_one_step(found), _black_box(found), _bound(found), _unbounded(found), _sampling(found)]
-
-
-def _one_step(found: Accuracies) -> Judged:
+def judge(found: Accuracies) -> list[CheckResult]:
+    """The five checks by accuracies, in the order of CHECKS, each by its rule in RULES."""
     fgsm, pgd = found.white["fgsm"], found.white["pgd"]
-    return Judged(pgd < fgsm, f"FGSM leaves {fgsm:.1f} %, PGD {pgd:.1f} %")
+    return [
+        CheckResult(pgd < fgsm, f"FGSM leaves {fgsm:.1f} %, PGD {pgd:.1f} %"),
+        _black_box(found),
+        _bound(found),
+        CheckResult(found.unbounded <= SLACK, f"PGD without a bound leaves {found.unbounded:.1f} %"),
+        CheckResult(found.random > pgd, f"random draws leave {found.random:.1f} %, PGD {pgd:.1f} %"),
+    ]
 
 
-def _black_box(found: Accuracies) -> Judged:
+def _black_box(found: Accuracies) -> CheckResult:
     passed, words = True, []
     for attack, white in found.white.items():
         black = {kind: left[attack] for kind, left in found.black.items()}
         passed &= all(left >= white for left in black.values())
         twins = ", ".join(f"{left:.1f} % made on the {kind} twin" for kind, left in black.items())
         words.append(f"{attack.upper()} leaves {white:.1f} % made on itself, {twins}")
-    return Judged(passed, "; ".join(words))
+    return CheckResult(passed, "; ".join(words))
 
 
-def _bound(found: Accuracies) -> Judged:
+def _bound(found: Accuracies) -> CheckResult:
     left = [found.clean, *(accuracy for _, accuracy in found.bounds)]
     lowest, rose = left[0], False
     for accuracy in left[1:]:
@@ -85,13 +105,52 @@ def _bound(found: Accuracies) -> Judged:
         lowest = min(lowest, accuracy)
     passed = not rose and left[-1] < left[0] and left[-1] <= lowest + SLACK
     words = ", ".join(f"{accuracy:.1f} % at {bound}" for bound, accuracy in (("0", found.clean), *found.bounds))
-    return Judged(passed, f"PGD leaves {words}")
+    return CheckResult(passed, f"PGD leaves {words}")
 
 
-def _unbounded(found: Accuracies) -> Judged:
-    return Judged(found.unbounded <= SLACK, f"PGD without a bound leaves {found.unbounded:.1f} %")
+def verdict(results: list[CheckResult]) -> tuple[str, str]:
+    """(verdict, evidence) over seeds: of the first seed that fails, otherwise of the first."""
+    failed = [result for result in results if not result.passed]
+    if not failed:
+        return "pass", results[0].evidence
+    return "fail" if len(results) == 1 else f"fail in {len(failed)} of {len(results)} seeds", failed[0].evidence
 
 
-def _sampling(found: Accuracies) -> Judged:
-    pgd = found.white["pgd"]
-    return Judged(found.random > pgd, f"random draws leave {found.random:.1f} %, PGD {pgd:.1f} %")
+def gradient_checks(study: Study, wanted: Measurement) -> list[dict[str, Any]]:
+    """The audit's five questions on one network."""
+    study.progress.line(f"  {study.name(wanted.run)}: five checks, image by image")
+    images, labels = study.shown(wanted.network, study.scale.images)
+    network, *twins = (study.network(run) for run in wanted.runs())
+    eps = study.scale.recipe(wanted.run).attack.eps
+    return answers(network, dict(zip(TWINS, twins, strict=True)), eps, images, labels, wanted.grid)
+
+
+def answers(
+    network: nn.Module,
+    twins: Mapping[str, nn.Module],
+    eps: float,
+    images: Tensor,
+    labels: Tensor,
+    budget: Sequence[float],
+) -> list[dict[str, Any]]:
+    """Answers to the audit's five questions on correctly classified images; `budget` as BUDGET."""
+    count, steps, queries, draws = map(int, budget)
+    model, bound = Audited(network, images[:16]), of(eps)
+    with torch.no_grad():
+        right = torch.cat([network(part).argmax(1) for part in images.split(200)]) == labels
+    shown, truth = images[right][:count], labels[right][:count]
+    screened = read(OWN, scout(model, OWN, shown, truth, bound, steps))
+
+    def broken(text: str, maker: Model | None = None) -> Any:
+        spec = parse(text, eps=bound.radius, step=TWIN_STEP * bound.radius)
+        attack = spec if maker is None else transfer(spec, maker)
+        adversarial = verified(attack, model, shown, truth, eps=bound.radius)
+        with torch.no_grad():
+            return (model(adversarial).argmax(1) != truth).cpu().numpy()
+
+    blind = {f"noise, {kind}": broken(f"noise:kind={kind},draws={draws}") for kind in ("uniform", "sign")}
+    blind["Square"] = broken(f"square:queries={queries}")
+    for kind, twin in twins.items():
+        made = f"pgd-restarts:iterations={steps},restarts=1,loss=margin"
+        blind[f"images of the {kind} twin"] = broken(made, twin)
+    return [{"yes": bool(each.yes), "evidence": each.evidence} for each in questions(screened, blind, bound)]

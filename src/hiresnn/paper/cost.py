@@ -40,7 +40,7 @@ from hiresnn.runs.networks import method_of, optimizer_of
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
 from hiresnn.training import PRECISIONS, train_batch
 
-WARM = 3
+WARM_BATCHES = 3
 """Batches before memory and time are read: the optimiser has its state, compiled kernels are there."""
 EPOCH = 50_000
 """Images of an epoch where the recipe takes all there are, as in CIFAR; decides whether kernels are compiled."""
@@ -87,11 +87,11 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     """
     torch.manual_seed(recipe.seed)
     device, batch_size = device_of(recipe), recipe.snn.batch_size
-    shape = ((WARM + batches) * batch_size, channels, size, size)
+    shape = ((WARM_BATCHES + batches) * batch_size, channels, size, size)
     split = Split(torch.randint(0, 256, shape, dtype=torch.uint8), torch.randint(0, classes, shape[:1]))
 
     training = _training(recipe, split, classes)
-    fused = [next(training) for _ in range(WARM)][-1]
+    fused = [next(training) for _ in range(WARM_BATCHES)][-1]
     _forget_peak(device)
     next(training)
     peak = _peak(device)
@@ -101,7 +101,7 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
 
     keep_memory()
     training = _training(recipe, split, classes)
-    for _ in range(WARM):
+    for _ in range(WARM_BATCHES):
         next(training)
     _wait(device)
     wall, processor = [time.perf_counter()], time.process_time()

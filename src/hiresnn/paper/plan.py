@@ -1,131 +1,79 @@
-"""What a reproduction would do: jobs with estimated times, and the stand-in for figures not measured yet."""
+"""What is left to do for a set of measurements: jobs, found by subtracting what is stored from what is needed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from hiresnn.paper import kept
-from hiresnn.paper.scales import Setting
-from hiresnn.runs.ann import ann_part
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, digest
+from hiresnn.paper.measurements import Measurement, Run, unique
+from hiresnn.paper.scales import Scale
+from hiresnn.paper.store import file_name
+from hiresnn.paper.study import Study
+from hiresnn.progress import duration
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work whose result is kept.
+    """One training or measurement.
 
     Attributes:
-        name: what it makes, unique; a run's is its folder's name.
-        kind: "ann", the method of a run ("copy" for that of an ANN, which is trained by its own job), or "measure".
+        name: of the run's folder or the value's file.
+        kind: the method of a training, or "measure".
         seconds: estimated time on the scale's hardware.
-        needs: names of the jobs that must be done before. Jobs whose needs are done are independent of each
-            other and may run at the same time: every result is written whole or not at all.
-        do: does it.
-        alone: it times itself, so nothing else may run beside it.
+        task: the run or the measurement.
+        needs: names of jobs of the same plan that must be done before. All others may run at the same time.
+        alone: it measures time, so nothing else may run beside it.
     """
 
     name: str
     kind: str
     seconds: float
+    task: Run | Measurement
     needs: tuple[str, ...] = ()
-    do: Callable[[], object] = field(default=lambda: None, repr=False, compare=False)
     alone: bool = False
 
 
-class Plan:
-    """Collects jobs, each once, in an order that can be worked through; `root` is the study's folder.
+def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
+    """The trainings and measurements that are missing, each after those that it needs. Loads and trains nothing."""
+    jobs: dict[str, Job] = {}
 
-    `found` has the figures that were asked for and are there: name -> where each was measured (`provenance.here`).
-    """
+    def add_training(run: Run) -> tuple[str, ...]:
+        if study.is_trained(run):
+            return ()
+        name = study.name(run)
+        if name not in jobs:
+            needs = () if run.method == "ann" else add_training(study.ann_of(run))
+            jobs[name] = Job(name, run.method, training_seconds(study.scale, run), run, needs)
+        return (name,)
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.jobs: dict[str, Job] = {}
-        self.found: dict[str, dict[str, Any]] = {}
-
-    def training(
-        self, name: str, recipe: Recipe, setting: Setting, do: Callable[[], object], do_ann: Callable[[], object]
-    ) -> None:
-        """Note a run of `recipe`, and its ANN where no run has trained that yet."""
-        ann, snn = training_seconds(recipe, setting)
-        start = f"ann-{recipe.name}-seed{recipe.ann_seed}-{digest(ann_part(recipe))}"
-        if start not in self.jobs and not self._has_ann(recipe):
-            self.jobs[start] = Job(start, "ann", ann, do=do_ann)
-        kind = "copy" if recipe.method == "ann" else recipe.method
-        self.jobs.setdefault(name, Job(name, kind, snn, (start,) if start in self.jobs else (), do))
-
-    def figure(
-        self, name: str, key: Mapping[str, Any], seconds: float, do: Callable[[], object], alone: bool = False
-    ) -> None:
-        """Note a figure; it needs the planned runs that its key names."""
-        needs = tuple(dict.fromkeys(word for word in kept.words(key) if word in self.jobs))
-        self.jobs.setdefault(name, Job(name, "measure", seconds, needs, do, alone))
-
-    def _has_ann(self, recipe: Recipe) -> bool:
-        # Looked up by recipe: its folder's name holds the data's digest, and a plan loads no data.
-        pattern = f"{recipe.model.name}-seed{recipe.ann_seed}-*/{MODEL}"
-        found = (RunFolder.open(path.parent) for path in (self.root / "runs" / "ann").glob(pattern))
-        return any(ann_part(folder.recipe) == ann_part(recipe) for folder in found)
+    for measurement in unique(measurements):
+        if study.find(measurement) is None:
+            needs = [name for run in measurement.runs() for name in add_training(run)]
+            name = file_name(study.key(measurement))
+            seconds, alone = measurement.seconds(study.scale), measurement.alone
+            jobs[name] = Job(name, "measure", seconds, measurement, tuple(needs), alone)
+    return list(jobs.values())
 
 
-class Unmeasured(float):
-    """NaN that may stand for any JSON value: it can also be indexed, iterated (it is empty) and asked for items."""
-
-    def __new__(cls) -> Unmeasured:
-        """The one value there is."""
-        return super().__new__(cls, math.nan)
-
-    def __getitem__(self, key: object) -> Unmeasured:
-        return self
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __bool__(self) -> bool:
-        return False
-
-    def get(self, key: object, default: object = None) -> Unmeasured:
-        """Another unmeasured value."""
-        return self
-
-    def items(self) -> tuple[Any, ...]:
-        """None."""
-        return ()
-
-    keys = values = items
-
-
-def waves(jobs: Iterable[Job]) -> list[list[Job]]:
-    """The jobs in groups: those of a group need only earlier groups, or what is not in the list, as it is done."""
-    left = {job.name: job for job in jobs}
-    groups: list[list[Job]] = []
-    while left:
-        ready = [job for job in left.values() if not any(need in left for need in job.needs)]
-        if not ready:
-            raise ValueError(f"jobs need each other in a circle: {', '.join(sorted(left))}")
-        groups.append(ready)
-        for job in ready:
-            del left[job.name]
-    return groups
-
-
-def training_seconds(recipe: Recipe, setting: Setting) -> tuple[float, float]:
-    """(ANN, SNN): estimated seconds of training; the second is 0 for the method "ann"."""
+def training_seconds(scale: Scale, run: Run) -> float:
+    """Estimated seconds to train a run; that of an SNN does not include its ANN."""
+    recipe, setting = scale.recipe(run), scale.setting(run.network)
     images = recipe.data.train_images or setting.training_images
-    ann = recipe.ann.epochs * images * setting.ann_ms / 1000
-    snn = recipe.snn.epochs * images * recipe.snn.timesteps * setting.step_ms / 1000
-    return ann, 0.0 if recipe.method == "ann" else snn
+    if run.method == "ann":
+        return recipe.ann.epochs * images * setting.ann_ms / 1000
+    return recipe.snn.epochs * images * recipe.snn.timesteps * setting.step_ms / 1000
 
 
-def attack_seconds(recipe: Recipe, setting: Setting, images: int, gradients: int) -> float:
-    """Estimated seconds of one accuracy: a forward and `gradients` forward and backward passes for each image."""
-    an_image = setting.ann_ms if recipe.method == "ann" else setting.step_ms * recipe.snn.timesteps
-    return (images or 10_000) * an_image * (gradients + 1 / 3) / 1000
+def plan_text(parts: Mapping[str, Sequence[Job]], hardware: str) -> str:
+    """The plan as lines: a row per page with its trainings, measurements and estimated hours; then each training."""
+    lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'values':>8} {'hours':>8}"]
+    rows = {**parts, "total": [job for jobs in parts.values() for job in jobs]}
+    for name, jobs in rows.items():
+        kinds = Counter(job.kind for job in jobs)
+        anns, values = kinds["ann"], kinds["measure"]
+        hours = sum(job.seconds for job in jobs) / 3600
+        lines.append(f"{name:10} {anns:6} {len(jobs) - anns - values:6} {values:8} {hours:8.2f}")
+    lines += ["", *(f"{job.name}  {duration(job.seconds)}" for job in rows["total"] if job.kind != "measure")]
+    lines += ["", f"Estimated for {hardware}, one job after the other. Nothing was trained."]
+    return "\n".join(lines)

@@ -1,15 +1,27 @@
-"""At which size the paper is reproduced: smoke (minutes on digits), cpu (small networks, CIFAR), paper (as printed).
+"""The size of a reproduction: which networks, how many images and seeds, and the grids of the sweeps.
 
-A scale is data alone: the same code runs at every one. Times are for estimates before anything has run; they change
-no result.
+The scales themselves are data, in scales.toml beside this file; the same code runs at every one.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from hiresnn.errors import UsageError
+from hiresnn.paper.measurements import Changes, Run
+from hiresnn.runs.quickstart import TWIN_SEED
+from hiresnn.runs.recipe import Recipe, override, read
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -18,45 +30,66 @@ class Setting:
 
     Attributes:
         recipe: name of the shipped recipe.
-        changes: what this scale changes in it, dotted key -> TOML text, as `hiresnn train --set` takes it.
-        seeds: seeds at most, the first so many of the study's.
-        rate_timesteps: T of the rate-coded baseline; at the paper's scale 25 times the direct-coded T, its Fig. 10a.
+        changes: what this scale changes in it, pairs of dotted key and TOML text.
+        seeds: largest number of seeds.
+        rate_timesteps: T of the rate-coded baseline.
         rate_changes: further changes for the method "rate".
-        rate_seeds: seeds at most of the method "rate", which costs as many times more as its T is longer.
-        training_images: images an epoch shows, for estimates.
+        rate_seeds: largest number of seeds of the method "rate", whose training is slower.
+        training_images: images per epoch, for estimates.
         ann_ms: milliseconds to train an ANN on one image, for estimates.
         step_ms: milliseconds to train or attack an SNN on one image for one timestep, for estimates.
     """
 
     recipe: str
-    changes: Mapping[str, str] = field(default_factory=dict)
+    changes: Changes = ()
     seeds: int = 1
     rate_timesteps: int = 150
-    rate_changes: Mapping[str, str] = field(default_factory=dict)
+    rate_changes: Changes = ()
     rate_seeds: int = 1
     training_images: int = 50_000
     ann_ms: float = 0.1
     step_ms: float = 0.1
 
+    def values(self, run: Run) -> dict[str, str]:
+        """What a run changes in the shipped recipe: dotted key -> TOML text, without name, data and method.
+
+        Raises:
+            UsageError: an unknown kind of twin, or the same-ANN twin of an ANN.
+        """
+        values = {**dict(self.changes), "seed": str(run.seed)}
+        if run.method == "rate":
+            values |= {"snn.timesteps": str(self.rate_timesteps), **dict(self.rate_changes)}
+        if run.twin == "same-ann":
+            if run.method == "ann":
+                raise UsageError("an ANN has no twin from the same ANN; use the independent twin.")
+            values |= {"seed": str(run.seed + TWIN_SEED), "ann.seed": str(run.seed)}
+        elif run.twin == "independent":
+            values["seed"] = str(run.seed + 1)
+        elif run.twin is not None:
+            raise UsageError(f"twin is {run.twin!r}; choose same-ann or independent.")
+        return values | dict(run.changes)
+
 
 @dataclass(frozen=True)
 class Scale:
-    """A size of the reproduction, and the grids of its sweeps.
+    """A size of the reproduction.
 
     Attributes:
-        networks: key such as "vgg5-cifar10" -> its setting; keys that are missing are left out of every table.
-        images: test images that are attacked, class by class in turn; 0 takes all.
-        seeds: number of seeds, where the command line names none.
-        draws: Poisson draws that a gradient of the rate-coded network is averaged over (EOT).
+        name: smoke, cpu or paper.
+        networks: key such as "vgg5-cifar10" -> its setting; networks that are missing are left out of every page.
+        images: number of attacked test images, balanced over the classes; 0 takes all.
+        seeds: number of seeds, where the command line does not say.
+        draws: Poisson draws over which a gradient of the rate-coded network is averaged (EOT).
         timesteps: T of Fig. 4.
-        swept: networks of Fig. 9 and 10b-e, which ask for the most trainings.
+        swept: networks of Fig. 9 and 10b-e, which need the most trainings.
         noise_steps: eps_s of Fig. 10b-e in pixel units, without 0, which is traditional training.
-        eps: bounds of Fig. 8a as text; iterations: K of Fig. 8b.
-        leaks: leak of Fig. 5a.
-        analysed: test images whose spikes and operations are counted (Fig. 1b, 3, 11).
-        cost_batches: batches timed for Fig. 7.
-        random_draws: random perturbations an image of check (v) in Table 4.
-        hardware: what the times of the estimates are for, in words.
+        eps: bounds of Fig. 8a as text.
+        iterations: K of Fig. 8b.
+        analysed: number of test images on which spikes and operations are counted; 0 takes all.
+        cost_batches: timed batches of Fig. 7.
+        random_draws: random perturbations per image in check (v) of Table 4.
+        hardware: what the estimated times are for.
+        sources: data source of a recipe -> what to load instead, {"cifar10": "cifar10.npz"}.
     """
 
     name: str
@@ -69,11 +102,11 @@ class Scale:
     noise_steps: tuple[float, ...]
     eps: tuple[str, ...]
     iterations: tuple[int, ...]
-    leaks: tuple[float, ...]
     analysed: int
     cost_batches: int
     random_draws: int
     hardware: str
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def with_seeds(self, count: int) -> Scale:
         """The same scale with `count` seeds for every network and method. Raises UsageError below 1."""
@@ -83,138 +116,64 @@ class Scale:
         return replace(self, networks=networks, seeds=count)
 
     def only(self, names: Collection[str]) -> Scale:
-        """The same scale with these of its networks alone. Raises UsageError for one that it does not have."""
-        if unknown := sorted(set(names) - set(self.networks)):
-            raise UsageError(f"scale {self.name} has no network {unknown[0]!r}; it has {', '.join(self.networks)}.")
+        """The same scale with these networks only. Raises UsageError for one that it does not have."""
+        for name in names:
+            self.setting(name)
         return replace(self, networks={key: setting for key, setting in self.networks.items() if key in names})
 
+    def with_sources(self, sources: Mapping[str, str]) -> Scale:
+        """The same scale with other data. Raises UsageError for a source that none of its recipes uses."""
+        used = sorted({read(setting.recipe).data.source for setting in self.networks.values()})
+        if unknown := sorted(set(sources) - set(used)):
+            raise UsageError(
+                f"--data {unknown[0]}=...: scale {self.name} has no data of that name; it has {', '.join(used)}."
+            )
+        return replace(self, sources=dict(sources))
 
-_TINY = {
-    "data.train_images": "600",
-    "model.width": "0.125",
-    "model.hidden": "32",
-    "ann.batch_size": "32",
-    "ann.lr": "0.05",
-    "snn.lr": "0.003",
-    "conversion.images": "128",
-    "compile": '"never"',
-    "device": '"cpu"',
-}
+    def setting(self, network: str) -> Setting:
+        """The setting of a network. Raises UsageError where the scale has no such network."""
+        if network not in self.networks:
+            raise UsageError(f"scale {self.name} has no network {network!r}; it has {', '.join(self.networks)}.")
+        return self.networks[network]
+
+    def seeds_of(self, network: str, method: str = "") -> tuple[int, ...]:
+        """The seeds of a network; the method "rate" may have fewer."""
+        setting = self.setting(network)
+        return tuple(range(min(self.seeds, setting.rate_seeds if method == "rate" else setting.seeds)))
+
+    def source(self, network: str) -> str:
+        """The data source of a network: a name, a file or a folder."""
+        named = read(self.setting(network).recipe).data.source
+        return self.sources.get(named, named)
+
+    def recipe(self, run: Run) -> Recipe:
+        """The full recipe of a run.
+
+        Raises:
+            UsageError: an unknown network or kind of twin, or the same-ANN twin of an ANN.
+            RecipeError: an unknown key or a value out of range in the run's changes.
+        """
+        return _recipe(self.setting(run.network), self.source(run.network), run)
 
 
-def _tiny(model: str, steps: int, noise: str, **more: str) -> Setting:
-    """A network of a second on the embedded digits."""
-    own = {"model.name": f'"{model}"', "snn.timesteps": str(steps), "noise.step": noise}
-    epochs = {"ann.epochs": "6", "snn.epochs": "2"}
-    more = {key.replace("__", "."): value for key, value in more.items()}
-    return Setting(
-        "digits",
-        {**_TINY, **epochs, **own, **more},
-        rate_timesteps=20,
-        training_images=600,
-        ann_ms=0.3,
-        step_ms=0.2,
-    )
+@lru_cache(maxsize=4096)  # one page asks for the same recipe many times
+def _recipe(setting: Setting, source: str, run: Run) -> Recipe:
+    values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
+    return override(read(setting.recipe), values | setting.values(run), "reproduce")
 
 
-_SMOKE = Scale(
-    name="smoke",
-    networks={
-        "vgg5-cifar10": _tiny("vgg5", 4, "0.05"),
-        # Eleven layers without batch norm learn nothing in six epochs of so few images.
-        "vgg11-cifar100": _tiny(
-            "vgg11",
-            4,
-            "0.05",
-            model__hidden="64",
-            model__dropout="0.0",
-            ann__epochs="20",
-            ann__batch_size="16",
-            ann__lr="0.02",
-        ),
-        "resnet12-cifar10": _tiny("resnet12", 4, "0.03"),
-        "resnet12-cifar100": _tiny("resnet12", 4, "0.05"),
-    },
-    images=100,
-    seeds=1,
-    draws=2,
-    timesteps=(2, 4),
-    swept=("vgg5-cifar10", "vgg11-cifar100"),
-    noise_steps=(0.02, 0.05),
-    eps=("8/255", "32/255", "96/255"),
-    iterations=(1, 7, 20),
-    leaks=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
-    analysed=100,
-    cost_batches=3,
-    random_draws=20,
-    hardware="one core of a 2023 server",
-)
+def _scale(name: str, content: Mapping[str, Any]) -> Scale:
+    shared = content["every"]
+    networks = {}
+    for key, own in content["networks"].items():
+        fields = {**shared, **own, "changes": {**shared.get("changes", {}), **own.get("changes", {})}}
+        pairs = {each: tuple(fields[each].items()) for each in ("changes", "rate_changes") if each in fields}
+        networks[key] = Setting(**{**fields, **pairs})
+    grids = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    del grids["every"]
+    return Scale(**{**grids, "name": name, "networks": networks})
 
-_CPU = Scale(
-    name="cpu",
-    networks={
-        "vgg5-cifar10": Setting(
-            "vgg5-cifar10-cpu",
-            seeds=3,
-            rate_timesteps=25,
-            rate_changes={"snn.epochs": "2"},
-            training_images=20_000,
-            ann_ms=0.7,
-            step_ms=0.6,
-        ),
-        "vgg11-cifar100": Setting(
-            "vgg11-cifar100-cpu",
-            {"snn.epochs": "2", "snn.lr": "3e-4"},
-            rate_timesteps=25,
-            training_images=20_000,
-            ann_ms=1.0,
-            step_ms=0.8,
-        ),
-        "resnet12-cifar10": Setting(
-            "resnet12-cifar10-cpu",
-            {"snn.epochs": "2", "snn.lr": "3e-4"},
-            training_images=20_000,
-            ann_ms=0.8,
-            step_ms=0.7,
-        ),
-    },
-    images=1000,
-    seeds=3,
-    draws=4,
-    timesteps=(2, 4, 8),
-    swept=("vgg5-cifar10",),
-    noise_steps=(0.012, 0.024),
-    eps=("1/255", "2/255", "4/255", "8/255", "16/255"),
-    iterations=(1, 3, 7, 20, 40, 60),
-    leaks=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
-    analysed=500,
-    cost_batches=50,
-    random_draws=100,
-    hardware="two cores of a 2023 server",
-)
 
-_PAPER = Scale(
-    name="paper",
-    networks={
-        "vgg5-cifar10": Setting("vgg5-cifar10", seeds=3, rate_timesteps=150, ann_ms=0.06, step_ms=0.06),
-        "vgg11-cifar100": Setting("vgg11-cifar100", seeds=3, rate_timesteps=200, ann_ms=0.1, step_ms=0.1),
-        "resnet12-cifar10": Setting("resnet12-cifar10", seeds=3, ann_ms=0.12, step_ms=0.12),
-        "resnet12-cifar100": Setting("resnet12-cifar100", seeds=3, ann_ms=0.12, step_ms=0.12),
-    },
-    images=0,
-    seeds=3,
-    draws=10,
-    timesteps=(2, 4, 6, 8, 10),
-    swept=("vgg5-cifar10", "vgg11-cifar100"),
-    noise_steps=(0.01, 0.015, 0.02, 0.025, 0.03),
-    eps=("1/255", "2/255", "4/255", "8/255", "16/255", "32/255", "64/255", "128/255"),
-    iterations=(1, 2, 4, 7, 10, 20, 40, 60, 80, 100),
-    leaks=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
-    analysed=0,
-    cost_batches=200,
-    random_draws=1000,
-    hardware="one recent data-centre GPU",
-)
-
-SCALES: dict[str, Scale] = {scale.name: scale for scale in (_SMOKE, _CPU, _PAPER)}
+_TEXT = Path(__file__).with_name("scales.toml").read_text(encoding="utf-8")
+SCALES: dict[str, Scale] = {name: _scale(name, content) for name, content in tomllib.loads(_TEXT).items()}
 """Name -> scale."""

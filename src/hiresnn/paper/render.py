@@ -1,4 +1,4 @@
-"""Artefacts as files: NAME.md, NAME.csv (NAME-2.csv for a second table), NAME.svg, .png, .pdf; index.md, runs.csv."""
+"""Pages as files: NAME.md, NAME.csv (NAME-2.csv for a second table), NAME.svg, .png, .pdf; index.md, runs.csv."""
 
 from __future__ import annotations
 
@@ -9,54 +9,67 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from hiresnn.paper.artefact import Artefact, Cell, Table
-from hiresnn.paper.stat import Stat
+from hiresnn.paper.page import Cell, Page, Table
+from hiresnn.paper.seedstat import SeedStat
 from hiresnn.runs.atomic import write_atomically
 
 RUNS = "runs.csv"
 NOTHING = "n/a"
-"""What Markdown shows for a value that there is not; in CSV the cell is empty."""
+"""What Markdown shows for a missing value; in CSV the cell is empty."""
 
 
-def write(artefact: Artefact, out: Path) -> list[Path]:
-    """Write the files of an artefact into `out`; returns their paths.
+def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[Path]:
+    """Write the files of a page into `out`; returns their paths.
+
+    Args:
+        name: such as "table1"; files are named after it.
+        title: one line.
+        subtitle: networks, images and seeds, on the page and under the figure, so that each stands alone.
+        page: what to write.
+        out: folder, created if needed.
 
     Raises:
-        HiresnnError: a file that cannot be written; a figure where matplotlib is not installed.
+        HiresnnError: a file cannot be written, or matplotlib is not installed and the page has a figure.
     """
     out.mkdir(parents=True, exist_ok=True)
-    written = [out / f"{artefact.name}.md"]
-    for number, table in enumerate(artefact.tables, start=1):
-        path = out / f"{artefact.name}{'' if number == 1 else f'-{number}'}.csv"
+    written = [out / f"{name}.md"]
+    for number, table in enumerate(page.tables, start=1):
+        path = out / f"{name}{'' if number == 1 else f'-{number}'}.csv"
         write_atomically(path, csv_text(table).encode())
         written.append(path)
-    if artefact.figure is not None:
-        plotting = import_module("hiresnn.charts.print")
-        written += plotting.save(artefact.figure(plotting), out / artefact.name, write=write_atomically)
-    write_atomically(written[0], markdown(artefact).encode())
+    if page.figure is not None:
+        charts = import_module("hiresnn.charts.print")
+        figure = page.figure(charts)
+        figure.supxlabel(f"{name}: {title}. {subtitle}", fontsize=5.5, x=0.01, ha="left", wrap=True)
+        written += charts.save(figure, out / name)
+    write_atomically(written[0], markdown(name, title, subtitle, page).encode())
     return written
 
 
-def markdown(artefact: Artefact) -> str:
-    """The page of an artefact: title, figure, tables, notes."""
-    lines = [f"# {artefact.name}: {artefact.title}", ""]
-    if artefact.figure is not None:
-        lines += [f"![{artefact.title}]({artefact.name}.svg)", ""]
-    for table in artefact.tables:
+def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
+    """The page as Markdown: title, subtitle, figure, tables, notes."""
+    lines = [f"# {name}: {title}", "", *([subtitle, ""] if subtitle else [])]
+    if page.figure is not None:
+        lines += [f"![{title}]({name}.svg)", ""]
+    for table in page.tables:
         lines += [table.caption, "", *_rows(table), ""]
-    if artefact.notes:
-        lines += ["Notes:", "", *(f"- {note}" for note in artefact.notes), ""]
+    if page.notes:
+        lines += ["Notes:", "", *(f"- {note}" for note in page.notes), ""]
     return "\n".join(lines)
 
 
-def index(entries: Iterable[tuple[str, str]], header: str) -> str:
-    """The list of artefacts, (name, title) each, under `header`, a paragraph on how they were made."""
-    lines = [f"- [{name}]({name}.md): {title}" for name, title in entries]
+def index(entries: Iterable[tuple[str, str, bool]], header: str) -> str:
+    """The list of pages, (name, title, whether it has a figure) each, under `header`; figures are shown."""
+    lines = []
+    for name, title, has_figure in entries:
+        lines.append(f"- [{name}]({name}.md): {title}")
+        if has_figure:
+            lines += ["", f'  [<img src="{name}.svg" alt="{title}" width="400">]({name}.md)', ""]
     return "\n".join(["# The paper, reproduced", "", header, "", *lines, ""])
 
 
 def write_runs(commands: Mapping[str, str], out: Path) -> Path:
-    """Put runs and the command lines that train them into `out`/runs.csv, beside those that it has; returns it."""
+    """Add runs and the command lines that train them to `out`/runs.csv; returns its path."""
     path = out / RUNS
     known: dict[str, str] = {}
     if path.is_file():
@@ -70,8 +83,8 @@ def write_runs(commands: Mapping[str, str], out: Path) -> Path:
 
 
 def csv_text(table: Table) -> str:
-    """The table as CSV; a column with figures over seeds is followed by their deviation and the number of seeds."""
-    over_seeds = [any(isinstance(row[at], Stat) for row in table.rows) for at in range(len(table.columns))]
+    """The table as CSV; a column of values over seeds is followed by their deviation and the number of seeds."""
+    over_seeds = [any(isinstance(row[at], SeedStat) for row in table.rows) for at in range(len(table.columns))]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     headings = zip(table.columns, over_seeds, strict=True)
@@ -81,7 +94,7 @@ def csv_text(table: Table) -> str:
         for cell, many in zip(row, over_seeds, strict=True):
             if not many:
                 fields.append(_plain(cell))
-            elif isinstance(cell, Stat):
+            elif isinstance(cell, SeedStat):
                 fields += [_plain(cell.mean), _plain(cell.deviation), str(cell.seeds)]
             else:
                 fields += [_plain(cell), "", ""]
@@ -90,12 +103,12 @@ def csv_text(table: Table) -> str:
 
 
 def text_of(cell: Cell, *, signed: bool = False) -> str:
-    """A cell as Markdown shows it: one decimal from 1 on, three digits below; a deviation is as exact as its mean."""
+    """A cell in Markdown: one decimal from 1 on, three digits below; a deviation is as exact as its mean."""
     if cell is None:
         return NOTHING
     if isinstance(cell, str):
         return cell.replace("|", "\\|")
-    if isinstance(cell, Stat):
+    if isinstance(cell, SeedStat):
         if cell.deviation is None or math.isnan(cell.mean):
             return _number(cell.mean, signed=signed)
         spread = f"{cell.deviation:,.1f}" if abs(cell.mean) >= 1 else _number(cell.deviation)

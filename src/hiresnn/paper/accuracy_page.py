@@ -1,0 +1,235 @@
+"""One renderer for all pages of accuracies: tables, curves and judgements as data, declared before they are measured."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hiresnn.paper.claims import printed
+from hiresnn.paper.labels import METHOD_LABELS, network_label
+from hiresnn.paper.measurements import FROZEN, Measurement
+from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions, judged
+from hiresnn.paper.scales import Scale
+from hiresnn.paper.seedstat import SeedStat
+from hiresnn.paper.store import Record
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One accuracy minus another, seed by seed."""
+
+    better: Measurement
+    worse: Measurement
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The gain with the largest mean; not known where one of them is not."""
+
+    gains: tuple[Gain, ...]
+
+
+Quantity = Measurement | Gain | Largest
+"""What a cell or a point shows: an accuracy over seeds, or a difference."""
+Pair = tuple[float | None, Quantity | None]
+"""The paper's value and ours, either of which may be missing."""
+Direction = tuple[str, Pair]
+"""A named difference whose sign is compared with the paper's."""
+Row = tuple[tuple[str, ...], Sequence[Pair]]
+"""Texts and measured cells."""
+
+
+class Values:
+    """Measured values by measurement, at one scale; those that are not measured yet are missing."""
+
+    def __init__(self, scale: Scale, records: Mapping[Measurement, Record]) -> None:
+        self.scale = scale
+        self._records = records
+
+    def all(self, measurement: Measurement) -> list[Any]:
+        """The value of each seed. Raises KeyError where one is missing."""
+        return [self._records[each].value for each in measurement.each(self.scale)]
+
+    def read(self, quantity: Quantity) -> SeedStat:
+        """A quantity over seeds, NaN for those that are missing."""
+        if isinstance(quantity, Gain):
+            return self.read(quantity.better).minus(self.read(quantity.worse))
+        if isinstance(quantity, Largest):
+            gains = [self.read(gain) for gain in quantity.gains]
+            return next((gain for gain in gains if not gain.known), max(gains, key=lambda gain: gain.mean))
+        found = [self._records.get(each) for each in quantity.each(self.scale)]
+        at = quantity.at
+        values = [math.nan if each is None else each.value if at is None else each.value[at] for each in found]
+        return SeedStat.of(values, ["" if each is None else each.origin for each in found])
+
+
+def gains_of(quantity: Quantity) -> tuple[Gain, ...]:
+    """The differences in a quantity."""
+    return quantity.gains if isinstance(quantity, Largest) else (quantity,) if isinstance(quantity, Gain) else ()
+
+
+def printed_accuracy(quantity: Measurement) -> float | None:
+    """The accuracy that the paper prints (Tables 1, 2, 3 and 5), None where it prints none."""
+    network, method, attack = quantity.network, quantity.method, quantity.attack
+    box = "white" if quantity.box == "white" else "black"
+    where = ("clean",) if attack is None else (box, attack)
+    if quantity.changes:
+        return printed("table5", network, method, *where) if quantity.changes == FROZEN else None
+    if method == "hire":
+        return printed("table2" if box == "white" else "table3", network, "hire", attack or "clean")
+    return printed("table1", network, method, *where)
+
+
+def pair(quantity: Measurement | Gain) -> Pair:
+    """A quantity beside what the paper prints of it."""
+    if isinstance(quantity, Measurement):
+        return printed_accuracy(quantity), quantity
+    ours, theirs = printed_accuracy(quantity.better), printed_accuracy(quantity.worse)
+    return None if ours is None or theirs is None else round(ours - theirs, 6), quantity
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table that is not measured yet: captions of the columns of text and of the measured columns, and rows."""
+
+    caption: str
+    labels: tuple[str, ...]
+    measured: tuple[str, ...]
+    rows: Sequence[Row]
+
+    def table(self, values: Values) -> Table:
+        """The table."""
+        rows: list[list[Cell]] = []
+        for labels, cells in self.rows:
+            each = [compared(paper, None if ours is None else values.read(ours)) for paper, ours in cells]
+            rows.append([*labels, *(cell for three in each for cell in three)])
+        return Table(self.caption, [*self.labels, *beside_paper(*self.measured)], rows)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim of the paper about measured quantities.
+
+    Attributes:
+        claim: what the paper says.
+        quantities: what decides.
+        decide: their statistics -> whether it holds (None: cannot be judged), and the numbers in words.
+        of: what the claim is about, where that is not the whole page.
+    """
+
+    claim: str
+    quantities: Sequence[Quantity]
+    decide: Callable[[list[SeedStat]], tuple[bool | None, str]]
+    of: str = ""
+
+    def note(self, values: Values) -> str:
+        """The claim with its verdict."""
+        stats = [values.read(quantity) for quantity in self.quantities]
+        if not all(stat.known for stat in stats):
+            return judged(self.claim, None, "values are missing or may not be compared", of=self.of)
+        return judged(self.claim, *self.decide(stats), of=self.of)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure.
+
+    Attributes:
+        labels: a text for each column of text in the table.
+        style: its key in `charts.print.STYLES`.
+        points: swept value, rising -> accuracy.
+        paper: what the paper prints, by its own x.
+    """
+
+    labels: tuple[str, ...]
+    style: str
+    points: Mapping[float, Measurement]
+    paper: Mapping[float, float | None]
+
+    @property
+    def change(self) -> Gain:
+        """The last accuracy minus the first."""
+        first, *_, last = self.points.values()
+        return Gain(last, first)
+
+    def rows(self) -> list[Row]:
+        """A row of the table for each point, ours or the paper's."""
+        printed_at = [x for x, value in self.paper.items() if value is not None]
+        swept = sorted({*self.points, *printed_at})
+        return [((*self.labels, f"{x:.6g}"), [(self.paper.get(x), self.points.get(x))]) for x in swept]
+
+    def draw(self, charts: Any, axes: Any, values: Values) -> None:
+        """The line with error bars, and the paper's points; accuracy from 0 to 100 percent."""
+        style = charts.STYLES[self.style]
+        charts.line(axes, list(self.points), [values.read(each) for each in self.points.values()], style)
+        charts.paper_points(axes, list(self.paper), list(self.paper.values()), style)
+        axes.set_ylim(-2, 102)
+
+
+@dataclass(frozen=True)
+class AccuracyPage:
+    """A page of accuracies that is not measured yet.
+
+    Attributes:
+        networks: on the page.
+        grids: its tables.
+        notes: texts and judgements, in order.
+        directions: differences whose sign is compared with the paper's.
+        figure: None, or how `hiresnn.charts.print` draws it from the values.
+    """
+
+    networks: tuple[str, ...]
+    grids: Sequence[Grid]
+    notes: Sequence[str | Judgement]
+    directions: Sequence[Direction] = ()
+    figure: Callable[[Any, Values], Any] | None = None
+
+    def quantities(self) -> list[Quantity]:
+        """Everything that the page shows or judges."""
+        cells = [cell for grid in self.grids for _, row in grid.rows for cell in row]
+        found = [ours for _, ours in (*cells, *(cell for _, cell in self.directions)) if ours is not None]
+        return found + [each for note in self.notes if isinstance(note, Judgement) for each in note.quantities]
+
+    def needs(self) -> list[Measurement]:
+        """What must be measured."""
+        found = []
+        for quantity in self.quantities():
+            sides = [side for gain in gains_of(quantity) for side in (gain.better, gain.worse)]
+            found += [quantity] if isinstance(quantity, Measurement) else sides
+        return found
+
+    def render(self, values: Values) -> Page:
+        """The page; accuracies that are missing are n/a."""
+        draw = self.figure
+        notes = [note.note(values) if isinstance(note, Judgement) else note for note in self.notes]
+        read = [(name, paper, None if ours is None else values.read(ours)) for name, (paper, ours) in self.directions]
+        return Page(
+            [grid.table(values) for grid in self.grids],
+            None if draw is None else lambda charts: draw(charts, values),
+            [*notes, *directions(read), *_unpaired_note(values, self.quantities())],
+            self.networks,
+        )
+
+
+def _unpaired_note(values: Values, quantities: Iterable[Quantity]) -> list[str]:
+    """A sentence on the differences that are not taken, because their values do not have one origin."""
+    counted: Counter[str] = Counter()
+    for gain in dict.fromkeys(gain for quantity in quantities for gain in gains_of(quantity)):
+        if values.read(gain.better).unpaired(values.read(gain.worse)):
+            sides = dict.fromkeys(_trained(side) for side in (gain.better, gain.worse))
+            counted[f"{network_label(gain.better.network)}, {' against '.join(sides)}"] += 1
+    if not counted:
+        return []
+    each = "; ".join(f"{name} ({count})" for name, count in counted.items())
+    return [
+        "Differences that are not taken (n/a), because the two values were measured on different processors or by "
+        f"different versions of the training: {each}."
+    ]
+
+
+def _trained(side: Measurement) -> str:
+    changed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in side.changes)
+    return METHOD_LABELS[side.method] + (f" with {changed}" if changed else "")

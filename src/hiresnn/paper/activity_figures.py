@@ -1,0 +1,263 @@
+"""Figures 1b, 3 and 10a: spikes of each layer (Definition 1), and how many timesteps each input coding needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.claims import claims, printed
+from hiresnn.paper.labels import network_label, network_labels, setting_notes
+from hiresnn.paper.measurements import Measurement, Run
+from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, judged
+from hiresnn.paper.scales import Scale
+from hiresnn.paper.seedstat import SeedStat
+
+VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
+CODINGS = {"direct": "traditional", "rate": "rate"}
+"""Input coding -> the method that trains such a network."""
+EARLY = 2
+"""Number of spiking layers that count as the initial convolutions."""
+NOT_PRINTED = "The paper draws this figure without printing its numbers, so the table has only ours."
+GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
+"""Timesteps after which networks are stopped in Fig. 10a."""
+WITHIN = 1.0
+"""Percentage points below an accuracy that count as having reached it."""
+
+Pair = dict[str, list["Layer"]]
+"""Coding -> layers."""
+TimeCurve = dict[int, SeedStat]
+"""Timesteps -> clean accuracy in percent."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of neurons.
+
+    Attributes:
+        name: conv1, conv2, ..., fc1, ... in the order of the network.
+        neurons: number per image.
+        timesteps: T.
+        spikes: per image over all T steps, the mean over images.
+    """
+
+    name: str
+    neurons: int
+    timesteps: int
+    spikes: SeedStat
+
+    @property
+    def sa(self) -> SeedStat:
+        """Spiking activity: spikes / neurons, 0 to T."""
+        return self.spikes.map(lambda spikes: spikes / self.neurons)
+
+    @property
+    def tasa(self) -> SeedStat:
+        """Time-averaged spiking activity: SA / T, 0 to 1."""
+        return self.sa.map(lambda sa: sa / self.timesteps)
+
+
+def total(layers: list[Layer]) -> Layer:
+    """All neurons of a network as one layer."""
+    seeds = zip(*(layer.spikes.values for layer in layers), strict=True)
+    neurons = sum(layer.neurons for layer in layers)
+    return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds)))
+
+
+def vggs(scale: Scale) -> tuple[str, ...]:
+    """Both networks that the paper compares with rate coding, where the scale has them."""
+    return tuple(network for network in (VGG5, VGG11) if network in scale.networks)
+
+
+def activity_needs(networks: tuple[str, ...]) -> list[Measurement]:
+    """The activity in both codings."""
+    return [Measurement("activity", network, method) for network in networks for method in CODINGS.values()]
+
+
+def fig1b(values: Values) -> Page:
+    """Spikes of each layer of VGG11 over all T steps."""
+    layers = _layers(values, VGG11)
+    caption = f"{network_label(VGG11)}: spikes per image over all T steps, and spikes per neuron (SA)."
+    columns = ["layer", "neurons", "spikes, direct", "SA, direct", "spikes, rate-coded", "SA, rate-coded"]
+    rows: list[list[Cell]] = [
+        [direct.name, f"{direct.neurons}", direct.spikes, direct.sa, rate.spikes, rate.sa]
+        for direct, rate in _with_total(layers)
+    ]
+
+    def figure(charts: Any) -> Any:
+        drawn, (axes,) = charts.figure(width=charts.HALF_WIDTH * 1.3, height=2.6)
+        names = [layer.name for layer in layers["direct"]]
+        for coding, found in layers.items():
+            charts.line(axes, range(len(found)), [layer.sa for layer in found], charts.STYLES[coding])
+        if any(layer.spikes.mean for found in layers.values() for layer in found):
+            charts.logarithmic(axes, "y")
+        axes.set_xticks(range(len(names)), names, rotation=45)
+        charts.label(axes, x="layer", y="spikes per neuron over T steps (SA)")
+        charts.outside(drawn, columns=2)
+        return drawn
+
+    notes = [*setting_notes(values.scale, (VGG11,), "rate"), NOT_PRINTED, _spikes_note(VGG11, layers)]
+    return Page([Table(caption, columns, rows)], figure, notes, (VGG11,))
+
+
+def fig3(values: Values) -> Page:
+    """TASA of each layer of VGG5 and VGG11."""
+    networks = vggs(values.scale)
+    found = {network: _layers(values, network) for network in networks}
+    caption = "Spikes per neuron and timestep (TASA), 0 to 1: mean ± sample standard deviation over seeds."
+    columns = ["model", "data set", "layer", "neurons", "TASA, direct", "TASA, rate-coded", "SA, direct"]
+    rows: list[list[Cell]] = [
+        [*network_labels(network), direct.name, f"{direct.neurons}", direct.tasa, rate.tasa, direct.sa, rate.sa]
+        for network, layers in found.items()
+        for direct, rate in _with_total(layers)
+    ]
+
+    def figure(charts: Any) -> Any:
+        widths = [3 + len(layers["direct"]) for layers in found.values()]  # a panel is as wide as its network is deep
+        drawn, panels = charts.figure(1, len(networks), width=charts.FULL_WIDTH, height=2.5, widths=widths)
+        for axes, (network, layers) in zip(panels, found.items(), strict=True):
+            series = [(charts.STYLES[coding], [layer.tasa for layer in each]) for coding, each in layers.items()]
+            charts.bars(axes, [layer.name for layer in layers["direct"]], series)
+            axes.tick_params(axis="x", labelrotation=45)
+            title = f"({'ab'[(VGG5, VGG11).index(network)]}) {network_label(network)}"
+            charts.label(axes, x="layer", y="spikes per neuron and step (TASA)", title=title)
+        charts.outside(drawn, columns=2)
+        return drawn
+
+    notes = [*setting_notes(values.scale, networks, "rate"), NOT_PRINTED]
+    for network, layers in found.items():
+        notes += [_spikes_note(network, layers), *_rate_notes(network, layers)]
+    return Page([Table(caption, [*columns, "SA, rate-coded"], rows)], figure, notes, networks)
+
+
+def fig10a_needs(scale: Scale) -> list[Measurement]:
+    """Accuracy over time in both codings."""
+    return [_stopped(scale, network, method) for network in vggs(scale) for method in CODINGS.values()]
+
+
+def fig10a(values: Values) -> Page:
+    """The T that each network was trained with, and its accuracy in percent when it is stopped earlier."""
+    scale, networks = values.scale, vggs(values.scale)
+    curves = {
+        network: {coding: _time_curve(values, network, CODINGS[coding]) for coding in ("rate", "direct")}
+        for network in networks
+    }
+    limit = printed("fig10a", "latency_gain_max") or 0.0
+    rows: list[list[Cell]] = []
+    notes = setting_notes(scale, networks, "rate")
+    for network, found in curves.items():
+        rows += _latency_rows(network, found, limit)
+        gain = max(found["rate"]) / max(found["direct"])
+        claim = f"direct input needs fewer steps than rate coding, up to {limit:g} times fewer"
+        words = f"the recipes train with {gain:.1f} times fewer; the table says how many are needed"
+        notes.append(judged(claim, gain > 1, words, of=network_label(network)))
+    caption = (
+        "Timesteps T of inference. Trained with: chosen by the recipes, not measured. Needed: the smallest number from "
+        f"which on the network stays within {WITHIN:g} percentage point of its own final accuracy, and of the "
+        "direct-coded network's."
+    )
+    columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded", "rate over direct")]
+    return Page([Table(caption, columns, rows)], lambda charts: _fig10a(charts, curves), notes, networks)
+
+
+def _layers(values: Values, network: str) -> Pair:
+    layers = {}
+    for coding, method in CODINGS.items():
+        seeds = values.all(Measurement("activity", network, method))
+        layers[coding] = [
+            Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
+            for name, (neurons, steps, _) in seeds[0].items()
+        ]
+    return layers
+
+
+def _with_total(layers: Pair) -> list[tuple[Layer, Layer]]:
+    """Each layer in both codings, and all layers together at the end."""
+    return [*zip(layers["direct"], layers["rate"], strict=True), (total(layers["direct"]), total(layers["rate"]))]
+
+
+def _spikes_note(network: str, layers: Pair) -> str:
+    """The first half of Observation 1, on all neurons together."""
+    direct, rate = (total(found).sa.mean for found in layers.values())
+    found = f"SA {direct:.3g} direct, {rate:.3g} rate-coded, all layers together"
+    return judged("direct input has a lower SA than rate coding", direct < rate, found, of=network_label(network))
+
+
+def _rate_notes(network: str, layers: Pair) -> list[str]:
+    """The second half of Observation 1: all layers, and the first two, each layer with equal weight."""
+    notes = []
+    for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
+        direct, rate = (mean(layer.tasa.mean for layer in found[:count]) for found in layers.values())
+        numbers = f"mean TASA {direct:.3g} direct, {rate:.3g} rate-coded"
+        claim = "direct input has a higher TASA than rate coding"
+        notes.append(judged(claim, direct > rate, numbers, of=f"{network_label(network)}, {words}"))
+    return notes
+
+
+def _stopped(scale: Scale, network: str, method: str) -> Measurement:
+    """Accuracy up to the T that the network was trained with."""
+    last = scale.recipe(Run(network, method, 0)).snn.timesteps
+    return Measurement("by-time", network, method, grid=(*(steps for steps in GRID if steps < last), last))
+
+
+def _time_curve(values: Values, network: str, method: str) -> TimeCurve:
+    measurement = _stopped(values.scale, network, method)
+    seeds = zip(*values.all(measurement), strict=True)
+    return {int(steps): SeedStat.of(each) for steps, each in zip(measurement.grid, seeds, strict=True)}
+
+
+def _paper_steps(network: str) -> float:
+    return float(claims().setting.timesteps[network.partition("-")[0]])
+
+
+def _latency_rows(network: str, curves: dict[str, TimeCurve], limit: float) -> list[list[Cell]]:
+    """What was chosen, what each network needs for its own accuracy, what both need for the direct-coded one's."""
+    labels = network_labels(network)
+    chosen = {coding: float(max(curve)) for coding, curve in curves.items()}
+    steps = compared(_paper_steps(network), chosen["direct"])
+    gains = compared(limit if network == VGG11 else None, chosen["rate"] / chosen["direct"])
+    rows: list[list[Cell]] = [[*labels, "trained with", chosen["rate"], *steps, *gains]]
+    own = {coding: _needed(curve, curve) for coding, curve in curves.items()}
+    same = {coding: _needed(curve, curves["direct"]) for coding, curve in curves.items()}
+    for what, needed in (("needed, own accuracy", own), ("needed, accuracy of direct-coded", same)):
+        rate, direct = needed["rate"], needed["direct"]
+        gain = None if rate is None or direct is None else rate.mean / direct.mean
+        reached: Cell = "not reached" if rate is None else rate
+        rows.append([*labels, what, reached, *compared(None, direct), *compared(None, gain)])
+    return rows
+
+
+def _needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
+    """The fewest steps from which on each seed stays within WITHIN of the target's final accuracy; None for never."""
+    steps, wanted = list(curve), list(target.values())[-1].values
+    fewest = []
+    for values, final in zip(zip(*(stat.values for stat in curve.values()), strict=True), wanted, strict=False):
+        short = [count for count, value in zip(steps, values, strict=True) if value < final - WITHIN]
+        if short and short[-1] == steps[-1]:
+            return None
+        fewest.append(next(count for count in steps if not short or count > short[-1]))
+    return SeedStat.of(fewest)
+
+
+def _fig10a(charts: Any, curves: dict[str, dict[str, TimeCurve]]) -> Any:
+    networks, codings = list(curves), ("rate", "direct")
+    trained = {network: {coding: float(max(curves[network][coding])) for coding in codings} for network in networks}
+    drawn, panels = charts.figure(1, 1 + len(networks), width=charts.FULL_WIDTH, height=2.5)
+    groups = [
+        f"{network_labels(name)[0]}\n{found['rate']:g} and {found['direct']:g}" for name, found in trained.items()
+    ]
+    series = [(charts.STYLES[each], [SeedStat.of([trained[name][each]]) for name in networks]) for each in codings]
+    paper = [[_paper_steps(name) if each == "direct" else None for name in networks] for each in codings]
+    charts.bars(panels[0], groups, series, paper=paper)
+    charts.label(panels[0], x="network", y="timesteps T trained with", title="(a) latency")
+    for axes, letter, network in zip(panels[1:], "bc", networks, strict=False):
+        for coding, curve in curves[network].items():
+            charts.line(axes, list(curve), list(curve.values()), charts.STYLES[coding])
+        ticks = [steps for steps in (1, 2, 5, 10, 20, 50, 100, 200) if steps <= trained[network]["rate"]]
+        charts.logarithmic(axes, "x", ticks)
+        axes.set_ylim(-2, 102)
+        title = f"({letter}) {network_label(network)}"
+        charts.label(axes, x="timesteps shown", y="clean accuracy (%)", title=title)
+    charts.outside(drawn, columns=3)
+    return drawn

@@ -1,0 +1,155 @@
+"""What Fig. 5 measures: distances between the spikes on clean and on perturbed images (Definition 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiresnn import data
+from hiresnn.analysis import PerturbationDistance, SpikeDistance
+from hiresnn.attacks import AttackSpec, verified
+from hiresnn.network import SpikingNetwork, record
+from hiresnn.neurons import LIF, Window
+from hiresnn.paper.claims import claims
+from hiresnn.paper.measurements import Measurement
+from hiresnn.paper.study import Study
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.evaluate import attack_of
+from hiresnn.runs.folder import MODEL
+from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, override, read
+from hiresnn.runs.train import train
+
+ROWS = 2000
+"""Images times timesteps of a batch."""
+
+
+def digits_recipe(seed: int) -> Recipe:
+    """The recipe of the small ANN on digits through which Fig. 5a perturbs its images."""
+    return override(read("digits"), {"method": "ann", "seed": str(seed), "ann.epochs": "10", "device": "cpu"})
+
+
+def digits_attack(seed: int) -> AttackSpec:
+    """The attack of Fig. 5a."""
+    return attack_of(digits_recipe(seed), f"pgd:iterations={claims().fig5a.iterations}", seed)
+
+
+def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]:
+    """Mean distances over images: "few" and "all" at each leak, "image" and "images" of the pixels themselves."""
+    seed = wanted.seed or 0
+    setting, recipe, attack = claims().fig5a, digits_recipe(seed), digits_attack(seed)
+    key = digest({**recipe.model_dump(mode="json"), "semantics": SEMANTICS})
+    out = study.root / "runs" / f"digits-ann-seed{seed}-{key}"
+    if not (out / MODEL).is_file():
+        train(recipe, out=out, resume=True, progress=study.progress)
+    test = data.load(recipe.data.source).test
+    images = test.images / 255
+    adversarial = verified(attack, load(out / MODEL), images, test.labels, eps=attack.eps)
+    chosen = torch.randperm(len(images))[: setting.images]
+    moved = PerturbationDistance()
+    moved.update(images, adversarial)
+    pixels = moved.compute().per_image
+    spikes = [
+        lif_distances(images, adversarial, threshold=setting.threshold, leak=leak, timesteps=setting.timesteps)
+        for leak in wanted.grid
+    ]
+    return {
+        "few": [float(each[chosen].mean()) for each in spikes],
+        "all": [float(each.mean()) for each in spikes],
+        "image": [float(pixels[chosen].mean())],
+        "images": [float(pixels.mean())],
+    }
+
+
+def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak: float, timesteps: int) -> Tensor:
+    """Spike distance [B] behind one LIF layer whose input currents are the pixels [B, C, H, W]."""
+    window = Window(timesteps, len(images))
+    lif = LIF(threshold, leak, trainable=False)
+    distance = SpikeDistance()
+    clean, attacked = (window.by_step(lif(currents, window)) for currents in (images, adversarial))
+    distance.update({"lif": clean}, {"lif": attacked})
+    return distance.compute()["lif"].per_image
+
+
+def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
+    """Distances on the images that both networks classify correctly when clean and exactly one when perturbed.
+
+    Returns:
+        "images" such images of "of"; if there are any, also the names and "neurons" of the layers, and for the "right"
+        and the "wrong" network "one" (a distance per layer, on a random one of these images) and "all" (the same for
+        every image); "image" holds the distances of the pixels.
+    """
+    networks = [study.network(run) for run in wanted.runs()]
+    one, other, maker = networks
+    if not isinstance(one, SpikingNetwork) or not isinstance(other, SpikingNetwork):
+        raise TypeError("spike distances need spiking networks")
+    attack = wanted.spec(study.scale)
+    assert attack is not None
+    shown, labels = study.shown(wanted.network, study.scale.analysed)
+    size = ROWS // one.timesteps
+    parts = zip(shown.split(size), labels.split(size), strict=True)
+    attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts])
+    both = _right(one, shown, labels) & _right(other, shown, labels)
+    first, second = (both & _right(network, attacked, labels) for network in (one, other))
+    split = (first ^ second).nonzero()[:, 0]
+    if not len(split):
+        return {"images": 0, "of": len(shown)}
+    pairs = [network_distances(network, shown[split], attacked[split]) for network in (one, other)]
+    is_first = first[split].cpu()[:, None]
+    right = torch.where(is_first, pairs[0][1], pairs[1][1])  # [image, layer]
+    wrong = torch.where(is_first, pairs[1][1], pairs[0][1])
+    moved = PerturbationDistance()
+    moved.update(shown[split], attacked[split])
+    pixels = moved.compute().per_image
+    chosen = int(torch.randint(len(split), ()))
+    return {
+        "layers": pairs[0][0],
+        "neurons": _neurons(one, shown[:1]),
+        "right": {"one": right[chosen].tolist(), "all": right.tolist()},
+        "wrong": {"one": wrong[chosen].tolist(), "all": wrong.tolist()},
+        "image": [float(pixels[chosen]), pixels[:, None].tolist()],
+        "images": len(split),
+        "of": len(shown),
+    }
+
+
+@torch.no_grad()
+def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> tuple[list[str], Tensor]:
+    """Names of the layers, and their spike distances [image, layer]."""
+    distance, names = SpikeDistance(), {}
+    size = max(1, ROWS // network.timesteps)
+    for clean, perturbed in zip(images.split(size), attacked.split(size), strict=True):
+        recordings = []
+        for shown in (clean, perturbed):
+            with record(network) as spikes:
+                network(shown)
+            recordings.append(spikes)
+        names = layer_names(recordings[0])
+        distance.update(*recordings)
+    found = distance.compute()
+    return [names[name] for name in found], torch.stack([layer.per_image for layer in found.values()], 1)
+
+
+def layer_names(spikes: dict[str, Tensor]) -> dict[str, str]:
+    """Name of a layer in a recording [T, B, ...] -> conv1, conv2, ... where its neurons form a map, else fc1, ..."""
+    counted = {"conv": 0, "fc": 0}
+    names = {}
+    for name, layer in spikes.items():
+        kind = "conv" if layer.dim() == 5 else "fc"
+        counted[kind] += 1
+        names[name] = f"{kind}{counted[kind]}"
+    return names
+
+
+@torch.no_grad()
+def _right(network: SpikingNetwork, images: Tensor, labels: Tensor) -> Tensor:
+    parts = images.split(max(1, ROWS // network.timesteps))
+    return torch.cat([network(part).argmax(1) for part in parts]) == labels
+
+
+@torch.no_grad()
+def _neurons(network: SpikingNetwork, image: Tensor) -> list[int]:
+    with record(network) as spikes:
+        network(image)
+    return [layer[0, 0].numel() for layer in spikes.values()]

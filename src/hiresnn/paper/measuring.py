@@ -1,0 +1,162 @@
+"""How each kind of measurement is carried out: `measure` finds a value in the store, or measures and stores it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiresnn import data
+from hiresnn.analysis import Energy, SpikingActivity
+from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
+from hiresnn.errors import RunError
+from hiresnn.network import SpikingNetwork, record
+from hiresnn.paper import checks, cost, distances
+from hiresnn.paper.measurements import Measurement
+from hiresnn.paper.quantised import quantised
+from hiresnn.paper.store import Record
+from hiresnn.paper.study import Study
+from hiresnn.runs.inputs import splits
+from hiresnn.runs.measure import Accuracy
+from hiresnn.runs.measure import accuracy as split_accuracy
+from hiresnn.runs.recipe import digest
+
+ROWS = 2000
+"""Images times timesteps of a batch."""
+
+
+def measure(study: Study, measurement: Measurement) -> Record:
+    """The value of a measurement whose runs are trained.
+
+    Random draws start from a seed that follows from the key, so that no value depends on what else was measured.
+    """
+    key = study.key(measurement)
+    found = study.store.find(key)
+    if found is not None:
+        return found
+    started = time.perf_counter()
+    with seeded(int(digest(key)[:8], 16)):
+        value = MEASURE[measurement.kind](study, measurement)
+    return study.store.put(key, value, time.perf_counter() - started)
+
+
+def accuracy(study: Study, wanted: Measurement) -> float:
+    """Percent of right answers, clean or under attack."""
+    networks, spec = [study.network(run) for run in wanted.runs()], wanted.spec(study.scale)
+    torch.manual_seed(wanted.seed or 0)  # as `hiresnn evaluate` does
+    return split_accuracy(
+        networks[0],
+        study.test(wanted.network, study.scale.images),
+        attack=None if spec is None else transfer(spec, networks[-1]),
+        eps=None if spec is None else spec.eps,
+        device=study.device(wanted.network),
+        title=f"{study.name(wanted.run)}: {wanted.attack or 'clean'}, {wanted.box}",
+        progress=study.progress,
+    )
+
+
+def by_iteration(study: Study, wanted: Measurement) -> list[float]:
+    """Percent of right answers after each number of PGD iterations, watched in one attack of the longest."""
+    model, spec = study.network(wanted.run), wanted.spec(study.scale)
+    shown, labels = study.shown(wanted.network, study.scale.images)
+    right = dict.fromkeys(wanted.grid, 0)
+    assert spec is not None
+    for batch, truth in zip(shown.split(200), labels.split(200), strict=True):
+
+        def watch(done: int, logits: Tensor, truth: Tensor = truth) -> None:
+            if done in right:
+                right[done] += int((logits.argmax(1) == truth).sum())
+
+        adversarial = pgd(model, batch, truth, watch=watch, **spec.options)
+        with frozen(model), torch.no_grad():
+            watch(int(wanted.grid[-1]), model(adversarial))
+    return [100 * count / len(labels) for count in right.values()]
+
+
+def by_time(study: Study, wanted: Measurement) -> list[float]:
+    """Percent of right answers on clean images when the network is stopped after each number of timesteps."""
+    network, shown = _spiking(study, wanted), study.shown(wanted.network, study.scale.analysed)
+    return [
+        _right(lambda images, steps=int(steps): network(images, steps), shown, ROWS // int(steps))
+        for steps in wanted.grid
+    ]
+
+
+def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
+    """Layer -> [neurons, timesteps, spikes per image] on clean images (Definition 1)."""
+    network = _spiking(study, wanted)
+    spikes, names = SpikingActivity(), {}
+    for images in study.shown(wanted.network, study.scale.analysed)[0].split(max(1, ROWS // network.timesteps)):
+        with torch.no_grad(), record(network) as recorded:
+            network(images)
+        names = distances.layer_names(recorded)
+        spikes.update(recorded)
+    return {names[name]: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in spikes.compute().items()}
+
+
+def operations(study: Study, wanted: Measurement) -> dict[str, Any]:
+    """The `hiresnn.analysis.EnergyReport` of one image that changes grid[0] times within T, as JSON."""
+    network, spec = _spiking(study, wanted), wanted.spec(study.scale)
+    counted = Energy(network, variants=int(wanted.grid[0]))
+    images, labels = study.shown(wanted.network, study.scale.analysed)
+    size = max(1, int(0.8 * ROWS) // network.timesteps)
+    for shown, truth in zip(images.split(size), labels.split(size), strict=True):
+        counted.update(shown if spec is None else verified(spec, network, shown, truth, eps=spec.eps))
+    report = counted.compute()
+    return {"timesteps": report.timesteps, "layers": [asdict(layer) for layer in report.layers]}
+
+
+def quantised_ann(study: Study, wanted: Measurement) -> list[float]:
+    """Percent of right answers of the ANN, its activations rounded after training to each number of bits."""
+    model, shown = study.network(wanted.run), study.shown(wanted.network, study.scale.images)
+    recipe = study.scale.recipe(wanted.run)
+    training = splits(recipe, study.dataset(wanted.network))[0]
+    count = min(recipe.conversion.images, len(training))
+    calibration = data.first(training, count).images.to(shown[0].device) / 255
+    percent = []
+    for bits in wanted.grid:
+        with quantised(model, calibration, int(bits)):
+            percent.append(_right(model, shown, 200))
+    return percent
+
+
+def training_cost(study: Study, wanted: Measurement) -> dict[str, Any]:
+    """Peak memory and time of a training batch, from a process of its own, see `cost.spend`."""
+    shape, recipe = study.dataset(wanted.network), study.scale.recipe(wanted.run)
+    channels, size, classes = shape.in_channels, shape.image_size, shape.num_classes
+    return cost.measure(recipe, study.scale.cost_batches, channels=channels, size=size, classes=classes)
+
+
+MEASURE: dict[str, Callable[[Study, Measurement], Any]] = {
+    "accuracy": accuracy,
+    "by-iteration": by_iteration,
+    "by-time": by_time,
+    "activity": activity,
+    "operations": operations,
+    "quantised-ann": quantised_ann,
+    "gradient-checks": checks.gradient_checks,
+    "spike-distances": distances.spike_distances,
+    "layer-distances": distances.layer_distances,
+    "cost": training_cost,
+}
+"""Kind of measurement -> the function that carries it out, which says what it returns."""
+
+
+def _spiking(study: Study, wanted: Measurement) -> SpikingNetwork:
+    network = study.network(wanted.run)
+    if not isinstance(network, SpikingNetwork):
+        raise RunError(f"run {study.path(wanted.run)} holds an ANN where an SNN is expected; delete it and try again.")
+    return network
+
+
+@torch.no_grad()
+def _right(network: Callable[[Tensor], Tensor], shown: tuple[Tensor, Tensor], size: int) -> float:
+    """Percent of right answers, in batches of `size`."""
+    counter = Accuracy()
+    for images, labels in zip(*(part.split(max(1, size)) for part in shown), strict=True):
+        counter.update(network(images), labels)
+    return counter.compute()

@@ -1,0 +1,186 @@
+"""`hiresnn reproduce`: choose pages, do what is missing, and write each page as soon as its values are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.artefacts import ARTEFACTS
+from hiresnn.paper.labels import subtitle
+from hiresnn.paper.measurements import Measurement, Run, unique
+from hiresnn.paper.measuring import measure
+from hiresnn.paper.parallel import work_through
+from hiresnn.paper.plan import Job, plan
+from hiresnn.paper.render import index, write, write_runs
+from hiresnn.paper.scales import SCALES, Scale
+from hiresnn.paper.store import Record, file_name, provenance
+from hiresnn.paper.study import Study
+from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.environment import environment
+from hiresnn.runs.faults import closest
+
+ALL = "all"
+INDEX = "index.md"
+
+
+def scale_of(name: str, *, seeds: int | None, sources: Mapping[str, str], networks: Sequence[str] = ()) -> Scale:
+    """The scale of that name, changed by the options of the command line.
+
+    Args:
+        name: smoke, cpu or paper.
+        seeds: number of seeds for every network; None keeps the scale's.
+        sources: what to load in place of a recipe's data source.
+        networks: only these, such as "vgg5-cifar10"; none keeps all.
+
+    Raises:
+        UsageError: an unknown scale, network or source, or no seeds.
+    """
+    if name not in SCALES:
+        raise UsageError(f"scale is {name!r}; choose one of {', '.join(SCALES)}.")
+    scale = SCALES[name].with_sources(sources)
+    scale = scale.only(networks) if networks else scale
+    return scale if seeds is None else scale.with_seeds(seeds)
+
+
+def chosen(names: Sequence[str], scale: Scale) -> tuple[dict[str, list[Measurement]], list[str]]:
+    """What the named artefacts need, in the paper's order, and those that this scale cannot make.
+
+    Raises:
+        UsageError: an unknown name, or the scale can make none of them.
+    """
+    for name in names:
+        if name != ALL and name not in ARTEFACTS:
+            raise UsageError(f"there is no table or figure {name!r}; {closest(name, [*ARTEFACTS, ALL])}.")
+    asked = [name for name in ARTEFACTS if ALL in names or name in names]
+    needs = {
+        name: unique(each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale))
+        for name in asked
+    }
+    impossible = [name for name in asked if not needs[name]]
+    if len(impossible) == len(asked):
+        raise UsageError(
+            f"{', '.join(asked)}: about networks that this reproduction does not have; it has "
+            f"{', '.join(scale.networks)}."
+        )
+    return {name: each for name, each in needs.items() if each}, impossible
+
+
+def plan_parts(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> dict[str, list[Job]]:
+    """Artefact -> the jobs that it adds; work that several share stands with the first."""
+    seen: set[str] = set()
+    parts = {}
+    for name, measurements in needs.items():
+        parts[name] = [job for job in plan(study, measurements) if job.name not in seen]
+        seen |= {job.name for job in parts[name]}
+    return parts
+
+
+def do(study: Study, task: Run | Measurement) -> None:
+    """Train a run or measure a value."""
+    if isinstance(task, Run):
+        study.train(task)
+    else:
+        measure(study, task)
+
+
+def reproduce(
+    study: Study,
+    names: Sequence[str],
+    out: Path,
+    *,
+    command: str,
+    workers: int = 1,
+    scheduler: str | None = None,
+    partial: bool = False,
+) -> list[Path]:
+    """Train, measure and write the artefacts into `out`; returns all files, the index last.
+
+    If one of several fails, the others are still made.
+
+    Args:
+        study: where to work.
+        names: of artefacts, or "all".
+        out: folder of the pages.
+        command: the command line, for the index.
+        workers: processes on this machine.
+        scheduler: address of a dask scheduler, in place of workers here.
+        partial: train and measure nothing; accuracies that are missing are n/a. An artefact without any value, and an
+            incomplete one that shows more than accuracies, is left out.
+
+    Raises:
+        UsageError: an unknown name, a figure without matplotlib, or no such scheduler.
+        RunError: some failed (the message names the first), or workers keep dying.
+    """
+    needs, impossible = chosen(names, study.scale)
+    if any(ARTEFACTS[name].has_figure for name in needs) and find_spec("matplotlib") is None:
+        raise UsageError("figures need matplotlib, which is not installed; run pip install -e '.[paper]'.")
+    out.mkdir(parents=True, exist_ok=True)  # fails now rather than after a day of training
+    for name in impossible:
+        study.progress.line(f"{name} is left out: this reproduction has none of its networks")
+    if not partial and (workers > 1 or scheduler is not None):
+        wanted = unique(each for measurements in needs.values() for each in measurements)
+        work_through(study, lambda: plan(study, wanted), do, workers=workers, scheduler=scheduler)
+    written: list[Path] = []
+    failed: dict[str, HiresnnError] = {}
+    for number, (name, measurements) in enumerate(needs.items(), start=1):
+        study.progress.line(f"{name} ({number} of {len(needs)}): {ARTEFACTS[name].title}")
+        try:
+            for job in [] if partial else plan(study, measurements):
+                do(study, job.task)
+            written += _write(study, name, measurements, out)
+        except HiresnnError as error:
+            if len(needs) == 1:
+                raise
+            failed[name] = error
+            study.progress.line(f"{name} failed: {error}")
+    runs = dict.fromkeys(run for measurements in needs.values() for each in measurements for run in each.runs())
+    written += [
+        write_runs({study.name(run): study.command(run) for run in runs}, out),
+        _write_index(study, out, command),
+    ]
+    if failed:
+        first = next(iter(failed))
+        raise RunError(f"{len(failed)} of {len(needs)} artefacts failed, {first} first: {failed[first]}")
+    return written
+
+
+def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Path) -> list[Path]:
+    """Write a page from the values that are there; nothing where it would be empty, or wrong without the others."""
+    found: dict[Measurement, Record] = {}
+    stored: dict[str, Record] = {}  # several measurements may share a value
+    missing = set()
+    for measurement in measurements:
+        key = study.key(measurement)
+        record = study.store.find(key)
+        if record is None:
+            missing.add(file_name(key))
+        else:
+            found[measurement] = stored[file_name(key)] = record
+    total = len(missing) + len(stored)
+    artefact = ARTEFACTS[name]
+    if missing and not (found and artefact.partial):
+        study.progress.line(f"{name} is left out: {len(missing)} of its {total} values are not measured yet")
+        return []
+    page = artefact.render(Values(study.scale, found))
+    if missing:
+        page.notes.insert(0, f"Not finished: {len(missing)} of {total} values are not measured yet, and n/a here.")
+    page.notes.append(provenance(stored.values()))
+    return write(name, artefact.title, subtitle(study.scale, page.networks), page, out)
+
+
+def _write_index(study: Study, out: Path, command: str) -> Path:
+    here = environment()
+    header = (
+        f"`{command}`\n\nScale {study.scale.name}. Written on {here['date'][:10]} by hiresnn {here['hiresnn']}; each "
+        "page says where and when its values were measured."
+    )
+    pages = [
+        (name, artefact.title, artefact.has_figure)
+        for name, artefact in ARTEFACTS.items()
+        if (out / f"{name}.md").is_file()
+    ]
+    write_atomically(out / INDEX, index(pages, header).encode())
+    return out / INDEX
