@@ -9,7 +9,7 @@ from figures import PEERS
 
 from hiresnn.charts import print as plotting
 from hiresnn.charts.palette import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
-from hiresnn.paper.stat import Stat
+from hiresnn.paper.seedstat import SeedStat
 from hiresnn.runs.atomic import write_atomically
 
 Sections = dict[str, dict[str, Any]]
@@ -163,7 +163,7 @@ def _figure(stem: Path, rows: list[dict[str, Any]], units: list[str], words: str
             mine = [row for row in rows if row["name"] == name]
             x, found = [row["at"] for row in mine], [row["measures"][unit] for row in mine]
             style = STYLES[name]
-            plotting.line(axes, x, [Stat.of([each["median"]]) for each in found], style)
+            plotting.line(axes, x, [SeedStat.of([each["median"]]) for each in found], style)
             axes.vlines(x, [each["min"] for each in found], [each["max"] for each in found], color=style.colour)
         plotting.logarithmic(axes, "x", sorted({row["at"] for row in rows}))
         plotting.logarithmic(axes, "y")

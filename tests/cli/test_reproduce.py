@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.cli import main
-from hiresnn.paper import reproduce as paper
+from hiresnn.paper import run_all
 from hiresnn.paper.scales import SCALES
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "1", "snn.timesteps": "2", "model.width": "0.0625"}
@@ -24,7 +24,7 @@ def exit_code(*arguments: str) -> int:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smoke scale, smaller: VGG5 alone, 20 test images."""
     setting = SCALES["smoke"].networks["vgg5-cifar10"]
-    setting = replace(setting, changes={**setting.changes, **SHORT})
+    setting = replace(setting, changes=tuple({**dict(setting.changes), **SHORT}.items()))
     scale = replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20)
     monkeypatch.setitem(SCALES, "smoke", scale)
 
@@ -109,6 +109,6 @@ def test_an_interrupt_says_how_to_go_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(paper, "reproduce", interrupted)
+    monkeypatch.setattr(run_all, "reproduce", interrupted)
     assert exit_code("reproduce", "table1", "--runs", str(tmp_path)) == 130
     assert f"Continue with: hiresnn reproduce table1 --runs {tmp_path}\n" in capsys.readouterr().err

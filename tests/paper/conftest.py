@@ -1,34 +1,50 @@
-"""What the tests of the paper share: a scale of a second, a study of it, and a study whose accuracies are given."""
+"""A scale that takes a second, and pages made from given values."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.artefacts import ARTEFACTS
+from hiresnn.paper.measurements import Measurement, unique
+from hiresnn.paper.page import Page
 from hiresnn.paper.scales import SCALES, Scale
+from hiresnn.paper.store import Record
 from hiresnn.paper.study import Study
 from hiresnn.progress import Progress
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.timesteps": "2", "model.width": "0.0625"}
+HERE = {"cpu": "A", "torch": "2.5", "date": "2026-11-26", "semantics": 1}
+TWO_SEEDS = SCALES["smoke"].with_seeds(2)
+"""All networks of the smoke scale with two seeds."""
+
+Answer = Callable[[Measurement], Any]
+"""The value of a measurement; None leaves it missing."""
 
 
-class StubStudy(Study):
-    """A study that knows every accuracy: (network, method, seed, attack, box, changes) -> percent."""
-
-    answer: Callable[..., float]
-
-    def accuracy(
-        self, network: str, method: str, seed: int, attack: str | None = None, *, box: str = "white", **changes: str
-    ) -> float:
-        return self.answer(network, method, seed, attack, box, changes)
+def page(
+    name: str, answer: Answer, scale: Scale = TWO_SEEDS, where: Callable[[Measurement], Any] | None = None
+) -> Page:
+    """The page of an artefact whose values are given."""
+    needed = unique(each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale))
+    answers = {each: answer(each) for each in needed}
+    records = {
+        each: Record(value, HERE if where is None else where(each))
+        for each, value in answers.items()
+        if value is not None
+    }
+    return ARTEFACTS[name].render(Values(scale, records))
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Scale:
     """VGG5 alone, 64 training images, 20 test images, one seed, T = 2, rate-coded T = 4."""
     setting = SCALES["smoke"].networks["vgg5-cifar10"]
-    setting = replace(setting, changes={**setting.changes, **SHORT}, rate_timesteps=4)
+    changes = tuple({**dict(setting.changes), **SHORT}.items())
+    setting = replace(setting, changes=changes, rate_timesteps=4)
     return replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20)
 
 
@@ -37,12 +53,5 @@ def study(tiny: Scale, tmp_path: Path) -> Study:
     return study_in(tmp_path / "study", tiny)
 
 
-@pytest.fixture
-def stub(tmp_path: Path) -> StubStudy:
-    """All networks of the smoke scale, two seeds, no accuracies yet."""
-    scale = SCALES["smoke"].with_seeds(2)
-    return StubStudy(scale, root=tmp_path, seeds=(0, 1), sources={}, progress=Progress(quiet=True))
-
-
-def study_in(root: Path, scale: Scale, seeds: tuple[int, ...] = (0,)) -> Study:
-    return Study(scale, root=root, seeds=seeds, sources={}, progress=Progress(quiet=True))
+def study_in(root: Path, scale: Scale) -> Study:
+    return Study(scale, root=root, progress=Progress(quiet=True))

@@ -1,26 +1,28 @@
-"""Jobs at the same time: all done and equal to one after the other, deaths taken up, failures left to the caller."""
+"""Jobs at the same time: the same values as one after the other, dead workers replaced, failures left to the caller."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
 
 from hiresnn.errors import BusyError, NotFiniteError, RunError, UsageError
 from hiresnn.paper import parallel
+from hiresnn.paper.measurements import accuracy
 from hiresnn.paper.parallel import work_through
-from hiresnn.paper.plan import Job
+from hiresnn.paper.plan import Job, plan
+from hiresnn.paper.run_all import do
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.study import Study
 from hiresnn.progress import Progress
 
 from .conftest import study_in
 
 
 class Files:
-    """In place of a study: a job is done when its file is there; what it does is given."""
+    """In place of a study: a job is done when its file exists."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.progress = root, Progress(quiet=True)
@@ -29,25 +31,27 @@ class Files:
     def add(
         self, name: str, *needs: str, does: Callable[[Path], None] = lambda path: None, alone: bool = False
     ) -> None:
-        path = self.root / name
+        self.jobs.append(Job(name, "measure", 1.0, (self.root / name, does), needs, alone))  # type: ignore[arg-type]
 
-        def do() -> None:
-            with (self_root / "log").open("a") as log:
-                log.write(f"{name}\n")
-            does(path)
-            path.touch()
-
-        self_root = self.root
-        self.jobs.append(Job(name, "measure", 1.0, needs, do, alone))
-
-    def plan(self, artefacts: object) -> list[Job]:
+    def plan(self) -> list[Job]:
         return [job for job in self.jobs if not (self.root / job.name).exists()]
 
     def left(self) -> list[str]:
-        return [job.name for job in self.plan(())]
+        return [job.name for job in self.plan()]
 
     def begun(self, name: str) -> int:
         return (self.root / "log").read_text().split().count(name)
+
+    def work(self, **where: Any) -> None:
+        work_through(self, self.plan, run_file, **where)  # type: ignore[arg-type]
+
+
+def run_file(_: object, task: tuple[Path, Callable[[Path], None]]) -> None:
+    path, does = task
+    with (path.parent / "log").open("a") as log:
+        log.write(f"{path.name}\n")
+    does(path)
+    path.touch()
 
 
 @pytest.fixture
@@ -68,30 +72,34 @@ def where(request: pytest.FixtureRequest) -> dict[str, object]:
     return {"workers": 2} if request.param == "processes" else {"scheduler": request.getfixturevalue("address")}
 
 
-def test_two_at_a_time_give_the_figures_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
-    def artefact(study: Study) -> list[float]:
-        return [
-            study.accuracy("vgg5-cifar10", method, 0, attack) for method in ("ann", "hire") for attack in (None, "fgsm")
-        ]
-
+def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
+    wanted = [
+        each
+        for method in ("ann", "hire")
+        for attack in (None, "fgsm")
+        for each in accuracy("vgg5-cifar10", method, attack).each(tiny)
+    ]
     one, two, cluster = (study_in(tmp_path / name, tiny) for name in ("one", "two", "cluster"))
-    work_through(two, [artefact], workers=2)
-    work_through(cluster, [artefact], scheduler=address)
-    assert two.plan([artefact]) == [] == cluster.plan([artefact])
-    assert artefact(two) == artefact(one) == artefact(cluster)
+    for job in plan(one, wanted):
+        do(one, job.task)
+    work_through(two, lambda: plan(two, wanted), do, workers=2)
+    work_through(cluster, lambda: plan(cluster, wanted), do, scheduler=address)
+    values = [[(each and each.value) for each in map(study.find, wanted)] for study in (one, two, cluster)]
+    assert None not in values[0]
+    assert values[0] == values[1] == values[2]
 
 
-def test_what_needs_another_waits_for_it(files: Files, where: dict[str, object]) -> None:
+def test_a_job_waits_for_those_it_needs(files: Files, where: dict[str, object]) -> None:
     def needs_first(path: Path) -> None:
         assert (path.parent / "first").exists()
 
     files.add("second", "first", does=needs_first)
     files.add("first")
-    work_through(files, [], **where)  # type: ignore[arg-type]
+    files.work(**where)
     assert files.left() == []
 
 
-def test_a_dead_workers_job_is_taken_up_again(files: Files, where: dict[str, object]) -> None:
+def test_the_job_of_a_dead_worker_starts_again(files: Files, where: dict[str, object]) -> None:
     def dies_once(path: Path) -> None:
         # The mark stands for the checkpoint that a run leaves.
         mark = path.with_suffix(".mark")
@@ -101,16 +109,16 @@ def test_a_dead_workers_job_is_taken_up_again(files: Files, where: dict[str, obj
 
     files.add("dies", does=dies_once)
     files.add("other")
-    work_through(files, [], **where)  # type: ignore[arg-type]
+    files.work(**where)
     assert files.left() == []
     assert files.begun("dies") == 2
 
 
-def test_workers_that_always_die_end_in_an_error_and_what_is_finished_stays(files: Files) -> None:
+def test_workers_that_keep_dying_end_in_an_error_and_results_remain(files: Files) -> None:
     files.add("dies", "fine", does=lambda path: os.kill(os.getpid(), signal.SIGKILL))
     files.add("fine")
     with pytest.raises(RunError, match="a worker died 3 times in a row"):
-        work_through(files, [], workers=2)  # type: ignore[arg-type]
+        files.work(workers=2)
     assert files.left() == ["dies"]
     assert files.begun("dies") == 3
 
@@ -122,22 +130,22 @@ def test_a_failure_is_left_to_the_caller_and_stops_nothing_else(files: Files, wh
     files.add("fails", does=fails)
     files.add("needs it", "fails")
     files.add("other")
-    work_through(files, [], **where)  # type: ignore[arg-type]
+    files.work(**where)
     assert files.left() == ["fails", "needs it"]
     assert files.begun("fails") == 1
 
 
-def test_any_error_of_one_job_spares_the_others(files: Files) -> None:
+def test_an_unexpected_error_of_one_job_spares_the_others(files: Files) -> None:
     def fails(path: Path) -> None:
         raise MemoryError("no more")
 
     files.add("fails", does=fails)
     files.add("other")
-    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    files.work(workers=2)
     assert files.left() == ["fails"]
 
 
-def test_what_another_process_writes_is_waited_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_another_process_writes_is_waited_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "WAIT", 0.01)
 
     def busy_twice(path: Path) -> None:
@@ -145,39 +153,39 @@ def test_what_another_process_writes_is_waited_for(files: Files, monkeypatch: py
             raise BusyError("another process writes it.")
 
     files.add("busy", does=busy_twice)
-    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    files.work(workers=2)
     assert files.left() == []
     assert files.begun("busy") == 3
 
 
-def test_results_that_do_not_come_here_end_in_an_error(files: Files) -> None:
+def test_results_that_do_not_arrive_end_in_an_error(files: Files) -> None:
     files.add("elsewhere", does=lambda path: path.with_name("other").touch())
-    plan = files.plan
-    files.plan = lambda artefacts: files.jobs  # type: ignore[method-assign]
+    left = files.plan
+    files.plan = lambda: files.jobs  # type: ignore[method-assign]
     with pytest.raises(RunError, match="elsewhere is done, but its result is not in"):
-        work_through(files, [], workers=2)  # type: ignore[arg-type]
-    assert plan(()) == []
+        files.work(workers=2)
+    assert left() == []
 
 
-def test_what_times_itself_is_left_to_the_caller(files: Files) -> None:
+def test_a_job_that_measures_time_is_left_to_the_caller(files: Files) -> None:
     files.add("clock", alone=True)
     files.add("other")
-    work_through(files, [], workers=2)  # type: ignore[arg-type]
+    files.work(workers=2)
     assert files.left() == ["clock"]
 
 
-def test_a_scheduler_that_is_not_there(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_scheduler_is_a_usage_error(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="--scheduler nowhere://: no dask scheduler answers there"):
-        work_through(files, [], scheduler="nowhere://")  # type: ignore[arg-type]
+        files.work(scheduler="nowhere://")
 
 
 def test_workers_of_several_threads_are_refused(files: Files) -> None:
     cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0")
     with cluster, pytest.raises(UsageError, match="start them with --nthreads 1"):
-        work_through(files, [], scheduler=cluster.scheduler_address)  # type: ignore[arg-type]
+        files.work(scheduler=cluster.scheduler_address)
 
 
 def test_a_scheduler_without_workers_is_refused(files: Files) -> None:
     cluster = LocalCluster(n_workers=0, dashboard_address=":0")
     with cluster, pytest.raises(UsageError, match="has no workers; start some"):
-        work_through(files, [], scheduler=cluster.scheduler_address)  # type: ignore[arg-type]
+        files.work(scheduler=cluster.scheduler_address)

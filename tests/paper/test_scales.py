@@ -1,42 +1,38 @@
 """Every scale is whole: its recipes exist, its changes are allowed, its grids are usable."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.paper.artefact import ARTEFACTS
 from hiresnn.paper.claims import claims
+from hiresnn.paper.measurements import TWINS, Run
 from hiresnn.paper.scales import SCALES
-from hiresnn.paper.study import TWINS, Study
-from hiresnn.progress import Progress
 from hiresnn.runs.recipe import METHOD_NAMES
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name: str) -> None:
     scale = SCALES[name]
-    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
     assert scale.swept
     assert set(scale.swept) <= set(scale.networks)
     for network in scale.networks:
-        assert study.recipe(network, "hire", 0).model.name == network.partition("-")[0]
+        assert scale.recipe(Run(network, "hire", 0)).model.name == network.partition("-")[0]
         for method in METHOD_NAMES:
             for twin in (None, *TWINS):
                 if (method, twin) != ("ann", "same-ann"):
-                    study.recipe(network, method, 0, twin=twin)
+                    scale.recipe(Run(network, method, 0, twin))
         for timesteps in scale.timesteps:
-            study.recipe(network, "hire", 0, snn__timesteps=str(timesteps))
+            scale.recipe(Run(network, "hire", 0, None, (("snn.timesteps", str(timesteps)),)))
         for step in scale.noise_steps:
-            study.recipe(network, "hire", 0, noise__step=str(step))
+            scale.recipe(Run(network, "hire", 0, None, (("noise.step", str(step)),)))
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_grids_increase(name: str) -> None:
     scale = SCALES[name]
     eps = [float(Fraction(text)) for text in scale.eps]
-    for grid in (scale.timesteps, scale.noise_steps, eps, scale.iterations, scale.leaks):
+    for grid in (scale.timesteps, scale.noise_steps, eps, scale.iterations):
         assert len(grid) > 1
         assert list(grid) == sorted(set(grid))
 
@@ -44,9 +40,8 @@ def test_grids_increase(name: str) -> None:
 def test_the_papers_scale_has_the_papers_setting() -> None:
     scale, said = SCALES["paper"], claims().setting
     assert set(scale.networks) == set(claims().table1)
-    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
     for network in scale.networks:
-        recipe = study.recipe(network, "hire", 0)
+        recipe = scale.recipe(Run(network, "hire", 0))
         assert recipe.snn.timesteps == said.timesteps[recipe.model.name]
         assert recipe.noise.step == recipe.noise.limit == said.noise_step[network]
         assert (recipe.noise.periods, recipe.model.width, recipe.model.hidden) == (said.periods, 1.0, 4096)
@@ -74,16 +69,7 @@ def test_some_networks_alone() -> None:
         SCALES["cpu"].only(["vgg5-cifar10", "vgg7"])
 
 
-@pytest.mark.parametrize("artefact", ["fig9", "fig10b-e"])
-def test_a_sweep_without_a_network_of_it_is_refused(artefact: str) -> None:
-    scale = SCALES["cpu"].only(["resnet12-cifar10"])
-    study = Study(scale, root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
-    with pytest.raises(UsageError, match="resnet12-cifar10: none of these is swept"):
-        study.plan([ARTEFACTS[artefact]])
-
-
 def test_smoke_never_compiles_and_needs_no_download() -> None:
-    study = Study(SCALES["smoke"], root=Path("nowhere"), seeds=(0,), sources={}, progress=Progress(quiet=True))
-    for network in study.networks:
-        recipe = study.recipe(network, "hire", 0)
+    for network in SCALES["smoke"].networks:
+        recipe = SCALES["smoke"].recipe(Run(network, "hire", 0))
         assert (recipe.compile, recipe.data.source) == ("never", "digits")

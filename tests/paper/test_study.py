@@ -1,5 +1,6 @@
-"""The engine: runs and figures are named after what decides them, made once, found again, and can be planned."""
+"""Runs and values are named after what decides them, made once and found again; a plan is what is missing."""
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -11,37 +12,50 @@ import numpy as np
 import pytest
 import torch
 
+from hiresnn.analysis import SpikingActivity
 from hiresnn.errors import RunError, UsageError
-from hiresnn.paper import study as engine
-from hiresnn.paper.plan import Unmeasured, waves
-from hiresnn.paper.scales import Scale
+from hiresnn.network import SpikingNetwork, record
+from hiresnn.paper import measuring
+from hiresnn.paper import study as module
+from hiresnn.paper.energy_rows import BITS
+from hiresnn.paper.measurements import Measurement, Run, accuracy
+from hiresnn.paper.measuring import measure
+from hiresnn.paper.plan import plan
+from hiresnn.paper.run_all import do
+from hiresnn.paper.scales import SCALES, Scale, Setting
+from hiresnn.paper.store import file_name
 from hiresnn.paper.study import Study
-from hiresnn.progress import Progress
 from hiresnn.runs import trainer
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import override, read
+from hiresnn.runs.recipe import SEMANTICS, override, read
+
+from .conftest import study_in
 
 VGG5 = "vgg5-cifar10"
 
 
+def run(method: str, seed: int = 0, twin: str | None = None, **changes: str) -> Run:
+    return Run(VGG5, method, seed, twin, tuple((key.replace("__", "."), text) for key, text in changes.items()))
+
+
 def forbidden(*_: Any, **__: Any) -> Any:
-    raise AssertionError("this was to cost nothing")
+    raise AssertionError("this must not be called")
 
 
-def name(study: Study, method: str, seed: int = 0, **changes: Any) -> str:
-    """The folder's name of a run that is not trained."""
-    names: list[str] = []
-    study.plan([lambda planned: names.append(planned.run(VGG5, method, seed, **changes).name)])
-    return names[0]
+def value(study: Study, wanted: Measurement) -> Any:
+    """A value with everything that it needs, as a reproduction makes it."""
+    for job in plan(study, wanted.each(study.scale)):
+        do(study, job.task)
+    return measure(study, wanted.each(study.scale)[0]).value
 
 
 @pytest.fixture(scope="module")
 def trained(tiny: Scale, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study with a traditional run and both of its twins. Read only."""
-    study = Study(tiny, root=tmp_path_factory.mktemp("trained"), seeds=(0,), sources={}, progress=Progress(quiet=True))
-    for twin in (None, "same-ann", "independent"):
-        study.run(VGG5, "traditional", 0, twin=twin)
+    """A study with a traditional run, its ANN, and both twins."""
+    study = study_in(tmp_path_factory.mktemp("trained"), tiny)
+    for wanted in (run("ann"), *(run("traditional", twin=twin) for twin in (None, "same-ann", "independent"))):
+        study.train(wanted)
     return study
 
 
@@ -54,10 +68,10 @@ def trained(tiny: Scale, tmp_path_factory: pytest.TempPathFactory) -> Study:
         ("hire", {"attack__eps": "0.1", "attack__iterations": "3"}),
     ],
 )
-def test_what_does_not_matter_to_a_method_does_not_change_its_run(
+def test_changes_that_do_not_matter_to_a_method_do_not_rename_its_run(
     study: Study, method: str, changes: dict[str, str]
 ) -> None:
-    assert name(study, method, **changes) == name(study, method)
+    assert study.name(run(method, **changes)) == study.name(run(method))
 
 
 @pytest.mark.parametrize(
@@ -71,13 +85,24 @@ def test_what_does_not_matter_to_a_method_does_not_change_its_run(
         ("ann", {"twin": "independent"}),
     ],
 )
-def test_what_matters_changes_the_run(study: Study, method: str, changes: dict[str, str]) -> None:
-    assert name(study, method, **changes) != name(study, method)
+def test_changes_that_matter_rename_the_run(study: Study, method: str, changes: dict[str, str]) -> None:
+    assert study.name(run(method, **changes)) != study.name(run(method))
 
 
 def test_a_changed_value_that_is_the_recipes_own_is_the_same_run(study: Study) -> None:
-    own = study.recipe(VGG5, "hire", 0)
-    assert name(study, "hire", noise__step=str(own.noise.step)) == name(study, "hire")
+    own = study.scale.recipe(run("hire")).noise.step
+    assert study.name(run("hire", noise__step=str(own))) == study.name(run("hire"))
+
+
+def test_the_version_of_the_semantics_renames_runs_and_values(
+    study: Study, tiny: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = accuracy(VGG5, "hire").each(tiny)[0]
+    before = study.name(run("hire")), file_name(study.key(wanted))
+    monkeypatch.setattr("hiresnn.runs.recipe.SEMANTICS", 99)
+    other = study_in(study.root, tiny)
+    assert other.name(run("hire")) != before[0]
+    assert file_name(other.key(wanted)) != before[1]
 
 
 def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path: Path) -> None:
@@ -87,10 +112,9 @@ def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path
         return path
 
     def named(path: Path) -> str:
-        sources = {"digits": str(path)}
-        study = Study(tiny, root=tmp_path, seeds=(0,), sources=sources, progress=Progress(quiet=True))
-        assert study.recipe(VGG5, "ann", 0).data.source == str(path)
-        return name(study, "ann")
+        scale = tiny.with_sources({"digits": str(path)})
+        assert scale.recipe(run("ann")).data.source == str(path)
+        return study_in(tmp_path, scale).name(run("ann"))
 
     first, other = written(tmp_path / "first.npz", 7), written(tmp_path / "other.npz", 8)
     moved = Path(shutil.copy(first, tmp_path / "moved.npz"))
@@ -98,35 +122,54 @@ def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path
     assert named(first) != named(other)
 
 
-def test_a_twin_shares_the_ann_or_nothing(study: Study) -> None:
+def test_an_ann_on_other_data_is_still_planned(tmp_path: Path) -> None:
+    """One network's ANN does not count as that of another data set, though their recipes agree (D12)."""
+
+    def written(path: Path, level: int) -> str:
+        images, labels = np.full((20, 8, 8), level, np.uint8), np.arange(20) % 10
+        np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+        return str(path)
+
+    tiny = SCALES["smoke"].networks[VGG5]
+    small = Setting(recipe="resnet12-cifar10", changes=(*tiny.changes, ("model.name", '"resnet12"')))
+    networks = {"resnet12-cifar10": small, "resnet12-cifar100": replace(small, recipe="resnet12-cifar100")}
+    sources = {"cifar10": written(tmp_path / "ten.npz", 1), "cifar100": written(tmp_path / "hundred.npz", 2)}
+    study = study_in(tmp_path, replace(SCALES["smoke"], networks=networks, sources=sources))
+    wanted = [accuracy(network, "traditional").each(study.scale)[0] for network in networks]
+    assert [job.kind for job in plan(study, wanted)] == ["ann", "traditional", "measure"] * 2
+    ann = study.path(Run("resnet12-cifar10", "ann", 0))
+    ann.mkdir(parents=True)
+    (ann / MODEL).touch()
+    assert [job.kind for job in plan(study, wanted)] == ["traditional", "measure", "ann", "traditional", "measure"]
+
+
+def test_a_twin_shares_the_ann_or_nothing(tiny: Scale) -> None:
     seeds = {
         twin: (recipe.seed, recipe.ann_seed)
         for twin in (None, "same-ann", "independent")
-        for recipe in [study.recipe(VGG5, "hire", 3, twin=twin)]
+        for recipe in [tiny.recipe(run("hire", 3, twin))]
     }
     assert seeds == {None: (3, 3), "same-ann": (1003, 3), "independent": (4, 4)}
     with pytest.raises(UsageError, match="no twin from the same ANN"):
-        study.recipe(VGG5, "ann", 3, twin="same-ann")
+        tiny.recipe(run("ann", 3, "same-ann"))
 
 
-def test_the_rate_coded_network_has_its_own_long_t(study: Study) -> None:
-    assert study.recipe(VGG5, "rate", 0).snn.timesteps == 4
-    assert study.recipe(VGG5, "traditional", 0).snn.timesteps == 2
+def test_the_rate_coded_network_has_its_own_long_t(tiny: Scale) -> None:
+    assert tiny.recipe(run("rate")).snn.timesteps == 4
+    assert tiny.recipe(run("traditional")).snn.timesteps == 2
 
 
 def test_a_command_line_trains_the_same_network(study: Study) -> None:
-    asked = [("hire", None, {"snn__epochs": "1"}), ("rate", "same-ann", {}), ("traditional", "independent", {})]
-    for method, twin, changes in asked:
-        words = shlex.split(study.commands[name(study, method, twin=twin, **changes)])
+    for wanted in (run("hire", snn__epochs="1"), run("rate", twin="same-ann"), run("traditional", twin="independent")):
+        words = shlex.split(study.command(wanted))
         assert words[:2] == ["hiresnn", "train"]
         given = dict(zip(words[3:9:2], words[4:9:2], strict=True))
         values = dict(word.split("=", 1) for word in words[10::2])
         values |= {"method": given["--method"], "seed": given["--seed"], "data.source": f'"{given["--data"]}"'}
-        expected = study.recipe(VGG5, method, 0, twin=twin, **changes)
-        assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == expected
+        assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == study.scale.recipe(wanted)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights_wherever_its_data_are_by_now(
+def test_an_interrupted_run_continues_to_the_same_weights_after_its_data_moved(
     trained: Study, tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
@@ -138,164 +181,201 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_wherever_its_data_are_by
             raise KeyboardInterrupt
         return real(*given, **named)
 
-    study = Study(tiny, root=tmp_path, seeds=(0,), sources={}, progress=Progress(quiet=True))
+    study = study_in(tmp_path, tiny)
     monkeypatch.setattr(trainer, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
-        study.run(VGG5, "traditional", 0)
+        study.train(run("traditional"))
     (begun,) = (tmp_path / "runs").glob("vgg5*/recipe.toml")
     begun.write_text(begun.read_text().replace('source = "digits"', 'source = "elsewhere.npz"'))
-    run = study.run(VGG5, "traditional", 0)
-    assert RunFolder.open(run).recipe.data.source == "digits"
-    assert len(epochs) == 5  # the interrupted epoch alone was trained again
-    assert (run / MODEL).read_bytes() == (trained.root / "runs" / run.name / MODEL).read_bytes()
+    study.train(run("traditional"))
+    path = study.path(run("traditional"))
+    assert RunFolder.open(path).recipe.data.source == "digits"
+    assert len(epochs) == 5  # only the interrupted epoch was trained again
+    assert (path / MODEL).read_bytes() == (trained.path(run("traditional")) / MODEL).read_bytes()
 
 
-def test_what_is_there_costs_nothing(trained: Study, tiny: Scale, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = trained.accuracy(VGG5, "traditional", 0, "pgd", box="same-ann")
-    monkeypatch.setattr(engine, "train", forbidden)
-    monkeypatch.setattr(engine, "load", forbidden)
-    monkeypatch.setattr("hiresnn.paper.images.data.load", forbidden)
-    again = Study(tiny, root=trained.root, seeds=(0,), sources={}, progress=Progress(quiet=True))
-    assert again.accuracy(VGG5, "traditional", 0, "pgd", box="same-ann") == first
+def test_a_stored_value_costs_nothing(trained: Study, tiny: Scale, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = accuracy(VGG5, "traditional", "pgd", "same-ann")
+    first = value(trained, wanted)
+    monkeypatch.setattr(module, "train", forbidden)
+    monkeypatch.setattr(module, "load", forbidden)
+    monkeypatch.setattr(module.data, "load", forbidden)
+    again = study_in(trained.root, tiny)
+    assert value(again, wanted) == first
     # The recipe's own settings in words are the same attack.
-    attack = again.recipe(VGG5, "traditional", 0).attack
+    attack = tiny.recipe(run("traditional")).attack
     text = f"pgd:iterations={attack.iterations},eps={attack.eps}"
-    assert again.accuracy(VGG5, "traditional", 0, text, box="same-ann") == first
+    assert value(again, accuracy(VGG5, "traditional", text, "same-ann")) == first
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "pgd:eps=8/255"])
 def test_accuracies_are_those_of_hiresnn_evaluate(trained: Study, tmp_path: Path, attack: str) -> None:
-    runs = {twin: trained.run(VGG5, "traditional", 0, twin=twin) for twin in (None, "same-ann", "independent")}
+    runs = {twin: trained.path(run("traditional", twin=twin)) for twin in (None, "same-ann", "independent")}
     copy = tmp_path / "run"  # evaluate writes into its run
     shutil.copytree(runs[None], copy)
     found = evaluate(
         copy,
         attacks=[attack],
         twins=[runs["same-ann"], runs["independent"]],
-        limit=20,
-        progress=Progress(quiet=True),
+        limit=trained.scale.images,
+        progress=trained.progress,
     )
     (entry,) = found["attacks"].values()
-    assert trained.accuracy(VGG5, "traditional", 0) == found["clean"]
-    assert trained.accuracy(VGG5, "traditional", 0, attack) == entry["white_box"]
+    assert value(trained, accuracy(VGG5, "traditional")) == found["clean"]
+    assert value(trained, accuracy(VGG5, "traditional", attack)) == entry["white_box"]
     for box in ("same-ann", "independent"):
-        assert trained.accuracy(VGG5, "traditional", 0, attack, box=box) == entry["twins"][box]
+        assert value(trained, accuracy(VGG5, "traditional", attack, box)) == entry["twins"][box]
 
 
-def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study: Study, tiny: Scale, tmp_path: Path) -> None:
-    first = study.accuracy(VGG5, "rate", 0, "pgd")
-    kept = next((study.root / "measured").glob("accuracy-*.json"))
-    assert '"draws": 2' in kept.read_text()
-    kept.unlink()
+def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study: Study) -> None:
+    wanted = accuracy(VGG5, "rate", "pgd")
+    first = value(study, wanted)
+    stored = next((study.root / "measured").glob("accuracy-*.json"))
+    assert '"draws": 2' in stored.read_text()
+    stored.unlink()
     torch.rand(7)  # the caller's own draws do not matter
-    assert study.accuracy(VGG5, "rate", 0, "pgd") == first
+    assert value(study, wanted) == first
 
 
-def test_a_figure_is_made_once_and_read_as_json(study: Study) -> None:
-    calls: list[int] = []
-
-    def work() -> dict[str, Any]:
-        calls.append(1)
-        return {"pair": (1, 2.5)}
-
-    assert study.measured({"what": "pair", "n": 1}, work) == {"pair": [1, 2.5]}
-    assert study.measured({"n": 1, "what": "pair"}, work) == {"pair": [1, 2.5]}
-    assert len(calls) == 1
-    study.measured({"what": "pair", "n": 2}, work)
-    assert len(calls) == 2
+def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: Study) -> None:
+    counts = (1.0, 3.0, 7.0)
+    wanted = Measurement("by-iteration", VGG5, "traditional", attack="pgd:iterations=7", grid=counts)
+    each = [value(trained, accuracy(VGG5, "traditional", f"pgd:iterations={count:g}")) for count in counts]
+    assert value(trained, wanted) == each
 
 
-def test_a_figure_draws_the_same_whatever_came_before(study: Study) -> None:
-    def draw() -> float:
-        return float(torch.rand(()))
+def test_accuracy_by_time_is_that_of_the_network_stopped_early(trained: Study) -> None:
+    found = value(trained, Measurement("by-time", VGG5, "traditional", grid=(1.0, 2.0)))
+    network = trained.network(run("traditional"))
+    images, labels = trained.shown(VGG5, trained.scale.analysed)
+    with torch.no_grad():
+        for steps, percent in zip((1, 2), found, strict=True):
+            right = sum(int(network(images[at : at + 1], steps).argmax() == labels[at]) for at in range(len(labels)))
+            assert percent == pytest.approx(100 * right / len(labels))
 
-    first = study.measured({"what": "draw", "n": 1}, draw)
+
+def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "ROWS", 8)
+    found = value(trained, Measurement("activity", VGG5, "traditional"))
+    network = trained.network(run("traditional"))
+    images, _ = trained.shown(VGG5, trained.scale.analysed)
+    with torch.no_grad(), record(network) as spikes:  # type: ignore[arg-type]
+        network(images)
+    assert list(found) == ["conv1", "conv2", "conv3", "fc1", "fc2"]
+    for (neurons, steps, per_image), expected in zip(found.values(), spikes.values(), strict=True):
+        assert (neurons, steps) == (expected[0, 0].numel(), 2)
+        assert per_image == pytest.approx(float(expected.sum()) / len(images))
+
+
+def layers(study: Study, method: str, **more: Any) -> dict[str, dict[str, Any]]:
+    """Layer -> its operations."""
+    found = value(study, Measurement("operations", VGG5, method, **{"grid": (1.0,), **more}))
+    return {layer["name"]: layer for layer in found["layers"]}
+
+
+def test_operations_follow_the_spikes_the_image_and_the_attack(trained: Study) -> None:
+    plain = layers(trained, "traditional")
+    network = trained.network(run("traditional"))
+    assert isinstance(network, SpikingNetwork)
+    activity = SpikingActivity()
+    with torch.no_grad(), record(network) as spikes:
+        network(trained.shown(VGG5, trained.scale.analysed)[0])
+    activity.update(spikes)
+    # zeta of a layer behind neurons is their spiking activity
+    assert plain["conv3"]["activity"] == pytest.approx(activity.compute()["relu2"].sa)
+    twice = layers(trained, "traditional", grid=(2.0,))
+    assert twice["conv1"]["macs"] == pytest.approx(2 * plain["conv1"]["macs"])
+    assert twice["conv2"]["macs"] == pytest.approx(plain["conv2"]["macs"])
+    assert layers(trained, "traditional", attack="pgd") != plain
+
+
+def test_the_rate_coded_network_sees_no_image(study: Study) -> None:
+    assert all(layer["inputs"] != "image" for layer in layers(study, "rate").values())
+
+
+def test_an_ann_with_eight_bits_is_as_good_as_ever(trained: Study) -> None:
+    found = value(trained, Measurement("quantised-ann", VGG5, "ann", grid=tuple(BITS)))
+    assert len(found) == 8
+    assert found[-1] == pytest.approx(value(trained, accuracy(VGG5, "ann")), abs=5.0)  # one of 20 images
+
+
+def test_random_draws_follow_from_the_key_alone(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(measuring.MEASURE, "cost", lambda *_: float(torch.rand(())))
+    one, other = (Measurement("cost", VGG5, "hire", seed) for seed in (0, 1))
+    first = measure(study, one).value
     shutil.rmtree(study.root / "measured")
-    study.measured({"what": "draw", "n": 2}, draw)
-    assert study.measured({"what": "draw", "n": 1}, draw) == first
+    measure(study, other)
+    assert measure(study, one).value == first
 
 
-def test_a_damaged_figure_is_made_anew_and_one_that_is_not_finite_is_refused(study: Study) -> None:
-    study.measured({"what": "one"}, lambda: 1)
-    next((study.root / "measured").glob("one-*.json")).write_text('{"value"')
-    assert study.measured({"what": "one"}, lambda: 2) == 2
+def test_a_damaged_value_is_measured_again_and_one_that_is_not_finite_is_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, values = Measurement("cost", VGG5, "hire", 0), iter([1.0, 2.0, float("nan")])
+    monkeypatch.setitem(measuring.MEASURE, "cost", lambda *_: next(values))
+    assert measure(study, wanted).value == 1.0
+    assert measure(study, wanted).value == 1.0
+    (path,) = (study.root / "measured").glob("cost-*.json")
+    path.write_text('{"value"')
+    assert measure(study, wanted).value == 2.0
+    assert json.loads(path.read_text())["where"]["semantics"] == SEMANTICS
     with pytest.raises(RunError, match="not finite"):
-        study.measured({"what": "bad"}, lambda: float("nan"))
+        measure(study, replace(wanted, seed=1))
 
 
-def test_a_plan_trains_nothing_and_doing_it_leaves_nothing_to_do(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    def artefact(at: Study) -> None:
-        at.accuracy(VGG5, "traditional", 0, "fgsm", box="same-ann")
-        run = at.run(VGG5, "traditional", 0)
-        at.measured({"what": "size", "of": [run.name]}, lambda: (run / MODEL).stat().st_size, seconds=5)
-
+def test_a_plan_trains_nothing_and_working_through_it_leaves_nothing(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [accuracy(VGG5, "traditional", "fgsm", "same-ann").each(study.scale)[0]] * 2
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "train", forbidden)
-        patched.setattr("hiresnn.paper.images.data.load", forbidden)
-        jobs = study.plan([artefact, artefact])
+        patched.setattr(module, "train", forbidden)
+        patched.setattr(module.data, "load", forbidden)
+        jobs = plan(study, wanted)
     assert not study.root.exists()
-    assert [job.kind for job in jobs] == ["ann", "traditional", "traditional", "measure", "measure"]
-    ann, run, twin, accuracy, size = jobs
-    assert run.needs == twin.needs == (ann.name,)
-    assert accuracy.needs == (run.name, twin.name)
-    assert size.needs == (run.name,)
-    assert size.seconds == 5
+    assert [job.kind for job in jobs] == ["ann", "traditional", "traditional", "measure"]
+    ann, own, twin, measured = jobs
+    assert (own.needs, twin.needs, measured.needs) == ((ann.name,), (ann.name,), (own.name, twin.name))
     assert all(job.seconds > 0 for job in jobs)
-
-    groups = waves(jobs)
-    assert [len(group) for group in groups] == [1, 2, 2]
-    for group in groups:
-        for job in reversed(group):  # independent of each other: any order will do
-            job.do()
-    assert study.plan([artefact]) == []
-    (study.run(VGG5, "traditional", 0) / MODEL).unlink()
-    left = study.plan([artefact])
-    assert [(job.kind, job.needs) for job in left] == [("traditional", ())]  # its ANN is still there
-
-
-def test_a_plan_gives_a_stand_in_for_what_nobody_has_measured(study: Study) -> None:
-    seen: list[Any] = []
-
-    def artefact(at: Study) -> None:
-        seen.append(at.measured({"what": "a"}, forbidden))
-        seen.append(at.measured({"what": "b"}, forbidden, like=[1.0]))
-
-    study.plan([artefact])
-    assert isinstance(seen[0], Unmeasured)
-    assert seen[1] == [1.0]
+    for job in jobs:
+        do(study, job.task)
+    assert plan(study, wanted) == []
+    (study.root / "measured" / f"{measured.name}.json").unlink()
+    (study.path(run("traditional")) / MODEL).unlink()
+    assert [(job.kind, job.needs) for job in plan(study, wanted)] == [
+        ("traditional", ()),  # its ANN is still there
+        ("measure", (own.name,)),
+    ]
 
 
-def test_a_plan_that_fails_leaves_the_study_as_it_was(study: Study) -> None:
-    def failing(_: Study) -> None:
-        raise ValueError("no")
+def test_times_are_estimated_from_images_epochs_and_steps() -> None:
+    changes = (("ann.epochs", "3"), ("snn.epochs", "2"), ("snn.timesteps", "4"))
+    setting = Setting("digits", changes, training_images=1000, ann_ms=2.0, step_ms=0.5)
+    scale = replace(SCALES["smoke"], networks={VGG5: setting}, images=100)
+    study = study_in(Path("nowhere"), scale)
+    ann, hire, measured = plan(study, accuracy(VGG5, "hire", "pgd:iterations=7").each(scale))
+    # 3 epochs x 1,000 images x 2 ms = 6 s; 2 x 1,000 x 4 steps x 0.5 ms = 4 s
+    assert (ann.seconds, hire.seconds) == (6.0, 4.0)
+    # 100 images x 4 steps x 0.5 ms x (7 gradients + a third for the forward pass alone)
+    assert measured.seconds == pytest.approx(0.2 * (7 + 1 / 3))
 
-    with pytest.raises(ValueError, match="no"):
-        study.plan([failing])
-    assert study.measured({"what": "real"}, lambda: 1) == 1
 
-
-def test_a_network_takes_as_many_seeds_as_its_setting_allows(tiny: Scale, tmp_path: Path) -> None:
-    setting = replace(tiny.networks[VGG5], seeds=2, rate_seeds=1)
-    scale = replace(tiny, networks={VGG5: setting})
-    study = Study(scale, root=tmp_path, seeds=(0, 1, 2), sources={}, progress=Progress(quiet=True))
-    assert study.over_seeds(lambda seed: 10.0 * seed, VGG5, "hire").values == (0.0, 10.0)
-    assert study.over_seeds(lambda seed: 10.0 * seed, VGG5, "rate").values == (0.0,)
-    assert study.over_seeds(lambda seed: 10.0 * seed).values == (0.0, 10.0, 20.0)
+def test_a_network_has_as_many_seeds_as_its_setting_allows(tiny: Scale) -> None:
+    scale = replace(tiny, networks={VGG5: replace(tiny.networks[VGG5], seeds=2, rate_seeds=1)}, seeds=3)
+    assert [each.seed for each in accuracy(VGG5, "hire").each(scale)] == [0, 1]
+    assert [each.seed for each in accuracy(VGG5, "rate").each(scale)] == [0]
+    assert [each.seed for each in Measurement("layer-distances").each(scale)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("wrong", "words"),
     [
-        (lambda study: study.run("vgg6-cifar10", "hire", 0), "has no network 'vgg6-cifar10'; it has vgg5-cifar10"),
-        (lambda study: study.accuracy(VGG5, "hire", 0, "pgd", box="grey"), "box is 'grey'; choose one of white"),
-        (lambda study: study.recipe(VGG5, "hire", 0, twin="brother"), "twin is 'brother'; choose one of same-ann"),
+        (lambda scale: scale.recipe(Run("vgg6-cifar10", "hire", 0)), "no network 'vgg6-cifar10'; it has vgg5-cifar10"),
+        (lambda scale: accuracy(VGG5, "hire", "pgd", box="grey"), "box is 'grey'; choose one of white"),
+        (lambda scale: scale.recipe(run("hire", twin="brother")), "twin is 'brother'; choose same-ann"),
+        (lambda scale: accuracy(VGG5, "rate", "apgd").each(scale)[0].spec(scale), "only attacked by fgsm and pgd"),
+        (lambda scale: scale.with_sources({"cifar10": "x.npz"}), "no data of that name; it has digits"),
     ],
 )
-def test_a_wrong_name_is_one_sentence(study: Study, wrong: Callable[[Study], object], sentence: str) -> None:
-    with pytest.raises(UsageError, match=sentence):
-        wrong(study)
-
-
-def test_data_that_the_scale_does_not_ask_for_are_refused(tiny: Scale, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="scale smoke has no data of that name; it has digits"):
-        Study(tiny, root=tmp_path, seeds=(0,), sources={"cifar10": "x.npz"}, progress=Progress(quiet=True))
+def test_a_wrong_name_is_a_usage_error(tiny: Scale, wrong: Callable[[Scale], object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        wrong(tiny)

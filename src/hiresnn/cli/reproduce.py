@@ -43,11 +43,12 @@ def reproduce(
             "--network", metavar="NAME", help="Only this network, such as vgg5-cifar10. May be repeated; default: all."
         ),
     ] = None,
-    runs: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of trained networks and measured values.")
-    ] = Path("runs/paper"),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of trained networks and measured values.")] = Path(
+        "runs/paper"
+    ),
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the pages; default: a folder in --runs named after the scale.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the pages; default: a folder in --runs named after the scale."),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -68,7 +69,9 @@ def reproduce(
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Write the pages from what is measured so far, with n/a for the rest; train nothing."),
+        typer.Option(
+            "--partial", help="Write the pages from what is measured so far, with n/a for the rest; train nothing."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
@@ -92,11 +95,10 @@ def reproduce(
     hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
     with continued_by(context):
-        from hiresnn.allocator import keep_memory
-        from hiresnn.kernel_cache import keep_kernels
         from hiresnn.paper import run_all
         from hiresnn.paper.plan import plan_text
         from hiresnn.paper.study import Study
+        from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
 
         if parallel > 1 and scheduler is not None:

@@ -1,4 +1,4 @@
-"""One renderer for all pages of accuracies: tables, curves and judgements as data, declared before they are measured."""
+"""One renderer for all pages of accuracies: tables, curves and judgements, declared before they are measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hiresnn.paper.claims import printed
-from hiresnn.paper.labels import METHOD_LABELS, network_label
+from hiresnn.paper.labels import METHOD_LABELS, network_label, text
 from hiresnn.paper.measurements import FROZEN, Measurement
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions, judged
 from hiresnn.paper.scales import Scale
@@ -40,6 +40,8 @@ Direction = tuple[str, Pair]
 """A named difference whose sign is compared with the paper's."""
 Row = tuple[tuple[str, ...], Sequence[Pair]]
 """Texts and measured cells."""
+Decision = tuple[bool | None, str]
+"""Whether a claim holds (None: cannot be judged), and the numbers in words."""
 
 
 class Values:
@@ -116,13 +118,13 @@ class Judgement:
     Attributes:
         claim: what the paper says.
         quantities: what decides.
-        decide: their statistics -> whether it holds (None: cannot be judged), and the numbers in words.
+        decide: their statistics -> the decision.
         of: what the claim is about, where that is not the whole page.
     """
 
     claim: str
     quantities: Sequence[Quantity]
-    decide: Callable[[list[SeedStat]], tuple[bool | None, str]]
+    decide: Callable[[list[SeedStat]], Decision]
     of: str = ""
 
     def note(self, values: Values) -> str:
@@ -150,23 +152,16 @@ class Curve:
     paper: Mapping[float, float | None]
 
     @property
-    def change(self) -> Gain:
-        """The last accuracy minus the first."""
+    def fall(self) -> Gain:
+        """The first accuracy minus the last."""
         first, *_, last = self.points.values()
-        return Gain(last, first)
+        return Gain(first, last)
 
     def rows(self) -> list[Row]:
         """A row of the table for each point, ours or the paper's."""
         printed_at = [x for x, value in self.paper.items() if value is not None]
         swept = sorted({*self.points, *printed_at})
         return [((*self.labels, f"{x:.6g}"), [(self.paper.get(x), self.points.get(x))]) for x in swept]
-
-    def draw(self, charts: Any, axes: Any, values: Values) -> None:
-        """The line with error bars, and the paper's points; accuracy from 0 to 100 percent."""
-        style = charts.STYLES[self.style]
-        charts.line(axes, list(self.points), [values.read(each) for each in self.points.values()], style)
-        charts.paper_points(axes, list(self.paper), list(self.paper.values()), style)
-        axes.set_ylim(-2, 102)
 
 
 @dataclass(frozen=True)
@@ -223,11 +218,7 @@ def _unpaired_note(values: Values, quantities: Iterable[Quantity]) -> list[str]:
             counted[f"{network_label(gain.better.network)}, {' against '.join(sides)}"] += 1
     if not counted:
         return []
-    each = "; ".join(f"{name} ({count})" for name, count in counted.items())
-    return [
-        "Differences that are not taken (n/a), because the two values were measured on different processors or by "
-        f"different versions of the training: {each}."
-    ]
+    return [text("unpaired", each="; ".join(f"{name} ({count})" for name, count in counted.items()))]
 
 
 def _trained(side: Measurement) -> str:

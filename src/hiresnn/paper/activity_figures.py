@@ -8,7 +8,7 @@ from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import network_label, network_labels, setting_notes
+from hiresnn.paper.labels import network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, judged
 from hiresnn.paper.scales import Scale
@@ -19,7 +19,6 @@ CODINGS = {"direct": "traditional", "rate": "rate"}
 """Input coding -> the method that trains such a network."""
 EARLY = 2
 """Number of spiking layers that count as the initial convolutions."""
-NOT_PRINTED = "The paper draws this figure without printing its numbers, so the table has only ours."
 GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
 """Timesteps after which networks are stopped in Fig. 10a."""
 WITHIN = 1.0
@@ -78,7 +77,7 @@ def activity_needs(networks: tuple[str, ...]) -> list[Measurement]:
 def fig1b(values: Values) -> Page:
     """Spikes of each layer of VGG11 over all T steps."""
     layers = _layers(values, VGG11)
-    caption = f"{network_label(VGG11)}: spikes per image over all T steps, and spikes per neuron (SA)."
+    caption = text("fig1b.caption", network=network_label(VGG11))
     columns = ["layer", "neurons", "spikes, direct", "SA, direct", "spikes, rate-coded", "SA, rate-coded"]
     rows: list[list[Cell]] = [
         [direct.name, f"{direct.neurons}", direct.spikes, direct.sa, rate.spikes, rate.sa]
@@ -97,7 +96,7 @@ def fig1b(values: Values) -> Page:
         charts.outside(drawn, columns=2)
         return drawn
 
-    notes = [*setting_notes(values.scale, (VGG11,), "rate"), NOT_PRINTED, _spikes_note(VGG11, layers)]
+    notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("not_printed"), _spikes_note(VGG11, layers)]
     return Page([Table(caption, columns, rows)], figure, notes, (VGG11,))
 
 
@@ -105,7 +104,7 @@ def fig3(values: Values) -> Page:
     """TASA of each layer of VGG5 and VGG11."""
     networks = vggs(values.scale)
     found = {network: _layers(values, network) for network in networks}
-    caption = "Spikes per neuron and timestep (TASA), 0 to 1: mean ± sample standard deviation over seeds."
+    caption = text("fig3.caption")
     columns = ["model", "data set", "layer", "neurons", "TASA, direct", "TASA, rate-coded", "SA, direct"]
     rows: list[list[Cell]] = [
         [*network_labels(network), direct.name, f"{direct.neurons}", direct.tasa, rate.tasa, direct.sa, rate.sa]
@@ -125,7 +124,7 @@ def fig3(values: Values) -> Page:
         charts.outside(drawn, columns=2)
         return drawn
 
-    notes = [*setting_notes(values.scale, networks, "rate"), NOT_PRINTED]
+    notes = [*setting_notes(values.scale, networks, "rate"), text("not_printed")]
     for network, layers in found.items():
         notes += [_spikes_note(network, layers), *_rate_notes(network, layers)]
     return Page([Table(caption, [*columns, "SA, rate-coded"], rows)], figure, notes, networks)
@@ -149,14 +148,9 @@ def fig10a(values: Values) -> Page:
     for network, found in curves.items():
         rows += _latency_rows(network, found, limit)
         gain = max(found["rate"]) / max(found["direct"])
-        claim = f"direct input needs fewer steps than rate coding, up to {limit:g} times fewer"
-        words = f"the recipes train with {gain:.1f} times fewer; the table says how many are needed"
-        notes.append(judged(claim, gain > 1, words, of=network_label(network)))
-    caption = (
-        "Timesteps T of inference. Trained with: chosen by the recipes, not measured. Needed: the smallest number from "
-        f"which on the network stays within {WITHIN:g} percentage point of its own final accuracy, and of the "
-        "direct-coded network's."
-    )
+        found_words = text("fig10a.found", gain=gain)
+        notes.append(judged(text("fig10a.claim", limit=limit), gain > 1, found_words, of=network_label(network)))
+    caption = text("fig10a.caption", within=WITHIN)
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded", "rate over direct")]
     return Page([Table(caption, columns, rows)], lambda charts: _fig10a(charts, curves), notes, networks)
 
@@ -181,7 +175,7 @@ def _spikes_note(network: str, layers: Pair) -> str:
     """The first half of Observation 1, on all neurons together."""
     direct, rate = (total(found).sa.mean for found in layers.values())
     found = f"SA {direct:.3g} direct, {rate:.3g} rate-coded, all layers together"
-    return judged("direct input has a lower SA than rate coding", direct < rate, found, of=network_label(network))
+    return judged(text("fig3.lower"), direct < rate, found, of=network_label(network))
 
 
 def _rate_notes(network: str, layers: Pair) -> list[str]:
@@ -190,8 +184,7 @@ def _rate_notes(network: str, layers: Pair) -> list[str]:
     for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
         direct, rate = (mean(layer.tasa.mean for layer in found[:count]) for found in layers.values())
         numbers = f"mean TASA {direct:.3g} direct, {rate:.3g} rate-coded"
-        claim = "direct input has a higher TASA than rate coding"
-        notes.append(judged(claim, direct > rate, numbers, of=f"{network_label(network)}, {words}"))
+        notes.append(judged(text("fig3.higher"), direct > rate, numbers, of=f"{network_label(network)}, {words}"))
     return notes
 
 

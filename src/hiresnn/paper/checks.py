@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, parse, transfer, verified
-from hiresnn.audit import Audited
-from hiresnn.audit.bounds import of
-from hiresnn.audit.scouting import read, scout
-from hiresnn.audit.subject import OWN
+from hiresnn.audit import InstrumentedModel
+from hiresnn.audit.bounds import bound_at
+from hiresnn.audit.instrumented import OWN
+from hiresnn.audit.screening import RuleScreening, screen_rule
 from hiresnn.audit.verdict import questions
+from hiresnn.metrics import correct
 from hiresnn.paper.measurements import TWINS, Measurement
 from hiresnn.paper.study import Study
 
@@ -135,18 +136,18 @@ def answers(
 ) -> list[dict[str, Any]]:
     """Answers to the audit's five questions on correctly classified images; `budget` as BUDGET."""
     count, steps, queries, draws = map(int, budget)
-    model, bound = Audited(network, images[:16]), of(eps)
+    model, bound = InstrumentedModel(network, images[:16]), bound_at(eps)
     with torch.no_grad():
-        right = torch.cat([network(part).argmax(1) for part in images.split(200)]) == labels
+        right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
     shown, truth = images[right][:count], labels[right][:count]
-    screened = read(OWN, scout(model, OWN, shown, truth, bound, steps))
+    screened = RuleScreening.read(OWN, screen_rule(model, OWN, shown, truth, bound, steps))
 
     def broken(text: str, maker: Model | None = None) -> Any:
         spec = parse(text, eps=bound.radius, step=TWIN_STEP * bound.radius)
         attack = spec if maker is None else transfer(spec, maker)
         adversarial = verified(attack, model, shown, truth, eps=bound.radius)
         with torch.no_grad():
-            return (model(adversarial).argmax(1) != truth).cpu().numpy()
+            return (~correct(model(adversarial), truth)).cpu().numpy()
 
     blind = {f"noise, {kind}": broken(f"noise:kind={kind},draws={draws}") for kind in ("uniform", "sign")}
     blind["Square"] = broken(f"square:queries={queries}")

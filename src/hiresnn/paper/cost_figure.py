@@ -7,7 +7,7 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import printed
 from hiresnn.paper.cost import WARM_BATCHES
-from hiresnn.paper.labels import METHOD_LABELS, left_out, network_labels
+from hiresnn.paper.labels import METHOD_LABELS, left_out, network_labels, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
 from hiresnn.paper.scales import Scale
@@ -23,10 +23,6 @@ CLOCK, PROCESSOR = 1, 2
 """Places in QUANTITIES. On a CPU the claim on time is judged by processor time, which other programs change little."""
 SMALL = 32 * 2**20
 """Bytes of a peak below which it belongs more to the program than to the network."""
-TOO_SMALL = (
-    "The networks of this scale are too small for either claim: their memory is mostly the program's own, and their "
-    "time the start of operations, of which two short periods have twice as many as one long one."
-)
 
 
 def fig7_networks(scale: Scale) -> tuple[str, ...]:
@@ -61,9 +57,9 @@ def fig7(values: Values) -> Page:
     claims, comparisons = _claims(ratios, timed)
     batch = scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size
     tables = [
-        Table(f"Training on a batch of {batch} images: mean ± sample standard deviation.", COST_COLUMNS, rows),
-        Table("HIRE-SNN as a multiple of traditional training.", RATIO_COLUMNS, shares),
-        Table("The paper's claims, in percent of traditional training.", ["claim", *beside_paper("percent")], claims),
+        Table(text("fig7.costs", batch=batch), COST_COLUMNS, rows),
+        Table(text("fig7.ratios"), RATIO_COLUMNS, shares),
+        Table(text("fig7.claims"), ["claim", *beside_paper("percent")], claims),
     ]
     notes = [*_notes(scale, first), *left_out(NETWORKS, networks), *directions(comparisons), *_longer(ratios, timed)]
     return Page(tables, lambda charts: _draw(charts, ratios, timed), notes, networks)
@@ -93,22 +89,18 @@ def _claims(
 def _longer(ratios: dict[str, list[SeedStat]], timed: int) -> list[str]:
     extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
     longer = [f"{network_labels(network)[0]} by {percent:.1f} %" for network, percent in extra.items() if percent > 0]
-    return [f"HIRE-SNN took longer here, where the paper has no extra time: {', '.join(longer)}."] if longer else []
+    return [text("fig7.longer", networks=", ".join(longer))] if longer else []
 
 
-def _notes(scale: Scale, first: Any) -> list[str]:
+def _notes(scale: Scale, first: dict[str, Any]) -> list[str]:
     memory = "resident memory of the process" if first["device"] == "cpu" else "GPU memory in tensors"
+    machine = {name: first[name] for name in ("processor", "threads", "batches")}
     return [
-        f"Scale {scale.name}; {first['processor']}, {first['threads']} threads. A process for each network, method and "
-        f"seed trains {WARM_BATCHES} batches, then one whose peak is read, then {WARM_BATCHES} more, and then times "
-        f"{first['batches']}: the median by the clock, and the mean of the processor time. On a CPU, the claim on time "
-        "and the figure use processor time, which other programs on the machine change little.",
-        f"Memory is the peak of {memory} minus what remains when training is over: images, weights, gradients, "
-        "optimiser state and what is stored for the backward pass. All batches have one shape, and so one peak.",
-        *([TOO_SMALL] if first["peak_bytes"] < SMALL else []),
-        "Weights and images are random, with a variance that lets activity reach the last layer: the cost does not "
-        "depend on what the network has learned.",
-        "The text of the paper times 200 batches, the caption of its Fig. 7 a batch of 200 images.",
+        text("fig7.process", scale=scale.name, warm=WARM_BATCHES, **machine),
+        text("fig7.memory", memory=memory),
+        *([text("fig7.small")] if first["peak_bytes"] < SMALL else []),
+        text("fig7.random"),
+        text("fig7.paper"),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims
 from hiresnn.paper.distances import digits_attack, digits_recipe
-from hiresnn.paper.labels import network_label, setting_notes
+from hiresnn.paper.labels import network_label, seeds_label, setting_notes, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Cell, Page, Table, judged
 from hiresnn.paper.scales import Scale
@@ -18,7 +18,6 @@ from hiresnn.paper.seedstat import SeedStat
 LEAKS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 VGG5 = "vgg5-cifar10"
 SIDES = {"right": "M1, right on the perturbed image", "wrong": "M2, wrong on the perturbed image"}
-NOT_PRINTED = "The paper draws this figure without printing its numbers."
 
 
 LAYER = Measurement("layer-distances", grid=LEAKS)
@@ -40,17 +39,10 @@ def fig5a(values: Values) -> Page:
     ]
     below = [f"{leak:g}" for leak, stat in zip(LEAKS, few, strict=True) if stat.mean < image[0].mean]
     lowest = min(zip(LEAKS, few, strict=True), key=lambda pair: pair[1].mean)[0]
-    claim = judged(
-        "the layer makes the distance smaller, but only where its leak is in a certain range",
-        0 < len(below) < len(LEAKS),
-        f"the spikes are closer than the images at {len(below)} of {len(LEAKS)} leaks ({', '.join(below) or 'none'}), "
-        f"and closest at leak {lowest:g}",
-    )
+    which = ", ".join(below) or "none"
+    found_words = text("fig5a.found", below=len(below), leaks=len(LEAKS), which=which, lowest=lowest)
+    claim = judged(text("fig5a.claim"), 0 < len(below) < len(LEAKS), found_words)
     columns = ["leak", f"spike PD, {chosen}", f"image PD, {chosen}", "ratio", "spike PD, all", "image PD, all"]
-    caption = (
-        "L2 distance from clean to perturbed: of the images (pixels in [0, 1]) and of their spikes / T. Mean ± sample "
-        "standard deviation over seeds."
-    )
 
     def figure(charts: Any) -> Any:
         drawn, (axes,) = charts.figure(height=2.7)
@@ -64,26 +56,20 @@ def fig5a(values: Values) -> Page:
         charts.outside(drawn, columns=2)
         return drawn
 
-    notes = [*_digits_notes(values.scale), NOT_PRINTED, _limit_note(setting.threshold), claim]
-    return Page([Table(caption, columns, rows)], figure, notes)
+    notes = [*_digits_notes(values.scale), text("not_printed")]
+    notes += [text("fig5a.limit", threshold=setting.threshold, ratio=1 / setting.threshold), claim]
+    return Page([Table(text("fig5a.caption"), columns, rows)], figure, notes)
 
 
 def _digits_notes(scale: Scale) -> list[str]:
     setting, recipe, attack = claims().fig5a, digits_recipe(0), digits_attack(0)
+    model = {"model": recipe.model.name, "width": recipe.model.width, "epochs": recipe.ann.epochs}
+    options = {"iterations": setting.iterations, "eps": 255 * attack.eps, "step": attack.resolved()["step"]}
+    seeds = seeds_label(tuple(range(scale.seeds))).capitalize()
     return [
-        "The digits are those of scikit-learn, 8 x 8 pixels; each pixel, in [0, 1], is the current of one neuron at "
-        f"each of T = {setting.timesteps} steps (direct coding). Threshold {setting.threshold:g}.",
-        f"PGD-{setting.iterations}, eps = {255 * attack.eps:g}/255, alpha = {attack.options['step']:g}, on an ANN "
-        f"({recipe.model.name}, width {recipe.model.width:g}, {recipe.ann.epochs} epochs), which the paper does not "
-        f"name. Seeds {', '.join(map(str, range(scale.seeds)))}, each with its own ANN and its own digits.",
+        text("fig5a.digits", timesteps=setting.timesteps, threshold=setting.threshold),
+        text("fig5a.attack", seeds=seeds, **model, **options),
     ]
-
-
-def _limit_note(threshold: float) -> str:
-    return (
-        "At leak 1 the spikes per step follow pixel / threshold, so that apart from rounding to whole spikes the ratio "
-        f"is 1 / {threshold:g} = {1 / threshold:.3g}."
-    )
 
 
 def fig5b(values: Values) -> Page:
@@ -96,24 +82,18 @@ def fig5b(values: Values) -> Page:
     for at, layer in enumerate(layers):
         one: list[Cell] = [found[side]["one"][at] for side in SIDES]
         rows.append([layer, f"{found['neurons'][at]}", *one, *(_mean(found[side]["all"], at) for side in SIDES)])
-    caption = (
-        f"{network_label(VGG5)}: L2 distance from clean to perturbed, of the image (pixels in [0, 1]) and of each "
-        "layer's spikes / T. Means ± standard deviation over images."
-    )
     columns = ["layer", "neurons", *(f"{words.partition(',')[0]}, one image" for words in SIDES.values())]
     columns += ["right network, all images", "wrong network, all images"]
-    first, second, third = NETWORKS.grid
+    one_seed, other, maker = map(int, NETWORKS.grid)
     notes = [
         *setting_notes(values.scale, (VGG5,)),
-        f"Two traditional SNNs with seeds {first} and {second}, ANN included; PGD makes the images on a third one, seed "
-        f"{third}, so they are a black-box attack on both. M1 is whichever of the two was right.",
-        f"Both classify {count} of {of:,} test images correctly when clean and exactly one of them does when perturbed."
-        + (" One of these images, chosen at random, is shown alone." if count else ""),
-        "A layer's distance grows with its number of neurons, so a rise from one layer to the next is judged per "
-        "neuron: the distance divided by the square root of their number.",
-        NOT_PRINTED,
+        text("fig5b.networks", one=one_seed, other=other, maker=maker),
+        text("fig5b.images", count=count, of=of),
+        text("fig5b.per_neuron"),
+        text("not_printed"),
         *_judgements(found, layers),
     ]
+    caption = text("fig5b.caption", network=network_label(VGG5))
     return Page([Table(caption, columns, rows)], lambda charts: _fig5b(charts, found), notes, (VGG5,))
 
 
@@ -124,7 +104,7 @@ def _judgements(found: dict[str, Any], layers: list[str]) -> list[str]:
         change = [value / math.sqrt(size) for value, size in zip(found[side]["one"], found["neurons"], strict=True)]
         rises = [name for name, (before, after) in zip(layers[1:], pairwise(change), strict=True) if after > before]
         numbers = f"judged per neuron, it rises at {', '.join(rises) or 'no layer'}"
-        notes.append(judged("the distance does not always fall from layer to layer", bool(rises), numbers, of=words))
+        notes.append(judged(text("fig5b.claim"), bool(rises), numbers, of=words))
     return notes
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from hiresnn import data
 from hiresnn.analysis import PerturbationDistance, SpikeDistance
 from hiresnn.attacks import AttackSpec, verified
+from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, Window
 from hiresnn.paper.claims import claims
@@ -18,7 +19,7 @@ from hiresnn.paper.study import Study
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.evaluate import attack_of
 from hiresnn.runs.folder import MODEL
-from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, override, read
+from hiresnn.runs.recipe import Recipe, digest, override, read
 from hiresnn.runs.train import train
 
 ROWS = 2000
@@ -39,7 +40,7 @@ def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]
     """Mean distances over images: "few" and "all" at each leak, "image" and "images" of the pixels themselves."""
     seed = wanted.seed or 0
     setting, recipe, attack = claims().fig5a, digits_recipe(seed), digits_attack(seed)
-    key = digest({**recipe.model_dump(mode="json"), "semantics": SEMANTICS})
+    key = digest(recipe.model_dump(mode="json"))
     out = study.root / "runs" / f"digits-ann-seed{seed}-{key}"
     if not (out / MODEL).is_file():
         train(recipe, out=out, resume=True, progress=study.progress)
@@ -67,7 +68,7 @@ def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak
     window = Window(timesteps, len(images))
     lif = LIF(threshold, leak, trainable=False)
     distance = SpikeDistance()
-    clean, attacked = (window.by_step(lif(currents, window)) for currents in (images, adversarial))
+    clean, attacked = (window.by_step(lif(currents, window, False)) for currents in (images, adversarial))
     distance.update({"lif": clean}, {"lif": attacked})
     return distance.compute()["lif"].per_image
 
@@ -88,7 +89,7 @@ def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
     assert attack is not None
     shown, labels = study.shown(wanted.network, study.scale.analysed)
     size = ROWS // one.timesteps
-    parts = zip(shown.split(size), labels.split(size), strict=True)
+    parts = zip(torch.split(shown, size), torch.split(labels, size), strict=True)
     attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts])
     both = _right(one, shown, labels) & _right(other, shown, labels)
     first, second = (both & _right(network, attacked, labels) for network in (one, other))
@@ -119,7 +120,7 @@ def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor)
     """Names of the layers, and their spike distances [image, layer]."""
     distance, names = SpikeDistance(), {}
     size = max(1, ROWS // network.timesteps)
-    for clean, perturbed in zip(images.split(size), attacked.split(size), strict=True):
+    for clean, perturbed in zip(torch.split(images, size), torch.split(attacked, size), strict=True):
         recordings = []
         for shown in (clean, perturbed):
             with record(network) as spikes:
@@ -144,8 +145,8 @@ def layer_names(spikes: dict[str, Tensor]) -> dict[str, str]:
 
 @torch.no_grad()
 def _right(network: SpikingNetwork, images: Tensor, labels: Tensor) -> Tensor:
-    parts = images.split(max(1, ROWS // network.timesteps))
-    return torch.cat([network(part).argmax(1) for part in parts]) == labels
+    parts = torch.split(images, max(1, ROWS // network.timesteps))
+    return correct(torch.cat([network(part) for part in parts]), labels)
 
 
 @torch.no_grad()

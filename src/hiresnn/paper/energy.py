@@ -28,7 +28,7 @@ from hiresnn.paper.energy_rows import (
     total_row,
     totals,
 )
-from hiresnn.paper.labels import METHOD_LABELS, left_out, network_label, network_labels, setting_notes
+from hiresnn.paper.labels import METHOD_LABELS, left_out, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
 from hiresnn.paper.scales import Scale
@@ -65,16 +65,6 @@ TRAFFIC: tuple[Callable[[Traffic], float], ...] = (
     lambda traffic: traffic.weight_reads, lambda traffic: traffic.activations, lambda traffic: traffic.membranes,
     lambda traffic: traffic.weights, lambda traffic: traffic.on_chip_pj, lambda traffic: traffic.off_chip_pj,
 )  # fmt: skip
-ESTIMATE = (
-    "All energies are estimated arithmetic energy of the inference of one image at 45 nm: operations times the prices "
-    "of Table 7. They exclude wiring, control, clock and idle power."
-)
-COUNTS = (
-    f'"{PRINTED}" is Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct): the FLOPs of the ANN, which are MACs, times '
-    f'zeta, the spikes of a layer\'s input over all T; MACs on the image, ACs elsewhere. "{EVERY}" counts the '
-    "connections that exist, a MAC where average pooling made spikes fractional, the updates, leaks and resets of "
-    "membranes, and the readout; its ANN skips no zeros."
-)
 
 
 def table6_needs(scale: Scale) -> list[Measurement]:
@@ -91,11 +81,8 @@ def table6(values: Values) -> Page:
             rows = [layer_row(found, place) for place in range(len(found[0].layers))]
             caption = f"{network_label(network)}, {METHOD_LABELS[method]}, T = {found[0].timesteps}."
             tables.append(Table(caption, ["layer", "input", *COLUMNS], [*rows, total_row(found)]))
-    formulas = (
-        "Table 6 of the paper prints formulas and no numbers. FL_ANN, zeta and FL_SNN are these formulas on the trained "
-        "networks, means over images and seeds; k means thousand."
-    )
-    return Page(tables, notes=[*_settings(scale), formulas, COUNTS, ESTIMATE], networks=tuple(scale.networks))
+    notes = [*_settings(scale), text("table6.formulas"), text("energy.counts"), text("energy.estimate")]
+    return Page(tables, notes=notes, networks=tuple(scale.networks))
 
 
 def totals_needs(scale: Scale) -> list[Measurement]:
@@ -112,14 +99,20 @@ def table7(values: Values) -> Page:
         found = totals(values, network)
         energies += [_energy_row(network, total, found) for total in found.values()]
         moved += _memory_rows(values, network)
-    count = "Energy of one image in nJ, and how many times that of HIRE-SNN in the same count."
-    memory = "Memory: thousands of 32-bit words moved for one image, and their energy in nJ."
     tables = [
-        Table("Picojoules per operation.", ["operation", *beside_paper("INT32", "FP32")], _price_rows()),
-        Table(count, TOTAL_COLUMNS, energies),
-        Table(memory, MEMORY_COLUMNS, moved),
+        Table(text("table7.prices"), ["operation", *beside_paper("INT32", "FP32")], _price_rows()),
+        Table(text("table7.totals"), TOTAL_COLUMNS, energies),
+        Table(text("table7.memory"), MEMORY_COLUMNS, moved),
     ]
-    return Page(tables, notes=[*_settings(scale), COUNTS, ESTIMATE, *_assumptions()], networks=tuple(scale.networks))
+    notes = [
+        *_settings(scale),
+        text("energy.counts"),
+        text("energy.estimate"),
+        text("table7.training"),
+        text("table7.quantised", first=BITS[0], last=BITS[-1]),
+        text("table7.words", sram=SRAM_WORD_PJ, dram=DRAM_WORD_PJ),
+    ]
+    return Page(tables, notes=notes, networks=tuple(scale.networks))
 
 
 def fig11(values: Values, name: str, price: str) -> Page:
@@ -138,9 +131,10 @@ def fig11(values: Values, name: str, price: str) -> Page:
             words = f"{' / '.join(network_labels(network))}, {WHO[who]}, {count}, times HIRE-SNN less 1"
             less = None if ours is None else ours.map(lambda times: times - 1)
             comparisons.append((words, None if theirs is None else theirs - 1, less))
-    caption = f"Energy of one image, {PRICE_LABELS[price]}, as a multiple of that of {WHO['hire']} in the same count."
-    table = Table(caption, ["model", "data set", "network", "count", *beside_paper("times")], rows)
-    notes = [*_settings(scale), COUNTS, ESTIMATE, *_few_bits_notes(scale, found, price), *directions(comparisons)]
+    columns = ["model", "data set", "network", "count", *beside_paper("times")]
+    table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, rows)
+    notes = [*_settings(scale), text("energy.counts"), text("energy.estimate")]
+    notes += [*_few_bits_notes(scale, found, price), *directions(comparisons)]
     return Page([table], lambda charts: _fig11(charts, found, name, price), notes, tuple(scale.networks))
 
 
@@ -184,22 +178,7 @@ def _memory_rows(values: Values, network: str) -> list[list[Cell]]:
 def _settings(scale: Scale) -> list[str]:
     images = f"the first {scale.analysed:,} of them" if scale.analysed else "all of them"
     missing = left_out(claims().table1, scale.networks)
-    return [*setting_notes(scale, scale.networks, "rate"), *missing, f"Operations are counted on {images}."]
-
-
-def _assumptions() -> list[str]:
-    return [
-        f'"{WHO["training"]}" shows N variants of the image within T, so the layers on the image work N times; the '
-        "backward pass is not counted.",
-        "Quantised ANNs: it is an assumption, not the paper's, that a multiplication by b bits costs b / 32 of one by "
-        "32 bits, while weights, sums and the image keep 32. As many levels as spike counts takes ceil(log2(T + 1)) "
-        f"bits, whatever the accuracy. As accurate takes the fewest of {BITS[0]} to {BITS[-1]} bits with which the ANN, "
-        "rounded after its training, classifies at least as many clean test images correctly as HIRE-SNN.",
-        "Memory is an estimate under assumptions: no weight is reused, so each MAC and AC reads its own from an 8 KiB "
-        f"SRAM at {SRAM_WORD_PJ:g} pJ per word; an activation that is not zero is written and read once, the ANN's are "
-        "dense; a membrane is read and written at every step. Off chip, each weight also comes once per image from "
-        f"DRAM at {DRAM_WORD_PJ:g} pJ per word.",
-    ]
+    return [*setting_notes(scale, scale.networks, "rate"), *missing, text("energy.images", images=images)]
 
 
 def _printed_times(name: str, network: str, who: str) -> float | None:
@@ -217,12 +196,11 @@ def _few_bits_notes(scale: Scale, found: dict[str, dict[tuple[str, str], Total]]
             less.append(f"{network_label(network)} ({times.mean:.2f} times)")
         if known < seeds:
             missing.append(f"{network_label(network)} in {seeds - known} of {seeds} seeds")
-    notes = []
-    if less:
-        notes.append(f"With every operation counted, the quantised ANN needs less than HIRE-SNN: {', '.join(less)}.")
-    if missing:
-        notes.append(f"No {BITS[0]} to {BITS[-1]} bits are as accurate as HIRE-SNN: {', '.join(missing)}.")
-    return notes
+    notes = [text("fig11.less", networks=", ".join(less))] if less else []
+    return [
+        *notes,
+        *([text("fig11.none", first=BITS[0], last=BITS[-1], networks=", ".join(missing))] if missing else []),
+    ]
 
 
 def _fig11(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str, price: str) -> Any:

@@ -114,11 +114,11 @@ def totals(values: Values, network: str) -> dict[tuple[str, str], Total]:
     """(who, count) -> the total of one network; "rate" where the paper has a rate-coded network."""
     found = {who: reports(values, each) for who, each in _operations(values.scale, network).items()}
     hire = found["hire"]
-    lines = [_total(who, PRINTED, found[who], EnergyReport.snn_printed) for who in ("hire", "attacked")]
-    lines += [_total(who, EVERY, found[who], EnergyReport.snn) for who in ("hire", "attacked", "training")]
-    if "rate" in found:
-        lines.append(_total("rate", PRINTED, found["rate"], EnergyReport.snn_printed))
-        lines.append(_total("rate", EVERY, found["rate"], EnergyReport.snn))
+    lines = []
+    for who, each in found.items():
+        if who != "training":  # Eq. 8 knows no images that change
+            lines.append(_total(who, PRINTED, each, EnergyReport.snn_printed))
+        lines.append(_total(who, EVERY, each, EnergyReport.snn))
     lines += [
         _total("ann", PRINTED, hire, EnergyReport.ann_printed),
         _total("ann", EVERY, hire, EnergyReport.ann),

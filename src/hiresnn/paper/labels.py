@@ -1,13 +1,21 @@
-"""How networks, boxes and methods are called on the pages."""
+"""How networks, boxes and methods are called on the pages, and the texts of texts.toml."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hiresnn.paper.claims import claims
 from hiresnn.paper.measurements import Run
 from hiresnn.paper.scales import Scale
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 BOX_LABELS = {
     "white": "white box",
@@ -26,23 +34,29 @@ METHOD_LABELS = {
 }
 ATTACKS = ("fgsm", "pgd")
 ATTACK_LABELS = {None: "clean", "fgsm": "FGSM", "pgd": "PGD"}
-OVER_SEEDS = "mean ± sample standard deviation over seeds"
-TWINS_NOTE = (
-    "The paper prints one black box and does not say what its twin starts from, so it stands here beside both: a twin "
-    "from the same ANN (another seed for the SNN only) and a twin from an independent ANN (another seed for both)."
-)
-ANN_TWIN_NOTE = (
-    "An ANN has no twin from the same ANN, so it appears only in the white box and with the independent twin."
-)
+NAMES = {
+    "vgg5": "VGG5", "vgg11": "VGG11", "vgg16": "VGG16", "resnet12": "ResNet12",
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
+}  # fmt: skip
 
-_MODELS = {"vgg5": "VGG5", "vgg11": "VGG11", "vgg16": "VGG16", "resnet12": "ResNet12"}
-_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
+
+
+def text(name: str, **values: object) -> str:
+    """A text of texts.toml, such as "fig9.caption", with its braces filled in."""
+    found: Any = _texts()
+    for part in name.split("."):
+        found = found[part]
+    return " ".join(str(found).split()).format(over_seeds=_texts()["over_seeds"], **values)
 
 
 def network_labels(network: str) -> tuple[str, str]:
     """(model, data set) of the paper, such as ("VGG5", "CIFAR-10"), for a key such as "vgg5-cifar10"."""
     model, _, dataset = network.partition("-")
-    return _MODELS.get(model, model), _DATA.get(dataset, dataset)
+    return NAMES.get(model, model), NAMES.get(dataset, dataset)
 
 
 def network_label(network: str) -> str:
@@ -53,30 +67,31 @@ def network_label(network: str) -> str:
 def left_out(wanted: Iterable[str], present: Iterable[str]) -> list[str]:
     """A sentence on the networks of the paper that a page lacks; none if it has all."""
     missing = [network_label(network) for network in wanted if network not in set(present)]
-    return [f"Left out, because this scale does not have them: {', '.join(missing)}."] if missing else []
+    return [text("missing", networks=", ".join(missing))] if missing else []
 
 
 def setting_notes(scale: Scale, networks: Iterable[str], *methods: str) -> list[str]:
     """One sentence per network on scale, data, images, seeds and attack; with "rate", also on rate-coded networks."""
     notes = []
     for network in networks:
-        recipe = scale.recipe(Run(network, "hire", 0))
-        attack, source = recipe.attack, Path(recipe.data.source).name
+        recipe, seeds = scale.recipe(Run(network, "hire", 0)), seeds_label(scale.seeds_of(network))
         notes.append(
-            f"{network_label(network)}: scale {scale.name}, data {source}, {images_label(scale)}, "
-            f"{seeds_label(scale.seeds_of(network))}; T = {recipe.snn.timesteps}, eps = {255 * attack.eps:.3g}/255, "
-            f"alpha = {attack.step:.3g}, K = {attack.iterations}, noise step {recipe.noise.step:.3g}."
-        )
+            text(
+                "setting", network=network_label(network), scale=scale.name, source=Path(recipe.data.source).name,
+                images=images_label(scale), seeds=seeds, timesteps=recipe.snn.timesteps, eps=255 * recipe.attack.eps,
+                step=recipe.attack.step, iterations=recipe.attack.iterations, noise=recipe.noise.step,
+            )
+        )  # fmt: skip
         if "rate" in methods and "rate" in claims().table1.get(network, ()):
-            steps = scale.setting(network).rate_timesteps
-            notes[-1] += f" The rate-coded network: T = {steps}, {seeds_label(scale.seeds_of(network, 'rate'))}."
+            steps, seeds = scale.setting(network).rate_timesteps, seeds_label(scale.seeds_of(network, "rate"))
+            notes[-1] += " " + text("setting_rate", timesteps=steps, seeds=seeds)
     return notes
 
 
 def subtitle(scale: Scale, networks: Iterable[str]) -> str:
-    """One line under a title: networks with their data and seeds, number of images, scale."""
+    """Networks with their data and seeds, and the number of images: what a figure must say to be read alone."""
     each = [f"{network_label(name)} ({seeds_label(scale.seeds_of(name))})" for name in networks]
-    return f"{', '.join(each)}; {images_label(scale)}; scale {scale.name}."
+    return ", ".join([*each, images_label(scale)]) if each else f"digits, {seeds_label(tuple(range(scale.seeds)))}"
 
 
 def images_label(scale: Scale) -> str:

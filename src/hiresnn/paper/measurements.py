@@ -118,7 +118,7 @@ class Measurement:
             return {**found, "setting": dict(claims().fig5a)}
         spec, recipe = self.spec(scale), scale.recipe(self.run)
         found["images"] = self.images(scale)
-        found["attack"] = spec and {"name": spec.name, "options": spec.options, "rule": spec.rule}
+        found["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
         if self.kind == "gradient-checks":
             found["eps"] = recipe.attack.eps
         if self.kind == "quantised-ann":
@@ -139,7 +139,8 @@ class Measurement:
             return 8.0 + (scale.cost_batches + 10) * recipe.snn.batch_size * per_image
         if self.kind == "gradient-checks":
             return 200 * self.grid[0] * per_image
-        gradients = 0 if spec is None else spec.options.get("iterations", 1) * spec.options.get("draws", 1)
+        options = {"iterations": 0} if spec is None else spec.resolved()
+        gradients = options.get("iterations", 1) * options.get("draws", 1)
         return (self.images(scale) or 10_000) * per_image * (gradients + max(1, len(self.grid) / 2) / 3)
 
 

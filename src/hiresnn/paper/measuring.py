@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,17 +13,17 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.analysis import Energy, SpikingActivity
+from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
 from hiresnn.errors import RunError
+from hiresnn.metrics import Accuracy, correct
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.store import Record
 from hiresnn.paper.study import Study
-from hiresnn.runs.inputs import splits
-from hiresnn.runs.measure import Accuracy
-from hiresnn.runs.measure import accuracy as split_accuracy
+from hiresnn.runs.context import splits
 from hiresnn.runs.recipe import digest
 
 ROWS = 2000
@@ -65,13 +66,13 @@ def by_iteration(study: Study, wanted: Measurement) -> list[float]:
     shown, labels = study.shown(wanted.network, study.scale.images)
     right = dict.fromkeys(wanted.grid, 0)
     assert spec is not None
-    for batch, truth in zip(shown.split(200), labels.split(200), strict=True):
+    for batch, truth in zip(torch.split(shown, 200), torch.split(labels, 200), strict=True):
 
         def watch(done: int, logits: Tensor, truth: Tensor = truth) -> None:
             if done in right:
-                right[done] += int((logits.argmax(1) == truth).sum())
+                right[done] += int(correct(logits, truth).sum())
 
-        adversarial = pgd(model, batch, truth, watch=watch, **spec.options)
+        adversarial = pgd(model, batch, truth, watch=watch, **spec.arguments())
         with frozen(model), torch.no_grad():
             watch(int(wanted.grid[-1]), model(adversarial))
     return [100 * count / len(labels) for count in right.values()]
@@ -80,17 +81,16 @@ def by_iteration(study: Study, wanted: Measurement) -> list[float]:
 def by_time(study: Study, wanted: Measurement) -> list[float]:
     """Percent of right answers on clean images when the network is stopped after each number of timesteps."""
     network, shown = _spiking(study, wanted), study.shown(wanted.network, study.scale.analysed)
-    return [
-        _right(lambda images, steps=int(steps): network(images, steps), shown, ROWS // int(steps))
-        for steps in wanted.grid
-    ]
+    counts = [int(steps) for steps in wanted.grid]
+    return [_right(partial(network, timesteps=steps), shown, ROWS // steps) for steps in counts]
 
 
 def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     """Layer -> [neurons, timesteps, spikes per image] on clean images (Definition 1)."""
     network = _spiking(study, wanted)
     spikes, names = SpikingActivity(), {}
-    for images in study.shown(wanted.network, study.scale.analysed)[0].split(max(1, ROWS // network.timesteps)):
+    shown, _ = study.shown(wanted.network, study.scale.analysed)
+    for images in torch.split(shown, max(1, ROWS // network.timesteps)):
         with torch.no_grad(), record(network) as recorded:
             network(images)
         names = distances.layer_names(recorded)
@@ -104,7 +104,7 @@ def operations(study: Study, wanted: Measurement) -> dict[str, Any]:
     counted = Energy(network, variants=int(wanted.grid[0]))
     images, labels = study.shown(wanted.network, study.scale.analysed)
     size = max(1, int(0.8 * ROWS) // network.timesteps)
-    for shown, truth in zip(images.split(size), labels.split(size), strict=True):
+    for shown, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
         counted.update(shown if spec is None else verified(spec, network, shown, truth, eps=spec.eps))
     report = counted.compute()
     return {"timesteps": report.timesteps, "layers": [asdict(layer) for layer in report.layers]}
@@ -157,6 +157,6 @@ def _spiking(study: Study, wanted: Measurement) -> SpikingNetwork:
 def _right(network: Callable[[Tensor], Tensor], shown: tuple[Tensor, Tensor], size: int) -> float:
     """Percent of right answers, in batches of `size`."""
     counter = Accuracy()
-    for images, labels in zip(*(part.split(max(1, size)) for part in shown), strict=True):
+    for images, labels in zip(*(torch.split(part, max(1, size)) for part in shown), strict=True):
         counter.update(network(images), labels)
     return counter.compute()

@@ -14,11 +14,10 @@ from typing import Any
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
-from hiresnn.allocator import keep_memory
 from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
-from hiresnn.kernel_cache import keep_kernels
 from hiresnn.paper.plan import Job
 from hiresnn.paper.study import Study
+from hiresnn.process import keep_kernels, keep_memory
 
 DEATHS = 3
 """Times in a row that a worker may die before anything is finished."""

@@ -40,8 +40,8 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
     if page.figure is not None:
         charts = import_module("hiresnn.charts.print")
         figure = page.figure(charts)
-        figure.supxlabel(f"{name}: {title}. {subtitle}", fontsize=5.5, x=0.01, ha="left", wrap=True)
-        written += charts.save(figure, out / name)
+        charts.headline(figure, title, subtitle)
+        written += charts.save(figure, out / name, write=write_atomically)
     write_atomically(written[0], markdown(name, title, subtitle, page).encode())
     return written
 

@@ -170,8 +170,9 @@ def _scale(name: str, content: Mapping[str, Any]) -> Scale:
         pairs = {each: tuple(fields[each].items()) for each in ("changes", "rate_changes") if each in fields}
         networks[key] = Setting(**{**fields, **pairs})
     grids = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    del grids["every"]
-    return Scale(**{**grids, "name": name, "networks": networks})
+    fields = {**grids, "name": name, "networks": networks}
+    del fields["every"]
+    return Scale(**fields)
 
 
 _TEXT = Path(__file__).with_name("scales.toml").read_text(encoding="utf-8")

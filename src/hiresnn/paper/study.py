@@ -22,9 +22,9 @@ from hiresnn.paper.scales import Scale
 from hiresnn.paper.store import Record, Store
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.context import device_of
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
-from hiresnn.runs.inputs import device_of
-from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, dump
+from hiresnn.runs.recipe import Recipe, digest, dump
 from hiresnn.runs.schema import PERIODIC_METHODS
 from hiresnn.runs.train import train
 
@@ -71,7 +71,7 @@ class Study:
             part = recipe.model_dump(mode="json", exclude={"device", "attack"})
             part["data"].pop("source")  # its content decides, not its place
             part["snn"].pop("recompute")  # less memory, the same weights
-            key = digest({**part, "content": self.content(run.network), "semantics": SEMANTICS})
+            key = digest({**part, "content": self.content(run.network)})
             self._names[run] = f"{run.network}-{run.method}-seed{recipe.seed}-{key}"
         return self._names[run]
 
@@ -117,7 +117,6 @@ class Study:
         """Everything that decides a measured value, as JSON."""
         return {
             "kind": measurement.kind,
-            "semantics": SEMANTICS,
             "runs": [self.name(run) for run in measurement.runs()],
             **measurement.settings(self.scale),
         }

@@ -6,13 +6,12 @@ from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.accuracy_tables import networks_of
 from hiresnn.paper.checks import BUDGET, CHECKS, RULES, Accuracies, CheckResult, judge, verdict
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import ATTACKS, left_out, network_labels, setting_notes
+from hiresnn.paper.labels import ATTACKS, left_out, network_labels, setting_notes, text
 from hiresnn.paper.measurements import TWINS, Measurement, accuracy
 from hiresnn.paper.page import Cell, Page, Table
 from hiresnn.paper.scales import Scale
 
 COLUMNS = ["model", "data set", "check", "paper", "by accuracies", "evidence", "image by image", "evidence, images"]
-CAPTION = "Checks on HIRE-SNN: pass means that nothing points to obfuscated gradients."
 
 
 def table4_needs(scale: Scale) -> list[Measurement]:
@@ -48,10 +47,11 @@ def table4(values: Values) -> Page:
         *setting_notes(scale, networks),
         *left_out(claims().table2, networks),
         f"By accuracies: {'; '.join(RULES)}.",
-        *_image_notes(),
+        text("table4.by_image", images=BUDGET[0], steps=BUDGET[1], queries=BUDGET[2], draws=BUDGET[3]),
+        text("table4.sampling"),
         f"Verdicts that are not the paper's: {different}.",
     ]
-    return Page([Table(CAPTION, COLUMNS, rows)], notes=notes, networks=networks)
+    return Page([Table(text("table4.caption"), COLUMNS, rows)], notes=notes, networks=networks)
 
 
 def accuracies(values: Values, network: str, place: int) -> Accuracies:
@@ -83,17 +83,3 @@ def _noise(scale: Scale) -> str:
 
 def _by_image(network: str) -> Measurement:
     return Measurement("gradient-checks", network, "hire", grid=BUDGET)
-
-
-def _image_notes() -> list[str]:
-    images, steps, queries, draws = BUDGET
-    return [
-        f"Image by image: the questions of hiresnn audit on at most {images} correctly classified images, at the bound "
-        "of the paper's attacks. A check fails if one attack breaks images that the other does not, more often than "
-        "chance explains (sign test, 5 %), or if more than 5 % of the images contradict it. PGD takes "
-        f"{steps} steps on the cross-entropy and on the margin and counts any iterate; the attacks without its gradient "
-        f"are Square with {queries} queries, {draws} draws each of uniform and of sign noise, and images of both twins.",
-        "Check (v) in the paper's words, that random sampling finds adversarial examples, is asked as Athalye et al. "
-        "mean it: does it find what gradients do not? Five passes prove nothing; they are the absence of a reason to "
-        "doubt.",
-    ]

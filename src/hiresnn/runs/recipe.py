@@ -34,9 +34,6 @@ __all__ = [
     "shipped_text", "stated_keys",
 ]  # fmt: skip
 
-SEMANTICS = 1
-"""Version of the training semantics, part of every key of stored runs and values; raised when a fix changes numbers."""
-
 
 def shipped() -> dict[str, str]:
     """Return the names of the shipped recipes, sorted, each with its one-line description."""

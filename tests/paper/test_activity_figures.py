@@ -1,0 +1,128 @@
+"""Fig. 1b, 3 and 10a with given spike counts and accuracies."""
+
+import pytest
+import torch
+
+from hiresnn.charts import print as charts
+from hiresnn.paper.activity_figures import Layer, total
+from hiresnn.paper.distances import layer_names
+from hiresnn.paper.measurements import Measurement
+from hiresnn.paper.seedstat import SeedStat
+
+from .conftest import TWO_SEEDS, page
+from .drawn import heights, lines, names, stars
+
+# layer -> neurons, timesteps, spikes per image; direct: SA 2, 1, 1, rate-coded: SA 5, 4, 2
+DIRECT = {"conv1": [100, 4, 200.0], "conv2": [50, 4, 50.0], "fc1": [10, 4, 10.0]}
+RATE = {"conv1": [100, 20, 500.0], "conv2": [50, 20, 200.0], "fc1": [10, 20, 20.0]}
+# T:                   1   2   3   4   6   8  10  15  20
+RATE_ACCURACY = [10.0, 20, 30, 40, 50, 79, 60, 80, 80.5]
+DIRECT_ACCURACY = [10.0, 60, 79.5, 80]
+
+
+def counts(wanted: Measurement) -> dict[str, list[float]]:
+    assert wanted.kind == "activity"
+    return RATE if wanted.method == "rate" else DIRECT
+
+
+def accuracies(wanted: Measurement) -> list[float]:
+    assert wanted.kind == "by-time"
+    found = RATE_ACCURACY if wanted.method == "rate" else DIRECT_ACCURACY
+    assert len(found) == len(wanted.grid)
+    return found
+
+
+def test_sa_is_spikes_per_neuron_and_tasa_its_share_of_the_steps() -> None:
+    layer = Layer("conv1", neurons=8, timesteps=4, spikes=SeedStat.of([8.0, 24.0]))
+    assert layer.sa.values == (1.0, 3.0)
+    assert layer.tasa.values == (0.25, 0.75)
+
+
+def test_the_total_pools_neurons_not_layers() -> None:
+    whole = total([Layer("conv1", 30, 2, SeedStat.of([30.0, 60.0])), Layer("fc1", 10, 2, SeedStat.of([0.0, 20.0]))])
+    assert (whole.name, whole.neurons, whole.timesteps) == ("total", 40, 2)
+    assert whole.sa.values == (0.75, 2.0)  # (30 + 0) / 40 and (60 + 20) / 40
+
+
+def test_layers_are_named_by_the_shape_of_their_neurons() -> None:
+    spikes = {"relu1": torch.zeros(2, 3, 4, 5, 5), "relu2": torch.zeros(2, 3, 4, 1, 1), "relu3": torch.zeros(2, 3, 7)}
+    assert layer_names(spikes) == {"relu1": "conv1", "relu2": "conv2", "relu3": "fc1"}
+
+
+def test_fig1b_draws_spikes_per_neuron_over_all_steps() -> None:
+    made = page("fig1b", counts)
+    assert made.figure is not None
+    figure = made.figure(charts)
+    (axes,) = figure.axes
+    assert lines(axes) == {"direct-coded": [(0, 2), (1, 1), (2, 1)], "rate-coded": [(0, 5), (1, 4), (2, 2)]}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["conv1", "conv2", "fc1"]
+    assert (axes.get_xlabel(), axes.get_yscale()) == ("layer", "log")
+    assert names(figure) == ["direct-coded", "rate-coded"]
+    rows = made.tables[0].rows
+    assert rows[0] == ["conv1", "100", *(SeedStat.of(value) for value in ([200] * 2, [2] * 2, [500] * 2, [5] * 2))]
+    # (200 + 50 + 10) / 160 and (500 + 200 + 20) / 160
+    assert rows[-1] == [
+        "total",
+        "160",
+        *(SeedStat.of(value) for value in ([260] * 2, [1.625] * 2, [720] * 2, [4.5] * 2)),
+    ]
+
+
+def test_fig3_draws_spikes_per_neuron_and_step_of_both_networks() -> None:
+    made = page("fig3", counts)
+    assert made.figure is not None
+    figure = made.figure(charts)
+    assert [axes.get_title("left") for axes in figure.axes] == ["(a) VGG5 on CIFAR-10", "(b) VGG11 on CIFAR-100"]
+    for axes in figure.axes:
+        assert heights(axes)["direct-coded"] == [0.5, 0.25, 0.25]
+        assert heights(axes)["rate-coded"] == pytest.approx([0.25, 0.2, 0.1])
+    alone = page("fig3", counts, TWO_SEEDS.only(["vgg11-cifar100"]))
+    assert alone.figure is not None
+    assert alone.figure(charts).axes[0].get_title("left") == "(b) VGG11 on CIFAR-100"
+
+
+def test_observation_1_is_judged_on_all_layers_and_on_the_first_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(page("fig3", counts).notes)
+    assert text.count("lower SA than rate coding. Holds here: SA 1.62 direct, 4.5 rate-coded") == 2
+    # means over layers: (0.5 + 0.25 + 0.25) / 3 and (0.25 + 0.2 + 0.1) / 3; over two: 0.375 and 0.225
+    assert text.count("all layers: direct input has a higher TASA than rate coding. Holds here") == 2
+    assert text.count("mean TASA 0.333 direct, 0.183 rate-coded") == 2
+    assert text.count("mean TASA 0.375 direct, 0.225 rate-coded") == 2
+    monkeypatch.setitem(DIRECT, "conv1", [100, 4, 20.0])
+    monkeypatch.setitem(RATE, "conv1", [100, 20, 1200.0])
+    assert " ".join(page("fig3", counts).notes).count("higher TASA than rate coding. Does not hold here") == 4
+
+
+def test_a_silent_network_can_be_drawn() -> None:
+    made = page("fig1b", lambda wanted: {"conv1": [100, 4, 0.0]})
+    assert made.figure is not None
+    assert lines(made.figure(charts).axes[0]) == {"direct-coded": [(0, 0)], "rate-coded": [(0, 0)]}
+
+
+def test_chosen_and_needed_steps_are_in_the_table() -> None:
+    trained, own, same = page("fig10a", accuracies).tables[0].rows[3:]
+    assert trained[:2] == ["VGG11", "CIFAR-100"]
+    # smoke trains with 20 and 4; the paper's T is 8, its ratio at most 25
+    assert trained[3:] == [20.0, 8.0, 4.0, -4.0, 25.0, 5.0, -20.0]
+    # at 8 steps it is there, falls back at 10, and stays from 15 on; direct is within a point from 3 on
+    assert own[3:] == [SeedStat.of([15, 15]), None, SeedStat.of([3, 3]), None, None, 5.0, None]
+    assert same[3:] == own[3:]
+
+
+def test_an_accuracy_that_is_never_reached_is_named() -> None:
+    made = page("fig10a", lambda wanted: [v / 2 for v in RATE_ACCURACY] if wanted.method == "rate" else DIRECT_ACCURACY)
+    own, same = made.tables[0].rows[1:3]
+    assert own[3].mean == 15  # type: ignore[union-attr]
+    assert same[3] == "not reached"
+    assert same[-2] is None
+
+
+def test_bars_are_the_trained_steps_and_lines_the_accuracies() -> None:
+    made = page("fig10a", accuracies)
+    assert made.figure is not None
+    bars, vgg5, vgg11 = made.figure(charts).axes
+    assert heights(bars) == {"rate-coded": [20, 20], "direct-coded": [4, 4]}
+    assert sorted(y for _, y in stars(bars)) == [6, 8]
+    assert lines(vgg5)["direct-coded"] == [(1, 10), (2, 60), (3, 79.5), (4, 80)]
+    assert lines(vgg11)["rate-coded"][-1] == (20, 80.5)
+    assert (vgg5.get_xlabel(), vgg5.get_ylabel()) == ("timesteps shown", "clean accuracy (%)")
