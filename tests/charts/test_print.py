@@ -6,12 +6,12 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from hiresnn.paper.stat import Stat
 
 from hiresnn.charts import print as plotting
 from hiresnn.charts.palette import STYLES
 from hiresnn.charts.print import PAPER
 from hiresnn.errors import UsageError
-from hiresnn.paper.stat import Stat
 
 from .drawn import heights, lines, names, spreads, stars
 

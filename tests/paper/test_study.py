@@ -25,10 +25,10 @@ from hiresnn.paper.run_all import do
 from hiresnn.paper.scales import SCALES, Scale, Setting
 from hiresnn.paper.store import file_name
 from hiresnn.paper.study import Study
-from hiresnn.runs import trainer
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import SEMANTICS, override, read
+from hiresnn.training import epochs as loop
 
 from .conftest import study_in
 
@@ -173,7 +173,7 @@ def test_an_interrupted_run_continues_to_the_same_weights_after_its_data_moved(
     trained: Study, tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
-    real = trainer.train_epoch
+    real = loop.train_epoch
 
     def dying(*given: Any, **named: Any) -> Any:
         epochs.append(1)
@@ -182,7 +182,7 @@ def test_an_interrupted_run_continues_to_the_same_weights_after_its_data_moved(
         return real(*given, **named)
 
     study = study_in(tmp_path, tiny)
-    monkeypatch.setattr(trainer, "train_epoch", dying)
+    monkeypatch.setattr(loop, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
         study.train(run("traditional"))
     (begun,) = (tmp_path / "runs").glob("vgg5*/recipe.toml")

@@ -136,11 +136,10 @@ def reproduce(
                 raise
             failed[name] = error
             study.progress.line(f"{name} failed: {error}")
-    runs = dict.fromkeys(run for measurements in needs.values() for each in measurements for run in each.runs())
-    written += [
-        write_runs({study.name(run): study.command(run) for run in runs}, out),
-        _write_index(study, out, command),
-    ]
+    commands: dict[str, str] = {}
+    for run in (run for measurements in needs.values() for each in measurements for run in each.runs()):
+        commands.setdefault(study.name(run), study.command(run))
+    written += [write_runs(commands, out), _write_index(study, out, command)]
     if failed:
         first = next(iter(failed))
         raise RunError(f"{len(failed)} of {len(needs)} artefacts failed, {first} first: {failed[first]}")
