@@ -6,19 +6,19 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from hiresnn.paper.stat import Stat
 
 from hiresnn.charts import print as plotting
 from hiresnn.charts.palette import STYLES
 from hiresnn.charts.print import PAPER
 from hiresnn.errors import UsageError
+from hiresnn.paper.seedstat import SeedStat
 
 from .drawn import heights, lines, names, spreads, stars
 
 
 def test_a_line_goes_through_the_means_with_the_deviations_as_error_bars() -> None:
     _, (axes,) = plotting.figure()
-    plotting.line(axes, [1, 4], [Stat.of([1.0, 3.0]), Stat.of([5.0, 5.0])], STYLES["hire"])
+    plotting.line(axes, [1, 4], [SeedStat.of([1.0, 3.0]), SeedStat.of([5.0, 5.0])], STYLES["hire"])
     assert lines(axes) == {"crafted noise (HIRE)": [(1, 2), (4, 5)]}
     # the sample standard deviation of 1 and 3 is sqrt(2)
     assert spreads(axes) == [pytest.approx([math.sqrt(2), 0])]
@@ -26,14 +26,14 @@ def test_a_line_goes_through_the_means_with_the_deviations_as_error_bars() -> No
 
 def test_one_seed_has_no_error_bars() -> None:
     _, (axes,) = plotting.figure()
-    plotting.line(axes, [1, 2], [Stat.of([1.0]), Stat.of([2.0])], STYLES["hire"])
-    plotting.bars(axes, ["a"], [(STYLES["hire"], [Stat.of([1.0])])])
+    plotting.line(axes, [1, 2], [SeedStat.of([1.0]), SeedStat.of([2.0])], STYLES["hire"])
+    plotting.bars(axes, ["a"], [(STYLES["hire"], [SeedStat.of([1.0])])])
     assert spreads(axes) == []
 
 
 def test_the_papers_points_are_stars_where_it_prints_a_value() -> None:
     drawn, (axes,) = plotting.figure()
-    plotting.line(axes, [1, 2, 3], [Stat.of([1.0])] * 3, STYLES["fgsm"])
+    plotting.line(axes, [1, 2, 3], [SeedStat.of([1.0])] * 3, STYLES["fgsm"])
     plotting.paper_points(axes, [1, 2, 3], [None, 38.0, 4.0], STYLES["fgsm"])
     plotting.paper_points(axes, [1], [None], STYLES["pgd"])
     assert stars(axes) == {(2, 38), (3, 4)}
@@ -44,9 +44,9 @@ def test_the_papers_points_are_stars_where_it_prints_a_value() -> None:
 def test_bars_of_a_group_stand_side_by_side_and_a_missing_one_leaves_a_gap() -> None:
     _, (axes,) = plotting.figure()
     series = [
-        (STYLES["traditional"], [Stat.of([10.0]), Stat.of([20.0])]),
-        (STYLES["gaussian"], [None, Stat.of([30.0])]),
-        (STYLES["hire"], [Stat.of([40.0, 42.0]), Stat.of([50.0, 50.0])]),
+        (STYLES["traditional"], [SeedStat.of([10.0]), SeedStat.of([20.0])]),
+        (STYLES["gaussian"], [None, SeedStat.of([30.0])]),
+        (STYLES["hire"], [SeedStat.of([40.0, 42.0]), SeedStat.of([50.0, 50.0])]),
     ]
     plotting.bars(axes, ["clean", "FGSM"], series, digits=1)
     found = heights(axes)
@@ -64,7 +64,7 @@ def test_bars_of_a_group_stand_side_by_side_and_a_missing_one_leaves_a_gap() -> 
 
 def test_the_papers_star_stands_beside_its_bar_and_covers_nothing() -> None:
     drawn, (axes,) = plotting.figure()
-    series = [(STYLES["traditional"], [Stat.of([90.0])]), (STYLES["hire"], [Stat.of([80.0])])]
+    series = [(STYLES["traditional"], [SeedStat.of([90.0])]), (STYLES["hire"], [SeedStat.of([80.0])])]
     plotting.bars(axes, ["clean"], series, paper=[[87.9], [None]], digits=1)
     ((star, value),) = stars(axes)
     assert value == 87.9
@@ -77,7 +77,7 @@ def test_the_papers_star_stands_beside_its_bar_and_covers_nothing() -> None:
 
 def test_a_star_at_our_own_value_leaves_our_point_visible() -> None:
     _, (axes,) = plotting.figure()
-    plotting.line(axes, [1], [Stat.of([38.0])], STYLES["fgsm"])
+    plotting.line(axes, [1], [SeedStat.of([38.0])], STYLES["fgsm"])
     plotting.paper_points(axes, [1], [38.0], STYLES["fgsm"])
     ours = axes.containers[0][0]
     star = next(line for line in axes.lines if line.get_marker() == "*")
@@ -88,7 +88,7 @@ def test_a_star_at_our_own_value_leaves_our_point_visible() -> None:
 def test_the_headline_says_what_was_measured_and_stays_inside_the_figure() -> None:
     drawn, panels = plotting.figure(1, 2, width=plotting.FULL_WIDTH)
     for number, axes in enumerate(panels, start=1):
-        plotting.line(axes, [1, 2], [Stat.of([1.0]), Stat.of([2.0])], STYLES["hire"])
+        plotting.line(axes, [1, 2], [SeedStat.of([1.0]), SeedStat.of([2.0])], STYLES["hire"])
         plotting.label(axes, x="T", y="accuracy (%)", title="white box", panel=number)
     plotting.headline(drawn, "Accuracy over time steps", "VGG5 on CIFAR-10, 1,000 test images, 3 seeds")
     plotting.outside(drawn, columns=1)
@@ -116,14 +116,14 @@ def test_focus_shows_small_differences_and_says_where_the_axis_starts(
     values: list[float], low: float, high: float, note: list[str]
 ) -> None:
     _, (axes,) = plotting.figure()
-    plotting.focus(axes, [*(Stat.of([value]) for value in values), None, Stat.of([math.nan])])
+    plotting.focus(axes, [*(SeedStat.of([value]) for value in values), None, SeedStat.of([math.nan])])
     assert axes.get_ylim() == pytest.approx((low, high))
     assert [text.get_text() for text in axes.texts] == note
 
 
 def test_a_logarithmic_axis_has_plain_numbers() -> None:
     drawn, (axes,) = plotting.figure()
-    plotting.line(axes, [1, 7, 40], [Stat.of([1.0])] * 3, STYLES["hire"])
+    plotting.line(axes, [1, 7, 40], [SeedStat.of([1.0])] * 3, STYLES["hire"])
     plotting.logarithmic(axes, "x", [1, 7, 40, 50, 60])
     drawn.draw_without_rendering()
     # 50 would stand too close to 40 to be read
@@ -134,8 +134,8 @@ def test_a_figure_is_saved_as_svg_png_and_pdf_and_equal_figures_are_equal_bytes(
     contents = []
     for stem in ("fig10b-e", "again.v2"):
         drawn, (axes,) = plotting.figure()
-        plotting.line(axes, [1, 2], [Stat.of([1.0]), Stat.of([2.0])], STYLES["hire"])
-        plotting.bars(axes, ["a"], [(STYLES["gaussian"], [Stat.of([1.0])])])
+        plotting.line(axes, [1, 2], [SeedStat.of([1.0]), SeedStat.of([2.0])], STYLES["hire"])
+        plotting.bars(axes, ["a"], [(STYLES["gaussian"], [SeedStat.of([1.0])])])
         plotting.label(axes, x="T", y="accuracy (%)", title="(a)")
         written = plotting.save(drawn, tmp_path / stem)
         assert written == [tmp_path / f"{stem}.{kind}" for kind in ("svg", "png", "pdf")]
