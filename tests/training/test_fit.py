@@ -116,6 +116,26 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_resumed_training_compiles_its_neurons_at_the_batch_of_the_uninterrupted_one(
+    fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, options = tmp_path / "state.pt", {**QUIET, "epochs": 1}
+    first_part = snn()
+    fit(first_part, (PIXELS, LABELS), checkpoint=path, **options)
+    state = torch.load(path)
+    assert state["compiled"] == (False, first_part._updates)
+    assert first_part._updates > 0
+    torch.save({**state, "compiled": (fused, first_part._updates)}, path)
+    monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)
+    resumed, chosen = snn(), snn().fuse(False)
+    for network in (resumed, chosen):
+        fit(network, (PIXELS, LABELS), checkpoint=path, **options)
+    assert resumed.fused is fused
+    assert resumed._updates == first_part._updates
+    assert not chosen.fused
+
+
 def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:
     one, other = snn(0.0), snn(0.0)  # a DataLoader draws a seed from the generator of the masks
     by_loader = fit(one, DataLoader(TensorDataset(PIXELS / 255, LABELS), 6), **QUIET)

@@ -94,6 +94,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "ranks": self.ranks.gathered(own),
             "order": self.generator.get_state() if self.generator is not None else None,
+            "compiled": (self.model.fused, self.model._updates) if isinstance(self.model, SpikingNetwork) else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -107,4 +108,9 @@ class Training:
             torch.cuda.set_rng_state(own["cuda_random"][0], device)
         if self.generator is not None:
             self.generator.set_state(state["order"])
+        if isinstance(self.model, SpikingNetwork) and self.model._auto and state.get("compiled"):
+            # Neurons that compile by themselves must do so at the same batch: gradients change by rounding there.
+            fused, updates = state["compiled"]
+            self.model.fuse(True if fused else "auto")
+            self.model._updates = updates
         self.rows = json.loads(state["rows"])
