@@ -39,10 +39,11 @@ class AttackInfo:
 
     @property
     def options(self) -> dict[str, Value | None]:
-        """Option -> default, in the order of the function's signature; a step of None scales with eps."""
+        """Option -> default, in the order of the function's signature; the default of a step, None, scales with eps."""
         known = {*NUMBERS, *SWITCHES, *self.choices}
         parameters = inspect.signature(self.run).parameters
-        return {name: each.default for name, each in parameters.items() if name in known}
+        found = {name: each.default for name, each in parameters.items() if name in known}
+        return {**found, "step": None} if "step" in found else found
 
 
 ATTACKS: dict[str, AttackInfo] = {
