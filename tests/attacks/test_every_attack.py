@@ -48,7 +48,7 @@ class Spiking(nn.Module):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
 
     def forward(self, images: Tensor) -> Tensor:
-        spikes = self.lif(self.first(images.flatten(1)), Window(2, len(images)))
+        spikes = self.lif(self.first(images.flatten(1)), Window(2, len(images)), False)
         logits: Tensor = self.last(spikes).view(2, len(images), 4).sum(0)
         return logits
 

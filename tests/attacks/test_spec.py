@@ -24,7 +24,9 @@ class Neurons(nn.Module):
 
     def forward(self, images):
         pixels = images.flatten(1)
-        spikes = self.lif(torch.stack([pixels[:, 0] + 0.5 * pixels[:, 1], pixels.sum(1)], 1), Window(3, len(images)))
+        spikes = self.lif(
+            torch.stack([pixels[:, 0] + 0.5 * pixels[:, 1], pixels.sum(1)], 1), Window(3, len(images)), False
+        )
         return spikes.view(3, len(images), 2).sum(0)
 
 
@@ -114,7 +116,7 @@ def specs(draw):
         if not draw(st.booleans()):
             continue
         if key in info.choices:
-            options[key] = draw(st.sampled_from(info.choices[key]))
+            options[key] = draw(st.sampled_from(sorted(info.choices[key])))
         elif isinstance(default, bool):
             options[key] = draw(st.booleans())
         else:
