@@ -1,8 +1,8 @@
-"""Four networks for embedded digits, three of which mask their gradients on purpose: controls that an audit must pass.
+"""Four networks for the embedded digits; three mask their gradients on purpose, as controls for the audit.
 
     hiresnn audit examples/masked_digits.py:narrow --data digits --eps 26/255
 
-Plain PGD takes the three for robust; the audit must find the accuracy of `plain` for all of them.
+Plain PGD leaves these three almost untouched; the audit must break them like `plain`.
 """
 
 import torch
@@ -14,7 +14,7 @@ from hiresnn.neurons import Linear
 
 
 def plain() -> SpikingNetwork:
-    """A small convolutional network of four steps, converted from an ANN that trains for a second."""
+    """A small convolutional network with four timesteps, converted from an ANN that trains in a second."""
     torch.manual_seed(0)
     split = data.load("digits").train
     images, labels = split.images.float() / 255, split.labels
@@ -61,9 +61,9 @@ def saturated() -> nn.Module:
 
 
 class Quantiser(nn.Module):
-    """Pixels rounded at random to one of 257 levels: no gradient comes through, and no two passes agree.
+    """Pixels rounded at random to one of 257 levels: no gradient passes, and no two calls agree.
 
-    With few levels the mean over passes is a smoother network than the plain one, and harder to break in earnest.
+    With few levels the mean over calls is a smoother network than the plain one, and truly harder to break.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:

@@ -442,3 +442,15 @@ def test_without_waves_the_papers_protocol_alone_is_run(run: Run, network: Spiki
     few = run(network, shown[0][:10], shown[1][:10], stages=())
     assert list(few.attacks) == list(PROTOCOL)
     assert (few.screened, few.without_gradient, few.selected) == ([], {}, ["own"])
+
+
+def test_what_gradients_leave_does_not_depend_on_the_order_of_the_stages(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    images, labels = shown[0][:30], shown[1][:30]
+    gradients, scores = stage(step("apgd", Choice.BEST, iterations=5)), stage(square(60))
+    one = run(network, images, labels, stages=(scores, gradients))
+    other = run(network, images, labels, stages=(gradients, scores))
+    assert torch.equal(one.worst.gradient_level, other.worst.gradient_level)
+    assert one.worst.by != other.worst.by  # Square came first, and broke something
+    assert (one.worst.level <= one.worst.gradient_level).all()

@@ -49,16 +49,11 @@ def build_card(
     """
     worst, config = result.worst, result.config
     reports = [report(each, result.screened, result.without_gradient, result.screened_at) for each in result.screened]
-    curve = [_point(result, bound) for bound in result.config.curve]
-    headline = next(point for point in curve if point.bound == config.headline.label)
-    own = next(report for report in reports if report.rule == OWN)
+    curve = {bound.label: _point(result, bound) for bound in config.curve}
+    headline, own = curve[config.headline.label], next(report for report in reports if report.rule == OWN)
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, data.classes)
-    silent = [layer.name for layer in activity or [] if not layer.clean]
-    checks = list(result.checks)
-    if activity:
-        words = f"no neuron of {', '.join(silent)} ever spikes" if silent else "every layer spikes"
-        checks.append(parts.Check(name="spikes", result="failed" if silent else "passed", detail=words))
+    checks = [*result.checks, *_spike_check(activity)]
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -77,7 +72,7 @@ def build_card(
         ),
         environment=dict(environment),
         clean=share(worst.count(worst.bounds[0]), len(result.labels)),
-        curve=curve,
+        curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
         attacks=_rows(result),
         screening=parts.Screening(
@@ -94,6 +89,13 @@ def build_card(
         gallery=gallery,
         budget=parts.Budget(forward=result.cost.forward, backward=result.cost.backward, seconds=result.cost.seconds),
     )
+
+
+def _spike_check(activity: list[parts.Layer] | None) -> list[parts.Check]:
+    """Whether every layer spikes on clean images; no check for neurons of another library."""
+    silent = [layer.name for layer in activity or [] if not layer.clean]
+    words = f"no neuron of {', '.join(silent)} ever spikes" if silent else "every layer spikes"
+    return [parts.Check(name="spikes", result="failed" if silent else "passed", detail=words)] if activity else []
 
 
 def subject_of(

@@ -48,17 +48,11 @@ def run_audit(
 
     Args:
         model: any callable, images [B, C, H, W] in [0, 1] -> logits [B, K]. Its mode and weights stay as they are.
-        images: float in [0, 1], all of them are attacked; labels: their classes, [B].
-        preset: "quick", "standard" or "thorough".
-        eps: the bound of the headline; bounds: further bounds of the curve.
-        attacks: additional attacks as text, for example "apgd:loss=dlr,rule=arctan".
+        images, labels: float in [0, 1], and their classes [B]; all of them are attacked.
+        preset, eps, bounds, attacks, seed, batch_size: see `AuditConfig`.
         twins: name -> a network whose adversarial images are tried on this one.
-        seed: seed of everything random.
-        batch_size: images per batch.
-        name, classes: names for the card.
-        folder: where to write card.json and adversarial.npz; None writes nothing.
+        name, classes: names for the card. folder: where to write card.json and adversarial.npz, if anywhere.
         cache: finished units of work by key, so that an interrupted audit can continue.
-        progress: a progress display; silent by default.
 
     Returns:
         The card; `card.conclusion.headline` is the number to report.
@@ -67,17 +61,11 @@ def run_audit(
         UsageError: images, labels or options that cannot be used, or a network that fails.
 
     Example:
-        >>> from hiresnn import run_audit
         >>> card = run_audit(network, images, labels, eps="2/255")  # doctest: +SKIP
         >>> print(card.conclusion.headline)  # doctest: +SKIP
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
-    if images.dim() != 4 or len(images) != len(labels) or not len(images):
-        raise UsageError(
-            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
-            "[B, C, H, W] and labels [B], at least one."
-        )
-    verified(lambda model, images, labels: images, model, images, labels, eps=None)  # refuses pixels outside [0, 1]
+    _require_images(model, images, labels)
     config = AuditConfig(
         preset=preset, eps=eps, bounds=tuple(bounds), attacks=tuple(attacks), seed=seed, batch_size=batch_size
     )
@@ -96,7 +84,20 @@ def run_audit(
         environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
     )
     if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / "adversarial.npz").write_bytes(adversarial_archive(result))
-        (Path(folder) / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _write(Path(folder), card, adversarial_archive(result))
     return card
+
+
+def _require_images(model: Model, images: Tensor, labels: Tensor) -> None:
+    if images.dim() != 4 or len(images) != len(labels) or not len(images):
+        raise UsageError(
+            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
+            "[B, C, H, W] and labels [B], at least one."
+        )
+    verified(lambda model, images, labels: images, model, images, labels, eps=None)  # refuses pixels outside [0, 1]
+
+
+def _write(folder: Path, card: Card, archive: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adversarial.npz").write_bytes(archive)
+    (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

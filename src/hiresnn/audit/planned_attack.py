@@ -67,12 +67,7 @@ class PlannedAttack:
 
 
 def plan_attack(
-    text: str,
-    headline: Bound,
-    defaults: Mapping[str, object] | None = None,
-    *,
-    label: str = "",
-    plain: bool = False,
+    text: str, headline: Bound, defaults: Mapping[str, object] | None = None, *, label: str = "", plain: bool = False
 ) -> PlannedAttack:
     """An attack from its text.
 

@@ -71,15 +71,7 @@ class WorstCase:
         """How many images stand at `bound`; see `standing`."""
         return len(self.standing(bound, gradient=gradient))
 
-    def update(
-        self,
-        label: str,
-        bound: Bound,
-        broken: Mapping[int, Tensor],
-        cost: Cost,
-        *,
-        gradient: bool,
-    ) -> None:
+    def update(self, label: str, bound: Bound, broken: Mapping[int, Tensor], cost: Cost, *, gradient: bool) -> None:
         """Record what the attack `label` broke at `bound`.
 
         Args:
