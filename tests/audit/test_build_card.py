@@ -1,4 +1,4 @@
-"""From findings to a card: every figure on it is that of the findings, and of the network itself."""
+"""The card: every number on it is that of the result, and of the network itself."""
 
 import base64
 import io
@@ -92,14 +92,14 @@ def test_the_curve_is_monotone(card: Card) -> None:
     assert worst[0] == card.clean.percent > worst[-1]
 
 
-def test_at_zero_everything_is_the_clean_accuracy(card: Card, network: SpikingNetwork, shown: Shown) -> None:
+def test_at_bound_zero_every_curve_is_the_clean_accuracy(card: Card, network: SpikingNetwork, shown: Shown) -> None:
     right = int((network(shown[0]).argmax(1) == shown[1]).sum())
     zero = card.at("0")
     assert card.clean.count == right
     assert {zero.fgsm.count, zero.pgd.count, zero.noise.count, zero.worst.count} == {right}
 
 
-def test_the_rows_are_the_attacks_in_their_order_with_what_they_broke_and_cost(card: Card, found: AuditResult) -> None:
+def test_rows_hold_the_attacks_in_order_with_broken_images_and_cost(card: Card, found: AuditResult) -> None:
     assert [row.label for row in card.attacks] == [
         label for label in found.attacks if found.worst.costs[label].attacked
     ]
@@ -116,7 +116,7 @@ def test_the_rows_are_the_attacks_in_their_order_with_what_they_broke_and_cost(c
     assert (last["noise"].rule, last["noise"].loss) == (None, None)
 
 
-def test_the_budget_is_that_of_the_rows_and_of_scouting_and_the_clean_look(
+def test_the_budget_covers_attacks_screening_and_clean_images(
     card: Card, kept: dict[str, Record], found: AuditResult
 ) -> None:
     for name in ("forward", "backward"):
@@ -126,9 +126,7 @@ def test_the_budget_is_that_of_the_rows_and_of_scouting_and_the_clean_look(
     assert card.budget.forward > card.budget.backward > 0
 
 
-def test_scouting_has_a_cell_a_rule_and_attack_and_one_for_each_attack_without_a_gradient(
-    card: Card, found: AuditResult
-) -> None:
+def test_screening_has_one_cell_per_rule_and_attack(card: Card, found: AuditResult) -> None:
     cells = {(cell.attack, cell.rule): cell.standing for cell in card.screening.cells}
     attacks = ("FGSM", "PGD, cross-entropy", "PGD, margin")
     blind = {(name, "none") for name in found.without_gradient}
@@ -181,12 +179,12 @@ def test_attacks_without_gradients_count_against_what_all_gradient_attacks_left(
     assert after.without_gradient > before.without_gradient
 
 
-def test_unbroken_images_are_named(card: Card, found: AuditResult) -> None:
+def test_unbroken_images_are_listed(card: Card, found: AuditResult) -> None:
     assert card.unbroken == [image for image in range(60) if found.worst.level[image] == 4]
     assert len(card.unbroken) == card.at("inf").worst.count
 
 
-def test_activity_is_that_of_the_clean_and_of_the_attacked_images(
+def test_activity_is_measured_on_clean_and_attacked_images(
     card: Card, found: AuditResult, network: SpikingNetwork, shown: Shown
 ) -> None:
     attacked = shown[0].clone()
@@ -206,7 +204,7 @@ def test_activity_is_that_of_the_clean_and_of_the_attacked_images(
             assert layer.neurons == int(np.prod(shape[2:]))
 
 
-def test_a_network_without_neurons_of_ours_has_no_activity(found: AuditResult, network: Any, shown: Shown) -> None:
+def test_a_network_of_another_library_has_no_activity(found: AuditResult, network: Any, shown: Shown) -> None:
     class Wrapped(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = network(images)
@@ -219,7 +217,7 @@ def pixels(text: str) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
 
 
-def test_the_gallery_shows_what_fell_up_to_the_headline(
+def test_the_gallery_shows_images_broken_up_to_the_headline(
     card: Card, found: AuditResult, network: Any, shown: Shown
 ) -> None:
     assert 0 < len(card.gallery) <= PICTURES
@@ -238,7 +236,7 @@ def test_the_gallery_shows_what_fell_up_to_the_headline(
         assert np.abs(pixels(picture.difference) - difference).max() <= 2  # amplified is rounded to two digits
 
 
-def test_run_again_the_card_is_the_same_but_for_its_date(
+def test_a_repeated_audit_gives_the_same_card_except_its_date(
     run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record], card: Card
 ) -> None:
     again = made(run(network, *shown, dict(kept), stages=(STAGE,)))

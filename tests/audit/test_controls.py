@@ -1,4 +1,4 @@
-"""The audit audited: a model whose robust accuracy is known exactly, and networks that mask gradients on purpose."""
+"""Controls: models whose robust accuracy is known exactly, and networks that mask gradients on purpose."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from hiresnn.runs.model_source import resolve_model
 
 BOUNDS = ("10/255", "26/255", "inf")
 HARD = ("26/255",)
-THREE_POINTS = 3.0
+TWO_IMAGES = 5.0
+"""In percent of the 40 images of the masked networks."""
 
 
 def audited(
@@ -71,7 +72,7 @@ MASKED = Path(__file__).parents[2] / "examples" / "masked_digits.py"
 
 @pytest.fixture(scope="module")
 def shown() -> tuple[Tensor, Tensor]:
-    split = data.in_turn(data.load("digits").test, 60)
+    split = data.in_turn(data.load("digits").test, 40)
     return split.images.float() / 255, split.labels
 
 
@@ -97,5 +98,5 @@ def test_a_network_that_masks_its_gradients_is_broken_like_the_same_without_the_
     believed = 100 * float((~found.alone["pgd"]["26/255"]).float().mean())
     assert believed > plain["26/255"] + 15  # PGD-7 with the own gradient is taken in
     for label, expected in plain.items():
-        assert robust(found)[label] <= expected + THREE_POINTS, label
+        assert robust(found)[label] <= expected + TWO_IMAGES, label
     assert own_verdict(found) == "masked gradients likely"

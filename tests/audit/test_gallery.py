@@ -45,21 +45,21 @@ def test_no_difference_is_all_grey() -> None:
     assert torch.equal(shown, torch.full((1, 3, 3), 0.5))
 
 
-def test_what_fell_up_to_the_headline_is_shown_from_small_bounds_to_large() -> None:
+def test_images_broken_up_to_the_headline_are_shown_from_small_bounds_to_large() -> None:
     # 0: misclassified; 4: beyond the headline; 5: nothing broke it
     assert choose_pictures([3, 0, 1, 4, 2, 1, 5], headline=3, count=10) == [2, 5, 4, 0]
 
 
-def test_more_than_there_is_room_for_are_spread_evenly() -> None:
+def test_too_many_broken_images_are_thinned_evenly() -> None:
     assert choose_pictures([1, 1, 1, 2, 2, 2, 3], headline=3, count=3) == [0, 3, 6]
     assert choose_pictures([1] * 100, headline=1, count=12)[:2] == [0, 9]
     assert len(set(choose_pictures([1] * 13, headline=1, count=12))) == 12
 
 
-def test_where_nothing_fell_up_to_the_headline_any_bound_will_do() -> None:
+def test_without_broken_images_up_to_the_headline_any_bound_counts() -> None:
     assert choose_pictures([0, 4, 3], headline=1, count=5) == [2, 1]
 
 
-def test_of_misclassified_images_there_is_nothing_to_show() -> None:
+def test_misclassified_images_are_not_shown() -> None:
     assert choose_pictures([0, 0], headline=1, count=5) == []
     assert choose_pictures([], headline=1, count=5) == []

@@ -1,4 +1,4 @@
-"""The audited network: passes counted, draws averaged and seeded, rules put back, roundings let through."""
+"""The instrumented network: passes are counted, draws averaged and seeded, rules restored."""
 
 import math
 from collections.abc import Callable
@@ -59,13 +59,13 @@ def labels() -> Tensor:
     return torch.tensor([0, 1, 2, 0, 1])
 
 
-def test_it_answers_what_the_network_answers(network: SpikingNetwork, shown: Shown) -> None:
+def test_logits_are_those_of_the_network(network: SpikingNetwork, shown: Shown) -> None:
     audited = InstrumentedModel(network, shown[0][:16])
     assert torch.equal(audited(shown[0]), network(shown[0]))
     assert (audited.classes, audited.random, audited.draws, audited.rounds) == (10, False, 1, False)
 
 
-def test_a_network_is_put_into_eval_mode_and_half_precision_becomes_float(grey: Tensor) -> None:
+def test_a_network_is_called_in_eval_mode_and_half_precision_becomes_float(grey: Tensor) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)).train()
     assert not InstrumentedModel(model, grey).random  # dropout would draw
     assert model.training  # the caller's mode is restored (B11)
@@ -73,7 +73,7 @@ def test_a_network_is_put_into_eval_mode_and_half_precision_becomes_float(grey: 
 
 
 @pytest.mark.parametrize("iterations", [1, 4])
-def test_pgd_costs_a_forward_and_a_backward_pass_an_iteration_and_image(
+def test_pgd_costs_one_forward_and_one_backward_pass_per_iteration_and_image(
     grey: Tensor, labels: Tensor, iterations: int
 ) -> None:
     audited = InstrumentedModel(Flat(), grey)
@@ -90,7 +90,7 @@ def test_attacks_without_gradients_have_no_backward_passes(grey: Tensor) -> None
     assert (spent.forward, spent.backward) == (5 * (1 + 3), 0)
 
 
-def test_images_that_left_the_batch_cost_nothing_more(grey: Tensor) -> None:
+def test_images_that_left_the_batch_cost_no_more_passes(grey: Tensor) -> None:
     audited = InstrumentedModel(Flat(), grey)
     labels = (audited(grey).argmax(1) + 1) % 3
     with audited.measured(0) as spent:
@@ -99,7 +99,7 @@ def test_images_that_left_the_batch_cost_nothing_more(grey: Tensor) -> None:
     assert (spent.forward, spent.backward) == (5, 5)
 
 
-def test_a_measurement_begins_at_zero_and_takes_its_time(grey: Tensor, labels: Tensor) -> None:
+def test_a_measurement_starts_at_zero(grey: Tensor, labels: Tensor) -> None:
     audited = InstrumentedModel(Flat(), grey)
     for _ in range(2):
         with audited.measured(0) as spent:
@@ -149,11 +149,11 @@ def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(
     assert torch.allclose(found.gradient, gradient, atol=1e-6)
 
 
-def test_draws_alone_do_not_make_a_network_random(grey: Tensor) -> None:
+def test_a_network_that_is_not_random_is_called_once(grey: Tensor) -> None:
     assert InstrumentedModel(Flat(), grey, draws=4).draws == 1
 
 
-def test_what_is_drawn_inside_depends_on_the_seed_alone_and_torchs_own_state_stays(grey: Tensor) -> None:
+def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey: Tensor) -> None:
     audited = InstrumentedModel(Noisy(), grey)
 
     def logits(seed: int) -> Tensor:
@@ -169,7 +169,7 @@ def test_what_is_drawn_inside_depends_on_the_seed_alone_and_torchs_own_state_sta
     assert not torch.equal(logits(2), first)
 
 
-def test_torchs_own_state_stays_also_when_the_work_fails(grey: Tensor) -> None:
+def test_torchs_state_is_restored_after_a_failure(grey: Tensor) -> None:
     audited = InstrumentedModel(Noisy(), grey)
     before = torch.get_rng_state()
 
@@ -183,7 +183,7 @@ def test_torchs_own_state_stays_also_when_the_work_fails(grey: Tensor) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_piece_has_a_seed_of_its_own_that_torch_takes() -> None:
+def test_each_unit_of_work_has_its_own_valid_seed() -> None:
     assert seed_of(0, "clean 0-200") == seed_of(0, "clean 0-200")
     seeds = {seed_of(seed, key) for seed in (0, 1, 11) for key in ("a", "1 a", "b")}
     assert len(seeds) == 9
@@ -238,12 +238,12 @@ def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: T
         (lambda images: images.flatten(1) * math.nan, "logits are not finite on any clean image"),
     ],
 )
-def test_what_are_no_logits_is_refused(grey: Tensor, answer: Callable[[Tensor], Any], message: str) -> None:
+def test_answers_that_are_not_logits_are_refused(grey: Tensor, answer: Callable[[Tensor], Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         InstrumentedModel(answer, grey)
 
 
-def test_a_network_takes_the_rules_that_its_neurons_can(network: SpikingNetwork, shown: Shown, grey: Tensor) -> None:
+def test_a_network_takes_the_rules_that_fit_its_neurons(network: SpikingNetwork, shown: Shown, grey: Tensor) -> None:
     spiking, plain = InstrumentedModel(network, shown[0][:4]), InstrumentedModel(Flat(), grey)
     for rule in (OWN, "arctan", "assg", "hart/width=1", "linear/width=0.5/cut", "bptr"):
         assert spiking.takes(rule), rule
@@ -270,7 +270,7 @@ def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey: Tenso
     assert torch.equal(found.logits, model(grey))
 
 
-def test_only_a_network_that_rounds_is_carried_through_rounding(grey: Tensor) -> None:
+def test_only_a_network_that_rounds_takes_the_rounding_rule(grey: Tensor) -> None:
     assert InstrumentedModel(Rounding(), grey).rounds
     assert InstrumentedModel(Rounding(), grey).takes(ROUNDING)
     assert not InstrumentedModel(Flat(), grey).takes(ROUNDING)
@@ -281,7 +281,7 @@ def gradient(model: InstrumentedModel, images: Tensor, labels: Tensor, rule: str
         return loss_gradient(model, images, labels, margin).gradient
 
 
-def test_gradients_go_through_rounding_under_any_rule_but_the_own_one(grey: Tensor, labels: Tensor) -> None:
+def test_gradients_pass_through_rounding_under_any_rule_except_the_own(grey: Tensor, labels: Tensor) -> None:
     rounding, smooth = InstrumentedModel(Rounding(), grey), InstrumentedModel(Flat(), grey)
     assert (gradient(rounding, grey, labels, OWN) == 0).all()
     through = gradient(rounding, grey, labels, ROUNDING)
@@ -291,7 +291,7 @@ def test_gradients_go_through_rounding_under_any_rule_but_the_own_one(grey: Tens
     assert torch.equal(rounding(grey), Rounding()(grey))
 
 
-def test_a_rule_is_in_force_for_a_while_and_put_back(network: SpikingNetwork, shown: Shown) -> None:
+def test_a_rule_applies_inside_the_block_and_is_restored(network: SpikingNetwork, shown: Shown) -> None:
     audited = InstrumentedModel(network, shown[0][:4])
     images, labels = shown[0][:4], shown[1][:4]
     own = gradient(audited, images, labels, OWN)
@@ -310,7 +310,7 @@ def test_a_rule_is_in_force_for_a_while_and_put_back(network: SpikingNetwork, sh
     assert torch.equal(gradient(audited, images, labels, OWN), own)
 
 
-def test_rules_nest_and_the_own_one_inside_keeps_the_outer(network: SpikingNetwork, shown: Shown) -> None:
+def test_rules_nest_and_the_own_rule_inside_keeps_the_outer_one(network: SpikingNetwork, shown: Shown) -> None:
     audited = InstrumentedModel(network, shown[0][:4])
     alone = gradient(audited, shown[0][:4], shown[1][:4], "arctan")
     with audited.under("arctan"):
@@ -318,7 +318,7 @@ def test_rules_nest_and_the_own_one_inside_keeps_the_outer(network: SpikingNetwo
     assert torch.allclose(inside, 3 * alone)  # as it is: the sum of the logits over three steps
 
 
-def test_a_network_is_known_by_its_answers_and_a_random_one_by_those_under_a_seed(grey: Tensor) -> None:
+def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey: Tensor) -> None:
     torch.manual_seed(5)
     answers = [InstrumentedModel(model, grey).digest for model in (Flat(), Flat(), Noisy(), Noisy(), Rounding())]
     assert None not in answers

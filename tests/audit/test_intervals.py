@@ -31,7 +31,7 @@ def test_five_of_ten_lie_between_a_quarter_and_three_quarters() -> None:
     assert (found.low, found.high) == (23.66, 76.34)
 
 
-def test_of_no_images_anything_is_possible() -> None:
+def test_the_interval_of_no_images_is_0_to_100() -> None:
     found = share(0, 0)
     assert (found.count, found.of, found.percent, found.low, found.high) == (0, 0, 0.0, 0.0, 100.0)
 
@@ -42,7 +42,7 @@ def tail(more: int, fewer: int) -> float:
     return sum(comb(throws, heads) for heads in range(more, throws + 1)) / 2**throws
 
 
-def test_only_a_surplus_that_chance_gives_at_most_once_in_twenty_significantly_more() -> None:
+def test_only_a_surplus_beyond_chance_is_significant() -> None:
     for more in range(20):
         for fewer in range(20):
             assert significantly_more(more, fewer) == (more > fewer and tail(more, fewer) < 0.05), (more, fewer)

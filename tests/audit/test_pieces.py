@@ -1,4 +1,4 @@
-"""Pieces of other audits, kept in the same place: they save work and change nothing that is found."""
+"""Cached work of other audits saves time and does not change the result."""
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ Shown = tuple[Tensor, Tensor]
 ONE = stage(step("apgd", Choice.BEST, iterations=10), square(20))
 
 
-def test_an_audit_of_more_bounds_before_does_not_change_what_stands(
+def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
     kept: dict[str, Record] = {}
@@ -23,7 +23,7 @@ def test_an_audit_of_more_bounds_before_does_not_change_what_stands(
     assert after.worst.level.tolist() == fresh.worst.level.tolist()
 
 
-def test_an_audit_with_another_attack_before_does_not_change_what_stands(
+def test_an_earlier_audit_with_another_attack_does_not_change_the_result(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
     dear, cheap = "apgd:iterations=20,loss=dlr-targeted", "pgd-restarts:iterations=20,restarts=3,loss=margin"
@@ -34,7 +34,7 @@ def test_an_audit_with_another_attack_before_does_not_change_what_stands(
     assert after.worst.level.tolist() == fresh.worst.level.tolist()
 
 
-def test_run_again_the_budget_is_the_same_to_the_second(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+def test_a_repeated_audit_reports_the_same_cost(run: Run, network: SpikingNetwork, shown: Shown) -> None:
     images, labels = shown[0][:20], shown[1][:20]
     kept: dict[str, Record] = {}
     one, again = (run(network, images, labels, kept, stages=(ONE,)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Scouting: what a rule is tried with, which rules go on, and at which bound they are compared."""
+"""Screening: the attacks on a rule, the selection of rules, and the bound at which they are compared."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def scouted(rule: str, reached: list[float], **changes: Any) -> RuleScreening:
     )
 
 
-def test_rules_go_on_by_how_many_images_they_win() -> None:
+def test_rules_are_selected_by_how_many_images_they_win() -> None:
     rules = [
         scouted("a", [0.0, 0.0, 0.0, 0.0, 9.0, 0.0]),
         scouted("b", [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
@@ -45,13 +45,13 @@ def test_the_first_of_equals_wins() -> None:
     assert select_rules(tied, 1, True) == (["a"], ["b"])
 
 
-def test_without_pruning_all_go_on_in_order_of_success() -> None:
+def test_without_pruning_all_rules_are_selected_in_order_of_success() -> None:
     rules = [scouted("a", [0.0, 0.0]), scouted("b", [1.0, 0.0]), scouted("c", [0.0, 0.0])]
     assert select_rules(rules, 1, False) == (["a", "b", "c"], [])  # a and b win one each, the first of them first
     assert select_rules(rules[1:], None, False) == (["b", "c"], [])
 
 
-def test_one_rule_always_goes_on() -> None:
+def test_at_least_one_rule_is_selected() -> None:
     assert select_rules([scouted("own", [-3.0])], 3, True) == (["own"], [])
     assert select_rules([scouted("own", []), scouted("b", [])], 3, True)[0] == ["own"]
 
@@ -65,19 +65,19 @@ def where(*standing: int, headline: str = "8/255", sample: int = 40) -> str:
     return screening_bound(BOUNDS, counts, sample, bound(headline)).label
 
 
-def test_rules_are_compared_where_nearest_to_half_of_the_sample_stands() -> None:
+def test_rules_are_compared_where_about_half_of_the_sample_stands() -> None:
     assert where(39, 22, 3, 0, 0) == "4/255"
     assert where(24, 15, 3, 0, 0) == "2/255"
     assert where(39, 30, 19, 0, 0) == "8/255"
 
 
-def test_they_are_compared_at_most_at_the_headline_and_never_at_zero() -> None:
+def test_rules_are_compared_at_most_at_the_headline_and_never_at_zero() -> None:
     assert where(40, 40, 40, 20, 0) == "8/255"
     assert where(40, 40, 40, 20, 0, headline="16/255") == "16/255"
     assert where(0, 0, 0, 0, 0) == "8/255"
 
 
-def test_of_bounds_as_near_the_largest_is_taken() -> None:
+def test_of_equally_close_bounds_the_largest_is_taken() -> None:
     assert where(40, 40, 40, 40, 40) == "8/255"  # a network that hides its gradients
     assert where(25, 15, 0, 0, 0) == "4/255"
 
@@ -98,7 +98,7 @@ def test_a_record_is_read_back_under_its_rule(record: dict[str, Any]) -> None:
     assert (found.broken == (record["entropy"] | record["margin"])).all()
 
 
-def test_a_rule_is_scouted_with_the_attacks_that_it_says(
+def test_a_rule_is_screened_with_the_documented_attacks(
     network: SpikingNetwork, shown: tuple[Tensor, Tensor], record: dict[str, Any]
 ) -> None:
     images, labels, eps = shown[0][:20], shown[1][:20], 8 / 255

@@ -33,7 +33,7 @@ def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
     assert (found.zero.tolist(), found.zero_pixels.tolist()) == ([False], [0.0])
 
 
-def test_the_cross_entropy_is_climbed_where_it_is_named() -> None:
+def test_the_named_loss_is_increased() -> None:
     found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=1, loss="cross-entropy")
     # -log softmax(0.2, 0)_0 = log(1 + e^-0.2), and 0.1 after one step
     expected = torch.log1p(torch.exp(torch.tensor([-0.2, -0.1])))
@@ -50,7 +50,7 @@ def test_no_iterate_leaves_the_bound_or_the_range_of_pixels() -> None:
     assert torch.allclose(found.last, pixels((0.0, 1.0)), atol=1e-6)
 
 
-def test_images_are_followed_to_the_end_also_when_they_fell_at_once() -> None:
+def test_broken_images_stay_in_the_batch_to_the_end() -> None:
     calls = []
 
     def counted(images: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def test_a_gradient_of_exactly_zero_is_seen_by_image_and_by_pixel() -> None:
     assert torch.equal(found.last[1], images[1])
 
 
-def test_the_gradient_that_counts_is_that_at_the_image() -> None:
+def test_zero_gradients_are_counted_at_the_clean_image() -> None:
     def ends(images: Tensor) -> Tensor:  # flat once the first pixel has left 0.6
         a = images.flatten(1)[:, 0]
         return torch.stack([a.clamp(min=0.59), torch.zeros_like(a)], 1)
@@ -132,14 +132,14 @@ def long(at_half: float, end: float) -> list[float]:
         ([-9.0, *[0.0] * LAST, *[0.0] * (LAST - 1), 0.6], True),  # 0.6 of 9.6 is 6.3 %
     ],
 )
-def test_a_loss_rises_where_its_best_gains_more_than_a_share_of_the_whole_climb_in_the_last_steps(
+def test_a_loss_is_rising_if_its_best_gains_more_than_a_share_in_the_last_steps(
     losses: list[float], rising: bool
 ) -> None:
     assert len(losses) == LONG + 1
     assert of(losses).rising.item() == rising
 
 
-def test_of_a_short_climb_the_last_steps_are_its_second_half() -> None:
+def test_the_last_steps_of_a_short_run_are_its_second_half() -> None:
     assert of([0.0, 0.5, 1.0, 1.0, 1.0]).rising.item() is False
     assert of([0.0, 0.5, 0.5, 0.5, 1.0]).rising.item() is True
     assert of([0.0]).rising.item() is False

@@ -55,7 +55,7 @@ def judged(
     return found.verdict, found.reasons
 
 
-def test_where_nothing_speaks_against_it_a_rule_is_consistent() -> None:
+def test_a_rule_without_any_sign_of_masking_is_consistent() -> None:
     assert answers(scouted()) == [False] * 5
     assert judged(scouted()) == (FINE, [])
 
@@ -91,7 +91,7 @@ def test_a_black_box_is_better_where_any_attack_without_gradients_breaks_more() 
     assert question.evidence == "only transfer breaks 5, only PGD 0 of 100 images"
 
 
-def test_the_black_boxes_are_not_taken_together() -> None:
+def test_attacks_without_gradients_are_compared_one_by_one() -> None:
     assert not answers(scouted(), {"square": some((0, 44)), "transfer": some((0, 40), (44, 48))})[1]
 
 
@@ -152,7 +152,7 @@ def test_more_than_a_tenth_of_zero_gradients_is_masking() -> None:
     assert reasons == ["11 % of the images have a gradient of exactly zero"]
 
 
-def test_zero_pixels_alone_are_told_and_not_judged() -> None:
+def test_zero_pixels_are_reported_but_do_not_decide() -> None:
     found = report(scouted(zero_pixels=np.full(COUNT, 0.9)), [], {}, EIGHT)
     assert found.zero_pixels == pytest.approx(0.9)
     assert found.verdict == FINE
@@ -212,7 +212,7 @@ def test_fewer_than_twenty_images_are_inconclusive() -> None:
     assert judged(few) == (OPEN, ["only 19 images were screened"])
 
 
-def test_masking_outweighs_doubts_and_both_are_told() -> None:
+def test_masking_outweighs_doubts_and_both_are_reported() -> None:
     verdict, reasons = judged(scouted(zero=some((0, 50)), rising=some((0, 50))))
     assert verdict == MASKED
     assert reasons == [
@@ -221,7 +221,7 @@ def test_masking_outweighs_doubts_and_both_are_told() -> None:
     ]
 
 
-def test_a_report_tells_the_means_of_all_indicators() -> None:
+def test_a_report_holds_the_means_of_all_indicators() -> None:
     found = report(
         scouted("pdsg", zero=some((0, 3)), silent=some((0, 4)), rising=some((0, 5)), unbounded=some((2, 100))),
         [], {}, EIGHT,

@@ -1,4 +1,4 @@
-"""`hiresnn audit`: options reach the audit, its card becomes a table, a page and an exit code."""
+"""`hiresnn audit`: options reach the audit; the card becomes a table, a page and an exit code."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[AuditRequest]:
     return seen
 
 
-def test_the_evidence_is_written_and_the_curve_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*OPTIONS) == 0
     text = capsys.readouterr().out
     folder = here / "audits" / "mine-network"
@@ -118,7 +118,7 @@ def test_options_reach_the_audit(asked: list[AuditRequest]) -> None:
         (("nowhere",), 1, "run folder nowhere does not exist"),
     ],
 )
-def test_what_is_wrong_is_said_on_standard_error_with_its_exit_code(
+def test_errors_go_to_standard_error_with_their_exit_code(
     here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     assert run(*arguments) == code
@@ -129,7 +129,7 @@ def test_what_is_wrong_is_said_on_standard_error_with_its_exit_code(
     assert not (here / "audits" / "mine-network" / CARD).exists()
 
 
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_names_the_command_that_continues(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -140,7 +140,7 @@ def test_an_interruption_says_how_to_go_on(
     assert "Continue with: hiresnn audit runs/a --preset standard" in capsys.readouterr().err
 
 
-def test_help_says_what_may_be_audited_and_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_targets_and_output_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     for words in ("TARGET", "FILE.py:FUNCTION", "--preset", "thorough", "--twin", "card.json", "report.html"):
@@ -157,9 +157,7 @@ def card(here: Path) -> Card:
     return read_card(here / "audits" / "mine-network" / CARD)
 
 
-def test_the_table_has_a_row_a_bound_with_what_each_leaves_right(
-    card: Card, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_has_one_row_per_bound_with_all_accuracies(card: Card, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The cache: what was written comes back, and what is damaged counts as not done."""
+"""The cache of arrays: records read back, and damaged files count as absent."""
 
 import hashlib
 import io
@@ -33,13 +33,13 @@ def same(found: Any, expected: dict[str, Any]) -> None:
         assert (found[name] == values).all()
 
 
-def test_a_piece_comes_back_as_it_was_also_in_another_cache_on_the_folder(cache: ArrayCache) -> None:
+def test_a_record_reads_back_also_from_another_cache_on_the_folder(cache: ArrayCache) -> None:
     cache["wave pgd at 8/255 0-200"] = RECORD
     for each in (cache, ArrayCache(cache.folder)):
         same(each["wave pgd at 8/255 0-200"], RECORD)
 
 
-def test_the_folder_is_made_on_the_first_write(cache: ArrayCache) -> None:
+def test_the_folder_is_created_on_the_first_write(cache: ArrayCache) -> None:
     assert (len(cache), list(cache)) == (0, [])
     assert "a" not in cache
     assert not cache.folder.exists()
@@ -48,14 +48,14 @@ def test_the_folder_is_made_on_the_first_write(cache: ArrayCache) -> None:
     same(cache["a"], {})
 
 
-def test_each_piece_is_one_file_and_nothing_else_is_left_behind(cache: ArrayCache) -> None:
+def test_each_record_is_one_file_and_no_temporary_file_remains(cache: ArrayCache) -> None:
     for key in ("a", "b", "a"):
         cache[key] = RECORD
     assert len(list(cache.folder.iterdir())) == 2
     assert {path.suffix for path in cache.folder.iterdir()} == {".npz"}
 
 
-def test_it_is_a_mapping_whose_keys_may_hold_anything(cache: ArrayCache) -> None:
+def test_keys_may_hold_any_characters(cache: ArrayCache) -> None:
     keys = {"scout 0 8/255 40 arctan/alpha=4", "../up", "", "umlaut ä", "a" * 5000}
     for key in keys:
         cache[key] = {"is": np.asarray(len(key))}
@@ -69,13 +69,13 @@ def test_it_is_a_mapping_whose_keys_may_hold_anything(cache: ArrayCache) -> None
         del cache["../up"]
 
 
-def test_a_piece_that_is_written_again_is_the_later_one(cache: ArrayCache) -> None:
+def test_a_record_written_again_replaces_the_earlier_one(cache: ArrayCache) -> None:
     cache["a"] = RECORD
     cache["a"] = {"forward": np.asarray(1)}
     same(cache["a"], {"forward": np.asarray(1)})
 
 
-def test_what_is_missing_is_a_key_error_and_no_default(cache: ArrayCache) -> None:
+def test_a_missing_record_is_a_key_error(cache: ArrayCache) -> None:
     with pytest.raises(KeyError, match="absent"):
         cache["absent"]
     assert cache.get("absent") is None
@@ -87,7 +87,7 @@ def only(cache: ArrayCache) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x93NUMPY\x01\x00"])
-def test_a_file_that_holds_something_else_counts_as_not_done(cache: ArrayCache, content: bytes) -> None:
+def test_a_file_that_holds_something_else_counts_as_absent(cache: ArrayCache, content: bytes) -> None:
     cache["a"] = RECORD
     only(cache).write_bytes(content)
     assert cache.get("a") is None
@@ -105,7 +105,7 @@ def test_a_file_ends_with_the_digest_of_its_archive(cache: ArrayCache) -> None:
         assert set(file) == {*RECORD, "unit"}
 
 
-def test_a_file_cut_short_anywhere_counts_as_not_done(cache: ArrayCache) -> None:
+def test_a_truncated_file_counts_as_absent(cache: ArrayCache) -> None:
     cache["a"] = {"forward": np.asarray(12)}
     path = only(cache)
     whole = path.read_bytes()
@@ -114,7 +114,7 @@ def test_a_file_cut_short_anywhere_counts_as_not_done(cache: ArrayCache) -> None
         assert cache.get("a") is None, length
 
 
-def test_a_file_with_one_changed_byte_counts_as_not_done(cache: ArrayCache) -> None:
+def test_a_file_with_one_changed_byte_counts_as_absent(cache: ArrayCache) -> None:
     cache["a"] = {"forward": np.asarray(12)}
     path = only(cache)
     whole = path.read_bytes()
@@ -125,7 +125,7 @@ def test_a_file_with_one_changed_byte_counts_as_not_done(cache: ArrayCache) -> N
         assert cache.get("a") is None, place
 
 
-def test_a_piece_under_the_file_name_of_another_counts_as_not_done(cache: ArrayCache) -> None:
+def test_a_record_under_the_file_name_of_another_counts_as_absent(cache: ArrayCache) -> None:
     cache["a"] = RECORD
     content = only(cache).read_bytes()
     cache["b"] = {"forward": np.asarray(1)}
@@ -135,7 +135,7 @@ def test_a_piece_under_the_file_name_of_another_counts_as_not_done(cache: ArrayC
     assert "b" not in cache
 
 
-def test_an_archive_without_the_name_of_its_piece_counts_as_not_done(cache: ArrayCache) -> None:
+def test_an_archive_without_its_key_counts_as_absent(cache: ArrayCache) -> None:
     cache["a"] = RECORD
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **RECORD)
@@ -145,13 +145,13 @@ def test_an_archive_without_the_name_of_its_piece_counts_as_not_done(cache: Arra
     assert list(cache) == []
 
 
-def test_a_record_that_is_changed_after_it_was_read_changes_nothing(cache: ArrayCache) -> None:
+def test_changing_a_record_after_reading_does_not_change_the_cache(cache: ArrayCache) -> None:
     cache["a"] = RECORD
     cache["a"]["broken"][0] = 9  # type: ignore[index]
     same(cache["a"], RECORD)
 
 
-def test_an_interrupted_write_leaves_the_earlier_piece(cache: ArrayCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_keeps_the_earlier_record(cache: ArrayCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache["a"] = RECORD
 
     def interrupted(*_: Any) -> None:

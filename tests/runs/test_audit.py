@@ -1,4 +1,4 @@
-"""`hiresnn audit` on a trained run: what it writes is true, it goes on where it stopped, and what it refuses."""
+"""`hiresnn audit` on a trained run: its files are correct, it continues where it stopped, and it refuses bad input."""
 
 import json
 import shutil
@@ -135,7 +135,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return worked
 
 
-def test_called_again_it_does_nothing_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_audit_does_no_work(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = audited(runs / "run")
     worked = passes(monkeypatch)
     again, _ = audited(runs / "run")
@@ -143,7 +143,7 @@ def test_called_again_it_does_nothing_again(runs: Path, monkeypatch: pytest.Monk
     assert timeless(again) == timeless(first)
 
 
-def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_audit_continues_to_the_same_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = audited(runs / "run", out=runs / "whole")
     real = module.ArrayCache.__setitem__
     written: list[str] = []
@@ -165,7 +165,7 @@ def test_an_interrupted_audit_goes_on_to_the_same_card(runs: Path, monkeypatch: 
     assert not set(worked) & set(written)
 
 
-def test_a_larger_preset_goes_on_from_a_smaller_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_larger_preset_continues_a_smaller_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick, _ = audited(runs / "run")
     worked = passes(monkeypatch)
     standard, _ = audited(runs / "run", preset="standard")
@@ -193,7 +193,7 @@ def test_other_weights_another_seed_and_another_headline_are_another_audit(
     assert len(fingerprints) == 2
 
 
-def test_of_two_audits_at_once_in_a_folder_the_second_is_refused_and_later_goes_on(
+def test_of_two_simultaneous_audits_in_a_folder_the_second_is_refused(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locks = []  # else a lock that nobody holds any more is given up by itself
@@ -215,7 +215,7 @@ def test_of_two_audits_at_once_in_a_folder_the_second_is_refused_and_later_goes_
     assert [each.is_locked for each in locks] == [False] * 4
 
 
-def test_a_folder_that_cannot_be_made_is_refused(runs: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file/audit cannot be written .*choose another"):
         audited(runs / "run", out=tmp_path / "file" / "audit")
@@ -249,7 +249,7 @@ def test_a_users_attack_is_run_at_every_bound(runs: Path) -> None:
     assert card.attacks[-1].rule == "straight-through"
 
 
-def test_an_ann_is_audited_as_a_run_is_with_its_own_gradient_alone(runs: Path) -> None:
+def test_an_ann_is_audited_with_its_own_gradient_alone(runs: Path) -> None:
     card, _ = audited(runs / "plain", images=20)
     assert (card.subject.method, card.subject.neurons, card.subject.timesteps) == ("ann", 0, None)
     assert card.activity is None
@@ -320,7 +320,7 @@ def test_a_function_is_audited_into_a_folder_of_its_name(tmp_path: Path, monkeyp
     assert card.setting.headline == "26/255"
 
 
-def test_a_function_says_not_which_images_it_is_for(tmp_path: Path) -> None:
+def test_a_function_needs_a_data_set(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no data set of its own; name one with --data"):
         audited(function(tmp_path), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -331,7 +331,7 @@ def test_a_function_for_images_of_another_size_is_refused(tmp_path: Path) -> Non
         audited(function(tmp_path, pixels=100), source="digits", out=tmp_path / "out")
 
 
-def test_a_network_that_fails_without_a_word_is_refused_by_the_name_of_its_error(tmp_path: Path) -> None:
+def test_a_network_that_fails_without_a_message_is_refused_with_the_name_of_its_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the network failed on call 1, .*: ValueError;"):
         audited(function(tmp_path, "Wordless"), source="digits", out=tmp_path / "out")
 
@@ -342,7 +342,7 @@ def test_a_function_for_another_number_of_classes_is_refused(tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_where_nothing_falls_the_file_of_adversarial_images_is_empty_and_of_the_same_kinds(tmp_path: Path) -> None:
+def test_without_broken_images_the_archive_is_empty_with_the_same_arrays(tmp_path: Path) -> None:
     card, folder = audited(function(tmp_path, "always_zero"), source="digits", images=20, out=tmp_path / "out")
     assert card.clean.count == card.at("inf").worst.count == 2  # the zeros of 20 digits, every class in turn
     with np.load(folder / ADVERSARIAL, allow_pickle=False) as file:
@@ -419,7 +419,7 @@ def helped(tmp_path: Path, sign: int, name: str = "mine") -> str:
     return f"{tmp_path / name}.py:network"
 
 
-def test_pieces_of_a_network_whose_helpers_changed_are_not_believed(
+def test_cached_work_of_a_network_whose_helpers_changed_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked = passes(monkeypatch)
@@ -432,7 +432,7 @@ def test_pieces_of_a_network_whose_helpers_changed_are_not_believed(
     assert [worked_again(sign) for sign in (+1, +1, -1, +1)] == [True, False, True, False]
 
 
-def test_pieces_of_a_twin_that_changed_are_refused(runs: Path, tmp_path: Path) -> None:
+def test_cached_work_with_a_changed_twin_is_refused(runs: Path, tmp_path: Path) -> None:
     def with_twin(sign: int) -> None:
         audited(runs / "run", images=20, twins=(helped(tmp_path, sign, "other"),))
 
