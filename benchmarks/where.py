@@ -22,7 +22,7 @@ GROUPS = {
         "Pregraph",
         "AOTDispatcher",
         "_LIFScan",
-        "_OnePass",
+        "_FusedBlock",
         "_Pool",
     ),
     "dropout masks": ("aten::random_", "aten::le", "aten::div_"),
