@@ -1,14 +1,10 @@
 """What training costs: peak memory and time of a batch, measured in a process that does nothing else.
 
-    python -m hiresnn.paper.cost vgg5-cifar10-cpu --method hire --batches 20
-
-prints JSON (see `spend`). What a batch costs does not depend on what the network has learned, so weights and images
-are random; the weights are drawn so that activity reaches the last layer (He et al. 2015).
+The cost of a batch does not depend on what the network has learned, so weights and images are random (He et al. 2015).
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
@@ -30,14 +26,13 @@ from torch import nn
 from hiresnn.data import Batches, Split
 from hiresnn.errors import HiresnnError, RunError
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, calibrate, spiking_graph
-from hiresnn.neurons import Linear
+from hiresnn.network import SpikingNetwork, calibrate
 from hiresnn.process import keep_memory
 from hiresnn.runs.compile_policy import should_fuse
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
-from hiresnn.runs.networks import method_of, optimizer_of
-from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, read
+from hiresnn.runs.networks import method_of, optimizer_of, spiking_network
+from hiresnn.runs.recipe import Recipe, dump, read
 from hiresnn.training import PRECISIONS, train_batch
 
 WARM_BATCHES = 3
@@ -53,8 +48,7 @@ def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.toml"
         path.write_text(dump(recipe), encoding="utf-8")
-        words = [sys.executable, "-m", "hiresnn.paper.cost", str(path), "--batches", str(batches)]
-        words += ["--channels", str(channels), "--size", str(size), "--classes", str(classes)]
+        words = [sys.executable, "-m", "hiresnn.paper.cost", str(path), *map(str, (batches, channels, size, classes))]
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(BLOCK), "MALLOC_TRIM_THRESHOLD_": str(BLOCK)}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -143,8 +137,8 @@ def _training(recipe: Recipe, split: Split, classes: int) -> Generator[bool, Non
 
 
 def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwork:
-    """The recipe's network with random weights, its thresholds set on one batch."""
-    model, settings = recipe.model, recipe.snn
+    """The recipe's network with random weights that let activity reach the last layer, calibrated on one batch."""
+    model = recipe.model
     ann = build(
         model.name, classes, in_channels=images.shape[1], image_size=images.shape[2], width=model.width,
         hidden=model.hidden, dropout=model.dropout,
@@ -152,16 +146,12 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
     for layer in ann.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    network = spiking_graph(
-        ann, settings.timesteps, leak=recipe.conversion.leak, reset=settings.reset,
-        surrogate=Linear(settings.surrogate_gamma),
-        encoding="poisson" if recipe.method == "rate" else settings.encoding,
-    ).to(images.device)  # fmt: skip
-    network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
+    network = spiking_network(recipe, ann).to(images.device)
+    network.train()
     scale = recipe.conversion.threshold_scale
     calibrate(network, images, percentile=recipe.conversion.percentile, threshold_scale=scale)
-    shown = settings.epochs * (recipe.data.train_images or EPOCH)
-    return network.fuse(should_fuse(recipe.compile, network, images[:1], shown))
+    presented = recipe.snn.epochs * (recipe.data.train_images or EPOCH)
+    return network.fuse(should_fuse(recipe.compile, network, images[:1], presented))
 
 
 def _in_use(device: str) -> int:
@@ -203,28 +193,20 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """The command of the module; returns the exit code."""
-    cli = argparse.ArgumentParser(prog="python -m hiresnn.paper.cost", description=__doc__.split("\n")[0])
-    cli.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
-    cli.add_argument("--method", choices=[name for name in METHOD_NAMES if name != "ann"], help="default: the recipe's")
-    cli.add_argument("--batches", type=int, default=200)
-    cli.add_argument("--channels", type=int, default=3)
-    cli.add_argument("--size", type=int, default=32, help="height and width of an image")
-    cli.add_argument("--classes", type=int, default=10)
-    asked = cli.parse_args(words)
-    if min(asked.batches, asked.channels, asked.size) < 1:
-        cli.error("--batches, --channels and --size are at least 1.")
+def main(words: Sequence[str]) -> int:
+    """Measure the recipe in a file and print the JSON of `spend`; returns the exit code.
+
+    Args:
+        words: path of the recipe, then batches, channels, size and classes.
+    """
+    batches, channels, size, classes = map(int, words[1:])
     try:
-        recipe = read(asked.recipe)
-        recipe = override(recipe, {"method": asked.method}) if asked.method else recipe
-        found = spend(recipe, asked.batches, channels=asked.channels, size=asked.size, classes=asked.classes)
+        print(json.dumps(spend(read(words[0]), batches, channels=channels, size=size, classes=classes)))
     except HiresnnError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(json.dumps(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -26,19 +26,7 @@ else:
 
 @dataclass(frozen=True)
 class Setting:
-    """One network of the paper at one scale.
-
-    Attributes:
-        recipe: name of the shipped recipe.
-        changes: what this scale changes in it, pairs of dotted key and TOML text.
-        seeds: largest number of seeds.
-        rate_timesteps: T of the rate-coded baseline.
-        rate_changes: further changes for the method "rate".
-        rate_seeds: largest number of seeds of the method "rate", whose training is slower.
-        training_images: images per epoch, for estimates.
-        ann_ms: milliseconds to train an ANN on one image, for estimates.
-        step_ms: milliseconds to train or attack an SNN on one image for one timestep, for estimates.
-    """
+    """One network of the paper at one scale; scales.toml describes the fields."""
 
     recipe: str
     changes: Changes = ()
@@ -72,24 +60,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Scale:
-    """A size of the reproduction.
+    """A size of the reproduction; scales.toml describes the fields.
 
-    Attributes:
-        name: smoke, cpu or paper.
-        networks: key such as "vgg5-cifar10" -> its setting; networks that are missing are left out of every page.
-        images: number of attacked test images, balanced over the classes; 0 takes all.
-        seeds: number of seeds, where the command line does not say.
-        draws: Poisson draws over which a gradient of the rate-coded network is averaged (EOT).
-        timesteps: T of Fig. 4.
-        swept: networks of Fig. 9 and 10b-e, which need the most trainings.
-        noise_steps: eps_s of Fig. 10b-e in pixel units, without 0, which is traditional training.
-        eps: bounds of Fig. 8a as text.
-        iterations: K of Fig. 8b.
-        analysed: number of test images on which spikes and operations are counted; 0 takes all.
-        cost_batches: timed batches of Fig. 7.
-        random_draws: random perturbations per image in check (v) of Table 4.
-        hardware: what the estimated times are for.
-        sources: data source of a recipe -> what to load instead, {"cifar10": "cifar10.npz"}.
+    `sources` maps the data source of a recipe to what is loaded instead, {"cifar10": "cifar10.npz"}.
     """
 
     name: str
