@@ -1,0 +1,91 @@
+"""Campaign "disk": a full disk at each write, read-only and removed folders, odd names; one sentence and nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.torture.faults import full_disk_at_write
+from tests.torture.harness import Case, command
+from tests.torture.kill import SCENARIOS, Scenario, _uninterrupted
+from tests.torture.workshop import copy, difference, state
+
+ODD_NAMES = (
+    "with space", "Umlaut-ä", "-dash", "quote'\"", "new\nline", "percent%s{0}", "x" * 250, "x" * 5000, "../up", "~nouser/x",
+    "\udcff\udcfe", "[bold]markup[/bold]", "trailing.", "\t", "日本語",
+)  # fmt: skip
+"""Names for folders and files; each is either taken or refused in one sentence."""
+
+
+def cases(seed: int, folder: Path) -> Iterator[Case]:
+    """Every case once: full disks first, then odd names in every place that takes one."""
+    for scenario in SCENARIOS:
+        for number in (1, 2, 3, 5, 8):
+            yield Case("disk", f"{scenario.name}: full from write {number}", _full(scenario, folder, number))
+    for name in ODD_NAMES:
+        for place, arguments in {
+            "train --out": ("train", "tiny.toml", "--quiet", "--set", "ann.epochs=0", "--set", "snn.epochs=0", "--out", name),
+            "train RECIPE": ("train", name),
+            "train --data": ("train", "tiny.toml", "--data", name, "--out", "runs/other"),
+            "evaluate RUN": ("evaluate", name),
+            "audit TARGET": ("audit", name),
+            "audit --out": ("audit", "runs/run", "--images", "2", "--quiet", "--out", name),
+            "report": ("report", name, "-o", "page.html"),
+            "report -o": ("report", "runs/run", "-o", name),
+            "recipes copy": ("recipes", "copy", "digits", name),
+        }.items():  # fmt: skip
+            yield Case("disk", f"{place} {name[:20]!a}", _odd(folder, arguments))
+    for name in ("train", "evaluate", "audit"):
+        yield Case("disk", f"{name} in a removed folder", _removed(folder, name))
+    for arguments in (("recipes",), ("recipes", "show", "digits"), ("--help",), ("attacks",), ("doctor",)):
+        yield Case("disk", f"{' '.join(arguments)} > /dev/full", _dev_full(folder, arguments))
+
+
+def _full(scenario: Scenario, folder: Path, number: int) -> Callable[[], str | None]:
+    def run() -> str | None:
+        expected = _uninterrupted(scenario, folder)[0]
+        place = Path(tempfile.mkdtemp(dir=folder))
+        scenario.prepare(place)
+        ended = command(*scenario.start, folder=place, before=full_disk_at_write(number), seconds=600)
+        if problem := ended.complaint(0, 1):
+            return problem
+        line = scenario.again if (place / "runs" / "run").exists() else scenario.start
+        ended = command(*line, folder=place, seconds=600)
+        problem = ended.complaint(0) or difference(expected, state(place))
+        shutil.rmtree(place)
+        return problem
+
+    return run
+
+
+def _odd(folder: Path, arguments: tuple[str, ...]) -> Callable[[], str | None]:
+    def run() -> str | None:
+        place = copy(Path(tempfile.mkdtemp(dir=folder)) / "inner")
+        problem = command(*arguments, folder=place).complaint(0, 1, 2)
+        shutil.rmtree(place.parent)
+        return problem
+
+    return run
+
+
+def _removed(folder: Path, name: str) -> Callable[[], str | None]:
+    def run() -> str | None:
+        place = Path(tempfile.mkdtemp(dir=folder))
+        arguments = {"train": ("train", "digits"), "evaluate": ("evaluate", "run"), "audit": ("audit", "run")}[name]
+        return command(*arguments, folder=place, before=lambda: shutil.rmtree(place)).complaint(1, 2)
+
+    return run
+
+
+def _dev_full(folder: Path, arguments: tuple[str, ...]) -> Callable[[], str | None]:
+    def run() -> str | None:
+        def redirect() -> None:
+            import os
+
+            os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+        return command(*arguments, folder=folder, before=redirect).complaint(0, 1, 2)
+
+    return run

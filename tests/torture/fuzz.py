@@ -1,0 +1,305 @@
+"""Campaign "fuzz": hostile values in every key of a recipe, and mutated archives, images, weights, states and JSON.
+
+No input may lead to a traceback, a hang, an unbounded allocation or a silently accepted NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.torture.harness import Case, command, in_child
+from tests.torture.workshop import TINY, copy, trained
+
+HOSTILE_TEXTS = (
+    "nan", "inf", "-inf", "-1", "0", "1e308", "-1e308", "1e-320", "10000000000000000000", "9" * 5000, "0.5", "true", '""',
+    '"x"', '"../../escape"', '"/tmp/absolute"', '"' + "A" * 100_000 + '"', "[]", "[1, 2]", "[" * 1200 + "]" * 1200, "{a = 1}",
+    '"8/0"', '"8/255/1"', "1979-05-27", '"\\u0000"', "'''", "=", "",
+)  # fmt: skip
+"""Values as they stand behind `--set key=`."""
+HOSTILE_VALUES = (
+    None, True, -1, 0, 2**70, 1e308, float("nan"), float("inf"), "", "x", "<script>alert(1)</script>", "9" * 5000, [], {}, [[[]]], {"a": {}},
+)  # fmt: skip
+"""Values in place of those in a JSON file."""
+CHEAP = {"ann.epochs": "0", "snn.epochs": "0", "data.train_images": "60", "conversion.images": "20"}
+"""So that a value that is accepted is also tried in a training, in a second."""
+
+
+def cases(seed: int, folder: Path) -> Iterator[Case]:
+    """All kinds in turn, so that a short campaign sees each; the recipe's keys come to an end, the mutations do not."""
+    draw = random.Random(seed)
+    kinds: list[Iterator[Case]] = [
+        _recipes(draw, folder), _archives(draw, folder), _images(draw, folder), _weights(draw, folder),
+        _states(draw, folder), _json(draw, folder),
+    ]  # fmt: skip
+    while kinds:
+        for kind in list(kinds):
+            try:
+                yield next(kind)
+            except StopIteration:
+                kinds.remove(kind)
+
+
+def mutated(content: bytes, draw: random.Random) -> bytes:
+    """The bytes with some of them flipped, removed, doubled or cut off."""
+    content_ = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 8))):
+        at = draw.randrange(max(1, len(content_)))
+        match draw.randrange(5):
+            case 0 if content_:
+                content_[at] ^= 1 << draw.randrange(8)
+            case 1:
+                del content_[at : at + draw.choice((1, 4, 64))]
+            case 2:
+                content_[at:at] = content_[at : at + draw.choice((1, 4, 64))]
+            case 3:
+                content_[at : at + 4] = bytes(draw.randrange(256) for _ in range(4))
+            case 4 if draw.random() < 0.3:
+                del content_[at:]
+    return bytes(content_)
+
+
+def _recipes(draw: random.Random, folder: Path) -> Iterator[Case]:
+    from hiresnn.runs.recipe import read
+
+    keys = [key for key in _flat(read("digits").model_dump()) if key != "data.source"]
+    pairs = [(key, text) for key in keys for text in HOSTILE_TEXTS]
+    draw.shuffle(pairs)
+    for key, text in pairs:
+        yield Case("fuzz", f"recipe {key}={text[:24]}", _recipe(folder, key, text))
+
+
+def _recipe(folder: Path, key: str, text: str) -> Callable[[], str | None]:
+    def run() -> str | None:
+        from hiresnn.errors import HiresnnError
+        from hiresnn.runs.recipe import override, read
+
+        try:
+            tiny = override(read("digits"), {**TINY, **CHEAP})
+            recipe = override(tiny, {key: text})
+        except HiresnnError as error:
+            return f"a message of {len(str(error))} characters" if len(str(error)) > 1000 else None
+        if key in ("ann.epochs", "snn.epochs") or recipe == tiny:
+            return None
+        place = Path(tempfile.mkdtemp(dir=folder))
+        sets = [part for name, value in {**TINY, **CHEAP, key: text}.items() for part in ("--set", f"{name}={value}")]
+        problem = command("train", "digits", *sets, "--quiet", folder=place, seconds=90).complaint(0, 1, 2)
+        escaped = [path for path in place.parent.iterdir() if path.name == "escape"]
+        shutil.rmtree(place)
+        return problem or (f"wrote outside its folder: {escaped}" if escaped else None)
+
+    return run
+
+
+def _archives(draw: random.Random, folder: Path) -> Iterator[Case]:
+    rng = np.random.default_rng(draw.randrange(2**32))
+    for kind in ("uint8", "float32"):
+        images = rng.integers(0, 255, (24, 8, 8), dtype=np.uint8) if kind == "uint8" else rng.random((24, 8, 8), np.float32)
+        np.savez(folder / f"{kind}.npz", x_train=images, y_train=np.arange(24) % 4, x_test=images[:8], y_test=np.arange(8) % 4)
+    number = 0
+    while True:
+        number += 1
+        content = (folder / f"{draw.choice(('uint8', 'float32'))}.npz").read_bytes()
+        path = folder / f"archive-{number}.npz"
+        yield Case("fuzz", f"archive, mutation {number}", _loads_data(path, mutated(content, draw)))
+
+
+def _loads_data(path: Path, content: bytes) -> Callable[[], str | None]:
+    def action() -> None:
+        import torch
+
+        from hiresnn import data
+        from hiresnn.errors import HiresnnError
+
+        path.write_bytes(content)
+        try:
+            loaded = data.load(str(path))
+        except HiresnnError:
+            return
+        finally:
+            path.unlink()
+        for split in (loaded.train, loaded.test):
+            assert torch.isfinite(split.images.float()).all(), "accepted images that are not finite"
+            assert int(split.labels.min()) >= 0, "accepted a negative class"
+
+    return lambda: in_child(action, seconds=60).complaint(0)
+
+
+def _images(draw: random.Random, folder: Path) -> Iterator[Case]:
+    from PIL import Image
+
+    base = folder / "folder"
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (base / split / label).mkdir(parents=True, exist_ok=True)
+            for number in range(3):
+                pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(base / split / label / f"{number}.png")
+    content = (base / "train" / "a" / "0.png").read_bytes()
+    number = 0
+    while True:
+        number += 1
+        yield Case("fuzz", f"image folder, mutation {number}", _loads_folder(base, folder, mutated(content, draw)))
+
+
+def _loads_folder(base: Path, folder: Path, content: bytes) -> Callable[[], str | None]:
+    def action() -> None:
+        from hiresnn import data
+        from hiresnn.errors import HiresnnError
+
+        place = Path(tempfile.mkdtemp(dir=folder)) / "images"
+        shutil.copytree(base, place)
+        (place / "train" / "b" / "1.png").write_bytes(content)
+        try:
+            data.load(str(place))
+        except HiresnnError:
+            pass
+        finally:
+            shutil.rmtree(place.parent)
+
+    return lambda: in_child(action, seconds=60).complaint(0)
+
+
+def _weights(draw: random.Random, folder: Path) -> Iterator[Case]:
+    original = (trained() / "runs" / "run" / "model.safetensors").read_bytes()
+    number = 0
+    while True:
+        number += 1
+        content = mutated(original, draw) if number % 2 else _flipped(original, draw)
+        yield Case("fuzz", f"weights, mutation {number}", _loads_weights(folder / f"weights-{number}.safetensors", content, original))
+
+
+def _flipped(content: bytes, draw: random.Random) -> bytes:
+    at = draw.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ (1 << draw.randrange(8))]) + content[at + 1 :]
+
+
+def _loads_weights(path: Path, content: bytes, original: bytes) -> Callable[[], str | None]:
+    def action() -> None:
+        import torch
+
+        from hiresnn.errors import HiresnnError
+        from hiresnn.runs.checkpoint import load
+
+        path.write_bytes(original)
+        expected = load(path).state_dict()
+        path.write_bytes(content)
+        try:
+            state = load(path).state_dict()
+        except HiresnnError:
+            return
+        finally:
+            path.unlink()
+        same = state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
+        assert same, "accepted weights that differ from those that were saved"
+
+    return lambda: in_child(action, seconds=60).complaint(0)
+
+
+def _states(draw: random.Random, folder: Path) -> Iterator[Case]:
+    """A training that was cut off, with a damaged resume state: it is refused, or goes on to finite weights."""
+    original = b""
+    number = 0
+    while True:
+        number += 1
+        if not original:
+            original = _resume_state(folder)
+        yield Case("fuzz", f"resume state, mutation {number}", _resumes(folder, mutated(original, draw)))
+
+
+def _resume_state(folder: Path) -> bytes:
+    from tests.torture.faults import kill_at_write
+    from tests.torture.kill import SCENARIOS, writes
+
+    place = folder / "resumable"
+    SCENARIOS[0].prepare(place)
+    last = writes(SCENARIOS[0], folder)
+    for number in range(last, 0, -1):
+        shutil.rmtree(place)
+        SCENARIOS[0].prepare(place)
+        command(*SCENARIOS[0].start, folder=place, before=kill_at_write(number, after=False), seconds=600)
+        if (state := next((place / "runs" / "run").glob("resume*"), None)) is not None:
+            return state.read_bytes()
+    raise AssertionError("no write left a resume state behind")
+
+
+def _resumes(folder: Path, content: bytes) -> Callable[[], str | None]:
+    def run() -> str | None:
+        place = Path(tempfile.mkdtemp(dir=folder)) / "run"
+        shutil.copytree(folder / "resumable", place)
+        state = next((place / "runs" / "run").glob("resume*"))
+        state.write_bytes(content)
+        ended = command("train", "tiny.toml", "--out", "runs/run", "--quiet", "--resume", folder=place)
+        problem = ended.complaint(0, 1, 2)
+        shutil.rmtree(place.parent)
+        return problem
+
+    return run
+
+
+def _json(draw: random.Random, folder: Path) -> Iterator[Case]:
+    """Files that are read back, with bytes mutated or values replaced; every command that reads them runs."""
+    names = ("result.json", "metrics.jsonl", "environment.json", "ann.json", "audit/card.json")
+    readers = (("report", "runs/run", "-o", "page.html"), ("evaluate", "runs/run", "--limit", "4", "--attack", "fgsm"))
+    base = copy(folder / "documents")
+    command("evaluate", "runs/run", "--limit", "8", folder=base)
+    command("audit", "runs/run", "--images", "2", "--quiet", folder=base, seconds=600)
+    number = 0
+    while True:
+        number += 1
+        name = draw.choice(names)
+        original = (base / "runs" / "run" / name).read_bytes()
+        content = mutated(original, draw) if draw.random() < 0.4 else replaced(original, draw)
+        reader = readers[0] if name in ("metrics.jsonl", "audit/card.json") else draw.choice(readers)
+        yield Case("fuzz", f"{name}, mutation {number}, {reader[0]}", _reads(base, folder, name, content, reader))
+
+
+def replaced(content: bytes, draw: random.Random) -> bytes:
+    """A JSON (or JSON lines) text with one value somewhere in it replaced, or nested a thousand levels deep."""
+    if draw.random() < 0.03:
+        return b"[" * 1200 + b"]" * 1200
+    lines = content.decode().splitlines() if content.count(b"\n{") else [content.decode()]
+    at = draw.randrange(len(lines))
+    value = json.loads(lines[at])
+    holder: Any = [value]
+    place: Any = 0
+    while isinstance(holder[place], dict | list) and holder[place] and draw.random() < 0.85:
+        holder = holder[place]
+        place = draw.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+    if isinstance(holder, dict) and draw.random() < 0.2:
+        del holder[place]
+    else:
+        holder[place] = draw.choice(HOSTILE_VALUES)
+        value = holder[0] if holder is not value and place == 0 and not isinstance(value, dict | list) else value
+    lines[at] = json.dumps(value)
+    return "\n".join(lines).encode()
+
+
+def _reads(base: Path, folder: Path, name: str, content: bytes, reader: tuple[str, ...]) -> Callable[[], str | None]:
+    def run() -> str | None:
+        place = Path(tempfile.mkdtemp(dir=folder)) / "run"
+        shutil.copytree(base, place)
+        (place / "runs" / "run" / name).write_bytes(content)
+        ended = command(*reader, folder=place)
+        problem = ended.complaint(0, 1, 2)
+        page = place / "page.html"
+        if problem is None and page.is_file() and "<script>alert(1)" in page.read_text(errors="replace"):
+            problem = "the page contains markup from the file"
+        shutil.rmtree(place.parent)
+        return problem
+
+    return run
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, inner in value.items():
+        found += _flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else [f"{prefix}{key}"]
+    return found

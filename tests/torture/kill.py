@@ -1,0 +1,134 @@
+"""Campaign "kill": SIGKILL at every write and at random moments; the end state equals the uninterrupted one.
+
+Every command that writes is killed once or twice and then called again. Nothing may be lost, damaged or different.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.torture.faults import kill_at_write
+from tests.torture.harness import Case, command
+from tests.torture.workshop import copy, difference, state, tiny_recipe
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command to be killed.
+
+    Attributes:
+        start: its arguments.
+        again: the arguments of the command that continues it.
+        prepare: makes the folder that it starts from.
+        weight: share of the random kills.
+    """
+
+    name: str
+    start: tuple[str, ...]
+    again: tuple[str, ...]
+    prepare: Callable[[Path], object]
+    weight: int = 1
+
+
+def _with_recipe(**changes: str) -> Callable[[Path], object]:
+    def prepare(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        tiny_recipe(folder / "tiny.toml", **changes)
+
+    return prepare
+
+
+_TRAIN = ("train", "tiny.toml", "--out", "runs/run", "--quiet")
+SCENARIOS = (
+    Scenario("train hire", _TRAIN, (*_TRAIN, "--resume"), _with_recipe(), weight=4),
+    Scenario("train traditional", _TRAIN, (*_TRAIN, "--resume"), _with_recipe(method='"traditional"'), weight=2),
+    Scenario("train ann", _TRAIN, (*_TRAIN, "--resume"), _with_recipe(method='"ann"')),
+    Scenario("evaluate", *[("evaluate", "runs/run", "--limit", "60")] * 2, copy),
+    Scenario("analyze", *[("analyze", "activity", "runs/run", "--limit", "60")] * 2, copy),
+    Scenario("audit", *[("audit", "runs/run", "--images", "4", "--quiet")] * 2, copy, weight=2),
+    Scenario("reproduce", *[("reproduce", "table2", "--scale", "smoke", "--runs", "work", "--out", "pages")] * 2,
+             lambda folder: folder.mkdir(parents=True, exist_ok=True)),
+)  # fmt: skip
+
+
+def cases(seed: int, folder: Path) -> Iterator[Case]:
+    """Kills at every write of every scenario first, then at random moments without end."""
+    draw = random.Random(seed)
+    for scenario in SCENARIOS:
+        for number in range(1, writes(scenario, folder) + 1):
+            yield Case("kill", f"{scenario.name}: before write {number}", _at_write(scenario, folder, number, False))
+            yield Case("kill", f"{scenario.name}: after write {number}", _at_write(scenario, folder, number, True))
+    while True:
+        scenario = draw.choices(SCENARIOS, [each.weight for each in SCENARIOS])[0]
+        moments = [draw.random() for _ in range(draw.choice((1, 1, 2)))]
+        named = ", ".join(f"{100 * moment:.0f} %" for moment in moments)
+        yield Case("kill", f"{scenario.name}: at {named} of its time", _at_moments(scenario, folder, moments))
+
+
+@functools.cache
+def _uninterrupted(scenario: Scenario, folder: Path) -> tuple[dict[str, str], float]:
+    """End state and seconds of the command when nothing happens to it."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    scenario.prepare(place)
+    start = time.monotonic()
+    ended = command(*scenario.start, folder=place, seconds=600)
+    assert ended.code == 0, ended.output
+    return state(place), time.monotonic() - start
+
+
+@functools.cache
+def writes(scenario: Scenario, folder: Path) -> int:
+    """How many files the command writes, found by killing ever later until it survives."""
+    low, high = 0, 1
+    while not _survives(scenario, folder, high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _survives(scenario, folder, middle) else (middle, high)
+    return low
+
+
+def _survives(scenario: Scenario, folder: Path, number: int) -> bool:
+    place = Path(tempfile.mkdtemp(dir=folder))
+    scenario.prepare(place)
+    ended = command(*scenario.start, folder=place, seconds=600, before=kill_at_write(number, after=True))
+    shutil.rmtree(place)
+    return ended.code == 0
+
+
+def _at_write(scenario: Scenario, folder: Path, number: int, after: bool) -> Callable[[], str | None]:
+    def run() -> str | None:
+        return _killed(scenario, folder, [{"before": kill_at_write(number, after=after), "seconds": 600}])
+
+    return run
+
+
+def _at_moments(scenario: Scenario, folder: Path, moments: list[float]) -> Callable[[], str | None]:
+    def run() -> str | None:
+        seconds = _uninterrupted(scenario, folder)[1]
+        return _killed(scenario, folder, [{"kill_after": moment * seconds} for moment in moments])
+
+    return run
+
+
+def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) -> str | None:
+    expected = _uninterrupted(scenario, folder)[0]
+    place = Path(tempfile.mkdtemp(dir=folder))
+    scenario.prepare(place)
+    line = scenario.start
+    for kill in kills:
+        ended = command(*line, folder=place, **kill)  # type: ignore[arg-type]
+        if ended.code not in (0, -9):
+            return ended.complaint(0, -9) or f"exit code {ended.code}: {ended.output[-300:]}"
+        line = scenario.again if (place / "runs").exists() else scenario.start
+    ended = command(*scenario.again, folder=place, seconds=600)
+    problem = ended.complaint(0) or difference(expected, state(place))
+    shutil.rmtree(place)
+    return problem
