@@ -9,13 +9,17 @@ BENCH_BIN := .venv-bench/bin
 BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test test-peers lint bench bench-gpu clean
+.PHONY: quickstart test torture test-peers lint bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
 
 test: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Seeded campaigns that kill, fill disks, damage files and audit hostile networks; TORTURE_MINUTES=20, TORTURE_SEED=0.
+torture: .venv/develop.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 test-peers: .venv/peers.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign

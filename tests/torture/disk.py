@@ -1,4 +1,4 @@
-"""Campaign "disk": a full disk at each write, read-only and removed folders, odd names; one sentence and nothing lost."""
+"""Campaign "disk": a full disk at each write, removed folders, odd names; one sentence each, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tests.torture.faults import full_disk_at_write
 from tests.torture.harness import Case, command
-from tests.torture.kill import SCENARIOS, Scenario, _uninterrupted
+from tests.torture.kill import SCENARIOS, Scenario, uninterrupted
 from tests.torture.workshop import copy, difference, state
 
 ODD_NAMES = (
-    "with space", "Umlaut-ä", "-dash", "quote'\"", "new\nline", "percent%s{0}", "x" * 250, "x" * 5000, "../up", "~nouser/x",
-    "\udcff\udcfe", "[bold]markup[/bold]", "trailing.", "\t", "日本語",
+    "with space", "Umlaut-ä", "-dash", "quote'\"", "new\nline", "percent%s{0}", "x" * 250, "x" * 5000, "../up",
+    "~nouser/x", "\udcff\udcfe", "[bold]markup[/bold]", "trailing.", "\t", "日本語",
 )  # fmt: skip
 """Names for folders and files; each is either taken or refused in one sentence."""
 
@@ -26,12 +26,12 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
             yield Case("disk", f"{scenario.name}: full from write {number}", _full(scenario, folder, number))
     for name in ODD_NAMES:
         for place, arguments in {
-            "train --out": ("train", "tiny.toml", "--quiet", "--set", "ann.epochs=0", "--set", "snn.epochs=0", "--out", name),
+            "train --out": ("train", "tiny.toml", "--set", "ann.epochs=0", "--set", "snn.epochs=0", "--out", name),
             "train RECIPE": ("train", name),
             "train --data": ("train", "tiny.toml", "--data", name, "--out", "runs/other"),
             "evaluate RUN": ("evaluate", name),
             "audit TARGET": ("audit", name),
-            "audit --out": ("audit", "runs/run", "--images", "2", "--quiet", "--out", name),
+            "audit --out": ("audit", "runs/run", "--images", "2", "--out", name),
             "report": ("report", name, "-o", "page.html"),
             "report -o": ("report", "runs/run", "-o", name),
             "recipes copy": ("recipes", "copy", "digits", name),
@@ -45,7 +45,7 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
 
 def _full(scenario: Scenario, folder: Path, number: int) -> Callable[[], str | None]:
     def run() -> str | None:
-        expected = _uninterrupted(scenario, folder)[0]
+        expected = uninterrupted(scenario, folder)[0]
         place = Path(tempfile.mkdtemp(dir=folder))
         scenario.prepare(place)
         ended = command(*scenario.start, folder=place, before=full_disk_at_write(number), seconds=600)

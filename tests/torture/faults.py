@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 
 def kill_at_write(number: int, *, after: bool) -> Callable[[], None]:
@@ -22,6 +23,22 @@ def kill_at_write(number: int, *, after: bool) -> Callable[[], None]:
             original(source, target, **more)  # type: ignore[arg-type]
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+        os.replace = replace  # type: ignore[assignment]
+
+    return install
+
+
+def count_writes(path: Path) -> Callable[[], None]:
+    """Append one byte to the file `path` for every file that gets its name."""
+
+    def install() -> None:
+        original = os.replace
+
+        def replace(source: object, target: object, **more: object) -> None:
+            original(source, target, **more)  # type: ignore[arg-type]
+            with path.open("ab") as file:
+                file.write(b"w")
 
         os.replace = replace  # type: ignore[assignment]
 

@@ -14,37 +14,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from tests.torture.harness import Case, command, in_child
 from tests.torture.workshop import TINY, copy, trained
 
 HOSTILE_TEXTS = (
-    "nan", "inf", "-inf", "-1", "0", "1e308", "-1e308", "1e-320", "10000000000000000000", "9" * 5000, "0.5", "true", '""',
-    '"x"', '"../../escape"', '"/tmp/absolute"', '"' + "A" * 100_000 + '"', "[]", "[1, 2]", "[" * 1200 + "]" * 1200, "{a = 1}",
-    '"8/0"', '"8/255/1"', "1979-05-27", '"\\u0000"', "'''", "=", "",
+    "nan", "inf", "-inf", "-1", "0", "1e308", "-1e308", "1e-320", "10000000000000000000", "9" * 5000, "0.5", "true",
+    '""', '"x"', '"../../escape"', '"/tmp/absolute"', '"' + "A" * 100_000 + '"', "[]", "[1, 2]", 
+    "[" * 1200 + "]" * 1200, "{a = 1}", '"8/0"', '"8/255/1"', "1979-05-27", '"\\u0000"', "'''", "=", "",
 )  # fmt: skip
 """Values as they stand behind `--set key=`."""
 HOSTILE_VALUES = (
-    None, True, -1, 0, 2**70, 1e308, float("nan"), float("inf"), "", "x", "<script>alert(1)</script>", "9" * 5000, [], {}, [[[]]], {"a": {}},
+    None, True, -1, 0, 2**70, 1e308, float("nan"), float("inf"), "", "x",
+    "<script>alert(1)</script>", "9" * 5000, [], {}, [[[]]], {"a": {}},
 )  # fmt: skip
 """Values in place of those in a JSON file."""
 CHEAP = {"ann.epochs": "0", "snn.epochs": "0", "data.train_images": "60", "conversion.images": "20"}
 """So that a value that is accepted is also tried in a training, in a second."""
 
 
-def cases(seed: int, folder: Path) -> Iterator[Case]:
-    """All kinds in turn, so that a short campaign sees each; the recipe's keys come to an end, the mutations do not."""
+def cases(seed: int, folder: Path, kinds: int = 6) -> Iterator[Case]:
+    """The first so many kinds in turn, so that a short campaign sees each.
+
+    The recipe's keys come to an end, the mutations do not. The last two kinds need seconds of preparation.
+    """
     draw = random.Random(seed)
-    kinds: list[Iterator[Case]] = [
-        _recipes(draw, folder), _archives(draw, folder), _images(draw, folder), _weights(draw, folder),
-        _states(draw, folder), _json(draw, folder),
-    ]  # fmt: skip
-    while kinds:
-        for kind in list(kinds):
+    makers = (_recipes, _archives, _images, _weights, _states, _json)[:kinds]
+    sources = [maker(draw, folder) for maker in makers]
+    while sources:
+        for source in list(sources):
             try:
-                yield next(kind)
+                yield next(source)
             except StopIteration:
-                kinds.remove(kind)
+                sources.remove(source)
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
@@ -101,8 +102,16 @@ def _recipe(folder: Path, key: str, text: str) -> Callable[[], str | None]:
 def _archives(draw: random.Random, folder: Path) -> Iterator[Case]:
     rng = np.random.default_rng(draw.randrange(2**32))
     for kind in ("uint8", "float32"):
-        images = rng.integers(0, 255, (24, 8, 8), dtype=np.uint8) if kind == "uint8" else rng.random((24, 8, 8), np.float32)
-        np.savez(folder / f"{kind}.npz", x_train=images, y_train=np.arange(24) % 4, x_test=images[:8], y_test=np.arange(8) % 4)
+        images = (
+            rng.integers(0, 255, (24, 8, 8), dtype=np.uint8) if kind == "uint8" else rng.random((24, 8, 8), np.float32)
+        )
+        np.savez(
+            folder / f"{kind}.npz",
+            x_train=images,
+            y_train=np.arange(24) % 4,
+            x_test=images[:8],
+            y_test=np.arange(8) % 4,
+        )
     number = 0
     while True:
         number += 1
@@ -173,7 +182,11 @@ def _weights(draw: random.Random, folder: Path) -> Iterator[Case]:
     while True:
         number += 1
         content = mutated(original, draw) if number % 2 else _flipped(original, draw)
-        yield Case("fuzz", f"weights, mutation {number}", _loads_weights(folder / f"weights-{number}.safetensors", content, original))
+        yield Case(
+            "fuzz",
+            f"weights, mutation {number}",
+            _loads_weights(folder / f"weights-{number}.safetensors", content, original),
+        )
 
 
 def _flipped(content: bytes, draw: random.Random) -> bytes:
@@ -216,11 +229,11 @@ def _states(draw: random.Random, folder: Path) -> Iterator[Case]:
 
 def _resume_state(folder: Path) -> bytes:
     from tests.torture.faults import kill_at_write
-    from tests.torture.kill import SCENARIOS, writes
+    from tests.torture.kill import SCENARIOS, uninterrupted
 
     place = folder / "resumable"
     SCENARIOS[0].prepare(place)
-    last = writes(SCENARIOS[0], folder)
+    last = uninterrupted(SCENARIOS[0], folder)[2]
     for number in range(last, 0, -1):
         shutil.rmtree(place)
         SCENARIOS[0].prepare(place)
@@ -250,7 +263,7 @@ def _json(draw: random.Random, folder: Path) -> Iterator[Case]:
     readers = (("report", "runs/run", "-o", "page.html"), ("evaluate", "runs/run", "--limit", "4", "--attack", "fgsm"))
     base = copy(folder / "documents")
     command("evaluate", "runs/run", "--limit", "8", folder=base)
-    command("audit", "runs/run", "--images", "2", "--quiet", folder=base, seconds=600)
+    command("audit", "runs/run", "--images", "2", folder=base, seconds=600)
     number = 0
     while True:
         number += 1

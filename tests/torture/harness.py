@@ -125,6 +125,8 @@ def _child(action: Callable[[], object], log: int, folder: Path | None) -> None:
         os.setsid()  # no terminal: a signal to the group of the campaign does not reach it
         os.dup2(log, 1)
         os.dup2(log, 2)
+        # Whatever stands in the place of these two, pytest's capture for example, writes elsewhere.
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         if folder is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture.faults import kill_at_write
+from tests.torture.faults import count_writes, kill_at_write
 from tests.torture.harness import Case, command
 from tests.torture.workshop import copy, difference, state, tiny_recipe
 
@@ -52,7 +52,7 @@ SCENARIOS = (
     Scenario("train ann", _TRAIN, (*_TRAIN, "--resume"), _with_recipe(method='"ann"')),
     Scenario("evaluate", *[("evaluate", "runs/run", "--limit", "60")] * 2, copy),
     Scenario("analyze", *[("analyze", "activity", "runs/run", "--limit", "60")] * 2, copy),
-    Scenario("audit", *[("audit", "runs/run", "--images", "4", "--quiet")] * 2, copy, weight=2),
+    Scenario("audit", *[("audit", "runs/run", "--images", "4")] * 2, copy, weight=2),
     Scenario("reproduce", *[("reproduce", "table2", "--scale", "smoke", "--runs", "work", "--out", "pages")] * 2,
              lambda folder: folder.mkdir(parents=True, exist_ok=True)),
 )  # fmt: skip
@@ -62,7 +62,7 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     """Kills at every write of every scenario first, then at random moments without end."""
     draw = random.Random(seed)
     for scenario in SCENARIOS:
-        for number in range(1, writes(scenario, folder) + 1):
+        for number in range(1, uninterrupted(scenario, folder)[2] + 1):
             yield Case("kill", f"{scenario.name}: before write {number}", _at_write(scenario, folder, number, False))
             yield Case("kill", f"{scenario.name}: after write {number}", _at_write(scenario, folder, number, True))
     while True:
@@ -73,34 +73,14 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
 
 
 @functools.cache
-def _uninterrupted(scenario: Scenario, folder: Path) -> tuple[dict[str, str], float]:
-    """End state and seconds of the command when nothing happens to it."""
-    place = Path(tempfile.mkdtemp(dir=folder))
+def uninterrupted(scenario: Scenario, folder: Path) -> tuple[dict[str, str], float, int]:
+    """End state, seconds, and number of files written when nothing happens to the command."""
+    place, count = Path(tempfile.mkdtemp(dir=folder)), folder / f"writes-{scenario.name}"
     scenario.prepare(place)
     start = time.monotonic()
-    ended = command(*scenario.start, folder=place, seconds=600)
+    ended = command(*scenario.start, folder=place, seconds=600, before=count_writes(count))
     assert ended.code == 0, ended.output
-    return state(place), time.monotonic() - start
-
-
-@functools.cache
-def writes(scenario: Scenario, folder: Path) -> int:
-    """How many files the command writes, found by killing ever later until it survives."""
-    low, high = 0, 1
-    while not _survives(scenario, folder, high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _survives(scenario, folder, middle) else (middle, high)
-    return low
-
-
-def _survives(scenario: Scenario, folder: Path, number: int) -> bool:
-    place = Path(tempfile.mkdtemp(dir=folder))
-    scenario.prepare(place)
-    ended = command(*scenario.start, folder=place, seconds=600, before=kill_at_write(number, after=True))
-    shutil.rmtree(place)
-    return ended.code == 0
+    return state(place), time.monotonic() - start, count.stat().st_size
 
 
 def _at_write(scenario: Scenario, folder: Path, number: int, after: bool) -> Callable[[], str | None]:
@@ -112,14 +92,14 @@ def _at_write(scenario: Scenario, folder: Path, number: int, after: bool) -> Cal
 
 def _at_moments(scenario: Scenario, folder: Path, moments: list[float]) -> Callable[[], str | None]:
     def run() -> str | None:
-        seconds = _uninterrupted(scenario, folder)[1]
+        seconds = uninterrupted(scenario, folder)[1]
         return _killed(scenario, folder, [{"kill_after": moment * seconds} for moment in moments])
 
     return run
 
 
 def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) -> str | None:
-    expected = _uninterrupted(scenario, folder)[0]
+    expected = uninterrupted(scenario, folder)[0]
     place = Path(tempfile.mkdtemp(dir=folder))
     scenario.prepare(place)
     line = scenario.start
