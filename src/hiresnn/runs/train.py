@@ -52,8 +52,8 @@ def train(
     """
     out = out or default_folder(recipe)
     # Everything that can be wrong with recipe and data comes out before a folder is created.
-    device = device_of(recipe)
     check_ranks(recipe, ranks)
+    device = device_of(recipe)
     dataset = load_data(recipe.data.source, ranks)
     recipe = clamp_counts(recipe, dataset, clamp, progress)
     require_memory(recipe, dataset, device, ranks.size)
