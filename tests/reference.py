@@ -38,11 +38,12 @@ class Neuron:
     threshold: Tensor
     leak: Tensor
     reset: str = "subtract"
+    start: float = 0.0  # membrane at rest, as a fraction of the threshold
     m: Tensor | None = None  # left by the step before, after leak and reset
     spikes: list[Tensor] = field(default_factory=list)
 
     def __call__(self, current: Tensor) -> Tensor:
-        u = current if self.m is None else self.m + current
+        u = current + (self.start * self.threshold if self.m is None else self.m)
         spike = Spike.apply(u / self.threshold - 1)
         fired = self.threshold * spike.detach()
         self.m = self.leak * (u - fired) if self.reset == "subtract" else self.leak * u - fired
@@ -58,11 +59,18 @@ class ReferenceNetwork:
         thresholds, leaks: one number per ReLU call.
     """
 
-    def __init__(self, ann: nn.Module, thresholds: list[float], leaks: list[float], reset: str = "subtract") -> None:
+    def __init__(
+        self,
+        ann: nn.Module,
+        thresholds: list[float],
+        leaks: list[float],
+        reset: str = "subtract",
+        start: float = 0.0,
+    ) -> None:
         self.ann = copy.deepcopy(ann).double().eval()
         self.thresholds = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in thresholds]
         self.leaks = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in leaks]
-        self.reset = reset
+        self.reset, self.start = reset, start
         self.rest()
 
     @classmethod
@@ -70,7 +78,7 @@ class ReferenceNetwork:
         """The reference of `network`, a converted `ann` whose neurons are called in the order of their names."""
         neurons = list(network.neurons.values())
         numbers = [neuron.threshold.item() for neuron in neurons], [neuron.leak.item() for neuron in neurons]
-        return cls(ann, *numbers, neurons[0].reset)
+        return cls(ann, *numbers, neurons[0].reset, neurons[0].start)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -80,7 +88,7 @@ class ReferenceNetwork:
     def rest(self) -> None:
         """Put every membrane to rest and forget the spikes."""
         values = zip(self.thresholds, self.leaks, strict=True)
-        self.neurons = [Neuron(threshold, leak, self.reset) for threshold, leak in values]
+        self.neurons = [Neuron(threshold, leak, self.reset, self.start) for threshold, leak in values]
 
     def __call__(self, images: Tensor, timesteps: int) -> Tensor:
         """Logits: the ANN's output, summed over `timesteps` steps."""

@@ -6,6 +6,7 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import MODELS, build
+from hiresnn.network import convert
 
 ALL = ("vgg5", "vgg11", "vgg16", "resnet12")
 
@@ -105,6 +106,7 @@ def test_the_spec_survives_json_and_rebuilds_the_network(mean):
         "width": 1 / 16,
         "hidden": 8,
         "dropout": 0.1,
+        "batch_norm": False,
         "mean": mean,
         "std": mean,
     }
@@ -132,3 +134,23 @@ def test_the_spec_survives_json_and_rebuilds_the_network(mean):
 def test_arguments_out_of_range_are_named(arguments, message):
     with pytest.raises(UsageError, match=message):
         build(**{"name": "vgg5", "num_classes": 10, **arguments})
+
+
+@pytest.mark.parametrize(("name", "norms"), [("vgg5", 3), ("vgg11", 8), ("resnet12", 3 + 8 + 3)])
+def test_with_batch_norm_one_follows_each_convolution_and_conversion_folds_all(name, norms):
+    torch.manual_seed(0)
+    network = tiny(name, batch_norm=True)
+    found = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(found) == norms == sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    for norm in found:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    network(torch.rand(8, 3, 32, 32))  # statistics
+    images = torch.rand(4, 3, 32, 32)
+    spiking = convert(network.eval(), images, timesteps=2)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in spiking.modules())
+    # Neurons that pass their input on make the converted network an ANN again, which sums equal outputs over T.
+    for lif in spiking.neurons.values():
+        lif.forward = lambda current, window, timed=True: (window.with_time(current) if not timed else current).relu()
+    torch.testing.assert_close(spiking(images), 2 * network(images), rtol=1e-4, atol=1e-4)
+    assert build(**network.spec).spec["batch_norm"] is True

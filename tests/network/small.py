@@ -7,10 +7,10 @@ from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 
 
-def network(model: str = "vgg5") -> SpikingNetwork:
+def network(model: str = "vgg5", start: float = 0.0) -> SpikingNetwork:
     torch.manual_seed(0)
     ann = build(model, 10, width=0.125, hidden=32, dropout=0.3)
-    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=4).train()
+    return convert(ann, torch.rand(4, 3, 32, 32), timesteps=4, start=start).train()
 
 
 def batch() -> tuple[Tensor, Tensor]:

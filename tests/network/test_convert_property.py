@@ -75,11 +75,21 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 
 @FEW
-@given(networks(), st.integers(1, 5), st.sampled_from(["subtract", "subtract-unleaked"]))
-def test_a_converted_network_equals_its_ann_run_step_by_step(ann: nn.Module, timesteps: int, reset: str) -> None:
+@given(networks(), st.integers(1, 5), st.sampled_from(["subtract", "subtract-unleaked"]), st.sampled_from([0.0, 0.5]))
+def test_a_converted_network_equals_its_ann_run_step_by_step(
+    ann: nn.Module, timesteps: int, reset: str, start: float
+) -> None:
     ann, images = ann.double(), torch.rand(4, 2, 4, 4, dtype=torch.float64)
     try:
-        network = convert(ann, images, timesteps=timesteps, leak=0.9, reset=reset, threshold_scale=0.6)  # type: ignore[arg-type]
+        network = convert(
+            ann,
+            images,
+            timesteps=timesteps,
+            leak=0.9,
+            reset=reset,  # type: ignore[arg-type]
+            start=start,
+            threshold_scale=0.6,
+        )
     except UsageError as error:
         if "never spike" in str(error):  # by chance a layer of random weights never activates
             return

@@ -73,6 +73,17 @@ def test_logits_and_gradients_are_those_of_the_layers_one_by_one(
 
 
 @compiled
+def test_membranes_that_start_at_half_the_threshold_do_so_in_a_block(passes: list[bool]) -> None:
+    subject = network(start=0.5).fuse()
+    one, other = found(subject, merged=True), found(subject, merged=False)
+    assert any(passes)
+    assert torch.equal(one["logits"], other["logits"])
+    assert not torch.equal(one["logits"], found(network().fuse(), merged=True)["logits"])
+    for name, expected in other.items():
+        torch.testing.assert_close(one[name], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+@compiled
 def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
     expected = found(network().fuse(), merged=True)
     once = len(passes)

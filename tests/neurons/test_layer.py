@@ -159,6 +159,7 @@ def test_printing_a_neuron_shows_its_values():
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"leak": 1.5}, r"leak is 1.5; it must lie in \[0, 1\]"),
         ({"leak": -0.1}, "leak is -0.1"),
+        ({"start": 1.0}, r"start is 1.0; it is a fraction of the threshold and must lie in \[0, 1\)"),
         ({"reset": "zero"}, "reset is 'zero'; choose one of subtract, subtract-unleaked"),
     ],
 )

@@ -29,6 +29,13 @@ UNLEAKED = ([0.75, 0.75, 0.25, 1.5, 0.5], [0, 1, 0, 1, 0], [0.375, -0.4375, -0.0
 #   u  0.375  0.5625  0.53125  0.140625  0.8203125
 #   s  0      1       1        0         1
 #   m  0.375  0.0625  0.03125  0.140625  0.3203125
+#
+# IF, threshold 1, membranes that start at half the threshold:
+#   I  0.5   0.75  0.25  1.0   0.75
+#   u  1.0   1.75  1.0   2.0   1.75        u[0] = 0.5 + I[0]; u = 1 is not above the threshold
+#   s  0     1     0     1     1
+#   m  1.0   0.75  1.0   1.0   0.75
+HALF = ([0.5, 0.75, 0.25, 1.0, 0.75], [0, 1, 0, 1, 1], [1.0, 0.75, 1.0, 1.0, 0.75])
 LOW = ([0.375, 0.375, 0.5, 0.125, 0.75], [0, 1, 1, 0, 1], [0.1875, 0.03125, 0.015625, 0.0703125, 0.16015625])
 
 TRACES = {
@@ -53,6 +60,33 @@ def test_spikes_and_membranes_follow_the_trace_worked_out_by_hand(threshold, lea
         )
         assert got.flatten().tolist() == spikes[:steps]
         assert residue.tolist() == [left[steps - 1]]
+
+
+def test_a_membrane_that_starts_at_half_the_threshold_follows_the_trace_worked_out_by_hand():
+    current, spikes, left = HALF
+    for steps in range(1, 6):
+        scan = Scan(steps, True, start=0.5)
+        got, residue = scan_forward(torch.tensor(current[:steps]).view(-1, 1), None, *scalars(1.0, 1.0), scan)
+        assert got.flatten().tolist() == spikes[:steps]
+        assert residue.tolist() == [left[steps - 1]]
+
+
+def test_a_later_window_goes_on_from_its_membrane_and_not_from_the_start():
+    current = torch.rand(6, 50, generator=torch.Generator().manual_seed(1))
+    whole, end = scan_forward(current, None, *scalars(0.6, 0.8), Scan(6, True, start=0.5))
+    first, residue = scan_forward(current[:2], None, *scalars(0.6, 0.8), Scan(2, True, start=0.5))
+    second, last = scan_forward(current[2:], residue, *scalars(0.6, 0.8), Scan(4, True, start=0.5))
+    assert torch.equal(torch.cat([first, second]), whole)
+    assert torch.equal(last, end)
+
+
+def test_the_threshold_gets_a_gradient_through_the_membrane_that_starts_at_a_fraction_of_it():
+    # One step, v = 1, start 0.5, I = 0.75: u = 1.25, z = u/v - 1 = 0.25, slope 0.3 * 0.75 = 0.225.
+    # dz/dv = -u/v^2 + du/dv = -1.25 + 0.5.
+    one = torch.tensor([[0.75]], dtype=torch.float64)
+    scan, v_t_and_leak = Scan(1, True, start=0.5), scalars(1.0, 1.0, dtype=torch.float64)
+    got = scan_backward(one, None, *v_t_and_leak, torch.ones_like(one), scan, Linear(), True)
+    assert got[1].item() == pytest.approx(-0.75 * 0.225, abs=1e-12)
 
 
 def test_a_membrane_that_equals_the_threshold_does_not_spike():
@@ -126,12 +160,15 @@ def test_an_attack_skips_the_gradients_of_the_parameters():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
-@pytest.mark.parametrize(("timed", "reset", "carried"), [(True, "subtract", False), (False, "subtract-unleaked", True)])
-def test_compiled_scans_equal_eager_ones(timed, reset, carried):
+@pytest.mark.parametrize(
+    ("timed", "reset", "carried", "start"),
+    [(True, "subtract", False, 0.0), (False, "subtract-unleaked", True, 0.0), (False, "subtract", False, 0.5)],
+)
+def test_compiled_scans_equal_eager_ones(timed, reset, carried, start):
     torch.manual_seed(0)
     current = torch.rand(4, 999) if timed else torch.rand(999)
     residue = torch.rand(999) * 0.3 if carried else None
-    grad, scan = torch.randn(4, 999), Scan(4, timed, reset)
+    grad, scan = torch.randn(4, 999), Scan(4, timed, reset, start)
     forward = (current, residue, *scalars(0.7, 0.9), scan)
     backward = (*forward[:4], grad, scan, Linear(), True)
     eager = (*kernel(scan_forward, False)(*forward), *kernel(scan_backward, False)(*backward))

@@ -32,3 +32,10 @@ def test_without_milestones_the_rate_stays() -> None:
 def test_the_default_is_the_snn_schedule_of_the_paper() -> None:
     schedule = Schedule(30, 1e-4)
     assert [schedule.rate(epoch) for epoch in range(30)] == rates(30, 1e-4, 0.2, (0.6, 0.8, 0.9))
+
+
+def test_a_cyclic_rate_rises_to_its_peak_at_two_fifths_and_falls_to_zero() -> None:
+    schedule = Schedule(10, 1.0, cyclic=True)
+    # In the middle of epoch e, (e + 1/2) / 10 of the training is done.
+    expected = [0.125, 0.375, 0.625, 0.875, 0.55 / 0.6, 0.45 / 0.6, 0.35 / 0.6, 0.25 / 0.6, 0.15 / 0.6, 0.05 / 0.6]
+    assert [schedule.rate(epoch) for epoch in range(10)] == pytest.approx(expected)

@@ -40,6 +40,7 @@ def build(
     width: float = 1.0,
     hidden: int = 4096,
     dropout: float = 0.2,
+    batch_norm: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Classifier:
@@ -52,6 +53,7 @@ def build(
         width: factor on the channels of every convolution, above 0.
         hidden: width of the hidden linear layers; resnet12 has none.
         dropout: probability in [0, 1) that an activation is dropped in training.
+        batch_norm: a batch norm after each convolution; `convert` folds it into the convolution.
         mean, std: one number per channel, in [0, 1] units, for a `Normalise` as the first layer; None for none.
 
     Raises:
@@ -65,11 +67,18 @@ def build(
         "width": float(width),
         "hidden": int(hidden),
         "dropout": float(dropout),
+        "batch_norm": bool(batch_norm),
         "mean": None if mean is None else [float(number) for number in mean],
         "std": None if std is None else [float(number) for number in std],
     }
     _check_ranges(spec)
-    options: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "width": width, "dropout": dropout}
+    options: dict[str, Any] = {
+        "in_channels": in_channels,
+        "image_size": image_size,
+        "width": width,
+        "dropout": dropout,
+        "batch_norm": batch_norm,
+    }
     if name == "resnet12":
         layers = resnet.resnet12_layers(num_classes, **options)
     else:

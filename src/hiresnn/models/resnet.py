@@ -1,4 +1,4 @@
-"""ResNet12: a stem of three convolutions, four basic blocks and one linear layer, none with a bias."""
+"""ResNet12: a stem of three convolutions, four basic blocks and one linear layer, without bias; batch norm on request."""
 
 from collections.abc import Iterator
 from typing import no_type_check
@@ -19,15 +19,22 @@ class BasicBlock(nn.Module):
     The shortcut is the identity, or a 1x1 convolution with the block's stride where channels or size change.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, dropout: float, batch_norm: bool = False
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+
+        def convolution(channels: int, size: int, stride: int) -> nn.Module:
+            layer = nn.Conv2d(channels, out_channels, size, stride, padding=size // 2, bias=False)
+            return nn.Sequential(layer, nn.BatchNorm2d(out_channels)) if batch_norm else layer
+
+        self.conv1 = convolution(in_channels, 3, stride)
         self.relu1 = nn.ReLU()
         self.drop1 = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = convolution(out_channels, 3, 1)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.shortcut = convolution(in_channels, 1, stride)
         self.relu2 = nn.ReLU()
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
@@ -40,16 +47,18 @@ class BasicBlock(nn.Module):
 
 
 def resnet12_layers(
-    num_classes: int, *, in_channels: int, image_size: int, width: float, dropout: float
+    num_classes: int, *, in_channels: int, image_size: int, width: float, dropout: float, batch_norm: bool = False
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of ResNet12 in order, each with its name; `hiresnn.models.build` checks the arguments.
 
-    `width` scales the channels of the stem and of the blocks.
+    `width` scales the channels of the stem and of the blocks. With `batch_norm` one follows each convolution.
     """
     channels, size = in_channels, image_size
     stem = max(1, round(STEM_CHANNELS * width))
     for number in (1, 2, 3):
         yield f"conv{number}", nn.Conv2d(channels, stem, 3, padding=1, bias=False)
+        if batch_norm:
+            yield f"norm{number}", nn.BatchNorm2d(stem)
         yield f"relu{number}", nn.ReLU()
         if number < 3:
             yield f"drop{number}", nn.Dropout(dropout)
@@ -59,7 +68,7 @@ def resnet12_layers(
 
     for number, (full, stride) in enumerate(BLOCKS, start=1):
         scaled = max(1, round(full * width))
-        yield f"block{number}", BasicBlock(channels, scaled, stride, dropout)
+        yield f"block{number}", BasicBlock(channels, scaled, stride, dropout, batch_norm)
         channels = scaled
         size = -(-size // stride)
 

@@ -1,4 +1,4 @@
-"""VGG networks that convert well to spikes: no bias, no batch norm, average pooling, dropout."""
+"""VGG networks that convert well to spikes: no bias, average pooling, dropout, and batch norm only on request."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -36,11 +36,13 @@ def vgg_layers(
     width: float,
     hidden: int,
     dropout: float,
+    batch_norm: bool = False,
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of a VGG in order, each with its name: its kind and its number within the kind, from 1.
 
     `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers. A dropout
-    follows each activation except before a pooling. `hiresnn.models.build` checks the arguments.
+    follows each activation except before a pooling, with `batch_norm` a batch norm each convolution.
+    `hiresnn.models.build` checks the arguments.
     """
     count: Counter[str] = Counter()
 
@@ -57,6 +59,8 @@ def vgg_layers(
             continue
         scaled = max(1, round(entry * width))
         yield named("conv", nn.Conv2d(channels, scaled, 3, padding=1, bias=False))
+        if batch_norm:
+            yield named("norm", nn.BatchNorm2d(scaled))
         yield named("relu", nn.ReLU())
         if following != "pool":
             yield named("drop", nn.Dropout(dropout))

@@ -33,6 +33,7 @@ def convert(
     threshold_scale: float = THRESHOLD_SCALE,
     leak: float = 1.0,
     reset: Reset = "subtract",
+    start: float = 0.0,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
@@ -45,7 +46,7 @@ def convert(
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold.
         threshold_scale: factor on every threshold, above 0.
         leak: initial leak of every layer, in [0, 1].
-        reset, surrogate, encoding: see `LIF` and `Encoder`.
+        reset, start, surrogate, encoding: see `LIF` and `Encoder`.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -61,7 +62,7 @@ def convert(
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP
         >>> print(network.report)  # doctest: +SKIP
     """
-    network = spiking_graph(ann, timesteps, leak=leak, reset=reset, surrogate=surrogate, encoding=encoding)
+    network = spiking_graph(ann, timesteps, leak=leak, reset=reset, start=start, surrogate=surrogate, encoding=encoding)
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale)
@@ -74,6 +75,7 @@ def spiking_graph(
     *,
     leak: float = 1.0,
     reset: Reset = "subtract",
+    start: float = 0.0,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
@@ -91,7 +93,7 @@ def spiking_graph(
     device = next((parameter.device for parameter in root.parameters()), None)
 
     def neuron() -> LIF:
-        return LIF(leak=leak, reset=reset, surrogate=surrogate or Linear()).to(device)
+        return LIF(leak=leak, reset=reset, start=start, surrogate=surrogate or Linear()).to(device)
 
     insert_time(traced, neuron, Encoder(encoding), report)
     return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report).train(training)

@@ -36,7 +36,7 @@ def fused_block(
         per_step = window.rows_per_step(current, timed, lif.name)
         mask = None if dropout is None else dropout.mask(current[:per_step], window)
         if mask is not None or pool is not None:
-            scan = Scan(window.timesteps, timed, lif.reset)
+            scan = Scan(window.timesteps, timed, lif.reset, lif.start)
             return _fused(current, lif.threshold, lif.leak, mask, scan, lif.surrogate, pool is not None)
     rows: Tensor = lif(current, window, timed)
     if dropout is not None:

@@ -29,6 +29,8 @@ class LIF(nn.Module):
         threshold: firing threshold v_t, in units of the membrane; above 0.
         leak: share of the membrane that stays from one step to the next, in [0, 1]; 1 is integrate-and-fire.
         reset: "subtract" within the step, or "subtract-unleaked", Eq. 1 as printed.
+        start: membrane at rest, as a fraction of the threshold, in [0, 1). A half makes the rate of a neuron that is
+            not trained over time the nearest to the activation of the ANN (Bu et al. 2022).
         surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
         trainable: whether threshold and leak are trained (Table 5 freezes them).
 
@@ -48,6 +50,7 @@ class LIF(nn.Module):
         leak: float = 1.0,
         *,
         reset: Reset = "subtract",
+        start: float = 0.0,
         surrogate: Surrogate | LayerRule | None = None,
         trainable: bool = True,
     ) -> None:
@@ -58,9 +61,12 @@ class LIF(nn.Module):
             raise UsageError(f"LIF: leak is {leak}; it must lie in [0, 1].")
         if reset not in RESETS:
             raise UsageError(f"LIF: reset is {reset!r}; choose one of {', '.join(RESETS)}.")
+        if not 0 <= start < 1:
+            raise UsageError(f"LIF: start is {start}; it is a fraction of the threshold and must lie in [0, 1).")
         self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
         self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
         self.reset: Reset = reset
+        self.start = float(start)
         self.surrogate: Surrogate | LayerRule = surrogate or Linear()
         self.name = "LIF"
 
@@ -77,7 +83,7 @@ class LIF(nn.Module):
             UsageError: the rows cannot come from the images of the window.
         """
         window.rows_per_step(current, timed, self.name)
-        scan = Scan(window.timesteps, timed, self.reset)
+        scan = Scan(window.timesteps, timed, self.reset, self.start)
         spikes, left = _scan(
             current, window.membranes.get(self), self.threshold, self.leak, scan, self.surrogate, window.fused
         )
@@ -94,7 +100,8 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the values to print."""
-        return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
+        start = f", start={self.start:g}" if self.start else ""
+        return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}{start}"
 
 
 class _LIFScan(torch.autograd.Function):
@@ -147,6 +154,8 @@ def _by_layer_rule(
     rows = rows.reshape(shape) if scan.timed else rows.expand(shape)
     if m is not None:
         m = folded(m, ctx.layout, torch.Size(shape[1:]))
+    elif scan.start:
+        m = (scan.start * threshold).expand(shape[1:])
     to_current: Tensor = layer_backward(ctx.fused)(
         ctx.surrogate, rows, threshold, leak, m, grad.reshape(shape).to(wide), scan.reset
     )

@@ -27,6 +27,7 @@ class Scan(NamedTuple):
     timesteps: int
     timed: bool  # False: the same current enters at every step
     reset: Reset = "subtract"
+    start: float = 0.0  # membranes at rest, as a fraction of the threshold
 
 
 def lif_step(
@@ -61,8 +62,11 @@ def lif_steps(
 
     Args:
         current: [T, ...], or [...] where `scan.timed` is False.
+        m: left by an earlier window; None at rest, where the first step finds `scan.start` * v_t.
     """
     wide = torch.promote_types(current.dtype, torch.float32)
+    if m is None and scan.start:
+        m = scan.start * v_t
     for t in range(scan.timesteps):
         now = (current[t] if scan.timed else current).to(wide)
         u, z, spike, m = lif_step(now, m, v_t, leak, scan.reset)
@@ -123,6 +127,8 @@ def scan_backward(
             grad_u = grad_u + leak * grad_m
         grad_m = grad_u
         grad_current.append(grad_u)
+    if with_parameters and m is None and scan.start and grad_m is not None:
+        grad_v_t = grad_v_t + scan.start * grad_m  # the first membrane starts at scan.start * v_t
     if scan.timed:
         to_current = torch.stack([step.to(current.dtype) for step in reversed(grad_current)])
     else:

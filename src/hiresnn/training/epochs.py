@@ -14,10 +14,12 @@ from torch.optim import Optimizer
 
 from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.network import SpikingNetwork
+from hiresnn.training.average import Average
 from hiresnn.training.loop import train_epoch
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.schedule import Schedule
+from hiresnn.training.selection import Selection
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -30,6 +32,8 @@ class Training:
         batches: iterated once per epoch; `generator` is the random generator of their order, if it is not torch's.
         precision: a key of PRECISIONS.
         timesteps: T; None is the network's own T.
+        average: average of the weights, which becomes the weights of `model` in the end; None for none.
+        selection: measures each epoch under attack, and may go back to an earlier one; None for none.
         rows: one row per finished epoch.
         model, optimizer, method, schedule, ranks: see `train_batch` and `Schedule`.
     """
@@ -43,10 +47,14 @@ class Training:
     timesteps: int | None = None
     ranks: Ranks = ALONE
     generator: torch.Generator | None = None
+    average: Average | None = None
+    selection: Selection | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
         """Train the epochs that `rows` does not hold yet; yield the row of each when it is done.
+
+        When all are done, `model` gets the averaged weights, or those of the selected epoch.
 
         Raises:
             NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
@@ -70,8 +78,38 @@ class Training:
             if isinstance(self.model, SpikingNetwork):
                 row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
                 row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
+            if self.selection is not None:
+                row |= self._select(epoch + 1, self.selection)
             self.rows.append(row)
             yield row
+        self._finish()
+
+    def _select(self, epoch: int, selection: Selection) -> dict[str, Any]:
+        """Measure the epoch; go back to the best one if this one has overfitted catastrophically."""
+        network = self.model if self.average is None else self.average.model
+        accuracies = self.ranks.from_lead(selection.measure(network))
+        if selection.overfitted(accuracies):
+            self._load_weights(selection.best["state"])
+            return {"held_out": accuracies, "back_to_epoch": selection.best["epoch"]}
+        selection.consider(epoch, accuracies, self._weights())
+        return {"held_out": accuracies}
+
+    def _finish(self) -> None:
+        """Give `model` the weights that the training returns."""
+        if self.selection is not None and self.selection.select == "robust" and self.selection.best:
+            self._load_weights(self.selection.best["state"])
+        if self.average is not None:
+            self.model.load_state_dict(self.average.model.state_dict())
+
+    def _weights(self) -> dict[str, Any]:
+        average = {} if self.average is None else {"average": self.average.state_dict()}
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **average}
+
+    def _load_weights(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _set_lr(self, epoch: int) -> float:
         lr = self.schedule.rate(epoch)
@@ -90,8 +128,8 @@ class Training:
         }
         return {
             "rows": json.dumps(self.rows),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self._weights(),
+            **({} if self.selection is None else {"best": self.selection.best}),
             "ranks": self.ranks.gathered(own),
             "order": self.generator.get_state() if self.generator is not None else None,
             "compiled": (self.model.fused, self.model._updates) if isinstance(self.model, SpikingNetwork) else None,
@@ -100,8 +138,9 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state. A state that does not fit raises KeyError, ValueError or another plain error."""
         device, own = next(self.model.parameters()).device, state["ranks"][self.ranks.rank]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._load_weights(state)
+        if self.selection is not None:
+            self.selection.best = state["best"]
         self.method.noise.load_state_dict({name: value.to(device) for name, value in own["noise"].items()})
         torch.set_rng_state(own["random"])
         if own["cuda_random"] and device.type == "cuda":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -77,14 +78,16 @@ def train_batch(
     window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
     earlier: Tensor | None = None
     results = []
-    method.noise.begin(model, images, labels)
+    cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
+    with cast():
+        method.noise.begin(model, images, labels)
     for period in range(method.periods):
         if period:
             window = window.following() if window.carried else Window(window.timesteps, window.batch)
         shown = method.noise.apply(images)
         if method.noise.needs_gradient:
             shown = shown.detach().requires_grad_()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
+        with cast():
             logits = ranks.present(model, shown, window)
         logits = logits.float()
         loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
 
 State = Literal["reset", "carry"]
@@ -35,9 +37,17 @@ class Presentation(NamedTuple):
     earlier: Tensor | None
 
 
-def cross_entropy(seen: Presentation) -> Tensor:
-    """Return the mean cross-entropy of the logits, the loss of the paper."""
-    return F.cross_entropy(seen.logits, seen.labels)
+def cross_entropy(seen: Presentation, *, smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of the logits, the loss of the paper, with label `smoothing` in [0, 1)."""
+    return F.cross_entropy(seen.logits, seen.labels, label_smoothing=smoothing)
+
+
+def trades(seen: Presentation, *, smoothing: float = 0.0, beta: float = 6.0) -> Tensor:
+    """Return CE(f(x), y) + beta KL(p(x) || p(x + delta)) (TRADES, Zhang et al. 2019), on the logits of an ANN."""
+    clean = seen.model(seen.images)
+    natural, adversarial = clean.log_softmax(1), seen.logits.log_softmax(1)
+    divergence = F.kl_div(adversarial, natural, reduction="batchmean", log_target=True)
+    return F.cross_entropy(clean, seen.labels, label_smoothing=smoothing) + beta * divergence
 
 
 @dataclass
@@ -77,7 +87,19 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     "gaussian": lambda periods, step, bound, state: Method(periods, GaussianNoise(step), state),
     "noise-free": lambda periods, step, bound, state: Method(periods, Noise(), state),
     "rate": lambda periods, step, bound, state: Method(),  # Poisson input: only the network's encoding differs
+    "converted": lambda periods, step, bound, state: Method(),  # no epoch: the converted ANN as it is
+    "nfgsm": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound)),
+    "hire-nfgsm": lambda periods, step, bound, state: Method(periods, NoiseInTime(step, bound), state),
 }
+
+ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
+    "plain": lambda eps: Noise(),
+    "fgsm": lambda eps: Adversarial(eps, bound=eps),
+    "n-fgsm": lambda eps: Adversarial(eps, start=2 * eps),
+    "pgd": lambda eps: Adversarial(eps / 4, start=eps, bound=eps, iterations=7),
+    "trades": lambda eps: Adversarial(eps / 4, start=1e-3, bound=eps, iterations=7, divergence=True),
+}
+"""How an ANN is trained -> noise of its training for the bound eps."""
 
 
 def method(name: str, *, periods: int, step: float, bound: float | None = None, state: State = "reset") -> Method:
@@ -91,3 +113,20 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
     if name not in METHODS:
         raise UsageError(f"method is {name!r}; choose one of {', '.join(METHODS)}.")
     return METHODS[name](periods, step, step if bound is None else bound, state)
+
+
+def ann_method(training: str = "plain", *, eps: float = 8 / 255, smoothing: float = 0.0) -> Method:
+    """Build the method of an ANN by its name in ANN_TRAININGS.
+
+    Args:
+        training: "plain", "fgsm", "n-fgsm", "pgd" (7 steps of eps / 4 from a random start) or "trades".
+        eps: bound of the adversarial examples in pixel units, in [0, 1].
+        smoothing: of the labels, in [0, 1).
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if training not in ANN_TRAININGS:
+        raise UsageError(f"training is {training!r}; choose one of {', '.join(ANN_TRAININGS)}.")
+    loss = trades if training == "trades" else cross_entropy
+    return Method(noise=ANN_TRAININGS[training](eps), loss=partial(loss, smoothing=smoothing))

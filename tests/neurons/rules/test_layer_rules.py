@@ -53,6 +53,13 @@ def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window() -> None:
     assert torch.equal(rule.seen.m, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
 
 
+def test_a_layer_rule_gets_the_membrane_at_which_the_neurons_start() -> None:
+    rule = Watching()
+    LIF(2.0, surrogate=rule, start=0.5)(random(T * B, 7).requires_grad_(), Window(T, B)).sum().backward()
+    assert rule.seen.m is not None
+    assert torch.equal(rule.seen.m, torch.ones(B, 7))
+
+
 def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
     rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()

@@ -32,7 +32,7 @@ class LayerPass(NamedTuple):
         current: what entered the layer, [T, B, ...], repeated where it is constant in time.
         threshold: v_t, a scalar.
         leak: a scalar.
-        m: [B, ...] left in the membrane by an earlier window; None at rest.
+        m: [B, ...] in the membrane before the first step, from an earlier window or the neuron's start; None for 0.
         grad: gradient of the spikes, [T, B, ...].
         reset: of the neuron, see `lif_step`.
     """

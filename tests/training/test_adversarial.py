@@ -1,0 +1,168 @@
+"""Adversarial training noise: each kind against its equation, on networks whose gradients are known."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.training import (
+    ANN_TRAININGS,
+    Adversarial,
+    Method,
+    NoiseInTime,
+    Presentation,
+    ann_method,
+    method,
+    trades,
+    train_batch,
+)
+
+EPS = 0.1
+
+
+class Slope(nn.Module):
+    """Logits (0, w x) of images of one pixel: for label 0 the loss rises with x, for label 1 it falls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(2.0))
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(images.detach().clone())
+        pixels = images.flatten(1)
+        return torch.cat([torch.zeros_like(pixels), self.w * pixels], 1)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    return torch.tensor([0.5, 0.5, 0.99, 0.01]).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 1])
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_n_fgsm_starts_in_twice_the_ball_and_is_neither_projected_nor_clipped_before_it_is_shown() -> None:
+    images, labels = batch()
+    model, noise = Slope(), ANN_TRAININGS["n-fgsm"](EPS)
+    torch.manual_seed(3)
+    noise.begin(model, images, labels)
+    torch.manual_seed(3)
+    eta = (torch.rand(images.shape) * 2 - 1) * 2 * EPS
+    torch.testing.assert_close(model.seen[0], images + eta)  # outside [0, 1] for the last two, by chance of the seed
+    sign = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1)
+    torch.testing.assert_close(noise.apply(images), (images + eta + EPS * sign).clamp(0, 1))
+    assert model.w.grad is None
+
+
+def test_fgsm_is_one_signed_step_from_the_image() -> None:
+    images, labels = batch()
+    noise = ANN_TRAININGS["fgsm"](EPS)
+    noise.begin(Slope(), images, labels)
+    assert noise.apply(images).flatten().tolist() == pytest.approx([0.6, 0.4, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("name", ["pgd", "trades"])
+def test_iterated_noise_stays_within_the_ball_and_the_pixel_range(name: str) -> None:
+    images, labels = batch()
+    noise, model = ANN_TRAININGS[name](EPS), Slope()
+    noise.begin(model, images, labels)
+    shown = noise.apply(images)
+    assert (shown - images).abs().max() <= EPS + 1e-6
+    assert all(seen.min() >= 0 and seen.max() <= 1 for seen in model.seen)
+    if name == "pgd":  # seven steps of a quarter of eps reach the boundary from any start
+        assert shown.flatten().tolist() == pytest.approx([0.6, 0.4, 1.0, 0.0])
+
+
+def test_pgd_equals_a_loop_by_hand_on_a_network() -> None:
+    model, images, labels = small(), torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1])
+    noise = Adversarial(0.02, start=EPS, bound=EPS, iterations=3)
+    torch.manual_seed(1)
+    noise.begin(model, images, labels)
+    torch.manual_seed(1)
+    shown = (images + (torch.rand(images.shape) * 2 - 1) * EPS).clamp(0, 1)
+    for _ in range(3):
+        shown.requires_grad_()
+        F.cross_entropy(model(shown), labels).backward()  # type: ignore[no-untyped-call]
+        assert shown.grad is not None
+        step = shown.detach() + 0.02 * shown.grad.sign()
+        shown = torch.max(torch.min(step, images + EPS), images - EPS).clamp(0, 1)
+    torch.testing.assert_close(noise.apply(images), shown)
+
+
+def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_label_says() -> None:
+    model, images = small(), torch.rand(5, 3, 2, 2)
+    found = []
+    for labels in (torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)):
+        noise = ANN_TRAININGS["trades"](EPS)
+        torch.manual_seed(0)
+        noise.begin(model, images, labels)
+        found.append(noise.apply(images))
+    assert torch.equal(*found)
+    clean, shown = model(images).log_softmax(1), model(found[0]).log_softmax(1)
+    random = model((images + EPS * torch.randn(images.shape).sign()).clamp(0, 1)).log_softmax(1)
+    assert F.kl_div(shown, clean, log_target=True) > F.kl_div(random, clean, log_target=True)
+
+
+def test_the_loss_of_trades_is_cross_entropy_on_the_image_and_six_times_the_divergence() -> None:
+    model, images, labels = small(), torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+    shown = (images + 0.05).clamp(0, 1)
+    loss = trades(Presentation(model, images, shown, labels, model(shown), 1, None))
+    p, q = model(images).softmax(1), model(shown).softmax(1)
+    expected = -p[range(4), labels].log().mean() + 6 * (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_label_smoothing_is_that_of_the_definition() -> None:
+    model, images, labels = small(), torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+    seen = Presentation(model, images, images, labels, model(images), 1, None)
+    target = F.one_hot(labels, 3) * 0.9 + 0.1 / 3
+    expected = -(target * model(images).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(ann_method("n-fgsm", smoothing=0.1).loss(seen), expected)
+
+
+def test_plain_training_of_an_ann_is_the_default_method() -> None:
+    weights = []
+    for chosen in (Method(), ann_method()):
+        model = small()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        torch.manual_seed(0)
+        train_batch(model, optimizer, torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]), chosen)
+        weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_hire_nfgsm_shows_eta_and_then_eta_with_one_signed_step() -> None:
+    noise = method("hire-nfgsm", periods=2, step=EPS, bound=0.05).noise
+    assert isinstance(noise, NoiseInTime)
+    images, labels = batch()
+    torch.manual_seed(5)
+    noise.begin(nn.Identity(), images, labels)
+    torch.manual_seed(5)
+    eta = (torch.rand(images.shape) * 2 - 1) * 0.1
+    torch.testing.assert_close(noise.apply(images), (images + eta).clamp(0, 1))
+    gradient = torch.tensor([3.0, -0.1, 1.0, 0.0]).view(4, 1, 1, 1)
+    for _ in range(2):  # a second update starts from eta again
+        noise.update(gradient)
+        torch.testing.assert_close(noise.apply(images), (images + eta + EPS * gradient.sign()).clamp(0, 1))
+    assert noise.state_dict() == {}
+
+
+def test_nfgsm_on_a_spiking_network_uses_all_timesteps_and_the_bound() -> None:
+    made = method("nfgsm", periods=2, step=EPS, bound=0.05)
+    assert made.periods == 1
+    assert isinstance(made.noise, Adversarial)
+    assert (made.noise.step, made.noise.start, made.noise.bound) == (EPS, 0.1, math.inf)
+
+
+def test_unknown_names_and_negative_values_are_refused() -> None:
+    with pytest.raises(UsageError, match="training is 'madry'; choose one of plain, fgsm, n-fgsm, pgd, trades"):
+        ann_method("madry")
+    with pytest.raises(UsageError, match="step is -1"):
+        Adversarial(-1.0)
+    with pytest.raises(UsageError, match="bound is nan"):
+        NoiseInTime(0.1, math.nan)

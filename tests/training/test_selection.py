@@ -1,0 +1,131 @@
+"""Choosing an epoch by robust accuracy, and going back from catastrophic overfitting."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import fgsm, pgd
+from hiresnn.training import Average, Method, Schedule, Selection, Training
+
+
+def images() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    pixels = torch.rand(60, 1, 2, 2, generator=generator) * 0.5
+    pixels[range(60), 0, labels // 2, labels % 2] += 0.5
+    return pixels, labels
+
+
+def training(select: str = "last", average: bool = False, epochs: int = 3) -> Training:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    averaged = Average(model, optimizer, 0.9) if average else None
+    chosen = Selection(*images(), eps=0.1, select=select)  # type: ignore[arg-type]
+    return Training(model, optimizer, [images()], Method(), Schedule(epochs, 0.1), average=averaged, selection=chosen)
+
+
+def run(subject: Training, accuracies: list[dict[str, float]] | None = None) -> list[dict[str, Any]]:
+    """Train to the end; the held-out accuracies of each epoch are `accuracies` if given."""
+    if accuracies is not None:
+        assert subject.selection is not None
+        subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
+    return list(subject.run(lambda count, note: None))
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def measured(fgsm: float, pgd: float) -> dict[str, float]:
+    return {"clean": 90.0, "fgsm": fgsm, "pgd": pgd}
+
+
+def test_each_epoch_is_measured_clean_and_under_fgsm_and_ten_steps_of_pgd() -> None:
+    subject = training(epochs=1)
+    (row,) = run(subject)
+    pixels, labels = images()
+    model = subject.model.eval()
+
+    def percent(shown: Tensor) -> float:
+        return 100 * (model(shown).argmax(1) == labels).float().mean().item()
+
+    expected = {
+        "clean": percent(pixels),
+        "fgsm": percent(fgsm(model, pixels, labels, eps=0.1)),
+        "pgd": percent(pgd(model, pixels, labels, eps=0.1, step=0.025, iterations=10)),
+    }
+    assert row["held_out"] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("select", "best"), [("robust", 2), ("last", 3)])
+def test_the_epoch_with_the_highest_robust_accuracy_is_taken(select: str, best: int) -> None:
+    subject = training(select)
+    after: list[dict[str, Tensor]] = []
+    accuracies = [measured(60, 50), measured(65, 58), measured(64, 57)]
+    assert subject.selection is not None
+    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]  # type: ignore
+    run(subject)
+    assert equal(weights(subject.model), after[best - 1])
+
+
+def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch() -> None:
+    subject, after = training(), []
+    accuracies = [measured(60, 50), measured(85, 20), measured(60, 50)]
+    assert subject.selection is not None
+    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]  # type: ignore
+    rows = subject.run(lambda count, note: None)
+    next(rows)
+    row = next(rows)
+    assert row["back_to_epoch"] == 1
+    assert equal(weights(subject.model), after[0])
+    assert "back_to_epoch" not in next(rows)
+
+
+@pytest.mark.parametrize(
+    ("fgsm", "pgd", "overfitted"),
+    [(75, 30, True), (61, 49, False), (75, 51, False), (40, 30, False)],
+    ids=["the gap opens", "the gap stays", "both rise", "both fall"],
+)
+def test_overfitting_is_a_gap_that_opens_while_robustness_falls(fgsm: float, pgd: float, overfitted: bool) -> None:
+    selection = Selection(*images(), eps=0.1)
+    assert not selection.overfitted(measured(fgsm, pgd))  # nothing to compare with yet
+    selection.consider(1, measured(60, 50), {})
+    assert selection.overfitted(measured(fgsm, pgd)) is overfitted
+
+
+def test_the_averaged_network_is_measured_and_returned() -> None:
+    subject, seen = training(average=True, epochs=2), []
+    assert subject.average is not None
+    assert subject.selection is not None
+    subject.selection.measure = lambda network: (seen.append(network), measured(60, 50))[1]  # type: ignore
+    run(subject)
+    assert all(network is subject.average.model for network in seen)
+    assert equal(weights(subject.model), weights(subject.average.model))
+
+
+@pytest.mark.parametrize("select", ["last", "robust"])
+def test_a_resumed_training_ends_with_the_same_bits(select: str) -> None:
+    def accuracies() -> list[dict[str, float]]:
+        return [measured(60, 50), measured(90, 20), measured(60, 40), measured(60, 45)]
+
+    whole = training(select, average=True, epochs=4)
+    run(whole, accuracies())
+    for stopped_after in (1, 2, 3):
+        first = training(select, average=True, epochs=4)
+        values = accuracies()
+        assert first.selection is not None
+        first.selection.measure = lambda network, values=values: values.pop(0)  # type: ignore[method-assign]
+        rows = first.run(lambda count, note: None)
+        for _ in range(stopped_after):
+            next(rows)
+        second = training(select, average=True, epochs=4)
+        second.load_state_dict(first.state_dict())
+        run(second, values)
+        assert equal(weights(second.model), weights(whole.model))
