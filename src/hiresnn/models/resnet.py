@@ -1,4 +1,4 @@
-"""ResNet12: a stem of three convolutions, four basic blocks and one linear layer, without bias; batch norm on request."""
+"""ResNet12: a stem of three convolutions, four basic blocks and a linear layer, without bias; batch norm on request."""
 
 from collections.abc import Iterator
 from typing import no_type_check
