@@ -4,6 +4,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import ConversionWarning, SharedDropout, calibrate, convert, record, spiking_graph
 from hiresnn.neurons import Linear, Window
@@ -364,3 +365,62 @@ def test_dropout_of_channels_stays_one():
     ann = nn.Sequential(nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Dropout2d(0.25), nn.Flatten(), nn.Linear(128, 2))
     (found,) = (m for m in convert(ann, torch.rand(4, 1, 4, 4), timesteps=1).modules() if isinstance(m, SharedDropout))
     assert (found.p, found.channels) == (0.25, True)
+
+
+def biased(*body):
+    torch.manual_seed(0)
+    ann = nn.Sequential(*body, nn.Flatten(), nn.Linear(4 * 16, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
+    for layer in ann.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.bias, 0.5, 1.5)
+    return ann
+
+
+def body_of_two_convolutions():
+    return (
+        *(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
+    )
+
+
+def test_a_rescaled_network_with_biases_comes_to_the_logits_of_its_ann_as_t_grows():
+    ann, images = biased(*body_of_two_convolutions()), torch.rand(16, 2, 8, 8)
+    options = {"percentile": 100.0, "threshold_scale": 1.0, "start": 0.5}
+    expected = ann(images)
+    errors = []
+    for timesteps in (8, 400):
+        rates = convert(ann, images, timesteps=timesteps, rescale=True, **options)(images) / timesteps
+        errors.append((rates - expected).abs().max().item() / expected.abs().max().item())
+    assert errors[1] < 0.02 < errors[0]
+    plain = convert(ann, images, timesteps=400, **options)(images) / 400
+    assert not torch.allclose(plain / plain.norm(), expected / expected.norm(), atol=0.02)  # not even in proportion
+
+
+def test_rescaling_leaves_the_ann_alone_and_the_first_weights_as_they_are():
+    ann, images = biased(*body_of_two_convolutions()), torch.rand(16, 2, 8, 8)
+    before = {name: value.clone() for name, value in ann.state_dict().items()}
+    one, other = (convert(ann, images, timesteps=2, rescale=rescale) for rescale in (False, True))
+    assert all(torch.equal(value, before[name]) for name, value in ann.state_dict().items())
+    weights = [dict(network.layers.named_parameters()) for network in (one, other)]
+    assert torch.equal(weights[0]["0.weight"], weights[1]["0.weight"])
+    threshold = other.neurons["2"].threshold
+    torch.testing.assert_close(weights[1]["3.weight"], weights[0]["3.weight"] * threshold)
+    assert torch.equal(weights[0]["3.bias"], weights[1]["3.bias"])
+
+
+class AddsSpikes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.body = nn.Conv2d(2, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, images):
+        spikes = self.first(images).relu()
+        return self.last((self.body(spikes) + spikes).relu().mean((2, 3)))
+
+
+def test_spikes_that_are_added_to_currents_cannot_be_rescaled():
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match="'add' combines spikes with something else"):
+        convert(AddsSpikes(), torch.rand(4, 2, 8, 8), timesteps=2, rescale=True)

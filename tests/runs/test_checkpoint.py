@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -61,6 +62,20 @@ def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(
         assert (lif.threshold, lif.leak) == (network.neurons[name].threshold, network.neurons[name].leak)
 
 
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_the_start_of_the_membranes_and_folded_batch_norms_come_back(tmp_path: Path, start: float) -> None:
+    ann, images = build("vgg5", 10, width=0.125, hidden=16, batch_norm=True), torch.rand(6, 3, 32, 32)
+    network = convert(ann, images, timesteps=3, start=start, rescale=True)
+    save(network, tmp_path / "a.safetensors")
+    loaded = load(tmp_path / "a.safetensors")
+    assert isinstance(loaded, SpikingNetwork)
+    assert {lif.start for lif in loaded.neurons.values()} == {start}
+    assert torch.equal(loaded(images), network.eval()(images))
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["hiresnn"])["spiking"]
+    assert ("start" in described) is (start != 0)  # absent in files of version one, which start at 0
+
+
 def test_poisson_encoding_comes_back(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
     save(convert(ann, images, timesteps=3, encoding="poisson"), tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
@@ -89,7 +104,7 @@ def test_neurons_that_differ_or_learn_by_another_rule_are_not_saved(
     network = convert(ann, images, timesteps=4)
     first: LIF = next(iter(network.neurons.values()))
     first.reset = "subtract-unleaked"
-    with pytest.raises(UsageError, match="the neurons differ in reset, surrogate or trainability"):
+    with pytest.raises(UsageError, match="the neurons differ in reset, start, surrogate or trainability"):
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
         lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]

@@ -17,6 +17,8 @@ NAMES = {
     "vgg11-cifar100-cpu",
     "resnet12-cifar10-cpu",
     "vgg5-cifar10-mid",
+    "robust-digits",
+    "robust-cifar10-cpu",
 }
 
 

@@ -72,13 +72,7 @@ def build(
         "std": None if std is None else [float(number) for number in std],
     }
     _check_ranges(spec)
-    options: dict[str, Any] = {
-        "in_channels": in_channels,
-        "image_size": image_size,
-        "width": width,
-        "dropout": dropout,
-        "batch_norm": batch_norm,
-    }
+    options = {key: spec[key] for key in ("in_channels", "image_size", "width", "dropout", "batch_norm")}
     if name == "resnet12":
         layers = resnet.resnet12_layers(num_classes, **options)
     else:

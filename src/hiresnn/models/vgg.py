@@ -41,7 +41,7 @@ def vgg_layers(
     """Yield the layers of a VGG in order, each with its name: its kind and its number within the kind, from 1.
 
     `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers. A dropout
-    follows each activation except before a pooling, with `batch_norm` one follows each convolution.
+    follows each activation except before a pooling. With `batch_norm` a batch norm follows each convolution.
     `hiresnn.models.build` checks the arguments.
     """
     count: Counter[str] = Counter()

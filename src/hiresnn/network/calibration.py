@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.fused import fused_block
@@ -14,6 +14,7 @@ from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
 
@@ -25,6 +26,7 @@ def calibrate(
     *,
     percentile: float = 99.7,
     threshold_scale: float = THRESHOLD_SCALE,
+    rescale: bool = False,
 ) -> None:
     """Set every threshold from one batch, first layer to last, the earlier layers already spiking.
 
@@ -34,10 +36,13 @@ def calibrate(
         percentile: of the input of a layer of neurons at a timestep, over batch and neurons, in (0, 100]; the largest
             over the timesteps, times `threshold_scale`, becomes the threshold.
         threshold_scale: above 0.
+        rescale: multiply the weights behind each layer of neurons by its threshold. A spike then stands for as much
+            activation as the threshold, so biases (of folded batch norms, too) and sums keep their proportion and the
+            logits are T times those of the ANN. Without it spikes count 1, as in the paper, whose ANN has no biases.
 
     Raises:
-        UsageError: an option or a pixel is out of range, there are no images, a layer would never spike, or the network
-            mixes the images of a batch.
+        UsageError: an option or a pixel is out of range, there are no images, a layer would never spike, the network
+            mixes the images of a batch, or it cannot be rescaled.
     """
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
@@ -48,7 +53,8 @@ def calibrate(
     network.eval()
     try:
         check_steps(network, images)
-        _Calibrator(network, percentile, threshold_scale).run(images, Window(network.timesteps, images.shape[0]))
+        calibrator = _Calibrator(network, percentile, threshold_scale, rescale)
+        calibrator.run(images, Window(network.timesteps, images.shape[0]))
     finally:
         network.train(training)
 
@@ -68,10 +74,39 @@ def _check_images(images: Tensor) -> None:
 class _Calibrator(fx.Interpreter):
     """Sets the threshold of each layer just before the layer runs."""
 
-    def __init__(self, network: SpikingNetwork, percentile: float, threshold_scale: float) -> None:
+    def __init__(self, network: SpikingNetwork, percentile: float, threshold_scale: float, rescale: bool) -> None:
         super().__init__(network.layers)
         self.extra_traceback = False  # it would be appended to the sentence of a UsageError
-        self.percentile, self.threshold_scale = percentile, threshold_scale
+        self.percentile, self.threshold_scale, self.rescale = percentile, threshold_scale, rescale
+        self.amplitudes: dict[fx.Node, float] = {}  # what 1 stands for in the value of a node, in units of the ANN
+        self.rescaled: set[str] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute a node; with `rescale`, after its weights have taken up the amplitude of its input."""
+        if not self.rescale:
+            return super().run_node(n)
+        amplitudes = {self.amplitudes[source] for source in n.all_input_nodes if source in self.amplitudes}
+        if len(amplitudes) > 1:
+            raise UsageError(
+                f"{n.name!r} combines spikes with something else, or spikes of two layers, so the network cannot be "
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
+            )
+        (amplitude,) = amplitudes or {1.0}
+        layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        if isinstance(layer, _WEIGHTED):
+            if n.target in self.rescaled:
+                raise UsageError(f"{n.target!r} is called twice, so the network cannot be rescaled; convert without.")
+            self.rescaled.add(str(n.target))
+            layer.weight.mul_(amplitude)
+            amplitude = 1.0
+        value = super().run_node(n)
+        if n.target is fused_block:
+            layer = self.env[n.args[0]]  # type: ignore[index]
+        if isinstance(layer, LIF):
+            amplitude = layer.threshold.item()
+        if isinstance(value, Tensor) and n.op != "get_attr":
+            self.amplitudes[n] = amplitude
+        return value
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer = self.fetch_attr(target)

@@ -31,6 +31,7 @@ def convert(
     timesteps: int,
     percentile: float = 99.7,
     threshold_scale: float = THRESHOLD_SCALE,
+    rescale: bool = False,
     leak: float = 1.0,
     reset: Reset = "subtract",
     start: float = 0.0,
@@ -45,6 +46,8 @@ def convert(
         timesteps: T, at least 1.
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold.
         threshold_scale: factor on every threshold, above 0.
+        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With start = 0.5
+            and threshold_scale = 1 the network comes closest to the ANN without training.
         leak: initial leak of every layer, in [0, 1].
         reset, start, surrogate, encoding: see `LIF` and `Encoder`.
 
@@ -65,7 +68,7 @@ def convert(
     network = spiking_graph(ann, timesteps, leak=leak, reset=reset, start=start, surrogate=surrogate, encoding=encoding)
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
-    calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale)
+    calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
     return network
 
 

@@ -40,7 +40,7 @@ def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]
     """Mean distances over images: "few" and "all" at each leak, "image" and "images" of the pixels themselves."""
     seed = wanted.seed or 0
     setting, recipe, attack = claims().fig5a, digits_recipe(seed), digits_attack(seed)
-    key = digest(recipe.model_dump(mode="json"))
+    key = digest(recipe.keyed())
     out = study.root / "runs" / f"digits-ann-seed{seed}-{key}"
     if not (out / MODEL).is_file():
         train(recipe, out=out, resume=True, progress=study.progress)

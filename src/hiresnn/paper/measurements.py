@@ -159,5 +159,5 @@ def unique(measurements: Iterable[Measurement]) -> list[Measurement]:
 
 
 def _cost_part(recipe: Recipe) -> dict[str, Any]:
-    part = recipe.model_dump(mode="json", exclude={"ann", "attack", "data"})
+    part = recipe.keyed(exclude={"ann", "attack", "data"})
     return {**part, "images": recipe.data.train_images, "augment": recipe.data.augment}

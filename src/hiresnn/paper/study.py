@@ -68,7 +68,7 @@ class Study:
         """The name of a run's folder: network, method, seed, and a digest of all that decides the weights."""
         if run not in self._names:
             recipe = self.recipe(run)
-            part = recipe.model_dump(mode="json", exclude={"device", "attack"})
+            part = recipe.keyed(exclude={"device", "attack"})
             part["data"].pop("source")  # its content decides, not its place
             part["snn"].pop("recompute")  # less memory, the same weights
             key = digest({**part, "content": self.content(run.network)})

@@ -18,7 +18,7 @@ from hiresnn.runs.networks import ann_of
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.schema import LONGEST_NAME
 from hiresnn.runs.trainer import Trainer
-from hiresnn.training import Method
+from hiresnn.training import ann_method
 
 
 def ann_recipe(recipe: Recipe) -> Recipe:
@@ -30,7 +30,7 @@ def ann_recipe(recipe: Recipe) -> Recipe:
 
 def ann_part(recipe: Recipe) -> dict[str, object]:
     """Return every value of a recipe that decides its ANN, without the content of the data."""
-    part = recipe.model_dump(mode="json", include={"data", "model", "precision", "ann"})
+    part = recipe.keyed(include={"data", "model", "precision", "ann"})
     part["data"].pop("source")
     part["ann"].pop("seed")
     return {**part, "seed": recipe.ann_seed}
@@ -73,7 +73,8 @@ def _train(context: RunContext) -> None:
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
     )
     batches = context.batches(settings.batch_size, stage=0)
-    Trainer(context, "ANN", settings, Method(), network, optimizer, batches).fit()
+    method = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
+    Trainer(context, "ANN", settings, method, network, optimizer, batches).fit()
     if context.ranks.lead:
         save(network, context.folder.path / MODEL)
     context.ranks.wait()

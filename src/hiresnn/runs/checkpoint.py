@@ -43,6 +43,7 @@ class Spec(_Part):
     width: Annotated[float, Field(gt=0, le=1000)] = 1.0
     hidden: Annotated[int, Field(ge=1, le=10**6)] = 4096
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    batch_norm: bool = False
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -56,6 +57,7 @@ class Spiking(_Part):
     gamma: Annotated[float, Field(gt=0, le=1e6)]
     width: Annotated[float, Field(gt=0, le=1e6)]
     trainable: bool
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Header(_Part):
@@ -151,7 +153,9 @@ def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> 
             assert header.spec is not None
             spec = header.spec.model_dump()
             with torch.device("meta"):
-                parameters = sum(parameter.numel() for parameter in build(**spec).parameters())
+                network = build(**spec)
+            # Weights alone: a spiking network has a bias instead of each batch norm.
+            parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.dim() > 1)
             if parameters > values:
                 raise RunError(
                     f"{path} is damaged: its header describes a network of {parameters:,} weights, but the file has "
@@ -170,15 +174,19 @@ def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> 
 
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
     surrogate = Linear(kind.gamma, kind.width)
-    network = spiking_graph(ann, kind.timesteps, reset=kind.reset, surrogate=surrogate, encoding=kind.encoding)
+    network = spiking_graph(
+        ann, kind.timesteps, reset=kind.reset, start=kind.start, surrogate=surrogate, encoding=kind.encoding
+    )
     return network.train_neurons_(kind.trainable)
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
-    kinds = {(lif.reset, lif.surrogate, lif.leak.requires_grad) for lif in network.neurons.values()}
+    kinds = {(lif.reset, lif.start, lif.surrogate, lif.leak.requires_grad) for lif in network.neurons.values()}
     if len(kinds) != 1:
-        raise UsageError("the neurons differ in reset, surrogate or trainability; a file can hold only one kind.")
-    ((reset, surrogate, trainable),) = kinds
+        raise UsageError(
+            "the neurons differ in reset, start, surrogate or trainability; a file can hold only one kind."
+        )
+    ((reset, start, surrogate, trainable),) = kinds
     if not isinstance(surrogate, Linear):
         raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
     return {
@@ -188,6 +196,7 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
         "gamma": surrogate.gamma,
         "width": surrogate.width,
         "trainable": trainable,
+        **({"start": start} if start else {}),  # version one reads the header of a network that starts at 0
     }
 
 

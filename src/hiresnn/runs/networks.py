@@ -33,6 +33,7 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None) -> nn.M
         width=model.width,
         hidden=model.hidden,
         dropout=model.dropout,
+        batch_norm=model.batch_norm,
         mean=mean,
         std=std,
     )
@@ -46,6 +47,7 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
         settings.timesteps,
         leak=recipe.conversion.leak,
         reset=settings.reset,
+        start=recipe.conversion.start,
         surrogate=Linear(settings.surrogate_gamma),
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,17 @@ from pydantic import (
 from hiresnn.eps import format_eps, parse_eps
 from hiresnn.errors import UsageError
 
-Method: TypeAlias = Literal["ann", "traditional", "hire", "gaussian", "noise-free", "rate"]
+Method: TypeAlias = Literal[
+    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm"
+]
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
-PERIODIC_METHODS = ("hire", "gaussian", "noise-free")
+PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm")
+ADDED = {
+    "model": {"batch_norm"},
+    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select"},
+    "conversion": {"start", "rescale"},
+}
+"""Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
@@ -89,17 +97,26 @@ class Data(Section):
 
 
 class Model(Section):
-    """The network. `width` scales the channels, `hidden` is the size of the hidden linear layers."""
+    """The network. `width` scales the channels, `hidden` is the size of the hidden linear layers.
+
+    `batch_norm` puts a batch norm after each convolution; the conversion folds it.
+    """
 
     name: Text
     width: Annotated[float, Field(gt=0, le=1000)] = 1.0
     hidden: Size = 4096
     dropout: BelowOne = 0.2
+    batch_norm: bool = False
     normalise: bool = True
 
 
 class Ann(Section):
-    """Training of the ANN by SGD; `lr` is multiplied by `decay` at each fraction in `milestones`."""
+    """Training of the ANN by SGD; `lr` is multiplied by `decay` at each fraction in `milestones`.
+
+    With `schedule = "cyclic"` the rate rises to `lr` and falls to 0 instead. `training` says on which images: as they
+    are, or adversarial examples within `eps`. `average` is the decay of an average of the weights, 0 for none.
+    `select = "robust"` takes the epoch with the highest accuracy under PGD on held-out images.
+    """
 
     epochs: Annotated[int, Field(ge=0, le=10**6)]
     batch_size: Size
@@ -108,16 +125,28 @@ class Ann(Section):
     weight_decay: NotNegative = 5e-4
     milestones: Milestones = (0.625, 0.75, 0.875)
     decay: Decay = 0.1
+    schedule: Literal["steps", "cyclic"] = "steps"
+    training: Literal["plain", "fgsm", "n-fgsm", "pgd", "trades"] = "plain"
+    eps: Pixels = 8 / 255
+    label_smoothing: BelowOne = 0.0
+    average: BelowOne = 0.0
+    select: Literal["last", "robust"] = "last"
     seed: Seed | None = None
 
 
 class Conversion(Section):
-    """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`."""
+    """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`.
+
+    Membranes at rest are at the fraction `start` of the threshold. `rescale` lets a spike stand for as much activation
+    as the threshold, which biases and batch norm need.
+    """
 
     images: Size = 512
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.7
     threshold_scale: Positive
     leak: UnitInterval = 1.0
+    start: BelowOne = 0.0
+    rescale: bool = False
 
 
 class Snn(Section):
@@ -187,6 +216,30 @@ class Recipe(Section):
     def ann_seed(self) -> int:
         """The seed of the ANN's training: `ann.seed`, or the run's own."""
         return self.seed if self.ann.seed is None else self.ann.seed
+
+    @property
+    def snn_epochs(self) -> int:
+        """The epochs of the SNN's training: none for the method "converted"."""
+        return 0 if self.method == "converted" else self.snn.epochs
+
+    def keyed(self, **options: Any) -> dict[str, Any]:
+        """Return the JSON values from which a key is made; `options` are those of `model_dump`."""
+        values = self.model_dump(mode="json", **options)
+        for section, names in ADDED.items():
+            given: Section = getattr(self, section)
+            for name in names & values.get(section, {}).keys():
+                if getattr(given, name) == type(given).model_fields[name].default:
+                    del values[section][name]
+        return values
+
+    @model_validator(mode="after")
+    def _selection_has_images(self) -> Recipe:
+        if self.ann.select == "robust" and not self.data.holdout_images:
+            raise ValueError(
+                'ann.select = "robust" chooses the epoch on held-out images, but data.holdout_images is 0; hold out '
+                "some, such as 1000"
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_period_has_a_step(self) -> Recipe:

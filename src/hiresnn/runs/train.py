@@ -86,7 +86,8 @@ def _copy(ann: Path, folder: RunFolder) -> None:
 
 def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     """Convert the trained ANN and return the trainer of the SNN."""
-    recipe, settings = context.recipe, context.recipe.snn
+    recipe = context.recipe
+    settings = recipe.snn.model_copy(update={"epochs": recipe.snn_epochs})
     torch.manual_seed(recipe.seed)
     network = spiking_network(recipe, load(ann / MODEL)).to(context.device)
     batches = context.batches(settings.batch_size, stage=1)
@@ -97,6 +98,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
         images,
         percentile=recipe.conversion.percentile,
         threshold_scale=recipe.conversion.threshold_scale,
+        rescale=recipe.conversion.rescale,
     )
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
     return Trainer(context, "SNN", settings, method_of(recipe), network, optimizer_of(recipe, network), batches)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from hiresnn import data
 from hiresnn.data import Batches
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
@@ -16,7 +17,14 @@ from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import RESUME
 from hiresnn.runs.recipe import SEMANTICS
 from hiresnn.runs.schema import Ann, Snn
-from hiresnn.training import Method, Schedule, Training
+from hiresnn.training import Average, Method, Schedule, Selection, Training
+
+HELD_OUT = 400
+"""Held-out images that an epoch of the ANN is measured on under attack."""
+OVERFITTED = (
+    "{title} training, epoch {epoch}: catastrophic overfitting (FGSM leaves {held_out[fgsm]:.1f} % of the held-out "
+    "images, PGD-10 {held_out[pgd]:.1f} %); it continues from epoch {back_to_epoch}."
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,11 @@ class Trainer:
         images, epochs = len(self.batches.labels), self.settings.epochs
         with context.progress.task(f"{title} training", epochs * images, done=len(training.rows) * images) as task:
             try:
-                for _ in training.run(task.advance):
+                for row in training.run(task.advance):
                     context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
                     self._write_metrics(training)
+                    if "back_to_epoch" in row:
+                        context.progress.line(OVERFITTED.format(title=title, **row))
             except NotFiniteError as error:
                 epoch = len(training.rows)
                 stored = f" The state after epoch {epoch} is in {context.folder.path}." if epoch else ""
@@ -67,11 +77,29 @@ class Trainer:
 
     def _training(self) -> Training:
         settings, ranks = self.settings, self.context.ranks
-        schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones)
+        schedule = Schedule(
+            settings.epochs, settings.lr, settings.decay, settings.milestones,
+            cyclic=isinstance(settings, Ann) and settings.schedule == "cyclic",
+        )  # fmt: skip
+        average = None
+        if isinstance(settings, Ann) and settings.average:
+            average = Average(self.model, self.optimizer, settings.average)
         return Training(
             self.model, self.optimizer, self.batches, self.method, schedule, self.context.recipe.precision,
             timesteps=getattr(settings, "timesteps", 1), ranks=ranks, generator=self.batches.generator,
+            average=average, selection=self._selection(),
         )  # fmt: skip
+
+    def _selection(self) -> Selection | None:
+        """Return what measures each epoch of an ANN under attack, if it is trained or chosen for that."""
+        settings, held_out, device = self.settings, self.context.splits()[1], self.context.device
+        if not isinstance(settings, Ann) or held_out is None:
+            return None
+        if settings.training == "plain" and settings.select == "last":
+            return None
+        split = data.first(held_out, min(HELD_OUT, len(held_out)))
+        images, labels = split.images.to(device).float() / 255, split.labels.to(device)
+        return Selection(images, labels, settings.eps, settings.select)
 
     def _write_metrics(self, training: Training) -> None:
         self.context.folder.write_metrics([{"stage": self.title.lower(), **row} for row in training.rows])

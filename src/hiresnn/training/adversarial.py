@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
 from hiresnn.errors import UsageError
-from hiresnn.training.noise import Noise
+from hiresnn.training.noise import CraftedNoise, Noise
 
 
 class Adversarial(Noise):
@@ -35,18 +35,10 @@ class Adversarial(Noise):
     """
 
     def __init__(
-        self,
-        step: float,
-        *,
-        start: float = 0.0,
-        bound: float = math.inf,
-        iterations: int = 1,
-        divergence: bool = False,
+        self, step: float, *, start: float = 0.0, bound: float = math.inf, iterations: int = 1, divergence: bool = False
     ) -> None:
         if not (step >= 0 and start >= 0 and bound >= 0):
-            raise UsageError(
-                f"adversarial noise: step is {step}, start is {start} and bound is {bound}; none may be negative."
-            )
+            raise UsageError(f"adversarial noise: step {step}, start {start}, bound {bound}; none may be negative.")
         self.step, self.start, self.bound = step, start, bound
         self.iterations, self.divergence = iterations, divergence
         self.delta: Tensor | None = None
@@ -76,39 +68,17 @@ class Adversarial(Noise):
         return perturbed(images, self.delta)
 
 
-class NoiseInTime(Noise):
+class NoiseInTime(CraftedNoise):
     """N-FGSM spread over the periods of a batch, so that no pass is spent on crafting (hire-nfgsm).
 
     The first period sees x + eta, eta uniform in [-2 bound, 2 bound]. Every later one sees
     x + eta + step * sign(gradient of the period before), which is not projected. Nothing continues to the next batch.
-
-    Args:
-        step: alpha, in pixel units; at least 0.
-        bound: eps, in pixel units; at least 0.
-
-    Raises:
-        UsageError: step or bound is negative.
     """
-
-    needs_gradient = True
-
-    def __init__(self, step: float, bound: float) -> None:
-        if not (step >= 0 and bound >= 0):
-            raise UsageError(f"N-FGSM noise: step is {step} and bound is {bound}; neither may be negative.")
-        self.step, self.bound = step, bound
-        self.eta: Tensor | None = None
-        self.delta: Tensor | None = None
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Draw eta."""
-        self.eta = self.delta = uniform(images, 2 * self.bound, None)
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Return clip(images + delta, 0, 1)."""
-        assert self.delta is not None, "begin comes before apply"
-        return perturbed(images, self.delta)
+        self.eta = self.kappa = uniform(images, 2 * self.bound, None)
 
     def update(self, gradient: Tensor) -> None:
-        """Set delta = eta + step * sign(gradient)."""
-        assert self.eta is not None, "begin comes before update"
-        self.delta = ascend(self.eta, gradient, self.step, math.inf)
+        """Set the noise to eta + step * sign(gradient)."""
+        self.kappa = ascend(self.eta, gradient, self.step, math.inf)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import fgsm, pgd
-from hiresnn.metrics import Accuracy
+from hiresnn.attacks.gate import frozen
+from hiresnn.metrics import correct
 
 Select = Literal["last", "robust"]
 ITERATIONS = 10
@@ -47,16 +48,9 @@ class Selection:
             "fgsm": fgsm(network, images, labels, eps=self.eps),
             "pgd": pgd(network, images, labels, eps=self.eps, step=self.eps / 4, iterations=ITERATIONS),
         }
-        mode = network.training
-        network.eval()
-        accuracies = {}
-        for name, shown in attacked.items():
-            accuracy = Accuracy()
-            with torch.no_grad():
-                accuracy.update(network(shown), labels)
-            accuracies[name] = round(accuracy.compute(), 2)
-        network.train(mode)
-        return accuracies
+        with frozen(network), torch.no_grad():
+            found = {name: correct(network(shown), labels) for name, shown in attacked.items()}
+        return {name: round(100 * right.float().mean().item(), 2) for name, right in found.items()}
 
     def overfitted(self, accuracies: dict[str, float]) -> bool:
         """Return whether these accuracies mean catastrophic overfitting."""
@@ -64,7 +58,7 @@ class Selection:
             return False
         before = self.best["accuracies"]
         growth = (accuracies["fgsm"] - accuracies["pgd"]) - (before["fgsm"] - before["pgd"])
-        return accuracies["pgd"] < before["pgd"] and growth > OVERFITTED
+        return bool(accuracies["pgd"] < before["pgd"] and growth > OVERFITTED)
 
     def consider(self, epoch: int, accuracies: dict[str, float], state: dict[str, Any]) -> None:
         """Store a copy of the training's `state` if this epoch is the best so far."""

@@ -1,0 +1,110 @@
+"""The recipe keys of robust training: adversarial ANN, averaging, selection, and conversion without SNN training."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hiresnn.errors import RecipeError
+from hiresnn.network import SpikingNetwork
+from hiresnn.runs import trainer
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import METRICS, MODEL, RunFolder
+from hiresnn.runs.recipe import Recipe, override
+from hiresnn.runs.train import train
+from hiresnn.training import Selection
+
+ROBUST = {
+    "method": "converted",
+    "data.holdout_images": "60",
+    "model.batch_norm": "true",
+    "ann.epochs": "4",
+    "ann.training": "n-fgsm",
+    "ann.eps": "16/255",
+    "ann.schedule": "cyclic",
+    "ann.label_smoothing": "0.1",
+    "ann.average": "0.9",
+    "ann.select": "robust",
+    "conversion.threshold_scale": "1.0",
+    "conversion.start": "0.5",
+    "conversion.rescale": "true",
+}
+
+
+@pytest.fixture
+def robust(tiny: Recipe) -> Recipe:
+    return override(tiny, ROBUST)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def the_ann(run: Path) -> Path:
+    (folder,) = (run.parent / "ann").iterdir()
+    return folder
+
+
+def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust: Recipe, tmp_path: Path, heard) -> None:
+    out = train(robust, out=tmp_path / "run", progress=heard)
+    logged = rows(the_ann(out))
+    assert len(logged) == 4
+    assert all(set(row["held_out"]) == {"clean", "fgsm", "pgd"} for row in logged)
+    assert [row["lr"] for row in logged] == pytest.approx([0.05 * x for x in (0.3125, 0.9375, 0.625, 0.625 / 3)])
+    network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
+    assert isinstance(network, SpikingNetwork)
+    assert {lif.start for lif in network.neurons.values()} == {0.5}
+    norm, convolution = ann.get_submodule("norm1"), ann.get_submodule("conv1")
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    folded = dict(network.layers.named_parameters())["conv1.weight"]
+    torch.testing.assert_close(folded, convolution.weight * scale.view(-1, 1, 1, 1))
+    assert not RunFolder.open(out).has("resume.pt")
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_a_robust_ann_that_is_interrupted_ends_with_the_same_bits(
+    robust: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard, stopped_after: int
+) -> None:
+    whole = train(robust, out=tmp_path / "whole" / "run", progress=heard)
+    written = trainer.Trainer._write_metrics
+
+    def die(self: trainer.Trainer, training: Any) -> None:
+        if len(training.rows) == stopped_after:
+            raise KeyboardInterrupt
+        written(self, training)
+
+    out = tmp_path / "killed" / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_write_metrics", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(robust, out=out, progress=heard)
+    train(robust, out=out, resume=True, progress=heard)
+    for folder in (Path("run"), Path("ann") / the_ann(out).name):
+        assert (whole.parent / folder / MODEL).read_bytes() == (out.parent / folder / MODEL).read_bytes()
+
+
+def test_catastrophic_overfitting_is_said(
+    robust: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard
+) -> None:
+    accuracies = [{"clean": 80.0, "fgsm": 60.0, "pgd": pgd} for pgd in (55.0, 12.5, 50.0, 51.0)]
+    monkeypatch.setattr(Selection, "measure", lambda self, network: accuracies.pop(0))
+    out = train(robust, out=tmp_path / "run", progress=heard)
+    (line,) = (line for line in heard.lines if "catastrophic overfitting" in line)
+    assert "epoch 2" in line
+    assert "PGD-10 12.5 %" in line
+    assert "continues from epoch 1" in line
+    assert [row.get("back_to_epoch") for row in rows(the_ann(out))] == [None, 1, None, None]
+
+
+def test_choosing_by_robust_accuracy_needs_held_out_images(robust: Recipe) -> None:
+    with pytest.raises(RecipeError, match=r"data\.holdout_images is 0"):
+        override(robust, {"data.holdout_images": "0"})
+
+
+@pytest.mark.parametrize("method", ["nfgsm", "hire-nfgsm"])
+def test_the_spiking_methods_with_n_fgsm_train(tiny: Recipe, tmp_path: Path, heard, method: str) -> None:
+    short = {"method": method, "ann.epochs": "1", "snn.epochs": "1", "noise.step": "16/255"}
+    out = train(override(tiny, short), out=tmp_path / "run", progress=heard)
+    assert rows(out)[-1]["stage"] == "snn"
