@@ -21,8 +21,8 @@ class ASSG(ThroughTime):
     alpha = a / (M + relax D + 1e-4), a = 2 tan(pi vanishing / 2) / pi;
     d spike / d z = (alpha / 2) / (1 + (pi alpha z / 2)^2).
 
-    The published M starts at 1, and needs some twenty backward passes to forget it. By default M starts from |z| of the
-    first pass, which breaks the same images in fewer iterations.
+    The published M starts at 1, of which decay^k is left after k backward passes. By default M starts from |z| of the
+    first pass. Neither start is clearly stronger (docs/attacks.md).
 
     The statistics belong to one layer and one attack. `gradient_rule` gives every layer a fresh rule each time it is
     entered, and they restart when the shape of the batch changes. So enter it once per attack, with an attack that
