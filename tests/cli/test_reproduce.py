@@ -79,7 +79,10 @@ def test_one_network_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["tabel1"], 'did you mean "table1"?'),
         (["table1", "--data", "cifar10"], "--data cifar10 is not NAME=SOURCE"),
-        (["table1", "--parallel", "2", "--scheduler", "tcp://127.0.0.1:1"], "two ways of the same; give one of them"),
+        (
+            ["table1", "--parallel", "2", "--scheduler", "tcp://127.0.0.1:1"],
+            "cannot be combined; give only one of them",
+        ),
         (["table1", "--data", "cifar10=x.npz"], "scale smoke has no data of that name"),
         (["table1", "--network", "vgg7"], "scale smoke has no network 'vgg7'"),
     ],

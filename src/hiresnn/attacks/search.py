@@ -142,7 +142,7 @@ def random_noise(
     kind: str = "uniform",
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "batch channel height width"]:
-    """The worst of many random perturbations per image, which no gradient attack may lose to (Athalye et al. 2018).
+    """The worst of many random perturbations per image; a gradient attack should break more (Athalye et al. 2018).
 
     Args:
         model, images, labels, eps: as in `pgd`.

@@ -16,7 +16,7 @@ from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure what a trained spiking run does and costs: **activity**, **distance**, **energy**.",
+    help="Measure a trained SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**.",
 )
 
 
@@ -32,8 +32,8 @@ def activity(
 ) -> None:
     """Spiking activity of every layer (Definition 1).
 
-    SA is the spikes per image over all T steps, divided by the neurons: 0 to T. TASA is SA / T: 0 to 1. Also writes
-    analysis-activity.json into the run folder.
+    SA is the number of spikes per image and neuron over all T timesteps, from 0 to T. TASA is SA / T, from 0 to 1. The
+    command prints a table and writes analysis-activity.json into the run folder.
 
     Example:
 
@@ -52,11 +52,11 @@ def distance(
     batch: Batch = 200,
     quiet: Quiet = False,
 ) -> None:
-    """Perturbation distance of images and spikes under an attack (Definition 2).
+    """How far an attack moves the images and the spikes of every layer (Definition 2).
 
-    The L2 norm of the attack's change to the image (pixels in [0, 1]) and to each layer's spike map (spikes of each
-    neuron / T), as means over images. Without --attack it is the recipe's PGD. Also writes analysis-distance.json into
-    the run folder.
+    The table shows the L2 norm of the attack's change to the image (pixels in [0, 1]) and to the spike map of each
+    layer (spikes of each neuron / T), as means over images. Without --attack the attack is PGD with the options of the
+    recipe. The command also writes analysis-distance.json into the run folder.
 
     Example:
 
@@ -75,11 +75,12 @@ def energy(
     batch: Batch = 200,
     quiet: Quiet = False,
 ) -> None:
-    """Estimated arithmetic energy of one image, 45 nm.
+    """Estimated arithmetic energy of one image, with the prices of 45 nm hardware.
 
-    The table has two counts. "Printed" is the paper's: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct). The other
-    counts every operation that happens: connections at the borders of the image, MACs behind average pools, neurons,
-    leaks, readout. Also writes analysis-energy.json, with the memory estimate by layer.
+    The tables show two counts. "Printed" is the count of the paper: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct).
+    The other count has every operation that the network performs. It leaves out connections beyond the borders of the
+    image and includes MACs after average pools, neurons, leaks and the readout. The command also writes
+    analysis-energy.json, with an estimate of the memory energy of each layer.
 
     Example:
 

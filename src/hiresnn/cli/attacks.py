@@ -1,4 +1,4 @@
-"""`hiresnn attacks` and `hiresnn rules`: what --attack and its option rule can name, with every default."""
+"""`hiresnn attacks` and `hiresnn rules`: the values of --attack and of its option rule, with every default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hiresnn.cli import output
 def attacks() -> None:
     """List the attacks with their options and defaults.
 
-    An option is set as in --attack pgd:eps=2/255,iterations=20. A step such as 0.31875*eps scales with eps.
+    Write options after a colon: --attack pgd:eps=2/255,iterations=20. The default step 0.31875*eps scales with eps.
 
     Example: hiresnn attacks
     """
@@ -29,9 +29,10 @@ def attacks() -> None:
 
 
 def rules() -> None:
-    """List the gradient rules: what an attack can use for the derivative of a spike.
+    """List the gradient rules, which an attack can use for the derivative of a spike.
 
-    A rule is set as in --attack pgd:rule=arctan/alpha=4.
+    Write a rule as an option of an attack, and options of the rule after slashes: --attack pgd:rule=arctan/alpha=4. In
+    the formulas, z is the membrane potential relative to the threshold, and a spike occurs where z > 0.
 
     Example: hiresnn rules
     """

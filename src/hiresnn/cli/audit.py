@@ -34,37 +34,40 @@ def audit(
         str | None,
         typer.Argument(
             metavar="TARGET",
-            help="The network: a run folder; a .safetensors file that hiresnn wrote; or FILE.py:FUNCTION, a function "
-            "without arguments that returns any network, images [B, C, H, W] in [0, 1] -> logits [B, K]. "
+            help="The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function "
+            "takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K]. "
             "FILE.py:FUNCTION executes that file on this computer, so use only files that you trust.",
         ),
     ] = None,
     preset: Annotated[
         Preset,
         typer.Option(
-            help="quick: 200 images. standard: 1,000 images, every gradient rule and restarts. thorough: 1,000 images "
-            "and everything, hours. A larger preset continues a smaller one."
+            help="quick: 200 images. standard: 1,000 images, every gradient rule, more steps and restarts. thorough: "
+            "1,000 images, the most steps and restarts; takes hours. A larger preset continues a smaller one."
         ),
     ] = Preset.QUICK,
     source: Annotated[
         str | None,
-        typer.Option("--data", metavar="SOURCE", help="Data set, as for hiresnn train; default: that of the run."),
+        typer.Option(
+            "--data", metavar="SOURCE", help="Data set, as for hiresnn train; default: the data set of the run."
+        ),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of test images, classes in turn; default: the preset's."),
+        typer.Option(min=1, metavar="N", help="Number of test images, balanced over classes; default: the preset's."),
     ] = None,
     eps: Annotated[
         str | None,
         typer.Option(
-            metavar="BOUND", help="Bound of the headline, for example 8/255; default: the recipe's, or 8/255."
+            metavar="BOUND",
+            help="Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.",
         ),
     ] = None,
     bounds: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Bounds of the curve, separated by commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,"
+            help="Bounds of the table, separated by commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,"
             "inf.",
         ),
     ] = None,
@@ -75,7 +78,7 @@ def audit(
             metavar="NAME",
             help="An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "
             "autoattack or apgd:loss=dlr,rule=arctan/alpha=4. Options that you leave out have the attack's own "
-            "defaults. A step is that at the headline bound and scales with the bound. May be repeated.",
+            "defaults. A step that you give holds at the headline bound and scales with the bound. May be repeated.",
         ),
     ] = None,
     twins: Annotated[
@@ -83,34 +86,36 @@ def audit(
         typer.Option(
             "--twin",
             metavar="TARGET2",
-            help="A second network; adversarial images made on it are tried on TARGET. May be repeated.",
+            help="Another network, written like TARGET. The audit makes adversarial images on it and tries them on "
+            "TARGET. May be repeated.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")] = 200,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the results; default: RUN/audit, or a folder in audits/."),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Allow a smaller audit to replace the results of a larger one.")
+        bool, typer.Option("--replace", help="Let a smaller audit replace the results of a larger one.")
     ] = False,
     verify: Annotated[
         Path | None,
         typer.Option(
             metavar="CARD",
-            help="Audit nothing; check the adversarial images beside this card.json against the network and the card. "
-            "TARGET may be left out if it is a run folder or a .safetensors file.",
+            help="Run no attack. Check the adversarial images in the folder of this card.json against the network and "
+            "the card. You may leave out TARGET if it is a run folder or a .safetensors file.",
         ),
     ] = None,
 ) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
     Every image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it.
-    The result is the number to report, the reasons, and the next command. The paper's PGD-7 with the network's own
-    surrogate gradient runs beside it, for comparison. If you interrupt an audit, the same command continues it.
+    The command prints the number to report, the reasons, and the next command. For comparison it also runs the PGD of
+    the recipe (by default that of the paper, seven steps) with the network's own surrogate gradient. If you interrupt
+    an audit, the same command continues it.
 
-    Writes card.json (docs/audit.md), report.html (opens without a network connection) and adversarial.npz.
+    The results are card.json (docs/audit.md), report.html (opens without a network connection) and adversarial.npz.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""`hiresnn doctor`: what this machine has, what is missing, and what that costs."""
+"""`hiresnn doctor`: checks of the machine, and what to do where one fails."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron worked out by hand.
+    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron with a known answer.
 
-    Prints a table. The exit code is 1 if something essential is broken, not if it is only slow.
+    The table says ok, slow (works, but takes more time) or broken. The exit code is 1 if something is broken.
 
     Example: hiresnn doctor
     """

@@ -32,29 +32,29 @@ def evaluate(
         typer.Option(
             "--twin",
             metavar="RUN2",
-            help="A run of the same architecture and method with another seed, which makes the black-box images; may "
-            "be repeated. Without one, no black-box figure is measured.",
+            help="A run of the same architecture and method with another seed, on which the black-box images are made; "
+            "may be repeated. Without it there is no black-box accuracy.",
         ),
     ] = None,
     data: Source = None,
     limit: Limit = None,
     split: Annotated[
-        Side, typer.Option(help="test, or the holdout that training never saw, for choosing hyperparameters.")
+        Side, typer.Option(help="test, or holdout: the held-out training images, for choosing hyperparameters.")
     ] = Side.TEST,
     batch: Batch = 256,
     seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Seed of what the attacks draw; default: the recipe's.")
+        int | None, typer.Option(min=0, metavar="N", help="Seed of the attacks' random numbers; default: the recipe's.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the figures to this JSON file; the run folder stays as it is."),
+        typer.Option(metavar="FILE", help="Write the accuracies to this JSON file and leave the run folder unchanged."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Attack a trained run in the white box and, with --twin, in the black box.
 
-    Without --attack these are FGSM and PGD at the bounds of the run's recipe. Prints accuracies in percent and adds
-    them to result.json in the run folder. hiresnn audit finds out whether the figures can be believed.
+    Without --attack, the attacks are FGSM and PGD at the bounds of the run's recipe. The command prints accuracies in
+    percent and adds them to result.json in the run folder. hiresnn audit checks whether a stronger attack lowers them.
 
     Examples:
 

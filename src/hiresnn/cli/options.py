@@ -23,8 +23,8 @@ Attacks = Annotated[
         "--attack",
         metavar="NAME",
         help="An attack, with options as in pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks and "
-        "hiresnn rules list them. fgsm and pgd take options that are not set from the recipe; other attacks use their "
-        "own. A step that is not set scales with eps.",
+        "hiresnn rules list the names. Where you give no value, fgsm and pgd use the recipe's, and other attacks use "
+        "their defaults. A step that you do not give scales with eps.",
     ),
 ]
 Limit = Annotated[
@@ -32,4 +32,4 @@ Limit = Annotated[
     typer.Option(min=1, metavar="N", help="Use only N images, balanced over classes; default: all."),
 ]
 Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.")]

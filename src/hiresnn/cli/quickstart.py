@@ -1,4 +1,4 @@
-"""`hiresnn quickstart`: the main job on embedded data."""
+"""`hiresnn quickstart`: training and attacks on the embedded digits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hiresnn.cli.interrupt import continued_by
 
 def quickstart(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run folders go, one per method and seed.")] = Path(
-        "runs/quickstart"
-    ),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the run folders, one per method and seed.")
+    ] = Path("runs/quickstart"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, print the table.
+    """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, and print a table.
 
     The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about a minute. The table
-    shows clean accuracy and accuracy under FGSM and PGD, white box and black box. Finished runs are used again.
+    shows clean accuracy and accuracy under FGSM and PGD, in the white box and in the black box. A second call with the
+    same folder and seed does not train again.
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """

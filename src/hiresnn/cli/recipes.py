@@ -1,4 +1,4 @@
-"""`hiresnn recipes`: list, show and copy the shipped recipes, and check one's own."""
+"""`hiresnn recipes`: list, show and copy the shipped recipes, and check a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import typer
 from hiresnn.errors import UsageError
 
 app = typer.Typer(
-    help="List, show, copy and check recipes; without a command, list the shipped ones.",
+    help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
+    "A recipe is a short TOML file that describes a run: data, model, ANN, conversion, SNN training, noise and attack. "
+    'With extends = "NAME" it contains only the values that differ from that recipe. Train a recipe by its name, '
+    "change single values with hiresnn train --set, or copy it and edit the copy.\n\n"
+    "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -19,14 +23,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn r
 
 @app.callback(invoke_without_command=True)
 def listing(context: typer.Context) -> None:
-    """List the shipped recipes, each with its one-line description.
-
-    A recipe is a short TOML file with everything that a run depends on: data, model, ANN, conversion, SNN training,
-    noise, attack. It may say extends = "NAME" and then holds only what differs from that recipe. Train one by name,
-    change single values with --set, or copy it and edit the copy.
-
-    Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml
-    """
+    """List the recipes of the package, each with its description."""
     if context.invoked_subcommand is not None:
         return
     from hiresnn.runs.recipe import shipped
@@ -41,7 +38,7 @@ def listing(context: typer.Context) -> None:
 def show(
     name: Name,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print every value, also those of the recipe that it extends.")
+        bool, typer.Option("--resolved", help="Print every value, including those of the recipe that it extends.")
     ] = False,
 ) -> None:
     """Print a shipped recipe with its comments.
@@ -57,7 +54,7 @@ def show(
 @app.command()
 def copy(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; it must not exist yet.")],
 ) -> None:
     """Copy a shipped recipe to a file of your own, to edit and train.
 

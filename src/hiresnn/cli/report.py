@@ -15,16 +15,18 @@ from hiresnn.cli.interrupt import continued_by
 def report(
     context: typer.Context,
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders of hiresnn train, or one card.json of an audit.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders that hiresnn train wrote, or one card.json of an audit."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; an earlier one is replaced.")
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
     ],
 ) -> None:
     """Turn training runs, or an audit card, into one HTML file.
 
-    A page of run folders compares their losses, thresholds and leaks over epochs, accuracies under attack, recipes and
-    audits. A card.json becomes the full page of its audit. The page opens offline and loads nothing.
+    A page of run folders compares losses, thresholds and leaks over epochs, accuracies under attack, recipes and audits
+    of the runs. A page of a card.json shows everything that the audit measured. Pages open offline.
 
     Examples:
 

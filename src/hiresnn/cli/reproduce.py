@@ -25,13 +25,15 @@ def reproduce(
     context: typer.Context,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="table1 to table7, fig1b, fig1c, fig3, fig4, ... fig11b, or all."),
+        typer.Argument(
+            metavar="NAME...", help="table1 to table7, fig1b to fig11b, or all; docs/reproduce.md lists the names."
+        ),
     ],
     scale: Annotated[
         ScaleName,
         typer.Option(
-            help="smoke: tiny networks on embedded digits, minutes. cpu: narrow networks on CIFAR, a day on two cores. "
-            "paper: everything as printed, for a GPU."
+            help="smoke: tiny networks on embedded digits; takes minutes. cpu: narrow networks on CIFAR; takes about a "
+            "day on two cores. paper: the networks of the paper; needs a GPU."
         ),
     ] = ScaleName.SMOKE,
     seeds: Annotated[
@@ -43,17 +45,19 @@ def reproduce(
             "--network", metavar="NAME", help="Only this network, such as vgg5-cifar10. May be repeated; default: all."
         ),
     ] = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of trained networks and measured values.")] = Path(
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder for trained networks and measured values.")] = Path(
         "runs/paper"
     ),
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the pages; default: a folder in --runs named after the scale."),
+        typer.Option(metavar="DIR", help="Folder for the pages; default: a folder in --runs named after the scale."),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--data", metavar="NAME=SOURCE", help="Data in place of a download: cifar10=FILE.npz. May be repeated."
+            "--data",
+            metavar="NAME=SOURCE",
+            help="Use this file or folder instead of a download: cifar10=FILE.npz. May be repeated.",
         ),
     ] = None,
     parallel: Annotated[
@@ -64,25 +68,29 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Train and measure on the workers of this dask scheduler: pip install -e '.[cluster]'.",
+            help="Train and measure on the workers of this dask scheduler; needs pip install -e '.[cluster]'.",
         ),
     ] = None,
     partial: Annotated[
         bool,
         typer.Option(
-            "--partial", help="Write the pages from what is measured so far, with n/a for the rest; train nothing."
+            "--partial",
+            help="Train nothing, and write pages from the values measured so far; missing accuracies are n/a.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be trained and measured, with estimated hours.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Train nothing, and print what would be trained and measured, with estimated hours."
+        ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; print only where the index is.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the index, no progress.")] = False,
 ) -> None:
-    """Reproduce tables and figures of the paper: train, attack and measure what they need, and print both numbers.
+    """Reproduce tables and figures of the paper, with the paper's number beside the measured one.
 
-    Each becomes NAME.md and NAME.csv, and each figure also NAME.svg, NAME.png and NAME.pdf (matplotlib:
-    pip install -e '.[paper]'). Work that tables share is done once; an interrupted reproduction continues where it
-    stopped, and a second one only writes the files.
+    The command trains, attacks and measures what the tables and figures need. Each of them becomes NAME.md and
+    NAME.csv, and a figure also NAME.svg, NAME.png and NAME.pdf, which needs matplotlib (pip install -e '.[paper]').
+    Work that several pages share is done once. After an interruption, the same command continues.
 
     Examples:
 
@@ -102,7 +110,7 @@ def reproduce(
         from hiresnn.progress import Progress
 
         if parallel > 1 and scheduler is not None:
-            raise UsageError("--parallel and --scheduler are two ways of the same; give one of them.")
+            raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
         keep_memory()
         keep_kernels()
         sources = dict(_source(text) for text in data or [])

@@ -57,18 +57,18 @@ def hiresnn(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere on the line.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere in the command.")
     ] = False,
 ) -> None:
     """Train, attack and audit low-latency spiking neural networks.
 
-    Start with **hiresnn quickstart**: on embedded data, in about a minute, it trains an ANN, a traditional SNN and a
-    HIRE-SNN, attacks all three and prints the table.
+    Start with **hiresnn quickstart**. In about a minute it trains an ANN, a traditional SNN and a HIRE-SNN on
+    handwritten digits, attacks all three and prints a table.
 
-    **hiresnn recipes** lists what else can be trained, **hiresnn train RECIPE** trains it into a run folder, and
-    **hiresnn evaluate RUN** attacks the run. **hiresnn audit** finds out whether the robustness of any network is real.
-    **hiresnn analyze** measures spikes, distances and energy, and **hiresnn report** makes a page of one or several
-    runs. **hiresnn reproduce NAME** makes the paper's tables and figures, with the printed and the measured numbers.
+    **hiresnn recipes** lists the other trainings, **hiresnn train RECIPE** trains one and writes a run folder, and
+    **hiresnn evaluate RUN** attacks the run. **hiresnn audit** checks whether the robustness of any network is real.
+    **hiresnn analyze** measures spikes, the effect of attacks and energy, and **hiresnn report** makes an HTML page of
+    runs. **hiresnn reproduce NAME** makes the paper's tables and figures, with the paper's and the measured numbers.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

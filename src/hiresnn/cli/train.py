@@ -1,4 +1,4 @@
-"""`hiresnn train`: a recipe becomes a run folder. `hiresnn resume`: an interrupted run goes on."""
+"""`hiresnn train`: train by a recipe and write a run folder. `hiresnn resume`: continue an interrupted training."""
 
 from __future__ import annotations
 
@@ -22,31 +22,37 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped name or a TOML file.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")],
     method: Annotated[
         str | None,
-        typer.Option(help="ann, traditional, hire, gaussian, noise-free or rate; default: the recipe's."),
+        typer.Option(
+            help="ann, traditional, hire, gaussian, noise-free, rate, converted, nfgsm or hire-nfgsm; default: the "
+            "recipe's."
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; default: the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,
     data: Source = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The run folder; default: a folder in runs/ named after the run."),
+        typer.Option(metavar="DIR", help="The run folder; default: runs/RECIPE-METHOD-seedN."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run, to the same weights, or start it.")
+        bool,
+        typer.Option(
+            "--resume", help="Continue the run if it was interrupted, to the same weights; otherwise start it."
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train what a recipe describes: the ANN, its conversion, then the SNN by the chosen method.
+    """Train by a recipe: train the ANN, convert it, and train the SNN with the chosen method.
 
-    An ANN that several methods share is trained once and used again. The run folder holds recipe.toml (every value
-    resolved), environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state
-    from which hiresnn resume continues. Under torchrun all processes share every batch; batch_size is their total.
+    An ANN that several methods share is trained only once. The run folder contains recipe.toml (with every value),
+    environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state from which
+    hiresnn resume continues. Under torchrun, the processes split every batch; batch_size is that of the whole batch.
 
     Examples:
 
@@ -79,7 +85,7 @@ def train(
 
 
 def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
-    """Continue an interrupted training with the recipe in its folder, to the weights that it would have reached.
+    """Continue an interrupted training with the recipe in its folder; the weights are those of a run without a break.
 
     Under torchrun, start as many processes as before.
 

@@ -14,7 +14,7 @@ from hiresnn.neurons.rules.layer_rules import ThroughTime
 
 @dataclass(frozen=True, eq=False)
 class ASSG(ThroughTime):
-    """Adaptive sharpness (Wang et al., CVPR 2026): an arctan as sharp as each membrane allows.
+    """Adaptive sharpness (Wang et al., CVPR 2026): an arctan whose sharpness adapts to each membrane.
 
     For each neuron, sample and step, with every backward pass of an attack:
     M = decay M + (1 - decay) |z|; D = decay D + (1 - decay) ||z| - M|, from 0;
@@ -74,7 +74,7 @@ class ASSG(ThroughTime):
 
 @dataclass(frozen=True)
 class PDSG(ThroughTime):
-    """Potential-dependent (Lun et al., CVPR 2025): a Gaussian as wide as the membranes of its channel are spread.
+    """Potential-dependent (Lun et al., CVPR 2025): a Gaussian whose width is the channel's standard deviation of z.
 
     d spike / d z = exp(-(z - shift sigma)^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), with sigma the standard deviation of z
     over the batch, the places and the steps so far: per channel of a feature map, per neuron of a linear layer, and 1

@@ -109,7 +109,7 @@ class ThroughTime(LayerRule):
 
 @dataclass(frozen=True)
 class Unrolled(ThroughTime):
-    """Any elementwise rule, through time. Without flags it equals the elementwise rule.
+    """An elementwise rule (default: linear) through time; without the flags reset and cut it equals that rule.
 
     Args:
         surrogate: z -> d spike / d z.
@@ -125,7 +125,7 @@ class Unrolled(ThroughTime):
 
 @dataclass(frozen=True)
 class HART(Positive, LayerRule):
-    """Rate and time together (Hao et al., ICLR 2024): no temporal chain, the layer's gradient averaged over time.
+    """Rate and time (Hao et al., ICLR 2024): averages the layer's gradient over time; no gradient between timesteps.
 
     grad I[t] = mean over steps of grad s * max(0, 1 - |z| / width) / (width v_t), the same at every t.
 
@@ -182,7 +182,7 @@ class RGA(LayerRule):
 
 @dataclass(frozen=True)
 class Conversion(Positive, LayerRule):
-    """The backward pass of the ANN twin (Sharmin et al. 2020; CBA in SNN-RAT).
+    """The backward pass of the ANN that the SNN was converted from (Sharmin et al. 2020; CBA in SNN-RAT).
 
     The layer counts as a clipped ReLU of its mean input: grad / v_t where 0 < mean I / v_t < ceiling, else 0.
 
