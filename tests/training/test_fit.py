@@ -214,6 +214,7 @@ class Empty(Dataset[Any]):
         (snn, {"method": "ann"}, "trains an ANN, not a SpikingNetwork"),
         (ann, {"method": "hire"}, "trains a SpikingNetwork; make one with hiresnn.convert"),
         (snn, {"method": "fire"}, "method is 'fire'; choose one of"),
+        (snn, {"method": "converted"}, "fit has nothing to train"),
         (snn, {"epochs": -1}, "epochs is -1"),
         (snn, {"lr": 0.0}, r"lr is 0\.0"),
         (snn, {"precision": "float16"}, "precision is 'float16'"),

@@ -67,7 +67,7 @@ def fit(
         train: (images [N, C, H, W], labels [N]); a Dataset of (image, label); or batches in their own size and order,
             such as a DataLoader or `hiresnn.data.Batches`, which also augments. Images are uint8 or float in [0, 1].
         test: the same, for the accuracy at the end.
-        method: "ann", "traditional", "hire", "gaussian", "noise-free" or "rate".
+        method: "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "nfgsm" or "hire-nfgsm".
         epochs: number of epochs, including those in the checkpoint.
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
         noise_step: eps_s = eps_t in pixel units. periods: N.
@@ -107,6 +107,8 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
     if (name == "ann") is spiking:
         need = "an ANN, not a SpikingNetwork" if spiking else "a SpikingNetwork; make one with hiresnn.convert"
         raise UsageError(f"method is {name!r}, which trains {need}.")
+    if name == "converted":
+        raise UsageError('method "converted" is the network that hiresnn.convert returns; fit has nothing to train.')
     if epochs < 0 or not 0 < lr < math.inf or precision not in PRECISIONS:
         raise UsageError(
             f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
