@@ -1,3 +1,5 @@
+import operator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -367,8 +369,12 @@ def test_dropout_of_channels_stays_one():
     assert (found.p, found.channels) == (0.25, True)
 
 
-def biased(*body):
+def biased():
     torch.manual_seed(0)
+    body = (
+        *(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
+    )
     ann = nn.Sequential(*body, nn.Flatten(), nn.Linear(4 * 16, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
     for layer in ann.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -377,15 +383,8 @@ def biased(*body):
     return ann
 
 
-def body_of_two_convolutions():
-    return (
-        *(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
-        *(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
-    )
-
-
 def test_a_rescaled_network_with_biases_comes_to_the_logits_of_its_ann_as_t_grows():
-    ann, images = biased(*body_of_two_convolutions()), torch.rand(16, 2, 8, 8)
+    ann, images = biased(), torch.rand(16, 2, 8, 8)
     options = {"percentile": 100.0, "threshold_scale": 1.0, "start": 0.5}
     expected = ann(images)
     errors = []
@@ -398,7 +397,7 @@ def test_a_rescaled_network_with_biases_comes_to_the_logits_of_its_ann_as_t_grow
 
 
 def test_rescaling_leaves_the_ann_alone_and_the_first_weights_as_they_are():
-    ann, images = biased(*body_of_two_convolutions()), torch.rand(16, 2, 8, 8)
+    ann, images = biased(), torch.rand(16, 2, 8, 8)
     before = {name: value.clone() for name, value in ann.state_dict().items()}
     one, other = (convert(ann, images, timesteps=2, rescale=rescale) for rescale in (False, True))
     assert all(torch.equal(value, before[name]) for name, value in ann.state_dict().items())
@@ -410,17 +409,42 @@ def test_rescaling_leaves_the_ann_alone_and_the_first_weights_as_they_are():
 
 
 class AddsSpikes(nn.Module):
-    def __init__(self):
+    def __init__(self, combine):
         super().__init__()
         self.first, self.body = nn.Conv2d(2, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
-        self.last = nn.Linear(4, 3)
+        self.last, self.combine = nn.Linear(4, 3), combine
 
     def forward(self, images):
         spikes = self.first(images).relu()
-        return self.last((self.body(spikes) + spikes).relu().mean((2, 3)))
+        return self.last(self.combine(self.body(spikes), spikes).relu().mean((2, 3)))
 
 
-def test_spikes_that_are_added_to_currents_cannot_be_rescaled():
+def test_a_current_that_is_added_to_spikes_is_brought_to_their_units():
     torch.manual_seed(0)
-    with pytest.raises(UsageError, match="'add' combines spikes with something else"):
-        convert(AddsSpikes(), torch.rand(4, 2, 8, 8), timesteps=2, rescale=True)
+    ann, images = AddsSpikes(operator.add).eval(), torch.rand(16, 2, 8, 8)
+    network = convert(ann, images, timesteps=400, percentile=100.0, threshold_scale=1.0, start=0.5, rescale=True)
+    torch.testing.assert_close(network(images) / 400, ann(images), rtol=0, atol=0.01)
+
+
+def test_the_rates_of_resnet12_with_batch_norm_stand_for_the_activations_of_its_ann():
+    torch.manual_seed(0)
+    ann = build("resnet12", 10, width=1 / 16, image_size=16, batch_norm=True)
+    images, activations = torch.rand(8, 3, 16, 16), []
+    for _ in range(30):  # statistics of batch norm
+        ann(images)
+    ann.eval().block1.relu2.register_forward_hook(lambda _, __, output: activations.append(output))
+    ann(images)
+    network = convert(ann, images, timesteps=300, percentile=100.0, threshold_scale=1.0, start=0.5, rescale=True)
+    with record(network) as spikes:
+        network(images)
+    # The sum with the identity is in units of the spikes that enter the block, those of relu3.
+    amplitude = network.neurons["block1.relu2"].threshold * network.neurons["relu3"].threshold
+    error = amplitude * spikes["block1.relu2"].mean(0) - activations[0]
+    assert error.norm() < 0.15 * activations[0].norm()
+
+
+@pytest.mark.parametrize("combine", [operator.mul, lambda one, other: F.avg_pool2d(one, 3, 1, 1) + other])
+def test_spikes_that_meet_something_else_cannot_be_rescaled(combine):
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match="combines spikes of two layers, or spikes with something else"):
+        convert(AddsSpikes(combine), torch.rand(4, 2, 8, 8), timesteps=2, rescale=True)

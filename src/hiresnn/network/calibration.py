@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
 
@@ -85,13 +87,7 @@ class _Calibrator(fx.Interpreter):
         """Compute a node; with `rescale`, after its weights have taken up the amplitude of its input."""
         if not self.rescale:
             return super().run_node(n)
-        amplitudes = {self.amplitudes[source] for source in n.all_input_nodes if source in self.amplitudes}
-        if len(amplitudes) > 1:
-            raise UsageError(
-                f"{n.name!r} combines spikes with something else, or spikes of two layers, so the network cannot be "
-                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
-            )
-        (amplitude,) = amplitudes or {1.0}
+        amplitude = self._common_amplitude(n)
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if isinstance(layer, _WEIGHTED):
             if n.target in self.rescaled:
@@ -103,10 +99,30 @@ class _Calibrator(fx.Interpreter):
         if n.target is fused_block:
             layer = self.env[n.args[0]]  # type: ignore[index]
         if isinstance(layer, LIF):
-            amplitude = layer.threshold.item()
+            amplitude *= layer.threshold.item()
         if isinstance(value, Tensor) and n.op != "get_attr":
             self.amplitudes[n] = amplitude
         return value
+
+    def _common_amplitude(self, node: fx.Node) -> float:
+        """Return the amplitude of what enters a node; weighted layers that enter a sum take up that of its spikes."""
+        sources = [source for source in node.all_input_nodes if source in self.amplitudes]
+        modules = {source: self.fetch_attr(str(source.target)) for source in sources if source.op == "call_module"}
+        layers = {source: layer for source, layer in modules.items() if isinstance(layer, _WEIGHTED)}
+        wanted = {self.amplitudes[source] for source in sources if source not in layers}
+        if node.target in _SUMS and len(wanted) == 1 and all(len(source.users) == 1 for source in layers):
+            for source, layer in layers.items():
+                for values in (layer.weight, layer.bias, self.env[source]):
+                    if values is not None:
+                        values.div_(min(wanted))
+                self.amplitudes[source] = min(wanted)
+        amplitudes = {self.amplitudes[source] for source in sources}
+        if len(amplitudes) > 1:
+            raise UsageError(
+                f"{node.name!r} combines spikes of two layers, or spikes with something else, so the network cannot be "
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
+            )
+        return min(amplitudes, default=1.0)
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer = self.fetch_attr(target)
