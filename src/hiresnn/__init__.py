@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hiresnn.runs.checkpoint import load, save
     from hiresnn.training import fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SpikingNetwork",
