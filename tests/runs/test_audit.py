@@ -492,5 +492,10 @@ def test_a_card_makes_verification_run_no_code(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise RuntimeError('executed')")
     with pytest.raises(UsageError, match="may not choose the code"):
         verify(folder)
+    forged = json.loads((folder / CARD).read_text())
+    forged["subject"]["kind"] = "run"  # the target is still mine.py:network
+    (folder / CARD).write_text(json.dumps(forged))
+    with pytest.raises(UsageError, match="names Python code"):
+        verify(folder)
     function(tmp_path)
     assert verify(folder, f"{tmp_path / 'mine.py'}:network").problems == ()

@@ -143,12 +143,12 @@ def verify(path: Path, name: str | None = None) -> Verification:
     card = _read_card(path)
     if card is None:
         raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
-    name = name or (None if card.subject.kind == "function" else card.setting.target)
-    if name is None:
+    target = name or card.setting.target
+    if target is None or (name is None and card.subject.kind == "function"):
         raise UsageError(
             f"{path} may not choose the code that runs; name its network: hiresnn audit TARGET --verify {path}"
         )
-    model = resolve_model(name).model
+    model = resolve_model(target, may_run_code=name is not None).model
     if isinstance(model, nn.Module):
         model.cpu()
     return verify_arrays(card, read_archive(path.parent / ADVERSARIAL), model)

@@ -61,10 +61,10 @@ class ModelSource:
         return str(spec.get("name") or type(self.model).__name__)
 
 
-def resolve_model(text: str) -> ModelSource:
+def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     """Return the network that `text` names: `RUN`, `FILE.safetensors`, `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
 
-    A Python file or module is executed.
+    A Python file or module is executed, unless `may_run_code` is False: then it is refused.
 
     Raises:
         RunError: the folder or file has no network that hiresnn wrote.
@@ -84,6 +84,8 @@ def resolve_model(text: str) -> ModelSource:
             f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them, such as "
             "runs/mine or my_network.py:network."
         )
+    if not may_run_code:
+        raise UsageError(f"{text!r} names Python code, which a file may not choose; name the network yourself.")
     with _importable(where):
         module, source = _module(where)
         found = getattr(module, function, None)
@@ -111,7 +113,7 @@ def _called(found: Callable[[], Any], text: str) -> Model:
         model = found if isinstance(found, nn.Module) else found()
     except HiresnnError:
         raise
-    except Exception as error:  # the function is the user's
+    except (Exception, SystemExit) as error:  # the function is the user's
         raise UsageError(f"{text} failed: {in_a_line(error)} (--debug shows where)") from error
     if not callable(model):
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
@@ -178,7 +180,7 @@ def _home(module: ModuleType) -> Path | None:
     return Path(inside).resolve().parent if inside else None
 
 
-def in_a_line(error: Exception) -> str:
+def in_a_line(error: BaseException) -> str:
     """Return an exception of a user's code as one line: its type and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
