@@ -55,11 +55,11 @@ def test_the_error_of_a_process_is_reported() -> None:
 def test_an_earlier_peak_does_not_count() -> None:
     block = mmap.mmap(-1, 64 * 2**20)  # not malloc's: that may keep what is freed, where a command ran before this
     block.write(bytes(64 * 2**20))
-    high = cost._peak("cpu")
-    assert high >= cost._in_use("cpu") >= 64 * 2**20
+    high = cost._memory("cpu", cost.PEAK)
+    assert high >= cost._memory("cpu", cost.IN_USE) >= 64 * 2**20
     block.close()
     cost._forget_peak("cpu")
-    assert cost._peak("cpu") <= high - 32 * 2**20
+    assert cost._memory("cpu", cost.PEAK) <= high - 32 * 2**20
 
 
 @pytest.mark.parametrize(

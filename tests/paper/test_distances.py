@@ -169,6 +169,7 @@ def test_networks_that_no_image_divides_are_reported(given: Any, monkeypatch: py
     made = page("fig5b", lambda wanted: {"images": 0, "of": 9})
     assert made.tables[0].rows == []
     assert any("classify 0 of 9 test images" in note for note in made.notes)
+    assert "one of these images" not in " ".join(made.notes)
     assert made.figure is not None
     assert len(made.figure(charts).axes) == 2
 
@@ -195,6 +196,7 @@ def test_fig5b_draws_the_table_and_judges_a_rise_per_neuron() -> None:
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["conv1", "fc1"]
     assert [row[4].mean for row in rows] == pytest.approx([3.0, 0.7])
     assert names(figure) == ["M1, right on the perturbed image", "M2, wrong on the perturbed image"]
+    assert "exactly one of them does when perturbed; one of these images, chosen at random" in " ".join(made.notes)
     right, wrong = made.notes[-2:]
     assert "right on the perturbed image" in right
     assert "Holds here: judged per neuron, it rises at fc1" in right

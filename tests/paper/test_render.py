@@ -45,7 +45,9 @@ def test_a_difference_is_ours_minus_the_papers_where_there_are_both() -> None:
         (SeedStat.of([5.0]), False, "5.0"),
         (SeedStat.of([4.0, 6.0]), False, "5.0 ± 1.4"),
         (SeedStat.of([1.6, 2.4]), True, "+2.0 ± 0.6"),
-        (SeedStat.of([0.1, 0.3]), False, "0.2 ± 0.141"),
+        (SeedStat.of([0.1, 0.3]), False, "0.20 ± 0.14"),
+        (SeedStat.of([0.0, 0.0, 0.1]), False, "0.033 ± 0.058"),  # two digits of the deviation (D16)
+        (SeedStat.of([-4.0, 4.5]), True, "+0.2 ± 6.0"),
     ],
 )
 def test_cells_read_as_a_person_writes_them(cell: Any, signed: bool, text: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import Bars, Curves, draw_bars, draw_lines, draw_panels
 from hiresnn.paper.accuracy_page import (
     AccuracyPage,
@@ -22,15 +22,26 @@ from hiresnn.paper.accuracy_page import (
     Row,
     pair,
     printed_accuracy,
-)  # fmt: skip
+)
 from hiresnn.paper.accuracy_tables import has_twin
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, METHOD_LABELS, network_label, setting_notes, text
+from hiresnn.paper.labels import (
+    ATTACK_LABELS,
+    ATTACKS,
+    BOX_LABELS,
+    METHOD_LABELS,
+    VGG5,
+    VGG11,
+    left_out,
+    network_label,
+    network_labels,
+    setting_notes,
+    text,
+)
 from hiresnn.paper.measurements import BOXES, Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat, points
 
-VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
 ATTACKED = tuple((attack, box) for box in BOXES for attack in ATTACKS)
 TRAINED = ("traditional", "noise-free", "gaussian", "hire")
 """Methods of Fig. 9; "noise-free" is a control, measured only in the white box."""
@@ -45,7 +56,7 @@ NO_GAIN = 2.0
 
 def swept_networks(scale: Scale) -> tuple[str, ...]:
     """The networks of Fig. 9 and 10b-e at a scale."""
-    return tuple(network for network in (VGG5, VGG11) if network in scale.swept and network in scale.networks)
+    return scale.present(network for network in (VGG5, VGG11) if network in scale.swept)
 
 
 def fig1c(scale: Scale) -> AccuracyPage:
@@ -86,32 +97,25 @@ def fig9(scale: Scale) -> AccuracyPage:
         for method, found in bars.items()
         for (attack, box), cell in found.items()
     ]
-    gain_rows: list[Row] = []
-    for box in BOXES:
-        theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        gain_rows.append(((BOX_LABELS[box],), [(theirs, Largest(_gains(network, "hire", "gaussian", box)))]))
-    own, caption = network_label(network), text("fig9.caption", network=network_label(network))
-    grids = [
-        Grid(caption, ("images", "trained with"), MEASURED, rows),
-        Grid(text("fig9.gains"), ("attacker",), ("gain",), gain_rows),
-    ]
-    notes = [*setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
-    other = [] if network == VGG11 else [text("fig9.other", network=own)]
-    return AccuracyPage((network,), grids, [*notes, *_noise_kinds(network), *other], (), draw_bars(bars))
-
-
-def _noise_kinds(network: str) -> list[Judgement]:
-    """What the paper reads from Fig. 9, box by box; then what more updates do without noise."""
-    notes = []
+    gains: list[Row] = []
+    notes: list[str | Judgement] = [*setting_notes(scale, (network,))]
+    notes += [text("fig9.gaussian"), text("fig9.control"), text("twins")]
+    none = text("fig9.none", no_gain=NO_GAIN)
     for box, words in BOX_LABELS.items():
-        crafted, gaussian = (
-            _gains(network, *pair, box) for pair in (("hire", "gaussian"), ("gaussian", "traditional"))
-        )
+        crafted = _gains(network, "hire", "gaussian", box)
+        theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
+        gains.append(((words,), [(theirs, Largest(crafted))]))
         notes.append(Judgement(text("fig9.better"), crafted, _all(lambda gain: gain > 0), words))
-        none = text("fig9.none", no_gain=NO_GAIN)
+        gaussian = _gains(network, "gaussian", "traditional", box)
         notes.append(Judgement(none, gaussian, _all(lambda gain: gain <= NO_GAIN), words))
     control = _gains(network, "noise-free", "traditional", "white")
-    return [*notes, Judgement(text("fig9.nothing"), control, lambda found: (None, _each(found)))]
+    notes.append(Judgement(text("fig9.nothing"), control, lambda found: (None, _each(found))))
+    notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
+    grids = [
+        Grid(text("fig9.caption", network=network_label(network)), ("images", "trained with"), MEASURED, rows),
+        Grid(text("fig9.gains"), ("attacker",), ("gain",), gains),
+    ]
+    return AccuracyPage((network,), grids, notes, (), draw_bars(bars))
 
 
 def fig4(scale: Scale) -> AccuracyPage:
@@ -120,30 +124,27 @@ def fig4(scale: Scale) -> AccuracyPage:
     ends = {"fewest": swept[0], "most": swept[-1]}
     paper_steps = float(claims().setting.timesteps.vgg11)
 
-    def at(attack: str | None, box: str, steps: int | None = None) -> Measurement:
-        changes = () if steps is None else (("snn.timesteps", str(steps)),)
-        return accuracy(VGG11, "traditional", attack, box, changes)
+    def at(attack: str | None, box: str, steps: int) -> Measurement:
+        return accuracy(VGG11, "traditional", attack, box, (("snn.timesteps", str(steps)),))
 
     curves = _boxes(
         lambda attack, box: {float(steps): at(attack, box, steps) for steps in swept},
-        lambda attack, box: {paper_steps: at(attack, box)},
+        lambda attack, box: {paper_steps: accuracy(VGG11, "traditional", attack, box)},
     )
-    judgements = [
-        Judgement(
-            text("fig4.clean", **ends),
-            [curves["white"][0].fall],
-            lambda found: (found[0].mean < 0, f"{points(found[0])} points"),
-        )
-    ]
-    for box, found in curves.items():
-        falls, small = [curve.fall for curve in found[1:]], _all(lambda change: change <= LEVEL)
-        judgements.append(Judgement(text("fig4.attacked", **ends), falls, small, BOX_LABELS[box]))
+
+    def lower(found: list[SeedStat]) -> Decision:
+        return found[0].mean < 0, f"{points(found[0])} points"
+
+    notes: list[str | Judgement] = [*setting_notes(scale, (VGG11,)), text("twins")]
+    notes.append(Judgement(text("fig4.clean", **ends), [curves["white"][0].fall], lower))
+    for box, (_, *attacked) in curves.items():
+        falls, small = [curve.fall for curve in attacked], _all(lambda change: change <= LEVEL)
+        notes.append(Judgement(text("fig4.attacked", **ends), falls, small, BOX_LABELS[box]))
+    caption = text("fig4.caption", network=network_label(VGG11))
+    grid = Grid(caption, ("attacker", "images", "T"), MEASURED, _rows(curves))
     ticks = sorted({*map(float, swept), paper_steps})
-    grid = Grid(
-        text("fig4.caption", network=network_label(VGG11)), ("attacker", "images", "T"), MEASURED, _rows(curves)
-    )
     draw = draw_panels({VGG11: curves}, "abc", "timesteps T", lambda axes: axes.set_xticks(ticks))
-    return AccuracyPage((VGG11,), [grid], [*setting_notes(scale, (VGG11,)), text("twins"), *judgements], figure=draw)
+    return AccuracyPage((VGG11,), [grid], notes, figure=draw)
 
 
 def fig8a(scale: Scale) -> AccuracyPage:
@@ -151,15 +152,8 @@ def fig8a(scale: Scale) -> AccuracyPage:
     attack = scale.recipe(Run(VGG5, "hire", 0)).attack
     bounds: dict[float, str | None] = {0.0: None, round(255 * attack.eps, 6): "pgd"}
     bounds |= {_level(eps): f"pgd:eps={eps}" for eps in scale.eps}
-    printed_at = {0.0: None, _level(claims().setting.eps): "pgd"}
-    curves = {
-        method: Curve(
-            (METHOD_LABELS[method],), method, {at: accuracy(VGG5, method, bounds[at]) for at in sorted(bounds)},
-            {at: printed_accuracy(accuracy(VGG5, method, words)) for at, words in printed_at.items()},
-        )
-        for method in SWEPT
-    }  # fmt: skip
-    levels = list(curves["hire"].points.values())
+    levels = {method: {at: accuracy(VGG5, method, bounds[at]) for at in sorted(bounds)} for method in SWEPT}
+    hire = list(levels["hire"].values())
 
     def falls(changes: list[SeedStat]) -> Decision:
         most = max(change.mean for change in changes)
@@ -173,71 +167,92 @@ def fig8a(scale: Scale) -> AccuracyPage:
         axes.set_xticks(sorted(bounds), [f"{x:g}" for x in sorted(bounds)])
         axes.minorticks_off()
 
-    changes = [Gain(later, earlier) for earlier, later in itertools.pairwise(levels)]
+    changes = [Gain(later, earlier) for earlier, later in itertools.pairwise(hire)]
     notes: list[str | Judgement] = [
         text("fig8.alpha", ratio=attack.step / attack.eps),
         text("swept"),
         Judgement(text("fig8.falls", level=LEVEL), changes, falls),
-        Judgement(text("fig8.vanishes", level=LEVEL), levels[-1:], vanishes),
+        Judgement(text("fig8.vanishes", level=LEVEL), hire[-1:], vanishes),
     ]
-    return _fig8(scale, curves, "eps (1/255)", "PGD bound ε (1/255)", notes, arrange)
+    printed_at = {0.0: None, _level(claims().setting.eps): "pgd"}
+    return _fig8(scale, levels, printed_at, ("eps (1/255)", "PGD bound ε (1/255)"), notes, arrange)
 
 
 def fig8b(scale: Scale) -> AccuracyPage:
     """VGG5 under white-box PGD after each number of iterations; eps and alpha are the recipe's."""
     counts = sorted({*scale.iterations, scale.recipe(Run(VGG5, "hire", 0)).attack.iterations})
     first, last = counts[0], counts[-1]
-
-    def after(method: str, at: int) -> Measurement:
-        words, grid = f"pgd:iterations={last}", tuple(counts)
-        return Measurement("by-iteration", VGG5, method, attack=words, grid=grid, at=counts.index(at))
-
-    curves = {
-        method: Curve(
-            (METHOD_LABELS[method],), method, {float(count): after(method, count) for count in counts},
-            {float(claims().setting.iterations): printed_accuracy(accuracy(VGG5, method, "pgd"))},
-        )
+    one = Measurement("by-iteration", VGG5, attack=f"pgd:iterations={last}", grid=tuple(counts))
+    left = {
+        method: {float(count): replace(one, method=method, at=at) for at, count in enumerate(counts)}
         for method in SWEPT
-    }  # fmt: skip
+    }
+    hire = left["hire"]
     level_from = int(printed("fig8b", "levels_off_after") or 0)
     decides = level_from in counts and last > level_from
-    ends = [Gain(after("hire", last), after("hire", level_from))] if decides else []
 
     def decreases(found: list[SeedStat]) -> Decision:
-        left = f"{found[0].mean:.1f} % at K = {first}, {found[1].mean:.1f} % at K = {last}"
-        return found[1].mean < found[0].mean, left
+        words = f"{found[0].mean:.1f} % at K = {first}, {found[1].mean:.1f} % at K = {last}"
+        return found[1].mean < found[0].mean, words
 
     def levels_off(found: list[SeedStat]) -> Decision:
         if not found:
             return None, f"this scale's K ends at {last}"
         return abs(found[0].mean) <= LEVEL, f"{points(found[0])} points from K = {level_from} to K = {last}"
 
-    def arrange(charts: Any, axes: Any) -> None:
-        charts.logarithmic(axes, "x", list(map(float, counts)))
-
     notes: list[str | Judgement] = [
         text("swept"),
-        Judgement(text("fig8.decreases"), [after("hire", first), after("hire", last)], decreases),
-        Judgement(text("fig8.level", after=level_from, level=LEVEL), ends, levels_off),
+        Judgement(text("fig8.decreases"), [hire[first], hire[last]], decreases),
+        Judgement(
+            text("fig8.level", after=level_from, level=LEVEL),
+            [Gain(hire[last], hire[level_from])] if decides else [],
+            levels_off,
+        ),
     ]
-    return _fig8(scale, curves, "K", "PGD iterations K", notes, arrange)
+    printed_at = {float(claims().setting.iterations): "pgd"}
+    ticks = list(map(float, counts))
+    return _fig8(
+        scale,
+        left,
+        printed_at,
+        ("K", "PGD iterations K"),
+        notes,
+        lambda charts, axes: charts.logarithmic(axes, "x", ticks),
+    )
+
+
+def _fig8(
+    scale: Scale,
+    swept: Mapping[str, Mapping[float, Measurement]],
+    printed_at: Mapping[float, str | None],
+    names: tuple[str, str],
+    notes: Sequence[str | Judgement],
+    arrange: Callable[[Any, Any], None],
+) -> AccuracyPage:
+    """A curve per method; `names` are those of the table's column and of the axis."""
+    curves = []
+    for method, measured in swept.items():
+        paper = {at: printed_accuracy(accuracy(VGG5, method, attack)) for at, attack in printed_at.items()}
+        curves.append(Curve((METHOD_LABELS[method],), method, measured, paper))
+    rows = [row for curve in curves for row in curve.rows()]
+    grid = Grid(text("fig8.caption", network=network_label(VGG5)), ("method", names[0]), MEASURED, rows)
+    draw = draw_lines(curves, names[1], arrange)
+    return AccuracyPage((VGG5,), [grid], [*setting_notes(scale, (VGG5,)), *notes], figure=draw)
 
 
 def fig10be(scale: Scale) -> AccuracyPage:
     """HIRE-SNN over the noise step eps_s; eps_s = 0 is traditional training, and eps_t = eps_s."""
     networks = swept_networks(scale)
     curves = {network: _over_noise(scale, network) for network in networks}
-    rows = [
-        ((*labels.network_labels(each), *texts), cells) for each in networks for texts, cells in _rows(curves[each])
-    ]
-    letters = "".join({VGG5: "bcc", VGG11: "dee"}[network] for network in networks)  # the paper has one black box
-    axis = "noise step $\\epsilon_s$ (pixel units)"
-    draw = draw_panels(curves, letters, axis, lambda axes: axes.locator_params(axis="x", nbins=4))
-    notes = [*setting_notes(scale, networks), *labels.left_out((VGG5, VGG11), networks), text("fig10be.bound")]
+    rows = [((*network_labels(each), *texts), cells) for each in networks for texts, cells in _rows(curves[each])]
+    notes = [*setting_notes(scale, networks), *left_out((VGG5, VGG11), networks), text("fig10be.bound"), text("twins")]
     judgements = [note for network in networks for note in _noise_steps(network, curves[network])]
     columns = ("model", "data set", "attacker", "images", "eps_s")
     grid = Grid(text("fig10be.caption"), columns, MEASURED, rows)
-    return AccuracyPage(networks, [grid], [*notes, text("twins"), *judgements], figure=draw)
+    letters = "".join({VGG5: "bcc", VGG11: "dee"}[network] for network in networks)  # the paper has one black box
+    axis = "noise step $\\epsilon_s$ (pixel units)"
+    draw = draw_panels(curves, letters, axis, lambda axes: axes.locator_params(axis="x", nbins=4))
+    return AccuracyPage(networks, [grid], [*notes, *judgements], figure=draw)
 
 
 def _over_noise(scale: Scale, network: str) -> Curves:
@@ -277,15 +292,14 @@ def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
 
 
 def _gains(network: str, better: str, worse: str, box: str) -> tuple[Gain, ...]:
-    pairs = ((accuracy(network, method, attack, box) for method in (better, worse)) for attack in ATTACKS)
-    return tuple(Gain(*pair) for pair in pairs)
+    return tuple(
+        Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box)) for attack in ATTACKS
+    )
 
 
 def _each(gains: Sequence[SeedStat]) -> str:
     """Gains under FGSM and PGD in words."""
-    return (
-        ", ".join(f"{attack.upper()} {points(gain)}" for attack, gain in zip(ATTACKS, gains, strict=True)) + " points"
-    )
+    return ", ".join(f"{each.upper()} {points(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)) + " points"
 
 
 def _all(condition: Callable[[float], bool]) -> Callable[[list[SeedStat]], Decision]:
@@ -314,17 +328,3 @@ def _rows(curves: Curves) -> list[Row]:
     """The rows of a table: the clean curve once, the attacked ones for each box."""
     listed = [curve for box, found in curves.items() for curve in found if box == "white" or curve.style != "clean"]
     return [row for curve in listed for row in curve.rows()]
-
-
-def _fig8(
-    scale: Scale,
-    curves: Mapping[str, Curve],
-    column: str,
-    axis: str,
-    notes: Sequence[str | Judgement],
-    arrange: Callable[[Any, Any], None],
-) -> AccuracyPage:
-    rows = [row for curve in curves.values() for row in curve.rows()]
-    grid = Grid(text("fig8.caption", network=network_label(VGG5)), ("method", column), MEASURED, rows)
-    draw = draw_lines(list(curves.values()), axis, arrange)
-    return AccuracyPage((VGG5,), [grid], [*setting_notes(scale, (VGG5,)), *notes], figure=draw)

@@ -44,16 +44,16 @@ Decision = tuple[bool | None, str]
 """Whether a claim holds (None: cannot be judged), and the numbers in words."""
 
 
+@dataclass(frozen=True)
 class Values:
     """Measured values by measurement, at one scale; those that are not measured yet are missing."""
 
-    def __init__(self, scale: Scale, records: Mapping[Measurement, Record]) -> None:
-        self.scale = scale
-        self._records = records
+    scale: Scale
+    records: Mapping[Measurement, Record]
 
     def all(self, measurement: Measurement) -> list[Any]:
         """The value of each seed. Raises KeyError where one is missing."""
-        return [self._records[each].value for each in measurement.each(self.scale)]
+        return [self.records[each].value for each in measurement.each(self.scale)]
 
     def read(self, quantity: Quantity) -> SeedStat:
         """A quantity over seeds, NaN for those that are missing."""
@@ -62,7 +62,7 @@ class Values:
         if isinstance(quantity, Largest):
             gains = [self.read(gain) for gain in quantity.gains]
             return next((gain for gain in gains if not gain.known), max(gains, key=lambda gain: gain.mean))
-        found = [self._records.get(each) for each in quantity.each(self.scale)]
+        found = [self.records.get(each) for each in quantity.each(self.scale)]
         at = quantity.at
         values = [math.nan if each is None else each.value if at is None else each.value[at] for each in found]
         return SeedStat.of(values, ["" if each is None else each.origin for each in found])
@@ -113,14 +113,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim of the paper about measured quantities.
-
-    Attributes:
-        claim: what the paper says.
-        quantities: what decides.
-        decide: their statistics -> the decision.
-        of: what the claim is about, where that is not the whole page.
-    """
+    """A claim of the paper, the measured quantities whose statistics decide it, and what it is about, if not all."""
 
     claim: str
     quantities: Sequence[Quantity]
@@ -130,20 +123,15 @@ class Judgement:
     def note(self, values: Values) -> str:
         """The claim with its verdict."""
         stats = [values.read(quantity) for quantity in self.quantities]
-        if not all(stat.known for stat in stats):
-            return judged(self.claim, None, "values are missing or may not be compared", of=self.of)
-        return judged(self.claim, *self.decide(stats), of=self.of)
+        missing: Decision = None, "values are missing or may not be compared"
+        return judged(self.claim, *(self.decide(stats) if all(stat.known for stat in stats) else missing), of=self.of)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure.
+    """One line of a figure: swept value, rising -> accuracy; `paper` has what the paper prints, by its own x.
 
-    Attributes:
-        labels: a text for each column of text in the table.
-        style: its key in `charts.print.STYLES`.
-        points: swept value, rising -> accuracy.
-        paper: what the paper prints, by its own x.
+    `labels` are a text for each column of text in the table, `style` is a key of `charts.print.STYLES`.
     """
 
     labels: tuple[str, ...]
@@ -166,15 +154,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class AccuracyPage:
-    """A page of accuracies that is not measured yet.
-
-    Attributes:
-        networks: on the page.
-        grids: its tables.
-        notes: texts and judgements, in order.
-        directions: differences whose sign is compared with the paper's.
-        figure: None, or how `hiresnn.charts.print` draws it from the values.
-    """
+    """A page of accuracies that is not measured yet; the signs of `directions` are compared with the paper's."""
 
     networks: tuple[str, ...]
     grids: Sequence[Grid]
@@ -216,9 +196,8 @@ def _unpaired_note(values: Values, quantities: Iterable[Quantity]) -> list[str]:
         if values.read(gain.better).unpaired(values.read(gain.worse)):
             sides = dict.fromkeys(_trained(side) for side in (gain.better, gain.worse))
             counted[f"{network_label(gain.better.network)}, {' against '.join(sides)}"] += 1
-    if not counted:
-        return []
-    return [text("unpaired", each="; ".join(f"{name} ({count})" for name, count in counted.items()))]
+    each = "; ".join(f"{name} ({count})" for name, count in counted.items())
+    return [text("unpaired", each=each)] if counted else []
 
 
 def _trained(side: Measurement) -> str:

@@ -21,7 +21,7 @@ BASELINES = ("traditional", "ann")
 
 def networks_of(scale: Scale, section: str) -> tuple[str, ...]:
     """Networks of the scale that a section of claims.toml has, in the paper's order."""
-    return tuple(network for network in claims()[section] if network in scale.networks)
+    return scale.present(claims()[section])
 
 
 def has_twin(method: str, box: str) -> bool:
@@ -123,16 +123,11 @@ def _gains(section: str, networks: Iterable[str], boxes: Iterable[str]) -> tuple
 
 def _boxes(network: str, method: str) -> list[Direction]:
     """The black box against the white box, for each attack and twin."""
-    return [
-        _direction(
-            f"{METHOD_LABELS[method]}, {BOX_LABELS[box]} over white box",
-            accuracy(network, method, attack, box),
-            accuracy(network, method, attack),
-        )
-        for attack in ATTACKS
-        for box in TWINS
-        if has_twin(method, box)
-    ]
+    found = []
+    for attack, box in ((attack, box) for attack in ATTACKS for box in TWINS if has_twin(method, box)):
+        what = f"{METHOD_LABELS[method]}, {BOX_LABELS[box]} over white box"
+        found.append(_direction(what, accuracy(network, method, attack, box), accuracy(network, method, attack)))
+    return found
 
 
 def _direction(what: str, better: Measurement, worse: Measurement) -> Direction:

@@ -8,13 +8,14 @@ from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import network_label, network_labels, setting_notes, text
+from hiresnn.paper.labels import VGG5, VGG11, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, judged
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
-VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
+VGGS = (VGG5, VGG11)
+"""The networks that the paper compares with rate coding."""
 CODINGS = {"direct": "traditional", "rate": "rate"}
 """Input coding -> the method that trains such a network."""
 EARLY = 2
@@ -32,14 +33,7 @@ TimeCurve = dict[int, SeedStat]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of neurons.
-
-    Attributes:
-        name: conv1, conv2, ..., fc1, ... in the order of the network.
-        neurons: number per image.
-        timesteps: T.
-        spikes: per image over all T steps, the mean over images.
-    """
+    """A layer of neurons: its name, their number, T, and their spikes per image over all T steps."""
 
     name: str
     neurons: int
@@ -64,20 +58,14 @@ def total(layers: list[Layer]) -> Layer:
     return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds)))
 
 
-def vggs(scale: Scale) -> tuple[str, ...]:
-    """Both networks that the paper compares with rate coding, where the scale has them."""
-    return tuple(network for network in (VGG5, VGG11) if network in scale.networks)
-
-
-def activity_needs(networks: tuple[str, ...]) -> list[Measurement]:
-    """The activity in both codings."""
-    return [Measurement("activity", network, method) for network in networks for method in CODINGS.values()]
+def fig1b_needs(scale: Scale) -> list[Measurement]:
+    """The activity of VGG11 in both codings."""
+    return [_activity(network, coding) for network in scale.present([VGG11]) for coding in CODINGS]
 
 
 def fig1b(values: Values) -> Page:
     """Spikes of each layer of VGG11 over all T steps."""
     layers = _layers(values, VGG11)
-    caption = text("fig1b.caption", network=network_label(VGG11))
     columns = ["layer", "neurons", "spikes, direct", "SA, direct", "spikes, rate-coded", "SA, rate-coded"]
     rows: list[list[Cell]] = [
         [direct.name, f"{direct.neurons}", direct.spikes, direct.sa, rate.spikes, rate.sa]
@@ -86,25 +74,30 @@ def fig1b(values: Values) -> Page:
 
     def figure(charts: Any) -> Any:
         drawn, (axes,) = charts.figure(width=charts.HALF_WIDTH * 1.3, height=2.6)
-        names = [layer.name for layer in layers["direct"]]
         for coding, found in layers.items():
             charts.line(axes, range(len(found)), [layer.sa for layer in found], charts.STYLES[coding])
         if any(layer.spikes.mean for found in layers.values() for layer in found):
             charts.logarithmic(axes, "y")
+        names = [layer.name for layer in layers["direct"]]
         axes.set_xticks(range(len(names)), names, rotation=45)
         charts.label(axes, x="layer", y="spikes per neuron over T steps (SA)")
         charts.outside(drawn, columns=2)
         return drawn
 
     notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("not_printed"), _spikes_note(VGG11, layers)]
+    caption = text("fig1b.caption", network=network_label(VGG11))
     return Page([Table(caption, columns, rows)], figure, notes, (VGG11,))
+
+
+def fig3_needs(scale: Scale) -> list[Measurement]:
+    """The activity of both networks in both codings."""
+    return [_activity(network, coding) for network in scale.present(VGGS) for coding in CODINGS]
 
 
 def fig3(values: Values) -> Page:
     """TASA of each layer of VGG5 and VGG11."""
-    networks = vggs(values.scale)
+    networks = values.scale.present(VGGS)
     found = {network: _layers(values, network) for network in networks}
-    caption = text("fig3.caption")
     columns = ["model", "data set", "layer", "neurons", "TASA, direct", "TASA, rate-coded", "SA, direct"]
     rows: list[list[Cell]] = [
         [*network_labels(network), direct.name, f"{direct.neurons}", direct.tasa, rate.tasa, direct.sa, rate.sa]
@@ -119,7 +112,7 @@ def fig3(values: Values) -> Page:
             series = [(charts.STYLES[coding], [layer.tasa for layer in each]) for coding, each in layers.items()]
             charts.bars(axes, [layer.name for layer in layers["direct"]], series)
             axes.tick_params(axis="x", labelrotation=45)
-            title = f"({'ab'[(VGG5, VGG11).index(network)]}) {network_label(network)}"
+            title = f"({'ab'[VGGS.index(network)]}) {network_label(network)}"
             charts.label(axes, x="layer", y="spikes per neuron and step (TASA)", title=title)
         charts.outside(drawn, columns=2)
         return drawn
@@ -127,38 +120,40 @@ def fig3(values: Values) -> Page:
     notes = [*setting_notes(values.scale, networks, "rate"), text("not_printed")]
     for network, layers in found.items():
         notes += [_spikes_note(network, layers), *_rate_notes(network, layers)]
-    return Page([Table(caption, [*columns, "SA, rate-coded"], rows)], figure, notes, networks)
+    return Page([Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)], figure, notes, networks)
 
 
 def fig10a_needs(scale: Scale) -> list[Measurement]:
     """Accuracy over time in both codings."""
-    return [_stopped(scale, network, method) for network in vggs(scale) for method in CODINGS.values()]
+    return [_stopped(scale, network, coding) for network in scale.present(VGGS) for coding in CODINGS]
 
 
 def fig10a(values: Values) -> Page:
     """The T that each network was trained with, and its accuracy in percent when it is stopped earlier."""
-    scale, networks = values.scale, vggs(values.scale)
-    curves = {
-        network: {coding: _time_curve(values, network, CODINGS[coding]) for coding in ("rate", "direct")}
-        for network in networks
-    }
+    networks = values.scale.present(VGGS)
+    curves = {network: {coding: _time_curve(values, network, coding) for coding in ("rate", "direct")}
+              for network in networks}  # fmt: skip
     limit = printed("fig10a", "latency_gain_max") or 0.0
     rows: list[list[Cell]] = []
-    notes = setting_notes(scale, networks, "rate")
+    notes = setting_notes(values.scale, networks, "rate")
     for network, found in curves.items():
         rows += _latency_rows(network, found, limit)
         gain = max(found["rate"]) / max(found["direct"])
-        found_words = text("fig10a.found", gain=gain)
-        notes.append(judged(text("fig10a.claim", limit=limit), gain > 1, found_words, of=network_label(network)))
-    caption = text("fig10a.caption", within=WITHIN)
+        words = text("fig10a.found", gain=gain)
+        notes.append(judged(text("fig10a.claim", limit=limit), gain > 1, words, of=network_label(network)))
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded", "rate over direct")]
-    return Page([Table(caption, columns, rows)], lambda charts: _fig10a(charts, curves), notes, networks)
+    table = Table(text("fig10a.caption", within=WITHIN), columns, rows)
+    return Page([table], lambda charts: _fig10a(charts, curves), notes, networks)
+
+
+def _activity(network: str, coding: str) -> Measurement:
+    return Measurement("activity", network, CODINGS[coding])
 
 
 def _layers(values: Values, network: str) -> Pair:
     layers = {}
-    for coding, method in CODINGS.items():
-        seeds = values.all(Measurement("activity", network, method))
+    for coding in CODINGS:
+        seeds = values.all(_activity(network, coding))
         layers[coding] = [
             Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
             for name, (neurons, steps, _) in seeds[0].items()
@@ -188,14 +183,14 @@ def _rate_notes(network: str, layers: Pair) -> list[str]:
     return notes
 
 
-def _stopped(scale: Scale, network: str, method: str) -> Measurement:
+def _stopped(scale: Scale, network: str, coding: str) -> Measurement:
     """Accuracy up to the T that the network was trained with."""
-    last = scale.recipe(Run(network, method, 0)).snn.timesteps
-    return Measurement("by-time", network, method, grid=(*(steps for steps in GRID if steps < last), last))
+    last = scale.recipe(Run(network, CODINGS[coding], 0)).snn.timesteps
+    return Measurement("by-time", network, CODINGS[coding], grid=(*(steps for steps in GRID if steps < last), last))
 
 
-def _time_curve(values: Values, network: str, method: str) -> TimeCurve:
-    measurement = _stopped(values.scale, network, method)
+def _time_curve(values: Values, network: str, coding: str) -> TimeCurve:
+    measurement = _stopped(values.scale, network, coding)
     seeds = zip(*values.all(measurement), strict=True)
     return {int(steps): SeedStat.of(each) for steps, each in zip(measurement.grid, seeds, strict=True)}
 
@@ -206,18 +201,14 @@ def _paper_steps(network: str) -> float:
 
 def _latency_rows(network: str, curves: dict[str, TimeCurve], limit: float) -> list[list[Cell]]:
     """What was chosen, what each network needs for its own accuracy, what both need for the direct-coded one's."""
-    labels = network_labels(network)
-    chosen = {coding: float(max(curve)) for coding, curve in curves.items()}
-    steps = compared(_paper_steps(network), chosen["direct"])
-    gains = compared(limit if network == VGG11 else None, chosen["rate"] / chosen["direct"])
-    rows: list[list[Cell]] = [[*labels, "trained with", chosen["rate"], *steps, *gains]]
-    own = {coding: _needed(curve, curve) for coding, curve in curves.items()}
-    same = {coding: _needed(curve, curves["direct"]) for coding, curve in curves.items()}
-    for what, needed in (("needed, own accuracy", own), ("needed, accuracy of direct-coded", same)):
-        rate, direct = needed["rate"], needed["direct"]
-        gain = None if rate is None or direct is None else rate.mean / direct.mean
-        reached: Cell = "not reached" if rate is None else rate
-        rows.append([*labels, what, reached, *compared(None, direct), *compared(None, gain)])
+    labels, rate, direct = network_labels(network), curves["rate"], curves["direct"]
+    gain = compared(limit if network == VGG11 else None, max(rate) / max(direct))
+    steps = compared(_paper_steps(network), float(max(direct)))
+    rows: list[list[Cell]] = [[*labels, "trained with", float(max(rate)), *steps, *gain]]
+    for what, target in (("needed, own accuracy", rate), ("needed, accuracy of direct-coded", direct)):
+        slow, fast = _needed(rate, target), _needed(direct, direct)
+        times = None if slow is None or fast is None else slow.mean / fast.mean
+        rows.append([*labels, what, slow or "not reached", *compared(None, fast), *compared(None, times)])
     return rows
 
 
@@ -235,20 +226,19 @@ def _needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
 
 def _fig10a(charts: Any, curves: dict[str, dict[str, TimeCurve]]) -> Any:
     networks, codings = list(curves), ("rate", "direct")
-    trained = {network: {coding: float(max(curves[network][coding])) for coding in codings} for network in networks}
     drawn, panels = charts.figure(1, 1 + len(networks), width=charts.FULL_WIDTH, height=2.5)
-    groups = [
-        f"{network_labels(name)[0]}\n{found['rate']:g} and {found['direct']:g}" for name, found in trained.items()
-    ]
-    series = [(charts.STYLES[each], [SeedStat.of([trained[name][each]]) for name in networks]) for each in codings]
-    paper = [[_paper_steps(name) if each == "direct" else None for name in networks] for each in codings]
+    trained = {coding: [float(max(curves[name][coding])) for name in networks] for coding in codings}
+    steps = zip(networks, trained["rate"], trained["direct"], strict=True)
+    groups = [f"{network_labels(name)[0]}\n{rate:g} and {direct:g}" for name, rate, direct in steps]
+    series = [(charts.STYLES[coding], [SeedStat.of([each]) for each in trained[coding]]) for coding in codings]
+    paper = [[None] * len(networks), [_paper_steps(name) for name in networks]]
     charts.bars(panels[0], groups, series, paper=paper)
     charts.label(panels[0], x="network", y="timesteps T trained with", title="(a) latency")
     for axes, letter, network in zip(panels[1:], "bc", networks, strict=False):
         for coding, curve in curves[network].items():
             charts.line(axes, list(curve), list(curve.values()), charts.STYLES[coding])
-        ticks = [steps for steps in (1, 2, 5, 10, 20, 50, 100, 200) if steps <= trained[network]["rate"]]
-        charts.logarithmic(axes, "x", ticks)
+        longest = max(curves[network]["rate"])
+        charts.logarithmic(axes, "x", [steps for steps in (1, 2, 5, 10, 20, 50, 100, 200) if steps <= longest])
         axes.set_ylim(-2, 102)
         title = f"({letter}) {network_label(network)}"
         charts.label(axes, x="timesteps shown", y="clean accuracy (%)", title=title)

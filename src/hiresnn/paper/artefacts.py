@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hiresnn.paper import accuracy_figures, accuracy_tables, activity_figures, cost_figure, energy, table4
+from hiresnn.paper import accuracy_figures as figures
+from hiresnn.paper import accuracy_tables as tables
+from hiresnn.paper import activity_figures as activity
+from hiresnn.paper import cost_figure, energy, table4
 from hiresnn.paper import distance_figures as distances
 from hiresnn.paper.accuracy_page import AccuracyPage, Values
+from hiresnn.paper.labels import VGG5, VGG11
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 from hiresnn.paper.scales import Scale
@@ -32,6 +36,10 @@ class Artefact:
     partial: bool = False
 
 
+def _figure(title: str, needs: Callable[[Scale], list[Measurement]], render: Callable[[Values], Page]) -> Artefact:
+    return Artefact(title, needs, render, has_figure=True)
+
+
 def _accuracies(
     title: str, declare: Callable[[Scale], AccuracyPage], networks: Callable[[Scale], tuple[str, ...]] | None = None
 ) -> Artefact:
@@ -46,68 +54,39 @@ def _accuracies(
     return Artefact(title, needs, render, has_figure=networks is not None, partial=True)
 
 
-def _only(*names: str) -> Callable[[Scale], tuple[str, ...]]:
-    return lambda scale: tuple(name for name in names if name in scale.networks)
+def _vgg5(scale: Scale) -> tuple[str, ...]:
+    return scale.present([VGG5])
 
 
-VGG5, VGG11 = _only("vgg5-cifar10"), _only("vgg11-cifar100")
+def _vgg11(scale: Scale) -> tuple[str, ...]:
+    return scale.present([VGG11])
+
 
 ARTEFACTS: dict[str, Artefact] = {
-    "table1": _accuracies("ANN, rate-coded SNN and low-latency SNN under attack", accuracy_tables.table1),
-    "table2": _accuracies("HIRE-SNN under white-box attacks", accuracy_tables.table2),
-    "table3": _accuracies("HIRE-SNN under black-box attacks", accuracy_tables.table3),
+    "table1": _accuracies("ANN, rate-coded SNN and low-latency SNN under attack", tables.table1),
+    "table2": _accuracies("HIRE-SNN under white-box attacks", tables.table2),
+    "table3": _accuracies("HIRE-SNN under black-box attacks", tables.table3),
     "table4": Artefact("Five checks for obfuscated gradients", table4.table4_needs, table4.table4),
-    "table5": _accuracies("Threshold and leak frozen", accuracy_tables.table5),
+    "table5": _accuracies("Threshold and leak frozen", tables.table5),
     "table6": Artefact("Operations of a layer", energy.table6_needs, energy.table6),
     "table7": Artefact("Energy of an operation and of an image", energy.totals_needs, energy.table7),
-    "fig1b": Artefact(
-        "Spikes of each layer",
-        lambda scale: activity_figures.activity_needs(VGG11(scale)),
-        activity_figures.fig1b,
-        has_figure=True,
+    "fig1b": _figure("Spikes of each layer", activity.fig1b_needs, activity.fig1b),
+    "fig1c": _accuracies("VGG11: SNN and ANN under attack", figures.fig1c, _vgg11),
+    "fig3": _figure("Time-averaged spiking activity of each layer", activity.fig3_needs, activity.fig3),
+    "fig4": _accuracies("Accuracy over timesteps T", figures.fig4, _vgg11),
+    "fig5a": _figure(
+        "Perturbation distance behind a LIF layer over its leak", lambda scale: [distances.LAYER], distances.fig5a
     ),
-    "fig1c": _accuracies("VGG11: SNN and ANN under attack", accuracy_figures.fig1c, VGG11),
-    "fig3": Artefact(
-        "Time-averaged spiking activity of each layer",
-        lambda scale: activity_figures.activity_needs(activity_figures.vggs(scale)),
-        activity_figures.fig3,
-        has_figure=True,
+    "fig5b": _figure(
+        "Spike distance layer by layer", lambda scale: [distances.NETWORKS] if _vgg5(scale) else [], distances.fig5b
     ),
-    "fig4": _accuracies("Accuracy over timesteps T", accuracy_figures.fig4, VGG11),
-    "fig5a": Artefact(
-        "Perturbation distance behind a LIF layer over its leak",
-        lambda scale: [distances.LAYER],
-        distances.fig5a,
-        has_figure=True,
-    ),
-    "fig5b": Artefact(
-        "Spike distance layer by layer",
-        lambda scale: [distances.NETWORKS] if VGG5(scale) else [],
-        distances.fig5b,
-        has_figure=True,
-    ),
-    "fig7": Artefact("Memory and time of training", cost_figure.fig7_needs, cost_figure.fig7, has_figure=True),
-    "fig8a": _accuracies("Accuracy over the bound of the attack", accuracy_figures.fig8a, VGG5),
-    "fig8b": _accuracies("Accuracy over the iterations of the attack", accuracy_figures.fig8b, VGG5),
-    "fig9": _accuracies("Gaussian and crafted noise", accuracy_figures.fig9, accuracy_figures.swept_networks),
-    "fig10a": Artefact(
-        "Latency of rate-coded and direct input",
-        activity_figures.fig10a_needs,
-        activity_figures.fig10a,
-        has_figure=True,
-    ),
-    "fig10b-e": _accuracies("Accuracy over the noise step", accuracy_figures.fig10be, accuracy_figures.swept_networks),
-    "fig11a": Artefact(
-        "Energy of an image, FP32",
-        energy.totals_needs,
-        lambda values: energy.fig11(values, "fig11a", "fp32"),
-        has_figure=True,
-    ),
-    "fig11b": Artefact(
-        "Energy of an image, INT32",
-        energy.totals_needs,
-        lambda values: energy.fig11(values, "fig11b", "int32"),
-        has_figure=True,
-    ),
+    "fig7": _figure("Memory and time of training", cost_figure.fig7_needs, cost_figure.fig7),
+    "fig8a": _accuracies("Accuracy over the bound of the attack", figures.fig8a, _vgg5),
+    "fig8b": _accuracies("Accuracy over the iterations of the attack", figures.fig8b, _vgg5),
+    "fig9": _accuracies("Gaussian and crafted noise", figures.fig9, figures.swept_networks),
+    "fig10a": _figure("Latency of rate-coded and direct input", activity.fig10a_needs, activity.fig10a),
+    "fig10b-e": _accuracies("Accuracy over the noise step", figures.fig10be, figures.swept_networks),
+    "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
+    "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),
 }
 """Name -> artefact, in the paper's order: tables, then figures."""

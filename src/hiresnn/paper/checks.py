@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -49,23 +50,19 @@ RULES = (
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Accuracies of one network in percent.
-
-    Attributes:
-        clean: without an attack.
-        white: attack ("fgsm", "pgd") -> at the paper's bound.
-        black: kind of twin -> the same.
-        bounds: (bound as text, PGD), by increasing bound.
-        unbounded: PGD bounded only by [0, 1].
-        random: the worst of the random draws at the paper's bound.
-    """
+    """Accuracies of one network in percent."""
 
     clean: float
     white: Mapping[str, float]
+    """Attack ("fgsm", "pgd") -> at the paper's bound."""
     black: Mapping[str, Mapping[str, float]]
+    """Kind of twin -> the same."""
     bounds: Sequence[tuple[str, float]]
+    """(Bound as text, PGD), by increasing bound."""
     unbounded: float
+    """PGD bounded only by [0, 1]."""
     random: float
+    """The worst of the random draws at the paper's bound."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +97,9 @@ def _black_box(found: Accuracies) -> CheckResult:
 
 def _bound(found: Accuracies) -> CheckResult:
     left = [found.clean, *(accuracy for _, accuracy in found.bounds)]
-    lowest, rose = left[0], False
-    for accuracy in left[1:]:
-        rose |= accuracy > lowest + SLACK
-        lowest = min(lowest, accuracy)
-    passed = not rose and left[-1] < left[0] and left[-1] <= lowest + SLACK
+    rose = any(after > lowest + SLACK for lowest, after in zip(accumulate(left, min), left[1:], strict=False))
     words = ", ".join(f"{accuracy:.1f} % at {bound}" for bound, accuracy in (("0", found.clean), *found.bounds))
-    return CheckResult(passed, f"PGD leaves {words}")
+    return CheckResult(not rose and left[-1] < left[0], f"PGD leaves {words}")
 
 
 def verdict(results: list[CheckResult]) -> tuple[str, str]:

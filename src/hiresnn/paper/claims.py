@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,12 @@ else:
     import tomli as tomllib
 
 
-class Claims(Mapping[str, Any]):
+def read_toml(name: str) -> dict[str, Any]:
+    """The content of a TOML file of this package."""
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+class Claims(dict[str, Any]):
     """A section of the claims: entries by attribute or, where a name has a dash, by key.
 
     >>> claims().table1["vgg5-cifar10"].ann.white.fgsm
@@ -22,34 +27,20 @@ class Claims(Mapping[str, Any]):
     """
 
     def __init__(self, values: Mapping[str, Any], where: str = "claims") -> None:
-        self._values, self._where = values, where
-
-    def __getitem__(self, name: str) -> Any:
-        value = self._values[name]
-        return Claims(value, f"{self._where}.{name}") if isinstance(value, Mapping) else value
+        sections = {name: Claims(each, f"{where}.{name}") for name, each in values.items() if isinstance(each, dict)}
+        super().__init__({**values, **sections})
+        self._where = where
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
+        if name in self:
             return self[name]
-        except KeyError:
-            raise AttributeError(f"{self._where} has no {name!r}; it has {', '.join(self._values)}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Claims({dict(self._values)!r})"
+        raise AttributeError(f"{self.__dict__.get('_where')} has no {name!r}; it has {', '.join(self)}")
 
 
 @lru_cache(maxsize=1)
 def claims() -> Claims:
     """All claims: `claims().fig7.memory_saving_max`."""
-    return Claims(tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")))
+    return Claims(read_toml("claims.toml"))
 
 
 def printed(*path: str) -> float | None:
@@ -60,7 +51,5 @@ def printed(*path: str) -> float | None:
     """
     at: Any = claims()
     for name in path:
-        if not isinstance(at, Mapping) or name not in at:
-            return None
-        at = at[name]
+        at = at.get(name) if isinstance(at, dict) else None
     return float(at) if isinstance(at, int | float) else None

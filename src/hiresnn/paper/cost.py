@@ -41,6 +41,8 @@ EPOCH = 50_000
 """Images of an epoch where the recipe takes all there are, as in CIFAR; decides whether kernels are compiled."""
 BLOCK = 65_536
 """Bytes from which a freed block goes back to the system, so that what is resident is what is in use."""
+IN_USE, PEAK = "VmRSS", "VmHWM"
+"""Fields of /proc/self/status."""
 
 
 def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: int) -> dict[str, Any]:
@@ -67,17 +69,11 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     The peak is read over a single batch, since all have one shape, and while freed blocks go back to the system; the
     time under `keep_memory`, as the command line trains.
 
-    Args:
-        recipe: its method, model, section snn, noise, precision and device count.
-        batches: timed, at least 1.
-        channels, size, classes: shape of the images and number of classes.
-
     Returns:
-        peak_bytes: most that training held at once, of resident memory or, on a GPU, in tensors: images, weights,
-        gradients, the optimiser's state and what is kept for the backward pass. seconds_per_batch: by the clock, the
-        median over the timed batches. processor_seconds_per_batch: of all threads, the mean; other programs on the
-        machine hardly change it. left_bytes: what the process holds without the training, not in peak_bytes. fused:
-        whether kernels were compiled. device, processor, threads, batch_size, batches.
+        peak_bytes: most that training held at once, of resident memory or, on a GPU, in tensors, without left_bytes,
+        which the process holds when training is over. seconds_per_batch: by the clock, the median over the timed
+        batches. processor_seconds_per_batch: of all threads, the mean. fused: whether kernels were compiled. device,
+        processor, threads, batch_size, batches.
     """
     torch.manual_seed(recipe.seed)
     device, batch_size = device_of(recipe), recipe.snn.batch_size
@@ -88,10 +84,10 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     fused = [next(training) for _ in range(WARM_BATCHES)][-1]
     _forget_peak(device)
     next(training)
-    peak = _peak(device)
+    peak = _memory(device, PEAK)
     training.close()
     gc.collect()
-    left = _in_use(device)
+    left = _memory(device, IN_USE)
 
     keep_memory()
     training = _training(recipe, split, classes)
@@ -120,19 +116,14 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
 def _training(recipe: Recipe, split: Split, classes: int) -> Generator[bool, None, None]:
     """Trains on a batch whenever it is asked; yields whether kernels are compiled."""
     settings, device = recipe.snn, device_of(recipe)
-    batches = Batches(
-        split, settings.batch_size, device=device, shuffle=True, augment=recipe.data.augment,
-        generator=torch.Generator().manual_seed(recipe.seed),
-    )  # fmt: skip
+    generator, augment = torch.Generator().manual_seed(recipe.seed), recipe.data.augment
+    batches = Batches(split, settings.batch_size, device=device, shuffle=True, augment=augment, generator=generator)
     network = _network(recipe, batches.images[: settings.batch_size] / 255, classes)
     optimizer, chosen = optimizer_of(recipe, network), method_of(recipe)
     network.train()
-    fused = network.fused
+    fused, options = network.fused, {"timesteps": settings.timesteps, "precision": PRECISIONS[recipe.precision]}
     for images, labels in batches:
-        train_batch(
-            network, optimizer, images, labels, chosen,
-            timesteps=settings.timesteps, precision=PRECISIONS[recipe.precision],
-        )  # fmt: skip
+        train_batch(network, optimizer, images, labels, chosen, **options)  # type: ignore[arg-type]
         yield fused
 
 
@@ -154,12 +145,6 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
     return network.fuse(should_fuse(recipe.compile, network, images[:1], presented))
 
 
-def _in_use(device: str) -> int:
-    if device != "cpu":
-        return torch.cuda.memory_allocated(device)
-    return _status("VmRSS") or _largest_resident()
-
-
 def _forget_peak(device: str) -> None:
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
@@ -168,24 +153,16 @@ def _forget_peak(device: str) -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak(device: str) -> int:
+def _memory(device: str, field: str) -> int:
+    """Bytes that are in use, or were at the peak; outside Linux always the peak of the process."""
     if device != "cpu":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.memory_allocated(device) if field == IN_USE else torch.cuda.max_memory_allocated(device)
     # Linux: ru_maxrss begins with what the parent process held when it started this one, VmHWM begins anew
-    return _status("VmHWM") or _largest_resident()
-
-
-def _largest_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status(field: str) -> int:
-    """A field of /proc/self/status in bytes; 0 where there is none."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith(f"{field}:"):
                 return 1024 * int(line.split()[1])
-    return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _wait(device: str) -> None:
@@ -194,11 +171,7 @@ def _wait(device: str) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure the recipe in a file and print the JSON of `spend`; returns the exit code.
-
-    Args:
-        words: path of the recipe, then batches, channels, size and classes.
-    """
+    """Print the JSON of `spend` for a recipe's path, batches, channels, size and classes; returns the exit code."""
     batches, channels, size, classes = map(int, words[1:])
     try:
         print(json.dumps(spend(read(words[0]), batches, channels=channels, size=size, classes=classes)))

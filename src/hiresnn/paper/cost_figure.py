@@ -7,13 +7,13 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import printed
 from hiresnn.paper.cost import WARM_BATCHES
-from hiresnn.paper.labels import METHOD_LABELS, left_out, network_labels, text
+from hiresnn.paper.labels import METHOD_LABELS, VGG5, VGG11, left_out, network_labels, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
-NETWORKS = ("vgg5-cifar10", "vgg11-cifar100", "resnet12-cifar10")
+NETWORKS = (VGG5, VGG11, "resnet12-cifar10")
 METHODS = ("traditional", "hire")
 QUANTITIES = {"peak_bytes": 2**20, "seconds_per_batch": 1e-3, "processor_seconds_per_batch": 1e-3}
 """Measured quantity -> its unit in the table."""
@@ -24,72 +24,54 @@ CLOCK, PROCESSOR = 1, 2
 SMALL = 32 * 2**20
 """Bytes of a peak below which it belongs more to the program than to the network."""
 
-
-def fig7_networks(scale: Scale) -> tuple[str, ...]:
-    """The paper's networks that the scale has."""
-    return tuple(network for network in NETWORKS if network in scale.networks)
+Ratios = dict[str, list[SeedStat]]
+"""Network -> cost of HIRE-SNN over that of traditional training, in the order of QUANTITIES."""
 
 
 def fig7_needs(scale: Scale) -> list[Measurement]:
     """The cost of both methods, a process per seed."""
-    return [_cost(network, method) for network in fig7_networks(scale) for method in METHODS]
+    return [Measurement("cost", network, method) for network in scale.present(NETWORKS) for method in METHODS]
 
 
 def fig7(values: Values) -> Page:
     """Cost of both methods, their ratios, and the paper's two claims: up to 25 % less memory, no extra time."""
-    scale, networks = values.scale, fig7_networks(values.scale)
-    found = {(network, method): values.all(_cost(network, method)) for network in networks for method in METHODS}
-    ratios = {
-        network: [
-            _stat(found[network, "hire"], name).over(_stat(found[network, "traditional"], name)) for name in QUANTITIES
-        ]
-        for network in networks
-    }
+    scale, networks = values.scale, values.scale.present(NETWORKS)
+    found = {(each.network, each.method): values.all(each) for each in fig7_needs(scale)}
     rows: list[list[Cell]] = [
-        [*network_labels(network), METHOD_LABELS[method]]
-        + [_stat(found[network, method], name, unit) for name, unit in QUANTITIES.items()]
-        for network in networks
-        for method in METHODS
+        [
+            *network_labels(network),
+            METHOD_LABELS[method],
+            *(_stat(seeds, name, QUANTITIES[name]) for name in QUANTITIES),
+        ]
+        for (network, method), seeds in found.items()
     ]
-    shares: list[list[Cell]] = [[*network_labels(network), *ratios[network]] for network in networks]
+    ratios: Ratios = {
+        each: [_stat(found[each, "hire"], name).over(_stat(found[each, "traditional"], name)) for name in QUANTITIES]
+        for each in networks
+    }
     first = found[networks[0], "hire"][0]
     timed = PROCESSOR if first["device"] == "cpu" else CLOCK
-    claims, comparisons = _claims(ratios, timed)
-    batch = scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size
+    memory, time = (100 * (printed("fig7", name) or 0.0) for name in ("memory_saving_max", "extra_time"))
+    saving = max(100 * (1 - each[0].mean) for each in ratios.values())
+    extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
+    claims: list[list[Cell]] = [
+        ["largest saving of memory", *compared(memory, saving)],
+        ["largest extra time per batch", *compared(time, max(extra.values()))],
+    ]
     tables = [
-        Table(text("fig7.costs", batch=batch), COST_COLUMNS, rows),
-        Table(text("fig7.ratios"), RATIO_COLUMNS, shares),
+        Table(text("fig7.costs", batch=scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size), COST_COLUMNS, rows),
+        Table(text("fig7.ratios"), RATIO_COLUMNS, [[*network_labels(name), *each] for name, each in ratios.items()]),
         Table(text("fig7.claims"), ["claim", *beside_paper("percent")], claims),
     ]
-    notes = [*_notes(scale, first), *left_out(NETWORKS, networks), *directions(comparisons), *_longer(ratios, timed)]
+    notes = [*_notes(scale, first), *left_out(NETWORKS, networks)]
+    notes += directions([("largest saving of memory, percent", memory, SeedStat.of([saving]))])
+    if longer := [f"{network_labels(name)[0]} by {percent:.1f} %" for name, percent in extra.items() if percent > 0]:
+        notes.append(text("fig7.longer", networks=", ".join(longer)))
     return Page(tables, lambda charts: _draw(charts, ratios, timed), notes, networks)
-
-
-def _cost(network: str, method: str) -> Measurement:
-    return Measurement("cost", network, method)
 
 
 def _stat(costs: list[Any], quantity: str, unit: float = 1.0) -> SeedStat:
     return SeedStat.of(float(cost[quantity]) / unit for cost in costs)
-
-
-def _claims(
-    ratios: dict[str, list[SeedStat]], timed: int
-) -> tuple[list[list[Cell]], list[tuple[str, float, SeedStat]]]:
-    memory, time = (100 * (printed("fig7", name) or 0.0) for name in ("memory_saving_max", "extra_time"))
-    saving = max(100 * (1 - each[0].mean) for each in ratios.values())
-    extra = max(100 * (each[timed].mean - 1) for each in ratios.values())
-    rows: list[list[Cell]] = [
-        ["largest saving of memory", *compared(memory, saving)],
-        ["largest extra time per batch", *compared(time, extra)],
-    ]
-    return rows, [("largest saving of memory, percent", memory, SeedStat.of([saving]))]
-
-
-def _longer(ratios: dict[str, list[SeedStat]], timed: int) -> list[str]:
-    extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
-    longer = [f"{network_labels(network)[0]} by {percent:.1f} %" for network, percent in extra.items() if percent > 0]
-    return [text("fig7.longer", networks=", ".join(longer))] if longer else []
 
 
 def _notes(scale: Scale, first: dict[str, Any]) -> list[str]:
@@ -104,7 +86,7 @@ def _notes(scale: Scale, first: dict[str, Any]) -> list[str]:
     ]
 
 
-def _draw(charts: Any, ratios: dict[str, list[SeedStat]], timed: int) -> Any:
+def _draw(charts: Any, ratios: Ratios, timed: int) -> Any:
     drawn, panels = charts.figure(1, 2, width=charts.FULL_WIDTH, height=2.6)
     saving = printed("fig7", "memory_saving_max") or 0.0
     time = "processor time" if timed == PROCESSOR else "time"

@@ -9,14 +9,13 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims
 from hiresnn.paper.distances import digits_attack, digits_recipe
-from hiresnn.paper.labels import network_label, seeds_label, setting_notes, text
+from hiresnn.paper.labels import VGG5, network_label, seeds_label, setting_notes, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Cell, Page, Table, judged
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
 LEAKS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-VGG5 = "vgg5-cifar10"
 SIDES = {"right": "M1, right on the perturbed image", "wrong": "M2, wrong on the perturbed image"}
 
 
@@ -40,8 +39,8 @@ def fig5a(values: Values) -> Page:
     below = [f"{leak:g}" for leak, stat in zip(LEAKS, few, strict=True) if stat.mean < image[0].mean]
     lowest = min(zip(LEAKS, few, strict=True), key=lambda pair: pair[1].mean)[0]
     which = ", ".join(below) or "none"
-    found_words = text("fig5a.found", below=len(below), leaks=len(LEAKS), which=which, lowest=lowest)
-    claim = judged(text("fig5a.claim"), 0 < len(below) < len(LEAKS), found_words)
+    words = text("fig5a.found", below=len(below), leaks=len(LEAKS), which=which, lowest=lowest)
+    claim = judged(text("fig5a.claim"), 0 < len(below) < len(LEAKS), words)
     columns = ["leak", f"spike PD, {chosen}", f"image PD, {chosen}", "ratio", "spike PD, all", "image PD, all"]
 
     def figure(charts: Any) -> Any:
@@ -75,7 +74,7 @@ def _digits_notes(scale: Scale) -> list[str]:
 def fig5b(values: Values) -> Page:
     """Spike distance of every layer on one image, and its mean over all images that divide the two networks."""
     (found,) = values.all(NETWORKS)
-    layers, count, of = found.get("layers", []), found["images"], found["of"]
+    layers, images = found.get("layers", []), {"count": found["images"], "of": found["of"]}
     rows: list[list[Cell]] = []
     if layers:
         rows.append(["image", "", *[found["image"][0]] * 2, *[_mean(found["image"][1], 0)] * 2])
@@ -88,7 +87,7 @@ def fig5b(values: Values) -> Page:
     notes = [
         *setting_notes(values.scale, (VGG5,)),
         text("fig5b.networks", one=one_seed, other=other, maker=maker),
-        text("fig5b.images", count=count, of=of),
+        text("fig5b.images", **images) + (f"; {text('fig5b.one')}" if layers else "."),
         text("fig5b.per_neuron"),
         text("not_printed"),
         *_judgements(found, layers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import torch
@@ -48,9 +49,7 @@ def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]
     images = test.images / 255
     adversarial = verified(attack, load(out / MODEL), images, test.labels, eps=attack.eps)
     chosen = torch.randperm(len(images))[: setting.images]
-    moved = PerturbationDistance()
-    moved.update(images, adversarial)
-    pixels = moved.compute().per_image
+    pixels = _moved(images, adversarial)
     spikes = [
         lif_distances(images, adversarial, threshold=setting.threshold, leak=leak, timesteps=setting.timesteps)
         for leak in wanted.grid
@@ -61,6 +60,13 @@ def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]
         "image": [float(pixels[chosen].mean())],
         "images": [float(pixels.mean())],
     }
+
+
+def _moved(images: Tensor, adversarial: Tensor) -> Tensor:
+    """Distance [B] of the pixels."""
+    moved = PerturbationDistance()
+    moved.update(images, adversarial)
+    return moved.compute().per_image
 
 
 def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak: float, timesteps: int) -> Tensor:
@@ -76,13 +82,10 @@ def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak
 def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
     """Distances on the images that both networks classify correctly when clean and exactly one when perturbed.
 
-    Returns:
-        "images" such images of "of"; if there are any, also the names and "neurons" of the layers, and for the "right"
-        and the "wrong" network "one" (a distance per layer, on a random one of these images) and "all" (the same for
-        every image); "image" holds the distances of the pixels.
+    These are "images" of "of". If there are any, "right" and "wrong" hold for that network "one" (a distance per layer,
+    on a random one of these images) and "all" (the same for every image), and "image" the distances of the pixels.
     """
-    networks = [study.network(run) for run in wanted.runs()]
-    one, other, maker = networks
+    one, other, maker = (study.network(run) for run in wanted.runs())
     if not isinstance(one, SpikingNetwork) or not isinstance(other, SpikingNetwork):
         raise TypeError("spike distances need spiking networks")
     attack = wanted.spec(study.scale)
@@ -96,17 +99,14 @@ def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
     split = (first ^ second).nonzero()[:, 0]
     if not len(split):
         return {"images": 0, "of": len(shown)}
-    pairs = [network_distances(network, shown[split], attacked[split]) for network in (one, other)]
+    (layers, ours), (_, theirs) = (network_distances(each, shown[split], attacked[split]) for each in (one, other))
     is_first = first[split].cpu()[:, None]
-    right = torch.where(is_first, pairs[0][1], pairs[1][1])  # [image, layer]
-    wrong = torch.where(is_first, pairs[1][1], pairs[0][1])
-    moved = PerturbationDistance()
-    moved.update(shown[split], attacked[split])
-    pixels = moved.compute().per_image
+    right, wrong = torch.where(is_first, ours, theirs), torch.where(is_first, theirs, ours)  # [image, layer]
+    pixels = _moved(shown[split], attacked[split])
     chosen = int(torch.randint(len(split), ()))
     return {
-        "layers": pairs[0][0],
-        "neurons": _neurons(one, shown[:1]),
+        "layers": layers,
+        "neurons": [layer[0, 0].numel() for layer in spikes_of(one, shown[:1]).values()],
         "right": {"one": right[chosen].tolist(), "all": right.tolist()},
         "wrong": {"one": wrong[chosen].tolist(), "all": wrong.tolist()},
         "image": [float(pixels[chosen]), pixels[:, None].tolist()],
@@ -121,36 +121,29 @@ def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor)
     distance, names = SpikeDistance(), {}
     size = max(1, ROWS // network.timesteps)
     for clean, perturbed in zip(torch.split(images, size), torch.split(attacked, size), strict=True):
-        recordings = []
-        for shown in (clean, perturbed):
-            with record(network) as spikes:
-                network(shown)
-            recordings.append(spikes)
+        recordings = [spikes_of(network, shown) for shown in (clean, perturbed)]
         names = layer_names(recordings[0])
         distance.update(*recordings)
     found = distance.compute()
     return [names[name] for name in found], torch.stack([layer.per_image for layer in found.values()], 1)
 
 
+@torch.no_grad()
+def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
+    """Name of a layer -> its spikes [T, B, ...]."""
+    with record(network) as spikes:
+        network(images)
+    return spikes
+
+
 def layer_names(spikes: dict[str, Tensor]) -> dict[str, str]:
     """Name of a layer in a recording [T, B, ...] -> conv1, conv2, ... where its neurons form a map, else fc1, ..."""
-    counted = {"conv": 0, "fc": 0}
-    names = {}
-    for name, layer in spikes.items():
-        kind = "conv" if layer.dim() == 5 else "fc"
-        counted[kind] += 1
-        names[name] = f"{kind}{counted[kind]}"
-    return names
+    counters = {"conv": count(1), "fc": count(1)}
+    kinds = {name: "conv" if layer.dim() == 5 else "fc" for name, layer in spikes.items()}
+    return {name: f"{kind}{next(counters[kind])}" for name, kind in kinds.items()}
 
 
 @torch.no_grad()
 def _right(network: SpikingNetwork, images: Tensor, labels: Tensor) -> Tensor:
     parts = torch.split(images, max(1, ROWS // network.timesteps))
     return correct(torch.cat([network(part) for part in parts]), labels)
-
-
-@torch.no_grad()
-def _neurons(network: SpikingNetwork, image: Tensor) -> list[int]:
-    with record(network) as spikes:
-        network(image)
-    return [layer[0, 0].numel() for layer in spikes.values()]

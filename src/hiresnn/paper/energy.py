@@ -6,29 +6,15 @@ docs/analysis.md. All of it is estimated arithmetic energy of the inference of o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from hiresnn.analysis import PRICES, Traffic
+from hiresnn.analysis import PRICES
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
+from hiresnn.paper import energy_rows as rows
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.energy_rows import (
-    BITS,
-    COLUMNS,
-    EVERY,
-    PRINTED,
-    K,
-    Total,
-    counted,
-    has_rate,
-    layer_row,
-    reports,
-    total_needs,
-    total_row,
-    totals,
-)
-from hiresnn.paper.labels import METHOD_LABELS, left_out, network_label, network_labels, setting_notes, text
+from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Total
+from hiresnn.paper.labels import METHOD_LABELS, VGG11, left_out, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
 from hiresnn.paper.scales import Scale
@@ -47,56 +33,44 @@ WHO = {
 }
 FIG11_ROWS = (("rate", PRINTED), ("ann", PRINTED), ("rate", EVERY), ("ann", EVERY), ("equal-accuracy", EVERY))
 TOTAL_COLUMNS = [
-    "model",
-    "data set",
-    "network",
-    "count",
-    "bits",
-    "FP32, nJ",
-    "INT32, nJ",
-    "FP32, times",
-    "INT32, times",
-]
+    "model", "data set", "network", "count", "bits", "FP32, nJ", "INT32, nJ", "FP32, times", "INT32, times",
+]  # fmt: skip
 MEMORY_COLUMNS = [
     "model", "data set", "network", "weights read, k", "activations, k", "membranes, k", "parameters, k",
     "state, KiB", "weights on chip, nJ", "weights off chip, nJ",
 ]  # fmt: skip
-TRAFFIC: tuple[Callable[[Traffic], float], ...] = (
-    lambda traffic: traffic.weight_reads, lambda traffic: traffic.activations, lambda traffic: traffic.membranes,
-    lambda traffic: traffic.weights, lambda traffic: traffic.on_chip_pj, lambda traffic: traffic.off_chip_pj,
-)  # fmt: skip
+TRAFFIC = ("weight_reads", "activations", "membranes", "weights", "on_chip_pj", "off_chip_pj")
+"""Attributes of `hiresnn.analysis.Traffic`, in the order of MEMORY_COLUMNS."""
 
 
 def table6_needs(scale: Scale) -> list[Measurement]:
     """The operations of HIRE-SNN, and of the rate-coded network where the paper has one."""
-    return [counted(network, method) for network in scale.networks for method in _methods(network)]
+    return [rows.counted(network, method) for network in scale.networks for method in _methods(network)]
 
 
 def table6(values: Values) -> Page:
     """Operations and energy of every layer."""
-    scale, tables = values.scale, []
-    for network in scale.networks:
+    tables = []
+    for network in values.scale.networks:
         for method in _methods(network):
-            found = reports(values, counted(network, method))
-            rows = [layer_row(found, place) for place in range(len(found[0].layers))]
+            found = rows.reports(values, rows.counted(network, method))
+            layers = [rows.layer_row(found, place) for place in range(len(found[0].layers))]
             caption = f"{network_label(network)}, {METHOD_LABELS[method]}, T = {found[0].timesteps}."
-            tables.append(Table(caption, ["layer", "input", *COLUMNS], [*rows, total_row(found)]))
-    notes = [*_settings(scale), text("table6.formulas"), text("energy.counts"), text("energy.estimate")]
-    return Page(tables, notes=notes, networks=tuple(scale.networks))
+            tables.append(Table(caption, ["layer", "input", *rows.COLUMNS], [*layers, rows.total_row(found)]))
+    return _page(values.scale, tables, [text("table6.formulas")], [])
 
 
 def totals_needs(scale: Scale) -> list[Measurement]:
     """The measurements of Table 7 and Fig. 11."""
-    return [each for network in scale.networks for each in total_needs(scale, network)]
+    return [each for network in scale.networks for each in rows.total_needs(scale, network)]
 
 
 def table7(values: Values) -> Page:
     """Prices beside the paper's, totals of every network in both counts, and what memory would add."""
-    scale = values.scale
     energies: list[list[Cell]] = []
     moved: list[list[Cell]] = []
-    for network in scale.networks:
-        found = totals(values, network)
+    for network in values.scale.networks:
+        found = rows.totals(values, network)
         energies += [_energy_row(network, total, found) for total in found.values()]
         moved += _memory_rows(values, network)
     tables = [
@@ -104,86 +78,94 @@ def table7(values: Values) -> Page:
         Table(text("table7.totals"), TOTAL_COLUMNS, energies),
         Table(text("table7.memory"), MEMORY_COLUMNS, moved),
     ]
-    notes = [
-        *_settings(scale),
-        text("energy.counts"),
-        text("energy.estimate"),
-        text("table7.training"),
-        text("table7.quantised", first=BITS[0], last=BITS[-1]),
-        text("table7.words", sram=SRAM_WORD_PJ, dram=DRAM_WORD_PJ),
-    ]
-    return Page(tables, notes=notes, networks=tuple(scale.networks))
+    quantised = text("table7.quantised", first=rows.BITS[0], last=rows.BITS[-1])
+    words = text("table7.words", sram=SRAM_WORD_PJ, dram=DRAM_WORD_PJ)
+    return _page(values.scale, tables, [], [text("table7.training"), quantised, words])
 
 
-def fig11(values: Values, name: str, price: str) -> Page:
-    """Energies as multiples of HIRE-SNN's; `name` is fig11a or fig11b, `price` its price list."""
-    scale = values.scale
-    found = {network: totals(values, network) for network in scale.networks}
-    comparisons, rows = [], []
+def fig11a(values: Values) -> Page:
+    """Energies in FP32 as multiples of HIRE-SNN's."""
+    return _fig11(values, "fig11a", "fp32")
+
+
+def fig11b(values: Values) -> Page:
+    """Energies in INT32 as multiples of HIRE-SNN's."""
+    return _fig11(values, "fig11b", "int32")
+
+
+def _fig11(values: Values, name: str, price: str) -> Page:
+    found = {network: rows.totals(values, network) for network in values.scale.networks}
+    comparisons, times = [], []
     for network, each in found.items():
         for who, count in FIG11_ROWS:
             if (who, count) not in each:
                 continue
             ours, theirs = each[who, count].over(each["hire", count], price), _printed_times(name, network, who)
-            labels = (*network_labels(network), WHO[who], count)
-            rows.append([*labels, *compared(theirs if count == PRINTED else None, ours)])
+            cells = compared(theirs if count == PRINTED else None, ours)
+            times.append([*network_labels(network), WHO[who], count, *cells])
             # The paper's direction is that HIRE-SNN needs less energy, in whichever count.
             words = f"{' / '.join(network_labels(network))}, {WHO[who]}, {count}, times HIRE-SNN less 1"
             less = None if ours is None else ours.map(lambda times: times - 1)
             comparisons.append((words, None if theirs is None else theirs - 1, less))
     columns = ["model", "data set", "network", "count", *beside_paper("times")]
-    table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, rows)
-    notes = [*_settings(scale), text("energy.counts"), text("energy.estimate")]
-    notes += [*_few_bits_notes(scale, found, price), *directions(comparisons)]
-    return Page([table], lambda charts: _fig11(charts, found, name, price), notes, tuple(scale.networks))
+    table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, times)
+    notes = [*_few_bits_notes(values.scale, found, price), *directions(comparisons)]
+    page = _page(values.scale, [table], [], notes)
+    page.figure = lambda charts: _draw(charts, found, name, price)
+    return page
+
+
+def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]) -> Page:
+    """A page with the notes that all pages about energy share, and its own before and after them."""
+    images = f"the first {scale.analysed:,} of them" if scale.analysed else "all of them"
+    notes = [
+        *setting_notes(scale, scale.networks, "rate"),
+        *left_out(claims().table1, scale.networks),
+        text("energy.images", images=images),
+        *before,
+        text("energy.counts"),
+        text("energy.estimate"),
+        *after,
+    ]
+    return Page(tables, notes=notes, networks=tuple(scale.networks))
 
 
 def _methods(network: str) -> tuple[str, ...]:
-    return ("hire", "rate") if has_rate(network) else ("hire",)
+    return ("hire", "rate") if rows.has_rate(network) else ("hire",)
 
 
 def _price_rows() -> list[list[Cell]]:
-    rows: list[list[Cell]] = []
+    found: list[list[Cell]] = []
     for number, (key, words) in enumerate(OPERATIONS.items(), start=1):
         row: list[Cell] = [f"{number}. 32-bit {words}"]
         for name in ("int32", "fp32"):
             prices = PRICES[name]
             ours = {"mult": prices.multiplication, "add": prices.addition, "mac": prices.mac, "ac": prices.ac}
             row += compared(printed("table7", name, key), round(ours[key], 6))
-        rows.append(row)
-    return rows
+        found.append(row)
+    return found
 
 
 def _energy_row(network: str, total: Total, found: dict[tuple[str, str], Total]) -> list[Cell]:
-    hire = found["hire", total.count]
     cells: list[Cell] = [*network_labels(network), WHO[total.who], total.count, total.bits]
     cells += [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
-    return cells + [total.over(hire, name) for name in PRICES]
+    return cells + [total.over(found["hire", total.count], name) for name in PRICES]
 
 
 def _memory_rows(values: Values, network: str) -> list[list[Cell]]:
-    hire = reports(values, counted(network, "hire"))
-    moved = {"hire": [report.snn_traffic() for report in hire], "ann": [report.ann_traffic() for report in hire]}
-    state = {"hire": hire[0].state_bytes, "ann": 0}
-    if has_rate(network):
-        rate = reports(values, counted(network, "rate"))
-        moved["rate"], state["rate"] = [report.snn_traffic() for report in rate], rate[0].state_bytes
-    rows = []
-    for who, traffics in moved.items():
-        cells: list[Cell] = [SeedStat.of(value(traffic) / K for traffic in traffics) for value in TRAFFIC]
-        rows.append([*network_labels(network), WHO[who], *cells[:4], state[who] / 1024, *cells[4:]])
-    return rows
-
-
-def _settings(scale: Scale) -> list[str]:
-    images = f"the first {scale.analysed:,} of them" if scale.analysed else "all of them"
-    missing = left_out(claims().table1, scale.networks)
-    return [*setting_notes(scale, scale.networks, "rate"), *missing, text("energy.images", images=images)]
+    found = {method: rows.reports(values, rows.counted(network, method)) for method in _methods(network)}
+    moved = {method: ([each.snn_traffic() for each in one], one[0].state_bytes) for method, one in found.items()}
+    moved = {"hire": moved.pop("hire"), "ann": ([each.ann_traffic() for each in found["hire"]], 0), **moved}
+    lines = []
+    for who, (traffics, state) in moved.items():
+        cells: list[Cell] = [SeedStat.of(getattr(each, name) / K for each in traffics) for name in TRAFFIC]
+        lines.append([*network_labels(network), WHO[who], *cells[:4], state / 1024, *cells[4:]])
+    return lines
 
 
 def _printed_times(name: str, network: str, who: str) -> float | None:
     """What Fig. 11 says of VGG11; it prints no number for another network."""
-    return printed(name, f"over_{who}") if network == "vgg11-cifar100" else None
+    return printed(name, f"over_{who}") if network == VGG11 else None
 
 
 def _few_bits_notes(scale: Scale, found: dict[str, dict[tuple[str, str], Total]], price: str) -> list[str]:
@@ -197,13 +179,12 @@ def _few_bits_notes(scale: Scale, found: dict[str, dict[tuple[str, str], Total]]
         if known < seeds:
             missing.append(f"{network_label(network)} in {seeds - known} of {seeds} seeds")
     notes = [text("fig11.less", networks=", ".join(less))] if less else []
-    return [
-        *notes,
-        *([text("fig11.none", first=BITS[0], last=BITS[-1], networks=", ".join(missing))] if missing else []),
-    ]
+    if missing:
+        notes.append(text("fig11.none", first=rows.BITS[0], last=rows.BITS[-1], networks=", ".join(missing)))
+    return notes
 
 
-def _fig11(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str, price: str) -> Any:
+def _draw(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str, price: str) -> Any:
     styles = {
         "hire": charts.STYLES["hire"].named(WHO["hire"]),
         "rate": charts.STYLES["rate"],
@@ -215,13 +196,16 @@ def _fig11(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: st
     for axes, count, letter in zip(panels, (PRINTED, EVERY), "ab", strict=True):
         everything = count == EVERY  # its bars have numbers above them, the others the paper's stars
         present = [who for who in styles if everything or who != "equal-accuracy"]
-        series = []
-        for who in present:
-            bars = [
-                each[who, count].over(each["hire", count], price) if (who, count) in each else None
-                for each in found.values()
-            ]
-            series.append((styles[who], bars))
+        series = [
+            (
+                styles[who],
+                [
+                    each[who, count].over(each["hire", count], price) if (who, count) in each else None
+                    for each in found.values()
+                ],
+            )
+            for who in present
+        ]
         stars = [[_printed_times(name, network, who) for network in found] for who in present]
         charts.bars(axes, groups, series, paper=() if everything else stars, digits=2 if everything else None)
         charts.logarithmic(axes, "y")

@@ -87,8 +87,7 @@ class Total:
     """Energy of one image in picojoules.
 
     Attributes:
-        who: "hire", "rate", "ann", "equal-levels" or "equal-accuracy" (quantised ANNs), "attacked" (HIRE-SNN on images
-            of the recipe's PGD), "training" (HIRE-SNN's forward pass in training, where the image changes N times).
+        who: a key of `energy.WHO`.
         count: PRINTED or EVERY.
         pj: price list ("fp32", "int32") -> over seeds, NaN for a seed that has none; None where no seed has it.
         bits: bits per activation of a quantised ANN, over seeds as `pj`.
@@ -105,16 +104,26 @@ class Total:
         return None if ours is None or theirs is None else ours.over(theirs)
 
 
+def operations(scale: Scale, network: str) -> dict[str, Measurement]:
+    """Whose operations are counted -> the measurement; "rate" where the paper has a rate-coded network."""
+    periods = scale.recipe(Run(network, "hire", 0)).noise.periods
+    found = {
+        "hire": counted(network, "hire"),
+        "attacked": counted(network, "hire", attack="pgd"),
+        "training": counted(network, "hire", variants=periods),
+    }
+    return found | ({"rate": counted(network, "rate")} if has_rate(network) else {})
+
+
 def total_needs(scale: Scale, network: str) -> list[Measurement]:
     """The measurements of `totals`."""
-    return [*_operations(scale, network).values(), _quantised(network), accuracy(network, "hire")]
+    return [*operations(scale, network).values(), _quantised(network), accuracy(network, "hire")]
 
 
 def totals(values: Values, network: str) -> dict[tuple[str, str], Total]:
-    """(who, count) -> the total of one network; "rate" where the paper has a rate-coded network."""
-    found = {who: reports(values, each) for who, each in _operations(values.scale, network).items()}
-    hire = found["hire"]
-    lines = []
+    """(who, count) -> the total of one network."""
+    found = {who: reports(values, each) for who, each in operations(values.scale, network).items()}
+    hire, lines = found["hire"], []
     for who, each in found.items():
         if who != "training":  # Eq. 8 knows no images that change
             lines.append(_total(who, PRINTED, each, EnergyReport.snn_printed))
@@ -128,6 +137,14 @@ def totals(values: Values, network: str) -> dict[tuple[str, str], Total]:
     return {(total.who, total.count): total for total in lines}
 
 
+def _total(
+    who: str, count: str, found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float]
+) -> Total:
+    return Total(
+        who, count, {name: SeedStat.of(energy(each, prices) for each in found) for name, prices in PRICES.items()}
+    )
+
+
 def equal_bits(values: Values, network: str) -> list[int | None]:
     """For each seed, the fewest bits with which the ANN is at least as accurate as HIRE-SNN; None if no BITS are."""
     seeds = zip(values.all(_quantised(network)), values.all(accuracy(network, "hire")), strict=True)
@@ -137,42 +154,22 @@ def equal_bits(values: Values, network: str) -> list[int | None]:
     ]
 
 
-def quantised_energy(report: EnergyReport, bits: int, prices: Prices) -> float:
-    """Picojoules of the ANN with activations of `bits` bits and the image in full."""
+def quantised_energy(report: EnergyReport, bits: int | None, prices: Prices) -> float:
+    """Picojoules of the ANN with activations of `bits` bits and the image in full; NaN for no bits."""
     # The report prices an ANN of as many bits as its T needs, and 2^b - 1 steps need b.
-    return replace(report, timesteps=2**bits - 1).quantised_ann(prices)
+    return math.nan if bits is None else replace(report, timesteps=2**bits - 1).quantised_ann(prices)
 
 
 def _quantised_total(who: str, found: Sequence[EnergyReport], bits: Sequence[int | None]) -> Total:
     """The total of an ANN with these bits per activation, one number per seed."""
     if all(each is None for each in bits):
         return Total(who, EVERY, dict.fromkeys(PRICES))
-    seeds = list(zip(found, bits, strict=True))
-    pj = {
-        name: SeedStat.of(
-            math.nan if each is None else quantised_energy(report, each, prices) for report, each in seeds
-        )
+    pj: dict[str, SeedStat | None] = {
+        name: SeedStat.of(quantised_energy(*seed, prices) for seed in zip(found, bits, strict=True))
         for name, prices in PRICES.items()
     }
-    return Total(who, EVERY, dict(pj), SeedStat.of(math.nan if each is None else each for each in bits))
-
-
-def _operations(scale: Scale, network: str) -> dict[str, Measurement]:
-    periods = scale.recipe(Run(network, "hire", 0)).noise.periods
-    found = {
-        "hire": counted(network, "hire"),
-        "attacked": counted(network, "hire", attack="pgd"),
-        "training": counted(network, "hire", variants=periods),
-    }
-    return found | ({"rate": counted(network, "rate")} if has_rate(network) else {})
+    return Total(who, EVERY, pj, SeedStat.of(math.nan if each is None else each for each in bits))
 
 
 def _quantised(network: str) -> Measurement:
     return Measurement("quantised-ann", network, "ann", grid=tuple(BITS))
-
-
-def _total(
-    who: str, count: str, found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float]
-) -> Total:
-    pj = {name: SeedStat.of(energy(report, prices) for report in found) for name, prices in PRICES.items()}
-    return Total(who, count, dict(pj))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hiresnn.paper.claims import claims
+from hiresnn.paper.claims import claims, read_toml
 from hiresnn.paper.measurements import Run
 from hiresnn.paper.scales import Scale
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
+"""The networks that most figures are about."""
 BOX_LABELS = {
     "white": "white box",
     "same-ann": "black box, twin from the same ANN",
@@ -42,7 +38,7 @@ NAMES = {
 
 @lru_cache(maxsize=1)
 def _texts() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
+    return read_toml("texts.toml")
 
 
 def text(name: str, **values: object) -> str:

@@ -28,14 +28,10 @@ ON_ALL_IMAGES = ("accuracy", "by-iteration", "quantised-ann", "gradient-checks")
 
 @dataclass(frozen=True)
 class Run:
-    """One trained network.
+    """One trained network, such as "vgg5-cifar10" by "hire" with a seed of everything random.
 
-    Attributes:
-        network: such as "vgg5-cifar10".
-        method: ann, traditional, hire, gaussian, noise-free or rate.
-        seed: of everything random.
-        twin: None, or "same-ann" (another seed for the SNN, the same ANN) or "independent" (another seed for both).
-        changes: to the recipe, beyond those of the scale.
+    A twin is "same-ann" (another seed for the SNN, the same ANN) or "independent" (another seed for both). `changes`
+    are made to the recipe beyond those of the scale.
     """
 
     network: str
@@ -51,8 +47,6 @@ class Measurement:
 
     Attributes:
         kind: a key of `hiresnn.paper.measuring.MEASURE`, where each kind is described.
-        network: key of the scale.
-        method: of training.
         seed: None stands for every seed of the scale, see `each`.
         attack: None for clean images, or text such as "pgd:eps=2/255"; the recipe sets the other options, and the step
             size scales with eps. On the rate-coded network, FGSM and PGD average their gradient over the scale's draws.
@@ -92,11 +86,6 @@ class Measurement:
             return tuple(Run(self.network, self.method, int(seed)) for seed in self.grid)
         twins = TWINS if self.kind == "gradient-checks" else () if self.box == "white" else (self.box,)
         return (self.run, *(replace(self.run, twin=twin) for twin in twins))
-
-    @property
-    def alone(self) -> bool:
-        """Whether it measures time, so that nothing else may run beside it."""
-        return self.kind == "cost"
 
     def spec(self, scale: Scale) -> AttackSpec | None:
         """The attack with all its options. Raises UsageError for what does not suit a rate-coded network."""

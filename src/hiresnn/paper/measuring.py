@@ -17,7 +17,7 @@ from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
 from hiresnn.errors import RunError
 from hiresnn.metrics import Accuracy, correct
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import SpikingNetwork
 from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
@@ -31,16 +31,12 @@ ROWS = 2000
 
 
 def measure(study: Study, measurement: Measurement) -> Record:
-    """The value of a measurement whose runs are trained.
-
-    Random draws start from a seed that follows from the key, so that no value depends on what else was measured.
-    """
+    """The value of a measurement whose runs are trained."""
     key = study.key(measurement)
-    found = study.store.find(key)
-    if found is not None:
+    if found := study.store.find(key):
         return found
     started = time.perf_counter()
-    with seeded(int(digest(key)[:8], 16)):
+    with seeded(int(digest(key)[:8], 16)):  # no value depends on what else was measured
         value = MEASURE[measurement.kind](study, measurement)
     return study.store.put(key, value, time.perf_counter() - started)
 
@@ -52,7 +48,7 @@ def accuracy(study: Study, wanted: Measurement) -> float:
     return split_accuracy(
         networks[0],
         study.test(wanted.network, study.scale.images),
-        attack=None if spec is None else transfer(spec, networks[-1]),
+        attack=spec and transfer(spec, networks[-1]),
         eps=None if spec is None else spec.eps,
         device=study.device(wanted.network),
         title=f"{study.name(wanted.run)}: {wanted.attack or 'clean'}, {wanted.box}",
@@ -91,8 +87,7 @@ def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     spikes, names = SpikingActivity(), {}
     shown, _ = study.shown(wanted.network, study.scale.analysed)
     for images in torch.split(shown, max(1, ROWS // network.timesteps)):
-        with torch.no_grad(), record(network) as recorded:
-            network(images)
+        recorded = distances.spikes_of(network, images)
         names = distances.layer_names(recorded)
         spikes.update(recorded)
     return {names[name]: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in spikes.compute().items()}

@@ -14,13 +14,7 @@ Cell = str | float | SeedStat | None
 
 @dataclass
 class Table:
-    """Rows under columns.
-
-    Attributes:
-        caption: one line on what the table holds, with the unit.
-        columns: headings; a measured column comes as three (see `beside_paper`).
-        rows: one cell per column.
-    """
+    """Rows under columns; a measured column comes as three (see `beside_paper`)."""
 
     caption: str
     columns: list[str]
@@ -29,14 +23,10 @@ class Table:
 
 @dataclass
 class Page:
-    """A reproduced table or figure of the paper.
+    """A reproduced table or figure of the paper; its tables hold all numbers, also those of the figure.
 
-    Attributes:
-        tables: all numbers, also those of the figure.
-        figure: None, or a function of the module `hiresnn.charts.print` that returns a matplotlib Figure. It is called
-            when files are written, so tables need no matplotlib.
-        notes: sentences on what was measured, on deviations, and on every claim of the paper that is judged here.
-        networks: those on the page, for its subtitle.
+    `figure` makes a matplotlib Figure with the module `hiresnn.charts.print`; it is called when files are written, so
+    tables need no matplotlib. The notes say what was measured and judge the claims of the paper.
     """
 
     tables: list[Table]

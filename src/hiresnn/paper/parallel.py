@@ -32,20 +32,14 @@ def work_through(
 ) -> None:
     """Do all planned jobs except those that must run alone and those that fail, which the caller then does again.
 
-    Args:
-        study: passed to `do`; on a cluster, every worker must see its root and data under the same paths.
-        planned: the jobs that are left.
-        do: does the task of a job, with the study, in a worker.
-        workers: processes on this machine, which share its cores; unused with a scheduler.
-        scheduler: address of a dask scheduler, such as tcp://10.0.0.7:8786.
+    `planned` gives the jobs that are left, and `do` does the task of one in a worker: a process on this machine, or a
+    worker of the dask scheduler at an address such as tcp://10.0.0.7:8786.
 
     Raises:
         UsageError: dask is missing, no scheduler answers, or one of its workers has several threads.
         RunError: workers keep dying, or write where this process does not read.
     """
-    failed: set[str] = set()
-    done: set[str] = set()
-    deaths = 0
+    failed, done, deaths = set[str](), set[str](), 0
     with _backend(workers, scheduler) as (at_once, killed):
         while ready := _ready(planned(), failed):
             if lost := done.intersection(job.name for job in ready):

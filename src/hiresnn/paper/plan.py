@@ -15,13 +15,11 @@ from hiresnn.progress import duration
 
 @dataclass(frozen=True)
 class Job:
-    """One training or measurement.
+    """One training or measurement, named after the run's folder or the value's file.
 
     Attributes:
-        name: of the run's folder or the value's file.
         kind: the method of a training, or "measure".
         seconds: estimated time on the scale's hardware.
-        task: the run or the measurement.
         needs: names of jobs of the same plan that must be done before. All others may run at the same time.
         alone: it measures time, so nothing else may run beside it.
     """
@@ -51,7 +49,7 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
         if study.find(measurement) is None:
             needs = [name for run in measurement.runs() for name in add_training(run)]
             name = file_name(study.key(measurement))
-            seconds, alone = measurement.seconds(study.scale), measurement.alone
+            seconds, alone = measurement.seconds(study.scale), measurement.kind == "cost"
             jobs[name] = Job(name, "measure", seconds, measurement, tuple(needs), alone)
     return list(jobs.values())
 

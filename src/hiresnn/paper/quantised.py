@@ -44,17 +44,11 @@ def best_ceiling(activations: Tensor, bits: int) -> float:
 
 @contextmanager
 def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[nn.Module]:
-    """`ann` in eval mode with activations of `bits` bits for a while, calibrated on `images` [B, C, H, W].
-
-    Raises:
-        UsageError: bits below 1, or a network without nn.ReLU modules.
-    """
+    """`ann` in eval mode with activations of `bits` bits for a while, calibrated on `images` [B, C, H, W]."""
     relus = [module for module in ann.modules() if isinstance(module, nn.ReLU)]
     if bits < 1 or not relus:
-        raise UsageError(
-            f"an ANN with {len(relus)} nn.ReLU modules cannot have activations of {bits} bits; it takes at least one "
-            "of each."
-        )
+        wrong = f"an ANN with {len(relus)} nn.ReLU modules cannot have activations of {bits} bits"
+        raise UsageError(f"{wrong}; it takes at least one of each.")
     ceilings: dict[nn.Module, float] = {}
 
     def rounded(relu: nn.Module, inputs: tuple[Tensor, ...], activations: Tensor) -> Tensor:

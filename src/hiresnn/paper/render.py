@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -19,17 +19,9 @@ NOTHING = "n/a"
 
 
 def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[Path]:
-    """Write the files of a page into `out`; returns their paths.
+    """Write the files of a page into the folder `out`; returns their paths.
 
-    Args:
-        name: such as "table1"; files are named after it.
-        title: one line.
-        subtitle: networks, images and seeds, on the page and under the figure, so that each stands alone.
-        page: what to write.
-        out: folder, created if needed.
-
-    Raises:
-        HiresnnError: a file cannot be written, or matplotlib is not installed and the page has a figure.
+    The subtitle stands on the page and under the figure, so that each can be read alone.
     """
     out.mkdir(parents=True, exist_ok=True)
     written = [out / f"{name}.md"]
@@ -75,45 +67,46 @@ def write_runs(commands: Mapping[str, str], out: Path) -> Path:
     if path.is_file():
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         known = {row["run"]: row["command"] for row in rows}
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([("run", "command"), *sorted({**known, **commands}.items())])
-    write_atomically(path, buffer.getvalue().encode())
+    lines = [("run", "command"), *sorted({**known, **commands}.items())]
+    write_atomically(path, _csv(lines).encode())
     return path
 
 
 def csv_text(table: Table) -> str:
     """The table as CSV; a column of values over seeds is followed by their deviation and the number of seeds."""
     over_seeds = [any(isinstance(row[at], SeedStat) for row in table.rows) for at in range(len(table.columns))]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    headings = zip(table.columns, over_seeds, strict=True)
-    writer.writerow(name for column, many in headings for name in (_expanded(column) if many else [column]))
+    lines: list[list[str]] = [[]]
+    for column, many in zip(table.columns, over_seeds, strict=True):
+        lines[0] += [column, f"{column}, sd", f"{column}, seeds"] if many else [column]
     for row in table.rows:
-        fields: list[str] = []
+        lines.append([])
         for cell, many in zip(row, over_seeds, strict=True):
-            if not many:
-                fields.append(_plain(cell))
-            elif isinstance(cell, SeedStat):
-                fields += [_plain(cell.mean), _plain(cell.deviation), str(cell.seeds)]
+            if isinstance(cell, SeedStat):
+                lines[-1] += [_plain(cell.mean), _plain(cell.deviation), str(cell.seeds)]
             else:
-                fields += [_plain(cell), "", ""]
-        writer.writerow(fields)
+                lines[-1] += [_plain(cell), "", ""] if many else [_plain(cell)]
+    return _csv(lines)
+
+
+def _csv(lines: Iterable[Sequence[str]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
 
 
 def text_of(cell: Cell, *, signed: bool = False) -> str:
-    """A cell in Markdown: one decimal from 1 on, three digits below; a deviation is as exact as its mean."""
+    """A cell in Markdown: one decimal from 1 on, three digits below, or as many as two digits of the deviation need."""
     if cell is None:
         return NOTHING
     if isinstance(cell, str):
         return cell.replace("|", "\\|")
-    if isinstance(cell, SeedStat):
-        if cell.deviation is None or math.isnan(cell.mean):
-            return _number(cell.mean, signed=signed)
-        spread = f"{cell.deviation:,.1f}" if abs(cell.mean) >= 1 else _number(cell.deviation)
-        return f"{_number(cell.mean, signed=signed)} ± {spread}"
-    return _number(cell, signed=signed)
+    if not isinstance(cell, SeedStat):
+        return _number(cell, signed=signed)
+    if not cell.deviation or abs(cell.mean) >= 1:
+        spread = "" if cell.deviation is None else f" ± {cell.deviation:,.1f}"
+        return f"{_number(cell.mean, signed=signed)}{spread}"
+    decimals = max(1, 1 - math.floor(math.log10(cell.deviation)))
+    return f"{cell.mean:{'+' if signed else ''}.{decimals}f} ± {cell.deviation:.{decimals}f}"
 
 
 def _number(value: float, *, signed: bool = False) -> str:
@@ -129,10 +122,6 @@ def _plain(cell: Cell) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return f"{cell:.6g}" if isinstance(cell, float | int) else str(cell)
-
-
-def _expanded(column: str) -> list[str]:
-    return [column, f"{column}, sd", f"{column}, seeds"]
 
 
 def _rows(table: Table) -> list[str]:

@@ -16,7 +16,7 @@ from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import index, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.store import Record, file_name, provenance
+from hiresnn.paper.store import file_name, provenance
 from hiresnn.paper.study import Study
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
@@ -27,17 +27,7 @@ INDEX = "index.md"
 
 
 def scale_of(name: str, *, seeds: int | None, sources: Mapping[str, str], networks: Sequence[str] = ()) -> Scale:
-    """The scale of that name, changed by the options of the command line.
-
-    Args:
-        name: smoke, cpu or paper.
-        seeds: number of seeds for every network; None keeps the scale's.
-        sources: what to load in place of a recipe's data source.
-        networks: only these, such as "vgg5-cifar10"; none keeps all.
-
-    Raises:
-        UsageError: an unknown scale, network or source, or no seeds.
-    """
+    """The scale of that name, changed by the options of the command line. Raises UsageError for what it lacks."""
     if name not in SCALES:
         raise UsageError(f"scale is {name!r}; choose one of {', '.join(SCALES)}.")
     scale = SCALES[name].with_sources(sources)
@@ -46,26 +36,17 @@ def scale_of(name: str, *, seeds: int | None, sources: Mapping[str, str], networ
 
 
 def chosen(names: Sequence[str], scale: Scale) -> tuple[dict[str, list[Measurement]], list[str]]:
-    """What the named artefacts need, in the paper's order, and those that this scale cannot make.
-
-    Raises:
-        UsageError: an unknown name, or the scale can make none of them.
-    """
+    """What the named artefacts need, in the paper's order, and those that this scale cannot make; not all of them."""
     for name in names:
         if name != ALL and name not in ARTEFACTS:
             raise UsageError(f"there is no table or figure {name!r}; {closest(name, [*ARTEFACTS, ALL])}.")
     asked = [name for name in ARTEFACTS if ALL in names or name in names]
-    needs = {
-        name: unique(each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale))
-        for name in asked
-    }
-    impossible = [name for name in asked if not needs[name]]
-    if len(impossible) == len(asked):
-        raise UsageError(
-            f"{', '.join(asked)}: about networks that this reproduction does not have; it has "
-            f"{', '.join(scale.networks)}."
-        )
-    return {name: each for name, each in needs.items() if each}, impossible
+    needs = {name: unique(each for one in ARTEFACTS[name].needs(scale) for each in one.each(scale)) for name in asked}
+    possible = {name: each for name, each in needs.items() if each}
+    if not possible:
+        missing = f"{', '.join(asked)}: about networks that this reproduction does not have"
+        raise UsageError(f"{missing}; it has {', '.join(scale.networks)}.")
+    return possible, [name for name in asked if name not in possible]
 
 
 def plan_parts(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> dict[str, list[Job]]:
@@ -98,21 +79,9 @@ def reproduce(
 ) -> list[Path]:
     """Train, measure and write the artefacts into `out`; returns all files, the index last.
 
-    If one of several fails, the others are still made.
-
-    Args:
-        study: where to work.
-        names: of artefacts, or "all".
-        out: folder of the pages.
-        command: the command line, for the index.
-        workers: processes on this machine.
-        scheduler: address of a dask scheduler, in place of workers here.
-        partial: train and measure nothing; accuracies that are missing are n/a. An artefact without any value, and an
-            incomplete one that shows more than accuracies, is left out.
-
-    Raises:
-        UsageError: an unknown name, a figure without matplotlib, or no such scheduler.
-        RunError: some failed (the message names the first), or workers keep dying.
+    If one of several fails, the others are still made, and a RunError names the first. `command` is for the index.
+    `partial` trains and measures nothing; accuracies that are missing are n/a. An artefact without any value, and an
+    incomplete one that shows more than accuracies, is then left out.
     """
     needs, impossible = chosen(names, study.scale)
     if any(ARTEFACTS[name].has_figure for name in needs) and find_spec("matplotlib") is None:
@@ -148,18 +117,10 @@ def reproduce(
 
 def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Path) -> list[Path]:
     """Write a page from the values that are there; nothing where it would be empty, or wrong without the others."""
-    found: dict[Measurement, Record] = {}
-    stored: dict[str, Record] = {}  # several measurements may share a value
-    missing = set()
-    for measurement in measurements:
-        key = study.key(measurement)
-        record = study.store.find(key)
-        if record is None:
-            missing.add(file_name(key))
-        else:
-            found[measurement] = stored[file_name(key)] = record
-    total = len(missing) + len(stored)
-    artefact = ARTEFACTS[name]
+    names = {measurement: file_name(study.key(measurement)) for measurement in measurements}  # some share a value
+    found = {measurement: record for measurement in measurements if (record := study.find(measurement))}
+    stored = {names[measurement]: record for measurement, record in found.items()}
+    missing, total, artefact = {*names.values()} - {*stored}, len({*names.values()}), ARTEFACTS[name]
     if missing and not (found and artefact.partial):
         study.progress.line(f"{name} is left out: {len(missing)} of its {total} values are not measured yet")
         return []
@@ -176,10 +137,7 @@ def _write_index(study: Study, out: Path, command: str) -> Path:
         f"`{command}`\n\nScale {study.scale.name}. Written on {here['date'][:10]} by hiresnn {here['hiresnn']}; each "
         "page says where and when its values were measured."
     )
-    pages = [
-        (name, artefact.title, artefact.has_figure)
-        for name, artefact in ARTEFACTS.items()
-        if (out / f"{name}.md").is_file()
-    ]
+    present = {name: artefact for name, artefact in ARTEFACTS.items() if (out / f"{name}.md").is_file()}
+    pages = [(name, artefact.title, artefact.has_figure) for name, artefact in present.items()]
     write_atomically(out / INDEX, index(pages, header).encode())
     return out / INDEX

@@ -6,22 +6,16 @@ The scales themselves are data, in scales.toml beside this file; the same code r
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from hiresnn.errors import UsageError
+from hiresnn.paper.claims import read_toml
 from hiresnn.paper.measurements import Changes, Run
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -39,11 +33,7 @@ class Setting:
     step_ms: float = 0.1
 
     def values(self, run: Run) -> dict[str, str]:
-        """What a run changes in the shipped recipe: dotted key -> TOML text, without name, data and method.
-
-        Raises:
-            UsageError: an unknown kind of twin, or the same-ANN twin of an ANN.
-        """
+        """What a run changes in the shipped recipe: dotted key -> TOML text, without name, data and method."""
         values = {**dict(self.changes), "seed": str(run.seed)}
         if run.method == "rate":
             values |= {"snn.timesteps": str(self.rate_timesteps), **dict(self.rate_changes)}
@@ -103,6 +93,10 @@ class Scale:
             )
         return replace(self, sources=dict(sources))
 
+    def present(self, networks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some networks that the scale has, in their order."""
+        return tuple(network for network in networks if network in self.networks)
+
     def setting(self, network: str) -> Setting:
         """The setting of a network. Raises UsageError where the scale has no such network."""
         if network not in self.networks:
@@ -120,12 +114,7 @@ class Scale:
         return self.sources.get(named, named)
 
     def recipe(self, run: Run) -> Recipe:
-        """The full recipe of a run.
-
-        Raises:
-            UsageError: an unknown network or kind of twin, or the same-ANN twin of an ANN.
-            RecipeError: an unknown key or a value out of range in the run's changes.
-        """
+        """The full recipe of a run. Raises UsageError or RecipeError where the run does not suit the scale."""
         return _recipe(self.setting(run.network), self.source(run.network), run)
 
 
@@ -136,18 +125,15 @@ def _recipe(setting: Setting, source: str, run: Run) -> Recipe:
 
 
 def _scale(name: str, content: Mapping[str, Any]) -> Scale:
-    shared = content["every"]
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    shared = fields.pop("every")
     networks = {}
-    for key, own in content["networks"].items():
-        fields = {**shared, **own, "changes": {**shared.get("changes", {}), **own.get("changes", {})}}
-        pairs = {each: tuple(fields[each].items()) for each in ("changes", "rate_changes") if each in fields}
-        networks[key] = Setting(**{**fields, **pairs})
-    grids = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    fields = {**grids, "name": name, "networks": networks}
-    del fields["every"]
-    return Scale(**fields)
+    for key, own in fields["networks"].items():
+        setting = {**shared, **own, "changes": {**shared.get("changes", {}), **own.get("changes", {})}}
+        pairs = {each: tuple(setting.get(each, {}).items()) for each in ("changes", "rate_changes")}
+        networks[key] = Setting(**{**setting, **pairs})
+    return Scale(**{**fields, "name": name, "networks": networks})
 
 
-_TEXT = Path(__file__).with_name("scales.toml").read_text(encoding="utf-8")
-SCALES: dict[str, Scale] = {name: _scale(name, content) for name, content in tomllib.loads(_TEXT).items()}
+SCALES: dict[str, Scale] = {name: _scale(name, content) for name, content in read_toml("scales.toml").items()}
 """Name -> scale."""

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 class SeedStat:
     """Mean and sample standard deviation over seeds; NaN stands for a seed that is not measured and counts in neither.
 
-    Attributes:
-        mean: NaN if no seed is measured.
-        deviation: None with fewer than two seeds.
-        values: one per seed.
-        origins: one per seed, where and by which version it was measured; empty where that does not matter.
+    The mean is NaN if no seed is measured, the deviation None with fewer than two. There is a value per seed, and an
+    origin, which says where and by which version it was measured; no origins where that does not matter.
     """
 
     mean: float

@@ -19,12 +19,7 @@ RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_cha
 
 @dataclass(frozen=True)
 class Record:
-    """A stored value.
-
-    Attributes:
-        value: as JSON gives it back.
-        where: where and when it was measured: processor, versions, day.
-    """
+    """A stored value, as JSON gives it back, and where and when it was measured: processor, versions, day."""
 
     value: Any
     where: Mapping[str, Any]
@@ -36,11 +31,7 @@ class Record:
 
 
 class Store:
-    """The values in one folder.
-
-    Args:
-        folder: where the files are; it is created by the first value.
-    """
+    """The values in one folder, which the first value creates."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,15 +44,10 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, key: Mapping[str, Any], value: Any, seconds: float, where: Mapping[str, Any] | None = None) -> Record:
-        """Write a value with its key, the seconds it took and where it was measured (None: here and now).
-
-        Raises:
-            RunError: the value is not finite, or the file cannot be written.
-        """
-        here = environment()
-        where = {"semantics": SEMANTICS, **{name: here[name] for name in RECORDED}} if where is None else where
-        name = file_name(key)
+    def put(self, key: Mapping[str, Any], value: Any, seconds: float) -> Record:
+        """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
+        here, name = environment(), file_name(key)
+        where = {"semantics": SEMANTICS, **{field: here[field] for field in RECORDED}}
         try:
             record = {"key": key, "value": value, "seconds": round(seconds, 3), "where": where}
             text = json.dumps(record, indent=1, allow_nan=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,7 @@ EMBEDDED = ("digits", *DOWNLOADED)
 
 
 class Study:
-    """See the module. It can be sent to other processes, which load their own data.
-
-    Args:
-        scale: networks, sizes and data sources.
-        root: folder of runs and measured values; nothing is created before something is trained or measured.
-        progress: where progress is shown.
-    """
+    """See the module. It can be sent to other processes, which load their own data; it creates nothing by itself."""
 
     def __init__(self, scale: Scale, *, root: Path, progress: Progress) -> None:
         self.scale, self.root, self.progress = scale, root, progress
@@ -56,12 +51,9 @@ class Study:
 
         Recipes that lead to the same weights are therefore equal, and a half-trained folder is continued.
         """
-        recipe, plain = self.scale.recipe(run), self.scale.recipe(Run(run.network, run.method, run.seed, run.twin))
-        ignored = ["attack"]
-        if run.method not in PERIODIC_METHODS:
-            ignored.append("noise")
-        if run.method == "ann":
-            ignored += ["snn", "conversion"]
+        recipe, plain = self.scale.recipe(run), self.scale.recipe(replace(run, changes=()))
+        ignored = ["attack", *([] if run.method in PERIODIC_METHODS else ["noise"])]
+        ignored += ["snn", "conversion"] if run.method == "ann" else []
         return recipe.model_copy(update={name: getattr(plain, name) for name in ignored})
 
     def name(self, run: Run) -> str:
@@ -100,10 +92,8 @@ class Study:
         setting, source = self.scale.setting(run.network), Path(self.scale.source(run.network)).name
         values = setting.values(run)
         words = ["hiresnn", "train", setting.recipe, "--method", run.method, "--seed", values.pop("seed")]
-        words += ["--data", source]
-        for key, text in sorted(values.items()):
-            words += ["--set", f"{key}={text}"]
-        return shlex.join(words)
+        sets = [word for key, text in sorted(values.items()) for word in ("--set", f"{key}={text}")]
+        return shlex.join([*words, "--data", source, *sets])
 
     def network(self, run: Run) -> nn.Module:
         """The trained network of a run in eval mode, on the device of its recipe."""
@@ -115,11 +105,8 @@ class Study:
 
     def key(self, measurement: Measurement) -> dict[str, Any]:
         """Everything that decides a measured value, as JSON."""
-        return {
-            "kind": measurement.kind,
-            "runs": [self.name(run) for run in measurement.runs()],
-            **measurement.settings(self.scale),
-        }
+        runs = [self.name(run) for run in measurement.runs()]
+        return {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
 
     def find(self, measurement: Measurement) -> Record | None:
         """The stored value, None where it is not measured yet."""
@@ -158,10 +145,10 @@ def _content(source: str) -> str:
     path = Path(source).expanduser()
     if source in EMBEDDED:
         return source
-    if path.is_file():
-        with path.open("rb") as file:
-            hashed = hashlib.sha256()
-            while block := file.read(1 << 20):
-                hashed.update(block)
-        return hashed.hexdigest()
-    return data.load(source).digest
+    if not path.is_file():
+        return data.load(source).digest
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
