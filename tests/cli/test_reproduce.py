@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.cli import main
+from hiresnn.errors import RunError
 from hiresnn.paper import run_all
 from hiresnn.paper.scales import SCALES
 
@@ -97,13 +98,23 @@ def test_wrong_usage_is_one_sentence_and_ends_with_two(
     assert not (tmp_path / "runs").exists()
 
 
-def test_two_at_a_time_make_the_same_table(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def table(name: str, *more: str) -> str:
-        assert exit_code("reproduce", "table2", "--runs", str(tmp_path / name), *more) == 0
-        return (tmp_path / name / "smoke" / "table2.md").read_text()
+@pytest.mark.parametrize(
+    ("option", "value", "passed"),
+    [("--parallel", "2", (2, None)), ("--scheduler", "tcp://10.0.0.7:8786", (1, "tcp://10.0.0.7:8786"))],
+)
+def test_workers_are_passed_on(
+    option: str, value: str, passed: tuple[int, str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tests/paper/test_parallel.py makes values in both ways."""
+    seen: list[tuple[int, str | None]] = []
 
-    assert table("two", "--parallel", "2") == table("one")
-    assert "2 at a time" in capsys.readouterr().err
+    def work_through(*_: object, workers: int, scheduler: str | None) -> None:
+        seen.append((workers, scheduler))
+        raise RunError("enough.")
+
+    monkeypatch.setattr(run_all, "work_through", work_through)
+    assert exit_code("reproduce", "table2", "--runs", str(tmp_path), option, value) != 0
+    assert seen == [passed]
 
 
 def test_an_interrupt_says_how_to_go_on(

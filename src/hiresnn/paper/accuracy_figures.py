@@ -1,4 +1,4 @@
-"""Figures 1c, 4, 8a, 8b, 9 and 10b-e as data: accuracies as bars and as curves over a swept quantity."""
+"""Figures 1c, 4, 8a and 8b as data: accuracies as bars and as curves over T, the bound and the iterations."""
 
 from __future__ import annotations
 
@@ -8,63 +8,27 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from hiresnn.paper.accuracy_charts import Bars, Curves, draw_bars, draw_lines, draw_panels
-from hiresnn.paper.accuracy_page import (
-    AccuracyPage,
-    Curve,
-    Decision,
-    Direction,
-    Gain,
-    Grid,
-    Judgement,
-    Largest,
-    Pair,
-    Row,
-    pair,
-    printed_accuracy,
-)
+from hiresnn.paper import accuracy_page
+from hiresnn.paper.accuracy_charts import draw_bars, draw_lines, draw_panels
+from hiresnn.paper.accuracy_page import AccuracyPage, Curve, Decision, Gain, Grid, Judgement, pair, printed_accuracy
+from hiresnn.paper.accuracy_sweeps import LEVEL, MEASURED, boxes_of, every, rows_of
 from hiresnn.paper.accuracy_tables import has_twin
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import (
-    ATTACK_LABELS,
-    ATTACKS,
-    BOX_LABELS,
-    METHOD_LABELS,
-    VGG5,
-    VGG11,
-    left_out,
-    network_label,
-    network_labels,
-    setting_notes,
-    text,
-)
+from hiresnn.paper.labels import ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, setting_notes, text
 from hiresnn.paper.measurements import BOXES, Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat, points
 
-ATTACKED = tuple((attack, box) for box in BOXES for attack in ATTACKS)
-TRAINED = ("traditional", "noise-free", "gaussian", "hire")
-"""Methods of Fig. 9; "noise-free" is a control, measured only in the white box."""
 SWEPT = ("hire", "traditional")
 """Methods of Fig. 8; the paper draws the first."""
-MEASURED = ("accuracy (%)",)
-LEVEL = 1.0
-"""Percentage points of a change in Fig. 4, 8a and 8b that count as none."""
-NO_GAIN = 2.0
-"""Percentage points of a gain in Fig. 9 that count as no noticeable improvement."""
-
-
-def swept_networks(scale: Scale) -> tuple[str, ...]:
-    """The networks of Fig. 9 and 10b-e at a scale."""
-    return scale.present(network for network in (VGG5, VGG11) if network in scale.swept)
 
 
 def fig1c(scale: Scale) -> AccuracyPage:
     """VGG11: the traditional SNN beside its ANN under each attack."""
-    rows: list[Row] = []
-    directions: list[Direction] = []
-    bars: dict[str, dict[tuple[str | None, str], Pair]] = {"ann": {}, "traditional": {}}
-    for attack, box in ATTACKED:
+    rows: list[accuracy_page.Row] = []
+    directions: list[accuracy_page.Direction] = []
+    bars: dict[str, dict[tuple[str | None, str], accuracy_page.Pair]] = {"ann": {}, "traditional": {}}
+    for attack, box in ((attack, box) for box in BOXES for attack in ATTACKS):
         ann, snn = (accuracy(VGG11, method, attack, box) for method in bars)
         cells = [pair(ann), pair(snn), pair(Gain(snn, ann))]
         if not has_twin("ann", box):
@@ -78,46 +42,6 @@ def fig1c(scale: Scale) -> AccuracyPage:
     return AccuracyPage((VGG11,), [grid], notes, directions, draw_bars(bars, digits=1))
 
 
-def fig9(scale: Scale) -> AccuracyPage:
-    """A network trained with Gaussian and with crafted noise of the same size, and traditionally.
-
-    The paper draws VGG11; a scale that does not sweep it shows the first network that it sweeps.
-    """
-    network = VGG11 if VGG11 in swept_networks(scale) else swept_networks(scale)[0]
-    bars: Bars = {
-        method: {
-            (attack, box): pair(accuracy(network, method, attack, box))
-            for attack, box in ((None, "white"), *ATTACKED)
-            if box == "white" or method != "noise-free"
-        }
-        for method in TRAINED
-    }
-    rows: list[Row] = [
-        ((ATTACK_LABELS[attack] + (f", {BOX_LABELS[box]}" if attack else ""), METHOD_LABELS[method]), [cell])
-        for method, found in bars.items()
-        for (attack, box), cell in found.items()
-    ]
-    gains: list[Row] = []
-    notes: list[str | Judgement] = [*setting_notes(scale, (network,))]
-    notes += [text("fig9.gaussian"), text("fig9.control"), text("twins")]
-    none = text("fig9.none", no_gain=NO_GAIN)
-    for box, words in BOX_LABELS.items():
-        crafted = _gains(network, "hire", "gaussian", box)
-        theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        gains.append(((words,), [(theirs, Largest(crafted))]))
-        notes.append(Judgement(text("fig9.better"), crafted, _all(lambda gain: gain > 0), words))
-        gaussian = _gains(network, "gaussian", "traditional", box)
-        notes.append(Judgement(none, gaussian, _all(lambda gain: gain <= NO_GAIN), words))
-    control = _gains(network, "noise-free", "traditional", "white")
-    notes.append(Judgement(text("fig9.nothing"), control, lambda found: (None, _each(found))))
-    notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
-    grids = [
-        Grid(text("fig9.caption", network=network_label(network)), ("images", "trained with"), MEASURED, rows),
-        Grid(text("fig9.gains"), ("attacker",), ("gain",), gains),
-    ]
-    return AccuracyPage((network,), grids, notes, (), draw_bars(bars))
-
-
 def fig4(scale: Scale) -> AccuracyPage:
     """The traditional VGG11 over T, each T trained by itself, and at the recipe's own T."""
     swept = sorted({*scale.timesteps, scale.recipe(Run(VGG11, "traditional", 0)).snn.timesteps})
@@ -127,7 +51,7 @@ def fig4(scale: Scale) -> AccuracyPage:
     def at(attack: str | None, box: str, steps: int) -> Measurement:
         return accuracy(VGG11, "traditional", attack, box, (("snn.timesteps", str(steps)),))
 
-    curves = _boxes(
+    curves = boxes_of(
         lambda attack, box: {float(steps): at(attack, box, steps) for steps in swept},
         lambda attack, box: {paper_steps: accuracy(VGG11, "traditional", attack, box)},
     )
@@ -138,10 +62,10 @@ def fig4(scale: Scale) -> AccuracyPage:
     notes: list[str | Judgement] = [*setting_notes(scale, (VGG11,)), text("twins")]
     notes.append(Judgement(text("fig4.clean", **ends), [curves["white"][0].fall], lower))
     for box, (_, *attacked) in curves.items():
-        falls, small = [curve.fall for curve in attacked], _all(lambda change: change <= LEVEL)
+        falls, small = [curve.fall for curve in attacked], every(lambda change: change <= LEVEL)
         notes.append(Judgement(text("fig4.attacked", **ends), falls, small, BOX_LABELS[box]))
     caption = text("fig4.caption", network=network_label(VGG11))
-    grid = Grid(caption, ("attacker", "images", "T"), MEASURED, _rows(curves))
+    grid = Grid(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
     ticks = sorted({*map(float, swept), paper_steps})
     draw = draw_panels({VGG11: curves}, "abc", "timesteps T", lambda axes: axes.set_xticks(ticks))
     return AccuracyPage((VGG11,), [grid], notes, figure=draw)
@@ -240,91 +164,5 @@ def _fig8(
     return AccuracyPage((VGG5,), [grid], [*setting_notes(scale, (VGG5,)), *notes], figure=draw)
 
 
-def fig10be(scale: Scale) -> AccuracyPage:
-    """HIRE-SNN over the noise step eps_s; eps_s = 0 is traditional training, and eps_t = eps_s."""
-    networks = swept_networks(scale)
-    curves = {network: _over_noise(scale, network) for network in networks}
-    rows = [((*network_labels(each), *texts), cells) for each in networks for texts, cells in _rows(curves[each])]
-    notes = [*setting_notes(scale, networks), *left_out((VGG5, VGG11), networks), text("fig10be.bound"), text("twins")]
-    judgements = [note for network in networks for note in _noise_steps(network, curves[network])]
-    columns = ("model", "data set", "attacker", "images", "eps_s")
-    grid = Grid(text("fig10be.caption"), columns, MEASURED, rows)
-    letters = "".join({VGG5: "bcc", VGG11: "dee"}[network] for network in networks)  # the paper has one black box
-    axis = "noise step $\\epsilon_s$ (pixel units)"
-    draw = draw_panels(curves, letters, axis, lambda axes: axes.locator_params(axis="x", nbins=4))
-    return AccuracyPage(networks, [grid], [*notes, *judgements], figure=draw)
-
-
-def _over_noise(scale: Scale, network: str) -> Curves:
-    steps = sorted({*scale.noise_steps, scale.recipe(Run(network, "hire", 0)).noise.step})
-    paper_step = float(claims().setting.noise_step[network])
-
-    def at(attack: str | None, box: str, step: float) -> Measurement:
-        if not step:
-            return accuracy(network, "traditional", attack, box)
-        return accuracy(network, "hire", attack, box, (("noise.step", f"{step:.6g}"),))
-
-    return _boxes(
-        lambda attack, box: {step: at(attack, box, step) for step in (0.0, *steps)},
-        lambda attack, box: {0.0: at(attack, box, 0.0), paper_step: accuracy(network, "hire", attack, box)},
-    )
-
-
-def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
-    """What the paper says of the sweep, from its first step to its last."""
-    attacked, clean = [curve for found in curves.values() for curve in found[1:]], curves["white"][0]
-    last, limit = max(clean.points), printed("fig10b-e", "clean_drop_max") or 0.0
-
-    def gains(found: list[SeedStat]) -> Decision:
-        named = zip(attacked, found, strict=True)
-        words = "; ".join(f"{curve.labels[1]}, {curve.labels[0]}: {points(gain)}" for curve, gain in named)
-        return all(gain.mean > 0 for gain in found), f"{words} points"
-
-    def drop(found: list[SeedStat]) -> Decision:
-        return found[0].mean <= limit + 0.5, text("fig10be.found", drop=found[0].mean, last=last)
-
-    rises = [Gain(curve.fall.worse, curve.fall.better) for curve in attacked]
-    cost = text("fig10be.drop", limit=limit, more=limit + 0.5)
-    return [
-        Judgement(text("fig10be.better", last=last), rises, gains, network_label(network)),
-        Judgement(cost, [clean.fall], drop, network_label(network)),
-    ]
-
-
-def _gains(network: str, better: str, worse: str, box: str) -> tuple[Gain, ...]:
-    return tuple(
-        Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box)) for attack in ATTACKS
-    )
-
-
-def _each(gains: Sequence[SeedStat]) -> str:
-    """Gains under FGSM and PGD in words."""
-    return ", ".join(f"{each.upper()} {points(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)) + " points"
-
-
-def _all(condition: Callable[[float], bool]) -> Callable[[list[SeedStat]], Decision]:
-    return lambda gains: (all(condition(gain.mean) for gain in gains), _each(gains))
-
-
 def _level(eps: str) -> float:
     return round(float(255 * Fraction(eps)), 6)
-
-
-At = Callable[[str | None, str], Mapping[float, Measurement]]
-
-
-def _boxes(at: At, printed_at: At) -> Curves:
-    """In each box a curve on clean images and under each attack; `printed_at` names the paper's values."""
-
-    def curve(attack: str | None, box: str) -> Curve:
-        texts = ("none" if attack is None else BOX_LABELS[box], ATTACK_LABELS[attack])
-        paper = {x: printed_accuracy(each) for x, each in printed_at(attack, box).items()}
-        return Curve(texts, attack or "clean", at(attack, box), paper)
-
-    return {box: [curve(attack, box) for attack in (None, *ATTACKS)] for box in BOXES}
-
-
-def _rows(curves: Curves) -> list[Row]:
-    """The rows of a table: the clean curve once, the attacked ones for each box."""
-    listed = [curve for box, found in curves.items() for curve in found if box == "white" or curve.style != "clean"]
-    return [row for curve in listed for row in curve.rows()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hiresnn.paper import accuracy_figures as figures
 from hiresnn.paper import accuracy_tables as tables
 from hiresnn.paper import activity_figures as activity
-from hiresnn.paper import cost_figure, energy, table4
+from hiresnn.paper import checks, cost_figure, energy, noise_figures
 from hiresnn.paper import distance_figures as distances
 from hiresnn.paper.accuracy_page import AccuracyPage, Values
 from hiresnn.paper.labels import VGG5, VGG11
@@ -66,7 +66,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "table1": _accuracies("ANN, rate-coded SNN and low-latency SNN under attack", tables.table1),
     "table2": _accuracies("HIRE-SNN under white-box attacks", tables.table2),
     "table3": _accuracies("HIRE-SNN under black-box attacks", tables.table3),
-    "table4": Artefact("Five checks for obfuscated gradients", table4.table4_needs, table4.table4),
+    "table4": Artefact("Five checks for obfuscated gradients", checks.table4_needs, checks.table4),
     "table5": _accuracies("Threshold and leak frozen", tables.table5),
     "table6": Artefact("Operations of a layer", energy.table6_needs, energy.table6),
     "table7": Artefact("Energy of an operation and of an image", energy.totals_needs, energy.table7),
@@ -83,9 +83,9 @@ ARTEFACTS: dict[str, Artefact] = {
     "fig7": _figure("Memory and time of training", cost_figure.fig7_needs, cost_figure.fig7),
     "fig8a": _accuracies("Accuracy over the bound of the attack", figures.fig8a, _vgg5),
     "fig8b": _accuracies("Accuracy over the iterations of the attack", figures.fig8b, _vgg5),
-    "fig9": _accuracies("Gaussian and crafted noise", figures.fig9, figures.swept_networks),
+    "fig9": _accuracies("Gaussian and crafted noise", noise_figures.fig9, noise_figures.swept_networks),
     "fig10a": _figure("Latency of rate-coded and direct input", activity.fig10a_needs, activity.fig10a),
-    "fig10b-e": _accuracies("Accuracy over the noise step", figures.fig10be, figures.swept_networks),
+    "fig10b-e": _accuracies("Accuracy over the noise step", noise_figures.fig10be, noise_figures.swept_networks),
     "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
     "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),
 }

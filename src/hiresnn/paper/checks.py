@@ -21,7 +21,13 @@ from hiresnn.audit.instrumented import OWN
 from hiresnn.audit.screening import RuleScreening, screen_rule
 from hiresnn.audit.verdict import questions
 from hiresnn.metrics import correct
-from hiresnn.paper.measurements import TWINS, Measurement
+from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.accuracy_tables import networks_of
+from hiresnn.paper.claims import claims
+from hiresnn.paper.labels import ATTACKS, left_out, network_labels, section, setting_notes, text
+from hiresnn.paper.measurements import TWINS, Measurement, accuracy
+from hiresnn.paper.page import Cell, Page, Table
+from hiresnn.paper.scales import Scale
 from hiresnn.paper.study import Study
 
 SLACK = 1.0
@@ -31,21 +37,11 @@ BUDGET = (50, 20, 200, 100)
 TWIN_STEP = 0.25
 """Step size of the attack on a twin, as a share of the bound."""
 
-CHECKS = {
-    "one_step": "(i) single-step attack performs better than iterative",
-    "black_box": "(ii) black-box attack performs better than white-box",
-    "bound": "(iii) increasing the bound cannot increase the attack's strength",
-    "unbounded": "(iv) unbounded attack cannot reach 100 % success",
-    "sampling": "(v) random sampling finds adversarial examples",
-}
+CHECKS: dict[str, str] = section("table4.checks")
 """Name of a check in claims.toml -> what a network must not show."""
-RULES = (
-    "(i) passes if PGD leaves less than FGSM",
-    "(ii) passes if the images of neither twin, by FGSM or PGD, leave less than the network's own",
-    f"(iii) passes if no larger bound leaves more than {SLACK:g} point above a smaller one, and the largest the least",
-    f"(iv) passes if PGD bounded only by [0, 1] leaves at most {SLACK:g} %",
-    "(v) passes if the worst of the random draws leaves more than PGD at the same bound",
-)
+RULES = tuple(rule.format(slack=SLACK) for rule in section("table4.rules").values())
+"""By accuracies, in the order of CHECKS."""
+COLUMNS = ["model", "data set", "check", "paper", "by accuracies", "evidence", "image by image", "evidence, images"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +106,77 @@ def verdict(results: list[CheckResult]) -> tuple[str, str]:
     return "fail" if len(results) == 1 else f"fail in {len(failed)} of {len(results)} seeds", failed[0].evidence
 
 
+def table4_needs(scale: Scale) -> list[Measurement]:
+    """What both ways of judging look at; most of it is shared with Tables 2 and 3 and with Fig. 8a."""
+    networks = networks_of(scale, "table2")
+    by_accuracy = [accuracy(network, "hire", attack, box) for network in networks for attack, box in _attacks(scale)]
+    return [*by_accuracy, *map(_by_image, networks)]
+
+
+def table4(values: Values) -> Page:
+    """A row for each network and check; with several seeds a check passes if it passes for each of them."""
+    scale = values.scale
+    networks = networks_of(scale, "table2")
+    rows: list[list[Cell]] = []
+    apart: list[str] = []
+    for network in networks:
+        by_image = values.all(_by_image(network))
+        results = {
+            "by accuracies": [judge(accuracies(values, network, place)) for place in range(len(by_image))],
+            "image by image": [[CheckResult(not each["yes"], each["evidence"]) for each in seed] for seed in by_image],
+        }
+        for place, (key, check) in enumerate(CHECKS.items()):
+            paper = str(claims().table4[key])
+            cells: list[Cell] = [*network_labels(network), check, paper]
+            for way, each in results.items():
+                found, evidence = verdict([seed[place] for seed in each])
+                cells += [found, evidence]
+                if found != paper:
+                    apart.append(f"{' / '.join(network_labels(network))} {check.split()[0]} {way}")
+            rows.append(cells)
+    different = f"{len(apart)} of {2 * len(rows)}{': ' * bool(apart)}{'; '.join(apart)}"
+    notes = [
+        *setting_notes(scale, networks),
+        *left_out(claims().table2, networks),
+        f"By accuracies: {'; '.join(RULES)}.",
+        text("table4.by_image", images=BUDGET[0], steps=BUDGET[1], queries=BUDGET[2], draws=BUDGET[3]),
+        text("table4.sampling"),
+        f"Verdicts that are not the paper's: {different}.",
+    ]
+    return Page([Table(text("table4.caption"), COLUMNS, rows)], notes=notes, networks=networks)
+
+
+def accuracies(values: Values, network: str, place: int) -> Accuracies:
+    """What the rules by accuracy look at, for one of the seeds."""
+    scale = values.scale
+
+    def left(attack: str | None, box: str = "white") -> float:
+        return float(values.all(accuracy(network, "hire", attack, box))[place])
+
+    return Accuracies(
+        clean=left(None),
+        white={attack: left(attack) for attack in ATTACKS},
+        black={box: {attack: left(attack, box) for attack in ATTACKS} for box in TWINS},
+        bounds=[(bound, left(f"pgd:eps={bound}")) for bound in scale.eps],
+        unbounded=left("pgd:eps=1"),
+        random=left(_noise(scale)),
+    )
+
+
+def _attacks(scale: Scale) -> list[tuple[str | None, str]]:
+    """Attack and box of everything that `accuracies` reads."""
+    white = [None, *ATTACKS, *(f"pgd:eps={bound}" for bound in scale.eps), "pgd:eps=1", _noise(scale)]
+    return [*((attack, "white") for attack in white), *((attack, box) for box in TWINS for attack in ATTACKS)]
+
+
+def _noise(scale: Scale) -> str:
+    return f"noise:kind=uniform,draws={scale.random_draws}"
+
+
+def _by_image(network: str) -> Measurement:
+    return Measurement("gradient-checks", network, "hire", grid=BUDGET)
+
+
 def gradient_checks(study: Study, wanted: Measurement) -> list[dict[str, Any]]:
     """The audit's five questions on one network."""
     study.progress.line(f"  {study.name(wanted.run)}: five checks, image by image")
@@ -135,10 +202,10 @@ def answers(
     shown, truth = images[right][:count], labels[right][:count]
     screened = RuleScreening.read(OWN, screen_rule(model, OWN, shown, truth, bound, steps))
 
-    def broken(text: str, maker: Model | None = None) -> Any:
-        spec = parse(text, eps=bound.radius, step=TWIN_STEP * bound.radius)
-        attack = spec if maker is None else transfer(spec, maker)
-        adversarial = verified(attack, model, shown, truth, eps=bound.radius)
+    def broken(attack: str, maker: Model | None = None) -> Any:
+        spec = parse(attack, eps=bound.radius, step=TWIN_STEP * bound.radius)
+        aimed = spec if maker is None else transfer(spec, maker)
+        adversarial = verified(aimed, model, shown, truth, eps=bound.radius)
         with torch.no_grad():
             return (~correct(model(adversarial), truth)).cpu().numpy()
 

@@ -14,23 +14,24 @@ from hiresnn.paper import energy_rows as rows
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Total
-from hiresnn.paper.labels import METHOD_LABELS, VGG11, left_out, network_label, network_labels, setting_notes, text
+from hiresnn.paper.labels import (
+    METHOD_LABELS,
+    VGG11,
+    left_out,
+    network_label,
+    network_labels,
+    section,
+    setting_notes,
+    text,
+)
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
-PRICE_LABELS = {"fp32": "FP32", "int32": "INT32"}
-OPERATIONS = {"mult": "multiplication", "add": "addition", "mac": "MAC", "ac": "AC"}
-WHO = {
-    "hire": METHOD_LABELS["hire"],
-    "attacked": f"{METHOD_LABELS['hire']} on images of PGD",
-    "training": f"{METHOD_LABELS['hire']}, forward pass of training",
-    "rate": METHOD_LABELS["rate"],
-    "ann": METHOD_LABELS["ann"],
-    "equal-levels": "ANN with as many levels as spike counts",
-    "equal-accuracy": "ANN with the fewest bits that are as accurate",
-}
+PRICE_LABELS: dict[str, str] = section("energy.prices")
+OPERATIONS: dict[str, str] = section("energy.operations")
+WHO: dict[str, str] = section("energy.who")
 FIG11_ROWS = (("rate", PRINTED), ("ann", PRINTED), ("rate", EVERY), ("ann", EVERY), ("equal-accuracy", EVERY))
 TOTAL_COLUMNS = [
     "model", "data set", "network", "count", "bits", "FP32, nJ", "INT32, nJ", "FP32, times", "INT32, times",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,27 @@ from hiresnn.paper.scales import Scale
 
 VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
 """The networks that most figures are about."""
-BOX_LABELS = {
-    "white": "white box",
-    "same-ann": "black box, twin from the same ANN",
-    "independent": "black box, twin from an independent ANN",
-}
-PANEL_LABELS = {"white": "white box", "same-ann": "twin, same ANN", "independent": "twin, independent ANN"}
-"""Short enough for the title of a panel."""
-METHOD_LABELS = {
-    "ann": "ANN",
-    "rate": "rate-coded SNN",
-    "traditional": "traditional SNN",
-    "hire": "HIRE-SNN",
-    "gaussian": "Gaussian noise",
-    "noise-free": "periods without noise",
-}
-ATTACKS = ("fgsm", "pgd")
-ATTACK_LABELS = {None: "clean", "fgsm": "FGSM", "pgd": "PGD"}
-NAMES = {
-    "vgg5": "VGG5", "vgg11": "VGG11", "vgg16": "VGG16", "resnet12": "ResNet12",
-    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
-}  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def _texts() -> dict[str, Any]:
-    return read_toml("texts.toml")
+_TEXTS = read_toml("texts.toml")
+
+
+def section(name: str) -> Any:
+    """A text, or a section of texts, of texts.toml, as it is."""
+    return reduce(getitem, name.split("."), _TEXTS)
 
 
 def text(name: str, **values: object) -> str:
     """A text of texts.toml, such as "fig9.caption", with its braces filled in."""
-    found: Any = _texts()
-    for part in name.split("."):
-        found = found[part]
-    return " ".join(str(found).split()).format(over_seeds=_texts()["over_seeds"], **values)
+    return " ".join(section(name).split()).format(over_seeds=_TEXTS["over_seeds"], **values)
+
+
+NAMES: dict[str, str] = section("labels.name")
+BOX_LABELS: dict[str, str] = section("labels.box")
+PANEL_LABELS: dict[str, str] = section("labels.panel")
+METHOD_LABELS: dict[str, str] = section("labels.method")
+ATTACKS = ("fgsm", "pgd")
+ATTACK_LABELS = {None: "clean", "fgsm": "FGSM", "pgd": "PGD"}
 
 
 def network_labels(network: str) -> tuple[str, str]:
