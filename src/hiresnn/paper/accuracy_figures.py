@@ -9,9 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 from hiresnn.paper import accuracy_page
-from hiresnn.paper.accuracy_charts import draw_bars, draw_lines, draw_panels
+from hiresnn.paper.accuracy_charts import LEVEL, MEASURED, boxes_of, draw_bars, draw_lines, draw_panels, every, rows_of
 from hiresnn.paper.accuracy_page import AccuracyPage, Curve, Decision, Gain, Grid, Judgement, pair, printed_accuracy
-from hiresnn.paper.accuracy_sweeps import LEVEL, MEASURED, boxes_of, every, rows_of
 from hiresnn.paper.accuracy_tables import has_twin
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.labels import ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, setting_notes, text

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from hiresnn.paper import labels
-from hiresnn.paper.accuracy_charts import Bars, Curves, draw_bars, draw_panels
+from hiresnn.paper.accuracy_charts import (
+    MEASURED,
+    Bars,
+    Curves,
+    boxes_of,
+    draw_bars,
+    draw_panels,
+    each_attack,
+    every,
+    rows_of,
+)
 from hiresnn.paper.accuracy_page import AccuracyPage, Decision, Gain, Grid, Judgement, Largest, Row, pair
-from hiresnn.paper.accuracy_sweeps import MEASURED, boxes_of, each_attack, every, rows_of
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
 from hiresnn.paper.measurements import BOXES, Measurement, Run, accuracy
