@@ -22,7 +22,6 @@ GROUPS = {
         "Pregraph",
         "AOTDispatcher",
         "_LIFScan",
-        "_FusedBlock",
         "_Pool",
     ),
     "dropout masks": ("aten::random_", "aten::le", "aten::div_"),

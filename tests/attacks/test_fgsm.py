@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from hiresnn.attacks import fgsm, pgd
-from hiresnn.errors import UsageError
 
 
 def classifier():
@@ -38,12 +37,3 @@ def test_the_default_eps_is_that_of_the_paper():
 
 def test_pixels_without_gradient_do_not_move():
     assert torch.equal(fgsm(lambda rows: rows.flatten(1) * 0, IMAGES, LABELS), IMAGES)
-
-
-def test_fgsm_with_eps_zero_returns_the_images():
-    assert torch.equal(fgsm(classifier(), IMAGES, LABELS, eps=0.0), IMAGES)
-
-
-def test_a_negative_eps_is_refused():
-    with pytest.raises(UsageError, match=r"eps is -0\.1"):
-        fgsm(classifier(), IMAGES, LABELS, eps=-0.1)

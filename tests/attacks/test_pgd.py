@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from hiresnn.attacks import fgsm, pgd
-from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import convert
 
@@ -157,17 +156,3 @@ def test_a_sample_is_attacked_the_same_in_any_batch():
     alone = pgd(model, images[3:4], labels[3:4])
     assert torch.equal(alone, pgd(model, images, labels)[3:4])
     assert pgd(model, images[:0], labels[:0]).shape == (0, 3, 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"eps": -0.1}, "pgd: eps is -0.1"),
-        ({"step": -0.01}, "pgd: step is -0.01"),
-        ({"iterations": -1}, "pgd: iterations is -1"),
-    ],
-)
-def test_negative_options_are_refused(options, message):
-    model, (images, labels) = linear(), pictures()
-    with pytest.raises(UsageError, match=message):
-        pgd(model, images, labels, **options)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.runs.compile_policy import COMPILING, is_fused, should_fuse
+from hiresnn.runs.compile_policy import COMPILING, should_fuse
 from hiresnn.runs.recipe import Recipe, override
 from hiresnn.runs.train import train
 
@@ -28,7 +28,7 @@ def test_compiling_is_decided_by_the_work_ahead() -> None:
     assert not should_fuse("never", network(), image, 10**9)
 
 
-@pytest.mark.skipif(not is_fused(network().fuse()), reason="needs a C++ compiler")
+@pytest.mark.skipif(not network().fuse().fused, reason="needs a C++ compiler")
 def test_it_is_said_where_neurons_are_compiled(tiny: Recipe, tmp_path: Path, heard: Heard) -> None:
     for wanted in ("never", "always"):
         train(override(tiny, {"compile": wanted, "snn.epochs": "0"}), out=tmp_path / wanted, progress=heard)

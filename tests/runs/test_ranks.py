@@ -1,5 +1,6 @@
 """Training by two processes, as torchrun starts them: the same training, noise of their own, one writer, resume."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,26 +21,23 @@ from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
 from hiresnn.training import Ranks
 
+SEVERAL = Path(__file__).parents[1] / "several.py"
 EXACT = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
 
 
-def started(recipe: Recipe, folder: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    """`hiresnn train` by two processes."""
+def command(recipe: Recipe, folder: Path, out: Path) -> list[str]:
+    """`hiresnn train` without its interpreter."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(dump(recipe))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--tee", "2", "--log-dir", str(folder / "logs")]  # standard error, each line with its rank
-    command += ["-m", "hiresnn", "train", str(folder / "recipe.toml"), "--out", str(out), "--quiet", *more]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return ["hiresnn", "train", str(folder / "recipe.toml"), "--out", str(out), "--quiet"]
 
 
-def finished(process: subprocess.Popen[str]) -> str:
-    """Its standard output, once it has ended well."""
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return out
+def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[int], str, list[str]]:
+    """Exit codes, standard output and errors of `hiresnn train` by two processes."""
+    start = [sys.executable, str(SEVERAL), "2", str(folder), *command(recipe, folder, out), *more]
+    output = subprocess.run(start, stdout=subprocess.PIPE, text=True, timeout=300, check=False).stdout
+    errors = [(folder / f"{rank}.err").read_text() for rank in range(2)]
+    return json.loads((folder / "codes.json").read_text()), output, errors
 
 
 def test_parts_cover_a_batch_without_overlap() -> None:
@@ -77,7 +75,7 @@ def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
     recipe = override(tiny, {**EXACT, **uneven})
     alone = train(recipe, out=tmp_path / "alone" / "run", progress=Progress(quiet=True))
     together = tmp_path / "together" / "run"
-    assert finished(started(recipe, tmp_path / "together", together)) == f"{together}\n"
+    assert finished(recipe, tmp_path / "together", together) == ([0, 0], f"{together}\n", ["", ""])
     expected, found = (load(path / MODEL).state_dict() for path in (alone, together))
     assert all(torch.allclose(found[name], tensor, atol=1e-5) for name, tensor in expected.items())
     rows = [RunFolder.open(path).read_metrics()[0] for path in (alone, together)]
@@ -93,10 +91,16 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
 ) -> None:
     recipe = override(tiny, {**EXACT, "method": "hire", "model.dropout": "0.2", "snn.epochs": "60"})
     whole = tmp_path / "whole" / "run"
-    finished(started(recipe, tmp_path / "whole", whole))
+    assert finished(recipe, tmp_path / "whole", whole)[0] == [0, 0]
 
     out = tmp_path / "killed" / "run"
-    process = started(recipe, tmp_path / "killed", out)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    process = subprocess.Popen(
+        [*torchrun, *command(recipe, tmp_path / "killed", out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while not (out / METRICS).is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -107,7 +111,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     assert len(RunFolder.open(out).read_metrics()) < 60
     with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
         train(recipe, out=out, resume=True, progress=Progress(quiet=True))
-    finished(started(recipe, tmp_path / "killed", out, "--resume"))
+    assert finished(recipe, tmp_path / "killed", out, "--resume")[0] == [0, 0]
 
     expected, found = (load(path / MODEL).state_dict() for path in (whole, out))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -133,10 +137,10 @@ def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path
     out = tmp_path / "run"
     out.mkdir()
     (out / "mine.txt").touch()
-    process = started(tiny, tmp_path, out)
-    errors = process.communicate(timeout=300)[1]
-    assert process.returncode != 0
-    assert errors.count("is no run folder but holds files, such as mine.txt") == 1, errors
+    codes, _, errors = finished(tiny, tmp_path, out)
+    assert all(codes)
+    assert "is no run folder but holds files, such as mine.txt" in errors[0]
+    assert errors[1] == ""
 
 
 class Other(Ranks):
@@ -157,8 +161,7 @@ def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny: Recipe, rank: i
 
 
 def test_data_that_are_not_there_are_refused_once_by_all(tiny: Recipe, tmp_path: Path) -> None:
-    process = started(override(tiny, {"data.source": str(tmp_path / "none.npz")}), tmp_path, tmp_path / "run")
-    errors = process.communicate(timeout=300)[1]
-    assert process.returncode != 0
-    assert errors.count("]:Error: ") == errors.count("none.npz: there is no such file") == 1, errors
-    assert "]:Traceback" not in errors
+    codes, _, errors = finished(override(tiny, {"data.source": str(tmp_path / "none.npz")}), tmp_path, tmp_path / "run")
+    assert all(codes)
+    assert errors[0].count("Error: ") == errors[0].count("none.npz: there is no such file") == 1, errors
+    assert errors[1] == ""

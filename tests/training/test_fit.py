@@ -1,5 +1,6 @@
 """hiresnn.fit: the training of the commands from Python, with any source of images, and a checkpoint to resume from."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,24 +117,37 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_resumed_training_compiles_its_neurons_at_the_batch_of_the_uninterrupted_one(
-    fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pays", [True, False])
+def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_training(
+    pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, options = tmp_path / "state.pt", {**QUIET, "epochs": 1}
-    first_part = snn()
-    fit(first_part, (PIXELS, LABELS), checkpoint=path, **options)
-    state = torch.load(path)
-    assert state["compiled"] == (False, first_part._updates)
-    assert first_part._updates > 0
-    torch.save({**state, "compiled": (fused, first_part._updates)}, path)
-    monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)
-    resumed, chosen = snn(), snn().fuse(False)
-    for network in (resumed, chosen):
-        fit(network, (PIXELS, LABELS), checkpoint=path, **options)
-    assert resumed.fused is fused
-    assert resumed._updates == first_part._updates
-    assert not chosen.fused
+    events, present = [], SpikingNetwork.present
+
+    def compiled(network: SpikingNetwork) -> None:
+        events.append("compiled")
+        network._auto = False
+
+    def presented(network: SpikingNetwork, *args: Any) -> Tensor:
+        if torch.is_grad_enabled():
+            events.append("period")
+        return present(network, *args)
+
+    def stop(row: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
+    monkeypatch.setattr(sys.modules["hiresnn.network.record"], "COMPILING_PAYS_ABOVE", work - pays)
+    monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", 0)  # compiles at the second batch, undecided
+    monkeypatch.setattr(SpikingNetwork, "_compile", compiled)
+    monkeypatch.setattr(SpikingNetwork, "present", presented)
+    network, options = snn(), {**QUIET, "checkpoint": tmp_path / "state.pt"}
+    events.clear()  # of the conversion
+    with pytest.raises(KeyboardInterrupt):
+        fit(network, (PIXELS, LABELS), log=stop, **options)
+    assert events == ["compiled"] * pays + ["period"] * 6
+    fit(network, (PIXELS, LABELS), **options)
+    assert events[len(events) // 2 :] == ["compiled"] * pays + ["period"] * 6
+    assert network._auto
 
 
 def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:

@@ -1,9 +1,8 @@
 """Two and three processes train the network that one trains, and end with one sentence when a process dies."""
 
 import importlib.util
-import os
+import json
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,34 +18,15 @@ from hiresnn.training import ALONE
 SCRIPT = Path(__file__).with_name("together.py")
 
 
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        number: int = free.getsockname()[1]
-        return number
-
-
 @pytest.fixture(scope="module", params=[2, 3])
 def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """The folder of a training by several processes, and (exit code, standard error) of each."""
     size: int = request.param
     folder = tmp_path_factory.mktemp(f"{size}-processes")
-    shared = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port())}
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder)],
-            env={**shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    try:
-        errors = [process.communicate(timeout=300)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return folder, [(process.returncode, error) for process, error in zip(started, errors, strict=True)]
+    several = SCRIPT.parents[1] / "several.py"
+    subprocess.run([sys.executable, several, str(size), folder, SCRIPT, folder], timeout=300, check=False)
+    codes = json.loads((folder / "codes.json").read_text())
+    return folder, [(code, (folder / f"{rank}.err").read_text()) for rank, code in enumerate(codes)]
 
 
 @pytest.fixture(scope="module")

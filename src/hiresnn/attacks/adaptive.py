@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, project, uniform
-from hiresnn.attacks.gate import Model, checked
-from hiresnn.attacks.iterative import climb
+from hiresnn.attacks.gate import Images, Labels, Model, checked
+from hiresnn.attacks.iterative import climb, restart
 from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCase
@@ -26,8 +26,8 @@ FIRST, SECOND = 0.5, 0.8
 @checked("apgd")
 def apgd(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     iterations: int = 100,
@@ -38,19 +38,16 @@ def apgd(
     draws: int = 1,
     finish: int = 0,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """Auto-PGD: momentum and a step that starts at 2 eps and adapts; any misclassified iterate counts.
 
     Args:
-        model, images, labels, eps, draws, generator: as in `pgd`.
         iterations: of each run.
         restarts: number of runs (per target), each from a random start, on the images not yet broken; at least 1.
         loss: "cross-entropy", "margin", "dlr" or "dlr-targeted".
         targets: for "dlr-targeted", number of next best classes that are attacked in turn.
-        mean_logits, finish: as in `pgd_restarts`.
 
-    Returns, Raises:
-        As in `pgd_restarts`; UsageError for too few classes for the loss.
+    All else is as in `pgd_restarts`; UsageError also for too few classes for the loss.
     """
     worst = WorstCase(model, images, labels, draws)
     ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
@@ -65,15 +62,14 @@ def apgd(
         noise = uniform(images[rows], 1.0, generator)
         start = perturbed(images[rows], project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
         climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
-    finish_by_square(worst, eps, finish, generator)
-    return worst.adversarial
+    return finish_by_square(worst, eps, finish, generator)
 
 
 @checked("sa-pgd")
 def sa_pgd(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     iterations: int = 100,
@@ -83,30 +79,17 @@ def sa_pgd(
     draws: int = 1,
     finish: int = 0,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """SA-PGD: normalised moments of the gradient and a step that adapts; any misclassified iterate counts.
 
     It is made for the jagged losses of spiking networks. Use it with the rule ASSG and at least 100 iterations: with
-    few, the checkpoints halve the step before the search has gone anywhere.
-
-    Args:
-        model, images, labels, eps, draws, generator: as in `pgd`.
-        iterations: of each run.
-        restarts: number of runs on the images not yet broken, the first from the image itself, the others from
-            uniform draws; at least 1.
-        loss, mean_logits, finish: as in `pgd_restarts`.
-
-    Returns, Raises:
-        As in `pgd_restarts`.
+    few, the checkpoints halve the step before the search has gone anywhere. Arguments, result and errors are those of
+    `pgd_restarts`.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     worst = WorstCase(model, images, labels, draws)
-    for run in range(restarts):
-        rows = worst.standing
-        start = perturbed(images[rows], uniform(images[rows], eps, generator)) if run else images[rows]
-        climb(worst, rows, start, iterations, chosen, SaPgdStep(eps, iterations))
-    finish_by_square(worst, eps, finish, generator)
-    return worst.adversarial
+    restart(worst, restarts, eps, iterations, chosen, lambda: SaPgdStep(eps, iterations), generator)
+    return finish_by_square(worst, eps, finish, generator)
 
 
 class AdaptiveStep:

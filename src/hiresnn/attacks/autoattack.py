@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model, checked, seeded
+from hiresnn.attacks.gate import Images, Labels, Model, checked, seeded
 from hiresnn.errors import UsageError
 
 VERSIONS = {"standard": 4, "plus": 4, "rand": 3}
@@ -25,25 +24,23 @@ TARGETS = 9
 @checked("autoattack")
 def autoattack(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     version: str = "standard",
     seed: int = 0,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """The parameter-free ensemble; each attack runs on the images that the earlier ones have not broken.
 
     All attacks but Square follow the gradient rule in force. The package's log is silenced meanwhile.
 
     Args:
-        model, images, labels, eps: as in `pgd`.
         version: "standard" is APGD with cross-entropy, targeted APGD, targeted FAB and Square; "plus" adds APGD with
             DLR, FAB and restarts; "rand", for a random model, is APGD with cross-entropy and with DLR over 20 draws.
         seed: of the package's draws; torch's global generators are restored afterwards.
 
-    Returns:
-        Adversarial images, checked; where none was found, the image itself.
+    All else is as in `pgd`; where no adversarial image was found, the image itself is returned.
 
     Raises:
         UsageError: the package is missing, an option out of range, or too few classes for the version.

@@ -9,11 +9,14 @@ from functools import wraps
 from typing import ParamSpec
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from hiresnn.attacks.options import NUMBERS, SWITCHES, read_option
 from hiresnn.errors import AttackError, UsageError
 
+Images = Float[Tensor, "batch channel height width"]
+Labels = Int64[Tensor, " batch"]
 Model = Callable[[Tensor], Tensor]
 """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
 Attack = Callable[[Model, Tensor, Tensor], Tensor]

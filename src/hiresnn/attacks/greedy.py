@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from hiresnn.attacks.gate import checked
+from hiresnn.attacks.gate import Images, Labels, checked
 from hiresnn.attacks.iterative import fixed_step, iterate
 from hiresnn.attacks.losses import LossGradient, choose_loss, expected_logits, loss_gradient
 from hiresnn.attacks.options import relative_step
@@ -25,8 +24,8 @@ CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conver
 @checked("greedy")
 def greedy(
     model: nn.Module,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     step: float | None = None,
@@ -34,19 +33,18 @@ def greedy(
     loss: str = "margin",
     mean_logits: bool = False,
     rules: Sequence[Rule] | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """PGD that takes, for each sample, the step of the rule that leads to the highest loss.
 
     Broken images leave the batch, so do not use it with a rule that keeps statistics (ASSG).
 
     Args:
-        model: a network with LIF neurons.
-        images, labels, eps, step, iterations, loss, mean_logits: as in `pgd_restarts`.
+        model: a network with LIF neurons. All else is as in `pgd_restarts`.
         rules: the rules to try; each costs two forward passes and a backward pass per step. None takes those of
             `CHOICE` that the network supports.
 
     Raises:
-        UsageError: as in `pgd_restarts`; no rules, or a model without LIF neurons.
+        UsageError: no rules, or a model without LIF neurons.
     """
     rules = _supported(model) if rules is None else rules
     if not rules:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Model, checked, frozen
+from hiresnn.attacks.gate import Images, Labels, Model, checked, frozen
 from hiresnn.attacks.losses import Loss, LossGradient, choose_loss, cross_entropy, over_draws
 from hiresnn.attacks.options import relative_step
 from hiresnn.attacks.search import finish_by_square
@@ -55,14 +55,7 @@ def fixed_step(images: Tensor, adversarial: Tensor, found: LossGradient, *, step
 
 
 @checked("fgsm")
-def fgsm(
-    model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
-    *,
-    eps: float = 8 / 255,
-    draws: int = 1,
-) -> Float[Tensor, "batch channel height width"]:
+def fgsm(model: Model, images: Images, labels: Labels, *, eps: float = 8 / 255, draws: int = 1) -> Images:
     """Fast gradient sign method: x + eps * sign(gradient), clipped to [0, 1] (Eq. 3; Goodfellow et al. 2015).
 
     Arguments, result and errors are those of `pgd`.
@@ -73,8 +66,8 @@ def fgsm(
 @checked("pgd")
 def pgd(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     step: float = 0.01,
@@ -83,7 +76,7 @@ def pgd(
     draws: int = 1,
     generator: torch.Generator | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """Projected gradient descent on the cross-entropy; the last iterate counts (Eq. 4; Madry et al. 2018).
 
     Args:
@@ -123,8 +116,8 @@ def pgd(
 @checked("pgd-restarts")
 def pgd_restarts(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     step: float | None = None,
@@ -135,36 +128,30 @@ def pgd_restarts(
     draws: int = 1,
     finish: int = 0,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """PGD from several starts, where any misclassified iterate counts (as Carlini et al. 2019 advise).
 
     The first start is the image itself, the others are uniform draws from the ball. An image leaves the batch with its
     first misclassified iterate.
 
     Args:
-        model, images, labels, eps, iterations, draws, generator: as in `pgd`.
         step: in pixel units; None scales with eps, from the paper's 0.01 at 8/255.
         restarts: number of starts, at least 1.
         loss: "cross-entropy", "margin" or "dlr".
         mean_logits: divide the logits by the number of timesteps before the loss, see `choose_loss`.
         finish: queries of a final Square search from the best iterate, see `finish_by_square`.
 
-    Returns:
-        Adversarial images, checked; where none was found, the iterate with the largest margin loss.
-
-    Raises:
-        UsageError: as in `pgd`; an unknown loss.
+    All else is as in `pgd`; where no adversarial image was found, the iterate with the largest margin loss is returned.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     worst = _restarted(model, images, labels, eps, step, iterations, restarts, chosen, draws, generator)
-    finish_by_square(worst, eps, finish, generator)
-    return worst.adversarial
+    return finish_by_square(worst, eps, finish, generator)
 
 
 def unbroken(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     step: float | None = None,
@@ -194,11 +181,29 @@ def _restarted(
     first = over_draws(draws)(model, images, labels, loss) if iterations else None
     worst = WorstCase(model, images, labels, draws, first and first.logits)
     move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
-    for start in range(restarts):
-        rows = worst.standing
-        begin = perturbed(images[rows], uniform(images[rows], eps, generator)) if start else images[rows]
-        climb(worst, rows, begin, iterations, loss, move, leave=True, first=first if start == 0 else None)
+    restart(worst, restarts, eps, iterations, loss, lambda: move, generator, leave=True, first=first)
     return worst
+
+
+def restart(
+    worst: WorstCase,
+    restarts: int,
+    eps: float,
+    iterations: int,
+    loss: Loss,
+    new_step: Callable[[], Step],
+    generator: torch.Generator | None,
+    *,
+    leave: bool = False,
+    first: LossGradient | None = None,
+) -> None:
+    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand."""
+    for run in range(restarts):
+        rows = worst.standing
+        start = worst.images[rows]
+        if run:
+            start = perturbed(start, uniform(start, eps, generator))
+        climb(worst, rows, start, iterations, loss, new_step(), leave=leave, first=None if run else first)
 
 
 def climb(

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.ball import perturbed, project, uniform
-from hiresnn.attacks.gate import Model, checked
+from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
 from hiresnn.attacks.worst_case import WorstCase
 from hiresnn.errors import UsageError
@@ -24,31 +23,25 @@ FINISH_AREA = 0.05
 @checked("square")
 def square(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     queries: int = 1000,
     area: float = 0.8,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """Square attack: random search with squares on the margin loss (Andriushchenko et al. 2020).
 
     Each query sets one random square to -eps or +eps per channel, and keeps it if the margin loss rises. If this breaks
     images that gradient attacks do not, the gradients are masked.
 
     Args:
-        model, images, labels, eps: as in `pgd`.
         queries: largest number of forward passes per image; 1,000 or more, 5,000 for a published number. A broken image
             takes no more.
         area: share of the image that the first squares cover, in (0, 1].
-        generator: CPU generator of the draws.
 
-    Returns:
-        Adversarial images, checked; where none was found, the candidate with the largest margin loss.
-
-    Raises:
-        UsageError: as in `pgd`.
+    All else is as in `pgd_restarts`.
     """
     worst = WorstCase(model, images, labels)
     rows = worst.standing
@@ -57,7 +50,7 @@ def square(
     return worst.adversarial
 
 
-def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torch.Generator | None) -> None:
+def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torch.Generator | None) -> Tensor:
     """Continue from the best iterates of a gradient attack with a Square search on the images that still stand.
 
     Where the surrogate gradient no longer points uphill, the logits still tell which candidate is better; 150 to 300
@@ -65,6 +58,7 @@ def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torc
     """
     rows = worst.standing
     _search(worst, rows, worst.adversarial[rows] - worst.images[rows], eps, queries, FINISH_AREA, generator)
+    return worst.adversarial
 
 
 def _search(
@@ -76,7 +70,7 @@ def _search(
     area: float,
     generator: torch.Generator | None,
 ) -> None:
-    """Run the random search from the perturbations `delta` of `rows`, which cost the first query."""
+    """Search at random from the perturbations `delta` of `rows`, which cost the first query."""
     proposed, reached = delta, torch.full_like(worst.margins[rows], -torch.inf)
     _, channels, height, width = delta.shape
     for query in range(1, queries + 1):
@@ -115,18 +109,12 @@ def _windows(count: int, length: int, height: int, width: int, generator: torch.
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 
-def _sign(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
-    return _signs(tuple(images.shape), images, generator) * eps
-
-
-def _gaussian(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
-    return project(torch.randn(images.shape, generator=generator).to(images) * eps, eps)
-
-
 KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
     "uniform": uniform,
-    "sign": _sign,
-    "gaussian": _gaussian,
+    "sign": lambda images, eps, generator: _signs(tuple(images.shape), images, generator) * eps,
+    "gaussian": lambda images, eps, generator: project(
+        torch.randn(images.shape, generator=generator).to(images) * eps, eps
+    ),
 }
 """Distributions of `random_noise`."""
 
@@ -134,24 +122,21 @@ KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
 @checked("noise")
 def random_noise(
     model: Model,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, " batch"],
+    images: Images,
+    labels: Labels,
     *,
     eps: float = 8 / 255,
     draws: int = 100,
     kind: str = "uniform",
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch channel height width"]:
+) -> Images:
     """The worst of many random perturbations per image; a gradient attack should break more (Athalye et al. 2018).
 
     Args:
-        model, images, labels, eps: as in `pgd`.
         draws: number of perturbations, at least 1; a broken image takes no more.
         kind: "uniform" in [-eps, eps], "sign" (-eps or +eps), or "gaussian" (standard deviation eps, clipped).
-        generator: CPU generator of the noise.
 
-    Raises:
-        UsageError: as in `pgd`; an unknown kind.
+    All else is as in `pgd_restarts`.
     """
     if kind not in KINDS:
         raise UsageError(f"noise: kind is {kind!r}; choose one of {', '.join(KINDS)}.")

@@ -175,9 +175,7 @@ class AttackSpec:
             return run(model, images, labels, **options)
 
 
-def parse(text: str, **defaults: Any) -> AttackSpec:
-    """Same as `AttackSpec.parse`."""
-    return AttackSpec.parse(text, **defaults)
+parse = AttackSpec.parse
 
 
 def _info(name: str) -> AttackInfo:
@@ -190,7 +188,5 @@ def _known(info: AttackInfo) -> dict[str, Any]:
     """Option -> default, with the share of eps that stands for a step."""
     known: dict[str, Any] = {}
     for key, value in info.options.items():
-        known[key] = value
-        if key == "step":
-            known["relative_step"] = STEP_SHARE
+        known |= {key: value, "relative_step": STEP_SHARE} if key == "step" else {key: value}
     return known

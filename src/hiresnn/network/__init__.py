@@ -5,7 +5,7 @@ from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.fused import fused_block
-from hiresnn.network.record import record
+from hiresnn.network.record import compiling_pays, record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
 
@@ -20,6 +20,7 @@ __all__ = [
     "SharedDropout",
     "SpikingNetwork",
     "calibrate",
+    "compiling_pays",
     "convert",
     "fused_block",
     "record",

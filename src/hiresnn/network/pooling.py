@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from hiresnn.neurons import Window
 from hiresnn.neurons.compiled import kernel
+from hiresnn.neurons.layout import spread
 
 
 class AveragePool(nn.Module):
@@ -47,20 +48,6 @@ def pool_cells(cells: Tensor) -> Tensor:
     wide = cells.to(torch.promote_types(cells.dtype, torch.float32))
     total = wide[:, 0, :, 0] + wide[:, 0, :, 1] + wide[:, 1, :, 0] + wide[:, 1, :, 1]
     return (total / 4).to(cells.dtype)
-
-
-def spread_gradient(grad: Tensor) -> Tensor:
-    """[rows, columns, channels] -> [rows, 2, columns, 2, channels]: a quarter to each of the four."""
-    rows, columns, channels = grad.shape
-    return (grad / 4)[:, None, :, None, :].expand(rows, 2, columns, 2, channels).contiguous()
-
-
-def spread(grad: Tensor) -> Tensor:
-    """Gradient of the rows [N, C, 2h, 2w] from that of their means [N, C, h, w], channels-last."""
-    count, channels, height, width = grad.shape
-    flat = grad.permute(0, 2, 3, 1).reshape(count * height, width, channels)
-    pixels: Tensor = kernel(spread_gradient, True)(flat)
-    return pixels.view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 class _Pool(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Record the spikes of every layer during a forward pass."""
+"""Record the spikes of every layer during a forward pass, and count them to decide about compiling."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from hiresnn.network.spiking import SpikingNetwork
+from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
 
 
 @contextmanager
@@ -33,3 +34,20 @@ def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -> bool:
+    """Return whether compiled neurons win back the time that compiling takes. The network keeps its mode.
+
+    Args:
+        network: its neurons are counted.
+        image: [1, C, H, W], any image of the data set.
+        presentations: forward passes of one image, each with its backward pass if there is one.
+    """
+    training = network.training
+    try:
+        with torch.no_grad(), record(network.eval()) as spikes:
+            network(image)
+    finally:
+        network.train(training)
+    return presentations * sum(layer.numel() for layer in spikes.values()) > COMPILING_PAYS_ABOVE

@@ -56,7 +56,8 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
     for node in traced.graph.nodes:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         kind = _kind(node, layer)
-        if kind in _ANALOGUE_CALLS or (_is_activation(layer) and kind not in _SOFTMAX):
+        is_activation = type(layer).__module__ == "torch.nn.modules.activation" and kind != "MultiheadAttention"
+        if kind in _ANALOGUE_CALLS or (is_activation and kind not in _SOFTMAX):
             report.warnings.append(
                 f"{_name(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
                 "communicates by spikes alone."
@@ -75,10 +76,6 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
             f"the network ends with the ReLU {_name(node)!r}, so its logits are spike counts; "
             "end it with a linear layer, whose logits can take any value."
         )
-
-
-def _is_activation(layer: nn.Module | None) -> bool:
-    return type(layer).__module__ == "torch.nn.modules.activation" and not isinstance(layer, nn.MultiheadAttention)
 
 
 def _kind(node: fx.Node, layer: nn.Module | None) -> str:

@@ -20,7 +20,7 @@ from hiresnn.neurons import LIF, Window, can_fuse
 from hiresnn.neurons.compiled import compiles
 
 COMPILING_PAYS_ABOVE = 4e9
-"""Neuron updates above which compiling wins back the half minute that it takes."""
+"""Neuron updates above which compiling saves more than the half minute that it takes with an empty cache."""
 
 
 class SpikingNetwork(nn.Module):
@@ -83,9 +83,7 @@ class SpikingNetwork(nn.Module):
             UsageError: rows of different images or timesteps were mixed, so that the logits have no meaning.
         """
         if self._auto and self._updates > COMPILING_PAYS_ABOVE:
-            self._auto, self.fused = False, compiles(next(self.parameters()).device.type)
-            if self.fused:
-                _announce()
+            self._compile()
         window.fused, window.updates = self.fused, 0
         if self.recomputes and torch.is_grad_enabled():
             rows = run_in_segments(self.layers, images, window)
@@ -123,6 +121,12 @@ class SpikingNetwork(nn.Module):
         self._auto, self._updates = fused == "auto", 0
         self.fused = fused is True and can_fuse(next(self.parameters()).device.type)
         return self
+
+    def _compile(self) -> None:
+        """Compile from now on, where that works."""
+        self._auto, self.fused = False, compiles(next(self.parameters()).device.type)
+        if self.fused:
+            _announce()
 
     def recompute(self, wanted: bool = True) -> SpikingNetwork:
         """Store only the input of each layer for the backward pass, which computes the rest again.

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons.compiled import kernel
-from hiresnn.neurons.layout import flat, folded, layout_of
+from hiresnn.neurons.layout import flat, folded, layout_of, spread
 from hiresnn.neurons.lif import RESETS, Reset, Scan, scan_backward, scan_forward
 from hiresnn.neurons.rules.layer_rules import LayerRule, layer_backward
 from hiresnn.neurons.surrogate import Linear, Surrogate
@@ -84,7 +84,7 @@ class LIF(nn.Module):
         """
         window.rows_per_step(current, timed, self.name)
         scan = Scan(window.timesteps, timed, self.reset, self.start)
-        spikes, left = _scan(
+        spikes, left = lif_scan(
             current, window.membranes.get(self), self.threshold, self.leak, scan, self.surrogate, window.fused
         )
         window.updates += spikes.numel()
@@ -105,7 +105,7 @@ class LIF(nn.Module):
 
 
 class _LIFScan(torch.autograd.Function):
-    """The scan as one node of autograd, so that the surrogate rule is a value and not a graph."""
+    """The scan, with a mask and 2x2 pooling behind it, as one node of autograd: the surrogate rule is a value."""
 
     @staticmethod
     def forward(
@@ -117,31 +117,44 @@ class _LIFScan(torch.autograd.Function):
         scan: Scan,
         surrogate: Surrogate | LayerRule,
         fused: bool,
-    ) -> tuple[Tensor, Tensor]:
-        layout = layout_of(current)
-        flat_current = flat(current, layout, (scan.timesteps, -1) if scan.timed else (-1,))
-        spikes, left = kernel(scan_forward, fused)(flat_current, m, threshold, leak, scan)
-        ctx.save_for_backward(flat_current, m, threshold, leak)
-        ctx.scan, ctx.surrogate, ctx.fused, ctx.layout, ctx.shape = scan, surrogate, fused, layout, current.shape
-        ctx.mark_non_differentiable(left)
+        mask: Tensor | None = None,
+        pooled: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        layout, shape = layout_of(current), current.shape
+        step = (-1, 2, shape[3] // 2, 2, shape[1]) if pooled else (-1,)
+        flat_current = flat(current, layout, (scan.timesteps, *step) if scan.timed else step)
+        mask = None if mask is None else flat(mask, layout, step)
+        options = (mask, pooled) if pooled or mask is not None else ()
+        output, left = kernel(scan_forward, fused)(flat_current, m, threshold, leak, scan, *options)
+        ctx.save_for_backward(flat_current, m, threshold, leak, mask)
+        ctx.scan, ctx.surrogate, ctx.fused, ctx.pooled, ctx.layout, ctx.shape = (
+            scan, surrogate, fused, pooled, layout, shape
+        )  # fmt: skip
         ctx.set_materialize_grads(False)
-        rows = current.shape[0] if scan.timed else scan.timesteps * current.shape[0]
-        return folded(spikes, layout, torch.Size((rows, *current.shape[1:]))), left
+        if left is not None:
+            ctx.mark_non_differentiable(left)
+        rows = shape[0] if scan.timed else scan.timesteps * shape[0]
+        sizes = [size // 2 for size in shape[2:]] if pooled else shape[2:]
+        return folded(output, layout, torch.Size((rows, *shape[1:2], *sizes))), left
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
-            return (None,) * 7
-        current, m, threshold, leak = ctx.saved_tensors
+            return (None,) * 9
+        current, m, threshold, leak, mask = ctx.saved_tensors
         if isinstance(ctx.surrogate, LayerRule):
-            return _by_layer_rule(ctx, current, m, threshold, leak, grad), *(None,) * 6
+            return _by_layer_rule(ctx, current, m, threshold, leak, grad), *(None,) * 8
+        if ctx.pooled:
+            # A pass of its own: the compiler makes one loop only of tensors that are all laid out alike.
+            grad = spread(grad.contiguous(memory_format=ctx.layout))
+        shape = (ctx.scan.timesteps, -1)
         with_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
-        grad = flat(grad, ctx.layout, (ctx.scan.timesteps, -1))
-        to_current, to_threshold, to_leak = kernel(scan_backward, ctx.fused)(
-            current, m, threshold, leak, grad, ctx.scan, ctx.surrogate, with_parameters
-        )
-        return folded(to_current, ctx.layout, ctx.shape), None, to_threshold, to_leak, None, None, None
+        to_current, *to_parameters = kernel(scan_backward, ctx.fused)(
+            current.reshape(shape if ctx.scan.timed else -1), m, threshold, leak, flat(grad, ctx.layout, shape),
+            ctx.scan, ctx.surrogate, with_parameters, *(() if mask is None else (mask.flatten(),)),
+        )  # fmt: skip
+        return folded(to_current, ctx.layout, ctx.shape), None, *to_parameters, *(None,) * 5
 
 
 def _by_layer_rule(
@@ -162,4 +175,4 @@ def _by_layer_rule(
     return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(current.dtype)
 
 
-_scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)
+lif_scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,23 +74,37 @@ def lif_steps(
 
 
 def scan_forward(
-    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, scan: Scan
+    current: Tensor,
+    m: Tensor | None,
+    v_t: Tensor,
+    leak: Tensor,
+    scan: Scan,
+    mask: Tensor | None = None,
+    pooled: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Run Eq. 1 and 2 over T steps.
 
     Args:
-        current: [T, n], or [n] where `scan.timed` is False.
-        m: [n] left by an earlier window, or None at rest.
+        current: [T, n], or [n] where `scan.timed` is False; where `pooled`, n is [rows, 2, columns, 2, channels].
+        m: [n] left by an earlier window, or None at rest, as it must be where `pooled`.
         v_t, leak: scalars.
+        mask: [n], a factor on the spikes of every step, or None.
+        pooled: return the mean over cells of 2x2, [T, rows, columns, channels].
 
     Returns:
-        Spikes [T, n] in the dtype of the current, and the m [n] that the last step leaves.
+        Spikes [T, n] in the dtype of the current, and the m [n] that the last step leaves, None with mask or pooling.
     """
-    spikes = []
-    for _, _, spike, left in lif_steps(current, m, v_t, leak, scan):
-        spikes.append(spike.to(current.dtype))
-        m = left
-    return torch.stack(spikes), m
+    places: list[Any] = [...]
+    if pooled:
+        places = [(..., i, slice(None), j, slice(None)) for i in (0, 1) for j in (0, 1)]
+    masks = [None if mask is None else mask[place] for place in places]
+    wide, rows, left = torch.promote_types(current.dtype, torch.float32), [], m
+    for cell in zip(*(lif_steps(current[place], m, v_t, leak, scan) for place in places), strict=True):
+        spikes = [spike.to(current.dtype) for _, _, spike, _ in cell]
+        spikes = [one if factor is None else one * factor for one, factor in zip(spikes, masks, strict=True)]
+        rows.append((sum(one.to(wide) for one in spikes) / 4).to(current.dtype) if pooled else spikes[0])
+        left = cell[0][3]
+    return torch.stack(rows), None if pooled or mask is not None else left
 
 
 def scan_backward(
@@ -102,12 +116,14 @@ def scan_backward(
     scan: Scan,
     surrogate: Surrogate,
     with_parameters: bool,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Compute the gradients of current, threshold and leak from `grad` [T, n], that of the spikes.
+    """Compute the gradients of current, threshold and leak from `grad` [T, n], that of the spikes times `mask` [n].
 
     The spike inside the reset is detached; the threshold gets a gradient through z and through the reset.
     Without `with_parameters` (in an attack) the two sums over all neurons are not computed.
     """
+    grad = grad if mask is None else grad * mask
     wide = torch.promote_types(current.dtype, torch.float32)
     steps = list(lif_steps(current, m, v_t, leak, scan))
     grad_current: list[Tensor] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hiresnn.errors import DataError, NotFiniteError
-from hiresnn.network import SpikingNetwork
+from hiresnn.network import SpikingNetwork, compiling_pays
 from hiresnn.training.average import Average
 from hiresnn.training.loop import train_epoch
 from hiresnn.training.methods import Method
@@ -59,6 +60,10 @@ class Training:
         Raises:
             NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
         """
+        with self._decided():
+            yield from self._epochs(advance)
+
+    def _epochs(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
         for epoch in range(len(self.rows), self.schedule.epochs):
             where, start, lr = f"epoch {epoch + 1} of {self.schedule.epochs}", time.perf_counter(), self._set_lr(epoch)
 
@@ -83,6 +88,34 @@ class Training:
             self.rows.append(row)
             yield row
         self._finish()
+
+    @contextmanager
+    def _decided(self) -> Iterator[None]:
+        """Let neurons that compile by themselves do so before the first batch or not at all.
+
+        Compiling changes gradients by rounding. The decision depends on all epochs, so a resumed training repeats it.
+        """
+        model, epochs = self.model, self.schedule.epochs
+        if not isinstance(model, SpikingNetwork) or not model._auto or len(self.rows) >= epochs:
+            yield
+            return
+        device = next(model.parameters()).device
+        generators = [each for each in (self.generator, model.encoding.generator) if each is not None]
+        states = [generator.get_state() for generator in generators]
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            images, _ = next(iter(self.batches))
+            pays = compiling_pays(model, images[:1], epochs * len(self.batches) * len(images))
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        if pays:
+            model._compile()
+        else:
+            model.fuse(False)
+        try:
+            yield
+        finally:
+            if not model.fused:
+                model.fuse("auto")
 
     def _select(self, epoch: int, selection: Selection) -> dict[str, Any]:
         """Measure the epoch; go back to the best one if this one has overfitted catastrophically."""
@@ -132,7 +165,6 @@ class Training:
             **({} if self.selection is None else {"best": self.selection.best}),
             "ranks": self.ranks.gathered(own),
             "order": self.generator.get_state() if self.generator is not None else None,
-            "compiled": (self.model.fused, self.model._updates) if isinstance(self.model, SpikingNetwork) else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -147,9 +179,4 @@ class Training:
             torch.cuda.set_rng_state(own["cuda_random"][0], device)
         if self.generator is not None:
             self.generator.set_state(state["order"])
-        if isinstance(self.model, SpikingNetwork) and self.model._auto and state.get("compiled"):
-            # Neurons that compile by themselves must do so at the same batch: gradients change by rounding there.
-            fused, updates = state["compiled"]
-            self.model.fuse(True if fused else "auto")
-            self.model._updates = updates
         self.rows = json.loads(state["rows"])

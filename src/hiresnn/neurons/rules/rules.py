@@ -1,8 +1,9 @@
 """Elementwise rules: replacements for d spike / d z at the normalised membrane z = u / v_t - 1.
 
-z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z. Eq. 5, the
-paper's own rule, is `Linear` in neurons/surrogate.py. A constant factor does not change the sign of an attack's
-gradient within one layer, but it weighs the paths of a residual network, and of time, against each other.
+z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z, sharpness and
+decay per unit of z; all are above 0. Eq. 5, the paper's own rule, is `Linear` in neurons/surrogate.py. A constant
+factor does not change the sign of an attack's gradient within one layer, but it weighs the paths of a residual network,
+and of time, against each other.
 """
 
 from __future__ import annotations
@@ -35,11 +36,7 @@ def triangular(width: float = 1.0) -> Linear:
 
 @dataclass(frozen=True)
 class Arctan(Positive):
-    """(alpha / 2) / (1 + (pi alpha z / 2)^2), the derivative of an arctan of unit height; never zero.
-
-    Args:
-        alpha: sharpness, per unit of z; above 0.
-    """
+    """(alpha / 2) / (1 + (pi alpha z / 2)^2), the derivative of an arctan of unit height; never zero."""
 
     alpha: float = 2.0
 
@@ -50,11 +47,7 @@ class Arctan(Positive):
 
 @dataclass(frozen=True)
 class Sigmoid(Positive):
-    """k s(kz) (1 - s(kz)), the derivative of the logistic function s.
-
-    Args:
-        k: sharpness, per unit of z; above 0.
-    """
+    """k s(kz) (1 - s(kz)), the derivative of the logistic function s, with sharpness k."""
 
     k: float = 4.0
 
@@ -66,12 +59,7 @@ class Sigmoid(Positive):
 
 @dataclass(frozen=True)
 class Exponential(Positive):
-    """height * exp(-gamma |z|). STDB has height 0.3, Ozdenizci and Legenstein 2024 have height = gamma.
-
-    Args:
-        gamma: decay, per unit of z; above 0.
-        height: value at the threshold; above 0.
-    """
+    """height * exp(-gamma |z|). STDB has height 0.3, Ozdenizci and Legenstein 2024 have height = gamma."""
 
     gamma: float = 2.0
     height: float = 0.3
@@ -83,11 +71,7 @@ class Exponential(Positive):
 
 @dataclass(frozen=True)
 class Rectangular(Positive):
-    """1 / width where |z| < width / 2, else 0 (Wu et al. 2018).
-
-    Args:
-        width: of the window around the threshold, in units of z; above 0.
-    """
+    """1 / width where |z| < width / 2, else 0 (Wu et al. 2018)."""
 
     width: float = 1.0
 
@@ -98,11 +82,7 @@ class Rectangular(Positive):
 
 @dataclass(frozen=True)
 class Erfc(Positive):
-    """exp(-z^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), the derivative of a Gaussian error function (Fang et al. 2021).
-
-    Args:
-        sigma: standard deviation, in units of z; above 0.
-    """
+    """exp(-z^2 / (2 sigma^2)) / (sqrt(2 pi) sigma), the derivative of a Gaussian error function (Fang et al. 2021)."""
 
     sigma: float = 0.5
 
