@@ -18,17 +18,20 @@ RELUS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.
 
 
 class Spike(torch.autograd.Function):
-    """1 where z > 0 (Eq. 2), with the gradient 0.3 max(0, 1 - |z|) of Eq. 5."""
+    """1 where z > 0 (Eq. 2), with the gradient 0.3 max(0, 1 - |z|) of Eq. 5, or of an arctan of sharpness `alpha`."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor, alpha: float | None = None) -> Tensor:
         ctx.save_for_backward(z)
+        ctx.alpha = alpha
         return (z > 0).to(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (z,) = ctx.saved_tensors
-        return grad * 0.3 * torch.relu(1 - z.abs())
+        if ctx.alpha is not None:
+            return grad / (1 + (torch.pi / 2 * ctx.alpha * z) ** 2) * ctx.alpha / 2, None
+        return grad * 0.3 * torch.relu(1 - z.abs()), None
 
 
 @dataclass

@@ -100,13 +100,15 @@ def test_batch_norm_is_folded_into_convolution_and_linear_layer():
     torch.testing.assert_close(graph.get_submodule("4")(rows), ann[4:6](rows))
 
 
-def test_batch_norm_that_is_called_by_keyword_is_folded():
-    class Keyword(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.norm, self.linear = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(16, 2)
-            nn.init.constant_(self.norm.weight, 3.0)
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.linear = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(16, 2)
+        nn.init.constant_(self.norm.weight, 3.0)
 
+
+def test_batch_norm_that_is_called_by_keyword_is_folded():
+    class Keyword(Normed):
         def forward(self, images):
             return self.linear(F.relu(input=self.norm(input=self.conv(input=images))).flatten(1))
 
@@ -115,12 +117,7 @@ def test_batch_norm_that_is_called_by_keyword_is_folded():
 
 
 def test_a_block_that_is_used_twice_is_folded_once():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.norm, self.linear = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(16, 2)
-            nn.init.constant_(self.norm.weight, 3.0)
-
+    class Twice(Normed):
         def forward(self, images):
             once = F.relu(self.norm(self.conv(images)))
             return self.linear(F.relu(self.norm(self.conv(once))).flatten(1))
@@ -131,7 +128,7 @@ def test_a_block_that_is_used_twice_is_folded_once():
 
 
 def test_a_relu_module_that_is_used_twice_becomes_two_neurons():
-    class Twice(nn.Module):
+    class Twice(Normed):
         def __init__(self):
             super().__init__()
             self.first, self.second, self.third = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 2)

@@ -1,7 +1,5 @@
 """Rules of time against autograd through an explicit loop over steps, in float64."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -10,20 +8,10 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, Linear, Reset, Window
 from hiresnn.neurons.rules import HART, HART_WIDTHS, Arctan, LayerRule, Unrolled
 
+from ...reference import Spike
+
 T, B, N = 5, 3, 40
 THRESHOLD, LEAK = 0.8, 0.75
-
-
-class Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        ctx.save_for_backward(z)
-        return (z > 0).to(z)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (z,) = ctx.saved_tensors
-        return grad / (1 + (torch.pi * 1.5 * z) ** 2) * 1.5  # arctan, alpha = 3
 
 
 def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool, cut_time: bool) -> Tensor:
@@ -32,7 +20,7 @@ def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool
     kept, loss = torch.zeros(B, N, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for t in range(T):
         u = (kept.detach() if cut_time else kept) + leaf[t]
-        spike = Spike.apply(u / THRESHOLD - 1)
+        spike = Spike.apply(u / THRESHOLD - 1, 3.0)
         loss = loss + (weight[t] * spike).sum()
         taken = THRESHOLD * (spike if through_reset else spike.detach())
         kept = LEAK * (u - taken) if reset == "subtract" else LEAK * u - taken
