@@ -1,6 +1,7 @@
 """A small spiking network on 8 x 8 digits, and an audit small enough for it."""
 
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ from torch import Tensor, nn
 
 from hiresnn import convert, data
 from hiresnn.attacks import Model
-from hiresnn.audit import AuditResult, InstrumentedModel, Record, audit
+from hiresnn.audit import AuditConfig, AuditResult, InstrumentedModel, Record, audit
 from hiresnn.audit.presets import Stage
 from hiresnn.network import SpikingNetwork
+from hiresnn.runs.model_source import resolve_model
 
 from .small import Run, small_config
+
+EXAMPLES, HARD = Path(__file__).parents[2] / "examples" / "masked_digits.py", "26/255"
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +68,17 @@ def run() -> Run:
         return audit(subject, images, labels, small_config(*stages, **changes), twins=twins, cache=cache)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Tensor, Tensor]:
+    """40 images that the networks of the examples were not trained on, classes in turn."""
+    split = data.in_turn(data.load("digits").test, 40)
+    return split.images.float() / 255, split.labels
+
+
+@pytest.fixture(scope="session")
+def plain(digits: tuple[Tensor, Tensor]) -> AuditResult:
+    """The quick audit of the network that hides nothing, at one bound."""
+    subject = InstrumentedModel(resolve_model(f"{EXAMPLES}:plain").model, digits[0][:16])
+    return audit(subject, *digits, AuditConfig(preset="quick", eps=HARD, bounds=()))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hiresnn.audit.gallery import amplified, choose_pictures, png
+from hiresnn.audit.build_card import amplified, choose_pictures, png
 
 
 def decoded(text: str) -> Image.Image:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from hiresnn.audit.card import Check, Conclusion, Point, RuleReport
+from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, share
 from hiresnn.audit.headline import Evidence, conclude
-from hiresnn.audit.intervals import share
 
 NONE = Evidence(gradient_left=100, without_gradient=0, unbroken=0, correct=190)
 OWN = RuleReport(

@@ -1,6 +1,8 @@
 """Each hostile network is named for what it is, and none is reported as robust."""
 
 import re
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -17,16 +19,23 @@ from .small import ONCE, Run
 Shown = tuple[Tensor, Tensor]
 
 
-def card_of(run: Run, shown: Shown, name: str) -> Card:
-    found = run(HOSTILE[name].make(), *shown, stages=(ONCE,), bounds=("24/255",))
-    data = Images(name="digits", split="test", images=60, classes=[str(k) for k in range(10)], size=[1, 8, 8])
-    subject = subject_of(found, name=name, library="own code")
-    return build_card(found, subject=subject, data=data, command="", repeat="hiresnn audit", environment={})
+@pytest.fixture(scope="module")
+def card_of(run: Run, shown: Shown) -> Callable[[str], Card]:
+    """Name of a hostile network -> its card."""
+
+    @cache
+    def card_of(name: str) -> Card:
+        found = run(HOSTILE[name].make(), *shown, stages=(ONCE,), bounds=("24/255",))
+        data = Images(name="digits", split="test", images=60, classes=[str(k) for k in range(10)], size=[1, 8, 8])
+        subject = subject_of(found, name=name, library="own code")
+        return build_card(found, subject=subject, data=data, command="", repeat="hiresnn audit", environment={})
+
+    return card_of
 
 
 @pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if not each.refused])
-def test_a_hostile_network_is_named_on_the_card(run: Run, shown: Shown, name: str) -> None:
-    card = card_of(run, shown, name)
+def test_a_hostile_network_is_named_on_the_card(card_of: Callable[[str], Card], name: str) -> None:
+    card = card_of(name)
     named = [check.detail for check in card.checks if check.result == "failed" or "random" in check.detail]
     assert any(re.search(HOSTILE[name].words, detail) for detail in named), card.checks
     if name != "random":
@@ -35,9 +44,9 @@ def test_a_hostile_network_is_named_on_the_card(run: Run, shown: Shown, name: st
 
 @pytest.mark.parametrize("name", ["drifts", "constant", "dead", "stateful", "depends on the batch"])
 def test_no_number_is_reported_for_a_network_whose_answers_are_not_a_function_of_the_image(
-    run: Run, shown: Shown, name: str
+    card_of: Callable[[str], Card], name: str
 ) -> None:
-    conclusion = card_of(run, shown, name).conclusion
+    conclusion = card_of(name).conclusion
     assert conclusion.verdict == "unreliable"
     assert conclusion.headline.startswith("Report no number at 24/255")
     assert conclusion.next_step.startswith("Make the network's answers depend on the images alone")

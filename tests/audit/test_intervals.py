@@ -4,7 +4,8 @@ from math import comb, sqrt
 
 import pytest
 
-from hiresnn.audit.intervals import share, significantly_more
+from hiresnn.audit.card import share
+from hiresnn.audit.verdict import significantly_more
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:

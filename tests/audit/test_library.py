@@ -18,16 +18,14 @@ from .small import TINY
 Shown = tuple[Tensor, Tensor]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A preset that takes a second."""
-    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
-
-
-@pytest.fixture
-def folder(network: SpikingNetwork, shown: Shown, tmp_path: Path) -> Path:
-    run_audit(network, *shown, eps="24/255", bounds=("8/255", "inf"), batch_size=30, folder=tmp_path / "audit")
-    return tmp_path / "audit"
+@pytest.fixture(scope="module")
+def folder(network: SpikingNetwork, shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an audit with a preset that takes a second. Read only."""
+    folder = tmp_path_factory.mktemp("library") / "audit"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
+        run_audit(network, *shown, eps="24/255", bounds=("8/255", "inf"), batch_size=30, folder=folder)
+    return folder
 
 
 def card_in(folder: Path) -> Card:

@@ -26,7 +26,7 @@ def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(
 def test_an_earlier_audit_with_another_attack_does_not_change_the_result(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
-    dear, cheap = "apgd:iterations=20,loss=dlr-targeted", "pgd-restarts:iterations=20,restarts=3,loss=margin"
+    dear, cheap = "apgd:iterations=10,loss=dlr-targeted,targets=3", "pgd-restarts:iterations=10,restarts=2,loss=margin"
     kept: dict[str, Record] = {}
     run(network, *shown, kept, bounds=(), eps="16/255", attacks=(dear, cheap))
     after = run(network, *shown, kept, bounds=(), eps="16/255", attacks=(cheap,))

@@ -42,7 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     class Watched(type(real)):  # type: ignore[misc]
         options = real.options
 
-    monkeypatch.setitem(ATTACKS, "pgd", Watched(watched, real.summary, real.rules, real.choices))
+    monkeypatch.setitem(ATTACKS, "pgd", Watched(watched, real.rules, real.choices))
     return seen
 
 

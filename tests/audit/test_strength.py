@@ -1,18 +1,14 @@
 """`quick` is at least as strong as the published SA-PGD with ASSG, run by a loop that shares no code with it."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiresnn import data, gradient_rule
-from hiresnn.audit import AuditConfig, InstrumentedModel, audit
+from hiresnn import gradient_rule
+from hiresnn.audit import AuditResult
 from hiresnn.neurons.rules import ASSG
-from hiresnn.runs.model_source import resolve_model
 
-EPS, STEPS, IMAGES = 26 / 255, 100, 40
-PLAIN = Path(__file__).parents[2] / "examples" / "masked_digits.py"
+EPS, STEPS = 26 / 255, 100
 
 
 def published(network: torch.nn.Module, images: Tensor, labels: Tensor, timesteps: int) -> Tensor:
@@ -46,12 +42,9 @@ def published(network: torch.nn.Module, images: Tensor, labels: Tensor, timestep
         return broken | (network(adversarial).argmax(1) != labels)
 
 
-def test_quick_leaves_no_more_than_the_published_attack() -> None:
-    network = resolve_model(f"{PLAIN}:plain").model
+def test_quick_leaves_no_more_than_the_published_attack(plain: AuditResult) -> None:
+    network = plain.model.model
     assert isinstance(network, torch.nn.Module)
-    split = data.in_turn(data.load("digits").test, IMAGES)
-    images, labels = split.images.float() / 255, split.labels
-    reference = int((~published(network, images, labels, 4)).sum())
-    config = AuditConfig(preset="quick", eps=EPS, bounds=())
-    worst = audit(InstrumentedModel(network, images[:16]), images, labels, config).worst
-    assert 0 < worst.count(config.headline) <= reference
+    reference = int((~published(network, plain.images, plain.labels, 4)).sum())
+    assert plain.config.headline.eps == EPS
+    assert 0 < plain.worst.count(plain.config.headline) <= reference

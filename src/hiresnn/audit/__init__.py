@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hiresnn.audit.bounds import CURVE, Bound, parse_bound
     from hiresnn.audit.card import Card
-    from hiresnn.audit.config import AuditConfig, AuditResult
     from hiresnn.audit.instrumented import InstrumentedModel
     from hiresnn.audit.library import run_audit
-    from hiresnn.audit.presets import PRESETS, Preset
+    from hiresnn.audit.presets import PRESETS, AuditConfig, Preset
     from hiresnn.audit.screening import Record
-    from hiresnn.audit.sweep import audit
+    from hiresnn.audit.sweep import AuditResult, audit
     from hiresnn.audit.verification import verify
 
 __all__ = [
@@ -24,12 +23,11 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("CURVE", "Bound", "parse_bound"), "bounds"),
-    **dict.fromkeys(("PRESETS", "Preset"), "presets"),
-    **dict.fromkeys(("AuditConfig", "AuditResult"), "config"),
+    **dict.fromkeys(("PRESETS", "AuditConfig", "Preset"), "presets"),
+    **dict.fromkeys(("AuditResult", "audit"), "sweep"),
     **{"Card": "card", "InstrumentedModel": "instrumented", "Record": "screening"},
-    **{"audit": "sweep", "run_audit": "library", "verify": "verification"},
+    **{"run_audit": "library", "verify": "verification"},
 }
-__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> object:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,36 +19,23 @@ REPEATED, BATCH, CONSTANT = "repeated calls", "batch order and size", "dependenc
 FINITE, PRECISION = "finite logits", "precision"
 INPUT, WEIGHTS, ANSWERS = "input unchanged", "weights unchanged", "answers unchanged"
 
-FEW = 0.25
-"""Share of images whose logits may change with the batch: another rounding order can move a single spike."""
+FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
 
 
 @dataclass(frozen=True, eq=False)
 class Behaviour:
-    """What a few calls on the same images showed.
+    """What a few calls on the same images showed, with the checks that these calls decide."""
 
-    Attributes:
-        logits: the answers under a fixed seed, [B, K] in float32.
-        repeatable: two calls under one seed give the same logits, bit for bit.
-        random: two calls without a common seed differ.
-        independent_draws: a random network draws for each image of a batch separately.
-        checks: the checks that these calls decide.
-    """
-
-    logits: Tensor
-    repeatable: bool
-    random: bool
-    independent_draws: bool
+    logits: Tensor  # under a fixed seed, [B, K] in float32
+    repeatable: bool  # two calls under one seed give the same logits, bit for bit
+    random: bool  # two calls without a common seed differ
+    independent_draws: bool  # a random network draws for each image of a batch separately
     checks: tuple[Check, ...]
 
 
 @torch.no_grad()
 def observe(model: Model, images: Tensor) -> Behaviour:
-    """Call the network several times on the same few images and compare the answers.
-
-    Raises:
-        UsageError: the answers are not logits [B, K], or none of them is finite.
-    """
+    """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
     raw = answers(model, images)
     _require_logits(raw, images)
     first, again = raw.float(), answers(model, images).float()
@@ -57,21 +43,15 @@ def observe(model: Model, images: Tensor) -> Behaviour:
         other = model(images.clone()).float()
         twice = model(torch.cat([images, images])).float()
     stateful, is_random = _differ(first, again), _differ(first, other)
-    checks = [
-        _check(
-            REPEATED,
-            not stateful,
-            "two calls on the same images gave "
-            + (
-                "different logits although all random generators were seeded: the network keeps state between calls, "
-                "or draws from a generator of its own"
-                if stateful
-                else "the same logits under one seed and different ones under another: the network is random"
-                if is_random
-                else "the same logits"
-            ),
+    words = "the same logits"
+    if stateful:
+        words = (
+            "different logits although all random generators were seeded: the network keeps state between calls, or "
+            "draws from a generator of its own"
         )
-    ]
+    elif is_random:
+        words += " under one seed and different ones under another: the network is random"
+    checks = [_check(REPEATED, not stateful, f"two calls on the same images gave {words}")]
     if stateful or is_random:
         checks.append(Check(name=BATCH, result="not checked", detail="the network's answers vary from call to call"))
     else:
@@ -87,22 +67,21 @@ def observe(model: Model, images: Tensor) -> Behaviour:
 
 def answers(model: Model, images: Tensor) -> Tensor:
     """Logits of a copy of the images, with the generators of torch, NumPy and Python seeded alike at every call."""
-    with torch.no_grad(), seeded(0), _seeded_elsewhere():
-        return model(images.clone())
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    np.random.seed(0)
+    random.seed(0)
+    try:
+        with torch.no_grad(), seeded(0):
+            return model(images.clone())
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 def final_checks(
-    model: Model, images: Tensor, before: Behaviour, weights: tuple[str | None, str | None], written: bool, rows: int
+    model: Model, images: Tensor, before: Behaviour, same_weights: bool, written: bool, rows: int
 ) -> list[Check]:
-    """The checks that only the end of an audit can decide.
-
-    Args:
-        images: those that `before` was observed on.
-        weights: fingerprints of weights and buffers before and after.
-        written: whether a call changed the images that it was given.
-        rows: how many rows of logits were not finite, over all calls.
-    """
-    same_weights = weights[0] == weights[1]
+    """The checks that only the end decides: whether a call wrote into its images, how many rows were not finite."""
     checks = [
         _check(FINITE, not rows, f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
                if rows else "all logits were finite"),
@@ -113,8 +92,8 @@ def final_checks(
     ]  # fmt: skip
     if before.repeatable:
         same = not _differ(before.logits, answers(model, images).float())
-        words = "the same images get " + ("the same logits" if same else "other logits") + " after the audit"
-        checks.append(_check(ANSWERS, same, words if same else words + ": the network keeps state between calls"))
+        checks.append(_check(ANSWERS, same, "the same images get the same logits after the audit" if same else
+               "the same images get other logits after the audit: the network keeps state between calls"))  # fmt: skip
     return checks
 
 
@@ -163,27 +142,12 @@ def _differ(logits: Tensor, others: Tensor) -> bool:
 
 def _require_logits(logits: object, images: Tensor) -> None:
     count = len(images)
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != count or logits.shape[1] < 2:
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != count or logits.shape[1] < 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UsageError(
             f"the network answered {count} images with {got}; an audit needs logits [{count}, classes]. "
             "A network that unrolls time outside itself needs an adapter, see docs/foreign.md."
         )
     if not torch.isfinite(logits).all(1).any():
-        raise UsageError(
-            "the network's logits are not finite on any clean image; check its weights and that it takes pixels in "
-            "[0, 1]."
-        )
-
-
-@contextmanager
-def _seeded_elsewhere() -> Iterator[None]:
-    """Seed the generators of NumPy and Python, and restore them afterwards."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    np.random.seed(0)
-    random.seed(0)
-    try:
-        yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+        words = "check its weights and that it takes pixels in [0, 1]."
+        raise UsageError(f"the network's logits are not finite on any clean image; {words}")

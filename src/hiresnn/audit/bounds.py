@@ -12,15 +12,10 @@ from hiresnn.errors import UsageError
 
 @dataclass(frozen=True, order=True)
 class Bound:
-    """One radius.
+    """One radius."""
 
-    Attributes:
-        eps: in pixel units, from 0 to 1; infinity stands for the attack that only [0, 1] limits.
-        label: the bound as text, for example "8/255" or "inf".
-    """
-
-    eps: float
-    label: str
+    eps: float  # in pixel units, from 0 to 1; infinity stands for the attack that only [0, 1] limits
+    label: str  # the bound as text, for example "8/255" or "inf"
 
     @property
     def radius(self) -> float:
@@ -30,8 +25,7 @@ class Bound:
 
 CLEAN = Bound(0.0, "0")
 UNBOUNDED = Bound(math.inf, "inf")
-CURVE = ("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "inf")
-"""The default bounds of a curve."""
+CURVE = ("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "inf")  # the default bounds of a curve
 
 
 def parse_bound(value: str | float) -> Bound:

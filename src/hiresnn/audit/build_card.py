@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from hiresnn import __version__
@@ -16,12 +20,11 @@ from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen
 from hiresnn.audit import card as parts
 from hiresnn.audit.bounds import Bound
-from hiresnn.audit.config import AuditResult
-from hiresnn.audit.gallery import amplified, choose_pictures, png
+from hiresnn.audit.card import share
 from hiresnn.audit.headline import Evidence, conclude
 from hiresnn.audit.instrumented import OWN, seed_of
-from hiresnn.audit.intervals import share
 from hiresnn.audit.presets import PROTOCOL
+from hiresnn.audit.sweep import AuditResult
 from hiresnn.audit.verdict import report
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF
@@ -30,16 +33,9 @@ PICTURES = 12
 
 
 def build_card(
-    result: AuditResult,
-    *,
-    subject: parts.Subject,
-    data: parts.Images,
-    command: str,
-    repeat: str,
-    target: str | None = None,
-    twins: Sequence[str] = (),
-    environment: Mapping[str, Any],
-) -> parts.Card:
+    result: AuditResult, *, subject: parts.Subject, data: parts.Images, command: str, repeat: str,
+    target: str | None = None, twins: Sequence[str] = (), environment: Mapping[str, Any],
+) -> parts.Card:  # fmt: skip
     """The card of an audit.
 
     Args:
@@ -47,86 +43,60 @@ def build_card(
         command: how to repeat this audit. repeat: the same without its preset, see `headline.conclude`.
         target: the network as the command line names it.
     """
-    worst, config = result.worst, result.config
+    worst, config, cost = result.worst, result.config, result.cost
     reports = [report(each, result.screened, result.without_gradient, result.screened_at) for each in result.screened]
     curve = {bound.label: _point(result, bound) for bound in config.curve}
     headline, own = curve[config.headline.label], next(report for report in reports if report.rule == OWN)
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, data.classes)
-    checks = [*result.checks, *_spike_check(activity)]
+    checks = list(result.checks)
+    if activity:
+        silent = ", ".join(layer.name for layer in activity if not layer.clean)
+        words = f"no neuron of {silent} ever spikes" if silent else "every layer spikes"
+        checks.append(parts.Check(name="spikes", result="failed" if silent else "passed", detail=words))
+    setting = parts.Setting(
+        preset=config.plan.name, seed=config.seed, bounds=list(curve), headline=config.headline.label,
+        batch_size=config.batch_size, twins=list(twins), attacks=list(config.attacks), command=command, target=target,
+    )  # fmt: skip
+    screening = parts.Screening(
+        bound=result.screened_at.label, images=len(result.screened[0].fgsm), cells=_cells(result), rules=reports,
+        selected=result.selected, dropped=result.dropped,
+    )  # fmt: skip
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         subject=subject,
         data=data,
-        setting=parts.Setting(
-            preset=config.plan.name,
-            seed=config.seed,
-            bounds=[bound.label for bound in config.curve],
-            headline=config.headline.label,
-            batch_size=config.batch_size,
-            twins=list(twins),
-            attacks=list(config.attacks),
-            command=command,
-            target=target,
-        ),
+        setting=setting,
         environment=dict(environment),
         clean=share(worst.count(worst.bounds[0]), len(result.labels)),
         curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
         attacks=_rows(result),
-        screening=parts.Screening(
-            bound=result.screened_at.label,
-            images=len(result.screened[0].fgsm),
-            cells=_cells(result),
-            rules=reports,
-            selected=result.selected,
-            dropped=result.dropped,
-        ),
+        screening=screening,
         checks=checks,
         conclusion=conclude(headline, own, evidence_of(result), checks, preset=config.plan.name, command=repeat),
         activity=activity,
         gallery=gallery,
-        budget=parts.Budget(forward=result.cost.forward, backward=result.cost.backward, seconds=result.cost.seconds),
+        budget=parts.Budget(forward=cost.forward, backward=cost.backward, seconds=cost.seconds),
     )
-
-
-def _spike_check(activity: list[parts.Layer] | None) -> list[parts.Check]:
-    """Whether every layer spikes on clean images; no check for neurons of another library."""
-    silent = [layer.name for layer in activity or [] if not layer.clean]
-    words = f"no neuron of {', '.join(silent)} ever spikes" if silent else "every layer spikes"
-    return [parts.Check(name="spikes", result="failed" if silent else "passed", detail=words)] if activity else []
 
 
 def subject_of(
-    result: AuditResult,
-    *,
-    name: str,
-    kind: Literal["run", "file", "function"] = "function",
-    architecture: str | None = None,
-    library: str,
-    method: str | None = None,
-) -> parts.Subject:
+    result: AuditResult, *, name: str, kind: Literal["run", "file", "function"] = "function",
+    architecture: str | None = None, library: str, method: str | None = None,
+) -> parts.Subject:  # fmt: skip
     """The description of the audited network; `architecture` defaults to the name of its class."""
-    model = result.model
-    network = model.model
-    neurons = getattr(network, "neurons", None)
+    model, network = result.model, result.model.model
+    neurons, timesteps = getattr(network, "neurons", None), getattr(network, "timesteps", None)
     if isinstance(network, nn.Module) and neurons is None:
         neurons = sum(isinstance(module, LIF) for module in network.modules())
-    timesteps = getattr(network, "timesteps", None)
     return parts.Subject(
-        name=name,
-        kind=kind,
-        architecture=architecture or type(network).__name__,
-        library=library,
-        method=method,
+        name=name, kind=kind, architecture=architecture or type(network).__name__, library=library, method=method,
         timesteps=timesteps if isinstance(timesteps, int) else None,
         neurons=neurons if isinstance(neurons, int | None) else len(neurons),
-        random=model.random,
-        draws=model.draws,
-        rounds=model.rounds,
-        fingerprint=model.weights,
-    )
+        random=model.random, draws=model.draws, rounds=model.rounds, fingerprint=model.weights,
+    )  # fmt: skip
 
 
 def evidence_of(result: AuditResult) -> Evidence:
@@ -134,56 +104,37 @@ def evidence_of(result: AuditResult) -> Evidence:
     worst, headline = result.worst, result.config.headline
     finite = [bound for bound in worst.bounds[1:] if not math.isinf(bound.eps)]
     gradient_left = sum(worst.count(bound, gradient=True) for bound in finite)
-    left = sum(worst.count(bound) for bound in finite)
-    unbounded = worst.bounds[-1] if math.isinf(worst.bounds[-1].eps) else None
     place = worst.bounds.index(headline)
-    missed = ~result.alone["pgd"][headline.label]
-    by = Counter(
-        label
-        for label, level, pgd_misses in zip(worst.by, worst.level.tolist(), missed.tolist(), strict=True)
-        if label and level <= place and pgd_misses
-    )
+    missed = ~result.alone["pgd"][headline.label] & (worst.level <= place)
+    by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
     gradient = [label for label, attack in result.attacks.items() if attack.follows_gradient]
-    last = gradient[-1]
     return Evidence(
         gradient_left=gradient_left,
-        without_gradient=gradient_left - left,
-        unbroken=worst.count(unbounded) if unbounded else 0,
+        without_gradient=gradient_left - sum(worst.count(bound) for bound in finite),
+        unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else 0,
         correct=worst.count(worst.bounds[0]),
         found_by=next(iter(by.most_common(1)), ("", 0)),
-        last=(last, sum(worst.broke(last).values()) if len(gradient) > 2 else 0),
+        last=(gradient[-1], sum(worst.broke(gradient[-1]).values()) if len(gradient) > 2 else 0),
     )
 
 
 def _point(result: AuditResult, bound: Bound) -> parts.Point:
-    total = len(result.labels)
+    total, eps = len(result.labels), None if math.isinf(bound.eps) else bound.eps
     fgsm, pgd, noise = (share(int((~result.alone[text][bound.label]).sum()), total) for text in PROTOCOL)
-    return parts.Point(
-        bound=bound.label,
-        eps=None if math.isinf(bound.eps) else bound.eps,
-        fgsm=fgsm,
-        pgd=pgd,
-        noise=noise,
-        worst=share(result.worst.count(bound), total),
-    )
+    worst = share(result.worst.count(bound), total)
+    return parts.Point(bound=bound.label, eps=eps, fgsm=fgsm, pgd=pgd, noise=noise, worst=worst)
 
 
 def _rows(result: AuditResult) -> list[parts.AttackRow]:
     return [
         parts.AttackRow(
-            label=label,
-            attack=attack.spec.name if attack.twin is None else "transfer",
-            rule=attack.rule,
-            loss=attack.loss,
-            shown=cost.attacked,
-            broke=result.worst.broke(label),
-            forward=cost.forward,
-            backward=cost.backward,
-            seconds=round(cost.seconds, 2),
+            label=label, attack=attack.spec.name if attack.twin is None else "transfer", rule=attack.rule,
+            loss=attack.loss, shown=cost.attacked, broke=result.worst.broke(label), forward=cost.forward,
+            backward=cost.backward, seconds=round(cost.seconds, 2),
         )
         for label, attack in result.attacks.items()
         if (cost := result.worst.costs[label]).attacked
-    ]
+    ]  # fmt: skip
 
 
 def _cells(result: AuditResult) -> list[parts.Cell]:
@@ -199,22 +150,18 @@ def _cells(result: AuditResult) -> list[parts.Cell]:
     ]
 
 
-def _attacked(result: AuditResult) -> Tensor:
-    """The images, those broken up to the headline bound replaced by their adversarial versions."""
-    attacked, top = result.images.clone(), result.worst.bounds.index(result.config.headline)
-    for image, adversarial in result.worst.adversarial.items():
-        if result.worst.level[image] <= top:
-            attacked[image] = adversarial.to(attacked)
-    return attacked
-
-
 @torch.no_grad()
 def _activity(result: AuditResult) -> list[parts.Layer] | None:
-    network = result.model.model
+    """Activity on the images, and with those broken up to the headline replaced by their adversarial versions."""
+    network, worst = result.model.model, result.worst
     if not isinstance(network, SpikingNetwork):
         return None
+    adversarial, top = result.images.clone(), worst.bounds.index(result.config.headline)
+    for image, version in worst.adversarial.items():
+        if worst.level[image] <= top:
+            adversarial[image] = version.to(adversarial)
     measured = []
-    for images in (result.images, _attacked(result)):
+    for images in (result.images, adversarial):
         activity = SpikingActivity()
         for batch in torch.split(images, result.config.batch_size):
             with record(network) as spikes:
@@ -241,15 +188,45 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
         answer = classes[int(logits.argmax(1))] if torch.isfinite(logits).all() else "nothing (logits not finite)"
         pictures.append(
             parts.Picture(
-                index=image,
-                label=classes[int(result.labels[image])],
-                predicted=answer,
-                bound=worst.bounds[int(worst.level[image])].label,
-                attack=worst.by[image],
-                amplified=round(factor, 2),
-                clean=png(images[image]),
-                adversarial=png(adversarial),
-                difference=png(difference),
+                index=image, label=classes[int(result.labels[image])], predicted=answer,
+                bound=worst.bounds[levels[image]].label, attack=worst.by[image], amplified=round(factor, 2),
+                clean=png(images[image]), adversarial=png(adversarial), difference=png(difference),
             )
-        )
+        )  # fmt: skip
     return pictures
+
+
+def png(image: Tensor) -> str:
+    """Encode an image [C, H, W] in [0, 1] as an 8-bit PNG in base64; values outside [0, 1] are clipped.
+
+    Three channels become a colour picture; otherwise the first channel becomes a grey one.
+    """
+    pixels = (image.detach().float().clamp(0, 1) * 255).round().to("cpu").numpy().astype(np.uint8)
+    picture = Image.fromarray(pixels[0], "L") if len(pixels) != 3 else Image.fromarray(pixels.transpose(1, 2, 0), "RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def amplified(clean: Tensor, adversarial: Tensor) -> tuple[Tensor, float]:
+    """(0.5 + factor * difference, factor); the factor makes the largest change fill the range from black to white."""
+    difference = adversarial - clean
+    largest = float(difference.abs().max())
+    factor = 0.5 / largest if largest else 1.0
+    return 0.5 + factor * difference, factor
+
+
+def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
+    """At most `count` broken images, spread evenly from the smallest bound up to the headline.
+
+    Args:
+        levels: for each image the position of the smallest bound that broke it; 0 if it is misclassified or unbroken.
+        headline: position of the headline bound; if nothing was broken up to it, any bound counts.
+    """
+    broken = [image for image, level in enumerate(levels) if 0 < level <= headline]
+    broken = broken or [image for image, level in enumerate(levels) if level > 0]
+    broken.sort(key=lambda image: (levels[image], image))
+    if len(broken) <= count:
+        return broken
+    places = np.linspace(0, len(broken) - 1, count).round().astype(int)
+    return [broken[place] for place in places]

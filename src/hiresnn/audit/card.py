@@ -31,6 +31,21 @@ class Share(_Part):
     high: float
 
 
+def share(count: int, of: int) -> Share:
+    """`count` of `of` in percent with its Wilson interval; for no images the interval is 0 to 100.
+
+    >>> share(5, 10).percent, share(5, 10).low < 30 < 70 < share(5, 10).high
+    (50.0, True)
+    """
+    from scipy.stats import binomtest  # here, because reading a card does not need it
+
+    if not of:
+        return Share(count=0, of=0, percent=0.0, low=0.0, high=100.0)
+    interval = binomtest(count, of).proportion_ci(0.95, method="wilson")
+    percent, low, high = (round(100 * part, 2) for part in (count / of, interval.low, interval.high))
+    return Share(count=count, of=of, percent=percent, low=low, high=high)
+
+
 class Subject(_Part):
     """The audited network."""
 
@@ -227,22 +242,16 @@ def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of a card of schema version 1 under their names of version 2."""
     from hiresnn.audit.headline import headline_of
 
-    screening = dict(values.pop("scouting"))
+    screening, old = dict(values.pop("scouting")), values["conclusion"]
     screening["selected"] = screening.pop("kept")
-    removed = "surrogate_only"
-    screening["rules"] = [{k: v for k, v in rule.items() if k != removed} for rule in screening["rules"]]
-    old = values["conclusion"]
+    screening["rules"] = [{k: v for k, v in rule.items() if k != "surrogate_only"} for rule in screening["rules"]]
     point = next(point for point in values["curve"] if point["bound"] == values["setting"]["headline"])
     failures = old["audit_reasons"][:1] if old["audit"] == "masked gradients likely" else []
     verdict, sentence = headline_of(Point.model_validate(point), [], failures)
-    conclusion = {
-        "verdict": verdict,
-        "headline": sentence,
-        "reasons": [*old["own_reasons"], *old["audit_reasons"]],
-        "next_step": f"Repeat the audit with this version: {values['setting']['command']}",
-        "own": old["own"],
-    }
-    return {**values, "schema_version": 2, "screening": screening, "checks": [], "conclusion": conclusion}
+    reasons = [*old["own_reasons"], *old["audit_reasons"]]
+    repeat = f"Repeat the audit with this version: {values['setting']['command']}"
+    parts = {"verdict": verdict, "headline": sentence, "reasons": reasons, "next_step": repeat, "own": old["own"]}
+    return {**values, "schema_version": 2, "screening": screening, "checks": [], "conclusion": parts}
 
 
 if __name__ == "__main__":

@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Share, Verdict
+from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Verdict
 
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
-SOME = 0.05
-"""Share of the images from which attacks count as failed."""
-UNFINISHED = 0.01
-"""Share of the images that the last attack may still break for the search to count as finished."""
-WIDE = 8.0
-"""Width in percentage points from which an interval asks for more images."""
+SOME = 0.05  # share of the images from which attacks count as failed
+UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
+WIDE = 8.0  # width in percentage points from which an interval asks for more images
 SEVERE = ("repeated calls", "batch order and size", "dependence on the image", "weights unchanged", "answers unchanged")
 """Checks (see `behaviour`) without which no accuracy of the network means anything."""
 LARGER = {"quick": "standard", "standard": "thorough"}
@@ -30,23 +27,14 @@ LARGER = {"quick": "standard", "standard": "thorough"}
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the attacks on all images showed, as counts.
+    """What the attacks on all images showed, as counts."""
 
-    Attributes:
-        gradient_left: image-bound pairs that all gradient attacks left standing, over all finite bounds.
-        without_gradient: how many of those pairs attacks without gradients broke.
-        unbroken: correct images that stand without any bound.
-        correct: correctly classified images.
-        found_by: label of the attack that broke most images that PGD left at the headline, and how many.
-        last: label of the last attack and how many images it broke.
-    """
-
-    gradient_left: int
-    without_gradient: int
-    unbroken: int
-    correct: int
-    found_by: tuple[str, int] = ("", 0)
-    last: tuple[str, int] = ("", 0)
+    gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all finite bounds
+    without_gradient: int  # how many of those pairs attacks without gradients broke
+    unbroken: int  # correct images that stand without any bound
+    correct: int  # correctly classified images
+    found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
+    last: tuple[str, int] = ("", 0)  # the last attack, and how many images it broke
 
     @property
     def failures(self) -> list[str]:
@@ -62,47 +50,29 @@ class Evidence:
         return found
 
 
-def interval_text(share: Share) -> str:
-    """The share with its interval, for example "26.5 % (20.9-33.0)"."""
-    return f"{share.percent:.1f} % ({share.low:.1f}-{share.high:.1f})"
-
-
 def headline_of(point: Point, severe: Sequence[str], failures: Sequence[str]) -> tuple[Verdict, str]:
-    """(verdict, sentence with the number to report) at the headline's point of the curve.
-
-    Args:
-        severe: failed checks of the network's behaviour that no accuracy survives.
-        failures: reasons to believe that the attacks failed.
-    """
+    """(verdict, sentence with the number to report), given `severe` checks that failed and `failures` of attacks."""
     pgd, worst = point.pgd, point.worst
+    interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
     if severe:
         return "unreliable", f"Report no number at {point.bound}: {severe[0]}."
     if pgd.count - worst.count >= GAP_IMAGES and pgd.percent - worst.percent >= GAP:
-        return "overestimated", f"Report at most {interval_text(worst)}, not {pgd.percent:.1f} %, at {point.bound}."
+        return "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
     if failures:
         return "unreliable", f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}."
-    return (
-        "agrees",
-        f"Report at most {interval_text(worst)} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %.",
-    )
+    return "agrees", f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."
 
 
 def conclude(
     point: Point, own: RuleReport, evidence: Evidence, checks: Sequence[Check], *, preset: str, command: str
 ) -> Conclusion:
-    """The conclusion of an audit.
-
-    Args:
-        own: the report on the network's own gradient rule.
-        command: how to repeat the audit, without its preset.
-    """
+    """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
     verdict, headline = headline_of(point, severe, evidence.failures)
     reasons = [*severe]
-    gap = point.pgd.count - point.worst.count
-    if gap > 0 and evidence.found_by[1]:
-        label, count = evidence.found_by
+    gap, (label, count) = point.pgd.count - point.worst.count, evidence.found_by
+    if gap > 0 and count:
         reasons.append(f"of the {gap} images that the paper's PGD misses, {label} broke {count}")
     if own.verdict != "consistent":
         reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
@@ -116,17 +86,10 @@ def conclude(
     if severe:
         step = "Make the network's answers depend on the images alone (docs/foreign.md), then repeat the audit."
     elif larger and (unfinished or wide or evidence.failures or preset == "quick"):
-        step = (
-            f"{command} --preset {larger}" if command.startswith("hiresnn audit") else f"{command}, preset={larger!r})"
-        )
+        step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")
     elif unfinished or evidence.failures:
         step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
     else:
         step = "Publish card.json and adversarial.npz with the number, so that others can check it."
-    return Conclusion(
-        verdict=verdict,
-        headline=headline,
-        reasons=reasons or ["no attack and no check found a reason to doubt the paper's PGD"],
-        next_step=step,
-        own=own.verdict,
-    )
+    reasons = reasons or ["no attack and no check found a reason to doubt the paper's PGD"]
+    return Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)

@@ -21,12 +21,10 @@ from hiresnn.foreign import require_adapter
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
-OWN = "own"
-"""The gradient rule that the network came with, used exactly as it is."""
+OWN = "own"  # the gradient rule that the network came with, used exactly as it is
 ROUNDING = "through-rounding"
 """The network's own rule, with gradients passed straight through roundings and saturated logits."""
-DRAWS = 10
-"""Passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)."""
+DRAWS = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
 SATURATED, TAMED = 64.0, 4.0
 """Median difference of the two largest logits above which float32 loses the cross-entropy's gradient; its target."""
 
@@ -37,13 +35,10 @@ class InstrumentedModel(nn.Module):
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards.
 
     Args:
-        model: the network.
         images: a few images on which its behaviour is observed.
         draws: passes over which a random network is averaged.
 
     Attributes:
-        behaviour: what a few calls showed; `random` and `draws` follow from it.
-        classes: K.
         rounds: whether the forward pass rounds; under any rule but OWN gradients go straight through (BPDA).
         scale: what logits are divided by under any rule but OWN: the timesteps of a network that sums over time, and
             more where logits are so large that the cross-entropy loses its gradient.
@@ -57,24 +52,18 @@ class InstrumentedModel(nn.Module):
     def __init__(self, model: Model, images: Tensor, *, draws: int = DRAWS) -> None:
         super().__init__()
         require_adapter(model)
-        self.model = model
-        self.cost = Cost()
+        self.model, self.looked_at, self.cost = model, images, Cost()
         self.calls, self.written, self.scaled = 0, False, False
-        self.looked_at = images
         self.weights = weights_of(model)
         with frozen(self):
             self.behaviour: Behaviour = observe(self._call, images)
             self.rounds = rounds(self._call, images)
         first = self.behaviour.logits
         self.digest = fingerprint([("logits", first)]) if self.behaviour.repeatable else None
-        self.classes = first.shape[1]
-        self.random = self.behaviour.random
+        self.classes, self.random = first.shape[1], self.behaviour.random
         self.draws = draws if self.random else 1
-        top = first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0)
-        typical = float(top.median())
-        self.scale = float(summed_steps(model))
-        if typical > SATURATED:
-            self.scale = max(self.scale, typical / TAMED)
+        typical = float(first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
+        self.scale = max(float(summed_steps(model)), typical / TAMED if typical > SATURATED else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
         """One call of the network on a copy of the images; a failure of the user's code becomes a UsageError."""
@@ -148,15 +137,11 @@ class InstrumentedModel(nn.Module):
         self.cost.seconds = time.monotonic() - started
 
     def checks(self, nonfinite: int) -> list[Check]:
-        """All checks of the network's behaviour, made at the end of an audit.
-
-        Args:
-            nonfinite: rows of logits that were not finite, over the whole audit.
-        """
+        """All checks, made at the end of an audit in which `nonfinite` rows of logits were not finite."""
         nonfinite += int((~torch.isfinite(self.behaviour.logits)).any(1).sum())
         with frozen(self):
-            weights = (self.weights, weights_of(self.model))
-            final = final_checks(self._call, self.looked_at, self.behaviour, weights, self.written, nonfinite)
+            same = self.weights == weights_of(self.model)
+            final = final_checks(self._call, self.looked_at, self.behaviour, same, self.written, nonfinite)
         return [*self.behaviour.checks, *final]
 
 

@@ -9,41 +9,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import Model
-from hiresnn.attacks.gate import verified
+from hiresnn.attacks import Model, require_images
 from hiresnn.audit.bounds import CURVE
 from hiresnn.audit.build_card import build_card, subject_of
 from hiresnn.audit.card import Card, Images
-from hiresnn.audit.config import AuditConfig
 from hiresnn.audit.instrumented import InstrumentedModel
+from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import audit
 from hiresnn.audit.verification import adversarial_archive
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
-LOOKED_AT = 16
-"""Images on which the behaviour of a network is observed."""
+LOOKED_AT = 16  # images on which the behaviour of a network is observed
 
 
 def run_audit(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    preset: str = "quick",
-    eps: float | str = 8 / 255,
-    bounds: Sequence[str] = CURVE,
-    attacks: Sequence[str] = (),
-    twins: Mapping[str, Model] | None = None,
-    seed: int = 0,
-    batch_size: int = 200,
-    name: str = "network",
-    classes: Sequence[str] | None = None,
-    folder: Path | str | None = None,
-    cache: MutableMapping[str, Record] | None = None,
+    model: Model, images: Tensor, labels: Tensor, *, preset: str = "quick", eps: float | str = 8 / 255,
+    bounds: Sequence[str] = CURVE, attacks: Sequence[str] = (), twins: Mapping[str, Model] | None = None,
+    seed: int = 0, batch_size: int = 200, name: str = "network", classes: Sequence[str] | None = None,
+    folder: Path | str | None = None, cache: MutableMapping[str, Record] | None = None,
     progress: Progress | None = None,
-) -> Card:
+) -> Card:  # fmt: skip
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
 
     Args:
@@ -65,10 +52,13 @@ def run_audit(
         >>> print(card.conclusion.headline)  # doctest: +SKIP
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
-    _require_images(model, images, labels)
-    config = AuditConfig(
-        preset=preset, eps=eps, bounds=tuple(bounds), attacks=tuple(attacks), seed=seed, batch_size=batch_size
-    )
+    if images.dim() != 4 or len(images) != len(labels) or not len(images):
+        raise UsageError(
+            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
+            "[B, C, H, W] and labels [B], at least one."
+        )
+    require_images(images)
+    config = AuditConfig(preset, eps, tuple(bounds), tuple(attacks), seed, batch_size)
     opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
@@ -84,20 +74,8 @@ def run_audit(
         environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
     )
     if folder is not None:
-        _write(Path(folder), card, adversarial_archive(result))
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "adversarial.npz").write_bytes(adversarial_archive(result))
+        (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card
-
-
-def _require_images(model: Model, images: Tensor, labels: Tensor) -> None:
-    if images.dim() != 4 or len(images) != len(labels) or not len(images):
-        raise UsageError(
-            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
-            "[B, C, H, W] and labels [B], at least one."
-        )
-    verified(lambda model, images, labels: images, model, images, labels, eps=None)  # refuses pixels outside [0, 1]
-
-
-def _write(folder: Path, card: Card, archive: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adversarial.npz").write_bytes(archive)
-    (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

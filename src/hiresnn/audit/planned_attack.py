@@ -15,21 +15,13 @@ from hiresnn.errors import UsageError
 
 @dataclass(frozen=True)
 class PlannedAttack:
-    """An attack without a bound.
-
-    Attributes:
-        label: the name of its results.
-        spec: the attack; a step is a share of the bound.
-        twin: the network on which the images are made; None means the audited one.
-        plain: whether the network's own gradient is used exactly as it is, with its roundings.
-        first: only the first so many images; None means all.
-    """
+    """An attack without a bound."""
 
     label: str
-    spec: AttackSpec
-    twin: InstrumentedModel | None = None
-    plain: bool = False
-    first: int | None = None
+    spec: AttackSpec  # a step is a share of the bound
+    twin: InstrumentedModel | None = None  # the network on which the images are made, if not the audited one
+    plain: bool = False  # whether the network's own gradient is used exactly as it is, with its roundings
+    first: int | None = None  # only the first so many images; None means all
 
     def at(self, bound: Bound) -> Attack:
         """The attack at that bound."""
@@ -37,10 +29,8 @@ class PlannedAttack:
 
         def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, InstrumentedModel)
-            attacked = model
-            if self.twin is not None:
-                attacked = self.twin
-                attacked.cost = model.cost  # the passes over the twin are part of the cost
+            attacked = model if self.twin is None else self.twin
+            attacked.cost = model.cost  # the passes over a twin are part of the cost
             with attacked.under(OWN if self.plain else ROUNDING):
                 return bounded(attacked, images, labels)
 
@@ -69,11 +59,7 @@ class PlannedAttack:
 def plan_attack(
     text: str, headline: Bound, defaults: Mapping[str, object] | None = None, *, label: str = "", plain: bool = False
 ) -> PlannedAttack:
-    """An attack from its text.
-
-    Args:
-        headline: the bound at which a step, in the text or in `defaults`, is meant; it scales with the bound.
-        defaults: options for what the text leaves out.
+    """An attack from its text, with `defaults` for what it leaves out; a step is that at the headline and scales.
 
     Raises:
         UsageError: see `AttackSpec.parse`; or the text names eps.

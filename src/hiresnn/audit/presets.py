@@ -1,4 +1,4 @@
-"""Presets: what an audit tries, in stages of screening and attacks. A larger preset begins with the smaller ones.
+"""The settings of an audit, and its presets: stages of screening and attacks. A larger preset begins with the smaller.
 
 A smaller preset attacks fewer images, never with fewer steps: every preset runs SA-PGD under ASSG, the strongest
 published attack, with at least 100 iterations on the time-mean logits (docs/audit.md).
@@ -6,21 +6,22 @@ published attack, with at least 100 iterations on the time-mean logits (docs/aud
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from hiresnn.attacks import AttackSpec
-from hiresnn.audit.instrumented import OWN, ROUNDING
-from hiresnn.audit.planned_attack import PlannedAttack
-from hiresnn.audit.trace import DIRECTIONS
+from hiresnn.audit.bounds import CURVE, Bound, curve, parse_bound
+from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
+from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
+from hiresnn.audit.screening import DIRECTIONS
 from hiresnn.errors import UsageError
 
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
-ADAPTIVE = "assg"
-"""ASSG at its published rate of .425; it needs neurons of hiresnn."""
+ADAPTIVE, PUBLISHED = "assg", "assg/start=1"
+"""ASSG at its published rate of .425, and with its published start too; they need neurons of hiresnn."""
 
 
 class Choice(Enum):
@@ -31,6 +32,7 @@ class Choice(Enum):
     EACH = "each rule without statistics in turn"
     SEVERAL = "all rules without statistics in one attack"
     ADAPTIVE = "ASSG if the network takes it, else the best rule"
+    PUBLISHED = "ASSG from its published start if the network takes it, else the best rule"
 
 
 class Step(NamedTuple):
@@ -43,27 +45,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """Screening of rules on a few images, then attacks on all images.
+    """Screening of rules on a few images, then attacks on all images."""
 
-    Attributes:
-        rules: rules to screen; those that the network cannot take are left out.
-        sample: how many images to screen, the first correctly classified ones.
-        iterations, queries: steps of each PGD and queries of Square in the screening.
-        steps: attacks on all images, cheap ones first.
-        most: how many rules to select at most; None selects all that win an image.
-        prune: whether rules that win no screened image are dropped.
-        directions, noise: random directions and noise draws of the screening.
-    """
-
-    rules: tuple[str, ...]
-    sample: int
-    iterations: int
-    queries: int
-    steps: tuple[Step, ...]
-    most: int | None = None
+    rules: tuple[str, ...]  # to screen; those that the network cannot take are left out
+    sample: int  # how many images to screen, the first correctly classified ones
+    iterations: int  # of each PGD in the screening
+    queries: int  # of Square in the screening
+    steps: tuple[Step, ...]  # attacks on all images, cheap ones first
+    most: int | None = None  # this and `prune`: see `select_rules`
     prune: bool = True
-    directions: int = DIRECTIONS
-    noise: int = 100
+    directions: int = DIRECTIONS  # random directions of the screening
+    noise: int = 100  # draws of noise of the screening
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ _QUICK = Stage(
     rules=_FEW, sample=40, iterations=20, queries=200, most=3,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=100),
+        step("sa-pgd", Choice.PUBLISHED, iterations=100),
         step("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
         step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
         step("square", queries=200),
@@ -102,8 +94,10 @@ _STANDARD = Stage(
     rules=_ALL, sample=50, iterations=20, queries=1000, most=6,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2, loss="dlr", finish=200),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
+        step("sa-pgd", Choice.PUBLISHED, iterations=300),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, loss="dlr", finish=200),
+        step("sa-pgd", Choice.PUBLISHED, iterations=300, loss="dlr", finish=200),
         step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
         step("noise", kind="uniform", draws=50),
         step("square", first=200, queries=1000),
@@ -113,8 +107,10 @@ _THOROUGH = Stage(
     rules=_ALL, sample=100, iterations=40, queries=5000, prune=False,
     steps=(
         step("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=5),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=5, loss="dlr", finish=300),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
+        step("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2),
+        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3, loss="dlr", finish=300),
+        step("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2, loss="dlr", finish=300),
         step("apgd", Choice.BEST, iterations=100, restarts=5),
         step("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
         step("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
@@ -126,51 +122,75 @@ _THOROUGH = Stage(
 )  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset("quick", 200, (_QUICK,)),
-        Preset("standard", 1000, (_QUICK, _STANDARD)),
-        Preset("thorough", 1000, (_QUICK, _STANDARD, _THOROUGH)),
-    )
+    "quick": Preset("quick", 200, (_QUICK,)),
+    "standard": Preset("standard", 1000, (_QUICK, _STANDARD)),
+    "thorough": Preset("thorough", 1000, (_QUICK, _STANDARD, _THOROUGH)),
 }
 
 
-def preset_named(name: str) -> Preset:
-    """The preset of that name.
+def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> list[PlannedAttack]:
+    """The attacks of a stage, each once; `selected` has the most successful rule first.
 
-    Raises:
-        UsageError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise UsageError(f"preset is {name!r}; choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
-
-
-def planned(stage: Stage, selected: Sequence[str], takes: frozenset[str], classes: int) -> list[PlannedAttack]:
-    """The attacks of a stage, each once.
-
-    Args:
-        selected: rules in the order of their success in the screening.
-        takes: the screened rules that the network takes.
-        classes: K; a loss that needs more classes gives way to the margin loss.
+    A loss that needs more classes than the model has gives way to the margin loss.
     """
     # ASSG's statistics restart when an image leaves the batch, so it goes only with attacks that keep the batch.
     best, steady = selected[0], [rule for rule in selected if rule.partition("/")[0] != ADAPTIVE] or [OWN]
-    several = [rule for rule in steady if rule not in (OWN, ROUNDING)]
+    several = tuple(rule for rule in steady if rule not in (OWN, ROUNDING))
+    adaptive = model.takes(ADAPTIVE)
     choices: dict[Choice, list[tuple[str, ...]]] = {
         Choice.NONE: [()],
         Choice.BEST: [(best,)],
         Choice.EACH: [(rule,) for rule in steady],
-        Choice.SEVERAL: [tuple(several)] if len(several) > 1 else [],
-        Choice.ADAPTIVE: [(ADAPTIVE if ADAPTIVE in takes else best,)],
+        Choice.SEVERAL: [several] if len(several) > 1 else [],
+        Choice.ADAPTIVE: [(ADAPTIVE if adaptive else best,)],
+        Choice.PUBLISHED: [(PUBLISHED if adaptive else best,)],
     }
     attacks: dict[str, PlannedAttack] = {}
     for each in stage.steps:
         options = dict(each.spec.options)
-        if classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
+        if model.classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
             options["loss"] = "margin"
         for rules in choices[each.rule]:
-            named = tuple(rule for rule in rules if rule not in (OWN, ROUNDING))
-            spec = AttackSpec(each.spec.name, options, named)
+            spec = AttackSpec(each.spec.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
             attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=each.first))
     return list(attacks.values())
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """The settings of an audit; a value that cannot be used raises UsageError."""
+
+    preset: Preset | str = "quick"  # a name from `PRESETS`, or a preset of your own
+    eps: float | str = "8/255"  # the bound of the headline, as a number or as text
+    bounds: tuple[str, ...] = CURVE  # further bounds of the curve
+    attacks: tuple[str, ...] = ()  # in addition to the preset's, as text without eps; they run last, at every bound
+    seed: int = 0  # of everything random
+    batch_size: int = 200  # divided by the draws of a random network
+    paper: Mapping[str, object] = field(default_factory=dict)  # options of the paper's PGD at the headline bound
+
+    def __post_init__(self) -> None:
+        _ = self.curve, self.plan, self.added  # whatever cannot be used is refused now, not after hours of work
+
+    @property
+    def headline(self) -> Bound:
+        """The bound of the headline."""
+        return parse_bound(self.eps)
+
+    @property
+    def curve(self) -> tuple[Bound, ...]:
+        """All bounds in increasing order, 0 first."""
+        return curve(self.bounds, self.headline)
+
+    @property
+    def plan(self) -> Preset:
+        """The preset."""
+        if isinstance(self.preset, Preset):
+            return self.preset
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+        return PRESETS[self.preset]
+
+    @property
+    def added(self) -> list[PlannedAttack]:
+        """The user's attacks; a step is that at the headline bound."""
+        return [plan_attack(text, self.headline, label=f"{text} (added)") for text in dict.fromkeys(self.attacks)]

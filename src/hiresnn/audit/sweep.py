@@ -8,6 +8,7 @@ preset continues a smaller one. Bounds go from small to large, and a broken imag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,33 +16,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiresnn.attacks import Attack, AttackSpec, check, frozen
+from hiresnn.attacks import Attack, AttackSpec, Model, check, frozen
 from hiresnn.audit.behaviour import fingerprint
 from hiresnn.audit.bounds import Bound
-from hiresnn.audit.config import AuditConfig, AuditResult
+from hiresnn.audit.card import Check
 from hiresnn.audit.instrumented import OWN, InstrumentedModel, seed_of
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
-from hiresnn.audit.presets import PROTOCOL, Stage, planned
+from hiresnn.audit.presets import PROTOCOL, AuditConfig, Stage, planned
 from hiresnn.audit.screening import Record, RuleScreening, screen_rule, screening_bound, select_rules
 from hiresnn.audit.worst_case import Cost, WorstCase
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
-TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"
-"""The attack that makes images on a twin."""
+TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """The result of an audit, from which `build_card` makes the card."""
+
+    config: AuditConfig
+    model: InstrumentedModel
+    images: Tensor
+    labels: Tensor
+    worst: WorstCase
+    attacks: dict[str, PlannedAttack]  # label -> every attack that ran on all images, in order
+    alone: dict[
+        str, dict[str, Tensor]
+    ]  # attack of `PROTOCOL` -> bound -> images that it breaks alone or that are wrong
+    screened: list[RuleScreening]  # the last stage's screening of each rule
+    screened_at: Bound
+    without_gradient: dict[str, NDArray[np.bool_]]  # what each attack without a gradient broke of the screened images
+    selected: list[str]  # rules, the most successful first
+    dropped: list[str]
+    checks: list[Check]
+    cost: Cost
 
 
 def audit(
-    model: InstrumentedModel,
-    images: Tensor,
-    labels: Tensor,
-    config: AuditConfig,
-    *,
-    twins: Mapping[str, InstrumentedModel] | None = None,
-    cache: MutableMapping[str, Record] | None = None,
+    model: InstrumentedModel, images: Tensor, labels: Tensor, config: AuditConfig, *,
+    twins: Mapping[str, InstrumentedModel] | None = None, cache: MutableMapping[str, Record] | None = None,
     progress: Progress | None = None,
-) -> AuditResult:
+) -> AuditResult:  # fmt: skip
     """Audit a network.
 
     Args:
@@ -60,21 +77,13 @@ class _Sweep:
     """One audit in progress."""
 
     def __init__(
-        self,
-        model: InstrumentedModel,
-        images: Tensor,
-        labels: Tensor,
-        config: AuditConfig,
-        twins: Mapping[str, InstrumentedModel],
-        cache: MutableMapping[str, Record],
-        progress: Progress,
-    ) -> None:
+        self, model: InstrumentedModel, images: Tensor, labels: Tensor, config: AuditConfig,
+        twins: Mapping[str, InstrumentedModel], cache: MutableMapping[str, Record], progress: Progress,
+    ) -> None:  # fmt: skip
         self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
         self.bounds, self.headline = config.curve, config.headline
-        self.transfers = [
-            PlannedAttack(f"transfer from {name}", AttackSpec.parse(TRANSFERRED), twin=twin)
-            for name, twin in twins.items()
-        ]
+        spec = AttackSpec.parse(TRANSFERRED)
+        self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
         self.progress, self.cost = progress, Cost()
         self.attacks: dict[str, PlannedAttack] = {}
         size = max(1, config.batch_size // model.draws)
@@ -83,7 +92,6 @@ class _Sweep:
     def run(self) -> AuditResult:
         """Run everything, in order."""
         before = fingerprint([("images", self.images)])
-        stages = self.config.plan.stages
         with frozen(self.model), self.progress.task("audit", self._units(), "attacks") as self.task:
             self.worst = WorstCase(self._clean(), self.bounds)
             if not self.worst.count(self.bounds[0]):
@@ -95,12 +103,13 @@ class _Sweep:
             screened: list[RuleScreening] = []
             controls: dict[str, NDArray[np.bool_]] = {}
             at, selected, dropped = self.headline, [OWN], list[str]()
-            for number, stage in enumerate(stages):
+            for number, stage in enumerate(self.config.plan.stages):
                 sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
-                at = self._screening_bound(sample, alone["pgd"])
+                standing = {bound: int((~alone["pgd"][bound.label][sample]).sum()) for bound in self.bounds}
+                at = screening_bound(self.bounds, standing, len(sample), self.headline)
                 screened, controls = self._screen(number, stage, sample, at)
                 selected, dropped = select_rules(screened, stage.most, stage.prune)
-                self._attack_all(self._planned(stage, selected))
+                self._attack_all(planned(stage, selected, self.model))
             self._attack_all([*self.transfers, *self.config.added])
             if fingerprint([("images", self.images)]) != before:
                 self.model.written = True
@@ -115,31 +124,28 @@ class _Sweep:
         screening = 0
         for stage in self.config.plan.stages:
             rules = [rule for rule in stage.rules if self.model.takes(rule)]
-            attacks += len(self._planned(stage, rules[: stage.most]))
+            attacks += len(planned(stage, rules[: stage.most], self.model))
             screening += len(rules) + 3 + len(self.transfers)
         return screening + attacks * (len(self.bounds) - 1)
-
-    def _planned(self, stage: Stage, rules: Sequence[str]) -> list[PlannedAttack]:
-        """The attacks of a stage, given the selected rules."""
-        takes = frozenset(rule for rule in stage.rules if self.model.takes(rule))
-        return planned(stage, rules, takes, self.model.classes)
 
     def _clean(self) -> Tensor:
         """Which images are misclassified without an attack."""
 
-        def classify(start: int, stop: int) -> Record:
-            with torch.no_grad():
-                logits = self.model(self.images[start:stop])
-            return {"broken": (~correct(logits, self.labels[start:stop])).cpu().numpy()}
+        def unchanged(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+            return images
 
-        records = [self._unit(f"clean {a}-{b}", partial(classify, a, b)) for a, b in self.batches]
-        return torch.cat([torch.from_numpy(record["broken"]) for record in records])
+        parts = []
+        for start, stop in self.batches:
+            rows = slice(start, stop)
+            work = partial(self._alone, unchanged, self.bounds[0], self.images[rows], self.labels[rows])
+            parts.append(torch.from_numpy(self._unit(f"clean {start}-{stop}", work)["broken"]))
+        return torch.cat(parts)
 
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
         attack = plan_attack(text, self.headline, self.config.paper, plain=True)
-        wrong = self.worst.level == 0
-        found, before = {self.bounds[0].label: wrong.clone()}, wrong.clone()
+        before = self.worst.level == 0
+        found = {self.bounds[0].label: before.clone()}
         for bound in self.bounds[1:]:
             self.task.advance(1, f"{attack.label} at {bound.label}")
             now = before.clone()
@@ -151,19 +157,14 @@ class _Sweep:
                 before = now
         return found
 
-    def _screening_bound(self, sample: Tensor, broken: Mapping[str, Tensor]) -> Bound:
-        standing = {bound: int((~broken[bound.label][sample]).sum()) for bound in self.bounds}
-        return screening_bound(self.bounds, standing, len(sample), self.headline)
-
     def _screen(
         self, number: int, stage: Stage, sample: Tensor, bound: Bound
     ) -> tuple[list[RuleScreening], dict[str, NDArray[np.bool_]]]:
         """Every rule alone on the sample, and the attacks without a gradient beside them."""
         images, labels = self.images[sample], self.labels[sample]
         key = f"screen {number} {bound.label} {len(sample)}"
-        rules = [rule for rule in stage.rules if self.model.takes(rule)]
         screened, controls = [], {}
-        for rule in rules:
+        for rule in (rule for rule in stage.rules if self.model.takes(rule)):
             self.task.advance(1, f"screening {rule} at {bound.label}")
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
             screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
@@ -174,9 +175,6 @@ class _Sweep:
             work = partial(self._alone, attack.at(bound), bound, images, labels)
             controls[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
         return screened, controls
-
-    def _alone(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> Record:
-        return {"broken": self._broken(attack, bound, images, labels)[0].cpu().numpy()}
 
     def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
         """Every attack at every bound, on the images that still stand.
@@ -200,25 +198,23 @@ class _Sweep:
         """Attack the images `rows` and record what broke; returns those images."""
 
         def work() -> Record:
-            if not len(rows):
-                return {
-                    "broken": np.zeros(0, np.int64),
-                    "adversarial": np.zeros((0, *self.images.shape[1:]), np.float32),
-                }
             broken, adversarial = self._broken(attack.at(bound), bound, self.images[rows], self.labels[rows])
             return {"broken": rows[broken.cpu()].numpy(), "adversarial": adversarial[broken].cpu().numpy()}
 
-        # What stands depends on the earlier attacks, so a unit is named by its images too.
-        digest = str(fingerprint([("rows", rows)]))[:12]
-        key = f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}"
-        record = self._unit(key, work, store=bool(len(rows)))  # a unit without images is not worth a file
-        images = torch.from_numpy(record["adversarial"])
-        broken = dict(zip(record["broken"].tolist(), images, strict=True))
         self.attacks.setdefault(attack.label, attack)
-        cost = _cost(record)
-        cost.attacked = len(rows)
-        self.worst.update(attack.label, bound, broken, cost, gradient=attack.follows_gradient)
-        return torch.from_numpy(record["broken"])
+        broken, images, cost = rows, self.images[:0], Cost()
+        if len(rows):
+            # What stands depends on the earlier attacks, so a unit is named by its images too.
+            digest = str(fingerprint([("rows", rows)]))[:12]
+            record = self._unit(f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}", work)
+            broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
+            cost = replace(_cost(record), attacked=len(rows))
+        by_image = dict(zip(broken.tolist(), images, strict=True))
+        self.worst.update(attack.label, bound, by_image, cost, gradient=attack.follows_gradient)
+        return broken
+
+    def _alone(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> Record:
+        return {"broken": self._broken(attack, bound, images, labels)[0].cpu().numpy()}
 
     def _broken(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Call the network once more on what the attack returns: (which images are wrong, the adversarial images)."""
@@ -227,17 +223,14 @@ class _Sweep:
         with torch.no_grad():
             return ~correct(self.model(adversarial), labels), adversarial
 
-    def _unit(self, key: str, work: Callable[[], Record], *, store: bool = True) -> Record:
+    def _unit(self, key: str, work: Callable[[], Record]) -> Record:
         """The result of one unit of work with its cost, from the cache if it is there."""
         record = self.cache.get(key)
         if record is None:
             with self.model.measured(seed_of(self.config.seed, key)) as cost:
                 found = work()
             record = {**found, **{name: np.asarray(value) for name, value in vars(cost).items()}}
-            if store:
-                self.cache[key] = record
-            else:
-                record["seconds"] = np.zeros(())
+            self.cache[key] = record
         self.cost.add(_cost(record))
         return record
 

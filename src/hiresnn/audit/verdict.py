@@ -17,34 +17,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import GradientVerdict, Question, RuleReport
 from hiresnn.audit.instrumented import OWN
-from hiresnn.audit.intervals import significantly_more
 from hiresnn.audit.screening import WIDER, RuleScreening
 
-SOME = 0.05
-"""Share of the images from which an effect counts in a question."""
-MANY = 0.10
-"""Share of the images from which an indicator counts."""
-FAR = 0.25
-"""Share of the images that another rule must break beyond the own rule for the own rule to count as masked."""
-UNSTABLE = 0.5
-"""Mean relative change of the loss from which its surface counts as jagged."""
-FEWEST = 20
-"""Screened images below which nothing can be concluded."""
+SOME = 0.05  # share of the images from which an effect counts in a question
+MANY = 0.10  # share of the images from which an indicator counts
+FAR = 0.25  # share of the images that another rule must break beyond the own rule for the own rule to count as masked
+UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts as jagged
+FEWEST = 20  # screened images below which nothing can be concluded
 
 Broken = NDArray[np.bool_]
 
 
 def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
-    """The five questions of Athalye et al. 2018 for one rule.
+    """The five questions of Athalye et al. 2018 for one rule, screened at `bound`.
 
-    Args:
-        without_gradient: what each attack without a gradient of this network broke of the sample, by name. Names
-            that begin with "noise" answer the question about random sampling; all answer that about the black box.
-        bound: the bound of the screening.
+    All attacks `without_gradient` answer the question about the black box, noise also that about random sampling.
     """
     pgd, count = screening.broken, len(screening.fgsm)
 
@@ -61,33 +53,29 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
     left = int((~screening.unbounded).sum())
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
     lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
-    return [
-        Question(
-            name="Is one step better than iterating?",
-            yes=significantly_more(*single),
-            evidence=f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images",
+    asked = {
+        "Is one step better than iterating?": (
+            significantly_more(*single),
+            f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images",
         ),
-        Question(
-            name="Is a black box better than the white box?",
-            yes=significantly_more(*black),
-            evidence=f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images",
+        "Is a black box better than the white box?": (
+            significantly_more(*black),
+            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images",
         ),
-        Question(
-            name="Does a larger bound fail to help?",
-            yes=bounded and here < (1 - SOME) * count and there < here + SOME * count,
-            evidence=f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}",
+        "Does a larger bound fail to help?": (
+            bounded and here < (1 - SOME) * count and there < here + SOME * count,
+            f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}",
         ),
-        Question(
-            name="Does the unbounded attack stay below 100 %?",
-            yes=left > SOME * count,
-            evidence=f"{left} of {count} images stand without a bound",
+        "Does the unbounded attack stay below 100 %?": (
+            left > SOME * count,
+            f"{left} of {count} images stand without a bound",
         ),
-        Question(
-            name="Does random sampling find what gradients do not?",
-            yes=lucky > max(SOME * count, 1),
-            evidence=f"noise breaks {lucky} of {count} images that PGD leaves",
+        "Does random sampling find what gradients do not?": (
+            lucky > max(SOME * count, 1),
+            f"noise breaks {lucky} of {count} images that PGD leaves",
         ),
-    ]
+    }
+    return [Question(name=name, yes=yes, evidence=evidence) for name, (yes, evidence) in asked.items()]
 
 
 def report(
@@ -116,17 +104,10 @@ def report(
         doubts.append(f"only {len(screening.fgsm)} images were screened")
     verdict: GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
     return RuleReport(
-        rule=screening.rule,
-        zero_gradients=shares["zero"],
-        zero_pixels=shares["zero_pixels"],
-        unstable=unstable,
-        silent=shares["silent"],
-        rising=shares["rising"],
-        unbounded=float((~screening.unbounded).mean()),
-        questions=asked,
-        verdict=verdict,
-        reasons=masked + doubts,
-    )
+        rule=screening.rule, zero_gradients=shares["zero"], zero_pixels=shares["zero_pixels"], unstable=unstable,
+        silent=shares["silent"], rising=shares["rising"], unbounded=float((~screening.unbounded).mean()),
+        questions=asked, verdict=verdict, reasons=masked + doubts,
+    )  # fmt: skip
 
 
 def _best_other(screening: RuleScreening, others: Sequence[RuleScreening]) -> tuple[str, float]:
@@ -136,3 +117,14 @@ def _best_other(screening: RuleScreening, others: Sequence[RuleScreening]) -> tu
     more, fewer = int((best.broken & ~own).sum()), int((own & ~best.broken).sum())
     words = f"the rule {best.rule} breaks {int(best.broken.sum())} of {len(own)} images, this rule {int(own.sum())}"
     return words, (more - fewer) / len(own) if significantly_more(more, fewer) else 0.0
+
+
+def significantly_more(more: int, fewer: int) -> bool:
+    """Whether A breaks more than B beyond chance, where only A breaks `more` images and only B breaks `fewer`.
+
+    The exact one-sided sign test at the 5 % level; five images against none are enough.
+
+    >>> significantly_more(4, 0), significantly_more(5, 0), significantly_more(12, 8)
+    (False, True, False)
+    """
+    return more > fewer and bool(binomtest(more, more + fewer, alternative="greater").pvalue < 0.05)

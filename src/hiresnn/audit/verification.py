@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,30 +17,26 @@ from torch import Tensor
 from hiresnn.attacks import Model, frozen
 from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.card import Card
-from hiresnn.audit.config import AuditResult
 from hiresnn.audit.instrumented import InstrumentedModel
+from hiresnn.audit.sweep import AuditResult
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
 
 Arrays = Mapping[str, "NDArray[Any]"]
 FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "f"}
-"""Array of the archive -> its kind of number. One row per broken image."""
+"""Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
+of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of a verification: how many adversarial images were checked, and every problem, in words."""
+class Verification(NamedTuple):
+    """How many adversarial images were checked, and every problem, in words."""
 
     images: int
     problems: tuple[str, ...]
 
 
 def adversarial_archive(result: AuditResult) -> bytes:
-    """The broken images as a compressed .npz.
-
-    Arrays: index (position among the audited images), eps (of the smallest bound that broke it; inf for none), label,
-    adversarial and clean (float32, [N, C, H, W]).
-    """
+    """The broken images as a compressed .npz, with the arrays of `FIELDS`."""
     worst, images = result.worst, result.images
     index = sorted(worst.adversarial)
     empty = np.zeros((0, *images.shape[1:]), "f4")
@@ -58,11 +53,7 @@ def adversarial_archive(result: AuditResult) -> bytes:
 
 
 def read_archive(path: Path) -> Arrays:
-    """The arrays of an adversarial.npz.
-
-    Raises:
-        RunError: the file is missing, damaged or holds other arrays.
-    """
+    """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
     advice = "name the folder of a complete audit"
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
@@ -81,12 +72,7 @@ def read_archive(path: Path) -> Arrays:
 
 @torch.no_grad()
 def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -> Verification:
-    """Check every stored adversarial image against the network, its bound and the counts of the card.
-
-    Args:
-        arrays: see `read_archive`.
-        model: the audited network, images -> logits.
-    """
+    """Check every adversarial image of `read_archive` against the network, its bound and the counts of the card."""
     clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
     labels, eps, count = torch.from_numpy(arrays["label"]).long(), arrays["eps"], len(arrays["index"])
     problems = []

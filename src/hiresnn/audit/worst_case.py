@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,14 +15,7 @@ from hiresnn.audit.bounds import Bound
 
 @dataclass
 class Cost:
-    """What one attack, or one unit of work, cost.
-
-    Attributes:
-        attacked: image-bound pairs that were attacked.
-        forward, backward: passes, counted in images.
-        seconds: wall-clock time.
-        nonfinite: rows of logits that were not finite.
-    """
+    """Image-bound pairs attacked, passes in images, wall-clock time, and rows of logits that were not finite."""
 
     attacked: int = 0
     forward: int = 0
@@ -38,12 +32,10 @@ class Cost:
 class WorstCase:
     """The worst case per image over all attacks and bounds.
 
-    An image that is broken at one bound is broken at every larger one. What attacks that follow a gradient of the
-    network broke is recorded a second time, on its own: "attacks without gradients broke what gradients left" is a
-    statement about all gradient attacks, in whatever order the attacks ran.
+    An image that is broken at one bound is broken at every larger one. What gradient attacks broke is recorded a second
+    time, so that what attacks without gradients broke of the rest does not depend on the order of the attacks.
 
     Attributes:
-        bounds: in increasing order; the first is 0, the clean image.
         level: for each image the position in `bounds` of the smallest that broke it; len(bounds) if none did.
         gradient_level: the same for gradient attacks alone.
         by: for each image the label of the attack that broke it; "" if none did or the clean image is misclassified.
@@ -72,12 +64,9 @@ class WorstCase:
         return len(self.standing(bound, gradient=gradient))
 
     def update(self, label: str, bound: Bound, broken: Mapping[int, Tensor], cost: Cost, *, gradient: bool) -> None:
-        """Record what the attack `label` broke at `bound`.
+        """Record what the attack `label` broke at `bound`: image -> adversarial image.
 
-        Args:
-            broken: image -> adversarial image. An image that was broken at this bound or a smaller one keeps the
-                attack that broke it first.
-            gradient: whether the attack follows a gradient of the audited network.
+        An image that was broken at this bound or a smaller one keeps the attack that broke it first.
         """
         self.costs.setdefault(label, Cost()).add(cost)
         place = self.bounds.index(bound)
@@ -90,9 +79,5 @@ class WorstCase:
 
     def broke(self, label: str) -> dict[str, int]:
         """Bound -> images whose smallest bound that is, broken by the attack `label`."""
-        counts: dict[str, int] = {}
-        for level, by in zip(self.level.tolist(), self.by, strict=True):
-            if by == label:
-                name = self.bounds[level].label
-                counts[name] = counts.get(name, 0) + 1
-        return counts
+        levels = zip(self.level.tolist(), self.by, strict=True)
+        return dict(Counter(self.bounds[level].label for level, by in levels if by == label))

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from hiresnn.runs.atomic import write_atomically
 
 KEY = "unit"
-DIGEST = 32
-"""Bytes of SHA-256 at the end of a file, which detect damage on the disk."""
+DIGEST = 32  # bytes of SHA-256 at the end of a file, which detect damage on the disk
 
 
 class ArrayCache(MutableMapping[str, Mapping[str, "NDArray[Any]"]]):
     """Named arrays for each unit of work, one file per unit, complete or absent. A damaged file counts as absent.
 
-    Args:
-        folder: created on the first write; its name must identify what all units have in common.
+    The folder is created on the first write; its name must identify what all units have in common.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from hiresnn import data
@@ -45,28 +44,17 @@ PASSES = 500
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What to audit, as the command line names it.
+    """What to audit, as the command line names it."""
 
-    Attributes:
-        target: see `runs.model_source.resolve_model`. twins: targets whose networks make images for this one.
-        config: the settings; its eps is replaced by the recipe's where `eps` is None.
-        source: the data set; a run has one of its own.
-        images: how many test images; None means the preset's number.
-        eps: the bound of the headline; None means the recipe's, or 8/255.
-        out: the folder; None means RUN/audit, or a folder in audits/.
-        replace: whether a smaller audit may replace a larger one.
-        command: the command line that the card names.
-    """
-
-    target: str
+    target: str  # see `runs.model_source.resolve_model`
     config: AuditConfig = field(default_factory=AuditConfig)
-    twins: tuple[str, ...] = ()
-    source: str | None = None
-    images: int | None = None
-    eps: str | None = None
-    out: Path | None = None
-    replace: bool = False
-    command: str = ""
+    twins: tuple[str, ...] = ()  # targets whose networks make images for this one
+    source: str | None = None  # the data set; a run has one of its own
+    images: int | None = None  # how many test images, if not the preset's number
+    eps: str | None = None  # the bound of the headline in place of that of `config`; None: the recipe's, or 8/255
+    out: Path | None = None  # the folder; None means RUN/audit, or a folder in audits/
+    replace: bool = False  # whether a smaller audit may replace a larger one
+    command: str = ""  # the command line that the card names
 
 
 def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
@@ -92,9 +80,8 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
     out = request.out or audit_folder(request.target, subject)
     if not request.replace:
         _refuse_smaller(out, len(images), config)
-    compiling = recipe.compile if recipe else "auto"
-    model = _instrumented(request.target, subject, dataset, images, device, compiling, progress)
-    twins = _twins(request, model, dataset, images, device)
+    model = _instrumented(request.target, subject, dataset, images, recipe.compile if recipe else "auto", progress)
+    twins = _twins(request, model, dataset, images)
     for name in (subject.name, dataset.name, *dataset.class_names, *twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
     with locked(out, "audit folder"):
@@ -119,9 +106,7 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
             ),
             command=request.command,
             repeat=shlex.join(["hiresnn", "audit", request.target, *(["--data", source] if request.source else [])]),
-            target=request.target,
-            twins=list(twins),
-            environment=environment(),
+            target=request.target, twins=list(twins), environment=environment(),
         )  # fmt: skip
         write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
@@ -129,10 +114,9 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
 
 
 def verify(path: Path, name: str | None = None) -> Verification:
-    """Check the adversarial images beside a card against the network and the card.
+    """Check the adversarial images beside a card, or in its folder, against the network and the card.
 
     Args:
-        path: a card.json, or the folder that holds one.
         name: the audited network, see `runs.model_source.resolve_model`; None takes the one that the card names.
             A card never makes this run code: a network from FILE.py:FUNCTION must be named again.
 
@@ -160,7 +144,7 @@ def _read_card(path: Path) -> Card | None:
         return Card.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValidationError, ValueError):
+    except (OSError, ValueError):  # also ValidationError
         raise RunError(
             f"{path} is not an audit card that this version can read; move it elsewhere, or audit with --replace."
         ) from None
@@ -168,12 +152,10 @@ def _read_card(path: Path) -> Card | None:
 
 def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
     """Refuse to replace the card of a larger audit: of more images, or of a larger preset."""
-    card = _read_card(out / CARD)
-    order = list(PRESETS)
+    card, order = _read_card(out / CARD), list(PRESETS)
     if card is None or card.setting.preset not in order or config.plan.name not in order:
         return
-    larger = order.index(card.setting.preset) > order.index(config.plan.name)
-    if card.data.images > images or larger:
+    if card.data.images > images or order.index(card.setting.preset) > order.index(config.plan.name):
         raise RunError(
             f"{out / CARD} is an audit of {card.data.images:,} images with preset {card.setting.preset}, which one of "
             f"{images:,} images with preset {config.plan.name} would replace; choose another folder with --out, or "
@@ -182,13 +164,13 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
 
 
 def _instrumented(
-    name: str, subject: ModelSource, dataset: DataSet, images: Tensor, device: str, compiling: str,
-    progress: Progress | None = None,
-) -> InstrumentedModel:  # fmt: skip
+    name: str, subject: ModelSource, dataset: DataSet, images: Tensor, compiling: str, progress: Progress | None = None
+) -> InstrumentedModel:
+    """The network on the device of the images, once it is known to fit them."""
     model = subject.model
     if isinstance(model, nn.Module):
         check_fits(model, dataset, name)
-        model.to(device)
+        model.to(images.device)
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     if instrumented.classes != dataset.num_classes:
         raise UsageError(
@@ -201,12 +183,12 @@ def _instrumented(
 
 
 def _twins(
-    request: AuditRequest, audited: InstrumentedModel, dataset: DataSet, images: Tensor, device: str
+    request: AuditRequest, audited: InstrumentedModel, dataset: DataSet, images: Tensor
 ) -> dict[str, InstrumentedModel]:
     twins: dict[str, InstrumentedModel] = {}
     for text in request.twins:
         source = resolve_model(text)
-        twin = _instrumented(f"the twin {text}", source, dataset, images, device, "never")
+        twin = _instrumented(f"the twin {text}", source, dataset, images, "never")
         if twin.weights and twin.weights in (audited.weights, *(other.weights for other in twins.values())):
             raise UsageError(
                 f"the twin {text} has the weights of the audited network or of another twin; name another twin."
@@ -226,16 +208,8 @@ def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
 
 def _identity(subject: ModelSource, model: InstrumentedModel, dataset: DataSet, config: AuditConfig) -> str:
     """Digest of what all units of an audit have in common; presets, added attacks and twins are not part of it."""
-    return digest(
-        {
-            "format": FORMAT,
-            "weights": model.weights,
-            "answers": model.digest,
-            "source": subject.source,
-            "data": dataset.digest,
-            "seed": config.seed,
-            "batch": config.batch_size,
-            "headline": config.headline.label,
-            "paper": dict(config.paper),
-        }
-    )
+    return digest({
+        "format": FORMAT, "weights": model.weights, "answers": model.digest, "source": subject.source,
+        "data": dataset.digest, "seed": config.seed, "batch": config.batch_size, "headline": config.headline.label,
+        "paper": dict(config.paper),
+    })  # fmt: skip
