@@ -365,7 +365,7 @@ def other(path: Path, size: int = 8, classes: int = 10) -> str:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"size": 16}, "has image_size = 8, the images of .* have 16"),
+        ({"size": 16}, "has image_size = 8, but the images of .* have 16"),
         ({"classes": 7}, "10 .*classes.* has 7"),
     ],
 )
