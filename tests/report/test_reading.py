@@ -41,7 +41,7 @@ DEEP = "[" * 100_000
     [
         ("metrics.jsonl", LINE.replace('"loss": 1', '"loss": "x"'), "loss"),
         ("metrics.jsonl", LINE.replace('"snn"', '"gnn"'), "stage"),
-        ("metrics.jsonl", LINE.replace('"loss": 1', '"loss": NaN'), "finite"),
+        ("metrics.jsonl", LINE.replace('"loss": 1', '"loss": NaN'), "NaN is not a number"),
         ("metrics.jsonl", LINE.replace('"loss": 1', f'"loss": {"9" * 5000}'), "loss|digits"),
         ("metrics.jsonl", LINE.replace('"epoch": 1', '"epoch": 1e308'), "epoch"),
         ("metrics.jsonl", LINE.replace('"seconds": 1', '"seconds": -1e308'), "seconds"),

@@ -92,10 +92,11 @@ class Trainer:
 
     def _selection(self) -> Selection | None:
         """Return what measures each epoch of an ANN under attack, if it is trained or chosen for that."""
-        settings, held_out, device = self.settings, self.context.splits()[1], self.context.device
-        if not isinstance(settings, Ann) or held_out is None:
+        settings, device = self.settings, self.context.device
+        if not isinstance(settings, Ann) or (settings.training == "plain" and settings.select == "last"):
             return None
-        if settings.training == "plain" and settings.select == "last":
+        held_out = self.context.splits()[1]
+        if held_out is None:
             return None
         split = data.first(held_out, min(HELD_OUT, len(held_out)))
         images, labels = split.images.to(device).float() / 255, split.labels.to(device)

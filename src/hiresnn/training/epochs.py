@@ -61,33 +61,31 @@ class Training:
             NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
         """
         with self._decided():
-            yield from self._epochs(advance)
+            for epoch in range(len(self.rows), self.schedule.epochs):
+                where = f"epoch {epoch + 1} of {self.schedule.epochs}"
+                start, lr = time.perf_counter(), self._set_lr(epoch)
 
-    def _epochs(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
-        for epoch in range(len(self.rows), self.schedule.epochs):
-            where, start, lr = f"epoch {epoch + 1} of {self.schedule.epochs}", time.perf_counter(), self._set_lr(epoch)
+                def noted(count: int, note: str, where: str = where) -> None:
+                    advance(count, f"{where}, {note}")
 
-            def noted(count: int, note: str, where: str = where) -> None:
-                advance(count, f"{where}, {note}")
-
-            try:
-                result = train_epoch(
-                    self.model, self.optimizer, self.batches, self.method, timesteps=self.timesteps,
-                    precision=PRECISIONS[self.precision], advance=noted, ranks=self.ranks,
-                )  # fmt: skip
-            except (NotFiniteError, DataError) as error:
-                raise type(error)(f"{where}: {error}") from None
-            seconds = round(time.perf_counter() - start, 3)
-            row: dict[str, Any] = {"epoch": epoch + 1, "loss": result.loss, "train_accuracy": result.accuracy}
-            row |= {"lr": lr, "seconds": seconds}
-            if isinstance(self.model, SpikingNetwork):
-                row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
-                row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
-            if self.selection is not None:
-                row |= self._select(epoch + 1, self.selection)
-            self.rows.append(row)
-            yield row
-        self._finish()
+                try:
+                    result = train_epoch(
+                        self.model, self.optimizer, self.batches, self.method, timesteps=self.timesteps,
+                        precision=PRECISIONS[self.precision], advance=noted, ranks=self.ranks,
+                    )  # fmt: skip
+                except (NotFiniteError, DataError) as error:
+                    raise type(error)(f"{where}: {error}") from None
+                seconds = round(time.perf_counter() - start, 3)
+                row: dict[str, Any] = {"epoch": epoch + 1, "loss": result.loss, "train_accuracy": result.accuracy}
+                row |= {"lr": lr, "seconds": seconds}
+                if isinstance(self.model, SpikingNetwork):
+                    row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
+                    row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
+                if self.selection is not None:
+                    row |= self._select(epoch + 1, self.selection)
+                self.rows.append(row)
+                yield row
+            self._finish()
 
     @contextmanager
     def _decided(self) -> Iterator[None]:
