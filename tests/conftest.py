@@ -1,7 +1,7 @@
 """Before hiresnn is imported: shapes in its signatures are checked at run time, and torch computes on one thread.
 
-Left out of the check: what torch.compile reads, what says no shapes, and what answers a wrong choice by a sentence
-of its own (network.convert, network.encoding), which the check would come before.
+Three kinds of modules are not checked: those that torch.compile reads, those whose signatures have no shapes, and those
+that answer a wrong choice with their own message (network.convert, network.encoding), which the check would precede.
 """
 
 import torch
@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 
 
 def pytest_configure(config):
-    """Warnings are errors, but for two that torch's compiler raises about torch, and means to hide."""
+    """Warnings are errors, except for three that torch's compiler raises about torch or about this Python."""
+    config.addinivalue_line("filterwarnings", "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit:DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
