@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 
 import torch
@@ -92,7 +93,7 @@ def sa_pgd(
     return finish_by_square(worst, eps, finish, generator)
 
 
-class AdaptiveStep:
+class AdaptiveStep(ABC):
     """Steps whose size is halved at checkpoints, where the search also returns to the best iterate.
 
     Args:
@@ -126,9 +127,9 @@ class AdaptiveStep:
         self.before = adversarial
         return perturbed(images, project(adversarial - images + move, self.eps))
 
+    @abstractmethod
     def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
         """Return the change of the iterate before projection, from the gradient `slope`."""
-        raise NotImplementedError
 
 
 class ApgdStep(AdaptiveStep):

@@ -11,56 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
 from hiresnn.runs.folder import ENVIRONMENT, METRICS, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.records import LARGEST, EpochRecord, ResultRecord
 
 CARD = "audit/card.json"
 
-LARGEST = 1e15  # no number of a card is larger than this in magnitude: counts, seconds, bytes
-
 T = TypeVar("T")
-Percent = Annotated[float, Field(ge=0, le=100)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Part(BaseModel):
-    # Later versions may write more than a page shows.
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Epoch(_Part):
-    """One line of metrics.jsonl; accuracy in percent, `thresholds` and `leaks` by layer of a spiking network."""
-
-    stage: Literal["ann", "snn"]
-    epoch: int = Field(ge=1, le=10**9)
-    loss: Finite
-    train_accuracy: Percent
-    seconds: float = Field(ge=0, le=LARGEST)
-    thresholds: dict[str, Finite] = {}
-    leaks: dict[str, Finite] = {}
-
-
-class Boxes(_Part):
-    """Accuracy in percent under one attack; None where it was not measured."""
-
-    white_box: Percent | None = None
-    black_box: Percent | None = None
-    twins: dict[str, Percent] = {}
-
-
-class Outcome(_Part):
-    """result.json; accuracies in percent."""
-
-    clean: Percent
-    attacks: dict[str, Boxes]
-    images: int = Field(ge=0, le=LARGEST)
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -75,12 +38,12 @@ class Run:
     path: Path
     recipe: Recipe
     environment: dict[str, Any]
-    epochs: tuple[Epoch, ...]
-    outcome: Outcome | None
+    epochs: tuple[EpochRecord, ...]
+    outcome: ResultRecord | None
     card: Card | None
     notes: tuple[str, ...] = ()
 
-    def stage(self, name: Literal["ann", "snn"]) -> tuple[Epoch, ...]:
+    def stage(self, name: Literal["ann", "snn"]) -> tuple[EpochRecord, ...]:
         """The epochs of one stage of the training, in order."""
         return tuple(epoch for epoch in self.epochs if epoch.stage == name)
 
@@ -136,8 +99,8 @@ def _read_run(path: Path) -> Run:
         path,
         folder.recipe,
         part(ENVIRONMENT, lambda: TypeAdapter(dict[str, Any]).validate_python(folder.read_json(ENVIRONMENT)), {}),
-        part(METRICS, lambda: tuple(map(Epoch.model_validate, folder.read_metrics())), ()),
-        part(RESULT, lambda: Outcome.model_validate(folder.read_json(RESULT)), None),
+        part(METRICS, lambda: tuple(map(EpochRecord.model_validate, folder.read_metrics())), ()),
+        part(RESULT, lambda: ResultRecord.model_validate(folder.read_json(RESULT)), None),
         part(CARD, lambda: read_card(path / CARD), None),
         tuple(notes),
     )

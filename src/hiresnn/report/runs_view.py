@@ -12,7 +12,8 @@ from hiresnn.charts.axes import Axis, category_axis, epoch_axis, number_axis, pe
 from hiresnn.charts.svg import Chart, Dot, Series, legend
 from hiresnn.report import words
 from hiresnn.report.audit_view import dot, in_both_sizes
-from hiresnn.report.reading import Boxes, Run
+from hiresnn.report.reading import Run
+from hiresnn.runs.records import AttackRecord
 
 STAGES: dict[Literal["ann", "snn"], str] = {"ann": "ANN", "snn": "SNN"}
 WHITE, BLACK, TWIN = "white box", "black box", "twin: "
@@ -93,7 +94,7 @@ def attack_rows(runs: Sequence[Run]) -> list[tuple[str, list[float | None]]]:
     ]
 
 
-def _accuracy(attack: Boxes | None, box: str) -> float | None:
+def _accuracy(attack: AttackRecord | None, box: str) -> float | None:
     if attack is None:
         return None
     if box == WHITE:

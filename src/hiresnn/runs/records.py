@@ -11,6 +11,8 @@ from hiresnn.errors import RunError
 from hiresnn.runs.faults import brief
 
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+LARGEST = 1e15
+"""No count and no number of seconds in a run folder is larger."""
 
 
 class Record(BaseModel):
@@ -40,7 +42,7 @@ class ResultRecord(Record):
 
     clean: Percent
     attacks: dict[str, AttackRecord]
-    images: Annotated[int, Field(ge=0)]
+    images: Annotated[int, Field(ge=0, le=LARGEST)]
     seed: int
 
 
@@ -48,10 +50,10 @@ class EpochRecord(Record):
     """A line of metrics.jsonl."""
 
     stage: Literal["ann", "snn"]
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[int, Field(ge=1, le=10**9)]
     loss: float
     train_accuracy: Percent
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, le=LARGEST)]
     thresholds: dict[str, float] = {}
     leaks: dict[str, float] = {}
 
