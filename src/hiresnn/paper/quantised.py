@@ -44,7 +44,7 @@ def best_ceiling(activations: Tensor, bits: int) -> float:
 
 @contextmanager
 def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[nn.Module]:
-    """`ann` in eval mode with activations of `bits` bits inside the context, calibrated on `images` [B, C, H, W]."""
+    """`ann` in eval mode with activations of `bits` bits, calibrated on `images` [B, C, H, W]."""
     relus = [module for module in ann.modules() if isinstance(module, nn.ReLU)]
     if bits < 1 or not relus:
         wrong = f"an ANN with {len(relus)} nn.ReLU modules cannot have activations of {bits} bits"
