@@ -66,8 +66,8 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     if name == "robust":
         section = measure_robust(asked.quick, asked.run)
         words += ["--run", asked.run.name] if asked.run else []
-    elif name == "hire":
-        section = measure_hire(asked.quick, asked.before)
+    elif name in ("step", "hire"):
+        section = SECTIONS[name](asked.quick, asked.before)
         words += ["--before", asked.before.name] if asked.before else []
     elif name == "precision-cpu":
         section = measure_precision(
@@ -94,7 +94,7 @@ def main() -> int:
     cli.add_argument("--out", type=Path, help="default: results; with --quick a new temporary folder")
     cli.add_argument("--run", type=Path, help="a trained traditional run, for the section robust")
     cli.add_argument("--data", help="CIFAR-10 for the section precision-cpu, as `hiresnn train --data` takes it")
-    cli.add_argument("--before", type=Path, help="src folder of another version, for the section hire")
+    cli.add_argument("--before", type=Path, help="src folder of another version, for the sections step and hire")
     cli.add_argument("--keep", type=Path, help="folder of the runs of precision-cpu; finished ones are reused")
     asked = cli.parse_args()
     for name in asked.sections:

@@ -4,7 +4,13 @@ A step is zero_grad, forward over all timesteps, cross-entropy, backward, SGD wi
 """
 
 import gc
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from pathlib import Path
 
 import plug
 import torch
@@ -65,8 +71,50 @@ def contestants(size: Size, names: Sequence[str] = tuple(STEPS), device: str = "
     return steps
 
 
-def measure_step(quick: bool) -> Section:
-    """All contestants at batch 32, T = 6, hidden 4096."""
+PRECISIONS = {"hiresnn float32": False, "hiresnn bfloat16": True}
+
+WORKER = """
+import sys, torch
+sys.path[:0] = sys.argv[1:3]
+import plug
+torch.manual_seed(0)
+one = plug.step({batch}, {timesteps}, {hidden}, width={width}, bfloat16={bfloat16})
+for line in sys.stdin:
+    print(one(), flush=True)
+"""
+
+
+@contextmanager
+def in_own_processes(versions: Mapping[str, Path], size: Size) -> Iterator[Mapping[str, Step]]:
+    """Steps of several versions, each in its own process because one process can import only one hiresnn.
+
+    Args:
+        versions: what is added to the contestant's name -> the `src` folder of a checkout, whose `benchmarks/plug.py`
+            makes the step.
+    """
+    workers: dict[str, subprocess.Popen[str]] = {}
+    for (name, bfloat16), (version, source) in product(PRECISIONS.items(), versions.items()):
+        code = WORKER.format(**vars(size), bfloat16=bfloat16)
+        words = [sys.executable, "-c", code, str(source), str(source.parent / "benchmarks")]
+        workers[name + version] = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def step_in(worker: subprocess.Popen[str]) -> float:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write("step\n")
+        return float(worker.stdout.readline())
+
+    try:
+        yield {name: partial(step_in, worker) for name, worker in workers.items()}
+    finally:
+        for worker in workers.values():
+            worker.communicate()
+
+
+def measure_step(quick: bool, before: Path | None = None) -> Section:
+    """All contestants at batch 32, T = 6, hidden 4096, and hiresnn as it was in the checkout of `before`."""
     size = TINY if quick else Size(hidden=4096)
     rounds, warmup = (1, 1) if quick else (9, 3)
     section = Section(
@@ -79,7 +127,9 @@ def measure_step(quick: bool) -> Section:
         ratio="of dense float32",
     )
     section.leave_out("spikingjelly", "snntorch")
-    seconds = in_turns(contestants(size), rounds=rounds, warmup=warmup)
+    own = {", own process": Path(__file__).parents[1] / "src", ", before": before} if before else {}
+    with in_own_processes(own, size) as others:
+        seconds = in_turns({**contestants(size), **others}, rounds=rounds, warmup=warmup)
     found = {name: spread(values, 1e3) for name, values in seconds.items()}
     for name, times in found.items():
         section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"])
@@ -90,6 +140,9 @@ def measure_step(quick: bool) -> Section:
     section.at_most(
         "hiresnn bfloat16, of the dense float32 floor", over(section.median("hiresnn bfloat16", "ms"), floor), 0.60
     )
+    for name in PRECISIONS if before else ():
+        now, was = (section.median(name + version, "ms") for version in (", own process", ", before"))
+        section.at_most(f"{name}, of the version before (each in its own process)", over(now, was), 1.02)
     return section
 
 
