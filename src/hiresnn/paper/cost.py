@@ -5,6 +5,7 @@ The cost of a batch does not depend on what the network has learned, so weights 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 from torch import nn
 
@@ -32,7 +34,7 @@ from hiresnn.runs.compile_policy import should_fuse
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
 from hiresnn.runs.networks import method_of, optimizer_of, spiking_network
-from hiresnn.runs.recipe import Recipe, dump, read
+from hiresnn.runs.recipe import Recipe, read
 from hiresnn.training import PRECISIONS, train_batch
 
 WARM_BATCHES = 3
@@ -49,8 +51,10 @@ def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: 
     """What `spend` returns for the recipe, from a fresh process. Raises RunError where that fails."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.toml"
-        path.write_text(dump(recipe), encoding="utf-8")
-        words = [sys.executable, "-m", "hiresnn.paper.cost", str(path), *map(str, (batches, channels, size, classes))]
+        # Without keys at defaults that version one did not know, an older checkout can be measured too.
+        path.write_text(tomli_w.dumps(recipe.keyed(exclude_none=True)), encoding="utf-8")
+        words = [sys.executable, "-m", "hiresnn.paper.cost", str(path), "--batches", str(batches)]
+        words += ["--channels", str(channels), "--size", str(size), "--classes", str(classes)]
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(BLOCK), "MALLOC_TRIM_THRESHOLD_": str(BLOCK)}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -171,10 +175,14 @@ def _wait(device: str) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the JSON of `spend` for a recipe's path, batches, channels, size and classes; returns the exit code."""
-    batches, channels, size, classes = map(int, words[1:])
+    """Print the JSON of `spend` for a recipe; returns the exit code."""
+    cli = argparse.ArgumentParser(prog="python -m hiresnn.paper.cost")
+    cli.add_argument("recipe")
+    for option in ("--batches", "--channels", "--size", "--classes"):
+        cli.add_argument(option, type=int, required=True)
+    asked = vars(cli.parse_args(words))
     try:
-        print(json.dumps(spend(read(words[0]), batches, channels=channels, size=size, classes=classes)))
+        print(json.dumps(spend(read(asked.pop("recipe")), **asked)))
     except HiresnnError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -76,6 +76,7 @@ def train_batch(
     if timesteps is None:
         timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
     window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
+    present = ranks.presenter(model)
     earlier: Tensor | None = None
     results = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
@@ -88,7 +89,7 @@ def train_batch(
         if method.noise.needs_gradient:
             shown = shown.detach().requires_grad_()
         with cast():
-            logits = ranks.present(model, shown, window)
+            logits = present(shown, window)
         logits = logits.float()
         loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))
         earlier = logits.detach()

@@ -11,7 +11,7 @@ import gc
 import inspect
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from hiresnn.neurons import Window
 from hiresnn.process import processes
 
 Value = TypeVar("Value")
+Present = Callable[[Tensor, Window], Tensor]
 
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets them besides WORLD_SIZE
 GRACE = 3.0
@@ -52,14 +53,14 @@ class Ranks:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def present(self, model: nn.Module, images: Tensor, window: Window) -> Tensor:
-        """Return the logits of this rank's images; the backward pass averages gradients of weights over all ranks."""
+    def presenter(self, model: nn.Module) -> Present:
+        """Return what maps images and window to logits, with a backward pass that averages gradients over all ranks."""
+        present: Present = model.present if isinstance(model, SpikingNetwork) else lambda images, window: model(images)
         if self.size == 1:
-            return _present(model, images, window)
+            return present
         if self._averaging is None or self._averaging.module.model is not model:
-            self._averaging = DistributedDataParallel(_Presenter(model), **_OPTIONS)
-        logits: Tensor = self._averaging(images, window)
-        return logits
+            self._averaging = DistributedDataParallel(_Presenter(model, present), **_OPTIONS)
+        return self._averaging
 
     def weighted(self, loss: Tensor, rows: int, count: int) -> Tensor:
         """Scale the mean loss over this rank's `rows`, so that the ranks' average is the mean over all `count`."""
@@ -150,18 +151,13 @@ def joined() -> Iterator[Ranks]:
 class _Presenter(nn.Module):
     """Presents images in `forward`, because only calls of forward average gradients."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, present: Present) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.present = model, present
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
-        return _present(self.model, images, window)
+        return self.present(images, window)
 
 
 ALONE = Ranks()
 """A process that trains by itself."""
-
-
-def _present(model: nn.Module, images: Tensor, window: Window) -> Tensor:
-    logits: Tensor = model.present(images, window) if isinstance(model, SpikingNetwork) else model(images)
-    return logits
