@@ -10,7 +10,7 @@ from hiresnn.cli import main
 from hiresnn.neurons import lif
 
 PACKAGE = Path(hiresnn.__file__).parent
-MOST = 15
+MOST = 13
 """Frames of the package from the function of the command to the step, both counted."""
 
 
