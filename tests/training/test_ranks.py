@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def presented(among: Ranks) -> "weakref.ref[nn.Module]":
     model = nn.Flatten()
-    among.present(model, torch.zeros(1, 2), Window(1, 1))
+    among.presenter(model)(torch.zeros(1, 2), Window(1, 1))
     return weakref.ref(model)
 
 
