@@ -18,20 +18,23 @@ RELUS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.
 
 
 class Spike(torch.autograd.Function):
-    """1 where z > 0 (Eq. 2), with the gradient 0.3 max(0, 1 - |z|) of Eq. 5, or of an arctan of sharpness `alpha`."""
+    """1 where z > 0 (Eq. 2), with the gradient 0.3 max(0, 1 - |z|) of Eq. 5, or of an arctan of sharpness `alpha`.
+
+    With `inclusive` it is 1 at z = 0 as well.
+    """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, alpha: float | None = None) -> Tensor:
+    def forward(ctx: Any, z: Tensor, alpha: float | None = None, inclusive: bool = False) -> Tensor:
         ctx.save_for_backward(z)
         ctx.alpha = alpha
-        return (z > 0).to(z)
+        return (z >= 0 if inclusive else z > 0).to(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (z,) = ctx.saved_tensors
         if ctx.alpha is not None:
-            return grad / (1 + (torch.pi / 2 * ctx.alpha * z) ** 2) * ctx.alpha / 2, None
-        return grad * 0.3 * torch.relu(1 - z.abs()), None
+            return grad / (1 + (torch.pi / 2 * ctx.alpha * z) ** 2) * ctx.alpha / 2, None, None
+        return grad * 0.3 * torch.relu(1 - z.abs()), None, None
 
 
 @dataclass
@@ -42,14 +45,18 @@ class Neuron:
     leak: Tensor
     reset: str = "subtract"
     start: float = 0.0  # membrane at rest, as a fraction of the threshold
+    condition: str = ">"
     m: Tensor | None = None  # left by the step before, after leak and reset
     spikes: list[Tensor] = field(default_factory=list)
 
     def __call__(self, current: Tensor) -> Tensor:
         u = current + (self.start * self.threshold if self.m is None else self.m)
-        spike = Spike.apply(u / self.threshold - 1)
+        spike = Spike.apply(u / self.threshold - 1, None, self.condition == ">=")
         fired = self.threshold * spike.detach()
-        self.m = self.leak * (u - fired) if self.reset == "subtract" else self.leak * u - fired
+        if self.reset == "zero":
+            self.m = self.leak * torch.where(spike.detach() > 0, 0.0, u)
+        else:
+            self.m = self.leak * (u - fired) if self.reset == "subtract" else self.leak * u - fired
         self.spikes.append(spike)
         return spike
 
@@ -69,11 +76,12 @@ class ReferenceNetwork:
         leaks: list[float],
         reset: str = "subtract",
         start: float = 0.0,
+        condition: str = ">",
     ) -> None:
         self.ann = copy.deepcopy(ann).double().eval()
         self.thresholds = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in thresholds]
         self.leaks = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in leaks]
-        self.reset, self.start = reset, start
+        self.reset, self.start, self.condition = reset, start, condition
         self.rest()
 
     @classmethod
@@ -81,7 +89,7 @@ class ReferenceNetwork:
         """The reference of `network`, a converted `ann` whose neurons are called in the order of their names."""
         neurons = list(network.neurons.values())
         numbers = [neuron.threshold.item() for neuron in neurons], [neuron.leak.item() for neuron in neurons]
-        return cls(ann, *numbers, neurons[0].reset, neurons[0].start)
+        return cls(ann, *numbers, neurons[0].reset, neurons[0].start, neurons[0].condition)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -91,7 +99,8 @@ class ReferenceNetwork:
     def rest(self) -> None:
         """Put every membrane to rest and forget the spikes."""
         values = zip(self.thresholds, self.leaks, strict=True)
-        self.neurons = [Neuron(threshold, leak, self.reset, self.start) for threshold, leak in values]
+        kind = self.reset, self.start, self.condition
+        self.neurons = [Neuron(threshold, leak, *kind) for threshold, leak in values]
 
     def __call__(self, images: Tensor, timesteps: int) -> Tensor:
         """Logits: the ANN's output, summed over `timesteps` steps."""

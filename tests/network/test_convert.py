@@ -71,12 +71,12 @@ def test_every_neuron_of_a_residual_network_is_calibrated():
     assert all(layer.sum() > 0 for layer in spikes.values())
 
 
-def test_leak_reset_and_surrogate_are_those_asked_for():
-    network = convert(
-        chain(), FOUR, timesteps=2, leak=0.5, reset="subtract-unleaked", surrogate=Linear(0.7), encoding="poisson"
-    )
+def test_leak_reset_condition_and_surrogate_are_those_asked_for():
+    kind = {"reset": "subtract-unleaked", "condition": ">=", "surrogate": Linear(0.7)}
+    network = convert(chain(), FOUR, timesteps=2, leak=0.5, encoding="poisson", **kind)
     for neuron in network.neurons.values():
-        assert (neuron.leak.item(), neuron.reset, neuron.surrogate) == (0.5, "subtract-unleaked", Linear(0.7))
+        assert neuron.leak.item() == 0.5
+        assert (neuron.reset, neuron.condition, neuron.surrogate) == tuple(kind.values())
     assert network.encoding.encoding == "poisson"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import convert, record
+from hiresnn.neurons import RESETS
 
 from ..reference import ReferenceNetwork
 
@@ -75,7 +76,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 
 @FEW
-@given(networks(), st.integers(1, 5), st.sampled_from(["subtract", "subtract-unleaked"]), st.sampled_from([0.0, 0.5]))
+@given(networks(), st.integers(1, 5), st.sampled_from(RESETS), st.sampled_from([0.0, 0.5]))
 def test_a_converted_network_equals_its_ann_run_step_by_step(
     ann: nn.Module, timesteps: int, reset: str, start: float
 ) -> None:

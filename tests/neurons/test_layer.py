@@ -3,14 +3,14 @@ import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons import LIF, MIN_THRESHOLD, RESETS, Linear, Window, can_fuse
+from hiresnn.neurons import CONDITIONS, LIF, MIN_THRESHOLD, RESETS, Linear, Window, can_fuse
 
 from ..reference import Neuron
 
 
-def explicit_layer(currents, threshold, leak, reset):
+def explicit_layer(currents, threshold, leak, reset, condition=">"):
     """Spikes of a layer, one timestep after another, for plain autograd."""
-    neuron = Neuron(threshold, leak, reset)
+    neuron = Neuron(threshold, leak, reset, condition=condition)
     return [neuron(current) for current in currents]
 
 
@@ -51,6 +51,28 @@ def test_gradients_equal_an_explicit_loop_over_time(reset, timed):
     close(current.grad, reference.grad)
     close(neuron.threshold.grad, threshold.grad)
     close(neuron.leak.grad, leak.grad)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_with_the_inclusive_condition_a_membrane_at_the_threshold_spikes_and_resets(reset):
+    torch.manual_seed(3)
+    rows = torch.randint(0, 5, (6 * 4, 50)).double() / 8  # with threshold and leak 0.5 many membranes are equal to 0.5
+    weights = torch.randn(6, 4, 50, dtype=torch.float64)
+    found = []
+    for condition in CONDITIONS:
+        neuron = LIF(0.5, 0.5, reset=reset, condition=condition).double()
+        (current,) = leaves(rows)
+        spikes = neuron(current, Window(6, 4))
+        (spikes.view_as(weights) * weights).sum().backward()
+        reference, threshold, leak = leaves(rows, neuron.threshold, neuron.leak)
+        expected = torch.stack(explicit_layer(reference.view(6, 4, 50), threshold, leak, reset, condition))
+        (expected * weights).sum().backward()
+        assert torch.equal(spikes.view_as(expected), expected)
+        close(current.grad, reference.grad)
+        close(neuron.threshold.grad, threshold.grad)
+        close(neuron.leak.grad, leak.grad)
+        found.append(spikes)
+    assert (found[1] > found[0]).any()
 
 
 @pytest.mark.parametrize("reset", RESETS)
@@ -150,6 +172,7 @@ def test_clamp_returns_leak_and_threshold_to_their_ranges():
 
 def test_printing_a_neuron_shows_its_values():
     assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
+    assert repr(LIF(reset="zero", condition=">=")).endswith("reset='zero', condition='>=')")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +183,8 @@ def test_printing_a_neuron_shows_its_values():
         ({"leak": 1.5}, r"leak is 1.5; it must lie in \[0, 1\]"),
         ({"leak": -0.1}, "leak is -0.1"),
         ({"start": 1.0}, r"start is 1.0; it is a fraction of the threshold and must lie in \[0, 1\)"),
-        ({"reset": "zero"}, "reset is 'zero'; choose one of subtract, subtract-unleaked"),
+        ({"reset": "none"}, "reset is 'none'; choose one of subtract, subtract-unleaked, zero"),
+        ({"condition": ">>"}, "condition is '>>'; choose one of >, >="),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

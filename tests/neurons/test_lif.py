@@ -36,14 +36,34 @@ UNLEAKED = ([0.75, 0.75, 0.25, 1.5, 0.5], [0, 1, 0, 1, 0], [0.375, -0.4375, -0.0
 #   s  0     1     0     1     1
 #   m  1.0   0.75  1.0   1.0   0.75
 HALF = ([0.5, 0.75, 0.25, 1.0, 0.75], [0, 1, 0, 1, 1], [1.0, 0.75, 1.0, 1.0, 0.75])
+# LIF, leak 0.5, threshold 0.5, reset to zero:
+#   I  0.375  0.375   0.5   0.125   0.4375
+#   u  0.375  0.5625  0.5   0.375   0.625       the step after a spike starts from 0; u = 0.5 is the threshold
+#   s  0      1       0     0       1
+#   m  0.375  0       0.5   0.375   0           what stays; half of it is left behind
+ZERO = ([0.375, 0.375, 0.5, 0.125, 0.4375], [0, 1, 0, 0, 1], [0.1875, 0, 0.25, 0.1875, 0])
+# The same where a membrane that equals the threshold spikes too:
+#   u  0.375  0.5625  0.5   0.125   0.5
+#   s  0      1       1     0       1
+#   m  0.375  0       0     0.125   0
+ZERO_AT = ([0.375, 0.375, 0.5, 0.125, 0.4375], [0, 1, 1, 0, 1], [0.1875, 0, 0, 0.0625, 0])
+# LIF, leak 0.5, threshold 0.5, reset by subtraction, spiking at the threshold too:
+#   I  0.375  0.375   0.46875  0.125   0.375
+#   u  0.375  0.5625  0.5      0.125   0.4375
+#   s  0      1       1        0       0
+#   m  0.375  0.0625  0        0.125   0.4375
+AT = ([0.375, 0.375, 0.46875, 0.125, 0.375], [0, 1, 1, 0, 0], [0.1875, 0.03125, 0, 0.0625, 0.21875])
 LOW = ([0.375, 0.375, 0.5, 0.125, 0.75], [0, 1, 1, 0, 1], [0.1875, 0.03125, 0.015625, 0.0703125, 0.16015625])
 
 TRACES = {
-    "IF": (1.0, 1.0, "subtract", IF),
-    "IF-unleaked": (1.0, 1.0, "subtract-unleaked", IF),
-    "LIF": (1.0, 0.5, "subtract", LIF),
-    "LIF-unleaked": (1.0, 0.5, "subtract-unleaked", UNLEAKED),
-    "LIF-threshold": (0.5, 0.5, "subtract", LOW),
+    "IF": (1.0, 1.0, "subtract", ">", IF),
+    "IF-unleaked": (1.0, 1.0, "subtract-unleaked", ">", IF),
+    "LIF": (1.0, 0.5, "subtract", ">", LIF),
+    "LIF-unleaked": (1.0, 0.5, "subtract-unleaked", ">", UNLEAKED),
+    "LIF-threshold": (0.5, 0.5, "subtract", ">", LOW),
+    "LIF-zero": (0.5, 0.5, "zero", ">", ZERO),
+    "LIF-zero-at-threshold": (0.5, 0.5, "zero", ">=", ZERO_AT),
+    "LIF-at-threshold": (0.5, 0.5, "subtract", ">=", AT),
 }
 
 
@@ -51,12 +71,15 @@ def scalars(*values, dtype=torch.float32):
     return [torch.tensor(value, dtype=dtype) for value in values]
 
 
-@pytest.mark.parametrize(("threshold", "leak", "reset", "trace"), TRACES.values(), ids=TRACES.keys())
-def test_spikes_and_membranes_follow_the_trace_worked_out_by_hand(threshold, leak, reset, trace):
+@pytest.mark.parametrize(("threshold", "leak", "reset", "condition", "trace"), TRACES.values(), ids=TRACES.keys())
+def test_spikes_and_membranes_follow_the_trace_worked_out_by_hand(threshold, leak, reset, condition, trace):
     current, spikes, left = trace
     for steps in range(1, 6):
         got, residue = scan_forward(
-            torch.tensor(current[:steps]).view(-1, 1), None, *scalars(threshold, leak), Scan(steps, True, reset)
+            torch.tensor(current[:steps]).view(-1, 1),
+            None,
+            *scalars(threshold, leak),
+            Scan(steps, True, reset, condition=condition),
         )
         assert got.flatten().tolist() == spikes[:steps]
         assert residue.tolist() == [left[steps - 1]]
@@ -95,10 +118,10 @@ def test_a_membrane_that_equals_the_threshold_does_not_spike():
     assert residue.item() == 0.25
 
 
-def test_both_resets_are_equal_at_leak_one_and_differ_below():
+def test_both_resets_by_subtraction_are_equal_at_leak_one_and_differ_below():
     current = torch.rand(8, 100, generator=torch.Generator().manual_seed(0))
     for leak, equal in ((1.0, True), (0.9, False)):
-        ends = [scan_forward(current, None, *scalars(0.7, leak), Scan(8, True, reset)) for reset in RESETS]
+        ends = [scan_forward(current, None, *scalars(0.7, leak), Scan(8, True, reset)) for reset in RESETS[:2]]
         assert torch.equal(ends[0][1], ends[1][1]) is equal
         assert torch.equal(ends[0][0], ends[1][0]) is equal
 
@@ -132,20 +155,25 @@ def test_membranes_are_float32_where_currents_are_bfloat16():
 # Two steps of one neuron, threshold v = 1, leak 0.5, gradient at the second spike alone; u = 1.25, 1.125.
 # The slope at z = 0.125 is 0.3 * (1 - 0.125) = 0.2625. dz/dv = -u/v^2 + du/dv:
 #   subtract:  I = 1.25, 1.0; du/dv = -leak = -0.5;  dz/dv = -1.625; du/dleak = m[0] = 0.25
+#   zero:      I = 1.25, 1.125; du/dv = 0;           dz/dv = -1.125; du/dleak = 0; nothing of the first step is left
 #   unleaked:  I = 1.25, 1.5; du/dv = -1;            dz/dv = -2.125; du/dleak = u[0] = 1.25
 # Without the term of the reset dz/dv would be -1.125 in both.
 @pytest.mark.parametrize(
-    ("reset", "second", "to_threshold", "to_leak"),
-    [("subtract", 1.0, -1.625 * 0.2625, 0.25 * 0.2625), ("subtract-unleaked", 1.5, -2.125 * 0.2625, 1.25 * 0.2625)],
+    ("reset", "second", "to_first", "to_threshold", "to_leak"),
+    [
+        ("subtract", 1.0, 0.5 * 0.2625, -1.625 * 0.2625, 0.25 * 0.2625),
+        ("subtract-unleaked", 1.5, 0.5 * 0.2625, -2.125 * 0.2625, 1.25 * 0.2625),
+        ("zero", 1.125, 0, -1.125 * 0.2625, 0),
+    ],
 )
-def test_threshold_gets_a_gradient_through_z_and_through_the_reset(reset, second, to_threshold, to_leak):
+def test_threshold_gets_a_gradient_through_z_and_through_the_reset(reset, second, to_first, to_threshold, to_leak):
     current = torch.tensor([[1.25], [second]], dtype=torch.float64)
     grad = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     got = scan_backward(
         current, None, *scalars(1.0, 0.5, dtype=torch.float64), grad, Scan(2, True, reset), Linear(), True
     )
     # The first current reaches the second membrane through the leak alone: the spike in the reset is detached.
-    assert got[0].flatten().tolist() == pytest.approx([0.5 * 0.2625, 0.2625], abs=1e-12)
+    assert got[0].flatten().tolist() == pytest.approx([to_first, 0.2625], abs=1e-12)
     assert got[1].item() == pytest.approx(to_threshold, abs=1e-12)
     assert got[2].item() == pytest.approx(to_leak, abs=1e-12)
 
@@ -161,14 +189,19 @@ def test_an_attack_skips_the_gradients_of_the_parameters():
 @pytest.mark.slow
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
 @pytest.mark.parametrize(
-    ("timed", "reset", "carried", "start"),
-    [(True, "subtract", False, 0.0), (False, "subtract-unleaked", True, 0.0), (False, "subtract", False, 0.5)],
+    ("timed", "reset", "carried", "start", "condition"),
+    [
+        (True, "subtract", False, 0.0, ">"),
+        (False, "subtract-unleaked", True, 0.0, ">"),
+        (False, "subtract", False, 0.5, ">"),
+        (True, "zero", True, 0.0, ">="),
+    ],
 )
-def test_compiled_scans_equal_eager_ones(timed, reset, carried, start):
+def test_compiled_scans_equal_eager_ones(timed, reset, carried, start, condition):
     torch.manual_seed(0)
     current = torch.rand(4, 999) if timed else torch.rand(999)
     residue = torch.rand(999) * 0.3 if carried else None
-    grad, scan = torch.randn(4, 999), Scan(4, timed, reset, start)
+    grad, scan = torch.randn(4, 999), Scan(4, timed, reset, start, condition)
     forward = (current, residue, *scalars(0.7, 0.9), scan)
     backward = (*forward[:4], grad, scan, Linear(), True)
     eager = (*kernel(scan_forward, False)(*forward), *kernel(scan_backward, False)(*backward))

@@ -62,6 +62,21 @@ def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(
         assert (lif.threshold, lif.leak) == (network.neurons[name].threshold, network.neurons[name].leak)
 
 
+@pytest.mark.parametrize("condition", [">", ">="])
+def test_a_reset_to_zero_and_the_condition_of_a_spike_come_back(
+    tmp_path: Path, ann: nn.Module, images: Tensor, condition: Any
+) -> None:
+    network = convert(ann, images, timesteps=3, reset="zero", condition=condition)
+    save(network, tmp_path / "a.safetensors")
+    loaded = load(tmp_path / "a.safetensors")
+    assert isinstance(loaded, SpikingNetwork)
+    assert {(lif.reset, lif.condition) for lif in loaded.neurons.values()} == {("zero", condition)}
+    assert torch.equal(loaded(images), network.eval()(images))
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["hiresnn"])["spiking"]
+    assert ("condition" in described) is (condition != ">")  # absent in files of version one
+
+
 @pytest.mark.parametrize("start", [0.0, 0.5])
 def test_the_start_of_the_membranes_and_folded_batch_norms_come_back(tmp_path: Path, start: float) -> None:
     ann, images = build("vgg5", 10, width=0.125, hidden=16, batch_norm=True), torch.rand(6, 3, 32, 32)
@@ -104,7 +119,7 @@ def test_neurons_that_differ_or_learn_by_another_rule_are_not_saved(
     network = convert(ann, images, timesteps=4)
     first: LIF = next(iter(network.neurons.values()))
     first.reset = "subtract-unleaked"
-    with pytest.raises(UsageError, match="the neurons differ in reset, start, surrogate or trainability"):
+    with pytest.raises(UsageError, match="the neurons differ in reset, start, condition, surrogate or trainability"):
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
         lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]

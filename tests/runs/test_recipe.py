@@ -204,6 +204,13 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_shipped_names() ->
         read("vgg5-cifar")
 
 
+def test_keys_that_came_later_are_not_part_of_the_key_at_their_defaults() -> None:
+    recipe = read("digits")
+    assert "condition" not in recipe.keyed()["snn"]
+    assert override(recipe, {"snn.condition": ">="}).keyed()["snn"]["condition"] == ">="
+    assert override(recipe, {"snn.reset": "zero"}).keyed()["snn"]["reset"] == "zero"
+
+
 def test_equal_parts_have_equal_digests_whatever_their_order() -> None:
     # sha256 of {"a":1,"b":[0.5]}, by sha256sum
     assert digest({"b": [0.5], "a": 1}) == digest({"a": 1, "b": [0.5]}) == "bdad23344c9c37f9"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, fx, nn
@@ -19,7 +20,7 @@ from hiresnn.network.encoding import Encoder, Encoding
 from hiresnn.network.report import Change, ConversionReport, ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import insert_time
-from hiresnn.neurons import LIF, Linear, Reset, Surrogate
+from hiresnn.neurons import LIF, Condition, Linear, Reset, Surrogate
 
 _STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
 
@@ -35,6 +36,7 @@ def convert(
     leak: float = 1.0,
     reset: Reset = "subtract",
     start: float = 0.0,
+    condition: Condition = ">",
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
@@ -49,7 +51,7 @@ def convert(
         rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With start = 0.5
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         leak: initial leak of every layer, in [0, 1].
-        reset, start, surrogate, encoding: see `LIF` and `Encoder`.
+        reset, start, condition, surrogate, encoding: see `LIF` and `Encoder`.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -65,7 +67,9 @@ def convert(
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP
         >>> print(network.report)  # doctest: +SKIP
     """
-    network = spiking_graph(ann, timesteps, leak=leak, reset=reset, start=start, surrogate=surrogate, encoding=encoding)
+    network = spiking_graph(
+        ann, timesteps, leak=leak, reset=reset, start=start, condition=condition, surrogate=surrogate, encoding=encoding
+    )
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
@@ -79,6 +83,7 @@ def spiking_graph(
     leak: float = 1.0,
     reset: Reset = "subtract",
     start: float = 0.0,
+    condition: Condition = ">",
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
@@ -96,7 +101,8 @@ def spiking_graph(
     device = next((parameter.device for parameter in root.parameters()), None)
 
     def neuron() -> LIF:
-        return LIF(leak=leak, reset=reset, start=start, surrogate=surrogate or Linear()).to(device)
+        options: dict[str, Any] = {"reset": reset, "start": start, "condition": condition}
+        return LIF(leak=leak, surrogate=surrogate or Linear(), **options).to(device)
 
     insert_time(traced, neuron, Encoder(encoding), report)
     return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report).train(training)

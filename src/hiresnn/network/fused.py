@@ -14,7 +14,6 @@ from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.pooling import AveragePool
 from hiresnn.neurons import LIF, Window
 from hiresnn.neurons.layer import lif_scan
-from hiresnn.neurons.lif import Scan
 from hiresnn.neurons.rules import LayerRule
 
 
@@ -30,7 +29,7 @@ def fused_block(
         per_step = window.rows_per_step(current, timed, lif.name)
         mask = None if dropout is None else dropout.mask(current[:per_step], window)
         if mask is not None or pool is not None:
-            scan = Scan(window.timesteps, timed, lif.reset, lif.start)
+            scan = lif.scan(window.timesteps, timed)
             block = lif_scan(current, None, lif.threshold, lif.leak, scan, lif.surrogate, True, mask, pool is not None)
             return block[0]
     rows: Tensor = lif(current, window, timed)

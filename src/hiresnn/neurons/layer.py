@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from hiresnn.errors import UsageError
 from hiresnn.neurons.compiled import kernel
 from hiresnn.neurons.layout import flat, folded, layout_of, spread
-from hiresnn.neurons.lif import RESETS, Reset, Scan, scan_backward, scan_forward
+from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset, Scan, scan_backward, scan_forward
 from hiresnn.neurons.rules.layer_rules import LayerRule, layer_backward
 from hiresnn.neurons.surrogate import Linear, Surrogate
 from hiresnn.neurons.window import Window
@@ -28,9 +28,11 @@ class LIF(nn.Module):
     Args:
         threshold: firing threshold v_t, in units of the membrane; above 0.
         leak: share of the membrane that stays from one step to the next, in [0, 1]; 1 is integrate-and-fire.
-        reset: "subtract" within the step, or "subtract-unleaked", Eq. 1 as printed.
+        reset: "subtract" within the step; "subtract-unleaked", Eq. 1 as printed; or "zero", the only one that a NIR
+            file can express.
         start: membrane at rest, as a fraction of the threshold, in [0, 1). A half makes the rate of a neuron that is
             not trained over time the nearest to the activation of the ANN (Bu et al. 2022).
+        condition: ">" spikes where the membrane exceeds the threshold (Eq. 2), ">=" also where it equals it.
         surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
         trainable: whether threshold and leak are trained (Table 5 freezes them).
 
@@ -51,6 +53,7 @@ class LIF(nn.Module):
         *,
         reset: Reset = "subtract",
         start: float = 0.0,
+        condition: Condition = ">",
         surrogate: Surrogate | LayerRule | None = None,
         trainable: bool = True,
     ) -> None:
@@ -63,10 +66,13 @@ class LIF(nn.Module):
             raise UsageError(f"LIF: reset is {reset!r}; choose one of {', '.join(RESETS)}.")
         if not 0 <= start < 1:
             raise UsageError(f"LIF: start is {start}; it is a fraction of the threshold and must lie in [0, 1).")
+        if condition not in CONDITIONS:
+            raise UsageError(f"LIF: condition is {condition!r}; choose one of {', '.join(CONDITIONS)}.")
         self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
         self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
         self.reset: Reset = reset
         self.start = float(start)
+        self.condition: Condition = condition
         self.surrogate: Surrogate | LayerRule = surrogate or Linear()
         self.name = "LIF"
 
@@ -83,14 +89,16 @@ class LIF(nn.Module):
             UsageError: the rows cannot come from the images of the window.
         """
         window.rows_per_step(current, timed, self.name)
-        scan = Scan(window.timesteps, timed, self.reset, self.start)
-        spikes, left = lif_scan(
-            current, window.membranes.get(self), self.threshold, self.leak, scan, self.surrogate, window.fused
-        )
+        scan, m = self.scan(window.timesteps, timed), window.membranes.get(self)
+        spikes, left = lif_scan(current, m, self.threshold, self.leak, scan, self.surrogate, window.fused)
         window.updates += spikes.numel()
         if window.carried:
             window.membranes[self] = left
         return spikes
+
+    def scan(self, timesteps: int, timed: bool) -> Scan:
+        """Return what is constant during a scan of this layer; `timed` as in `forward`."""
+        return Scan(timesteps, timed, self.reset, self.start, self.condition)
 
     @torch.no_grad()
     def clamp_(self) -> None:
@@ -101,7 +109,9 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         """Return the values to print."""
         start = f", start={self.start:g}" if self.start else ""
-        return f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}{start}"
+        condition = f", condition={self.condition!r}" if self.condition != ">" else ""
+        values = f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
+        return values + start + condition
 
 
 class _LIFScan(torch.autograd.Function):
@@ -170,7 +180,7 @@ def _by_layer_rule(
     elif scan.start:
         m = (scan.start * threshold).expand(shape[1:])
     to_current: Tensor = layer_backward(ctx.fused)(
-        ctx.surrogate, rows, threshold, leak, m, grad.reshape(shape).to(wide), scan.reset
+        ctx.surrogate, rows, threshold, leak, m, grad.reshape(shape).to(wide), scan.reset, scan.condition
     )
     return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(current.dtype)
 

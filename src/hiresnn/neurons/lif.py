@@ -17,8 +17,10 @@ from torch import Tensor
 
 from hiresnn.neurons.surrogate import Surrogate
 
-Reset = Literal["subtract", "subtract-unleaked"]
-RESETS: tuple[Reset, ...] = ("subtract", "subtract-unleaked")
+Reset = Literal["subtract", "subtract-unleaked", "zero"]
+RESETS: tuple[Reset, ...] = ("subtract", "subtract-unleaked", "zero")
+Condition = Literal[">", ">="]
+CONDITIONS: tuple[Condition, ...] = (">", ">=")
 
 
 class Scan(NamedTuple):
@@ -28,16 +30,23 @@ class Scan(NamedTuple):
     timed: bool  # False: the same current enters at every step
     reset: Reset = "subtract"
     start: float = 0.0  # membranes at rest, as a fraction of the threshold
+    condition: Condition = ">"  # when a neuron spikes, see `fires`
+
+
+def fires(z: Tensor, condition: Condition) -> Tensor:
+    """Return where the normalised membrane z = u / v_t - 1 makes a neuron spike: z > 0, or z >= 0."""
+    return z >= 0 if condition == ">=" else z > 0
 
 
 def lif_step(
-    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, reset: Reset
+    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, reset: Reset, condition: Condition = ">"
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One timestep of Eq. 1 and 2.
 
-        u = m + I,   z = u / v_t - 1,   spike = 1 if z > 0 else 0 (strict),
+        u = m + I,   z = u / v_t - 1,   spike = 1 if z > 0 else 0 (z >= 0 with condition ">="),
         next m = leak * (u - v_t * spike)      reset "subtract": the reset happens within the step
         next m = leak * u - v_t * spike        reset "subtract-unleaked": Eq. 1 as printed; the reset does not leak
+        next m = leak * u * (1 - spike)        reset "zero": a spike empties the membrane
 
     Args:
         current: I, the weighted input spikes, of any shape.
@@ -50,8 +59,11 @@ def lif_step(
     """
     u = current if m is None else m + current
     z = u / v_t - 1
-    spike = (z > 0).to(u.dtype)
-    m = leak * (u - v_t * spike) if reset == "subtract" else leak * u - v_t * spike
+    spike = fires(z, condition).to(u.dtype)
+    if reset == "zero":
+        m = leak * u * (1 - spike)
+    else:
+        m = leak * (u - v_t * spike) if reset == "subtract" else leak * u - v_t * spike
     return u, z, spike, m
 
 
@@ -69,7 +81,7 @@ def lif_steps(
         m = scan.start * v_t
     for t in range(scan.timesteps):
         now = (current[t] if scan.timed else current).to(wide)
-        u, z, spike, m = lif_step(now, m, v_t, leak, scan.reset)
+        u, z, spike, m = lif_step(now, m, v_t, leak, scan.reset, scan.condition)
         yield u, z, spike, m
 
 
@@ -120,7 +132,8 @@ def scan_backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Compute the gradients of current, threshold and leak from `grad` [T, n], that of the spikes times `mask` [n].
 
-    The spike inside the reset is detached; the threshold gets a gradient through z and through the reset.
+    The spike inside the reset is detached; the threshold gets a gradient through z and through the reset (which does
+    not contain it where the reset is "zero").
     Without `with_parameters` (in an attack) the two sums over all neurons are not computed.
     """
     grad = grad if mask is None else grad * mask
@@ -136,9 +149,12 @@ def scan_backward(
         if with_parameters:
             grad_v_t = grad_v_t - grad_z * u / (v_t * v_t)
         if grad_m is not None:
+            if scan.reset == "zero":
+                grad_m = grad_m * (1 - spike)
             if with_parameters:
                 within = scan.reset == "subtract"
-                grad_v_t = grad_v_t - grad_m * (leak * spike if within else spike)
+                if scan.reset != "zero":
+                    grad_v_t = grad_v_t - grad_m * (leak * spike if within else spike)
                 grad_leak = grad_leak + grad_m * (u - v_t * spike if within else u)
             grad_u = grad_u + leak * grad_m
         grad_m = grad_u

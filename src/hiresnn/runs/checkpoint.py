@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.neurons import Linear
+from hiresnn.neurons import Condition, Linear, Reset
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.faults import brief
 
@@ -53,11 +53,12 @@ class Spiking(_Part):
 
     timesteps: Annotated[int, Field(ge=1, le=10**6)]
     encoding: Literal["direct", "poisson"]
-    reset: Literal["subtract", "subtract-unleaked"]
+    reset: Reset
     gamma: Annotated[float, Field(gt=0, le=1e6)]
     width: Annotated[float, Field(gt=0, le=1e6)]
     trainable: bool
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    condition: Condition = ">"
 
 
 class Header(_Part):
@@ -175,18 +176,20 @@ def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> 
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
     surrogate = Linear(kind.gamma, kind.width)
     network = spiking_graph(
-        ann, kind.timesteps, reset=kind.reset, start=kind.start, surrogate=surrogate, encoding=kind.encoding
-    )
+        ann, kind.timesteps, reset=kind.reset, start=kind.start, condition=kind.condition, surrogate=surrogate,
+        encoding=kind.encoding,
+    )  # fmt: skip
     return network.train_neurons_(kind.trainable)
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
-    kinds = {(lif.reset, lif.start, lif.surrogate, lif.leak.requires_grad) for lif in network.neurons.values()}
+    neurons = network.neurons.values()
+    kinds = {(lif.reset, lif.start, lif.condition, lif.surrogate, lif.leak.requires_grad) for lif in neurons}
     if len(kinds) != 1:
         raise UsageError(
-            "the neurons differ in reset, start, surrogate or trainability; a file can hold only one kind."
+            "the neurons differ in reset, start, condition, surrogate or trainability; a file can hold only one kind."
         )
-    ((reset, start, surrogate, trainable),) = kinds
+    ((reset, start, condition, surrogate, trainable),) = kinds
     if not isinstance(surrogate, Linear):
         raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
     return {
@@ -196,7 +199,9 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
         "gamma": surrogate.gamma,
         "width": surrogate.width,
         "trainable": trainable,
-        **({"start": start} if start else {}),  # version one reads the header of a network that starts at 0
+        # Version one reads the header of a network with these two at their defaults.
+        **({"start": start} if start else {}),
+        **({"condition": condition} if condition != ">" else {}),
     }
 
 

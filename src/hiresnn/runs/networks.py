@@ -48,6 +48,7 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
         leak=recipe.conversion.leak,
         reset=settings.reset,
         start=recipe.conversion.start,
+        condition=settings.condition,
         surrogate=Linear(settings.surrogate_gamma),
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     )

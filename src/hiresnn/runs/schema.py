@@ -27,6 +27,7 @@ ADDED = {
     "model": {"batch_norm"},
     "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select"},
     "conversion": {"start", "rescale"},
+    "snn": {"condition"},
 }
 """Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 SEEDS = 2**63
@@ -152,6 +153,7 @@ class Conversion(Section):
 class Snn(Section):
     """Training of the SNN with `timesteps` (T) steps per batch. `momentum` is for `optimizer = "sgd"`.
 
+    `reset` is what a spike does to the membrane, `condition` whether one that equals the threshold spikes (see `LIF`).
     `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
     """
 
@@ -164,7 +166,8 @@ class Snn(Section):
     weight_decay: NotNegative = 0.0
     milestones: Milestones = (0.6, 0.8, 0.9)
     decay: Decay = 0.2
-    reset: Literal["subtract", "subtract-unleaked"] = "subtract"
+    reset: Literal["subtract", "subtract-unleaked", "zero"] = "subtract"
+    condition: Literal[">", ">="] = ">"
     encoding: Literal["direct", "poisson"] = "direct"
     train_neurons: bool = True
     surrogate_gamma: Positive = 0.3

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.neurons import LIF, RULES, LayerRule, Window, can_fuse, gradient_rule
+from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, can_fuse, gradient_rule
 from hiresnn.neurons.rules import LayerPass
 
 T, B = 4, 3
@@ -68,9 +68,10 @@ def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
     assert current.grad.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
 @pytest.mark.parametrize("name", RULES)
-def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str) -> None:
-    lif, current = LIF(0.7, 0.9), random(T * B, 2, 5, 6) * 1.5
+def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str, reset: Reset) -> None:
+    lif, current = LIF(0.7, 0.9, reset=reset), random(T * B, 2, 5, 6) * 1.5
     own = lif(current, Window(T, B))
     leaf = current.clone().requires_grad_()
     with gradient_rule(lif, RULES[name].make()):
@@ -83,9 +84,9 @@ def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str
 
 
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
-@pytest.mark.parametrize("name", ["bptr", "assg"])
-def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str) -> None:
-    neuron, gradients = LIF(0.8, 0.9), {}
+@pytest.mark.parametrize(("name", "reset"), [("bptr", "subtract"), ("assg", "subtract"), ("assg", "zero")])
+def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str, reset: Reset) -> None:
+    neuron, gradients = LIF(0.8, 0.9, reset=reset), {}
     current, weight = 2 * random(T * B, 3, 4), random(T * B, 3, 4) - 0.5
     for fused in (False, True):
         with gradient_rule(neuron, RULES[name].make()):

@@ -23,6 +23,14 @@ def test_bptr_passes_the_gradient_of_every_step_where_a_neuron_spiked_at_any() -
     assert gradient(BPTR(), [0.8, 1.4], threshold=2) == [0.5, -1]  # in units of the threshold
 
 
+def test_bptr_counts_a_spike_at_the_threshold_where_the_neuron_does() -> None:
+    for condition, expected in ((">", [0, 0]), (">=", [1, -2])):
+        leaf = torch.tensor([[0.5], [0.5]]).requires_grad_()  # u = 0.5, 1.0
+        LIF(condition=condition, surrogate=BPTR())(leaf, Window(2, 1)).backward(GRAD)  # type: ignore[arg-type]
+        assert leaf.grad is not None
+        assert leaf.grad[:, 0].tolist() == expected
+
+
 def test_rga_is_the_slope_of_a_leaky_neurons_rate_over_its_mean_current() -> None:
     # leak 0.75: below x = 0.25 the slope is g = 0.2, up to x = 2 it is (1 - 0.2 + 0.15) / 1.75 = 0.5428571
     assert gradient(RGA(), [0.1, 0.3], leak=0.75) == pytest.approx([0.2, -0.4])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons import LIF, Linear, Reset, Window
+from hiresnn.neurons import LIF, RESETS, Linear, Reset, Window
 from hiresnn.neurons.rules import HART, HART_WIDTHS, Arctan, LayerRule, Unrolled
 
 from ...reference import Spike
@@ -22,8 +22,11 @@ def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool
         u = (kept.detach() if cut_time else kept) + leaf[t]
         spike = Spike.apply(u / THRESHOLD - 1, 3.0)
         loss = loss + (weight[t] * spike).sum()
-        taken = THRESHOLD * (spike if through_reset else spike.detach())
-        kept = LEAK * (u - taken) if reset == "subtract" else LEAK * u - taken
+        fired = spike if through_reset else spike.detach()
+        if reset == "zero":
+            kept = LEAK * u * (1 - fired)
+        else:
+            kept = LEAK * (u - THRESHOLD * fired) if reset == "subtract" else LEAK * u - THRESHOLD * fired
     return torch.autograd.grad(loss, leaf)[0]
 
 
@@ -47,7 +50,7 @@ def weight() -> Tensor:
     return torch.randn(T, B, N, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("reset", ["subtract", "subtract-unleaked"])
+@pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("through_reset", [False, True])
 @pytest.mark.parametrize("cut_time", [False, True])
 def test_backpropagation_through_time_equals_a_loop(

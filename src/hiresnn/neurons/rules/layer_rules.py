@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons.compiled import kernel
-from hiresnn.neurons.lif import Reset, Scan, lif_steps
+from hiresnn.neurons.lif import Condition, Reset, Scan, fires, lif_steps
 from hiresnn.neurons.rules.rules import Positive, triangular
 from hiresnn.neurons.surrogate import Linear, Surrogate
 
@@ -34,7 +34,7 @@ class LayerPass(NamedTuple):
         leak: a scalar.
         m: [B, ...] in the membrane before the first step, from an earlier window or the neuron's start; None for 0.
         grad: gradient of the spikes, [T, B, ...].
-        reset: of the neuron, see `lif_step`.
+        reset, condition: of the neuron, see `lif_step`.
     """
 
     current: Tensor
@@ -43,6 +43,7 @@ class LayerPass(NamedTuple):
     m: Tensor | None
     grad: Tensor
     reset: Reset
+    condition: Condition = ">"
 
 
 class LayerRule(ABC):
@@ -72,7 +73,7 @@ def _backward(rule: LayerRule, *arguments: Any) -> Tensor:
 
 def membranes(layer: LayerPass) -> Tensor:
     """Return the normalised membranes z = u / v_t - 1 at every step (Eq. 1, 2), [T, B, ...]."""
-    scan = Scan(len(layer.current), True, layer.reset)
+    scan = Scan(len(layer.current), True, layer.reset, condition=layer.condition)
     return torch.stack([z for _, z, _, _ in lif_steps(layer.current, layer.m, layer.threshold, layer.leak, scan)])
 
 
@@ -94,13 +95,17 @@ class ThroughTime(LayerRule):
 
     def backward(self, layer: LayerPass) -> Tensor:
         """See `LayerRule`."""
-        slope = self.slope(membranes(layer))
+        z = membranes(layer)
+        slope = self.slope(z)
         direct = layer.grad * slope / layer.threshold
         if self.cut_time:
             return direct
         kept = layer.leak.expand(slope.shape)
-        if self.through_reset:  # d(threshold * spike) / du = slope
-            kept = kept - slope * (layer.leak if layer.reset == "subtract" else 1)
+        if layer.reset == "zero":
+            kept = kept * ~fires(z, layer.condition)
+        if self.through_reset:  # d(threshold * spike) / du = slope, and d spike / du * u = slope * (z + 1)
+            within = layer.leak * (z + 1) if layer.reset == "zero" else layer.leak
+            kept = kept - slope * (1 if layer.reset == "subtract-unleaked" else within)
         steps = [direct[-1]]
         for t in reversed(range(len(slope) - 1)):
             steps.append(direct[t] + kept[t] * steps[-1])
@@ -152,7 +157,7 @@ class BPTR(LayerRule):
 
     def backward(self, layer: LayerPass) -> Tensor:
         """See `LayerRule`."""
-        return layer.grad * (membranes(layer) > 0).any(0) / layer.threshold
+        return layer.grad * fires(membranes(layer), layer.condition).any(0) / layer.threshold
 
 
 @dataclass(frozen=True)
