@@ -2,7 +2,7 @@
 
 from hiresnn.attacks.adaptive import apgd, sa_pgd
 from hiresnn.attacks.autoattack import autoattack
-from hiresnn.attacks.catalog import ATTACKS, AttackInfo
+from hiresnn.attacks.catalog import ATTACKS, AttackInfo, register
 from hiresnn.attacks.gate import Attack, Model, check, frozen, require_images, seeded, verified
 from hiresnn.attacks.greedy import greedy
 from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts, unbroken
@@ -36,6 +36,7 @@ __all__ = [
     "pgd",
     "pgd_restarts",
     "random_noise",
+    "register",
     "require_images",
     "rounds",
     "sa_pgd",

@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial, wraps
+from typing import Any, Literal
 
 from torch import Tensor
 
 from hiresnn.attacks.adaptive import apgd, sa_pgd
 from hiresnn.attacks.autoattack import VERSIONS, autoattack
+from hiresnn.attacks.gate import Model, verified
 from hiresnn.attacks.greedy import greedy
 from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts
 from hiresnn.attacks.losses import LOSSES, TARGETED
 from hiresnn.attacks.options import NUMBERS, SWITCHES, Value
 from hiresnn.attacks.search import KINDS, random_noise, square
+from hiresnn.errors import UsageError, quoted
+from hiresnn.plugins import find, offered
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,13 @@ class AttackInfo:
         run: the function (model, images, labels, *, eps, ...) -> adversarial images.
         rules: how many gradient rules the attack takes as its option `rule`.
         choices: option that takes a text -> the texts allowed.
+        source: SHA-256 of the file that a user's attack comes from, else "".
     """
 
     run: Callable[..., Tensor]
     rules: Literal["none", "one", "several"] = "none"
     choices: Mapping[str, Collection[str]] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def summary(self) -> str:
@@ -40,10 +46,14 @@ class AttackInfo:
     @property
     def options(self) -> dict[str, Value | None]:
         """Option -> default, in the order of the function's signature; the default of a step, None, scales with eps."""
-        known = {*NUMBERS, *SWITCHES, *self.choices}
         parameters = inspect.signature(self.run).parameters
-        found = {name: each.default for name, each in parameters.items() if name in known}
+        found = {name: each.default for name, each in parameters.items() if self._is_option(each)}
         return {**found, "step": None} if "step" in found else found
+
+    def _is_option(self, parameter: inspect.Parameter) -> bool:
+        """Whether a text can set a parameter: a known option, or one whose default is a number or a switch."""
+        known = parameter.name in {*NUMBERS, *SWITCHES, *self.choices}
+        return known or type(parameter.default) in (bool, int, float)
 
 
 ATTACKS: dict[str, AttackInfo] = {
@@ -58,3 +68,56 @@ ATTACKS: dict[str, AttackInfo] = {
     "autoattack": AttackInfo(autoattack, "one", {"version": VERSIONS}),
 }
 """Attack name -> its description."""
+
+
+def register(
+    name: str, function: Callable[..., Tensor], *, rules: Literal["none", "one"] = "one", source: str = ""
+) -> None:
+    """Add an attack under a name, for `--attack`, `AttackSpec.parse` and the audit.
+
+    Args:
+        name: a name that no attack of the package has.
+        function: (model, images, labels, *, eps=..., ...) -> adversarial images; its keyword arguments with a number or
+            a switch as their default are the options of the attack. Its result is checked like that of every attack.
+        rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile.
+        source: SHA-256 of the file that it comes from; stored with results.
+
+    Raises:
+        UsageError: the name is taken, or the function has no keyword argument eps with a default.
+
+    Example:
+        >>> register("invert", lambda model, images, labels, eps=0.1: images - eps * images)
+        >>> del ATTACKS["invert"]
+    """
+    if name in BUILT_IN:
+        raise UsageError(f"attack {quoted(name)} is one of the package; choose another name.")
+    eps = inspect.signature(function).parameters.get("eps")
+    if eps is None or eps.default is inspect.Parameter.empty:
+        raise UsageError(
+            f"attack {quoted(name)} takes no eps; write it as (model, images, labels, *, eps=8/255) -> adversarial "
+            "images."
+        )
+
+    @wraps(function)
+    def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
+        return verified(partial(function, **options), model, images, labels, eps=options["eps"])
+
+    ATTACKS[name] = AttackInfo(run, rules, source=source)
+
+
+def attack_info(name: str) -> AttackInfo:
+    """Return the description of an attack of the package, of one that was registered, or of a plug-in.
+
+    Raises:
+        UsageError: there is no such attack.
+    """
+    if name not in ATTACKS:
+        found = find("attacks", name)
+        if found is None:
+            names = ", ".join((*ATTACKS, *offered("attacks")))
+            raise UsageError(f"attack {quoted(name)} is not known; choose one of {names}, or name FILE.py:FUNCTION.")
+        register(name, found)
+    return ATTACKS[name]
+
+
+BUILT_IN = frozenset(ATTACKS)

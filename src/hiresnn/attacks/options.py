@@ -28,6 +28,8 @@ NUMBERS: dict[str, tuple[Any, float, float]] = {
     "seed": (int, 0, 2**63 - 1),
 }
 """Numeric option -> its type, smallest and largest value. The largest values refuse typing errors such as 10**18."""
+LARGEST = 1e18
+"""Largest value of a number that only a user's attack has."""
 SWITCHES = ("random_start", "mean_logits")
 """Options that are true or false."""
 
@@ -41,7 +43,9 @@ def relative_step(eps: float, share: float = STEP_SHARE) -> float:
     return min(round(share * eps, 12), 1.0)
 
 
-def read_option(attack: str, name: str, value: Any, choices: Collection[str] | None = None) -> Value:
+def read_option(
+    attack: str, name: str, value: Any, choices: Collection[str] | None = None, default: Value | None = None
+) -> Value:
     """Return the value of an option, read from its text if it is one.
 
     Args:
@@ -49,6 +53,7 @@ def read_option(attack: str, name: str, value: Any, choices: Collection[str] | N
         name: of the option.
         value: a text or a value.
         choices: the texts allowed, for an option that takes a text.
+        default: of an option of a user's attack, which says its type.
 
     Raises:
         UsageError: the value has the wrong type or is outside its limits.
@@ -58,7 +63,7 @@ def read_option(attack: str, name: str, value: Any, choices: Collection[str] | N
         if value not in choices:
             raise UsageError(f"{wrong}choose one of {', '.join(choices)}.")
         return str(value)
-    if name in SWITCHES:
+    if name in SWITCHES or (isinstance(default, bool) and name not in NUMBERS):
         switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
         if not isinstance(switch, bool):
             raise UsageError(f"{wrong}write true or false.")
@@ -68,8 +73,10 @@ def read_option(attack: str, name: str, value: Any, choices: Collection[str] | N
             return parse_eps(value)
         except UsageError as error:
             raise UsageError(f"{attack}: {error}") from None
-    kind, low, high = NUMBERS[name]
+    kind: Any
     number: Any
+    kind, low, high = NUMBERS[name] if name in NUMBERS else (type(default), -LARGEST, LARGEST)
+
     try:
         number = value if not isinstance(value, str) else int(value) if kind is int else read_number(value)
     except (ValueError, OverflowError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hiresnn.attacks.catalog import ATTACKS, AttackInfo
+from hiresnn.attacks.catalog import ATTACKS, AttackInfo, attack_info
 from hiresnn.attacks.gate import Model
 from hiresnn.attacks.options import STEP_SHARE, format_option, read_option, relative_step
 from hiresnn.eps import parse_eps
@@ -43,7 +43,7 @@ class AttackSpec:
     rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        info, where = _info(self.name), f"attack {self.name!r}"
+        info, where = attack_info(self.name), f"attack {self.name!r}"
         known = _known(info)
         for key in self.options:
             if key not in known:
@@ -52,7 +52,7 @@ class AttackSpec:
         if "step" in self.options and "relative_step" in self.options:
             raise UsageError(f"{where}: step and relative_step are both given; give one of them.")
         options = {
-            key: read_option(where, key, self.options[key], info.choices.get(key))
+            key: read_option(where, key, self.options[key], info.choices.get(key), known[key])
             for key in known
             if key in self.options
         }
@@ -81,8 +81,8 @@ class AttackSpec:
         >>> AttackSpec.parse("pgd:eps=2/255,iterations=20").options == {"eps": 2 / 255, "iterations": 20}
         True
         """
-        name, _, rest = text.partition(":")
-        info, where = _info(name), f"attack {quoted(text)}"
+        name, rest = _split(text)
+        info, where = attack_info(name), f"attack {quoted(text)}"
         known = _known(info)
         named: dict[str, Any] = {}
         for pair in filter(None, rest.split(",")):
@@ -178,10 +178,13 @@ class AttackSpec:
 parse = AttackSpec.parse
 
 
-def _info(name: str) -> AttackInfo:
-    if name not in ATTACKS:
-        raise UsageError(f"attack {quoted(name)} is not known; choose one of {', '.join(ATTACKS)}.")
-    return ATTACKS[name]
+def _split(text: str) -> tuple[str, str]:
+    """Split a text into the attack's name, which may contain a colon if a user's file defines it, and its options."""
+    user = next((name for name in ATTACKS if ":" in name and f"{text}:".startswith(f"{name}:")), "")
+    if user:
+        return user, text[len(user) + 1 :]
+    name, _, rest = text.partition(":")
+    return name, rest
 
 
 def _known(info: AttackInfo) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hiresnn.cli.interrupt import continued_by
+from hiresnn.cli.options import loaded
 
 if TYPE_CHECKING:
     from hiresnn.audit import Card
@@ -44,10 +45,11 @@ def audit(
     bounds: Annotated[str | None, typer.Option(metavar="LIST", help=(
         "Bounds of the table, separated by commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf."
         ))] = None,
-    attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", help=(
+    attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded, help=(
         "An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "
-        "autoattack or apgd:loss=dlr,rule=arctan/alpha=4. Options that you leave out have the attack's own "
-        "defaults. A step that you give holds at the headline bound and scales with the bound. May be repeated."
+        "autoattack, mine.py:my_attack or apgd:loss=dlr,rule=arctan/alpha=4. Options that you leave out have the "
+        "attack's own defaults. A step that you give holds at the headline bound and scales with the bound. May be "
+        "repeated."
         ))] = None,
     twins: Annotated[list[str] | None, typer.Option("--twin", metavar="TARGET2", help=(
         "Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET. "

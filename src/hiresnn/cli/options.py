@@ -17,14 +17,28 @@ Source = Annotated[
         "train/CLASS/NAME.png and test/CLASS/NAME.png; default: the recipe's.",
     ),
 ]
+
+
+def loaded(attacks: list[str] | None) -> list[str] | None:
+    """Import the attacks that the user names as FILE.py:FUNCTION."""
+    if any(":" in text for text in attacks or ()):
+        from hiresnn.runs.model_source import load_attack
+
+        for text in attacks or ():
+            load_attack(text)
+    return attacks
+
+
 Attacks = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
         metavar="NAME",
+        callback=loaded,
         help="An attack, with options as in pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks and "
-        "hiresnn rules list the names. Where you give no value, fgsm and pgd use the recipe's, and other attacks use "
-        "their defaults. A step that you do not give scales with eps.",
+        "hiresnn rules list the names; FILE.py:FUNCTION takes your own and executes that file. Where you give no "
+        "value, fgsm and pgd use the recipe's, and other attacks use their defaults. A step that you do not give "
+        "scales with eps.",
     ),
 ]
 Limit = Annotated[

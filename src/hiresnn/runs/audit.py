@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.attacks import ATTACKS
 from hiresnn.audit import PRESETS, AuditConfig, Card, InstrumentedModel, parse_bound
 from hiresnn.audit import audit as run_sweep
 from hiresnn.audit.bounds import Bound
@@ -207,9 +208,14 @@ def _paper(subject: ModelSource, headline: Bound) -> dict[str, Any]:
 
 
 def _identity(subject: ModelSource, model: InstrumentedModel, dataset: DataSet, config: AuditConfig) -> str:
-    """Digest of what all units of an audit have in common; presets, added attacks and twins are not part of it."""
+    """Digest of what all units of an audit have in common; presets, added attacks and twins are not part of it.
+
+    The source of an attack of the user's own is: its units must not outlive a change of the file.
+    """
+    added = {planned.spec.name for planned in config.added}
+    sources = {name: source for name in sorted(added) if (source := ATTACKS[name].source)}
     return digest({
         "format": FORMAT, "weights": model.weights, "answers": model.digest, "source": subject.source,
         "data": dataset.digest, "seed": config.seed, "batch": config.batch_size, "headline": config.headline.label,
-        "paper": dict(config.paper),
+        "paper": dict(config.paper), **({"attacks": sources} if sources else {}),
     })  # fmt: skip

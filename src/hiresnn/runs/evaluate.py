@@ -12,7 +12,7 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.attacks import Attack, AttackSpec, seeded, transfer
+from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError
@@ -101,7 +101,7 @@ def evaluate(
             entry: dict[str, Any] = {
                 "white_box": measured(f"{label}, white box", spec, spec.eps),
                 "attack_seed": attack_seed,
-                "options": spec.resolved(),
+                "options": spec.resolved() | ({"source": source} if (source := ATTACKS[spec.name].source) else {}),
             }
             for kind, twin in opponents:
                 title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"

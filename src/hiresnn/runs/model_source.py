@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from hiresnn.attacks import Model
+from hiresnn.attacks import Model, register
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
@@ -87,15 +88,40 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     if not may_run_code:
         raise UsageError(f"{text!r} names Python code, which a file may not choose; name the network yourself.")
     with _importable(where):
-        module, source = _module(where)
-        found = getattr(module, function, None)
-        if not callable(found):
-            raise UsageError(
-                f"{where} has no function {function!r}; add one that returns a network: images [B, C, H, W] -> logits."
-            )
+        found, source = _function(where, function, "add one that returns a network: images [B, C, H, W] -> logits")
         model = _called(found, text)
     stem = Path(where).stem if where.endswith(".py") else where
     return ModelSource(model, f"{stem}-{function}", "function", source=source)
+
+
+USER_ATTACK = re.compile(r"(?P<where>[^:]+):(?P<function>[A-Za-z_]\w*)(:.*)?")
+
+
+def load_attack(text: str) -> None:
+    """Register the attack that `text` names as FILE.py:FUNCTION or MODULE:FUNCTION, with or without options.
+
+    The file is executed, so only a text that the user wrote may come here, never one from a stored file. Any other
+    text, such as pgd:eps=2/255, is left alone.
+
+    Raises:
+        UsageError: the function does not exist or is no attack.
+    """
+    matched = USER_ATTACK.fullmatch(text)
+    if matched is None:
+        return
+    where, function = matched["where"], matched["function"]
+    with _importable(where):
+        found, source = _function(where, function, "add one: (model, images, labels, *, eps=8/255) -> images")
+    register(f"{where}:{function}", found, source=source)
+
+
+def _function(where: str, name: str, hint: str) -> tuple[Callable[..., Any], str]:
+    """Return a function of a file or module, with the SHA-256 of its source."""
+    module, source = _module(where)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise UsageError(f"{where} has no function {name!r}; {hint}.")
+    return found, source
 
 
 def audit_folder(text: str, source: ModelSource) -> Path:

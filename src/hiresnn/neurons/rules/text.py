@@ -15,6 +15,7 @@ from hiresnn.neurons.rules.adaptive import ASSG, PDSG
 from hiresnn.neurons.rules.layer_rules import BPTR, HART, RGA, Conversion, LayerRule, Unrolled
 from hiresnn.neurons.rules.rules import Arctan, Erfc, Exponential, Rectangular, Sigmoid, StraightThrough, triangular
 from hiresnn.neurons.surrogate import Linear, Surrogate
+from hiresnn.plugins import find, offered
 
 Rule = Surrogate | LayerRule
 """A gradient rule, as `gradient_rule` takes it."""
@@ -123,8 +124,12 @@ def _read(text: str) -> tuple[str, dict[str, float], list[str]]:
     where = f"rule {quoted(text)}"
     name, *parts = re.split(r"/(?![\d.])", text)  # before a digit, the slash is that of a fraction
     if name not in RULES:
-        of = "" if name == text else f" of {quoted(text)}"
-        raise UsageError(f"rule {quoted(name)}{of} is not known; choose one of {', '.join(RULES)}.")
+        found = find("rules", name)
+        if found is None:
+            of = "" if name == text else f" of {quoted(text)}"
+            names = ", ".join((*RULES, *offered("rules")))
+            raise UsageError(f"rule {quoted(name)}{of} is not known; choose one of {names}.")
+        RULES[name] = RuleInfo(found)
     info = RULES[name]
     options: dict[str, float] = {}
     flags: list[str] = []

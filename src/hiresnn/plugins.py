@@ -1,0 +1,44 @@
+"""Plug-ins: what other installed packages add under a name, through Python's entry points.
+
+A package offers an attack, for example, with these lines in its pyproject.toml:
+
+    [project.entry-points."hiresnn.attacks"]
+    my-attack = "my_package.attacks:my_attack"
+
+The group "hiresnn.rules" takes gradient rules: a class or function whose arguments have numeric defaults and that
+returns a function from z to the derivative of the spike. Code of a plug-in is imported when its name is used, not
+before.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from hiresnn.errors import UsageError
+
+Kind = Literal["attacks", "rules"]
+"""What can be added; the entry point group is "hiresnn." and the kind."""
+
+
+def offered(kind: Kind) -> dict[str, EntryPoint]:
+    """Return the plug-ins of a kind that are installed, by name; nothing is imported."""
+    return {entry.name: entry for entry in entry_points(group=f"hiresnn.{kind}")}
+
+
+def find(kind: Kind, name: str) -> Any | None:
+    """Import and return the plug-in of that name, or None if no installed package offers it.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    entry = offered(kind).get(name)
+    if entry is None:
+        return None
+    try:
+        return entry.load()
+    except Exception as error:
+        raise UsageError(
+            f"plug-in {name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}; update or remove "
+            "the package that offers it."
+        ) from error
