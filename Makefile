@@ -9,7 +9,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test torture test-peers lint bench bench-gpu clean
+.PHONY: quickstart test torture test-peers lint package release bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -25,9 +25,19 @@ test-peers: .venv/peers.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign
 
 lint: .venv/develop.stamp
-	$(BIN)/ruff format --check src tests examples benchmarks
-	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks .ci
+	$(BIN)/ruff check src tests examples benchmarks .ci
 	$(BIN)/mypy
+
+# Build the wheel and the sdist in dist/, and check both as a user meets them: installed, outside the checkout.
+package: .venv/develop.stamp
+	rm -rf dist
+	$(BIN)/python -m build >/dev/null
+	.ci/package
+
+# make release VERSION=0.3.0 sets the version, commits, builds, checks and tags. It never pushes.
+release: .venv/develop.stamp
+	$(BIN)/python .ci/release.py "$(VERSION)"
 
 # BENCH_ARGS goes to the benchmark, for example BENCH_ARGS='step robust --run runs/vgg5-cifar10-cpu-traditional-seed0'.
 bench: .venv-bench/bench.stamp
@@ -47,7 +57,7 @@ clean:
 	touch $@
 
 .venv/develop.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[test,lint]'
+	$(INSTALL) --editable '.[test,lint,release]'
 	touch $@ .venv/runtime.stamp
 
 .venv/peers.stamp: pyproject.toml | .venv/bin/python

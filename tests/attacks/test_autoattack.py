@@ -122,5 +122,7 @@ def test_autoattack_is_silent_and_restores_log_and_trace(
 
 def test_without_the_package_the_error_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
-    with pytest.raises(UsageError, match=r"pyautoattack, which is not installed; .* pip install 'pyautoattack>=0\.2'"):
+    with pytest.raises(
+        UsageError, match=r"pyautoattack, which is not installed; .* pip install 'hiresnn\[autoattack\]'"
+    ):
         autoattack(linear(4), GREY, LABELS[:2])

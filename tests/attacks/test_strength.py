@@ -8,11 +8,11 @@ import pytest
 import torch
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.square import SquareAttack
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from hiresnn import convert, gradient_rule
 from hiresnn.attacks import apgd, frozen, greedy, parse, pgd, pgd_restarts, sa_pgd, square, verified
+from hiresnn.data.digits import read_digits
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
 from hiresnn.neurons.rules import ASSG, Arctan, Rule
@@ -24,8 +24,8 @@ ONE_IN_200 = 0.5
 @pytest.fixture(scope="module")
 def digits() -> tuple[Tensor, Tensor]:
     """1,797 images 8 x 8 in [0, 1] with their labels."""
-    loaded = load_digits()
-    return torch.tensor(loaded.images, dtype=torch.float32)[:, None] / 16, torch.tensor(loaded.target)
+    images, labels = read_digits()
+    return images[:, None].float() / 16, labels
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,7 @@ def test_drawing_leaves_the_users_settings_of_matplotlib_alone(tmp_path: Path) -
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install -e '\.\[paper\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[paper\]'"):
         plotting.figure()
 
 

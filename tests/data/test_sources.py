@@ -6,26 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from hiresnn.data import load
 from hiresnn.errors import DataError, HiresnnError, UsageError
-
-
-def test_every_fifth_digit_of_a_class_is_a_test_image():
-    data = load("digits")
-    assert (data.name, data.num_classes, data.in_channels, data.image_size) == ("digits", 10, 1, 8)
-    raw = load_digits()
-    train, test, seen = [], [], dict.fromkeys(range(10), 0)
-    for index, label in enumerate(raw.target):
-        seen[label] += 1
-        (test if seen[label] % 5 == 0 else train).append(index)
-    for split, indices in ((data.train, train), (data.test, test)):
-        assert split.labels.tolist() == raw.target[indices].tolist()
-        # sixteenths of ink: 16 becomes 255, 8 becomes 127.5, and the even 128 of the two nearest
-        levels = np.rint(raw.images[indices] * 255 / 16)
-        assert np.array_equal(split.images[:, 0].numpy(), levels)
-        assert split.images.max() == 255
 
 
 def test_a_path_is_loaded_as_an_archive_or_a_folder(tmp_path):

@@ -125,7 +125,7 @@ def test_a_figure_without_matplotlib_is_refused_before_anything_is_trained(
     study: Study, tmp_path: Path, needed: dict[str, list[Measurement]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_all, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install -e '\.\[paper\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[paper\]'"):
         reproduce(study, ["fig8a"], tmp_path / "out", command="")
     assert not (tmp_path / "out").exists()
     reproduce(study, ["table1"], tmp_path / "out", command="")

@@ -77,7 +77,7 @@ def _package() -> Any:
     except ImportError:
         raise UsageError(
             "autoattack needs the package pyautoattack, which is not installed; "
-            "install it with: pip install 'pyautoattack>=0.2'"
+            "install it with: pip install 'hiresnn[autoattack]'"
         ) from None
 
 

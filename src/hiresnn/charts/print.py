@@ -241,8 +241,6 @@ def _style() -> Iterator[None]:
     try:
         import matplotlib
     except ModuleNotFoundError:
-        raise UsageError(
-            "figures need matplotlib, which is not installed; run pip install -e '.[paper]' in the checkout."
-        ) from None
+        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.") from None
     with matplotlib.rc_context(RC):
         yield

@@ -19,7 +19,7 @@ def quickstart(
 ) -> None:
     """Train an ANN, a traditional SNN and a HIRE-SNN on handwritten digits, attack them, and print a table.
 
-    The data (8x8 digits) comes with scikit-learn, so nothing is downloaded; two cores need about a minute. The table
+    The data (8x8 digits) are part of the package, so nothing is downloaded; two cores need about a minute. The table
     shows clean accuracy and accuracy under FGSM and PGD, in the white box and in the black box. A second call with the
     same folder and seed does not train again.
 

@@ -68,7 +68,7 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Train and measure on the workers of this dask scheduler; needs pip install -e '.[cluster]'.",
+            help="Train and measure on the workers of this dask scheduler; needs pip install 'hiresnn[cluster]'.",
         ),
     ] = None,
     partial: Annotated[
@@ -89,7 +89,7 @@ def reproduce(
     """Reproduce tables and figures of the paper, with the paper's number beside the measured one.
 
     The command trains, attacks and measures what the tables and figures need. Each of them becomes NAME.md and
-    NAME.csv, and a figure also NAME.svg, NAME.png and NAME.pdf, which needs matplotlib (pip install -e '.[paper]').
+    NAME.csv, and a figure also NAME.svg, NAME.png and NAME.pdf, which needs matplotlib (pip install 'hiresnn[paper]').
     Work that several pages share is done once. After an interruption, the same command continues.
 
     Examples:

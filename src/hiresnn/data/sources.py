@@ -5,13 +5,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hiresnn.data.archive import load_archive
 from hiresnn.data.dataset import DataSet, Split
+from hiresnn.data.digits import load_digits
 from hiresnn.data.folder import load_folder
-from hiresnn.data.subset import rank_in_class
 from hiresnn.errors import DataError, UsageError, quoted
 from hiresnn.process import cache_folder
 
@@ -23,15 +22,13 @@ DOWNLOADED = {
     "svhn": "SVHN",
 }
 """Name of a data set -> class of torchvision.datasets."""
-TEST_EVERY = 5
-"""digits has no official split: every fifth image of a class is a test image."""
 
 
 def load(source: str, *, cache: Path | None = None) -> DataSet:
     """Load the data set that `source` names.
 
     Args:
-        source: digits (8x8, grey, part of scikit-learn); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
+        source: digits (8x8, grey, part of the package); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
             once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an .npz archive. Write
             ./digits for a folder that has the name of a data set.
         cache: folder of downloads; None takes the folder data in hiresnn's cache ($HIRESNN_CACHE or ~/.cache/hiresnn).
@@ -41,7 +38,7 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
         DataError: the data are missing, unreadable or damaged.
     """
     if source == "digits":
-        return _digits()
+        return load_digits()
     try:
         if source in DOWNLOADED:
             return _download(source, cache or cache_folder("data"))
@@ -56,21 +53,6 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
     raise UsageError(
         f"there is no data set {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
         "train/<class>/ and test/<class>/, or the path of an .npz file."
-    )
-
-
-def _digits() -> DataSet:
-    from sklearn.datasets import load_digits  # imported late: it takes most of a second
-
-    digits = load_digits()
-    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
-    labels = torch.from_numpy(digits.target.astype(np.int64))
-    test = rank_in_class(labels) % TEST_EVERY == TEST_EVERY - 1
-    return DataSet(
-        "digits",
-        Split(images[~test], labels[~test]),
-        Split(images[test], labels[test]),
-        tuple(str(name) for name in digits.target_names),
     )
 
 

@@ -106,7 +106,9 @@ def _backend(workers: int, scheduler: str | None) -> Iterator[tuple[int, type[Ex
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise UsageError("--scheduler needs dask, which is not installed; run pip install -e '.[cluster]'.") from None
+        raise UsageError(
+            "--scheduler needs dask, which is not installed; run pip install 'hiresnn[cluster]'."
+        ) from None
     try:
         client = Client(scheduler, timeout=20)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -85,7 +85,7 @@ def reproduce(
     """
     needs, impossible = chosen(names, study.scale)
     if any(ARTEFACTS[name].has_figure for name in needs) and find_spec("matplotlib") is None:
-        raise UsageError("figures need matplotlib, which is not installed; run pip install -e '.[paper]'.")
+        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
     out.mkdir(parents=True, exist_ok=True)  # fails now rather than after a day of training
     for name in impossible:
         study.progress.line(f"{name} is left out: this reproduction has none of its networks")
