@@ -105,3 +105,42 @@ def test_help_teaches_by_an_example(what: str, capsys: pytest.CaptureFixture[str
         main(["analyze", what, "--help"])
     assert not caught.value.code
     assert f"hiresnn analyze {what} runs/mine" in " ".join(capsys.readouterr().out.split())
+
+
+LAYER = {"error": 0.25, "bias": -0.1, "clipped": 0.02, "accuracy": 91.0}
+SETTING = {"images": "clean", "timesteps": 8, "threshold_scale": 1.0, "ann": 95.0, "snn": 90.0}
+CONVERSION = {
+    "images": 50, "split": "held-out", "seed": 0, "timesteps": 8, "threshold_scale": 1.0,
+    "conversion": [
+        {**SETTING, "layers": {"relu1": LAYER, "relu2": {**LAYER, "error": 0.5, "accuracy": 90.0}}},
+        {**SETTING, "timesteps": 16, "snn": 94.0, "layers": {"relu1": LAYER, "relu2": LAYER}},
+    ],
+}  # fmt: skip
+
+
+def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def stand_in(folder: Path, **options: Any) -> dict[str, Any]:
+        asked.update(options)
+        return CONVERSION
+
+    monkeypatch.setattr("hiresnn.runs.conversion.conversion", stand_in)
+    with pytest.raises(SystemExit) as caught:
+        main(["analyze", "conversion", str(tmp_path), "--timesteps", "8,16", "--scales", "0.7,1", "--limit", "50"])
+    assert not caught.value.code
+    assert (asked["timesteps"], asked["scales"], asked["limit"]) == ([8, 16], [0.7, 1.0], 50)
+    printed = rows(capsys.readouterr().out)
+    assert ["ANN", "", "", "", "95.0"] in printed
+    assert ["relu2", "50.0 %", "-10.0 %", "2.0 %", "90.0"] in printed
+    assert ["16", "1", "25.0", "25.0", "94.0", "95.0"] in printed
+    assert (tmp_path / "analysis-conversion.svg").stat().st_size > 1000
+
+
+def test_conversion_refuses_what_is_no_list_of_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["analyze", "conversion", "runs/a", "--timesteps", "8;16"])
+    assert caught.value.code
+    assert "numbers separated by commas" in capsys.readouterr().err

@@ -170,9 +170,26 @@ def test_clamp_returns_leak_and_threshold_to_their_ranges():
         assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
 
 
+# One neuron, threshold 1, start 0.5, input 1 and then -1, so 0 in all. By itself it reaches 1.5 at the first step and
+# sends a spike that it cannot take back. If it waits, it stays at 0.5. With input 1.2 and 1.2 the total of 2.4 and the
+# start make 2.9: two spikes either way.
+@pytest.mark.parametrize(("inputs", "together", "waiting"), [((1.0, -1.0), 1, 0), ((1.2, 1.2), 2, 2)])
+def test_a_neuron_that_waits_gets_its_whole_input_at_the_first_step(inputs, together, waiting):
+    current = torch.tensor(inputs).view(2, 1)
+    assert LIF(start=0.5)(current, Window(2, 1)).sum() == together
+    assert LIF(start=0.5, wait=True)(current, Window(2, 1)).sum() == waiting
+
+
+def test_input_that_is_the_same_at_every_step_arrives_as_it_is():
+    current = torch.tensor([[0.7]])
+    expected = LIF(start=0.5)(current, Window(4, 1), False)
+    assert torch.equal(LIF(start=0.5, wait=True)(current, Window(4, 1), False), expected)
+
+
 def test_printing_a_neuron_shows_its_values():
     assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
     assert repr(LIF(reset="zero", condition=">=")).endswith("reset='zero', condition='>=')")
+    assert repr(LIF(0.25, 0.5, start=0.5, wait=True)).endswith("reset='subtract', start=0.5, wait=True)")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,14 @@ def test_rows_are_seen_by_step_without_a_copy():
     assert by_step.data_ptr() == rows.data_ptr()
 
 
+def test_the_sum_over_all_steps_arrives_at_the_first_step():
+    window, rows = Window(3, 2), torch.arange(6.0).view(6, 1).requires_grad_()
+    arriving = window.at_first_step(rows)
+    assert arriving.flatten().tolist() == [0 + 2 + 4, 1 + 3 + 5, 0, 0, 0, 0]
+    (arriving * torch.tensor([[5.0], [7.0], [1.0], [1.0], [1.0], [1.0]])).sum().backward()
+    assert rows.grad.flatten().tolist() == [5, 7, 5, 7, 5, 7]
+
+
 def test_a_window_leaves_nothing_behind_unless_it_is_carried():
     neuron, current = LIF(), torch.rand(2, 3)
     plain, carried = Window(2, 2), Window(2, 2, carried=True)

@@ -77,18 +77,29 @@ def test_a_reset_to_zero_and_the_condition_of_a_spike_come_back(
     assert ("condition" in described) is (condition != ">")  # absent in files of version one
 
 
-@pytest.mark.parametrize("start", [0.0, 0.5])
-def test_the_start_of_the_membranes_and_folded_batch_norms_come_back(tmp_path: Path, start: float) -> None:
+@pytest.mark.parametrize(("start", "wait"), [(0.0, False), (0.5, False), (0.5, True)])
+def test_the_start_and_the_waiting_of_neurons_and_folded_batch_norms_come_back(
+    tmp_path: Path, start: float, wait: bool
+) -> None:
     ann, images = build("vgg5", 10, width=0.125, hidden=16, batch_norm=True), torch.rand(6, 3, 32, 32)
-    network = convert(ann, images, timesteps=3, start=start, rescale=True)
+    network = convert(ann, images, timesteps=3, start=start, wait=wait, rescale=True)
     save(network, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
     assert isinstance(loaded, SpikingNetwork)
-    assert {lif.start for lif in loaded.neurons.values()} == {start}
+    assert {(lif.start, lif.wait) for lif in loaded.neurons.values()} == {(start, wait)}
     assert torch.equal(loaded(images), network.eval()(images))
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         described = json.loads(file.metadata()["hiresnn"])["spiking"]
-    assert ("start" in described) is (start != 0)  # absent in files of version one, which start at 0
+    assert ("start" in described, "wait" in described) == (start != 0, wait)  # absent in files of version one
+
+
+def test_quantised_clipped_activations_and_the_network_converted_from_them_come_back(tmp_path: Path) -> None:
+    images = torch.rand(6, 3, 32, 32)
+    ann = build("vgg5", 10, width=0.125, hidden=16, activation="qcfs", levels=4).eval()
+    network = convert(ann, images, timesteps=4, threshold_scale=1.0, start=0.5, rescale=True).eval()
+    for name, model in (("ann", ann), ("snn", network)):
+        save(model, tmp_path / name)
+        assert torch.equal(load(tmp_path / name)(images), model(images))
 
 
 def test_poisson_encoding_comes_back(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
@@ -119,7 +130,7 @@ def test_neurons_that_differ_or_learn_by_another_rule_are_not_saved(
     network = convert(ann, images, timesteps=4)
     first: LIF = next(iter(network.neurons.values()))
     first.reset = "subtract-unleaked"
-    with pytest.raises(UsageError, match="the neurons differ in reset, start, condition, surrogate or trainability"):
+    with pytest.raises(UsageError, match="the neurons differ in reset, start, condition, wait, surrogate or"):
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
         lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]

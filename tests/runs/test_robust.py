@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from hiresnn.errors import RecipeError
+from hiresnn.models import QCFS
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs import trainer
+from hiresnn.runs.ann import ann_part
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import METRICS, MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, override
@@ -101,6 +103,33 @@ def test_catastrophic_overfitting_is_said(
 def test_choosing_by_robust_accuracy_needs_held_out_images(robust: Recipe) -> None:
     with pytest.raises(RecipeError, match=r"data\.holdout_images is 0"):
         override(robust, {"data.holdout_images": "0"})
+
+
+def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp_path: Path, heard) -> None:
+    changes = {"ann.activation": "qcfs", "ann.levels": "4", "conversion.wait": "true", "ann.select": "last"}
+    out = train(override(robust, changes), out=tmp_path / "run", progress=heard)
+    network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
+    assert isinstance(network, SpikingNetwork)
+    learned = {name: layer.threshold for name, layer in ann.named_modules() if isinstance(layer, QCFS)}
+    assert learned.keys() == network.neurons.keys()
+    assert all(lif.wait and lif.threshold == learned[name] for name, lif in network.neurons.items())
+    assert len({threshold.item() for threshold in learned.values()}) == 5  # each has been trained
+    images = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        same = torch.isclose(network(images) / 4, ann(images), rtol=1e-3, atol=1e-3).all(1)
+    assert same.float().mean() >= 0.9
+
+
+def test_learned_thresholds_need_rescaling_in_a_recipe(robust: Recipe) -> None:
+    with pytest.raises(RecipeError, match=r"conversion\.rescale is false"):
+        override(robust, {"ann.activation": "qcfs", "conversion.rescale": "false"})
+
+
+def test_the_key_of_an_ann_has_its_activation_only_if_it_is_not_relu(robust: Recipe) -> None:
+    assert not {"activation", "levels"} & ann_part(robust)["ann"].keys()  # type: ignore[attr-defined]
+    part = ann_part(override(robust, {"ann.activation": "qcfs", "ann.levels": "4"}))["ann"]
+    assert (part["activation"], part["levels"]) == ("qcfs", 4)  # type: ignore[index]
+    assert "wait" not in robust.keyed()["conversion"]
 
 
 @pytest.mark.parametrize("method", ["nfgsm", "hire-nfgsm"])

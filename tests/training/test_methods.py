@@ -4,7 +4,18 @@ import pytest
 
 from hiresnn.errors import UsageError
 from hiresnn.runs.schema import METHOD_NAMES
-from hiresnn.training import METHODS, CraftedNoise, GaussianNoise, Method, Noise, method
+from hiresnn.training import (
+    METHODS,
+    Adversarial,
+    CraftedNoise,
+    GaussianNoise,
+    MemoryNoise,
+    Method,
+    Noise,
+    NoiseInTime,
+    TwinNoise,
+    method,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +26,18 @@ from hiresnn.training import METHODS, CraftedNoise, GaussianNoise, Method, Noise
         ("hire", 3, CraftedNoise, "carry"),
         ("gaussian", 3, GaussianNoise, "carry"),
         ("noise-free", 3, Noise, "carry"),
+        ("converted", 1, Noise, "reset"),
+        ("nfgsm", 1, Adversarial, "reset"),
+        ("hire-nfgsm", 3, NoiseInTime, "carry"),
+        ("short", 1, Adversarial, "reset"),
+        ("twin", 1, TwinNoise, "reset"),
+        ("memory", 1, MemoryNoise, "reset"),
+        ("free", 3, CraftedNoise, "reset"),
+        ("consistency", 3, NoiseInTime, "carry"),
+        ("rotating", 1, Adversarial, "reset"),
+        ("trades", 1, Adversarial, "reset"),
+        ("snn-rat", 1, Adversarial, "reset"),
+        ("sparse", 1, Adversarial, "reset"),
     ],
 )
 def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, noise: type, state: str) -> None:

@@ -1,10 +1,10 @@
-"""`hiresnn analyze`: activity, distance and energy of a run, as tables."""
+"""`hiresnn analyze`: activity, distance, energy and conversion error of a run, as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -16,7 +16,8 @@ from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure a trained SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**.",
+    help="Measure a trained SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**, and "
+    "what it lost when it was converted (**conversion**).",
 )
 
 
@@ -87,6 +88,45 @@ def energy(
     hiresnn analyze energy runs/mine --limit 1000
     """
     _run(context, "energy", run, attacks, data, limit, batch, quiet)
+
+
+@app.command()
+def conversion(
+    context: typer.Context,
+    run: Run,
+    timesteps: Annotated[str | None, typer.Option(metavar="LIST", help=(
+        "Every T, separated by commas, for example 4,8,16; default: a half, one, two and four times the recipe's."
+        ))] = None,
+    scales: Annotated[str | None, typer.Option(metavar="LIST", help=(
+        "Every threshold scale, separated by commas; default: the recipe's."))] = None,
+    attacks: Attacks = None,
+    data: Source = None,
+    limit: Limit = None,
+    batch: Batch = 200,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """What the conversion of the ANN loses, layer by layer.
+
+    The command converts the ANN of the run anew at every T and threshold scale. The error of a layer is the relative L2
+    distance between the ANN's activations and the spike rates times the activation that a spike stands for. "Accuracy
+    up to here" replaces this layer and all before it by the spiking network's and lets the ANN go on from there, so it
+    falls where accuracy is lost. With --attack, the same is measured on adversarial images of the ANN. The images are
+    the held-out ones of the recipe, or else test images.
+
+    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and with matplotlib
+    analysis-conversion.svg and .png. It says nothing about later training of the SNN.
+
+    Example:
+
+    hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
+    """
+    from hiresnn.cli.conversion import numbers, report
+
+    with continued_by(context):
+        report(
+            run, numbers("--timesteps", timesteps, int), numbers("--scales", scales, float), attacks=attacks,
+            source=data, limit=limit, batch_size=batch, quiet=quiet,
+        )  # fmt: skip
 
 
 def _run(

@@ -26,8 +26,9 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="ann, traditional, hire, gaussian, noise-free, rate, converted, nfgsm or hire-nfgsm; default: the "
-            "recipe's."
+            help="ann, traditional, hire, gaussian, noise-free, rate, converted, or a method of robust training "
+            "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
+            "sparse; default: the recipe's."
         ),
     ] = None,
     assignments: Annotated[

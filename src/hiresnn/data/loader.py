@@ -1,6 +1,7 @@
 """Batches of a split that is stored on the device as uint8, and their augmentation there."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -10,6 +11,19 @@ from hiresnn.data.dataset import Split
 from hiresnn.errors import UsageError
 
 Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the images of a batch come from.
+
+    Attributes:
+        index: row of the split of each image, [B].
+        pixels: index of the source of each pixel in its image, [B, 1, H * W]; None where the image is as in the split.
+    """
+
+    index: Tensor
+    pixels: Tensor | None
 
 
 class Batches:
@@ -29,6 +43,9 @@ class Batches:
         part: (which, of how many), for processes that share every batch. A process always gets the same rows of a
             batch, so a short last batch leaves some processes with fewer rows or with empty tensors. All parts together
             are the whole batch, and every process gets the same number of batches.
+
+    Attributes:
+        latest: where the latest batch comes from; None before the first.
 
     Raises:
         UsageError: a batch size below 1, a missing generator, or one that is not on the CPU.
@@ -54,6 +71,7 @@ class Batches:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
         self.generator, self.part = generator, part
+        self.latest: Source | None = None
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -74,9 +92,12 @@ class Batches:
         for start in range(0, len(self.labels), self.batch_size):
             rows = slice(start, start + self.batch_size)
             index = rows if order is None else order[rows]
-            images = self.images[index]
+            images, pixels = self.images[index], None
             if augmentation is not None:
-                images = flip_and_crop(images, generator=augmentation)
+                pixels = _pixels(images, 4, augmentation)
+                images = gathered(images, pixels)
+            number = torch.arange(len(self.labels), device=self.labels.device)[rows] if order is None else order[rows]
+            self.latest = Source(number[mine], None if pixels is None else pixels[mine])
             yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]
 
 
@@ -98,7 +119,18 @@ def flip_and_crop(
     """
     if padding < 0:
         raise UsageError(f"padding is {padding}; give a number of pixels, 0 or more.")
-    batch, channels, height, width = images.shape
+    return gathered(images, _pixels(images, padding, generator))
+
+
+def gathered(images: Shaped[Tensor, "batch channel height width"], pixels: Tensor) -> Tensor:
+    """Move pixels as `Source.pixels` says; returns a tensor like `images`."""
+    batch, channels = images.shape[:2]
+    return images.flatten(2).gather(2, pixels.expand(batch, channels, -1)).view(images.shape)
+
+
+def _pixels(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Draw crops and flips; return the source of each pixel, [B, 1, H * W]."""
+    batch, _, height, width = images.shape
     flips = torch.randint(0, 2, (batch, 1), generator=generator)
     rows = _window(height, min(padding, height - 1), batch, generator)
     columns = _window(width, min(padding, width - 1), batch, generator)
@@ -106,9 +138,7 @@ def flip_and_crop(
 
     rows = rows.to(images.device, non_blocking=True)
     columns = columns.to(images.device, non_blocking=True)
-    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
-    gathered = images.flatten(2).gather(2, pixels.expand(batch, channels, height * width))
-    return gathered.view(batch, channels, height, width)
+    return (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
 
 
 def _window(size: int, padding: int, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:

@@ -2,16 +2,18 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import resnet, vgg
+from hiresnn.models.activation import QCFS
 from hiresnn.models.normalise import Normalise
 
-__all__ = ["MODELS", "Classifier", "Normalise", "build"]
+__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "build"]
 
 # Name -> the smallest image that the network accepts, in pixels per side.
 MODELS: dict[str, int] = {
@@ -41,6 +43,8 @@ def build(
     hidden: int = 4096,
     dropout: float = 0.2,
     batch_norm: bool = False,
+    activation: str = "relu",
+    levels: int = 8,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Classifier:
@@ -54,6 +58,7 @@ def build(
         hidden: width of the hidden linear layers; resnet12 has none.
         dropout: probability in [0, 1) that an activation is dropped in training.
         batch_norm: a batch norm after each convolution; `convert` folds it into the convolution.
+        activation: "relu", or "qcfs" with that many `levels`: quantised and clipped, see `QCFS`.
         mean, std: one number per channel, in [0, 1] units, for a `Normalise` as the first layer; None for none.
 
     Raises:
@@ -71,12 +76,15 @@ def build(
         "mean": None if mean is None else [float(number) for number in mean],
         "std": None if std is None else [float(number) for number in std],
     }
+    if activation != "relu":  # earlier versions read the spec of a network with ReLU
+        spec |= {"activation": activation, "levels": int(levels)}
     _check_ranges(spec)
+    make: Callable[[], nn.Module] = nn.ReLU if activation == "relu" else partial(QCFS, levels)
     options = {key: spec[key] for key in ("in_channels", "image_size", "width", "dropout", "batch_norm")}
     if name == "resnet12":
-        layers = resnet.resnet12_layers(num_classes, **options)
+        layers = resnet.resnet12_layers(num_classes, activation=make, **options)
     else:
-        layers = vgg.vgg_layers(name, num_classes, hidden=hidden, **options)
+        layers = vgg.vgg_layers(name, num_classes, hidden=hidden, activation=make, **options)
     first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
     network = Classifier(OrderedDict([*first, *layers]))
     for module in network.modules():
@@ -97,6 +105,8 @@ def _check_ranges(spec: dict[str, Any]) -> None:
         raise UsageError(f"width is {spec['width']}; give a number above 0, such as 0.5 or 1.")
     if not 0 <= spec["dropout"] < 1:
         raise UsageError(f"dropout is {spec['dropout']}; give a number from 0 up to, but not including, 1.")
+    if (activation := spec.get("activation", "relu")) not in ("relu", "qcfs"):
+        raise UsageError(f"activation is {activation!r}; choose relu or qcfs.")
     if size < MODELS[name]:
         raise UsageError(
             f"images of {size}x{size} are too small for the pooling layers of {name}, which needs "

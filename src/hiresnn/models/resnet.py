@@ -1,6 +1,6 @@
 """ResNet12: a stem of three convolutions, four basic blocks and a linear layer, without bias; batch norm on request."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import no_type_check
 
 from jaxtyping import Float
@@ -20,7 +20,13 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, dropout: float, batch_norm: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        dropout: float,
+        batch_norm: bool = False,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
 
@@ -29,13 +35,13 @@ class BasicBlock(nn.Module):
             return nn.Sequential(layer, nn.BatchNorm2d(out_channels)) if batch_norm else layer
 
         self.conv1 = convolution(in_channels, 3, stride)
-        self.relu1 = nn.ReLU()
+        self.relu1 = activation()
         self.drop1 = nn.Dropout(dropout)
         self.conv2 = convolution(out_channels, 3, 1)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = convolution(in_channels, 1, stride)
-        self.relu2 = nn.ReLU()
+        self.relu2 = activation()
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
     def forward(
@@ -47,11 +53,19 @@ class BasicBlock(nn.Module):
 
 
 def resnet12_layers(
-    num_classes: int, *, in_channels: int, image_size: int, width: float, dropout: float, batch_norm: bool = False
+    num_classes: int,
+    *,
+    in_channels: int,
+    image_size: int,
+    width: float,
+    dropout: float,
+    batch_norm: bool = False,
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of ResNet12 in order, each with its name; `hiresnn.models.build` checks the arguments.
 
-    `width` scales the channels of the stem and of the blocks. With `batch_norm` one follows each convolution.
+    `width` scales the channels of the stem and of the blocks. With `batch_norm` one follows each convolution;
+    `activation` makes each activation.
     """
     channels, size = in_channels, image_size
     stem = max(1, round(STEM_CHANNELS * width))
@@ -59,7 +73,7 @@ def resnet12_layers(
         yield f"conv{number}", nn.Conv2d(channels, stem, 3, padding=1, bias=False)
         if batch_norm:
             yield f"norm{number}", nn.BatchNorm2d(stem)
-        yield f"relu{number}", nn.ReLU()
+        yield f"relu{number}", activation()
         if number < 3:
             yield f"drop{number}", nn.Dropout(dropout)
         channels = stem
@@ -68,7 +82,7 @@ def resnet12_layers(
 
     for number, (full, stride) in enumerate(BLOCKS, start=1):
         scaled = max(1, round(full * width))
-        yield f"block{number}", BasicBlock(channels, scaled, stride, dropout, batch_norm)
+        yield f"block{number}", BasicBlock(channels, scaled, stride, dropout, batch_norm, activation)
         channels = scaled
         size = -(-size // stride)
 

@@ -1,7 +1,7 @@
 """VGG networks that convert well to spikes: no bias, average pooling, dropout, and batch norm only on request."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from torch import nn
@@ -37,11 +37,13 @@ def vgg_layers(
     hidden: int,
     dropout: float,
     batch_norm: bool = False,
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of a VGG in order, each with its name: its kind and its number within the kind, from 1.
 
     `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers. A dropout
     follows each activation except before a pooling. With `batch_norm` a batch norm follows each convolution.
+    `activation` makes each activation; its name is relu, whatever its kind.
     `hiresnn.models.build` checks the arguments.
     """
     count: Counter[str] = Counter()
@@ -61,7 +63,7 @@ def vgg_layers(
         yield named("conv", nn.Conv2d(channels, scaled, 3, padding=1, bias=False))
         if batch_norm:
             yield named("norm", nn.BatchNorm2d(scaled))
-        yield named("relu", nn.ReLU())
+        yield named("relu", activation())
         if following != "pool":
             yield named("drop", nn.Dropout(dropout))
         channels = scaled
@@ -70,7 +72,7 @@ def vgg_layers(
     features = channels * size * size
     for _ in range(2):
         yield named("linear", nn.Linear(features, hidden, bias=False))
-        yield named("relu", nn.ReLU())
+        yield named("relu", activation())
         yield named("drop", nn.Dropout(dropout))
         features = hidden
     yield named("linear", nn.Linear(features, num_classes, bias=False))

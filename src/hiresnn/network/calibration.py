@@ -37,7 +37,7 @@ def calibrate(
         images: in [0, 1], such as 512 training images.
         percentile: of the input of a layer of neurons at a timestep, over batch and neurons, in (0, 100]; the largest
             over the timesteps, times `threshold_scale`, becomes the threshold.
-        threshold_scale: above 0.
+        threshold_scale: above 0. A threshold that the ANN has learned (`QCFS`) is multiplied by it alone.
         rescale: multiply the weights behind each layer of neurons by its threshold. A spike then stands for as much
             activation as the threshold, so biases (of folded batch norms, too) and sums keep their proportion and the
             logits are T times those of the ANN. Without it spikes count 1, as in the paper, whose ANN has no biases.
@@ -82,6 +82,7 @@ class _Calibrator(fx.Interpreter):
         self.percentile, self.threshold_scale, self.rescale = percentile, threshold_scale, rescale
         self.amplitudes: dict[fx.Node, float] = {}  # what 1 stands for in the value of a node, in units of the ANN
         self.rescaled: set[str] = set()
+        self.amplitude = 1.0  # of what enters the current node
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node; with `rescale`, after its weights have taken up the amplitude of its input."""
@@ -95,11 +96,12 @@ class _Calibrator(fx.Interpreter):
             self.rescaled.add(str(n.target))
             layer.weight.mul_(amplitude)
             amplitude = 1.0
+        self.amplitude = amplitude
         value = super().run_node(n)
         if n.target is fused_block:
             layer = self.env[n.args[0]]  # type: ignore[index]
         if isinstance(layer, LIF):
-            amplitude *= layer.threshold.item()
+            layer.amplitude = amplitude = amplitude * layer.threshold.item()
         if isinstance(value, Tensor) and n.op != "get_attr":
             self.amplitudes[n] = amplitude
         return value
@@ -136,6 +138,9 @@ class _Calibrator(fx.Interpreter):
         return super().call_function(target, args, kwargs)
 
     def _set_threshold(self, lif: LIF, current: Tensor, window: Window, timed: bool) -> None:
+        if lif.learned:
+            self._set_learned(lif)
+            return
         steps = (window.by_step(current) if timed else current[None]).flatten(1)
         rank = max(1, round(steps.shape[1] * self.percentile / 100))
         top = max(float(step.kthvalue(rank).values) for step in steps.float()) * self.threshold_scale
@@ -145,3 +150,12 @@ class _Calibrator(fx.Interpreter):
                 "so it would never spike; train the ANN first."
             )
         lif.threshold.fill_(top)
+
+    def _set_learned(self, lif: LIF) -> None:
+        """Scale the threshold that the ANN has learned, which is in units of the ANN."""
+        if not self.rescale:
+            raise UsageError(
+                f"{lif.name} has a threshold that the ANN learned, in units of its activations; convert with rescale "
+                "(conversion.rescale = true in a recipe)."
+            )
+        lif.threshold.mul_(self.threshold_scale / self.amplitude).clamp_(min=MIN_THRESHOLD)

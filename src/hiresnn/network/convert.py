@@ -1,4 +1,4 @@
-"""ANN to SNN: every ReLU becomes a LIF, batch norm is folded, thresholds are calibrated layer by layer.
+"""ANN to SNN: every ReLU and QCFS becomes a LIF, batch norm is folded, thresholds are calibrated layer by layer.
 
 Works on any network of stateless layers that torch.fx can trace, with ReLUs as modules or functions.
 """
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import Normalise
+from hiresnn.models import QCFS, Normalise
 from hiresnn.network.batch_norm import fold_batch_norm
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.encoding import Encoder, Encoding
@@ -37,6 +37,7 @@ def convert(
     reset: Reset = "subtract",
     start: float = 0.0,
     condition: Condition = ">",
+    wait: bool = False,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
@@ -46,12 +47,13 @@ def convert(
         ann: images [B, C, H, W] in [0, 1] -> logits [B, K].
         images: calibration batch of training images in [0, 1], such as 512 of them.
         timesteps: T, at least 1.
-        percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold.
+        percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
+            layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
         threshold_scale: factor on every threshold, above 0.
         rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With start = 0.5
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         leak: initial leak of every layer, in [0, 1].
-        reset, start, condition, surrogate, encoding: see `LIF` and `Encoder`.
+        reset, start, condition, wait, surrogate, encoding: see `LIF` and `Encoder`.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -68,7 +70,15 @@ def convert(
         >>> print(network.report)  # doctest: +SKIP
     """
     network = spiking_graph(
-        ann, timesteps, leak=leak, reset=reset, start=start, condition=condition, surrogate=surrogate, encoding=encoding
+        ann,
+        timesteps,
+        leak=leak,
+        reset=reset,
+        start=start,
+        condition=condition,
+        wait=wait,
+        surrogate=surrogate,
+        encoding=encoding,
     )
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
@@ -84,10 +94,11 @@ def spiking_graph(
     reset: Reset = "subtract",
     start: float = 0.0,
     condition: Condition = ">",
+    wait: bool = False,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
 ) -> SpikingNetwork:
-    """Build the structure of the spiking network, with every threshold still at 1; see `convert`."""
+    """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
     _refuse_spiking(ann)
     training = ann.training
     root = copy.deepcopy(ann).eval()
@@ -101,7 +112,7 @@ def spiking_graph(
     device = next((parameter.device for parameter in root.parameters()), None)
 
     def neuron() -> LIF:
-        options: dict[str, Any] = {"reset": reset, "start": start, "condition": condition}
+        options: dict[str, Any] = {"reset": reset, "start": start, "condition": condition, "wait": wait}
         return LIF(leak=leak, surrogate=surrogate or Linear(), **options).to(device)
 
     insert_time(traced, neuron, Encoder(encoding), report)
@@ -121,7 +132,7 @@ def _refuse_spiking(ann: nn.Module) -> None:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps a normalisation in one piece, so that the encoder finds its place behind it."""
+    """Keeps normalisations and activations of the package in one piece, so that they can be found in the graph."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalise) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Normalise | QCFS) or super().is_leaf_module(m, module_qualified_name)

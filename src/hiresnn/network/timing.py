@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import Normalise
+from hiresnn.models import QCFS, Normalise
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import fuse_blocks
@@ -23,7 +23,7 @@ from hiresnn.network.pooling import AveragePool
 from hiresnn.network.report import Change, ConversionReport, add_warnings
 from hiresnn.neurons import LIF
 
-_RELUS = (nn.ReLU, nn.ReLU6)
+_RELUS = (nn.ReLU, nn.ReLU6, QCFS)
 _RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 _CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _DROPOUTS = (nn.Dropout, *_CHANNEL_DROPOUTS)
@@ -108,7 +108,11 @@ class _Builder:
         """Return the layer that replaces a node of the ANN; None if it stays as it is."""
         called = node.target if layer is None and node.op.startswith("call") else None
         if isinstance(layer, _RELUS) or called in _RELU_CALLS:
-            return self.neuron()
+            lif = self.neuron()
+            if isinstance(layer, QCFS):
+                lif.threshold.data.copy_(layer.threshold.detach())
+                lif.learned = True
+            return lif
         if isinstance(layer, _DROPOUTS):
             return SharedDropout(layer.p, channels=isinstance(layer, _CHANNEL_DROPOUTS))
         if called in _DROPOUT_CALLS and (p := _probability(node)) is not None:

@@ -33,11 +33,16 @@ class LIF(nn.Module):
         start: membrane at rest, as a fraction of the threshold, in [0, 1). A half makes the rate of a neuron that is
             not trained over time the nearest to the activation of the ANN (Bu et al. 2022).
         condition: ">" spikes where the membrane exceeds the threshold (Eq. 2), ">=" also where it equals it.
+        wait: start to spike when the layer before has finished, so that the whole input of a window arrives at its
+            first step. The number of spikes then is the nearest to the activation of the ANN whenever the spikes of
+            the layer before come, and the layer is ready T steps later.
         surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
         trainable: whether threshold and leak are trained (Table 5 freezes them).
 
     Attributes:
         name: of the layer in its network, for messages; `convert` sets it.
+        learned: whether the threshold comes from the training of an ANN, whose units it has.
+        amplitude: activation of the ANN that one spike stands for, if the calibration fixed it; else None.
 
     Raises:
         UsageError: a value is out of range.
@@ -54,6 +59,7 @@ class LIF(nn.Module):
         reset: Reset = "subtract",
         start: float = 0.0,
         condition: Condition = ">",
+        wait: bool = False,
         surrogate: Surrogate | LayerRule | None = None,
         trainable: bool = True,
     ) -> None:
@@ -73,6 +79,8 @@ class LIF(nn.Module):
         self.reset: Reset = reset
         self.start = float(start)
         self.condition: Condition = condition
+        self.wait, self.learned = bool(wait), False
+        self.amplitude: float | None = None
         self.surrogate: Surrogate | LayerRule = surrogate or Linear()
         self.name = "LIF"
 
@@ -88,7 +96,7 @@ class LIF(nn.Module):
         Raises:
             UsageError: the rows cannot come from the images of the window.
         """
-        window.rows_per_step(current, timed, self.name)
+        current = self.input_of(current, window, timed)
         scan, m = self.scan(window.timesteps, timed), window.membranes.get(self)
         spikes, left = lif_scan(current, m, self.threshold, self.leak, scan, self.surrogate, window.fused)
         window.updates += spikes.numel()
@@ -100,6 +108,11 @@ class LIF(nn.Module):
         """Return what is constant during a scan of this layer; `timed` as in `forward`."""
         return Scan(timesteps, timed, self.reset, self.start, self.condition)
 
+    def input_of(self, current: Tensor, window: Window, timed: bool) -> Tensor:
+        """Return `current` at the steps at which it arrives: all of it at the first where the layer waits."""
+        window.rows_per_step(current, timed, self.name)
+        return window.at_first_step(current) if self.wait and timed else current
+
     @torch.no_grad()
     def clamp_(self) -> None:
         """Clamp leak to [0, 1] and threshold to a small positive minimum, after an update."""
@@ -110,8 +123,9 @@ class LIF(nn.Module):
         """Return the values to print."""
         start = f", start={self.start:g}" if self.start else ""
         condition = f", condition={self.condition!r}" if self.condition != ">" else ""
+        wait = ", wait=True" if self.wait else ""
         values = f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
-        return values + start + condition
+        return values + start + condition + wait
 
 
 class _LIFScan(torch.autograd.Function):

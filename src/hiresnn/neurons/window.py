@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
@@ -65,6 +66,13 @@ class Window:
     def by_step(self, rows: Tensor) -> Tensor:
         """View [T * R, ...] as [T, R, ...], without a copy."""
         return rows.view(self.timesteps, self.rows_per_step(rows), *rows.shape[1:])
+
+    def at_first_step(self, rows: Tensor) -> Tensor:
+        """Return rows [T * R, ...] whose first step has the sum over all steps, and whose other steps have 0."""
+        steps = self.by_step(rows)
+        arriving = torch.zeros_like(rows)  # keeps the layout in memory
+        arriving[: steps.shape[1]] = steps.sum(0)
+        return arriving
 
     def following(self) -> Window:
         """Return the next window over the same batch: membranes, masks and logits go on, detached."""

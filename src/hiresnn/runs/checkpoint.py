@@ -44,6 +44,8 @@ class Spec(_Part):
     hidden: Annotated[int, Field(ge=1, le=10**6)] = 4096
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     batch_norm: bool = False
+    activation: Literal["relu", "qcfs"] = "relu"
+    levels: Annotated[int, Field(ge=1, le=10**6)] = 8
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -59,6 +61,7 @@ class Spiking(_Part):
     trainable: bool
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     condition: Condition = ">"
+    wait: bool = False
 
 
 class Header(_Part):
@@ -176,7 +179,8 @@ def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> 
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
     surrogate = Linear(kind.gamma, kind.width)
     network = spiking_graph(
-        ann, kind.timesteps, reset=kind.reset, start=kind.start, condition=kind.condition, surrogate=surrogate,
+        ann, kind.timesteps, reset=kind.reset, start=kind.start, condition=kind.condition, wait=kind.wait,
+        surrogate=surrogate,
         encoding=kind.encoding,
     )  # fmt: skip
     return network.train_neurons_(kind.trainable)
@@ -184,12 +188,13 @@ def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
     neurons = network.neurons.values()
-    kinds = {(lif.reset, lif.start, lif.condition, lif.surrogate, lif.leak.requires_grad) for lif in neurons}
+    kinds = {(lif.reset, lif.start, lif.condition, lif.wait, lif.surrogate, lif.leak.requires_grad) for lif in neurons}
     if len(kinds) != 1:
         raise UsageError(
-            "the neurons differ in reset, start, condition, surrogate or trainability; a file can hold only one kind."
+            "the neurons differ in reset, start, condition, wait, surrogate or trainability; a file can hold only one "
+            "kind."
         )
-    ((reset, start, condition, surrogate, trainable),) = kinds
+    ((reset, start, condition, wait, surrogate, trainable),) = kinds
     if not isinstance(surrogate, Linear):
         raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
     return {
@@ -199,9 +204,10 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
         "gamma": surrogate.gamma,
         "width": surrogate.width,
         "trainable": trainable,
-        # Version one reads the header of a network with these two at their defaults.
+        # Version one reads the header of a network with these at their defaults.
         **({"start": start} if start else {}),
         **({"condition": condition} if condition != ">" else {}),
+        **({"wait": True} if wait else {}),
     }
 
 

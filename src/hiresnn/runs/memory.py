@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
+from hiresnn.models import QCFS
 from hiresnn.runs.networks import ann_of
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import PERIODIC_METHODS
@@ -75,7 +76,7 @@ def _size(recipe: Recipe, dataset: DataSet) -> tuple[int, int]:
     with torch.device("meta"), torch.no_grad():
         network = ann_of(recipe, dataset).eval()
         for module in network.modules():
-            if isinstance(module, nn.ReLU):
+            if isinstance(module, nn.ReLU | QCFS):
                 module.register_forward_hook(count)
         network(torch.empty(1, dataset.in_channels, dataset.image_size, dataset.image_size))
     return sum(parameter.numel() for parameter in network.parameters()), neurons

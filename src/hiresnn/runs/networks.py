@@ -13,7 +13,7 @@ from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.runs.recipe import Recipe
-from hiresnn.training import Method, method
+from hiresnn.training import Distillation, Method, method
 
 
 def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None) -> nn.Module:
@@ -34,6 +34,8 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None) -> nn.M
         hidden=model.hidden,
         dropout=model.dropout,
         batch_norm=model.batch_norm,
+        activation=recipe.ann.activation,
+        levels=recipe.ann.levels,
         mean=mean,
         std=std,
     )
@@ -49,6 +51,7 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
         reset=settings.reset,
         start=recipe.conversion.start,
         condition=settings.condition,
+        wait=recipe.conversion.wait,
         surrogate=Linear(settings.surrogate_gamma),
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     )
@@ -65,7 +68,13 @@ def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **options)
 
 
-def method_of(recipe: Recipe) -> Method:
-    """Return the training method with the periods and the noise of section noise (Algorithm 1, Eq. 6)."""
+def method_of(recipe: Recipe, teacher: nn.Module | None = None) -> Method:
+    """Return the training method with the periods and the noise of section noise (Algorithm 1, Eq. 6).
+
+    `teacher` is the ANN, which snn.distil needs.
+    """
     noise = recipe.noise
-    return method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    made = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    if teacher is not None and recipe.snn.distil:
+        made.loss = Distillation(teacher, recipe.snn.distil)
+    return made

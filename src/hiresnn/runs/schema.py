@@ -19,15 +19,16 @@ from hiresnn.eps import format_eps, parse_eps
 from hiresnn.errors import UsageError
 
 Method: TypeAlias = Literal[
-    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm"
-]
+    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
+    "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
+]  # fmt: skip
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
-PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm")
+PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 ADDED = {
     "model": {"batch_norm"},
-    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select"},
-    "conversion": {"start", "rescale"},
-    "snn": {"condition"},
+    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
+    "conversion": {"start", "rescale", "wait"},
+    "snn": {"condition", "distil", "average"},
 }
 """Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 SEEDS = 2**63
@@ -116,7 +117,8 @@ class Ann(Section):
 
     With `schedule = "cyclic"` the rate rises to `lr` and falls to 0 instead. `training` says on which images: as they
     are, or adversarial examples within `eps`. `average` is the decay of an average of the weights, 0 for none.
-    `select = "robust"` takes the epoch with the highest accuracy under PGD on held-out images.
+    `select = "robust"` takes the epoch with the highest accuracy under PGD on held-out images. `activation = "qcfs"`
+    trains with quantised clipped activations of that many `levels`, whose thresholds the conversion takes over.
     """
 
     epochs: Annotated[int, Field(ge=0, le=10**6)]
@@ -132,6 +134,8 @@ class Ann(Section):
     label_smoothing: BelowOne = 0.0
     average: BelowOne = 0.0
     select: Literal["last", "robust"] = "last"
+    activation: Literal["relu", "qcfs"] = "relu"
+    levels: Steps = 8
     seed: Seed | None = None
 
 
@@ -139,7 +143,7 @@ class Conversion(Section):
     """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`.
 
     Membranes at rest are at the fraction `start` of the threshold. `rescale` lets a spike stand for as much activation
-    as the threshold, which biases and batch norm need.
+    as the threshold, which biases and batch norm need. `wait` lets a layer spike when the layer before has finished.
     """
 
     images: Size = 512
@@ -148,6 +152,7 @@ class Conversion(Section):
     leak: UnitInterval = 1.0
     start: BelowOne = 0.0
     rescale: bool = False
+    wait: bool = False
 
 
 class Snn(Section):
@@ -155,6 +160,7 @@ class Snn(Section):
 
     `reset` is what a spike does to the membrane, `condition` whether one that equals the threshold spikes (see `LIF`).
     `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
+    `distil` is the share of the loss that holds the network to its ANN; `average` the decay of an average of weights.
     """
 
     timesteps: Steps
@@ -172,6 +178,8 @@ class Snn(Section):
     train_neurons: bool = True
     surrogate_gamma: Positive = 0.3
     recompute: bool = False
+    distil: UnitInterval = 0.0
+    average: BelowOne = 0.0
 
 
 class Noise(Section):
@@ -241,6 +249,15 @@ class Recipe(Section):
             raise ValueError(
                 'ann.select = "robust" chooses the epoch on held-out images, but data.holdout_images is 0; hold out '
                 "some, such as 1000"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _learned_thresholds_are_rescaled(self) -> Recipe:
+        if self.ann.activation == "qcfs" and not self.conversion.rescale:
+            raise ValueError(
+                'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
+                "set it to true"
             )
         return self
 

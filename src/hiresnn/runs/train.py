@@ -89,7 +89,8 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     recipe = context.recipe
     settings = recipe.snn.model_copy(update={"epochs": recipe.snn_epochs})
     torch.manual_seed(recipe.seed)
-    network = spiking_network(recipe, load(ann / MODEL)).to(context.device)
+    teacher = load(ann / MODEL).to(context.device)
+    network = spiking_network(recipe, teacher).to(context.device)
     batches = context.batches(settings.batch_size, stage=1)
     split = context.splits()[0]
     images = data.first(split, min(recipe.conversion.images, len(split))).images.to(context.device) / 255
@@ -101,7 +102,8 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
         rescale=recipe.conversion.rescale,
     )
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
-    return Trainer(context, "SNN", settings, method_of(recipe), network, optimizer_of(recipe, network), batches)
+    method = method_of(recipe, teacher)
+    return Trainer(context, "SNN", settings, method, network, optimizer_of(recipe, network), batches)
 
 
 def _report(context: RunContext, network: nn.Module) -> None:

@@ -82,7 +82,7 @@ class Trainer:
             cyclic=isinstance(settings, Ann) and settings.schedule == "cyclic",
         )  # fmt: skip
         average = None
-        if isinstance(settings, Ann) and settings.average:
+        if settings.average:
             average = Average(self.model, self.optimizer, settings.average)
         return Training(
             self.model, self.optimizer, self.batches, self.method, schedule, self.context.recipe.precision,

@@ -2,23 +2,19 @@
 
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.average import Average
+from hiresnn.training.distil import Distillation
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.fit import FitResult, fit
 from hiresnn.training.loop import EpochResult, PeriodResult, train_batch, train_epoch
-from hiresnn.training.methods import (
-    ANN_TRAININGS,
-    METHODS,
-    Method,
-    Presentation,
-    ann_method,
-    cross_entropy,
-    method,
-    trades,
-)
+from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.memory import MemoryNoise
+from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training.peers import orthogonalise, sparse_gradients
 from hiresnn.training.ranks import ALONE, Ranks, joined
 from hiresnn.training.schedule import Schedule
 from hiresnn.training.selection import Selection
+from hiresnn.training.twin import RateTwin, TwinNoise
 
 __all__ = [
     "ALONE",
@@ -28,23 +24,31 @@ __all__ = [
     "Adversarial",
     "Average",
     "CraftedNoise",
+    "Distillation",
     "EpochResult",
     "FitResult",
     "GaussianNoise",
+    "MemoryNoise",
     "Method",
     "Noise",
     "NoiseInTime",
     "PeriodResult",
     "Presentation",
     "Ranks",
+    "RateTwin",
     "Schedule",
     "Selection",
     "Training",
+    "TwinNoise",
     "ann_method",
+    "consistent",
     "cross_entropy",
     "fit",
     "joined",
     "method",
+    "orthogonalise",
+    "sparse_gradients",
+    "spiking_trades",
     "trades",
     "train_batch",
     "train_epoch",

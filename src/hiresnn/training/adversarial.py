@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
+from hiresnn.attacks.gate import frozen
+from hiresnn.attacks.losses import summed_steps
 from hiresnn.errors import UsageError
+from hiresnn.neurons import gradient_rule
 from hiresnn.training.noise import CraftedNoise, Noise
 
 
@@ -29,43 +34,72 @@ class Adversarial(Noise):
         bound: radius of the ball, in pixel units; infinite for none. With a bound, x + delta is clipped to [0, 1].
         iterations: gradients per batch.
         divergence: ascend KL(p(x) || p(x + delta)), as TRADES does, and not the cross-entropy.
+        timesteps: T of the passes that craft the noise, of a spiking network; None is the network's own.
+        rules: texts of gradient rules that take turns, one per batch; empty for the network's own. A network that is
+            trained against a single rule fits that rule, and others break it.
+        evaluating: craft in eval mode, without dropout.
 
     Raises:
         UsageError: a value is negative or NaN.
     """
 
     def __init__(
-        self, step: float, *, start: float = 0.0, bound: float = math.inf, iterations: int = 1, divergence: bool = False
+        self,
+        step: float,
+        *,
+        start: float = 0.0,
+        bound: float = math.inf,
+        iterations: int = 1,
+        divergence: bool = False,
+        timesteps: int | None = None,
+        rules: Sequence[str] = (),
+        evaluating: bool = False,
     ) -> None:
         if not (step >= 0 and start >= 0 and bound >= 0):
             raise UsageError(f"adversarial noise: step {step}, start {start}, bound {bound}; none may be negative.")
         self.step, self.start, self.bound = step, start, bound
         self.iterations, self.divergence = iterations, divergence
+        self.timesteps, self.rules, self.turn, self.evaluating = timesteps, tuple(rules), 0, evaluating
         self.delta: Tensor | None = None
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Craft the noise of a batch on the network as it is now."""
-        target = None
+        rule = gradient_rule(model, self.rules[self.turn % len(self.rules)]) if self.rules else nullcontext()
+        with rule, frozen(model) if self.evaluating else nullcontext():
+            self.delta = self.crafted(model, images, labels)
+        self.turn += 1
+
+    def crafted(self, model: Callable[..., Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """Return delta [B, C, H, W], crafted on `model`."""
+        target, steps = None, summed_steps(model)
         if self.divergence:
             with torch.no_grad():
-                target = model(images).float().log_softmax(1)
+                target = (model(images).float() / steps).log_softmax(1)
         delta = uniform(images, self.start, None) if self.start else torch.zeros_like(images)
         for _ in range(self.iterations):
             shown = images + delta if math.isinf(self.bound) else perturbed(images, delta)
             shown = shown.detach().requires_grad_()
-            logits = model(shown).float()
+            logits = (model(shown) if self.timesteps is None else model(shown, timesteps=self.timesteps)).float()
             if target is None:
                 loss = F.cross_entropy(logits, labels)
             else:
-                loss = F.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)
+                loss = F.kl_div((logits / steps).log_softmax(1), target, reduction="batchmean", log_target=True)
             (gradient,) = torch.autograd.grad(loss, shown)
             delta = ascend(shown.detach() - images, gradient, self.step, self.bound)
-        self.delta = delta
+        return delta
 
     def apply(self, images: Tensor) -> Tensor:
         """Return clip(images + delta, 0, 1)."""
         assert self.delta is not None, "begin comes before apply"
         return perturbed(images, self.delta)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return whose turn it is, if rules take turns."""
+        return {"turn": torch.tensor(self.turn)} if self.rules else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.turn = int(state.get("turn", 0))
 
 
 class NoiseInTime(CraftedNoise):

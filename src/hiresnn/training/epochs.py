@@ -60,6 +60,7 @@ class Training:
         Raises:
             NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
         """
+        self.method.noise.attach(self.batches)
         with self._decided():
             for epoch in range(len(self.rows), self.schedule.epochs):
                 where = f"epoch {epoch + 1} of {self.schedule.epochs}"
@@ -77,12 +78,14 @@ class Training:
                     raise type(error)(f"{where}: {error}") from None
                 seconds = round(time.perf_counter() - start, 3)
                 row: dict[str, Any] = {"epoch": epoch + 1, "loss": result.loss, "train_accuracy": result.accuracy}
-                row |= {"lr": lr, "seconds": seconds}
+                row |= {"lr": lr, "seconds": seconds, **self.method.noise.report()}
                 if isinstance(self.model, SpikingNetwork):
                     row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
                     row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
                 if self.selection is not None:
+                    start = time.perf_counter()
                     row |= self._select(epoch + 1, self.selection)
+                    row["measuring_seconds"] = round(time.perf_counter() - start, 3)
                 self.rows.append(row)
                 yield row
             self._finish()

@@ -67,7 +67,7 @@ def fit(
         train: (images [N, C, H, W], labels [N]); a Dataset of (image, label); or batches in their own size and order,
             such as a DataLoader or `hiresnn.data.Batches`, which also augments. Images are uint8 or float in [0, 1].
         test: the same, for the accuracy at the end.
-        method: "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "nfgsm" or "hire-nfgsm".
+        method: "ann", or a key of `hiresnn.training.METHODS`, such as "traditional" or "hire"; not "converted".
         epochs: number of epochs, including those in the checkpoint.
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
         noise_step: eps_s = eps_t in pixel units. periods: N.

@@ -21,7 +21,8 @@ from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
-from hiresnn.training.methods import Method, Presentation
+from hiresnn.training.losses import Presentation
+from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
 
 Batch = tuple[Tensor, Tensor]
@@ -101,6 +102,8 @@ def train_batch(
         optimizer.step()
         if isinstance(model, SpikingNetwork):
             model.clamp_neurons_()
+        if method.after is not None:
+            method.after(model)
         if shown.grad is not None:
             method.noise.update(shown.grad)
         results.append(result)

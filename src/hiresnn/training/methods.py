@@ -8,46 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
+from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training.peers import orthogonalise, sparse_gradients
+from hiresnn.training.twin import TwinNoise
 
 State = Literal["reset", "carry"]
-
-
-class Presentation(NamedTuple):
-    """What a loss sees of one period.
-
-    Attributes:
-        images, shown: [B, C, H, W] in [0, 1], without and with the noise.
-        logits: [B, K], sums over `timesteps` steps. `earlier` are those of the period before, detached, or None.
-    """
-
-    model: nn.Module
-    images: Tensor
-    shown: Tensor
-    labels: Tensor
-    logits: Tensor
-    timesteps: int
-    earlier: Tensor | None
-
-
-def cross_entropy(seen: Presentation, *, smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross-entropy of the logits, the loss of the paper, with label `smoothing` in [0, 1)."""
-    return F.cross_entropy(seen.logits, seen.labels, label_smoothing=smoothing)
-
-
-def trades(seen: Presentation, *, smoothing: float = 0.0, beta: float = 6.0) -> Tensor:
-    """Return CE(f(x), y) + beta KL(p(x) || p(x + delta)) (TRADES, Zhang et al. 2019), on the logits of an ANN."""
-    clean = seen.model(seen.images)
-    natural, adversarial = clean.log_softmax(1), seen.logits.log_softmax(1)
-    divergence = F.kl_div(adversarial, natural, reduction="batchmean", log_target=True)
-    return F.cross_entropy(clean, seen.labels, label_smoothing=smoothing) + beta * divergence
 
 
 @dataclass
@@ -56,23 +29,29 @@ class Method:
 
     Attributes:
         periods: N, at least 1. A batch is presented in N windows of floor(T / N) steps, with an update after each.
+        replay: every period has all T steps instead.
         noise: noise on the images of each period.
         state: "reset": every period starts from rest and has its own loss. "carry": membranes, dropout masks and
             accumulated logits continue, detached, so that the loss of a period covers all steps so far.
         loss: mean loss over the rows of a period.
+        after: changes the weights after each update; None for nothing.
     """
 
     periods: int = 1
     noise: Noise = field(default_factory=Noise)
     state: State = "reset"
     loss: Callable[[Presentation], Tensor] = cross_entropy
+    replay: bool = False
+    after: Callable[[nn.Module], None] | None = None
 
     def steps(self, timesteps: int) -> int:
-        """Return the timesteps of one period, floor(T / N).
+        """Return the timesteps of one period, floor(T / N), or T where batches are replayed.
 
         Raises:
             UsageError: there are more periods than timesteps.
         """
+        if self.replay:
+            return timesteps
         if not 1 <= self.periods <= timesteps:
             raise UsageError(
                 f"periods is {self.periods} and timesteps is {timesteps}; periods must lie between 1 and timesteps "
@@ -80,6 +59,9 @@ class Method:
             )
         return timesteps // self.periods
 
+
+ROTATION = ("linear", "arctan", "conversion", "straight-through")
+"""Gradient rules that take turns in crafting the noise of "rotating"."""
 
 METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     "traditional": lambda periods, step, bound, state: Method(),
@@ -90,6 +72,21 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     "converted": lambda periods, step, bound, state: Method(),  # no epoch: the converted ANN as it is
     "nfgsm": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound)),
     "hire-nfgsm": lambda periods, step, bound, state: Method(periods, NoiseInTime(step, bound), state),
+    # Cheaper ways to the noise of nfgsm: on two timesteps, on the ANN with the same weights, from the epoch before.
+    "short": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound, timesteps=2)),
+    "twin": lambda periods, step, bound, state: Method(noise=TwinNoise(step, start=2 * bound)),
+    "memory": lambda periods, step, bound, state: Method(noise=MemoryNoise(step, bound)),
+    "free": lambda periods, step, bound, state: Method(periods, CraftedNoise(step, bound), replay=True),
+    "consistency": lambda periods, step, bound, state: Method(periods, NoiseInTime(step, bound), state, consistent),
+    "rotating": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound, rules=ROTATION)),
+    # Methods of others, at their own price.
+    "trades": lambda periods, step, bound, state: Method(
+        noise=Adversarial(step, start=1e-3, bound=bound, divergence=True), loss=spiking_trades
+    ),
+    "snn-rat": lambda periods, step, bound, state: Method(
+        noise=Adversarial(step, bound=bound, evaluating=True), after=orthogonalise
+    ),
+    "sparse": lambda periods, step, bound, state: Method(noise=Adversarial(step, bound=bound), loss=sparse_gradients),
 }
 
 ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,13 @@ class Noise:
 
     def update(self, gradient: Tensor) -> None:
         """Use the gradient of the period's loss with respect to the noisy images, [B, C, H, W]."""
+
+    def attach(self, batches: Any) -> None:
+        """Get to know the batches of a training before its first epoch."""
+
+    def report(self) -> dict[str, Any]:
+        """Return what the noise has to say about the epoch that ended, for its row in the log."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state that a resumed training needs."""

@@ -1,0 +1,169 @@
+"""What a conversion loses, layer by layer: the ANN's activations beside the spike rates that stand for them.
+
+A spike of a layer stands for as much activation of the ANN as its amplitude. With the ANN's activation a and the value
+r = amplitude * spikes / T of the same neuron, the error of a layer is |r - a| / |a| (L2 norms over neurons and images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from hiresnn.attacks import frozen
+from hiresnn.errors import UsageError
+from hiresnn.metrics import Accuracy
+from hiresnn.network import SpikingNetwork, record
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """The error of one layer of neurons.
+
+    Attributes:
+        error: |r - a| / |a|; 0 means that the layer computes what the ANN computes.
+        bias: (mean of r - mean of a) / mean of a; below 0 if too few spikes come.
+        clipped: share of the ANN's activations that lie above the amplitude, the largest value that a rate can have.
+        accuracy: percent of images that are right if this layer and all before have the values of the spiking network,
+            and the rest of the ANN goes on from there. Where it falls from one layer to the next, accuracy is lost.
+    """
+
+    error: float
+    bias: float
+    clipped: float
+    accuracy: float
+
+
+@dataclass
+class _Sums:
+    """Sums over the neurons of a layer and the images so far."""
+
+    difference: float = 0.0  # (r - a)^2
+    square: float = 0.0  # a^2
+    activation: float = 0.0  # a
+    value: float = 0.0  # r
+    above: int = 0  # a > amplitude
+    count: int = 0
+    accuracy: Accuracy = field(default_factory=Accuracy)
+
+
+class ConversionError:
+    """Accumulates the error of every layer of a spiking network beside the ANN that it was converted from.
+
+    The amplitude is that of the calibration with `rescale`; without it, and for a network that was trained or loaded,
+    it is the factor that fits the first batch best (least squares).
+
+    Args:
+        ann: the ANN; its activations are modules with the names of the network's neurons.
+        network: made from it by `convert`.
+
+    Raises:
+        UsageError: the ANN has no module of the name of a layer of neurons.
+
+    Example:
+        >>> measure = ConversionError(ann, network)  # doctest: +SKIP
+        >>> measure.update(images, labels)  # doctest: +SKIP
+        >>> print(measure.compute()["relu1"].error)  # doctest: +SKIP
+    """
+
+    def __init__(self, ann: nn.Module, network: SpikingNetwork) -> None:
+        modules = dict(ann.named_modules())
+        if missing := [name for name in network.neurons if name not in modules]:
+            raise UsageError(
+                f"the ANN has no module {missing[0]!r}, of which the network has neurons; give the ANN that was "
+                "converted, with each activation as a module that is called once."
+            )
+        self.ann, self.network = ann, network
+        self.activations = {name: modules[name] for name in network.neurons}
+        self.amplitudes = {name: lif.amplitude for name, lif in network.neurons.items()}
+        self.sums = {name: _Sums() for name in self.activations}
+        self.whole = Accuracy(), Accuracy()
+
+    @torch.no_grad()
+    def update(self, images: Tensor, labels: Tensor) -> None:
+        """Add a batch: images [B, C, H, W] in [0, 1] and labels [B]."""
+        with frozen(self.ann), frozen(self.network):
+            with self._activations() as expected:
+                self.whole[0].update(self.ann(images), labels)
+            with record(self.network) as spikes:
+                self.whole[1].update(self.network(images), labels)
+            values: dict[str, Tensor] = {}
+            for name, activation in expected.items():
+                rates = spikes[name].mean(0).reshape(activation.shape)
+                values[name] = rates * self._amplitude(name, activation, rates)
+                self._add(name, activation, values[name])
+                with self._replaced(values):
+                    self.sums[name].accuracy.update(self.ann(images), labels)
+
+    def _amplitude(self, name: str, activation: Tensor, rates: Tensor) -> float:
+        known = self.amplitudes[name]
+        if known is None:
+            square = float(rates.double().square().sum())
+            known = float((activation.double() * rates).sum()) / square if square else 1.0
+            self.amplitudes[name] = known
+        return known
+
+    def _add(self, name: str, activation: Tensor, value: Tensor) -> None:
+        sums, amplitude = self.sums[name], self.amplitudes[name]
+        assert amplitude is not None
+        sums.difference += float((value - activation).double().square().sum())
+        sums.square += float(activation.double().square().sum())
+        sums.activation += float(activation.sum(dtype=torch.float64))
+        sums.value += float(value.sum(dtype=torch.float64))
+        sums.above += int((activation > amplitude * (1 + 1e-5)).sum())
+        sums.count += activation.numel()
+
+    def compute(self) -> dict[str, LayerError]:
+        """Return layer name -> its error over all images so far. Raises UsageError before the first update."""
+        if not self.whole[0].seen:
+            raise UsageError("conversion: no images were added; call update with a batch first.")
+        return {
+            name: LayerError(
+                (sums.difference / sums.square) ** 0.5 if sums.square else float(sums.difference > 0),
+                (sums.value - sums.activation) / sums.activation if sums.activation else 0.0,
+                sums.above / sums.count,
+                sums.accuracy.compute(),
+            )
+            for name, sums in self.sums.items()
+        }
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """Accuracy of the ANN and of the spiking network over all images so far, in percent."""
+        return self.whole[0].compute(), self.whole[1].compute()
+
+    @contextmanager
+    def _activations(self) -> Iterator[dict[str, Tensor]]:
+        """Collect the output of every activation of the ANN inside the block."""
+        found: dict[str, Tensor] = {}
+
+        def save(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+            found[name] = output.clone()
+
+        layers = self.activations.items()
+        with _removed([layer.register_forward_hook(partial(save, name)) for name, layer in layers]):
+            yield found
+
+    @contextmanager
+    def _replaced(self, values: dict[str, Tensor]) -> Iterator[None]:
+        """Replace the output of some activations of the ANN by `values` inside the block."""
+
+        def replace(name: str, *_: object) -> Tensor:
+            return values[name]
+
+        with _removed([self.activations[name].register_forward_hook(partial(replace, name)) for name in values]):
+            yield
+
+
+@contextmanager
+def _removed(hooks: list[RemovableHandle]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,135 @@
+"""Training noise that is crafted on the rate twin: the ANN that shares the weights of a spiking network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from hiresnn.attacks.gate import frozen
+from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork, fused_block, record
+from hiresnn.neurons import LIF, Window
+from hiresnn.training.adversarial import Adversarial
+
+EVERY = 100
+"""Batches between two measurements of the gate and of the scales."""
+SAMPLE = 32
+"""Images that they are measured on."""
+
+
+class RateTwin(fx.Interpreter):
+    """Computes the graph of a spiking network with rates instead of spikes, once instead of T times.
+
+        r = clip(s * I / threshold - (1/2 - start) / T, 0, 1),   logits = T * (last layer of r)
+
+    I is the input from the rates of the layers before; the offset is the mean loss by rounding. Dropout is left out.
+
+    Args:
+        network: its weights are used as they are at each call.
+
+    Attributes:
+        scales: layer name -> s, 1 before `fit`.
+    """
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        super().__init__(network.layers)
+        self.extra_traceback = False
+        self.network = network
+        self.names = {lif: name for name, lif in network.neurons.items()}
+        self.scales = dict.fromkeys(network.neurons, 1.0)
+        self.rates: dict[str, float] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits [B, K] for images [B, C, H, W] in [0, 1]."""
+        logits: Tensor = self.run(images, Window(1, len(images)))
+        return self.network.timesteps * logits
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Choose every s so that the twin's mean rate is that of the network; layers in order, each after the last."""
+        with frozen(self.network), record(self.network) as spikes:
+            self.network(images)
+        for name in self.scales:
+            self.scales[name] = 1.0
+            self(images)
+            wanted, found = float(spikes[name].mean()), self.rates[name]
+            self.scales[name] = min(max(wanted / found, 0.5), 2.0) if found else 1.0
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Compute a layer; neurons give their rate."""
+        layer = self.fetch_attr(target)
+        return self._rate(layer, args[0]) if isinstance(layer, LIF) else super().call_module(target, args, kwargs)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Compute a function; fused layers give their rate, pooled."""
+        if target is not fused_block:
+            return super().call_function(target, args, kwargs)
+        lif, _, pool, current, window, _ = args
+        rates = self._rate(lif, current)
+        return rates if pool is None else pool(rates, window)
+
+    def _rate(self, lif: LIF, current: Tensor) -> Tensor:
+        name = self.names[lif]
+        lost = (0.5 - lif.start) / self.network.timesteps
+        rates = (self.scales[name] * current / lif.threshold - lost).clamp(0, 1)
+        self.rates[name] = float(rates.detach().mean())
+        return rates
+
+
+class TwinNoise(Adversarial):
+    """N-FGSM on the rate twin, at the price of two passes of one timestep; the options are those of `Adversarial`.
+
+    Every EVERY batches the twin is fitted to the network, and the gate q is measured: how much of the loss that noise
+    crafted on the network itself adds is also added by the twin's,
+
+        q = (CE(f(x + d_twin)) - CE(f(x))) / (CE(f(x + d_own)) - CE(f(x))).
+
+    Below about 0.7 the twin is no longer like its network, and the noise of "nfgsm" is worth its price.
+    """
+
+    def __init__(self, step: float, **options: Any) -> None:
+        super().__init__(step, **options)
+        self.batches, self.gates = 0, [0.0, 0.0]
+        self.scales: dict[str, float] = {}
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Craft the noise of a batch."""
+        if not isinstance(model, SpikingNetwork):
+            raise UsageError(f"the noise of a rate twin needs a spiking network, not {type(model).__name__}.")
+        twin = RateTwin(model)
+        if self.batches % EVERY == 0:
+            twin.fit(images[:SAMPLE])
+            self.scales = twin.scales
+            self._gate(model, twin, images[:SAMPLE], labels[:SAMPLE])
+        self.batches += 1
+        twin.scales = self.scales
+        self.delta = self.crafted(twin, images, labels)
+
+    def _gate(self, model: SpikingNetwork, twin: RateTwin, images: Tensor, labels: Tensor) -> None:
+        state = torch.get_rng_state()
+        with frozen(model):
+            own, other = self.crafted(model, images, labels), self.crafted(twin, images, labels)
+            with torch.no_grad():
+                shown = (images, (images + other).clamp(0, 1), (images + own).clamp(0, 1))
+                clean, by_twin, by_own = (float(F.cross_entropy(model(each).float(), labels)) for each in shown)
+        torch.set_rng_state(state)
+        if by_own > clean:
+            self.gates = [self.gates[0] + (by_twin - clean) / (by_own - clean), self.gates[1] + 1]
+
+    def report(self) -> dict[str, Any]:
+        """Return the mean gate since the last report."""
+        total, count = self.gates
+        self.gates = [0.0, 0.0]
+        return {"gate": round(total / count, 3)} if count else {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the number of batches so far and the scales."""
+        return {"batches": torch.tensor(self.batches), **{f"s {k}": torch.tensor(v) for k, v in self.scales.items()}}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.batches = int(state.get("batches", 0))
+        self.scales = {name[2:]: value.item() for name, value in state.items() if name.startswith("s ")}

@@ -1,0 +1,134 @@
+"""What other methods add, against their equations on small cases, and methods that differ from nfgsm in one thing."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hiresnn.network import SpikingNetwork, convert
+from hiresnn.neurons import gradient_rule
+from hiresnn.training import (
+    Adversarial,
+    CraftedNoise,
+    Method,
+    Presentation,
+    consistent,
+    method,
+    orthogonalise,
+    sparse_gradients,
+    spiking_trades,
+    train_batch,
+)
+
+IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def network(timesteps: int = 4) -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3))
+    return convert(ann, IMAGES, timesteps=timesteps, threshold_scale=0.8, start=0.5, rescale=True).train()
+
+
+def test_orthogonalising_is_the_published_update_of_every_weight() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(3, 2))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    orthogonalise(model)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert torch.equal(parameter, before[name])
+            continue
+        w = before[name].flatten(1)
+        expected = torch.zeros_like(w)
+        for i in range(len(w)):
+            for j in range(w.shape[1]):
+                cubic = sum(w[i, k] * w[m, k] * w[m, j] for k in range(w.shape[1]) for m in range(len(w)))
+                expected[i, j] = 1.001 * w[i, j] - 0.001 * cubic
+        torch.testing.assert_close(parameter.flatten(1), expected)
+
+
+def test_a_method_may_change_the_weights_after_each_update() -> None:
+    model, seen = network(), []
+    chosen = Method(2, after=lambda changed: seen.append(changed))
+    train_batch(model, torch.optim.SGD(model.parameters(), lr=0.1), IMAGES, LABELS, chosen)
+    assert seen == [model, model]
+
+
+def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_networks_gradient() -> None:
+    torch.manual_seed(0)
+    w = torch.randn(16, 3)
+
+    def model(images: Tensor) -> Tensor:
+        return 2 * images.flatten(1) @ w  # T = 2
+
+    logits = model(IMAGES)
+    seen = Presentation(model, IMAGES, IMAGES, LABELS, logits, 2, None)  # type: ignore[arg-type]
+    norms = torch.stack([w[:, label].abs().sum() for label in LABELS])
+    expected = F.cross_entropy(logits / 2, LABELS) + 0.5 * norms.square().mean()
+    torch.testing.assert_close(sparse_gradients(seen, strength=0.5), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_loss_of_trades_uses_the_mean_over_time() -> None:
+    model = network()
+    shown = (IMAGES + 0.1).clamp(0, 1)
+    loss = spiking_trades(Presentation(model, IMAGES, shown, LABELS, model(shown), 4, None), beta=3.0)
+    p, q = (model(IMAGES) / 4).softmax(1), (model(shown) / 4).softmax(1)
+    expected = -p[range(6), LABELS].log().mean() + 3 * (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_consistency_pulls_the_mean_logits_of_a_period_to_those_of_the_period_before() -> None:
+    logits, earlier = torch.randn(6, 3), torch.randn(6, 3)
+    first = Presentation(nn.Identity(), IMAGES, IMAGES, LABELS, logits, 2, None)
+    torch.testing.assert_close(consistent(first), F.cross_entropy(logits / 2, LABELS))
+    pulled = consistent(first._replace(earlier=earlier), pull=0.3) - consistent(first)
+    assert pulled.item() == pytest.approx(0.3 * ((logits - earlier) / 2).square().mean().item(), rel=1e-4)
+
+
+def test_short_crafts_on_two_timesteps_and_trains_on_all() -> None:
+    model, steps = network(), []
+    model.register_forward_pre_hook(lambda _, __, options: steps.append(options["timesteps"]), with_kwargs=True)
+    made = method("short", periods=2, step=0.1)
+    made.noise.begin(model, IMAGES, LABELS)
+    assert steps == [2]
+    assert made.steps(4) == 4
+
+
+def test_rotating_crafts_with_one_rule_after_the_other() -> None:
+    model, rules = network(), ("arctan", "conversion")
+    noise = Adversarial(0.1, start=0.05, rules=rules)
+    for rule in (*rules, rules[0]):
+        torch.manual_seed(1)
+        noise.begin(model, IMAGES, LABELS)
+        alone = Adversarial(0.1, start=0.05)
+        torch.manual_seed(1)
+        with gradient_rule(model, rule):
+            alone.begin(model, IMAGES, LABELS)
+        assert torch.equal(noise.apply(IMAGES), alone.apply(IMAGES))
+    again = Adversarial(0.1, start=0.05, rules=rules)
+    again.load_state_dict(noise.state_dict())
+    assert again.turn == 3
+
+
+def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:
+    model = network()
+    made = method("free", periods=3, step=0.02, bound=0.03)
+    assert made.steps(4) == 4
+    assert made.steps(2) == 2  # more periods than timesteps are no contradiction here
+    results = train_batch(model, torch.optim.SGD(model.parameters(), lr=0.1), IMAGES, LABELS, made)
+    assert len(results) == 3
+    assert isinstance(made.noise, CraftedNoise)
+    assert made.noise.kappa is not None
+    assert made.noise.kappa.abs().max() == pytest.approx(0.03)  # 0.02 after the first replay
+
+
+def test_snn_rat_crafts_in_eval_mode() -> None:
+    modes = []
+    model = network()
+    model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    made = method("snn-rat", periods=2, step=0.1)
+    made.noise.begin(model, IMAGES, LABELS)
+    assert modes == [False]
+    assert model.training
+    assert made.after is orthogonalise
