@@ -56,6 +56,12 @@ def test_thresholds_are_the_highest_percentile_over_steps_with_earlier_layers_sp
     assert thresholds(network) == [0.75, 3.0]
 
 
+# A neuron that waits gets 2 * (0 1 2 3) / 3 per step, in the mean: the second smallest is 2 / 3, times 1.5.
+def test_the_threshold_of_a_neuron_that_waits_comes_from_the_mean_over_steps():
+    network = convert(chain(), FOUR, timesteps=3, percentile=50, threshold_scale=1.5, wait=True)
+    assert thresholds(network) == pytest.approx([0.75, 1.0])
+
+
 def test_the_hundredth_percentile_is_the_maximum():
     assert thresholds(convert(chain(), FOUR, timesteps=2, percentile=100, threshold_scale=1.0)) == [1.0, 2.0]
 

@@ -132,8 +132,39 @@ def test_the_key_of_an_ann_has_its_activation_only_if_it_is_not_relu(robust: Rec
     assert "wait" not in robust.keyed()["conversion"]
 
 
-@pytest.mark.parametrize("method", ["nfgsm", "hire-nfgsm"])
-def test_the_spiking_methods_with_n_fgsm_train(tiny: Recipe, tmp_path: Path, heard, method: str) -> None:
-    short = {"method": method, "ann.epochs": "1", "snn.epochs": "1", "noise.step": "16/255"}
-    out = train(override(tiny, short), out=tmp_path / "run", progress=heard)
-    assert rows(out)[-1]["stage"] == "snn"
+@pytest.mark.parametrize("method", ["memory", "twin"])
+def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_the_same_bits(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard, method: str
+) -> None:
+    changes = {"method": method, "ann.epochs": "1", "snn.epochs": "2", "noise.step": "16/255"}
+    recipe = override(tiny, {**changes, "snn.distil": "0.7", "snn.average": "0.9"})
+    whole = train(recipe, out=tmp_path / "whole", progress=heard)
+    assert [row.get("gate") is not None for row in rows(whole)] == [method == "twin", False]  # once in 100 batches
+    written = trainer.Trainer._write_metrics
+
+    def die(self: trainer.Trainer, training: Any) -> None:
+        written(self, training)
+        if self.title == "SNN":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_write_metrics", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, out=tmp_path / "killed", progress=heard)
+    assert len(rows(tmp_path / "killed")) == 1
+    train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
+    assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
+
+
+def test_a_distilled_network_stays_closer_to_its_ann(tiny: Recipe, tmp_path: Path, heard) -> None:
+    images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    distances = []
+    for distil in ("0.0", "1.0"):
+        recipe = override(
+            tiny, {"snn.distil": distil, "conversion.rescale": "true", "conversion.threshold_scale": "1.0"}
+        )
+        out = train(recipe, out=tmp_path / distil, progress=heard)
+        with torch.no_grad():
+            ann, network = load(the_ann(out) / MODEL)(images), load(out / MODEL)(images)
+        distances.append((network / 4 - ann).norm().item())
+    assert distances[1] < distances[0]

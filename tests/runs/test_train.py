@@ -16,6 +16,7 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import COUNTS, clamp_counts, device_of, splits
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
+from hiresnn.runs.schema import METHOD_NAMES
 from hiresnn.runs.train import train
 from hiresnn.training import loop
 
@@ -46,6 +47,17 @@ FIRST_LOSSES: dict[str, list[float]] = {
     "gaussian": [2.3389, 2.3341, 2.2508, 2.3792, 2.3270],
     "noise-free": [2.3332, 2.2476, 2.4058, 2.3922, 2.5315],
     "rate": [2.7942, 2.5768, 2.5816, 2.1772, 2.4741],
+    "nfgsm": [2.7189, 2.6624, 3.0077, 2.7050, 2.5145],
+    "hire-nfgsm": [2.2582, 2.3229, 2.1784, 2.4194, 2.3911],
+    "short": [2.9702, 2.7557, 2.5902, 2.5281, 2.3549],
+    "twin": [2.7172, 2.6688, 2.6989, 2.4424, 2.4915],
+    "memory": [2.5764, 2.6584, 2.5104, 2.1664, 2.5893],
+    "free": [2.8046, 2.4803, 2.7285, 2.5876, 2.4220],
+    "consistency": [2.2642, 2.3853, 2.2387, 2.3570, 2.3433],
+    "rotating": [2.7189, 2.6436, 2.7697, 2.6967, 2.6262],
+    "trades": [2.6376, 2.4882, 2.4899, 2.4549, 2.4832],
+    "snn-rat": [2.9673, 3.0433, 2.6535, 2.4828, 2.5134],
+    "sparse": [4.8606, 5.7136, 6.8085, 5.1213, 3.8300],
 }
 
 
@@ -66,6 +78,18 @@ def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
     short = {"method": method, "snn.epochs": "1"} | ({"ann.epochs": "1"} if method != "ann" else {})
     fit(override(tiny, short), tmp_path / "run")
     assert losses[method != "ann"][:5] == pytest.approx(FIRST_LOSSES[method], abs=2e-3)
+
+
+def test_every_method_that_trains_has_its_first_losses() -> None:
+    assert FIRST_LOSSES.keys() == set(METHOD_NAMES) - {"converted"}
+
+
+def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny: Recipe, tmp_path: Path) -> None:
+    out = fit(override(tiny, {"method": "converted", "ann.epochs": "1"}), tmp_path / "run")
+    network = load(out / MODEL)
+    assert isinstance(network, SpikingNetwork)
+    thresholds = [lif.threshold.item() for lif in network.neurons.values()]
+    assert thresholds == pytest.approx([1.7819, 0.4641, 0.5729, 0.4914, 0.5018], abs=2e-3)
 
 
 def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> None:

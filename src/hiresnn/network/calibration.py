@@ -142,6 +142,8 @@ class _Calibrator(fx.Interpreter):
             self._set_learned(lif)
             return
         steps = (window.by_step(current) if timed else current[None]).flatten(1)
+        if lif.wait:
+            steps = steps.mean(0, keepdim=True)  # its input arrives at once, so the steps do not matter
         rank = max(1, round(steps.shape[1] * self.percentile / 100))
         top = max(float(step.kthvalue(rank).values) for step in steps.float()) * self.threshold_scale
         if not top > MIN_THRESHOLD:
