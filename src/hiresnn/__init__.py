@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
-    from hiresnn.runs.checkpoint import load, save
+    from hiresnn.runs.checkpoint import save
+    from hiresnn.runs.own_network import load
     from hiresnn.training import fit
 
 __version__ = "0.2.0"
@@ -47,7 +48,7 @@ _HOMES = {
     "evaluate": "hiresnn.analysis.accuracy",
     "fit": "hiresnn.training",
     "gradient_rule": "hiresnn.neurons",
-    "load": "hiresnn.runs.checkpoint",
+    "load": "hiresnn.runs.own_network",
     "run_audit": "hiresnn.audit",
     "save": "hiresnn.runs.checkpoint",
 }

@@ -125,3 +125,26 @@ def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Traine
     (tmp_path / "mine.toml").write_text('extends = "digits"\n[data]\nholdout_images = 7\n')
     run(str(tmp_path / "mine.toml"))
     assert trainer.asked["clamp"] == ["data.train_images"]
+
+
+def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
+    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("digits", "--model", "mine.py:network", "--weights", "trained.pt") == 0
+    changes = {"model.source": '"mine.py:network"', "model.weights": '"trained.pt"', "ann.epochs": "0"}
+    assert trainer.asked["recipe"] == override(read("digits"), changes)
+    assert trainer.asked["recipe"].model.name is None
+    assert "The ANN has the weights in trained.pt and is not trained further" in capsys.readouterr().err
+    run("digits", "--model", "mine.py:network", "--weights", "trained.pt", "--set", "ann.epochs=3")
+    assert trainer.asked["recipe"].ann.epochs == 3
+    assert "not trained further" not in capsys.readouterr().err
+    (tmp_path / "mine.toml").write_text('extends = "digits"\n[model]\nsource = "mine.py:network"\n[ann]\nepochs = 7\n')
+    run(str(tmp_path / "mine.toml"), "--weights", "trained.pt")
+    assert (trainer.asked["recipe"].ann.epochs, trainer.asked["recipe"].model.label) == (7, "mine-network")
+    run(str(tmp_path / "mine.toml"), "--model", "resnet12")
+    assert (trainer.asked["recipe"].model.name, trainer.asked["recipe"].model.source) == ("resnet12", None)
+
+
+def test_a_model_that_is_no_function_is_refused(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("digits", "--model", "mine.py") == 2
+    assert "'mine.py' is no FILE.py:FUNCTION" in capsys.readouterr().err

@@ -33,25 +33,6 @@ class TwoInputs(nn.Module):
         return F.relu(images + more)
 
 
-class ApartNorm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)
-
-    def forward(self, images):
-        features = self.conv(images)
-        return F.relu(self.norm(features) + features).flatten(1)
-
-
-class SiameseNorms(ApartNorm):
-    def __init__(self):
-        super().__init__()
-        self.other = nn.BatchNorm2d(1)
-
-    def forward(self, images):
-        return F.relu(self.other(self.conv(F.relu(self.norm(self.conv(images)))))).flatten(1)
-
-
 class SizeOfImages(nn.Module):
     def forward(self, images):
         return F.relu(images).view(images.shape[0], -1)
@@ -61,10 +42,6 @@ REFUSED = {
     "branch": (Branching(), "Branching cannot be traced by torch.fx .*; its forward must not branch on data"),
     "inputs": (TwoInputs(), "the network takes 2 inputs; a spiking network takes images alone"),
     "gelu": (nn.Sequential(nn.Flatten(), nn.GELU()), r"the network has no ReLU \(nn.ReLU or torch.relu\)"),
-    "first norm": (nn.Sequential(nn.BatchNorm2d(1), nn.ReLU()), "batch norm '0' follows no convolution or linear"),
-    "norm behind relu": (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), "batch norm '1' follows no convolution"),
-    "norm apart": (ApartNorm(), "the output of 'conv' is not always followed by batch norm 'norm'"),
-    "two norms": (SiameseNorms(), "the output of 'conv' is not always followed by batch norm 'norm'"),
     "no statistics": (
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),
         "batch norm '1' has no running statistics, so it cannot be folded",
@@ -91,7 +68,6 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
         ({"percentile": 100.5}, "percentile is 100.5"),
         ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),
         ({"leak": 1.5}, "leak is 1.5"),
-        ({"reset": "zero"}, "reset is 'zero'"),
         ({"encoding": "latency"}, "encoding is 'latency'"),
     ],
 )

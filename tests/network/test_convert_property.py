@@ -90,6 +90,7 @@ def test_a_converted_network_equals_its_ann_run_step_by_step(
             reset=reset,  # type: ignore[arg-type]
             start=start,
             threshold_scale=0.6,
+            max_pool="spikes",
         )
     except UsageError as error:
         if "never spike" in str(error):  # by chance a layer of random weights never activates

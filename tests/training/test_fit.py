@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -226,7 +227,6 @@ class Empty(Dataset[Any]):
     ("network", "change", "message"),
     [
         (snn, {"method": "ann"}, "trains an ANN, not a SpikingNetwork"),
-        (ann, {"method": "hire"}, "trains a SpikingNetwork; make one with hiresnn.convert"),
         (snn, {"method": "fire"}, "method is 'fire'; choose one of"),
         (snn, {"method": "converted"}, "fit has nothing to train"),
         (snn, {"epochs": -1}, "epochs is -1"),
@@ -270,3 +270,41 @@ def test_progress_goes_to_standard_error_or_nowhere(capfd: pytest.CaptureFixture
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("Training: 6 batches in ")
+
+
+@pytest.mark.parametrize("source", ["tensors", "dataset", "loader"])
+def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_networks(
+    source: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dataset = TensorDataset(PIXELS / 255, LABELS)
+    images = {"tensors": (PIXELS, LABELS), "dataset": dataset, "loader": DataLoader(dataset, 8, shuffle=True)}[source]
+    network = ann()
+    before, mode = weights(network), network.training
+    result = fit(network, images, (PIXELS, LABELS), timesteps=5, **{**QUIET, "progress": True})
+    assert isinstance(result.network, SpikingNetwork)
+    assert result.network.timesteps == 5
+    assert len(result.rows) == 2
+    assert result.test_accuracy is not None
+    assert same(weights(network), before)
+    assert network.training == result.network.training == mode
+    assert "converted to a spiking network with T = 5; result.network" in capfd.readouterr().err
+
+
+def test_labels_in_a_column_as_medmnist_has_them_are_accepted() -> None:
+    one, other = snn(), snn()
+    fit(one, TensorDataset(PIXELS, LABELS[:, None]), **QUIET)
+    fit(other, TensorDataset(PIXELS, LABELS), **QUIET)
+    assert same(weights(one), weights(other))
+
+
+class Pictures(Dataset[Any]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        return Image.new("L", (8, 8)), 0
+
+
+def test_a_dataset_of_pictures_is_refused_with_the_transform_that_it_lacks() -> None:
+    with pytest.raises(DataError, match=r"batch 1 of train cannot be read .*PIL.*transform=torchvision"):
+        fit(snn(), Pictures(), **QUIET)

@@ -9,10 +9,10 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from hiresnn.errors import UsageError
-from hiresnn.network import Encoder, SpikingNetwork, fused_block
+from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork, fused_block
 from hiresnn.neurons import LIF
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
 
 _PRODUCTS = {
     *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hiresnn.analysis.activity import LayerActivity
 from hiresnn.analysis.connectivity import Synapses, fan_out
+from hiresnn.network import ChannelAffine
 from hiresnn.neurons import LIF, Window
 
 STATE_BYTES = 4
@@ -19,7 +20,8 @@ class LayerOperations:
     """One layer and one image; counts are over all T steps, and means over the images.
 
     Attributes:
-        name, kind: a weighted layer ("conv", "linear"), a layer of "neurons", or the "readout".
+        name, kind: a weighted layer ("conv", "linear", or "affine", a batch norm that counts as a depthwise 1x1
+            convolution), a layer of "neurons", or the "readout".
         inputs: the kind of its input. "image": without time, computed once. "spikes": whole numbers, so an AC each.
             "fractional": spikes that an average pool turned into fractions, a MAC each. "current": not spikes.
         sources: input values per step.
@@ -34,7 +36,7 @@ class LayerOperations:
     """
 
     name: str
-    kind: Literal["conv", "linear", "neurons", "readout"]
+    kind: Literal["conv", "linear", "affine", "neurons", "readout"]
     inputs: Literal["image", "spikes", "fractional", "current"]
     sources: int
     units: int
@@ -86,7 +88,7 @@ class SynapseCounter:
         spikes = use.timed and not use.analog and not self.fractional
         return LayerOperations(
             name=use.name,
-            kind="linear" if isinstance(layer, nn.Linear) else "conv",
+            kind="linear" if isinstance(layer, nn.Linear) else "affine" if isinstance(layer, ChannelAffine) else "conv",
             inputs="image" if not use.timed else "current" if use.analog else "spikes" if spikes else "fractional",
             sources=sources,
             units=self.units,

@@ -83,12 +83,12 @@ def check(
     from hiresnn.runs.recipe import read
 
     recipe = read(file)
-    if recipe.model.name not in MODELS:
-        raise UsageError(
-            f"{file}: there is no model {recipe.model.name!r}; {closest(recipe.model.name, list(MODELS))}."
-        )
+    model = recipe.model
+    if model.name is not None and model.name not in MODELS:
+        raise UsageError(f"{file}: there is no model {model.name!r}; {closest(model.name, list(MODELS))}.")
+    network = f"{model.name} of width {model.width:g}" if model.source is None else f"the network {model.source}"
     timesteps = "" if recipe.method == "ann" else f", T = {recipe.snn.timesteps}"
     print(
-        f"{file} is valid: {recipe.name}, {recipe.model.name} of width {recipe.model.width:g} on {recipe.data.source}, "
+        f"{file} is valid: {recipe.name}, {network} on {recipe.data.source}, "
         f"method {recipe.method}{timesteps}, seed {recipe.seed}."
     )

@@ -36,6 +36,23 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="A network of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. The function gets "
+            "num_classes if it has such a parameter, and returns a network: images [B, C, H, W] -> logits. This "
+            "executes the file. A name of the package, such as vgg5, is also allowed; default: the recipe's.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the ANN: a .safetensors file, or a state_dict that torch saved. The ANN is then not "
+            "trained further unless you set ann.epochs.",
+        ),
+    ] = None,
     data: Source = None,
     out: Annotated[
         Path | None,
@@ -61,6 +78,8 @@ def train(
 
     hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
 
+    hiresnn train vgg5-cifar10-cpu --model mine.py:network --weights trained.pt --data my_images/
+
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
     with continued_by(context) as interruption:
@@ -75,10 +94,13 @@ def train(
         if data is not None:
             chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
         stated = stated_keys(recipe) | pairs.keys()
+        chosen, notes = _with_model(chosen, model, weights, stated)
         with _processes(chosen, out, quiet, interruption) as (ranks, progress):
             from hiresnn.runs.context import COUNTS
             from hiresnn.runs.train import train as run
 
+            for note in notes:
+                progress.line(note)
             clamp = [key for key in COUNTS if key not in stated]
             folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp)
     if ranks.lead:
@@ -102,6 +124,24 @@ def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
             train(recipe, out=run, resume=True, progress=progress, ranks=ranks)
     if ranks.lead:
         print(run if quiet else f"Run folder: {run}\nNext: hiresnn evaluate {run}")
+
+
+def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: set[str]) -> tuple[Recipe, list[str]]:
+    """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
+    from hiresnn.models import MODELS
+    from hiresnn.runs.recipe import override
+
+    if model is not None:
+        own = model not in MODELS
+        changes = {"model.name": "none" if own else _quoted(model), "model.source": _quoted(model) if own else "none"}
+        recipe = override(recipe, changes, "--model")
+    if weights is None:
+        return recipe, []
+    recipe = override(recipe, {"model.weights": _quoted(weights)}, "--weights")
+    if "ann.epochs" in stated or not recipe.ann.epochs:
+        return recipe, []
+    note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."
+    return override(recipe, {"ann.epochs": "0"}), [note]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from hiresnn.data.dataset import MAX_SIDE, DataSet, Split, require_memory
+from hiresnn.data.resize import resized_split
 from hiresnn.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -19,8 +20,8 @@ MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
 CHANNELS = (1, 3)
 
 
-def load_archive(path: Path) -> DataSet:
-    """Load the data set in the archive `path`; its name is that of the file.
+def load_archive(path: Path, size: int | None = None) -> DataSet:
+    """Load the data set in the archive `path`; its name is that of the file. With `size`, images become square.
 
     Images: integers in 0..255, or floats in [0, 1], which are rounded to 1/255; of shape [N, H, W], [N, H, W, C] or, if
     the last axis is not 1 or 3 but the second is, [N, C, H, W].
@@ -35,7 +36,8 @@ def load_archive(path: Path) -> DataSet:
     """
     arrays = _read(path)
     train_x, train_y, test_x, test_y = list(arrays)[:4]
-    train, test = _split(path, arrays, train_x, train_y), _split(path, arrays, test_x, test_y)
+    train = resized_split(_split(path, arrays, train_x, train_y), size)
+    test = resized_split(_split(path, arrays, test_x, test_y), size)
     class_names = _class_names(path, train_y, arrays.get("class_names"), train.labels)
     for field, labels in ((train_y, train.labels), (test_y, test.labels)):
         index = int(labels.argmax())

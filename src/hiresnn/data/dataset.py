@@ -1,4 +1,4 @@
-"""The form of every data set: two splits of square uint8 images with integer labels, and the names of the classes."""
+"""The form of every data set: two splits of uint8 images with integer labels, and the names of the classes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class DataSet:
         class_names: one name per class, in the order of the labels.
 
     Raises:
-        DataError: the splits differ in shape, the images are not square, there are too many classes, or a name is not
-            valid Unicode (from a file name that is not UTF-8), which no report could contain.
+        DataError: the splits differ in shape, there are too many classes, or a name is not valid Unicode (from a file
+            name that is not UTF-8), which no report could contain.
     """
 
     name: str
@@ -51,11 +51,10 @@ class DataSet:
 
     def __post_init__(self) -> None:
         shapes = [tuple(split.images.shape[1:]) for split in (self.train, self.test)]
-        (_, height, width), _ = shapes
-        if shapes[0] != shapes[1] or height != width:
+        if shapes[0] != shapes[1]:
             raise DataError(
                 f"{self.name}: images are {list(shapes[0])} in the training split and {list(shapes[1])} in the test "
-                "split (channels, height, width), but all must have one shape and be square; crop or resize them."
+                "split (channels, height, width), but all must have one shape; crop and resize them with data.size."
             )
         if self.num_classes > MAX_CLASSES:
             raise DataError(f"{self.name}: there are {self.num_classes} classes; at most {MAX_CLASSES} are supported.")
@@ -74,9 +73,25 @@ class DataSet:
         return self.train.images.shape[1]
 
     @property
-    def image_size(self) -> int:
-        """Height and width in pixels."""
+    def height(self) -> int:
+        """Height of the images in pixels."""
         return self.train.images.shape[2]
+
+    @property
+    def width(self) -> int:
+        """Width of the images in pixels."""
+        return self.train.images.shape[3]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of square images, in pixels.
+
+        Raises:
+            DataError: the images are not square.
+        """
+        if self.height != self.width:
+            raise DataError(f"{self.name}: images are {self.height} x {self.width}, not square; crop them.")
+        return self.height
 
     @cached_property
     def digest(self) -> str:

@@ -13,27 +13,32 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from hiresnn.data.dataset import MAX_SIDE, DataSet, Split, require_memory
+from hiresnn.data.resize import fitted
 from hiresnn.errors import DataError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+LARGEST_SOURCE = 4 * MAX_SIDE
+"""Largest side of an image that is scaled down when it is read."""
 GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = ("I", "F")  # more than 8 bits per channel: I, I;16, F
 DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a warning
 
 
-def load_folder(path: Path) -> DataSet:
+def load_folder(path: Path, size: int | None = None) -> DataSet:
     """Load the data set in the folder `path`; its name is that of the folder.
 
     A class is a folder in train/. Classes are numbered in the order of their names, and images are read in the order of
     theirs. Grey images give one channel, colour images three; if both occur, all become colour. Transparency is
     dropped, and images are rotated as their EXIF data say. Files without the suffix of an image are ignored.
+    With `size`, every image is scaled until its shorter side has that many pixels, and the middle is cropped to a
+    square; without it, all must have one size.
 
     Raises:
         DataError: names the file or folder and says how to fix it: a missing or empty folder, fewer than two classes, a
             test class that train/ lacks, an unreadable image, an image of more than 8 bits per channel, images that
-            differ in size or are not square, or more pixels than fit into memory.
+            differ in size, or more pixels than fit into memory.
     """
     classes = {part: _image_files(path / part) for part in ("train", "test")}
     names = list(classes["train"])
@@ -43,11 +48,11 @@ def load_folder(path: Path) -> DataSet:
         raise DataError(f"{unknown[0]}: train has no class of this name; add it there, or remove it here.")
 
     files = {part: [(names.index(name), file) for name in of for file in of[name]] for part, of in classes.items()}
-    first = files["train"][0][1]
-    side, count = len(_pixels(first)), sum(map(len, files.values()))
+    first, count = files["train"][0][1], sum(map(len, files.values()))
+    shape = _pixels(first, size).shape[:2]
     # Three channels, twice: the decoded images, and all of them in one tensor.
-    require_memory(6 * count * side**2, f"{path}: {count:,} images")
-    pixels = {part: [_pixels(file, first, side) for _, file in of] for part, of in files.items()}
+    require_memory(6 * count * shape[0] * shape[1], f"{path}: {count:,} images")
+    pixels = {part: [_of_shape(file, size, shape, first) for _, file in of] for part, of in files.items()}
     colour = any(image.ndim == 3 for images in pixels.values() for image in images)
     train, test = (
         Split(_stacked(images, colour), torch.tensor([label for label, _ in files[part]]))
@@ -72,26 +77,38 @@ def _image_files(part: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _pixels(file: Path, first: Path | None = None, side: int = 0) -> Pixels:
-    """Decode an image: [H, W] for a grey image and [H, W, 3] for one in colour.
+def _of_shape(file: Path, size: int | None, shape: tuple[int, ...], first: Path) -> Pixels:
+    """Decode an image, which must have the height and width of the first."""
+    pixels = _pixels(file, size)
+    if pixels.shape[:2] != shape:
+        raise DataError(
+            f"{file}: the image is {_text(pixels.shape)} (height x width), but {first} is {_text(shape)}; scale "
+            f"and crop all to one size with data.size, such as --set data.size={min(shape)}."
+        )
+    return pixels
 
-    It must be square, and of the size of the first image if that is given.
-    """
+
+def _text(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
+
+
+def _pixels(file: Path, size: int | None) -> Pixels:
+    """Decode an image, and scale and crop it if there is a size: [H, W] for a grey image and [H, W, 3] for colour."""
     try:
         with Image.open(file) as image:
-            size = f"{image.height}x{image.width} (height x width)"
             if _is_deep(image):
                 raise DataError(f"{file}: its pixels have more than 8 bits per channel ({image.mode}); save it with 8.")
-            if first is not None and image.size != (side, side):
-                raise DataError(f"{file}: the image is {size}, but {first} is {side}x{side}; crop or resize all.")
-            if image.width != image.height or image.width > MAX_SIDE:
-                raise DataError(f"{file}: the image is {size}, not square of at most {MAX_SIDE}; crop or resize all.")
+            if max(image.size) > (MAX_SIDE if size is None else LARGEST_SOURCE):
+                raise DataError(
+                    f"{file}: the image is {image.height}x{image.width} (height x width), but a side may have at most "
+                    f"{MAX_SIDE} pixels, or {LARGEST_SOURCE} with data.size; scale it down."
+                )
             image.load()
             if image.format != "TIFF":  # which Pillow rotates by itself
                 with suppress(Exception):  # unreadable EXIF does not make the image unreadable
                     ImageOps.exif_transpose(image, in_place=True)
             image.info.pop("transparency", None)  # Pillow would warn that it drops the palette's transparency
-            return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+            return np.asarray(fitted(image.convert("L" if image.mode in GREY_MODES else "RGB"), size))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of many types

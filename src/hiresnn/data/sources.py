@@ -11,6 +11,7 @@ from hiresnn.data.archive import load_archive
 from hiresnn.data.dataset import DataSet, Split
 from hiresnn.data.digits import load_digits
 from hiresnn.data.folder import load_folder
+from hiresnn.data.resize import resized
 from hiresnn.errors import DataError, UsageError, quoted
 from hiresnn.process import cache_folder
 
@@ -24,13 +25,15 @@ DOWNLOADED = {
 """Name of a data set -> class of torchvision.datasets."""
 
 
-def load(source: str, *, cache: Path | None = None) -> DataSet:
+def load(source: str, *, size: int | None = None, cache: Path | None = None) -> DataSet:
     """Load the data set that `source` names.
 
     Args:
         source: digits (8x8, grey, part of the package); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
             once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an .npz archive. Write
             ./digits for a folder that has the name of a data set.
+        size: scale every image until its shorter side has that many pixels, and crop the middle to a square; None keeps
+            the images as they are. Only with it may the images differ in size.
         cache: folder of downloads; None takes the folder data in hiresnn's cache ($HIRESNN_CACHE or ~/.cache/hiresnn).
 
     Raises:
@@ -38,15 +41,15 @@ def load(source: str, *, cache: Path | None = None) -> DataSet:
         DataError: the data are missing, unreadable or damaged.
     """
     if source == "digits":
-        return load_digits()
+        return resized(load_digits(), size)
     try:
         if source in DOWNLOADED:
-            return _download(source, cache or cache_folder("data"))
+            return resized(_download(source, cache or cache_folder("data")), size)
         path = Path(source).expanduser()
         if path.is_dir():
-            return load_folder(path)
+            return load_folder(path, size)
         if path.is_file() or path.suffix == ".npz":
-            return load_archive(path)
+            return load_archive(path, size)
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a removed working directory
         cause = getattr(error, "strerror", None) or error
         raise DataError(f"data source {quoted(source, 200)} cannot be read ({cause}); give another path.") from error

@@ -12,8 +12,9 @@ from hiresnn.errors import UsageError
 from hiresnn.models import resnet, vgg
 from hiresnn.models.activation import QCFS
 from hiresnn.models.normalise import Normalise
+from hiresnn.models.own import OwnNetwork
 
-__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "build"]
+__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build"]
 
 # Name -> the smallest image that the network accepts, in pixels per side.
 MODELS: dict[str, int] = {

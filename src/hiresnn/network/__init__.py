@@ -1,6 +1,7 @@
 """ANN to spiking network: encoding, conversion, the network over time, and recording of its spikes."""
 
-from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
+from hiresnn.network.batch_norm import ChannelAffine
+from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
@@ -13,11 +14,13 @@ __all__ = [
     "COMPILING_PAYS_ABOVE",
     "ENCODINGS",
     "THRESHOLD_SCALE",
+    "ChannelAffine",
     "ConversionReport",
     "ConversionWarning",
     "Encoder",
     "Encoding",
     "SharedDropout",
+    "SilentLayerError",
     "SpikingNetwork",
     "calibrate",
     "compiling_pays",

@@ -1,57 +1,90 @@
-"""Batch norm folded into the convolution or linear layer before it."""
+"""Batch norm without batches: folded into the layer before it, or kept as a fixed affine map of its channels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import no_type_check
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from hiresnn.errors import UsageError
+from hiresnn.network.report import Change
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def fold_batch_norm(traced: fx.GraphModule) -> Iterator[tuple[str, str]]:
-    """Fold each batch norm into the layer before it; yields the names of both.
+class ChannelAffine(nn.Module):
+    """A batch norm in eval mode: weight * x + bias per channel, the same for every row and timestep.
+
+    The statistics of the ANN's training are part of weight and bias, which are trained further as other weights are.
+
+    Args:
+        norm: a batch norm with running statistics.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+        super().__init__()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        with torch.no_grad():
+            scale = torch.rsqrt(norm.running_var + norm.eps)
+            scale = scale if norm.weight is None else scale * norm.weight
+            shift = -norm.running_mean * scale
+            self.weight = nn.Parameter(scale)
+            self.bias = nn.Parameter(shift if norm.bias is None else shift + norm.bias)
+
+    @no_type_check
+    def forward(self, input: Tensor) -> Tensor:
+        """Scale and shift [N, C, ...]."""
+        shape = (1, -1, *(1,) * (input.dim() - 2))
+        return input * self.weight.view(shape) + self.bias.view(shape)
+
+    def extra_repr(self) -> str:
+        """Return the values to print."""
+        return f"channels={len(self.weight)}"
+
+
+def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change]]:
+    """Fold or replace each batch norm; yields where it was and what became of it.
+
+    A batch norm is folded into a convolution or linear layer whose output nothing else uses. Any other one, as in
+    pre-activation networks and DenseNets, becomes a `ChannelAffine`.
 
     Raises:
-        UsageError: a batch norm cannot be folded.
+        UsageError: a batch norm has no running statistics.
     """
     modules = dict(traced.named_modules())
-    folded: set[fx.Node] = set()
+    done: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
         norm = modules[str(node.target)] if node.op == "call_module" else None
-        if node in folded or not isinstance(norm, _BATCH_NORMS):
+        if node in done or not isinstance(norm, _BATCH_NORMS):
             continue
-        source = node.all_input_nodes[0]  # also where it is called by keyword
-        layer = modules.get(str(source.target)) if source.op == "call_module" else None
         if norm.running_mean is None:
             raise UsageError(
                 f"batch norm {node.target!r} has no running statistics, so it cannot be folded; train it with "
                 "track_running_stats=True."
             )
-        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            merged: nn.Module = fuse_conv_bn_eval(layer, norm)
-        elif isinstance(layer, nn.Linear):
-            merged = fuse_linear_bn_eval(layer, norm)
-        else:
-            raise UsageError(
-                f"batch norm {node.target!r} follows no convolution or linear layer and cannot be folded; "
-                "put it right behind one."
-            )
+        source = node.all_input_nodes[0]  # also where it is called by keyword
+        layer = modules.get(str(source.target)) if source.op == "call_module" else None
         calls = [call for call in traced.graph.nodes if call.op == "call_module" and call.target == source.target]
         norms = {user for call in calls for user in call.users}
-        if any(user.target != node.target for user in norms):
-            raise UsageError(
-                f"the output of {source.target!r} is not always followed by batch norm {node.target!r}, "
-                "which therefore cannot be folded; give each batch norm a layer of its own."
-            )
-        traced.add_submodule(str(source.target), merged)
-        for user in norms:
-            user.replace_all_uses_with(user.all_input_nodes[0])
-            traced.graph.erase_node(user)
-        folded |= norms
-        yield str(node.target), str(source.target)
+        if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) and all(user.target == node.target for user in norms):
+            if isinstance(layer, nn.Linear):
+                merged: nn.Module = fuse_linear_bn_eval(layer, norm)
+            else:
+                merged = fuse_conv_bn_eval(layer, norm)
+            traced.add_submodule(str(source.target), merged)
+            for user in norms:
+                user.replace_all_uses_with(user.all_input_nodes[0])
+                traced.graph.erase_node(user)
+            done |= norms
+            yield node, Change(str(node.target), "BatchNorm", f"part of {source.target}")
+        elif isinstance(traced.get_submodule(str(node.target)), _BATCH_NORMS):  # not replaced by an earlier call
+            affine = ChannelAffine(norm)
+            traced.add_submodule(str(node.target), affine)
+            yield node, Change(str(node.target), "BatchNorm", "ChannelAffine, a fixed scale and shift per channel")
     traced.delete_all_unused_submodules()
     traced.recompile()

@@ -10,15 +10,20 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.fused import fused_block
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
+_JOINS = (operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, torch.concat, torch.concatenate)
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
+
+
+class SilentLayerError(UsageError):
+    """A layer of neurons gets so little input that it would never spike."""
 
 
 @torch.no_grad()
@@ -83,12 +88,14 @@ class _Calibrator(fx.Interpreter):
         self.amplitudes: dict[fx.Node, float] = {}  # what 1 stands for in the value of a node, in units of the ANN
         self.rescaled: set[str] = set()
         self.amplitude = 1.0  # of what enters the current node
+        self.done: set[fx.Node] = set()
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node; with `rescale`, after its weights have taken up the amplitude of its input."""
         if not self.rescale:
             return super().run_node(n)
         amplitude = self._common_amplitude(n)
+        self.done.add(n)
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if isinstance(layer, _WEIGHTED):
             if n.target in self.rescaled:
@@ -107,12 +114,16 @@ class _Calibrator(fx.Interpreter):
         return value
 
     def _common_amplitude(self, node: fx.Node) -> float:
-        """Return the amplitude of what enters a node; weighted layers that enter a sum take up that of its spikes."""
+        """Return the amplitude of what enters a node; weighted layers that join spikes take up theirs."""
         sources = [source for source in node.all_input_nodes if source in self.amplitudes]
         modules = {source: self.fetch_attr(str(source.target)) for source in sources if source.op == "call_module"}
-        layers = {source: layer for source, layer in modules.items() if isinstance(layer, _WEIGHTED)}
+        layers = {
+            source: layer
+            for source, layer in modules.items()
+            if isinstance(layer, _WEIGHTED) and self.done.isdisjoint(source.users)
+        }
         wanted = {self.amplitudes[source] for source in sources if source not in layers}
-        if node.target in _SUMS and len(wanted) == 1 and all(len(source.users) == 1 for source in layers):
+        if node.target in _JOINS and len(wanted) == 1:
             for source, layer in layers.items():
                 for values in (layer.weight, layer.bias, self.env[source]):
                     if values is not None:
@@ -147,7 +158,7 @@ class _Calibrator(fx.Interpreter):
         rank = max(1, round(steps.shape[1] * self.percentile / 100))
         top = max(float(step.kthvalue(rank).values) for step in steps.float()) * self.threshold_scale
         if not top > MIN_THRESHOLD:
-            raise UsageError(
+            raise SilentLayerError(
                 f"{lif.name}: the {self.percentile:g}th percentile of its input times threshold_scale is {top:.3g}, "
                 "so it would never spike; train the ANN first."
             )

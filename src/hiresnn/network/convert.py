@@ -1,4 +1,4 @@
-"""ANN to SNN: every ReLU and QCFS becomes a LIF, batch norm is folded, thresholds are calibrated layer by layer.
+"""ANN to SNN: every ReLU and QCFS becomes a LIF, batch norm becomes fixed, thresholds are calibrated layer by layer.
 
 Works on any network of stateless layers that torch.fx can trace, with ReLUs as modules or functions.
 """
@@ -14,10 +14,11 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import QCFS, Normalise
-from hiresnn.network.batch_norm import fold_batch_norm
+from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.encoding import Encoder, Encoding
-from hiresnn.network.report import Change, ConversionReport, ConversionWarning
+from hiresnn.network.max_pool import MaxPool, pool_currents
+from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import insert_time
 from hiresnn.neurons import LIF, Condition, Linear, Reset, Surrogate
@@ -40,6 +41,7 @@ def convert(
     wait: bool = False,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
+    max_pool: MaxPool = "currents",
 ) -> SpikingNetwork:
     """Convert a trained ANN to a spiking network; the ANN itself does not change.
 
@@ -54,6 +56,8 @@ def convert(
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         leak: initial leak of every layer, in [0, 1].
         reset, start, condition, wait, surrogate, encoding: see `LIF` and `Encoder`.
+        max_pool: of a max pool right behind a ReLU: "currents" pools in front of the neurons, which the ANN computes as
+            well; "spikes" takes the maximum over the spikes of each timestep.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -79,6 +83,7 @@ def convert(
         wait=wait,
         surrogate=surrogate,
         encoding=encoding,
+        max_pool=max_pool,
     )
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
@@ -97,6 +102,7 @@ def spiking_graph(
     wait: bool = False,
     surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
+    max_pool: MaxPool = "currents",
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
     _refuse_spiking(ann)
@@ -108,15 +114,23 @@ def spiking_graph(
         raise UsageError(
             f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
         ) from error
-    report = ConversionReport([Change(norm, "BatchNorm", f"part of {into}") for norm, into in fold_batch_norm(traced)])
+    positions = {node: position for position, node in enumerate(traced.graph.nodes)}
+    changes = list(remove_batch_norms(traced))
+    pooled = list(pool_currents(traced)) if max_pool == "currents" else []
     device = next((parameter.device for parameter in root.parameters()), None)
 
     def neuron() -> LIF:
         options: dict[str, Any] = {"reset": reset, "start": start, "condition": condition, "wait": wait}
         return LIF(leak=leak, surrogate=surrogate or Linear(), **options).to(device)
 
-    insert_time(traced, neuron, Encoder(encoding), report)
-    return SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report).train(training)
+    report = ConversionReport()
+    moved = {node for node, _ in pooled}
+    changes += pooled
+    changes += [each for each in insert_time(traced, neuron, Encoder(encoding), report) if each[0] not in moved]
+    report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
+    network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
+    network.pools_currents = bool(pooled)
+    return network.train(training)
 
 
 def _refuse_spiking(ann: nn.Module) -> None:

@@ -16,6 +16,24 @@ _ANALOGUE_CALLS = frozenset(
         *("prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "tanhshrink"),
     }
 )
+MAX_POOLS = frozenset(
+    {f"{kind}{n}d" for n in (1, 2, 3) for kind in ("MaxPool", "AdaptiveMaxPool", "max_pool", "adaptive_max_pool")}
+)
+"""Layers and functions whose output is the largest value of a window."""
+_NORMS = frozenset(
+    {
+        *(
+            "GroupNorm",
+            "LayerNorm",
+            "InstanceNorm1d",
+            "InstanceNorm2d",
+            "InstanceNorm3d",
+            "LocalResponseNorm",
+            "RMSNorm",
+        ),
+        *("group_norm", "layer_norm", "instance_norm", "local_response_norm", "rms_norm"),
+    }
+)
 _SOFTMAX = frozenset({"Softmax", "LogSoftmax", "Softmax2d", "softmax", "log_softmax"})
 _RESHAPING = frozenset({"Flatten", "Unflatten", "Identity", "flatten", "view", "reshape", "squeeze"})
 
@@ -37,7 +55,8 @@ class ConversionReport:
     """Which layer of the ANN became what; `print` it.
 
     Attributes:
-        changes: in the order of the forward pass.
+        changes: layers that are no longer what they were, and max pools, in the order of the forward pass. What is not
+            listed stays as it is.
         warnings: sentences about what probably is not wanted; `convert` raises each as a `ConversionWarning`.
     """
 
@@ -51,22 +70,27 @@ class ConversionReport:
 
 
 def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
-    """Look for activations that stay analogue, a softmax at the end, and a readout that spikes."""
+    """Look for activations that stay analogue, norms of each input, a softmax at the end, and a readout that spikes."""
     modules = dict(traced.named_modules())
     for node in traced.graph.nodes:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        kind = _kind(node, layer)
+        kind = kind_of(node, layer)
         is_activation = type(layer).__module__ == "torch.nn.modules.activation" and kind != "MultiheadAttention"
         if kind in _ANALOGUE_CALLS or (is_activation and kind not in _SOFTMAX):
             report.warnings.append(
                 f"{_name(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
                 "communicates by spikes alone."
             )
+        if kind in _NORMS:
+            report.warnings.append(
+                f"{_name(node)!r} ({kind}) normalises every timestep by the statistics of that timestep, which the ANN "
+                "does not do: train the spiking network, or use BatchNorm, which becomes part of the layer before it."
+            )
     (last,) = (node.all_input_nodes for node in traced.graph.nodes if node.op == "output")
     node = last[0]
-    while isinstance(layer := modules.get(str(node.target)), SharedDropout) or _kind(node, layer) in _RESHAPING:
+    while isinstance(layer := modules.get(str(node.target)), SharedDropout) or kind_of(node, layer) in _RESHAPING:
         node = node.all_input_nodes[0]
-    if _kind(node, layer) in _SOFTMAX:
+    if kind_of(node, layer) in _SOFTMAX:
         report.warnings.append(
             f"the network ends with a softmax, {_name(node)!r}, whose outputs do not sum over time; "
             "end it with the layer before, whose outputs are logits."
@@ -78,8 +102,8 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
         )
 
 
-def _kind(node: fx.Node, layer: nn.Module | None) -> str:
-    """Class of a layer, or name of a function or method."""
+def kind_of(node: fx.Node, layer: nn.Module | None) -> str:
+    """Return the class of a layer, or the name of a function or method."""
     if layer is not None:
         return type(layer).__name__
     return str(getattr(node.target, "__name__", node.target)) if node.op.startswith("call") else ""

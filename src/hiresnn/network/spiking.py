@@ -34,6 +34,7 @@ class SpikingNetwork(nn.Module):
         layers: the traced ANN, in which every ReLU is a LIF. Files of version 1 call it `graph`.
         spec: arguments of `hiresnn.models.build` that describe the ANN; None for a user's own.
         report: which layer of the ANN became what.
+        pools_currents: whether a max pool of the ANN is in front of its neurons; see `convert`.
         fused: whether neurons run compiled; see `fuse`.
         recomputes: see `recompute`.
     """
@@ -52,7 +53,7 @@ class SpikingNetwork(nn.Module):
         self.timesteps = timesteps
         self.spec = spec
         self.report = report or ConversionReport()
-        self.recomputes = self.fused = False
+        self.recomputes = self.fused = self.pools_currents = False
         self._auto, self._updates = True, 0
         for parameter in self.parameters():
             if parameter.dim() == 4:

@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
@@ -19,25 +18,32 @@ from hiresnn.models import QCFS, Normalise
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import fuse_blocks
+from hiresnn.network.max_pool import RELUS, is_relu
 from hiresnn.network.pooling import AveragePool
-from hiresnn.network.report import Change, ConversionReport, add_warnings
+from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of
 from hiresnn.neurons import LIF
 
-_RELUS = (nn.ReLU, nn.ReLU6, QCFS)
-_RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 _CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _DROPOUTS = (nn.Dropout, *_CHANNEL_DROPOUTS)
 _CHANNEL_DROPOUT_CALLS = (F.dropout1d, F.dropout2d, F.dropout3d)
 _DROPOUT_CALLS = (F.dropout, *_CHANNEL_DROPOUT_CALLS)
 
 
-def insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoder: Encoder, report: ConversionReport) -> None:
+def insert_time(
+    traced: fx.GraphModule, neuron: Callable[[], LIF], encoder: Encoder, report: ConversionReport
+) -> list[tuple[fx.Node, Change]]:
     """Change `traced` in place to a network over time, called with images and a `Window`.
+
+    Args:
+        report: gets the warnings.
+
+    Returns:
+        The nodes of the ANN whose layer became another, and what it became.
 
     Raises:
         UsageError: the network has no ReLU, several inputs, state, or uses a size of the images behind a neuron.
     """
-    builder = _Builder(traced, neuron, report)
+    builder = _Builder(traced, neuron)
     builder.encode(encoder)
     for node in list(traced.graph.nodes):
         builder.visit(node)
@@ -48,6 +54,7 @@ def insert_time(traced: fx.GraphModule, neuron: Callable[[], LIF], encoder: Enco
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
+    return builder.changes
 
 
 class _Builder:
@@ -55,12 +62,14 @@ class _Builder:
 
     Attributes:
         timed: nodes that have time. from_images: nodes that depend on the images; parameters are the same for all.
+        changes: nodes of the ANN whose layer became another, and what it became.
     """
 
-    def __init__(self, traced: fx.GraphModule, neuron: Callable[[], LIF], report: ConversionReport) -> None:
-        self.traced, self.neuron, self.report = traced, neuron, report
+    def __init__(self, traced: fx.GraphModule, neuron: Callable[[], LIF]) -> None:
+        self.traced, self.neuron = traced, neuron
+        self.changes: list[tuple[fx.Node, Change]] = []
         self.graph, self.modules = traced.graph, dict(traced.named_modules())
-        self.names = {name for name, layer in self.modules.items() if not isinstance(layer, (*_RELUS, *_DROPOUTS))}
+        self.names = {name for name, layer in self.modules.items() if not isinstance(layer, (*RELUS, *_DROPOUTS))}
         self.timed: set[fx.Node] = set()
         self.from_images: set[fx.Node] = set()
 
@@ -99,6 +108,9 @@ class _Builder:
         if (new := self._over_time(node, layer)) is not None:
             node = self._replace(node, layer, new, timed)
             timed = timed or isinstance(new, LIF)
+        elif timed and (kind := kind_of(node, layer)) in MAX_POOLS:
+            name = str(node.target) if layer is not None else node.name
+            self.changes.append((node, Change(name, kind, "unchanged: the maximum over the spikes of each timestep")))
         if from_images:
             self.from_images.add(node)
         if timed:
@@ -107,7 +119,7 @@ class _Builder:
     def _over_time(self, node: fx.Node, layer: nn.Module | None) -> LIF | SharedDropout | AveragePool | None:
         """Return the layer that replaces a node of the ANN; None if it stays as it is."""
         called = node.target if layer is None and node.op.startswith("call") else None
-        if isinstance(layer, _RELUS) or called in _RELU_CALLS:
+        if is_relu(node, layer):
             lif = self.neuron()
             if isinstance(layer, QCFS):
                 lif.threshold.data.copy_(layer.threshold.detach())
@@ -128,7 +140,9 @@ class _Builder:
             name, arguments = self._free_name(name), (*arguments, timed)
             new.name = f"layer {name!r}"
         kind = was if layer is None else type(layer).__name__
-        self.report.changes.append(Change(name, kind, type(new).__name__))
+        capped = isinstance(layer, nn.ReLU6) or node.target is F.relu6
+        became = "LIF, without the cap at 6" if capped else type(new).__name__
+        self.changes.append((node, Change(name, kind, became)))
         self.traced.add_submodule(name, new)
         with self.graph.inserting_after(node):
             call = self.graph.call_module(name, arguments)

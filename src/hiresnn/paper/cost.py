@@ -135,7 +135,7 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
     """The recipe's network with random weights that let activity reach the last layer, calibrated on one batch."""
     model = recipe.model
     ann = build(
-        model.name, classes, in_channels=images.shape[1], image_size=images.shape[2], width=model.width,
+        model.label, classes, in_channels=images.shape[1], image_size=images.shape[2], width=model.width,
         hidden=model.hidden, dropout=model.dropout,
     )  # fmt: skip
     for layer in ann.modules():

@@ -62,7 +62,7 @@ def fig5a(values: Values) -> Page:
 
 def _digits_notes(scale: Scale) -> list[str]:
     setting, recipe, attack = claims().fig5a, digits_recipe(0), digits_attack(0)
-    model = {"model": recipe.model.name, "width": recipe.model.width, "epochs": recipe.ann.epochs}
+    model = {"model": recipe.model.label, "width": recipe.model.width, "epochs": recipe.ann.epochs}
     options = {"iterations": setting.iterations, "eps": 255 * attack.eps, "step": attack.resolved()["step"]}
     seeds = seeds_label(tuple(range(scale.seeds))).capitalize()
     return [

@@ -28,10 +28,11 @@ from hiresnn.data import Batches, Split
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
-from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.folder import RunFolder
+from hiresnn.runs.memory import fitting_batch
+from hiresnn.runs.own_network import load_run
 
 CLEAN = "clean"
 LABEL = "estimated arithmetic energy, 45 nm"
@@ -44,11 +45,12 @@ class _Subject:
         recipe, folder, dataset = context.recipe, context.folder, context.dataset
         self.recipe = recipe
         self.attacks = [attack_of(recipe, text) for text in dict.fromkeys(attacks)]
-        network = load(folder.require(MODEL))
+        network = load_run(folder)
         if not isinstance(network, SpikingNetwork):
             raise UsageError(f"run {folder.path} holds an ANN, which does not spike; name a run of another method.")
         check_fits(network, dataset, f"{folder.path}")
-        self.device, self.seed, self.batch_size = context.device, recipe.seed, batch_size
+        self.device, self.seed = context.device, recipe.seed
+        self.batch_size = fitting_batch(network, dataset, batch_size, context.device, context.progress)
         self.network = network.to(self.device).fuse(False)  # figures must not depend on the work done before
         self.shown: Split = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
 

@@ -13,8 +13,9 @@ from hiresnn.data import DataSet
 from hiresnn.runs.checkpoint import save
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.distributed import take_folder
-from hiresnn.runs.folder import ANN, MODEL, RunFolder
+from hiresnn.runs.folder import ANN, MODEL, SOURCE, RunFolder
 from hiresnn.runs.networks import ann_of
+from hiresnn.runs.own_network import OwnCode, weights_digest
 from hiresnn.runs.recipe import Recipe, digest, override
 from hiresnn.runs.schema import LONGEST_NAME
 from hiresnn.runs.trainer import Trainer
@@ -36,20 +37,28 @@ def ann_part(recipe: Recipe) -> dict[str, object]:
     return {**part, "seed": recipe.ann_seed}
 
 
-def ann_key(recipe: Recipe, dataset: DataSet) -> str:
-    """Return the digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data."""
-    return digest({**ann_part(recipe), "content": dataset.digest})
+def ann_key(recipe: Recipe, dataset: DataSet, own: OwnCode | None = None) -> str:
+    """Return the digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data.
+
+    Code and weights count by their content, not by their path.
+    """
+    part, weights = ann_part(recipe), {}
+    if own is not None:
+        part["model"] = {**own.key, "normalise": recipe.model.normalise}
+    elif recipe.model.weights is not None:
+        weights = {"weights": weights_digest(recipe.model.weights)}
+    return digest({**part, **weights, "content": dataset.digest})
 
 
-def ann_path(recipe: Recipe, dataset: DataSet, run: Path) -> Path:
+def ann_path(recipe: Recipe, dataset: DataSet, run: Path, own: OwnCode | None = None) -> Path:
     """Return the folder of the ANN that the runs beside `run` share."""
-    return run.parent / "ann" / f"{recipe.model.name}-seed{recipe.ann_seed}-{ann_key(recipe, dataset)}"
+    return run.parent / "ann" / f"{recipe.model.label}-seed{recipe.ann_seed}-{ann_key(recipe, dataset, own)}"
 
 
 def start_from_ann(context: RunContext) -> Path:
     """Return the folder of the trained ANN, trained now unless a run beside this one has; note it in ann.json."""
     recipe, dataset, ranks = context.recipe, context.dataset, context.ranks
-    path = ann_path(recipe, dataset, context.folder.path)
+    path = ann_path(recipe, dataset, context.folder.path, context.own)
     if not ranks.from_lead((path / MODEL).is_file()):
 
         def wait() -> None:
@@ -57,9 +66,11 @@ def start_from_ann(context: RunContext) -> Path:
 
         own = ann_recipe(recipe)  # the recipe in the folder may name a device of another machine
         with take_folder(ranks, path, lambda: RunFolder.shared(path, own, wait=wait)) as folder:
+            if context.own is not None:
+                folder.write_json(SOURCE, context.own.record)
             if not ranks.from_lead(folder.has(MODEL)):
                 _train(replace(context, recipe=own, folder=folder))
-    note: dict[str, Any] = {"key": ann_key(recipe, dataset), "seed": recipe.ann_seed, "folder": path.name}
+    note: dict[str, Any] = {"key": ann_key(recipe, dataset, context.own), "seed": recipe.ann_seed, "folder": path.name}
     context.folder.write_json(ANN, note)
     return path
 
@@ -67,7 +78,7 @@ def start_from_ann(context: RunContext) -> Path:
 def _train(context: RunContext) -> None:
     recipe, settings = context.recipe, context.recipe.ann
     torch.manual_seed(recipe.seed)
-    network = ann_of(recipe, context.dataset, context.splits()[0])
+    network = ann_of(recipe, context.dataset, context.splits()[0], context.own)
     network.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True

@@ -32,6 +32,7 @@ from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.lock import locked
+from hiresnn.runs.memory import fitting_batch
 from hiresnn.runs.model_source import ModelSource, audit_folder, resolve_model
 from hiresnn.runs.recipe import digest
 
@@ -74,9 +75,13 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         raise UsageError(f"{request.target} has no data set of its own; name one with --data, for example digits.")
     eps = request.eps or (recipe.attack.eps if recipe else 8 / 255)
     config = replace(request.config, eps=eps, paper=_paper(subject, parse_bound(eps)))
-    dataset = data.load(source)
+    dataset = data.load(source, size=recipe.data.size if recipe else None)
     split = data.in_turn(dataset.test, min(request.images or config.plan.images, len(dataset.test)))
     device = device_of(recipe) if recipe else ("cuda" if torch.cuda.is_available() else "cpu")
+    if subject.kind != "function" and isinstance(subject.model, nn.Module):
+        check_fits(subject.model, dataset, request.target)
+        batch = fitting_batch(subject.model, dataset, config.batch_size, device, progress)
+        config = replace(config, batch_size=batch)
     images, labels = split.images.to(device).float() / 255, split.labels.to(device)
     out = request.out or audit_folder(request.target, subject)
     if not request.replace:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.models import build
+from hiresnn.models import OwnNetwork, build
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Condition, Linear, Reset
 from hiresnn.runs.atomic import write_atomically
@@ -50,6 +50,18 @@ class Spec(_Part):
     std: list[float] | None = None
 
 
+class OwnSpec(_Part):
+    """A user's own network: its code is `source`, which a file of weights never runs by itself."""
+
+    name: str
+    source: str
+    num_classes: Annotated[int, Field(ge=1, le=10**6)]
+    in_channels: Annotated[int, Field(ge=1, le=10**4)]
+    height: Annotated[int, Field(ge=1, le=10**4)]
+    width: Annotated[int, Field(ge=1, le=10**4)]
+    normalise: bool
+
+
 class Spiking(_Part):
     """What makes the ANN a spiking network, apart from thresholds and leaks, which are tensors of the file."""
 
@@ -62,13 +74,14 @@ class Spiking(_Part):
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     condition: Condition = ">"
     wait: bool = False
+    max_pool: Literal["spikes", "currents"] = "spikes"
 
 
 class Header(_Part):
     """The JSON in the metadata of a weights file. `checksum` is absent in files of version one."""
 
     format: int
-    spec: Spec | None
+    spec: Spec | OwnSpec | None
     spiking: Spiking | None = None
     checksum: str | None = None
 
@@ -113,14 +126,18 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
         RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
             belongs to another architecture.
     """
-    path = Path(path)
+    return load_with(Path(path), None if ann is None else lambda spec: ann)
+
+
+def load_with(path: Path, bare: Callable[[OwnSpec | None], nn.Module] | None = None) -> nn.Module:
+    """Read a network as `load` does; `bare` returns the structure of a user's own network, without normalisation."""
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
         with safe_open(path, framework="pt") as file:
             header = _header((file.metadata() or {}).get("hiresnn", ""), path)
             values = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-            model = _network(header, values, path, ann)
+            model = _network(header, values, path, bare)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
@@ -148,27 +165,26 @@ def _header(text: str, path: Path) -> Header:
         raise RunError(f"{where}; name a file that it wrote.") from None
 
 
-def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> nn.Module:
-    """Build the network of `header`, unless it has more parameters than the file has values."""
-    if ann is None and header.spec is None:
-        raise RunError(f"{path} holds a network of your own; pass its ANN: hiresnn.load(path, ann=...).")
+def _network(header: Header, values: int, path: Path, bare: Callable[[OwnSpec | None], nn.Module] | None) -> nn.Module:
+    """Build the network of `header`; one of the package only if it has no more parameters than the file has values."""
+    spec = header.spec
     try:
-        if ann is None:
-            assert header.spec is not None
-            spec = header.spec.model_dump()
-            with torch.device("meta"):
-                network = build(**spec)
-            # Weights alone: a spiking network has a bias instead of each batch norm.
-            parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.dim() > 1)
-            if parameters > values:
-                raise RunError(
-                    f"{path} is damaged: its header describes a network of {parameters:,} weights, but the file has "
-                    f"{values:,}; copy it again."
-                )
-            ann = build(**spec)
+        if bare is not None:
+            own = spec if isinstance(spec, OwnSpec) else None
+            ann = _wrapped(bare(own), own)
+        elif isinstance(spec, Spec):
+            ann = _built(spec, values, path)
+        else:
+            run = (
+                f"hiresnn.load({str(path.parent)!r}) executes it, or "
+                if (path.parent / "source.json").is_file()
+                else ""
+            )
+            code = f", {spec.source}" if spec else ""
+            raise RunError(f"{path} holds a network of your own{code}; {run}pass its ANN: hiresnn.load(path, ann=...).")
         return ann if header.spiking is None else _spiking(ann, header.spiking)
     except UsageError as error:
-        raise RunError(f"{path} was not written by hiresnn.save: {error}") from None
+        raise error if bare is not None else RunError(f"{path} was not written by hiresnn.save: {error}") from None
     except HiresnnError:
         raise
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
@@ -176,12 +192,33 @@ def _network(header: Header, values: int, path: Path, ann: nn.Module | None) -> 
         raise RunError(f"{path} was not written by hiresnn.save: its header describes no network ({reason}).") from None
 
 
+def _built(spec: Spec, values: int, path: Path) -> nn.Module:
+    options = spec.model_dump()
+    with torch.device("meta"):
+        network = build(**options)
+    # Weights alone: a spiking network has a bias instead of each batch norm.
+    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.dim() > 1)
+    if parameters > values:
+        raise RunError(
+            f"{path} is damaged: its header describes a network of {parameters:,} weights, but the file has "
+            f"{values:,}; copy it again."
+        )
+    return build(**options)
+
+
+def _wrapped(ann: nn.Module, spec: OwnSpec | None) -> nn.Module:
+    """Return a user's network as training wrapped it; the file holds the numbers of the normalisation."""
+    if spec is None or isinstance(ann, OwnNetwork):
+        return ann
+    statistics: Any = ([0.0] * spec.in_channels, [1.0] * spec.in_channels) if spec.normalise else (None, None)
+    return OwnNetwork(ann, spec.model_dump(), *statistics)
+
+
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
     surrogate = Linear(kind.gamma, kind.width)
     network = spiking_graph(
         ann, kind.timesteps, reset=kind.reset, start=kind.start, condition=kind.condition, wait=kind.wait,
-        surrogate=surrogate,
-        encoding=kind.encoding,
+        surrogate=surrogate, encoding=kind.encoding, max_pool=kind.max_pool,
     )  # fmt: skip
     return network.train_neurons_(kind.trainable)
 
@@ -208,6 +245,7 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
         **({"start": start} if start else {}),
         **({"condition": condition} if condition != ">" else {}),
         **({"wait": True} if wait else {}),
+        **({"max_pool": "currents"} if network.pools_currents else {}),
     }
 
 

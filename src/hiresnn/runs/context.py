@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import nn
 
 from hiresnn import data
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs.folder import RunFolder
+from hiresnn.runs.checkpoint import load_with
+from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.own_network import OwnCode
 from hiresnn.runs.recipe import Recipe, override
 from hiresnn.training import ALONE, Ranks
 
@@ -29,6 +33,7 @@ class RunContext:
         progress: where progress is reported.
         device: "cpu", "cuda" or "cuda:1", never "auto".
         ranks: the processes that train together.
+        own: the code of the recipe's own network; None for a network of the package.
     """
 
     recipe: Recipe
@@ -37,13 +42,19 @@ class RunContext:
     progress: Progress
     device: str
     ranks: Ranks = ALONE
+    own: OwnCode | None = None
 
     @classmethod
     def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:
         """Return the context of an existing run, with its own data or those that `source` names."""
         recipe = folder.recipe
         device = device_of(recipe)
-        return cls(recipe, folder, data.load(source or recipe.data.source), progress, device)
+        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
+        return cls(recipe, folder, dataset, progress, device)
+
+    def load(self, folder: Path) -> nn.Module:
+        """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
+        return load_with(folder / MODEL, None if self.own is None else self.own.bare)
 
     def splits(self) -> tuple[Split, Split | None]:
         """Return (images to train on, images held out of training or None)."""

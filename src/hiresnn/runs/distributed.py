@@ -49,14 +49,14 @@ def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunF
     return folder
 
 
-def load_data(source: str, ranks: Ranks) -> DataSet:
+def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
     """Load the data set; the first rank loads, and so downloads, before the others. All raise what any rank raises."""
     dataset: DataSet | None = None
     error: HiresnnError | None = None
     for turn in (ranks.lead, not ranks.lead):
         if turn:
             try:
-                dataset = data.load(source)
+                dataset = data.load(source, size=size)
             except HiresnnError as caught:
                 error = caught
         for raised in ranks.gathered(error):

@@ -19,10 +19,11 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_atomically
-from hiresnn.runs.checkpoint import load
 from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
+from hiresnn.runs.memory import fitting_batch
+from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import SEEDS
 
@@ -72,14 +73,15 @@ def evaluate(
         recipe = folder.recipe
         attack_seed = recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
-        network = load(folder.require(MODEL))
+        network = load_run(folder)
         context = RunContext.of_run(folder, progress, source)
         network.to(context.device)
         check_fits(network, context.dataset, f"{run}")
+        batch_size = fitting_batch(network, context.dataset, batch_size, context.device, progress)
         shown = _images(context, split, limit)
         name = RESULT if split == "test" else f"result-{split}.json"
         earlier = _earlier(folder, name, len(shown)) if out is None else {}
-        opponents = [(kind, load(path / MODEL).to(context.device)) for path, kind in _twins(folder, twins or [])]
+        opponents = [(kind, load_run(twin).to(context.device)) for twin, kind in _twins(folder, twins or [])]
         _prepare(context, network, [twin for _, twin in opponents], specs, shown)
 
         def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
@@ -229,9 +231,9 @@ def _images(context: RunContext, split: str, limit: int | None) -> Split:
     return data.first(chosen, min(limit, len(chosen))) if limit else chosen
 
 
-def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[Path, str]]:
+def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[RunFolder, str]]:
     """Return each twin with its kind: "same-ann" if it and the run started from the same ANN, else "independent"."""
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[RunFolder, str]] = []
     for path in twins:
         twin = RunFolder.open(path)
         twin.require(MODEL)
@@ -242,7 +244,7 @@ def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[Path, str]]:
         kind = "same-ann" if same else "independent"
         if kind in (other for _, other in found):
             raise UsageError(f"two twins are of the kind {kind!r}; give at most one of each kind.")
-        found.append((path, kind))
+        found.append((twin, kind))
     return found
 
 
@@ -250,10 +252,22 @@ def check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
     """Raise RunError if the network takes images of another shape than the data set has, or has other classes."""
     spec = getattr(model, "spec", None) or {}
     hint = "name the images that it was trained for with --data"
-    for field, has in (("in_channels", dataset.in_channels), ("image_size", dataset.image_size)):
-        if spec.get(field, has) != has:
-            raise RunError(f"{what} has {field} = {spec[field]}, but the images of {dataset.name} have {has}; {hint}.")
+    if spec.get("in_channels", dataset.in_channels) != dataset.in_channels:
+        raise RunError(
+            f"{what} has in_channels = {spec['in_channels']}, but the images of {dataset.name} have "
+            f"{dataset.in_channels}; {hint}."
+        )
+    has = (dataset.height, dataset.width)
+    sizes = (spec["height"], spec["width"]) if "height" in spec else (spec.get("image_size", has[0]),) * 2
+    if spec and sizes != has:
+        raise RunError(
+            f"{what} has image_size = {_size(*sizes)}, but the images of {dataset.name} have {_size(*has)}; {hint}."
+        )
     if spec.get("num_classes", dataset.num_classes) != dataset.num_classes:
         raise RunError(
             f"{what} has {spec['num_classes']} output classes, but {dataset.name} has {dataset.num_classes}; {hint}."
         )
+
+
+def _size(height: int, width: int) -> str:
+    return str(height) if height == width else f"{height} x {width}"

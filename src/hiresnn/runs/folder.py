@@ -23,6 +23,7 @@ MODEL = "model.safetensors"
 RESULT = "result.json"
 RESUME = "resume.pt"
 ANN = "ann.json"
+SOURCE = "source.json"
 
 
 class RunFolder:
@@ -173,8 +174,9 @@ class RunFolder:
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """Return the folder of a run for which none is named: runs/NAME-METHOD-seedN."""
-    return Path("runs") / f"{recipe.name}-{recipe.method}-seed{recipe.seed}"
+    """Return the folder of a run for which none is named: runs/NAME-METHOD-seedN, with the label of an own network."""
+    own = f"-{recipe.model.label}" if recipe.model.source else ""
+    return Path("runs") / f"{recipe.name}{own}-{recipe.method}-seed{recipe.seed}"
 
 
 def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
@@ -187,7 +189,7 @@ def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
                 f"--out {path} is no run folder but holds files, such as {min(names)}; choose another --out."
             )
         return False
-    begun = bool(names - {RECIPE, ENVIRONMENT, ANN}) or ENVIRONMENT not in names
+    begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE}) or ENVIRONMENT not in names
     ours, asked = flatten(_recipe(path)), flatten(recipe)
     if differing := [key for key in ours if ours[key] != asked[key]]:
         if not begun:  # an earlier command failed before it trained anything

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,27 +11,45 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.data import DataSet, Split
+from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate, spiking_graph
 from hiresnn.neurons import Linear
+from hiresnn.runs.own_network import OwnCode, own_code
 from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.weights import load_weights
 from hiresnn.training import Distillation, Method, method
 
 
-def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None) -> nn.Module:
-    """Return the untrained ANN for the images of `dataset`, normalised by the statistics of `split` if the recipe
-    asks for it; without a `split` it normalises by zeros and ones, which has the same architecture.
+def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: OwnCode | None = None) -> nn.Module:
+    """Return the ANN before its training, for the images of `dataset`.
+
+    Args:
+        split: its statistics normalise the images, if the recipe asks for that; None normalises by zeros and ones,
+            which has the same architecture.
+        own: the code of the recipe's own network, if it has one and the code has been found already.
+
+    Raises:
+        UsageError: the network does not suit the images, the weights do not fit, or the user's code fails.
     """
+    own = own or own_code(recipe)
+    if own is not None:
+        return own.build(recipe, dataset, split)
     model, channels = recipe.model, dataset.in_channels
+    if dataset.height != dataset.width:
+        raise UsageError(
+            f"the images of {dataset.name} are {dataset.height} x {dataset.width} (height x width), but {model.name} "
+            "takes square images; crop them with data.size, or train a network of your own."
+        )
     mean: Any = None
     std: Any = None
     if model.normalise:
         mean, std = data.channel_statistics(split) if split is not None else ([0.0] * channels, [1.0] * channels)
-    return build(
-        model.name,
+    network = build(
+        model.label,
         dataset.num_classes,
         in_channels=channels,
-        image_size=dataset.image_size,
+        image_size=dataset.height,
         width=model.width,
         hidden=model.hidden,
         dropout=model.dropout,
@@ -39,6 +59,25 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None) -> nn.M
         mean=mean,
         std=std,
     )
+    if model.weights is not None and split is not None:
+        load_weights(network, Path(model.weights))
+    return network
+
+
+def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn.Module:
+    """Return a user's untrained ANN, or one that starts from a user's weights, once it is known to convert.
+
+    Otherwise hours of training could end in a refusal.
+
+    Raises:
+        UsageError: the network does not suit the images, or cannot be converted as the recipe says.
+    """
+    ann = ann_of(recipe, dataset, dataset.train, own)
+    if recipe.method != "ann":
+        with suppress(SilentLayerError):  # training can change that
+            images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
+            calibrate(spiking_network(recipe, ann), images, rescale=recipe.conversion.rescale)
+    return ann
 
 
 def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:

@@ -58,6 +58,18 @@ class EpochRecord(Record):
     leaks: dict[str, float] = {}
 
 
+class SourceRecord(Record):
+    """source.json: the code of a user's own network, and the weights that it started from, each with its SHA-256.
+
+    `path` is absolute; None for an installed module. `files` are those that `UserCode.files` finds.
+    """
+
+    model: str
+    path: str | None = None
+    files: dict[str, str] = {}
+    weights: str | None = None
+
+
 class EnvironmentRecord(Record):
     """environment.json: any names and values."""
 
@@ -68,6 +80,7 @@ RECORDS: dict[str, type[Record]] = {
     "metrics.jsonl": EpochRecord,
     "result.json": ResultRecord,
     "result-holdout.json": ResultRecord,
+    "source.json": SourceRecord,
 }
 """File name -> the model of its content, or of each of its lines."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -25,7 +26,8 @@ Method: TypeAlias = Literal[
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 ADDED = {
-    "model": {"batch_norm"},
+    "data": {"size"},
+    "model": {"batch_norm", "source", "weights"},
     "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
     "conversion": {"start", "rescale", "wait"},
     "snn": {"condition", "distil", "average"},
@@ -90,26 +92,61 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """The images. `train_images = 0` takes all; `holdout_images` are never trained on."""
+    """The images. `train_images = 0` takes all; `holdout_images` are never trained on.
+
+    With `size`, images are scaled until their shorter side has that many pixels, and the middle is cropped to a square.
+    """
 
     source: Text
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
     train_images: Count = 0
     holdout_images: Count = 0
     augment: bool
 
 
 class Model(Section):
-    """The network. `width` scales the channels, `hidden` is the size of the hidden linear layers.
+    """The network: one of the package by its `name`, or the user's own.
 
-    `batch_norm` puts a batch norm after each convolution; the conversion folds it.
+    `source` is FILE.py:FUNCTION or MODULE:FUNCTION, which returns a network, images -> logits; then `name` is ignored.
+    `weights` is a file from which the ANN starts, and `normalise` puts a normalisation in front of either network.
+    Only networks of the package have the other settings: `width` scales the channels, `hidden` is the size of the
+    hidden linear layers, and `batch_norm` puts a batch norm after each convolution, which the conversion folds.
     """
 
-    name: Text
+    name: Text | None = None
+    source: Text | None = None
+    weights: Text | None = None
     width: Annotated[float, Field(gt=0, le=1000)] = 1.0
     hidden: Size = 4096
     dropout: BelowOne = 0.2
     batch_norm: bool = False
     normalise: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_network_has_no_name(cls, values: Any) -> Any:
+        own = isinstance(values, dict) and values.get("source") is not None
+        return {**values, "name": None} if own else values
+
+    @model_validator(mode="after")
+    def _names_a_network(self) -> Model:
+        if self.name is None and self.source is None:
+            raise ValueError(
+                'name a network of the package, such as name = "vgg5", or your own by source = "FILE.py:F"'
+            )
+        if self.source is not None and ":" not in self.source:
+            raise ValueError(f"source = {self.source!r} is no FILE.py:FUNCTION and no MODULE:FUNCTION")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name of the network, for titles and folders: `name`, or that of the user's function."""
+        if self.source is None:
+            return str(self.name)
+        where, _, function = self.source.rpartition(":")
+        stem = re.split(r"[/\\]", where)[-1]
+        text = f"{stem[:-3]}-{function}" if where.endswith(".py") else function
+        return re.sub(r"[^\w.-]", "_", text)[:LONGEST_NAME] or "network"
 
 
 class Ann(Section):

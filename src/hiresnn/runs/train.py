@@ -13,16 +13,22 @@ from hiresnn.analysis.accuracy import accuracy
 from hiresnn.network import calibrate
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import start_from_ann
-from hiresnn.runs.checkpoint import load, save
+from hiresnn.runs.checkpoint import save
 from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext, clamp_counts, device_of, splits
 from hiresnn.runs.distributed import check_ranks, load_data, take_folder
-from hiresnn.runs.folder import METRICS, MODEL, RESULT, RunFolder, default_folder
-from hiresnn.runs.memory import require_memory
-from hiresnn.runs.networks import method_of, optimizer_of, spiking_network
+from hiresnn.runs.folder import METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
+from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
+from hiresnn.runs.networks import checked_network, method_of, optimizer_of, spiking_network
+from hiresnn.runs.own_network import announce, own_code
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import ALONE, Ranks
+
+BATCH = 200
+"""Images per batch when the accuracy is measured."""
+WORTH_SAYING = 2**30
+"""Bytes of memory above which the estimate is printed."""
 
 
 def train(
@@ -54,12 +60,20 @@ def train(
     # Everything that can be wrong with recipe and data comes out before a folder is created.
     check_ranks(recipe, ranks)
     device = device_of(recipe)
-    dataset = load_data(recipe.data.source, ranks)
+    dataset = load_data(recipe.data.source, ranks, recipe.data.size)
     recipe = clamp_counts(recipe, dataset, clamp, progress)
-    require_memory(recipe, dataset, device, ranks.size)
+    own = own_code(recipe, out)
+    if own is not None and resume and (out / SOURCE).is_file():
+        announce(own, out)
+    checked = checked_network(recipe, dataset, own) if own or recipe.model.weights else None
+    needed = require_memory(recipe, dataset, device, ranks.size, checked)
+    if needed > WORTH_SAYING:
+        progress.line(f"This training takes about {needed / 2**30:.1f} GiB of memory.")
     splits(recipe, dataset)
     with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
-        context = RunContext(recipe, folder, dataset, progress, device, ranks)
+        context = RunContext(recipe, folder, dataset, progress, device, ranks, own)
+        if own is not None:
+            folder.write_json(SOURCE, own.record)
         network: nn.Module | None = None
         if not ranks.from_lead(folder.has(MODEL)):
             ann = start_from_ann(context)
@@ -73,7 +87,7 @@ def train(
                     save(network, folder.path / MODEL)
         ranks.wait()
         if ranks.lead:
-            _report(context, network or load(folder.path / MODEL).to(context.device))
+            _report(context, network or context.load(folder.path).to(context.device))
     return out
 
 
@@ -89,11 +103,14 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     recipe = context.recipe
     settings = recipe.snn.model_copy(update={"epochs": recipe.snn_epochs})
     torch.manual_seed(recipe.seed)
-    teacher = load(ann / MODEL).to(context.device)
+    teacher = context.load(ann).to(context.device)
     network = spiking_network(recipe, teacher).to(context.device)
     batches = context.batches(settings.batch_size, stage=1)
     split = context.splits()[0]
-    images = data.first(split, min(recipe.conversion.images, len(split))).images.to(context.device) / 255
+    count = calibration_images(recipe, network, split.images.shape[1:], len(split))
+    if count < min(recipe.conversion.images, len(split)):
+        context.progress.line(f"Thresholds are calibrated on {count} images, so that it takes little memory.")
+    images = data.first(split, count).images.to(context.device) / 255
     calibrate(
         network,
         images,
@@ -110,7 +127,8 @@ def _report(context: RunContext, network: nn.Module) -> None:
     """Measure the clean accuracy, write the first result.json and say the accuracy."""
     recipe, folder, held_out = context.recipe, context.folder, context.splits()[1]
     split = context.dataset.test if held_out is None else held_out
-    clean = accuracy(network, split, device=context.device, progress=context.progress)
+    batch = fitting_batch(network, context.dataset, BATCH, context.device, context.progress, gradients=False)
+    clean = accuracy(network, split, batch_size=batch, device=context.device, progress=context.progress)
     if held_out is None and not folder.has(RESULT):
         result = {"clean": round(clean, 2), "attacks": {}, "images": len(split), "seed": recipe.seed}
         folder.write_json(RESULT, result)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SpikingNetwork
+from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.loop import Batch
@@ -25,6 +25,8 @@ from hiresnn.training.schedule import Schedule
 
 Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
 Log = Callable[[dict[str, Any]], object]
+CALIBRATION_IMAGES = 512
+"""Training images that an ANN is converted with."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class FitResult:
     """What `fit` returns.
 
     Attributes:
-        network: the trained network, the object that was passed.
+        network: the trained network: the object that was passed, or the spiking network that `fit` made of an ANN.
         rows: one dict per epoch: epoch, loss, train_accuracy (percent, on the noisy images), lr, seconds, and the
             thresholds and leaks of a spiking network.
         test_accuracy: percent of the test images; None without test images.
@@ -54,6 +56,7 @@ def fit(
     lr: float | None = None,
     noise_step: float = 0.013,
     periods: int = 2,
+    timesteps: int = 6,
     seed: int = 0,
     precision: str = "float32",
     progress: bool = True,
@@ -62,15 +65,19 @@ def fit(
 ) -> FitResult:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
+    With a method of spiking networks, an ANN is first converted, with the defaults of `convert` and up to 512 training
+    images. It stays as it is, and the result holds the spiking network. So train the ANN before, for example with
+    method "ann".
+
     Args:
-        network: a SpikingNetwork made by `convert`, or an ANN with method "ann".
+        network: a SpikingNetwork made by `convert`, or an ANN.
         train: (images [N, C, H, W], labels [N]); a Dataset of (image, label); or batches in their own size and order,
             such as a DataLoader or `hiresnn.data.Batches`, which also augments. Images are uint8 or float in [0, 1].
         test: the same, for the accuracy at the end.
         method: "ann", or a key of `hiresnn.training.METHODS`, such as "traditional" or "hire"; not "converted".
         epochs: number of epochs, including those in the checkpoint.
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
-        noise_step: eps_s = eps_t in pixel units. periods: N.
+        noise_step: eps_s = eps_t in pixel units. periods: N. timesteps: T of an ANN that is converted.
         precision: "float32", or "bfloat16" for convolutions and matrix products.
         checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
             the weights that it would have reached without interruption.
@@ -83,6 +90,10 @@ def fit(
         >>> result = hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5)
         >>> print(result.test_accuracy)
     """
+    shown = Progress(quiet=not progress)
+    if method != "ann" and not isinstance(network, SpikingNetwork):
+        network = _converted(network, train, timesteps, seed)
+        shown.line(f"The ANN was converted to a spiking network with T = {timesteps}; result.network is that network.")
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
     settings = {
         "method": method, "epochs": epochs, "batch_size": batch_size, "noise_step": noise_step, "periods": periods,
@@ -93,20 +104,32 @@ def fit(
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             path = None if checkpoint is None else Path(checkpoint)
-            _train(training, settings, path, Progress(quiet=not progress), log)
+            _train(training, settings, path, shown, log)
         accuracy = None if test is None else _accuracy(network, _Batches("test", test, 200, device))
     finally:
         network.train(mode)
     return FitResult(network, training.rows, accuracy)
 
 
+def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int) -> SpikingNetwork:
+    """Convert an ANN with the first training images."""
+    device = next(ann.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        images: list[Tensor] = []
+        for batch, _ in _Batches("train", train, 128, device):
+            images.append(batch)
+            if sum(map(len, images)) >= CALIBRATION_IMAGES:
+                break
+        return convert(ann, torch.cat(images)[:CALIBRATION_IMAGES], timesteps=timesteps)
+
+
 def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:
     """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
     name, epochs, lr, precision = (settings[key] for key in ("method", "epochs", "lr", "precision"))
     spiking = isinstance(network, SpikingNetwork)
-    if (name == "ann") is spiking:
-        need = "an ANN, not a SpikingNetwork" if spiking else "a SpikingNetwork; make one with hiresnn.convert"
-        raise UsageError(f"method is {name!r}, which trains {need}.")
+    if name == "ann" and spiking:
+        raise UsageError(f"method is {name!r}, which trains an ANN, not a SpikingNetwork; choose another method.")
     if name == "converted":
         raise UsageError('method "converted" is the network that hiresnn.convert returns; fit has nothing to train.')
     if epochs < 0 or not 0 < lr < math.inf or precision not in PRECISIONS:
@@ -181,6 +204,7 @@ class _Batches:
         shuffle = generator is not None
         if isinstance(images, tuple):
             pixels, labels = images
+            labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
             _check(pixels, labels, name)
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
@@ -198,7 +222,20 @@ class _Batches:
         return len(self.source)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, (pixels, labels) in enumerate(self.source, start=1):
+        batches = iter(self.source)
+        for number in range(1, len(self) + 1):
+            try:
+                pixels, labels = next(batches)
+            except StopIteration:
+                return
+            except TypeError as error:
+                reason = str(error).splitlines()[0]
+                raise DataError(
+                    f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
+                    "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
+                ) from error
+            if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
+                labels = labels[:, 0]
             _check(pixels, labels, f"batch {number} of {self.name}")
             shown = pixels.to(self.device, torch.float32)
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)

@@ -1,0 +1,247 @@
+"""The user's own network of a recipe: found, built for the data, and loaded again from a run by executing its code."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hiresnn import data
+from hiresnn.data import DataSet, Split
+from hiresnn.errors import HiresnnError, RunError, UsageError, quoted
+from hiresnn.models import OwnNetwork
+from hiresnn.process import leads
+from hiresnn.runs import checkpoint
+from hiresnn.runs.checkpoint import OwnSpec, load_with
+from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
+from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.user_code import UserCode, in_a_line
+from hiresnn.runs.weights import load_weights
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The code of a recipe's own network, found on this machine, and the weights that the ANN starts from.
+
+    Attributes:
+        source: `model.source` of the recipe.
+        code: where the code is.
+        files: the files that define the network, each with its SHA-256.
+        weights: SHA-256 of the file of weights; None without one.
+    """
+
+    source: str
+    code: UserCode
+    files: Mapping[str, str]
+    weights: str | None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What source.json in the run folder holds."""
+        path = str(Path(self.code.where).resolve()) if self.code.is_file else None
+        return {"model": self.source, "path": path, "files": dict(self.files), "weights": self.weights}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides the network, independent of where the files are."""
+        return {"function": self.code.function, "files": sorted(self.files.items()), "weights": self.weights}
+
+    def build(self, recipe: Recipe, dataset: DataSet, split: Split | None) -> OwnNetwork:
+        """Call the user's function and put the normalisation of `split` in front; see `networks.ann_of`.
+
+        Raises:
+            UsageError: the function fails, or its network does not map the images to a logit for each class.
+        """
+        if recipe.ann.activation != "relu":
+            raise UsageError(
+                f"ann.activation = {recipe.ann.activation!r} is for networks of the package; use hiresnn.models.QCFS "
+                f"in the place of nn.ReLU in {self.source}."
+            )
+        channels = dataset.in_channels
+        statistics: Any = (None, None)
+        if recipe.model.normalise:
+            statistics = data.channel_statistics(split) if split is not None else ([0.0] * channels, [1.0] * channels)
+        spec = OwnSpec(
+            name=recipe.model.label, source=self.source, num_classes=dataset.num_classes, in_channels=channels,
+            height=dataset.height, width=dataset.width, normalise=recipe.model.normalise,
+        )  # fmt: skip
+        network = self._module(dataset.num_classes)
+        if recipe.model.weights:
+            load_weights(network, Path(recipe.model.weights))
+        own = OwnNetwork(network, spec.model_dump(), *statistics)
+        _check_logits(own, self.source, dataset)
+        return own
+
+    def _module(self, num_classes: int) -> nn.Module:
+        network = self.code.network(num_classes)
+        if not isinstance(network, nn.Module):
+            kind = type(network).__name__
+            raise UsageError(f"{self.source} returned {kind}; to be trained, it must return a torch.nn.Module.")
+        return network
+
+    def bare(self, spec: OwnSpec | None) -> nn.Module:
+        """Return the structure of the network that `spec` describes, with new weights."""
+        if spec is None:
+            raise RunError(f"the weights of the run are not those of {self.source}; train it again into another --out.")
+        return self._module(spec.num_classes)
+
+
+def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
+    """Return the code of the recipe's own network, or None if its network is one of the package.
+
+    Args:
+        folder: a run folder. If it has a source.json, the code and the weights must be those that it names, and the
+            code is also looked for where it was.
+
+    Raises:
+        UsageError: the code or the file of weights does not exist.
+        RunError: they have changed since the run began.
+    """
+    record = _record(folder)
+    source, weights = recipe.model.source, recipe.model.weights
+    if source is None:
+        return None
+    code = UserCode.parse(source)
+    places = [code]
+    if record is not None and record["path"] is not None:
+        places.append(replace(code, where=record["path"]))
+    if code.is_file:
+        places = [place for place in places if _is_file(place.where)] or [code]
+    known = None if record is None else record["files"]
+    found = [(place, place.files()) for place in places]
+    place, files = next(((place, files) for place, files in found if files == known), found[0])
+    if known is not None and files != known:
+        raise RunError(_changed(source, files, known, folder))
+    kept = None if record is None else record["weights"]
+    return OwnCode(source, place, files, weights_digest(weights, kept, folder))
+
+
+def weights_digest(weights: str | None, known: str | None = None, folder: Path | None = None) -> str | None:
+    """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone.
+
+    Raises:
+        UsageError: there is no such file. RunError: it has changed.
+    """
+    if weights is None:
+        return None
+    if not _is_file(weights):
+        if known is not None:
+            return known
+        raise UsageError(
+            f"there is no file of weights {quoted(weights, 200)}; name a .safetensors file or a state_dict."
+        )
+    digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    if known not in (None, digest):
+        raise RunError(
+            f"{weights} has changed since the run {folder} began; restore that file, or train into another --out."
+        )
+    return digest
+
+
+def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
+    """Read a network in eval mode, on the CPU: an ANN or a `SpikingNetwork`, as it was saved.
+
+    Args:
+        path: a run folder, or a file that `save` wrote. If the network of a run is a user's own, its code is executed,
+            which one line on standard error says; a file alone never executes code.
+        ann: the structure of a user's own network, for a file; its weights do not matter.
+
+    Raises:
+        RunError: the file or run does not exist, is damaged, was not written by hiresnn, holds numbers that are not
+            finite, belongs to another architecture, or its code has changed.
+
+    Example:
+        >>> network = hiresnn.load("runs/mine")  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.is_dir() and ann is None:
+        return load_run(RunFolder.open(path))
+    return checkpoint.load(path / MODEL if path.is_dir() else path, ann=ann)
+
+
+def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = False) -> nn.Module:
+    """Return the trained network of a run in eval mode, on the CPU.
+
+    The code of a user's own network is executed, which one line on standard error says.
+
+    Args:
+        folder: a run that the user has named.
+        may_run_code: False refuses a run whose network is Python code.
+        quiet: leave out that line, for code that the user has just named.
+
+    Raises:
+        RunError: there is no network, it is damaged, or its code has changed.
+        UsageError: the code may not run, does not exist, or fails.
+    """
+    path, source = folder.require(MODEL), folder.recipe.model.source
+    if source is None:
+        return load_with(path)
+    if not may_run_code:
+        raise UsageError(
+            f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; name the "
+            "network yourself."
+        )
+    code = own_code(folder.recipe, folder.path)
+    assert code is not None
+    if not quiet:
+        announce(code, folder.path)
+    return load_with(path, code.bare)
+
+
+def announce(code: OwnCode, run: Path) -> None:
+    """Say on standard error which code is executed because a run names it."""
+    if leads():
+        print(f"Executing {code.code.text}, the code of the network in {run}.", file=sys.stderr)
+
+
+def _record(folder: Path | None) -> dict[str, Any] | None:
+    if folder is None or not (folder / SOURCE).is_file():
+        return None
+    record: dict[str, Any] = RunFolder.follow(folder).read_json(SOURCE)
+    return {"path": None, "files": {}, "weights": None, **record}
+
+
+def _changed(source: str, files: Mapping[str, str], known: Mapping[str, str], folder: Path | None) -> str:
+    names = sorted(name for name in {*files, *known} if files.get(name) != known.get(name))
+    return (
+        f"{', '.join(names[:3])} of {source} {'has' if len(names) == 1 else 'have'} changed since the run {folder} "
+        f"began; restore what the run began with, or, if the network is still the same, delete {SOURCE} there."
+    )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a name too long, or with a null byte
+        return False
+
+
+@torch.no_grad()
+def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
+    """Raise UsageError unless the network maps the data's images to one logit for each class."""
+    shape = " x ".join(str(size) for size in dataset.train.images.shape[1:])
+    training = network.training
+    try:
+        with torch.random.fork_rng([]):
+            logits = network.eval()(torch.zeros(2, *dataset.train.images.shape[1:]))
+    except HiresnnError:
+        raise
+    except Exception as error:  # the network is the user's
+        raise UsageError(
+            f"{source} fails on the images of {dataset.name}, {shape} (channels x height x width): {in_a_line(error)}; "
+            "change the network, or the size of the images with data.size (--debug shows where)."
+        ) from error
+    finally:
+        network.train(training)
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
+        found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UsageError(
+            f"{source} returns {found} for an image, but {dataset.name} has {dataset.num_classes} classes; give the "
+            "function a parameter num_classes, and return that many logits."
+        )

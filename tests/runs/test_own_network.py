@@ -1,0 +1,340 @@
+"""A network of the user's own: trained by every method, loaded again, and never executed without being named."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import hiresnn
+from hiresnn import data
+from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.models import OwnNetwork
+from hiresnn.network import SpikingNetwork
+from hiresnn.progress import Progress
+from hiresnn.runs import analyze
+from hiresnn.runs.ann import ann_key
+from hiresnn.runs.evaluate import evaluate
+from hiresnn.runs.folder import MODEL, RESUME, SOURCE, RunFolder
+from hiresnn.runs.model_source import resolve_model
+from hiresnn.runs.own_network import load_run, own_code
+from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, parse
+from hiresnn.runs.train import train
+
+MINE = """
+from torch import nn
+from parts import block
+
+def network(num_classes):
+    return nn.Sequential(
+        block(1, 4), nn.MaxPool2d(2), block(4, 8), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, num_classes)
+    )
+
+def lists():
+    return [1]
+
+def ten():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
+
+def three():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU())
+
+def larger():
+    return nn.Sequential(nn.Flatten(), nn.Linear(100, 10), nn.ReLU(), nn.Linear(10, 10))
+"""
+PARTS = """
+from torch import nn
+
+def block(before, after):
+    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+"""
+SMALL = {
+    "data.train_images": "64", "ann.epochs": "2", "snn.epochs": "1", "method": "hire", "noise.step": "0.05",
+    "conversion.rescale": "true",
+}  # fmt: skip
+
+
+def code_in(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(MINE)
+    (folder / "parts.py").write_text(PARTS)
+    return folder / "mine.py"
+
+
+def own(recipe: Recipe, source: object, **changes: str) -> Recipe:
+    return override(recipe, {**SMALL, "model.source": json.dumps(str(source)), **changes})
+
+
+def fit(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
+    return train(recipe, out=out, resume=resume, progress=Progress(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with mine.py, a run of it by HIRE, and its ANN. Read only."""
+    folder = tmp_path_factory.mktemp("own")
+    fit(own(tiny, f"{code_in(folder)}:network"), folder / "runs" / "hire")
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The same in a folder that a test may change; its recipe names the code by the path of `finished`."""
+    for name in ("runs", "mine.py", "parts.py"):
+        (shutil.copytree if (finished / name).is_dir() else shutil.copy)(finished / name, tmp_path / name)
+    recipe = tmp_path / "runs" / "hire" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace(str(finished), str(tmp_path)))
+    source = tmp_path / "runs" / "hire" / SOURCE
+    source.write_text(source.read_text().replace(str(finished), str(tmp_path)))
+    return tmp_path
+
+
+def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished / "runs" / "hire"
+    record = RunFolder.open(run).read_json(SOURCE)
+    assert record["path"] == str((finished / "mine.py").resolve())
+    assert set(record["files"]) == {"mine.py", "parts.py"}
+    network = hiresnn.load(run)
+    assert isinstance(network, SpikingNetwork)
+    assert capsys.readouterr().err == f"Executing {finished / 'mine.py'}:network, the code of the network in {run}.\n"
+    assert list(network.neurons) == ["network.0.2", "network.2.2"]
+    images = data.load("digits").test.images[:50].float() / 255
+    again = resolve_model(str(run))
+    assert torch.equal(network(images), again.model(images))
+    assert (again.architecture, again.library, again.kind) == ("mine-network", "hiresnn", "run")
+
+
+def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny: Recipe, tmp_path: Path) -> None:
+    from hiresnn.runs.networks import ann_of
+
+    dataset, source = data.load("digits"), f"{code_in(tmp_path)}:network"
+    normalised = ann_of(own(tiny, source), dataset, dataset.train)
+    assert isinstance(normalised, OwnNetwork)
+    assert normalised.normalise is not None
+    mean, std = data.channel_statistics(dataset.train)
+    assert normalised.normalise.mean.flatten().tolist() == pytest.approx(mean)
+    assert normalised.normalise.std.flatten().tolist() == pytest.approx(std)
+    plain = ann_of(own(tiny, source, **{"model.normalise": "false"}), dataset, dataset.train)
+    assert isinstance(plain, OwnNetwork)
+    assert plain.normalise is None
+
+
+@pytest.mark.parametrize("method", sorted(set(METHOD_NAMES) - {"hire"}))
+def test_every_method_trains_an_own_network_from_one_ann(tiny: Recipe, copied: Path, method: str) -> None:
+    (ann,) = (copied / "runs" / "ann").iterdir()
+    before = (ann / MODEL).read_bytes()
+    run = fit(own(tiny, f"{copied / 'mine.py'}:network", method=method), copied / "runs" / f"by-{method}")
+    assert list((copied / "runs" / "ann").iterdir()) == [ann]
+    assert (ann / MODEL).read_bytes() == before
+    assert isinstance(load_run(RunFolder.open(run)), OwnNetwork if method == "ann" else SpikingNetwork)
+
+
+def test_an_own_network_is_evaluated_analysed_and_audited_as_any_run(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, quiet = copied / "runs" / "hire", Progress(quiet=True)
+    assert evaluate(run, attacks=["fgsm"], limit=20, progress=quiet)["images"] == 20
+    assert "Executing" in capsys.readouterr().err
+    kinds = {
+        layer["kind"]
+        for layer in analyze.energy(run, limit=4, progress=quiet)["energy"]["clean"]["layers"]
+    }  # fmt: skip
+    assert kinds == {"conv", "linear", "neurons", "readout"}
+    assert set(analyze.activity(run, limit=4, progress=quiet)["activity"]["clean"]["layers"]) == {
+        "network.0.2",
+        "network.2.2",
+    }
+
+
+def test_an_interrupted_training_of_an_own_network_is_resumed_to_the_same_weights(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"snn.epochs": "2"})
+    whole = fit(recipe, tmp_path / "whole")
+    write = RunFolder.write_bytes
+
+    def interrupted(folder: RunFolder, name: str, content: bytes) -> None:
+        write(folder, name, content)
+        if name == RESUME and folder.path.name == "run":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    assert "Executing" not in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path / "whole")  # the code is found from everywhere
+    fit(RunFolder.open(tmp_path / "run").recipe, tmp_path / "run", resume=True)
+    assert "Executing" in capsys.readouterr().err
+    assert (tmp_path / "run" / MODEL).read_bytes() == (whole / MODEL).read_bytes()
+
+
+def test_changed_code_is_refused_by_the_name_of_the_file(tiny: Recipe, copied: Path) -> None:
+    run = copied / "runs" / "hire"
+    (copied / "parts.py").write_text(PARTS + "\n# changed\n")
+    for refused in (
+        lambda: hiresnn.load(run),
+        lambda: fit(own(tiny, f"{copied / 'mine.py'}:network"), run, resume=True),
+        lambda: evaluate(run, progress=Progress(quiet=True)),
+    ):
+        with pytest.raises(RunError, match=r"^parts\.py of .*mine\.py:network has changed .* delete source\.json"):
+            refused()
+    (run / SOURCE).unlink()
+    assert isinstance(hiresnn.load(run), SpikingNetwork)
+    (copied / "mine.py").unlink()
+    with pytest.raises(UsageError, match=r"there is no file .*mine\.py"):
+        hiresnn.load(run)
+
+
+def test_no_file_chooses_the_code_that_runs(copied: Path) -> None:
+    run = copied / "runs" / "hire"
+    (copied / "mine.py").write_text("raise SystemExit('executed')")
+    with pytest.raises(RunError, match=r"network of your own, .*; hiresnn\.load\('.*hire'\) executes it, or pass"):
+        hiresnn.load(run / MODEL)
+    for text in (run, run / MODEL):
+        with pytest.raises(UsageError, match=r"Python code.* which a file may not choose to run; name the network"):
+            resolve_model(str(text), may_run_code=False)
+    network = hiresnn.load(run / MODEL, ann=build_mine())
+    assert isinstance(network, SpikingNetwork)
+
+
+def build_mine() -> nn.Module:
+    def block(before: int, after: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+
+    return nn.Sequential(
+        block(1, 4), nn.MaxPool2d(2), block(4, 8), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10)
+    )
+
+
+def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    def key(folder: str, function: str = "network", weights: bool = False) -> str:
+        changes = {"model.weights": json.dumps(str(tmp_path / "w.pt"))} if weights else {}
+        recipe = own(tiny, f"{tmp_path / folder / 'mine.py'}:{function}", **changes)
+        return ann_key(recipe, data.load("digits"), own_code(recipe))
+
+    for name in ("one", "other"):
+        code_in(tmp_path / name)
+    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    keys = [key("one"), key("other"), key("one", "ten"), key("one", weights=True)]
+    (tmp_path / "other" / "parts.py").write_text(PARTS + "\n")
+    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    keys += [key("other"), key("one", weights=True)]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 5
+
+
+def as_state(path: Path, state: dict[str, Any]) -> None:
+    torch.save(state, path)
+
+
+def as_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("w.pt", as_state), ("w.pth", as_checkpoint), ("w.safetensors", lambda path, state: save_file(state, path))],
+)
+def test_an_ann_starts_from_a_file_of_weights(
+    tiny: Recipe, tmp_path: Path, name: str, write: Callable[[Path, dict[str, Any]], None]
+) -> None:
+    network, path = build_mine(), tmp_path / name
+    write(path, network.state_dict())
+    changes = {"model.weights": json.dumps(str(path)), "ann.epochs": "0", "method": "ann"}
+    run = fit(own(tiny, f"{code_in(tmp_path)}:network", **changes), tmp_path / "run")
+    trained = load_run(RunFolder.open(run))
+    assert all(
+        torch.equal(trained.state_dict()[f"network.{key}"], value) for key, value in network.state_dict().items()
+    )
+    path.unlink()
+    assert isinstance(load_run(RunFolder.open(run)), OwnNetwork)  # the run has weights of its own
+
+
+class Malicious:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.victim,)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "there is no file of weights"),
+        (lambda path: path.write_text("junk"), "are no state_dict of tensors"),
+        (lambda path: path.write_bytes(pickle.dumps(Malicious(path.parent / "pwned"))), "it could run code"),
+        (lambda path: torch.save([1, 2], path), "hold list, not a state_dict"),
+        (lambda path: torch.save({"a": torch.zeros(1)}, path), r"do not fit the network: it lacks '0\.0\.weight' and"),
+        (
+            lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.zeros(3)}, path),
+            r"'5\.bias' is \[3\] in the file and \[10\] in the network; save",
+        ),
+        (
+            lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.full((10,), torch.nan)}, path),
+            r"'5\.bias' holds numbers that are not finite",
+        ),
+    ],
+)
+def test_other_files_of_weights_are_refused_before_a_folder_is_made(
+    tiny: Recipe, tmp_path: Path, write: Callable[[Path], object], message: str
+) -> None:
+    path = tmp_path / "w.pt"
+    write(path)
+    recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"model.weights": json.dumps(str(path))})
+    with pytest.raises(UsageError, match=message) as caught:
+        fit(recipe, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_networks_of_the_package_start_from_weights_too(trained: Path, tiny: Recipe, tmp_path: Path) -> None:
+    weights = trained / "plain" / MODEL
+    changes = {"model.weights": json.dumps(str(weights)), "ann.epochs": "0", "method": "ann"}
+    run = fit(override(tiny, changes), tmp_path / "run")
+    expected, found = (hiresnn.load(path).state_dict() for path in (weights, run))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert RunFolder.open(run).read_json("ann.json") != RunFolder.open(trained / "plain").read_json("ann.json")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("mine.py:absent", "mine.py has no function 'absent'"),
+        ("absent.py:network", "there is no file absent.py"),
+        ("mine.py:lists", "mine.py:lists returned list; to be trained, it must return a torch.nn.Module"),
+        ("mine.py:three", r"mine.py:three returns \[3\] for an image, but digits has 10 classes; .* num_classes"),
+        ("mine.py:larger", r"mine.py:larger fails on the images of digits, 1 x 8 x 8 .*: RuntimeError: .* data\.size"),
+        ("torch.nn:Flatten", r"torch.nn:Flatten returns \[64\] for an image"),
+    ],
+)
+def test_a_network_that_does_not_suit_the_data_is_refused_before_a_folder_is_made(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, message: str
+) -> None:
+    code_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HiresnnError, match=message):
+        fit(own(tiny, function), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_names_a_network_of_the_package_or_an_own_one(tiny: Recipe) -> None:
+    mine = override(tiny, {"model.source": '"mine.py:network"'})
+    assert (mine.model.name, mine.model.label) == (None, "mine-network")
+    assert parse(dump(mine), "dump") == mine
+    assert override(tiny, {"model.source": '"torchvision.models:resnet18"'}).model.label == "resnet18"
+    assert "source" not in tiny.keyed()["model"]
+    with pytest.raises(UsageError, match=r"mine\.py.* is no FILE\.py:FUNCTION"):
+        override(tiny, {"model.source": '"mine.py"'})
+    with pytest.raises(UsageError, match="name a network of the package"):
+        override(tiny, {"model.name": "none"})
