@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn import analysis, attacks, audit, data, foreign, models, network, neurons, training
+    from hiresnn import analysis, attacks, audit, data, foreign, hub, models, network, neurons, training
     from hiresnn.analysis.accuracy import evaluate
     from hiresnn.audit import run_audit
+    from hiresnn.hub import from_pretrained
     from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
@@ -31,7 +32,9 @@ __all__ = [
     "evaluate",
     "fit",
     "foreign",
+    "from_pretrained",
     "gradient_rule",
+    "hub",
     "load",
     "models",
     "network",
@@ -47,6 +50,7 @@ _HOMES = {
     "convert": "hiresnn.network",
     "evaluate": "hiresnn.analysis.accuracy",
     "fit": "hiresnn.training",
+    "from_pretrained": "hiresnn.hub",
     "gradient_rule": "hiresnn.neurons",
     "load": "hiresnn.runs.own_network",
     "run_audit": "hiresnn.audit",

@@ -5,7 +5,8 @@ import io
 import json
 import math
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ from hiresnn.audit.card import (
 )
 from hiresnn.runs.recipe import dump, override, read
 
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 OF = 200
 BOUNDS = ["0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "inf"]
 WORST = [196, 188, 177, 151, 96, 17, 3, 0, 0]
@@ -255,3 +261,19 @@ class Tables(HTMLParser):
 def tables() -> Callable[[str], dict[str, list[list[str]]]]:
     """Reads the tables of a page."""
     return lambda page: Tables(page).found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """An installed Chromium without a window; tests are skipped without it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("there is no Chromium on the path")
+    with playwright.sync_playwright() as driver:
+        try:
+            started = driver.chromium.launch(executable_path=program, args=FLAGS)
+        except playwright.Error as error:
+            pytest.skip(f"{program} does not start: {str(error).splitlines()[0]}")
+        yield started
+        started.close()

@@ -1,7 +1,6 @@
 """Pages in a real browser: nothing is requested, nothing overflows, all can be read. Skipped without Chromium."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +12,6 @@ from hiresnn.audit.card import Card
 from hiresnn.report.page import audit_page, runs_page
 from hiresnn.report.reading import read_runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 # Contrast of each text with the first opaque background behind it; texts that are drawn nowhere are left out.
 CONTRASTS = """() => {
   const rgba = text => { const p = text.match(/[\\d.]+/g).map(Number); return p.length < 4 ? [...p, 1] : p; };
@@ -43,20 +35,6 @@ CONTRASTS = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip("there is no Chromium on the path")
-    with playwright.sync_playwright() as driver:
-        try:
-            started = driver.chromium.launch(executable_path=program, args=FLAGS)
-        except playwright.Error as error:
-            pytest.skip(f"{program} does not start: {str(error).splitlines()[0]}")
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", params=["audit", "runs"])

@@ -13,13 +13,16 @@ from hiresnn.cli import (
     analyze,
     attacks,
     audit,
+    board,
     doctor,
     evaluate,
+    publish,
     quickstart,
     recipes,
     report,
     reproduce,
     train,
+    zoo,
 )
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import leads
@@ -39,6 +42,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.add_typer(analyze.app, name="analyze")
 app.command("report")(report.report)
+app.command("board")(board.board)
+app.add_typer(zoo.app, name="zoo")
+app.command("publish")(publish.publish)
 app.command("reproduce")(reproduce.reproduce)
 app.command("attacks")(attacks.attacks)
 app.command("rules")(attacks.rules)
@@ -68,7 +74,9 @@ def hiresnn(
     **hiresnn recipes** lists the other trainings, **hiresnn train RECIPE** trains one and writes a run folder, and
     **hiresnn evaluate RUN** attacks the run. **hiresnn audit** checks whether the robustness of any network is real.
     **hiresnn analyze** measures spikes, the effect of attacks and energy, and **hiresnn report** makes an HTML page of
-    runs. **hiresnn reproduce NAME** makes the paper's tables and figures, with the paper's and the measured numbers.
+    runs. **hiresnn zoo** lists pretrained networks, **hiresnn publish RUN** shares one, and **hiresnn board** ranks
+    audited networks. **hiresnn reproduce NAME** makes the paper's tables and figures, with the paper's and the measured
+    numbers.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

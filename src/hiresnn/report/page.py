@@ -24,7 +24,7 @@ from hiresnn.report.reading import Run, read_card, read_runs
 
 def audit_page(card: Card) -> str:
     """The page of one audit: the number to report, why, and everything that was measured."""
-    return _rendered(
+    return rendered(
         "audit.html",
         card=card,
         headline=card.at(card.setting.headline),
@@ -43,7 +43,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     if not runs:
         raise UsageError("a page of runs needs at least one run folder; name one.")
     first = runs[: runs_view.MOST_DRAWN]
-    return _rendered(
+    return rendered(
         "runs.html",
         runs=runs,
         drawn=len(first),
@@ -90,7 +90,8 @@ def _environment() -> Environment:
     return result
 
 
-def _rendered(template: str, **values: Any) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """The page that a template of report/templates makes of `values`."""
     page = _environment().get_template(template).render(values)
     # The name of a folder need not be valid Unicode; a page must be.
     return page.encode(errors="replace").decode()

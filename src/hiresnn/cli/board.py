@@ -1,0 +1,56 @@
+"""`hiresnn board`: audit cards become one page that ranks the networks by their worst case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiresnn.cli.interrupt import continued_by
+
+
+def board(
+    context: typer.Context,
+    cards: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CARD...",
+            help="Each a card.json of an audit, an audited run folder, zoo for all networks of the package, or "
+            "TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that TARGET names is "
+            "executed.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
+    ],
+) -> None:
+    """Rank audited networks on one HTML page, the best worst case first.
+
+    Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
+    and they must give the counts of the card. What does not verify is listed with the reason and has no rank. Networks
+    are compared only with those that were audited on the same data at the same bound.
+
+    Examples:
+
+    hiresnn board zoo runs/mine -o board.html
+
+    hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
+    """
+    with continued_by(context):
+        from hiresnn.errors import UsageError
+        from hiresnn.hub.zoo import SHELF, names
+        from hiresnn.report.board import board_page, read_entries
+        from hiresnn.runs.atomic import write_atomically
+
+        if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+            raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as board.html.")
+        shipped = [str(SHELF / name) for name in names()]
+        entries = read_entries([path for card in cards for path in (shipped if card == "zoo" else [card])])
+        write_atomically(out, board_page(entries).encode())
+    counted = [entry for entry in entries if not entry.problem]
+    for entry in entries:
+        if entry.problem:
+            print(f"Unverified: {entry.name}: {entry.problem}")
+    print(f"Wrote {out}: {len(counted)} of {len(entries)} audits verified.")

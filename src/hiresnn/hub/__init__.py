@@ -1,0 +1,24 @@
+"""Pretrained networks: those of the package, folders that `hiresnn publish` wrote, and the Hugging Face hub.
+
+Names load on first use: listing the networks of the package needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hiresnn.hub.pretrained import from_pretrained
+    from hiresnn.hub.publish import Publication, export, upload
+    from hiresnn.hub.zoo import zoo
+
+__all__ = ["Publication", "export", "from_pretrained", "upload", "zoo"]
+
+_MODULES = {**dict.fromkeys(("Publication", "export", "upload"), "publish"), "from_pretrained": "pretrained"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'hiresnn.hub' has no attribute '{name}'")
+    value = getattr(import_module(f"hiresnn.hub.{_MODULES.get(name, name)}"), name)
+    globals()[name] = value
+    return value

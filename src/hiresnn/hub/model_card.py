@@ -1,0 +1,104 @@
+"""The README.md of a published network: metadata for a hub, use, robustness, training and limits."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hiresnn.audit.card import Card, Point
+from hiresnn.report.reading import Run
+
+TAGS = ("image-classification", "adversarial-robustness", "robustness-audit")
+SPIKING = ("spiking-neural-network", "neuromorphic")
+HUB_DATASETS = {
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "mnist": "ylecun/mnist",
+    "fashion-mnist": "zalando-datasets/fashion_mnist",
+    "svhn": "ufldl-stanford/svhn",
+}
+"""Name of a data set of the package -> its id on the Hugging Face hub."""
+
+
+def model_card(run: Run, name: str, license: str | None = None) -> str:
+    """Return the model card of an audited run as Markdown with a YAML header.
+
+    Args:
+        run: with an audit card and a result.
+        name: what `hiresnn.from_pretrained` takes.
+        license: of the weights, as the hub writes it, such as "mit".
+    """
+    card = run.card
+    assert card is not None
+    values = {
+        "card": card,
+        "run": run,
+        "name": name,
+        "point": card.at(card.setting.headline),
+        "license": license,
+        "iterations": run.recipe.attack.iterations,
+    }
+    header = "".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in metadata(run, name, license).items()
+    )
+    return f"---\n{header}---\n\n{_template().render(values)}"
+
+
+def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
+    """Return the header of the model card: the fields of the Hugging Face hub, and the verdict of the audit.
+
+    Accuracies are in percent, intervals are Wilson's at 95 %.
+    """
+    card = run.card
+    assert card is not None
+    point = card.at(card.setting.headline)
+    data = {"name": card.data.name, "type": HUB_DATASETS.get(card.data.name, card.data.name), "split": card.data.split}
+    spiking = SPIKING if card.subject.timesteps is not None else ()
+    values: dict[str, Any] = {
+        "library_name": "hiresnn",
+        "pipeline_tag": "image-classification",
+        **({"license": license} if license else {}),
+        "tags": [*spiking, *TAGS],
+        **({"datasets": [HUB_DATASETS[card.data.name]]} if card.data.name in HUB_DATASETS else {}),
+        "model-index": [{
+            "name": name.rpartition("/")[2],
+            "results": [{
+                "task": {"type": "image-classification"},
+                "dataset": data,
+                "metrics": _metrics(card, point, run.recipe.attack.iterations),
+            }],
+        }],
+        "hiresnn": {
+            "verdict": card.conclusion.verdict,
+            "report": card.conclusion.headline,
+            "bound": point.bound,
+            "worst_case": {"percent": point.worst.percent, "low": point.worst.low, "high": point.worst.high},
+            "images": card.data.images,
+            "preset": card.setting.preset,
+            "method": run.recipe.method,
+            "timesteps": card.subject.timesteps,
+            "fingerprint": card.subject.fingerprint,
+        },
+    }  # fmt: skip
+    return values
+
+
+def _metrics(card: Card, point: Point, iterations: int) -> list[dict[str, Any]]:
+    rows = {
+        "Accuracy, clean": card.clean,
+        f"Accuracy under PGD-{iterations} at {point.bound}": point.pgd,
+        f"Accuracy in the worst case of an audit at {point.bound}": point.worst,
+    }
+    return [{"type": "accuracy", "name": label, "value": share.percent} for label, share in rows.items()]
+
+
+@cache
+def _template() -> Any:
+    loader = PackageLoader("hiresnn.hub")
+    # Markdown is not HTML; the file names of a user are in code spans or plain text.
+    environment = Environment(loader=loader, autoescape=False, undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
+    return environment.get_template("model_card.md")

@@ -1,0 +1,122 @@
+"""Write a run as others can use it: weights, recipe, numbers, audit and a model card; and upload it to a hub."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiresnn.errors import RunError, UsageError
+from hiresnn.hub.model_card import model_card
+from hiresnn.hub.pretrained import HUB_ID
+from hiresnn.hub.zoo import README
+from hiresnn.report.page import audit_page
+from hiresnn.report.reading import Run, read_runs
+from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.audit import ADVERSARIAL, verify
+from hiresnn.runs.audit import CARD as CARD_NAME
+from hiresnn.runs.folder import ENVIRONMENT, METRICS, MODEL, RECIPE, RESULT
+
+CARD, IMAGES = f"audit/{CARD_NAME}", f"audit/{ADVERSARIAL}"
+REPORT = "report.html"
+COPIED = (MODEL, RECIPE, RESULT, ENVIRONMENT, METRICS, IMAGES)
+"""Files of a run folder that are copied as they are. The training state and the user's other files stay behind."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """How a run is published.
+
+    Attributes:
+        name: what `hiresnn.from_pretrained` takes: a hub id, "user/name", or the name of a network of the package.
+        license: of the weights, by its identifier such as "mit"; None names none.
+        pictures: whether the card keeps its pictures and becomes a page, report.html.
+    """
+
+    name: str
+    license: str | None = None
+    pictures: bool = True
+
+
+def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
+    """Write the audited run in `path` into the new or empty `folder`; returns the files that were written.
+
+    The folder is a run folder: it can be evaluated, audited and reported, and `from_pretrained` gives a bit-identical
+    network.
+
+    Raises:
+        RunError: the run is not complete, or its audit card does not verify against its network and its adversarial
+            images.
+        UsageError: the folder has files.
+    """
+    run = checked_run(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not an empty folder; name a new one.")
+    assert run.card is not None
+    card = run.card if publication.pictures else run.card.model_copy(update={"gallery": []})
+    texts = {
+        README: model_card(run, publication.name, publication.license),
+        CARD: card.model_dump_json(indent=2) + "\n",
+        **({REPORT: audit_page(card)} if publication.pictures else {}),
+    }
+    (folder / CARD).parent.mkdir(parents=True, exist_ok=True)
+    copied = [name for name in COPIED if (path / name).is_file()]
+    for name in copied:
+        shutil.copyfile(path / name, folder / name)
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())
+    return [folder / name for name in sorted([*copied, *texts])]
+
+
+def checked_run(path: Path) -> Run:
+    """Return a run that has weights, results and an audit that verifies.
+
+    Raises:
+        RunError: says what is missing or wrong, and which command to run.
+    """
+    (run,) = read_runs([path])
+    if run.notes:
+        raise RunError(run.notes[0])
+    for name, command in ((MODEL, f"hiresnn resume {path}"), (RESULT, f"hiresnn evaluate {path}"),
+                          (CARD, f"hiresnn audit {path}"), (IMAGES, f"hiresnn audit {path}")):  # fmt: skip
+        if not (path / name).is_file():
+            raise RunError(f"{path} has no {name}, so it cannot be published; run {command}.")
+    found = verify(path / CARD, str(path))
+    if found.problems:
+        raise RunError(
+            f"the audit in {path} does not verify ({found.problems[0]}); run hiresnn audit {path} --replace."
+        )
+    return run
+
+
+def upload(folder: Path, repository: str, *, private: bool = False) -> str:
+    """Upload a folder that `export` wrote to the Hugging Face hub; returns the address of the repository.
+
+    Log in before with `hf auth login`, or set HF_TOKEN.
+
+    Raises:
+        UsageError: the id is not of the form user/name, or the hub's client is not installed.
+        RunError: the upload failed.
+    """
+    require_hub_id(repository)
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise UsageError(
+            "publishing needs huggingface-hub, which is not installed; run pip install 'hiresnn[hub]', or write the "
+            "files only with --dry-run DIR."
+        ) from None
+    try:
+        hub = HfApi()
+        address = hub.create_repo(repository, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="Published by hiresnn")
+    except Exception as error:  # the client raises errors of several libraries
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise RunError(f"{repository} could not be published ({reason}); check the name and your login.") from error
+    return str(address)
+
+
+def require_hub_id(repository: str) -> None:
+    """Raise UsageError unless the id of a hub repository has the form user/name."""
+    if not HUB_ID.fullmatch(repository):
+        raise UsageError(f"{repository!r} is not the id of a hub repository; write user/name.")

@@ -1,0 +1,215 @@
+"""Audited networks side by side: read and verified, then ranked by their worst case, one group per data set and bound.
+
+An entry counts only if the stored adversarial images of its audit verify against its network. All others are listed
+with the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from hiresnn.audit.card import Card, Point
+from hiresnn.charts.axes import Axis, number_axis, percent_axis
+from hiresnn.charts.svg import Chart, Dot, Series, legend
+from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.report import words
+from hiresnn.report.page import rendered
+from hiresnn.report.reading import read_card
+from hiresnn.runs.audit import CARD, verify
+from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
+from hiresnn.runs.price import training_price
+
+SCRIPT = Path(__file__).parent / "templates" / "sort.js"
+MOST_DRAWN = 40  # networks in a plot, as many as differ in colour or marker; the table shows all
+PRICE = "training price, passes per image"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One audited network.
+
+    Attributes:
+        name: unique on the page.
+        path: of its card.
+        card: None if it cannot be read.
+        price: of its training in passes per image, see `runs.price`; None if the card has no recipe beside it.
+        problem: why it does not count, in one sentence; empty if it counts.
+    """
+
+    name: str
+    path: Path
+    card: Card | None
+    price: float | None = None
+    problem: str = ""
+
+    @property
+    def point(self) -> Point:
+        """The accuracies at the headline bound. Only for an entry with a card."""
+        assert self.card is not None
+        return self.card.at(self.card.setting.headline)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Verified entries that were audited on the same data at the same bound, the best worst case first."""
+
+    data: str
+    bound: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def key(self) -> str:
+        """Identifies the group in ids of the page."""
+        return hashlib.sha256(f"{self.data} {self.bound}".encode()).hexdigest()[:8]
+
+    @cached_property
+    def uneven(self) -> list[str]:
+        """What differs between the audits, so that ranks are to be read with care."""
+        cards = [entry.card for entry in self.entries if entry.card]
+        found: dict[str, set[Any]] = {
+            "presets": {card.setting.preset for card in cards},
+            "numbers of images": {card.data.images for card in cards},
+            "versions of hiresnn": {card.hiresnn for card in cards},
+        }
+        return [name for name, values in found.items() if len(values) > 1]
+
+    def plots(self) -> list[tuple[str, Markup]]:
+        """Heading and drawing: the worst case against clean accuracy, and against price where entries have one."""
+        drawn = self.entries[:MOST_DRAWN]
+        y = percent_axis(f"worst case at {words.bound(self.bound)}, %")
+        clean = [(entry, entry.card.clean.percent) for entry in drawn if entry.card]
+        priced = [(entry, entry.price) for entry in drawn if entry.price is not None]
+        # From the tens below the lowest, because trained networks differ by a few points.
+        tens = [value // 10 * 10 for _, value in clean]
+        x = number_axis("clean accuracy, %", [*tens, 100])
+        found = [("Worst case and clean accuracy", _plot(clean, x, y, f"c{self.key}"))]
+        if priced:
+            x = number_axis(PRICE, [price for _, price in priced], zero=True)
+            found.append(("Worst case and price of the training", _plot(priced, x, y, f"p{self.key}")))
+        return found
+
+
+def _plot(places: Sequence[tuple[Entry, float]], x: Axis, y: Axis, key: str) -> Markup:
+    series = []
+    for entry, value in places:
+        worst = entry.point.worst
+        hover = f"{entry.name}: worst case {words.percent(worst.percent)} % ({words.interval(worst.low, worst.high)}), "
+        hover += f"{x.label.rstrip(', %')} {words.number(value)}"
+        series.append(Series(entry.name, (Dot(value, worst.percent, worst.low, worst.high, hover),)))
+    listed = "; ".join(line.dots[0].hover for line in series)
+    chart = Chart(x, y, f"{y.label} against {x.label}", f"{listed}.", width=420, height=320)
+    return legend(series) + chart.draw(series, key)
+
+
+def board_page(entries: Sequence[Entry]) -> str:
+    """The page of audited networks, ranked by their worst case; see `read_entries`.
+
+    Raises:
+        UsageError: `entries` is empty.
+    """
+    if not entries:
+        raise UsageError("a board needs at least one audit card; name one.")
+    groups, others = grouped(entries)
+    script = SCRIPT.read_text(encoding="utf-8")
+    return rendered(
+        "board.html",
+        groups=groups,
+        others=others,
+        count=len(entries),
+        most=MOST_DRAWN,
+        script=Markup(script),
+        policy=Markup(script_policy(script)),
+    )
+
+
+def read_entries(arguments: Sequence[str]) -> list[Entry]:
+    """Read the cards and verify each against its network and its adversarial images.
+
+    Args:
+        arguments: each a card.json, or a folder that has card.json or audit/card.json. `TARGET=CARD` names the network
+            of a card, as for hiresnn audit; a Python file that TARGET names is executed. Without it the network is the
+            one in the run folder around the card, or the run or file that the card names.
+
+    Raises:
+        UsageError: there is no such file or folder.
+    """
+    found = [_located(argument) for argument in arguments]
+    paths = list(dict.fromkeys(path.resolve() for _, path in found))
+    targets = {path.resolve(): target for target, path in found}
+    names = _names(paths)
+    return [_read(path, name, targets[path]) for path, name in zip(paths, names, strict=True)]
+
+
+def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
+    """Return the verified entries by data set and bound, the largest group first, and the entries that do not count."""
+    counted: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        if entry.card is not None and not entry.problem:
+            counted.setdefault((entry.card.data.name, entry.point.bound), []).append(entry)
+    groups = [
+        Group(data, bound, tuple(sorted(each, key=lambda entry: (-entry.point.worst.percent, entry.name))))
+        for (data, bound), each in counted.items()
+    ]
+    groups.sort(key=lambda group: (-len(group.entries), group.data, group.bound))
+    return groups, [entry for entry in entries if entry.problem]
+
+
+def script_policy(script: str) -> str:
+    """Return the source of a content security policy that allows this script and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _located(argument: str) -> tuple[str | None, Path]:
+    """Return (target or None, path of the card)."""
+    target, path = None, Path(argument)
+    if not path.exists() and "=" in argument:
+        target, _, rest = argument.rpartition("=")
+        path = Path(rest)
+    places = [path / CARD, path / "audit" / CARD] if path.is_dir() else [path]
+    card = next((place for place in places if place.is_file()), None)
+    if card is None:
+        raise UsageError(
+            f"{argument} has no {CARD}; name a {CARD} that hiresnn audit wrote, its folder, or an audited run."
+        )
+    return target, card
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name each card by its run: the shortest end of the path, without audit/card.json, that no other card shares."""
+    parts = [(path.parent.parent if path.parent.name == "audit" else path.parent).parts for path in paths]
+    stems = [path.stem for path in paths]
+    names = []
+    for each, stem in zip(parts, stems, strict=True):
+        if parts.count(each) > 1 or stem != "card":  # several cards in one folder
+            names.append(stem)
+            continue
+        length = next(n for n in range(1, len(each) + 1) if sum(other[-n:] == each[-n:] for other in parts) == 1)
+        names.append("/".join(each[-length:]))
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+
+
+def _read(path: Path, name: str, target: str | None) -> Entry:
+    """Read and verify one card; what cannot be read or verified gives an entry with a problem."""
+    card = price = None
+    try:
+        card = read_card(path)
+        run = path.parent.parent
+        has_run = (run / MODEL).is_file() and (run / RECIPE).is_file()
+        if has_run:
+            price = training_price(RunFolder.open(run).recipe)
+        found = verify(path, target or (str(run) if has_run else None))
+        problem = found.problems[0] if found.problems else ""
+        more = len(found.problems) - 1
+        if problem and more > 0:
+            problem += f" (and {more} more)"
+    except HiresnnError as error:
+        problem = str(error)
+    return Entry(name, path, card, price, problem)

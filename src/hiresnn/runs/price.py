@@ -1,0 +1,55 @@
+"""What a training costs, counted in passes: the same on every machine, so that methods can be compared."""
+
+from __future__ import annotations
+
+from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.trainer import HELD_OUT
+from hiresnn.training.adversarial import Adversarial
+from hiresnn.training.methods import ANN_TRAININGS
+from hiresnn.training.selection import ITERATIONS
+
+FORWARD, BACKWARD = 1, 2
+"""A backward pass computes the gradients of inputs and weights, two products where a forward pass has one."""
+CRAFTING = FORWARD + 1
+"""Forward, and backward to the image alone."""
+TRAINING_IMAGES = {
+    "digits": 1_442, "cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "fashion-mnist": 60_000, "svhn": 73_257,
+}  # fmt: skip
+
+
+def training_price(recipe: Recipe) -> float | None:
+    """Return the passes of a training from scratch, per training image: those of its ANN and those of its SNN.
+
+    The unit is a forward pass of one timestep; a backward pass counts two, and a gradient of the image alone counts
+    one. The ANN has one timestep. Measurements on held-out images that a robust training makes after each epoch are
+    included; they need the number of training images, so the price is None where neither the recipe nor the name of the
+    data set gives it.
+
+    Example:
+        >>> from hiresnn.runs.recipe import read
+        >>> training_price(read("digits"))  # 30 epochs of 3 passes, 10 epochs of 3 passes over 6 timesteps
+        270.0
+    """
+    ann, snn = recipe.ann, recipe.snn
+    price = ann.epochs * _ann_epoch(recipe)
+    if ann.training != "plain" or ann.select == "robust":
+        images = recipe.data.train_images or (TRAINING_IMAGES.get(recipe.data.source, 0) - recipe.data.holdout_images)
+        if recipe.data.holdout_images and images <= 0:
+            return None
+        # Clean accuracy, FGSM and its accuracy, PGD and its accuracy.
+        measured = FORWARD + (CRAFTING + FORWARD) + (ITERATIONS * CRAFTING + FORWARD)
+        price += ann.epochs * measured * min(HELD_OUT, recipe.data.holdout_images) / max(images, 1)
+    if recipe.method != "ann":
+        step = FORWARD + BACKWARD + (CRAFTING if recipe.method == "nfgsm" else 0)
+        price += recipe.snn_epochs * snn.timesteps * step
+    return round(price, 1)
+
+
+def _ann_epoch(recipe: Recipe) -> float:
+    """Return the passes of an epoch of the ANN per image: crafting the adversarial examples, and training on them."""
+    noise = ANN_TRAININGS[recipe.ann.training](recipe.ann.eps)
+    if not isinstance(noise, Adversarial):
+        return FORWARD + BACKWARD
+    crafting = noise.iterations * CRAFTING + (FORWARD if noise.divergence else 0)
+    shown = 2 if noise.divergence else 1  # TRADES trains on the clean image as well
+    return crafting + shown * (FORWARD + BACKWARD)

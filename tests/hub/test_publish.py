@@ -1,0 +1,150 @@
+"""Publishing: the files of a dry run, their metadata, what is refused, and what the hub's client is asked."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from hiresnn.errors import RunError, UsageError
+from hiresnn.hub.pretrained import from_pretrained
+from hiresnn.hub.publish import Publication, export, upload
+from hiresnn.report.reading import read_card
+from hiresnn.runs.folder import MODEL
+
+PUBLICATION = Publication("me/mine", license="mit")
+FILES = [
+    "README.md", "audit/adversarial.npz", "audit/card.json", "environment.json", "metrics.jsonl", "model.safetensors",
+    "recipe.toml", "report.html", "result.json",
+]  # fmt: skip
+
+
+def header(text: str) -> dict[str, Any]:
+    """The YAML header, whose values are written as JSON."""
+    lines = text.split("---\n")[1].splitlines()
+    return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
+
+
+def test_a_dry_run_gives_a_bit_identical_network(run: Path, tmp_path: Path) -> None:
+    (run / "resume.pt").write_bytes(b"the state of the training stays behind")
+    files = export(run, tmp_path / "out", PUBLICATION)
+    assert [str(path.relative_to(tmp_path / "out")) for path in files] == FILES
+    assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == files
+    before, after = from_pretrained(run), from_pretrained(tmp_path / "out")
+    assert before.state_dict().keys() == after.state_dict().keys()
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(before(images), after(images))
+
+
+def test_what_was_published_can_be_published_again(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "out", PUBLICATION)
+    export(tmp_path / "out", tmp_path / "again", PUBLICATION)
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "out", PUBLICATION)
+    card = read_card(run / "audit" / "card.json")
+    point = card.at(card.setting.headline)
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    found = header(text)
+    assert (found["library_name"], found["license"], found["pipeline_tag"]) == (
+        "hiresnn",
+        "mit",
+        "image-classification",
+    )
+    assert "spiking-neural-network" in found["tags"]
+    (model,) = found["model-index"]
+    (result,) = model["results"]
+    assert [metric["value"] for metric in result["metrics"]] == [
+        card.clean.percent, point.pgd.percent, point.worst.percent
+    ]  # fmt: skip
+    assert found["hiresnn"]["verdict"] == card.conclusion.verdict
+    assert found["hiresnn"]["worst_case"] == {
+        "percent": point.worst.percent, "low": point.worst.low, "high": point.worst.high
+    }  # fmt: skip
+    assert card.conclusion.headline in text
+    assert 'from_pretrained("me/mine")' in text
+
+
+def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    export(run, tmp_path / "out", PUBLICATION)
+    found = hub.ModelCard.load(tmp_path / "out" / "README.md").data
+    assert (found.library_name, found.license, found.model_name) == ("hiresnn", "mit", "mine")
+    assert len(found.eval_results) == 3
+    assert found.to_dict()["hiresnn"]["verdict"] == "overestimated"
+
+
+def test_without_a_licence_none_is_named(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "out", Publication("me/mine"))
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "license" not in header(text)
+    assert "licence" not in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [("result.json", "evaluate"), ("audit/card.json", "audit"), ("audit/adversarial.npz", "audit"), (MODEL, "resume")],
+)
+def test_an_incomplete_run_is_refused_with_the_command_that_completes_it(
+    run: Path, tmp_path: Path, missing: str, command: str
+) -> None:
+    (run / missing).unlink()
+    with pytest.raises(RunError, match=f"has no {missing}.*hiresnn {command} "):
+        export(run, tmp_path / "out", PUBLICATION)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_card_that_does_not_verify_is_refused(run: Path, tmp_path: Path) -> None:
+    path = run / "audit" / "card.json"
+    values = json.loads(path.read_text())
+    values["curve"][-1]["worst"]["count"] += 40
+    path.write_text(json.dumps(values))
+    with pytest.raises(RunError, match="does not verify"):
+        export(run, tmp_path / "out", PUBLICATION)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_files_is_not_touched(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not an empty folder"):
+        export(run, run, PUBLICATION)
+
+
+class Hub(ModuleType):
+    """Stands for huggingface_hub, and for its HfApi."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__("huggingface_hub")
+        self.fails, self.asked = fails, []
+        self.HfApi = lambda: self
+
+    def create_repo(self, repository: str, **options: Any) -> str:
+        if self.fails:
+            raise OSError("401: no token\nmore")
+        self.asked.append((repository, options))
+        return f"https://example.org/{repository}"
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
+        self.asked.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+
+def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "README.md").write_text("card")
+    hub = Hub()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    assert upload(tmp_path, "me/mine", private=True) == "https://example.org/me/mine"
+    assert hub.asked == [("me/mine", {"private": True, "exist_ok": True}), ("me/mine", ["README.md"])]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(fails=True))
+    with pytest.raises(RunError, match=r"could not be published \(401: no token\); check the name and your login"):
+        upload(tmp_path, "me/mine")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
+        upload(tmp_path, "me/mine")
+    with pytest.raises(UsageError, match="write user/name"):
+        upload(tmp_path, "mine")

@@ -1,0 +1,89 @@
+"""The networks of the package: complete, small, as audited, and what their recipes train."""
+
+from pathlib import Path
+
+import pytest
+
+from hiresnn import data
+from hiresnn.analysis.accuracy import accuracy
+from hiresnn.errors import UsageError
+from hiresnn.hub.__main__ import LARGEST, add
+from hiresnn.hub.model_card import model_card
+from hiresnn.hub.pretrained import from_pretrained
+from hiresnn.hub.publish import CARD, COPIED
+from hiresnn.hub.zoo import README, SHELF, copy, folder_of, names, zoo
+from hiresnn.report.reading import Run
+from hiresnn.runs.audit import verify
+from hiresnn.runs.folder import METRICS
+from hiresnn.runs.recipe import override, read
+
+RECIPES = {
+    "digits-traditional": ("digits", "traditional"),
+    "digits-hire": ("digits", "hire"),
+    "robust-digits": ("robust-digits", "converted"),
+}
+
+
+@pytest.fixture(scope="module", params=zoo(), ids=names())
+def network(request: pytest.FixtureRequest) -> Run:
+    found: Run = request.param
+    return found
+
+
+def test_the_networks_that_the_docs_name_are_there() -> None:
+    assert set(RECIPES) <= set(names())
+
+
+def test_a_network_has_all_its_files_and_is_small(network: Run) -> None:
+    assert network.notes == ()
+    files = [path for path in network.path.rglob("*") if path.is_file()]
+    found = {str(path.relative_to(network.path)) for path in files}
+    assert found | {METRICS} == {*COPIED, README, CARD}  # a converted network has no epochs of its own
+    assert sum(path.stat().st_size for path in files) <= LARGEST
+
+
+def test_a_network_has_the_accuracy_of_its_result(network: Run) -> None:
+    assert network.outcome is not None
+    test = data.load(network.recipe.data.source).test
+    assert accuracy(from_pretrained(network.name), test) == pytest.approx(network.outcome.clean, abs=0.6)
+
+
+def test_the_audit_of_a_network_verifies(network: Run) -> None:
+    assert verify(network.path / CARD, str(network.path)).problems == ()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_network_is_what_the_recipe_of_the_package_trains(name: str) -> None:
+    recipe, method = RECIPES[name]
+    (found,) = [run for run in zoo() if run.name == name]
+    assert found.recipe == override(read(recipe), {"method": method, "seed": "0"})
+
+
+def test_the_model_card_is_that_of_the_files(network: Run) -> None:
+    assert (network.path / README).read_text(encoding="utf-8") == model_card(network, network.name, "mit")
+
+
+def test_a_copy_is_a_new_folder_with_the_same_files(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    assert (tmp_path / "mine" / CARD).read_bytes() == (SHELF / "digits-hire" / CARD).read_bytes()
+    with pytest.raises(UsageError, match="exists and is not replaced"):
+        copy("digits-hire", tmp_path / "mine")
+
+
+def test_an_unknown_network_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="no network 'digits-hier'; did you mean \"digits-hire\""):
+        folder_of("digits-hier")
+
+
+def test_one_command_adds_an_audited_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hiresnn.hub.__main__.SHELF", tmp_path / "shelf")
+    for _ in range(2):  # the second replaces the first
+        assert "Added" in add(run, "new")
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["new"]
+    assert 'from_pretrained("new")' in (tmp_path / "shelf" / "new" / README).read_text()
+    monkeypatch.setattr("hiresnn.hub.__main__.LARGEST", 1000)
+    with pytest.raises(UsageError, match=r"more than 1,000; train a narrower"):
+        add(run, "large")
+    with pytest.raises(UsageError, match="letters, digits and hyphens"):
+        add(run, "../new")
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["new"]

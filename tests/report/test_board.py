@@ -1,0 +1,162 @@
+"""The board: what counts, how it is ranked, and its page as text."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hiresnn.audit.card import Card
+from hiresnn.errors import UsageError
+from hiresnn.hub.zoo import SHELF, copy
+from hiresnn.report.board import MOST_DRAWN, Entry, board_page, grouped, read_entries
+from hiresnn.runs.price import training_price
+from hiresnn.runs.recipe import read
+
+CARD = "audit/card.json"
+
+
+def entry(card: Card, name: str, worst: float, *, price: float | None = None, problem: str = "", **changes) -> Entry:
+    """An entry whose worst case at the headline is `worst`."""
+    point = card.at(card.setting.headline)
+    lower = point.model_copy(update={"worst": point.worst.model_copy(update={"percent": worst})})
+    curve = [lower if each is point else each for each in card.curve]
+    return Entry(name, Path(name), card.model_copy(update={"curve": curve, **changes}), price, problem)
+
+
+def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    (found,) = read_entries([str(tmp_path / "mine")])
+    assert (found.name, found.problem) == ("mine", "")
+    assert found.price == training_price(read("digits"))
+    for argument in (tmp_path / "mine" / "audit", tmp_path / "mine" / CARD):
+        assert read_entries([str(argument)]) == [found]
+
+
+def test_a_card_with_other_counts_does_not_count(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    values = json.loads((tmp_path / "mine" / CARD).read_text())
+    values["curve"][-1]["worst"]["count"] += 40
+    (tmp_path / "mine" / CARD).write_text(json.dumps(values))
+    (found,) = read_entries([str(tmp_path / "mine")])
+    assert re.search(r"the images leave \d+ standing, the card says \d+", found.problem)
+
+
+def test_another_network_in_the_run_folder_does_not_count(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    other = SHELF / "digits-traditional" / "model.safetensors"
+    (tmp_path / "mine" / "model.safetensors").write_bytes(other.read_bytes())
+    (found,) = read_entries([str(tmp_path / "mine")])
+    assert "and" in found.problem
+    assert "more)" in found.problem
+
+
+def test_without_adversarial_images_or_with_a_damaged_card_nothing_counts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        copy("digits-hire", tmp_path / name)
+    (tmp_path / "a" / "audit" / "adversarial.npz").unlink()
+    (tmp_path / "b" / CARD).write_text("{}")
+    first, second = read_entries([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert "no adversarial images" in first.problem
+    assert "not a readable audit card" in second.problem
+    assert second.card is None
+
+
+def as_function(folder: Path) -> Path:
+    """Make the copied run in `folder` an audit of a Python function; returns its card."""
+    values = json.loads((folder / CARD).read_text())
+    values["subject"]["kind"], values["setting"]["target"] = "function", "mine.py:network"
+    (folder / CARD).write_text(json.dumps(values))
+    (folder / "recipe.toml").unlink()
+    return folder / CARD
+
+
+def test_a_card_never_makes_code_run_but_the_user_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy("digits-hire", tmp_path / "mine")
+    card = as_function(tmp_path / "mine")
+    code = "from hiresnn import from_pretrained\n\ndef network():\n    return from_pretrained('digits-hire')\n"
+    (tmp_path / "mine.py").write_text(code)
+    (found,) = read_entries([str(card)])
+    assert "may not choose the code" in found.problem
+    (found,) = read_entries([f"mine.py:network={card}"])
+    assert (found.problem, found.price) == ("", None)
+
+
+def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
+    for argument in (str(tmp_path), "nowhere.json", "a.py:b=nowhere.json"):
+        with pytest.raises(UsageError, match=r"has no card\.json; name a card\.json"):
+            read_entries([argument])
+
+
+def test_equal_names_get_as_much_of_their_path_as_they_need(tmp_path: Path) -> None:
+    for name in ("a/mine", "b/mine"):
+        (tmp_path / name).parent.mkdir()
+        copy("digits-hire", tmp_path / name)
+    names = [found.name for found in read_entries([str(tmp_path / "a" / "mine"), str(tmp_path / "b" / "mine")])]
+    assert names == ["a/mine", "b/mine"]
+    other = tmp_path / "a" / "mine" / "audit" / "card-2.json"
+    other.write_text("{}")
+    found = read_entries([str(tmp_path / "a" / "mine"), str(other)])
+    assert [each.name for each in found] == ["card", "card-2"]
+
+
+def test_entries_are_compared_on_the_same_data_at_the_same_bound(card: Card) -> None:
+    elsewhere = card.data.model_copy(update={"name": "letters"})
+    entries = [
+        entry(card, "low", 8.0), entry(card, "high", 20.0), entry(card, "other", 90.0, data=elsewhere),
+        entry(card, "refused", 99.0, problem="it is wrong"),
+    ]  # fmt: skip
+    groups, others = grouped(entries)
+    assert [(group.data, [each.name for each in group.entries]) for group in groups] == [
+        ("digits", ["high", "low"]),
+        ("letters", ["other"]),
+    ]
+    assert [each.name for each in others] == ["refused"]
+
+
+def test_audits_that_differ_are_said_to(card: Card) -> None:
+    quick = card.setting.model_copy(update={"preset": "quick"})
+    groups, _ = grouped([entry(card, "a", 1.0), entry(card, "b", 2.0, setting=quick)])
+    assert groups[0].uneven == ["presets"]
+    assert "differ in presets" in board_page([entry(card, "a", 1.0), entry(card, "b", 2.0, setting=quick)])
+
+
+def test_the_page_ranks_by_worst_case_and_lists_the_unverified(
+    card: Card, tables: Callable[[str], dict[str, list[list[str]]]]
+) -> None:
+    entries = [
+        entry(card, "low", 8.0, price=270.0), entry(card, "high", 20.0),
+        entry(card, "refused", 99.0, problem="<b>no</b>"),
+    ]  # fmt: skip
+    page = board_page(entries)
+    ranked, refused = tables(page).values()
+    assert [row[0].split()[0] for row in ranked[1:]] == ["high", "low"]
+    assert [row[1].split()[0] for row in ranked[1:]] == ["20.0", "8.0"]
+    assert [row[5] for row in ranked[1:]] == ["–", "270"]
+    assert refused[1:] == [["refused", "<b>no</b>"]]
+    assert page.count('<svg class="chart') == 2
+
+
+def test_only_the_one_script_may_run(card: Card) -> None:
+    page = board_page([entry(card, "<script>alert(1)</script>", 8.0)])
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; " in page
+    assert "alert" not in script
+
+
+def test_a_plot_shows_the_interval_of_each_network(card: Card) -> None:
+    page = board_page([entry(card, "a", 8.5), entry(card, "b", 9.5)])
+    assert page.count('class="whisker"') == 2
+    many = [entry(card, f"n{number}", float(number)) for number in range(MOST_DRAWN + 2)]
+    assert f"The plots show the first {MOST_DRAWN} of {MOST_DRAWN + 2} networks" in board_page(many)
+
+
+def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        board_page([])
+    assert "No network counts" in board_page([entry(card, "a", 1.0, problem="no")])

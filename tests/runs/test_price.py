@@ -1,0 +1,46 @@
+"""The price of a training, by hand: in passes per training image."""
+
+import pytest
+
+from hiresnn.data import load
+from hiresnn.runs.price import TRAINING_IMAGES, training_price
+from hiresnn.runs.recipe import override, read
+
+# After each epoch of a robust ANN, on every held-out image: clean 1, FGSM 2 + 1, PGD 10 * 2 + 1.
+MEASURED = 25
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "passes"),
+    [
+        ("digits", "hire", 30 * 3 + 10 * 3 * 6),
+        ("digits", "traditional", 30 * 3 + 10 * 3 * 6),
+        ("digits", "nfgsm", 30 * 3 + 10 * 5 * 6),
+        ("digits", "ann", 30 * 3),
+        ("vgg5-cifar10-cpu", "hire", 45 * 3 + 3 * 3 * 6),
+        ("robust-digits", "converted", 30 * (5 + MEASURED * 200 / 1242)),
+        ("robust-cifar10-cpu", "converted", 25 * (5 + MEASURED * 400 / 20_000)),
+    ],
+)
+def test_the_price_counts_every_pass(name: str, method: str, passes: float) -> None:
+    assert training_price(override(read(name), {"method": method})) == pytest.approx(passes, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("training", "passes"),
+    # Seven crafting steps of two passes; TRADES first needs the clean logits, and trains on both images.
+    [("plain", 3), ("fgsm", 2 + 3), ("n-fgsm", 2 + 3), ("pgd", 7 * 2 + 3), ("trades", 1 + 7 * 2 + 2 * 3)],
+)
+def test_adversarial_training_pays_for_its_crafting(training: str, passes: int) -> None:
+    recipe = override(read("digits"), {"ann.training": training, "method": "ann"})
+    assert training_price(recipe) == 30 * passes
+
+
+def test_without_the_number_of_images_a_robust_training_has_no_price() -> None:
+    recipe = override(read("robust-digits"), {"data.source": "mine.npz"})
+    assert training_price(recipe) is None
+    assert training_price(override(recipe, {"data.train_images": "1000"})) == 30 * (5 + MEASURED * 200 / 1000)
+
+
+def test_the_digits_have_as_many_training_images_as_the_price_assumes() -> None:
+    assert len(load("digits").train) == TRAINING_IMAGES["digits"]
