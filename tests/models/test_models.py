@@ -8,7 +8,7 @@ from hiresnn.errors import UsageError
 from hiresnn.models import MODELS, build
 from hiresnn.network import convert
 
-ALL = ("vgg5", "vgg11", "vgg16", "resnet12")
+ALL = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
 
 
 def tiny(name, num_classes=10, **arguments):
@@ -16,7 +16,7 @@ def tiny(name, num_classes=10, **arguments):
 
 
 def test_the_four_networks_are_known_with_their_smallest_image():
-    assert MODELS == {"vgg5": 4, "vgg11": 8, "vgg16": 32, "resnet12": 2}
+    assert MODELS == {"vgg5": 4, "vgg11": 8, "vgg16": 32, "vgg16-4pools": 16, "resnet12": 2}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -118,7 +118,7 @@ def test_the_spec_survives_json_and_rebuilds_the_network(mean):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg7"}, "no model 'vgg7'; choose one of vgg5, vgg11, vgg16, resnet12"),
+        ({"name": "vgg7"}, "no model 'vgg7'; choose one of vgg5, vgg11, vgg16, vgg16-4pools, resnet12"),
         ({"num_classes": 0}, "num_classes is 0; give a whole number of at least 1"),
         ({"in_channels": 0}, "in_channels is 0"),
         ({"hidden": -4}, "hidden is -4"),

@@ -39,6 +39,11 @@ def page(
     return ARTEFACTS[name].render(Values(scale, records))
 
 
+def said(made: Page) -> str:
+    """Everything that a page says below its tables."""
+    return "\n".join([*(claim.note() for claim in made.claims), *made.notes])
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Scale:
     """VGG5 alone, 64 training images, 20 test images, one seed, T = 2, rate-coded T = 4."""

@@ -108,22 +108,25 @@ def test_every_network_has_five_rows_beside_the_papers_verdict() -> None:
     assert len(rows) == 4 * 5
     assert {row[3] for row in rows} == {"pass"}
     assert [row[4] for row in rows if row[0] == "VGG5"] == ["pass"] * 5
-    assert {tuple(row[6:]) for row in rows} == {("pass", "asked")}
+    assert {tuple(row[6:]) for row in rows} == {("pass", "seed 0: asked")}
 
 
 def test_a_check_that_one_seed_fails_is_counted() -> None:
     made = page("table4", answer)
     failed = [row for row in made.tables[0].rows if row[4] != "pass"]
     assert [(row[0], row[1], str(row[2])[:3]) for row in failed] == [("ResNet12", "CIFAR-10", "(v)")]
-    assert failed[0][4:6] == ["fail in 1 of 2 seeds", "random draws leave 5.0 %, PGD 10.0 %"]
-    assert made.notes[-1].endswith("1 of 40: ResNet12 / CIFAR-10 (v) by accuracies.")
+    assert failed[0][4:6] == ["fail in 1 of 2 seeds", "seed 1: random draws leave 5.0 %, PGD 10.0 %"]
+    verdicts = {claim.of: (claim.verdict, claim.found) for claim in made.claims}
+    assert verdicts.pop("ResNet12 on CIFAR-10, by accuracies") == ("differs", "fails (v)")
+    assert set(verdicts.values()) == {("agrees", "passes all five with 2 seed(s)")}
+    assert len(verdicts) == 7
 
 
-def test_a_verdict_is_that_of_the_first_seed_that_fails() -> None:
+def test_a_verdict_is_that_of_the_first_seed_that_fails_and_its_evidence_names_it() -> None:
     good, bad = CheckResult(True, "good"), CheckResult(False, "bad")
-    assert verdict([good, good]) == ("pass", "good")
-    assert verdict([bad]) == ("fail", "bad")
-    assert verdict([good, bad, bad]) == ("fail in 2 of 3 seeds", "bad")
+    assert verdict([good, good]) == ("pass", "seed 0: good")
+    assert verdict([bad]) == ("fail", "seed 0: bad")
+    assert verdict([good, bad, bad]) == ("fail in 2 of 3 seeds", "seed 1: bad")
 
 
 class Steps(nn.Module):

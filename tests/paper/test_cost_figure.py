@@ -62,7 +62,10 @@ def test_the_claims_are_the_largest_saving_and_the_largest_extra_time(made: Page
     saving, extra = made.tables[2].rows
     assert saving[1:] == pytest.approx([25.0, 40.0, 15.0])
     assert extra[1:] == pytest.approx([0.0, 5.0, 5.0])
-    assert "longer here, where the paper has no extra time: VGG5 by 5.0 %." in made.notes[-1]
+    less, no_more = made.claims
+    assert (less.verdict, less.found, less.paper) == ("agrees", "40.0 %", 25.0)
+    assert (no_more.verdict, no_more.found) == ("differs", "VGG5 +5.0 %, VGG11 -10.0 %, ResNet12 -10.0 %")
+    assert made.images == "random images, batches of 32"
 
 
 def test_on_a_gpu_the_claim_on_time_uses_the_clock() -> None:

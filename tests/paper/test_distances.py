@@ -1,5 +1,6 @@
 """Fig. 5: distances against traces worked out by hand and against one image at a time, and the pages of given ones."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn import convert, save
+from hiresnn import convert
 from hiresnn.attacks import pgd
 from hiresnn.charts import print as charts
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.paper import distances
-from hiresnn.paper.distance_figures import LAYER, LEAKS, NETWORKS
+from hiresnn.paper.distance_figures import LEAKS, NETWORKS, STEPS, behind_layer
 from hiresnn.paper.distances import lif_distances, network_distances, spike_distances
+from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.study import Study
 
-from .conftest import TWO_SEEDS, page, study_in
+from .conftest import TWO_SEEDS, page, said, study_in
 from .drawn import heights, lines, names
 
 # Threshold 0.8, ten steps, reset by subtraction. s marks a spike, with the membrane after it.
@@ -48,53 +50,57 @@ def test_distance_behind_the_layer_equals_traces_by_hand(leak: float, first: flo
     assert found.tolist() == pytest.approx([first, second], abs=1e-9)
 
 
-def test_the_layer_is_measured_on_digits_that_one_step_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def train(recipe: Any, *, out: Path, **_: object) -> None:
-        torch.manual_seed(recipe.seed)
-        out.mkdir(parents=True)
-        save(build("vgg5", 10, in_channels=1, image_size=8, width=0.0625, hidden=16), out / "model.safetensors")
-
-    monkeypatch.setattr(distances, "train", train)
+def test_the_layer_is_measured_on_images_that_one_step_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     study = study_in(tmp_path, TWO_SEEDS)
-    first, second = (measure(study, wanted).value for wanted in LAYER.each(TWO_SEEDS))
-    # one step of 0.03 on 64 pixels, of which those at 0 or 1 may not move: between a few pixels and all of them
-    for moved in (*first["image"], *first["images"], *second["image"]):
-        assert 0.03 * 4 < moved <= 0.03 * 8
-    assert len(first["few"]) == len(first["all"]) == len(LEAKS)
+    torch.manual_seed(0)
+    network = build("vgg5", 10, in_channels=1, image_size=8, width=0.0625, hidden=16)
+    monkeypatch.setattr(study, "network", lambda run: network.eval())
+    found = {step: [measure(study, each).value for each in behind_layer(step).each(TWO_SEEDS)] for step in STEPS}
+    for step, seeds in found.items():
+        # one step on 64 pixels, of which those at 0 or 1 may not move: between a few pixels and all of them
+        for each in seeds:
+            assert 4 < each["image"] / float(Fraction(step)) <= 8.001
+            assert len(each["few"]) == len(each["all"]) == len(LEAKS)
+    first, second = found["0.01"]
     assert first["image"] != second["image"], "each seed has its own digits"
+    assert found["0.02"][0]["image"] == pytest.approx(2 * first["image"], rel=0.05), "all steps move the same digits"
 
 
-def layer(spikes: float) -> dict[str, list[float]]:
-    """Few spikes lie closer at leak 0.9 alone; the image moves by 0.2, in seed 1 as in seed 0."""
-    few = [0.5] * len(LEAKS)
-    few[LEAKS.index(0.9)] = spikes
-    return {"few": few, "all": [2 * value for value in few], "image": [0.2], "images": [0.3]}
+def layer(ratio: float, step: float) -> dict[str, Any]:
+    """The images move by `step`; the spikes of all digits move less only at leak 0.9."""
+    every = [2.0 * step] * len(LEAKS)
+    every[LEAKS.index(0.9)] = ratio * step
+    return {"few": [value / 2 for value in every], "all": every, "image": step, "images": step, "of": 100}
 
 
-def test_fig5a_draws_the_table_and_the_distance_of_the_images() -> None:
-    made = page("fig5a", lambda wanted: layer(0.1))
+def distances_at(wanted: Measurement) -> dict[str, Any]:
+    """At the smallest step the layer always moves the digits apart."""
+    step = str(wanted.attack).rpartition("=")[2]
+    return layer(1.5 if step == "0.01" else 0.5, float(Fraction(step)))
+
+
+def test_fig5a_draws_the_ratios_of_the_table_for_each_step() -> None:
+    made = page("fig5a", distances_at)
     assert made.figure is not None
     figure = made.figure(charts)
-    (axes,) = figure.axes
+    few, every = figure.axes
     rows: list[Any] = made.tables[0].rows
     assert [float(row[0]) for row in rows] == list(LEAKS)
-    assert lines(axes)["LIF layer, 2 random digits"] == [(float(row[0]), row[1].mean) for row in rows]
-    assert lines(axes)["LIF layer, all test digits"] == [(float(row[0]), row[4].mean) for row in rows]
-    assert rows[0][3].mean == pytest.approx(2.5)  # 0.5 / 0.2
-    level = {line.get_label(): set(line.get_ydata()) for line in axes.lines}
-    assert level["images, 2 random digits"] == {rows[0][2].mean}
-    assert len(names(figure)) == 4
+    for number, step in enumerate(STEPS, start=1):
+        assert lines(few)[f"step {step}"] == [(float(row[0]), row[number].mean) for row in rows]
+        assert lines(every)[f"step {step}"] == [(float(row[0]), row[number + 3].mean) for row in rows]
+    assert rows[LEAKS.index(0.9)][4].mean == pytest.approx(1.5)
+    assert [axes.get_title("left") for axes in figure.axes] == ["(i) 2 random digits", "(ii) 100 digits"]
+    assert set(names(figure)) == {*(f"step {step}" for step in STEPS), "distance of the images"}
 
 
-@pytest.mark.parametrize(
-    ("spikes", "expected"),
-    [
-        (0.1, "Holds here: the spikes are closer than the images at 1 of 12 leaks (0.9), and closest at leak 0.9"),
-        (0.25, "Does not hold here: the spikes are closer than the images at 0 of 12 leaks (none)"),
-    ],
-)
-def test_a_certain_range_is_some_leaks_and_not_all(spikes: float, expected: str) -> None:
-    assert expected in page("fig5a", lambda wanted: layer(spikes)).notes[-1]
+def test_a_certain_range_is_some_leaks_and_not_all_judged_for_each_step() -> None:
+    """The claim comes out for a large step and not for a small one (D1)."""
+    claims = {claim.of: claim for claim in page("fig5a", distances_at).claims}
+    assert claims["step 0.01"].verdict == "differs"
+    assert claims["step 0.01"].found == "smaller at 0 of 12 leaks (none); smallest ratio 1.50, at leak 0.9"
+    assert claims["step 8/255"].verdict == "agrees"
+    assert claims["step 8/255"].found == "smaller at 1 of 12 leaks (0.9); smallest ratio 0.50, at leak 0.9"
 
 
 IMAGES = 40
@@ -174,13 +180,13 @@ def test_networks_that_no_image_divides_are_reported(given: Any, monkeypatch: py
     assert len(made.figure(charts).axes) == 2
 
 
-def test_fig5b_draws_the_table_and_judges_a_rise_per_neuron() -> None:
+def test_fig5b_draws_the_table_and_judges_a_rise_by_definition_2() -> None:
+    """The distance is not divided by anything but T (D8): it falls from 2 to 0.6 although fewer neurons move."""
     found = {
-        "layers": ["conv1", "fc1"],
-        "neurons": [100, 4],
-        # per neuron: 2 / 10 then 0.6 / 2 rises; 2 / 10 then 0.2 / 2 falls
-        "right": {"one": [2.0, 0.6], "all": [[2.0, 0.6], [4.0, 0.8]]},
-        "wrong": {"one": [2.0, 0.2], "all": [[2.0, 0.2], [3.0, 0.4]]},
+        "layers": ["conv1", "fc1", "fc2"],
+        "neurons": [100, 4, 4],
+        "right": {"one": [2.0, 0.6, 0.7], "all": [[2.0, 0.6, 0.7], [4.0, 0.8, 0.7]]},
+        "wrong": {"one": [2.0, 0.6, 0.2], "all": [[2.0, 0.6, 0.2], [3.0, 0.4, 0.3]]},
         "image": [0.5, [[0.5], [0.7]]],
         "images": 2,
         "of": 9,
@@ -193,11 +199,12 @@ def test_fig5b_draws_the_table_and_judges_a_rise_per_neuron() -> None:
         assert list(heights(axes).values()) == [
             [getattr(row[column], "mean", row[column]) for row in rows] for column in columns
         ]
-        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["conv1", "fc1"]
-    assert [row[4].mean for row in rows] == pytest.approx([3.0, 0.7])
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["conv1", "fc1", "fc2"]
+    assert [row[4].mean for row in rows] == pytest.approx([3.0, 0.7, 0.7])
     assert names(figure) == ["M1, right on the perturbed image", "M2, wrong on the perturbed image"]
-    assert "exactly one of them does when perturbed; one of these images, chosen at random" in " ".join(made.notes)
-    right, wrong = made.notes[-2:]
-    assert "right on the perturbed image" in right
-    assert "Holds here: judged per neuron, it rises at fc1" in right
-    assert "Does not hold here: judged per neuron, it rises at no layer" in wrong
+    assert "exactly one of them does when perturbed; one of these images, chosen at random" in said(made)
+    right, wrong = made.claims
+    assert (right.of, right.verdict) == ("M1, right on the perturbed image", "agrees")
+    assert right.found == "on the image shown it rises at fc2; it rises somewhere on 1 of 2 images"
+    assert wrong.verdict == "differs"
+    assert wrong.found == "on the image shown it rises at no layer; it rises somewhere on 0 of 2 images"

@@ -9,6 +9,7 @@ import pytest
 from hiresnn.analysis import PRICES
 from hiresnn.charts import print as charts
 from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.energy_rows import (
     AS_PRINTED,
@@ -18,13 +19,13 @@ from hiresnn.paper.energy_rows import (
     PRINTED,
     Total,
     equal_bits,
-    has_rate,
     layer_row,
     quantised_energy,
     total_row,
     totals,
 )
 from hiresnn.paper.measurements import Measurement
+from hiresnn.paper.scales import SCALES
 from hiresnn.paper.seedstat import SeedStat
 from hiresnn.paper.store import Record
 
@@ -161,8 +162,10 @@ def test_the_energy_of_few_bits_is_that_of_shorter_multiplications() -> None:
         assert quantised_energy(report(), bits, PRICES["fp32"]) == pytest.approx(expected)
 
 
-def test_only_the_vggs_have_a_rate_coded_network() -> None:
-    assert [has_rate(name) for name in ("vgg5-cifar10", VGG11, "resnet12-cifar10")] == [True, True, False]
+def test_only_the_vggs_have_a_rate_coded_network_and_only_where_the_scale_trains_it() -> None:
+    networks = ("vgg5-cifar10", VGG11, "resnet12-cifar10")
+    assert ["rate" in methods_of(TWO_SEEDS, name) for name in networks] == [True, True, False]
+    assert "rate" not in methods_of(SCALES["full"], "vgg5-cifar10")
 
 
 def test_prices_are_those_of_table_7() -> None:
@@ -223,11 +226,21 @@ def test_fig_11_shows_multiples_of_hire_and_the_papers_for_vgg11(name: str, plac
     assert "ANN, few bits, as accurate" in names(figure)
 
 
-def test_fig_11_names_where_rate_coding_needs_less_than_hire() -> None:
-    notes = page("fig11b", answer).notes
+def test_fig_11_judges_the_papers_claims_in_both_counts() -> None:
     # rate 310 of HIRE's 3,210 pJ as printed; every operation 2,740 + 120 ACs, 80 multiplications: 534 of 3,144
-    assert notes[-1].startswith("2 of 4 differences")
-    assert "rate-coded SNN, as printed, times HIRE-SNN less 1 (paper +2.9, here -0.9" in notes[-1]
+    verdicts = {
+        (claim.text.split("the ")[1].split(",")[0], claim.of.split(", ")[1]): claim
+        for claim in page("fig11b", answer).claims
+    }
+    assert {key: claim.verdict for key, claim in verdicts.items()} == {
+        ("rate-coded SNN", PRINTED): "differs",
+        ("rate-coded SNN", EVERY): "differs",
+        ("ANN", PRINTED): "agrees",
+        ("ANN", EVERY): "agrees",
+    }
+    assert verdicts["ANN", PRINTED].paper == 53.0
+    assert verdicts["ANN", EVERY].paper is None
+    assert verdicts["rate-coded SNN", PRINTED].found == "0.1 times"
 
 
 def test_fig_11_names_where_few_bits_need_less_and_where_none_are_as_accurate() -> None:

@@ -39,8 +39,8 @@ def test_grids_increase(name: str) -> None:
 
 def test_the_papers_scale_has_the_papers_setting() -> None:
     scale, said = SCALES["paper"], claims().setting
-    assert set(scale.networks) == set(claims().table1)
-    for network in scale.networks:
+    assert set(scale.networks) == {*claims().table1, "vgg5-mnist"}
+    for network in claims().table1:
         recipe = scale.recipe(Run(network, "hire", 0))
         assert recipe.snn.timesteps == said.timesteps[recipe.model.name]
         assert recipe.noise.step == recipe.noise.limit == said.noise_step[network]
@@ -54,10 +54,19 @@ def test_the_papers_scale_has_the_papers_setting() -> None:
     assert scale.images == 0
 
 
+def test_the_full_scale_is_one_network_at_the_papers_size() -> None:
+    scale = SCALES["full"]
+    recipe, printed = (SCALES[name].recipe(Run("vgg5-cifar10", "hire", 0)) for name in ("full", "paper"))
+    assert recipe == printed.model_copy(update={"precision": "bfloat16"})
+    assert (scale.images, scale.boxes, scale.seeds_of("vgg5-cifar10", "rate")) == (0, ("white", "same-ann"), ())
+    assert scale.eps == ("1/255", "2/255", "4/255", "8/255")
+    assert scale.with_seeds(2).seeds_of("vgg5-cifar10", "rate") == ()
+
+
 def test_asked_seeds_are_for_every_network_and_method() -> None:
     scale = SCALES["cpu"].with_seeds(5)
     assert scale.seeds == 5
-    assert {(setting.seeds, setting.rate_seeds) for setting in scale.networks.values()} == {(5, 5)}
+    assert {(setting.seeds, setting.rate_seeds) for setting in scale.networks.values()} == {(5, 5), (5, 0)}
     with pytest.raises(UsageError, match="at least 1"):
         scale.with_seeds(0)
 

@@ -4,10 +4,11 @@ import doctest
 import math
 
 import pytest
+from scipy.stats import binomtest
 
 from hiresnn.paper import claims, page, seedstat, store
-from hiresnn.paper.page import directions, judged
-from hiresnn.paper.seedstat import SeedStat, points
+from hiresnn.paper.page import AGREES, DIFFERS, OPEN, UNCLEAR, Comparison, comparison_notes, verdict
+from hiresnn.paper.seedstat import SeedStat, difference_limits, points, wilson
 
 
 @pytest.mark.parametrize("module", [claims, page, seedstat, store])
@@ -74,27 +75,73 @@ def test_points_have_a_sign_and_the_deviation_over_seeds() -> None:
     assert points(SeedStat.of([math.nan])) == "n/a"
 
 
-def test_equal_signs_agree() -> None:
-    found = directions([("up", 2.0, SeedStat.of([0.1])), ("down", -2.0, SeedStat.of([-3.0, -5.0]))])
-    assert found == ["All 2 differences that the paper prints have the same sign here."]
+def test_a_wilson_interval_is_that_of_scipy() -> None:
+    for right, images in ((0, 100), (3, 1000), (50, 100), (1000, 1000)):
+        found = binomtest(right, images).proportion_ci(method="wilson")
+        assert wilson(100 * right / images, images) == pytest.approx((100 * found.low, 100 * found.high), abs=1e-4)
 
 
-def test_each_difference_that_disagrees_is_named_with_both_numbers() -> None:
-    fine = ("fine", 1.0, SeedStat.of([1.0]))
-    turned = ("turned", 2.5, SeedStat.of([-1.0, -3.0]))  # -2 with deviation root 2
-    assert directions([fine, turned, ("gone", -0.4, SeedStat.of([0.0]))]) == [
-        "2 of 3 differences that the paper prints have not the same sign here:\n"
-        "  - turned (paper +2.5, here -2.0 ± 1.4)\n"
-        "  - gone (paper -0.4, here +0.0)"
+def test_the_interval_of_a_difference_is_newcombes() -> None:
+    # Newcombe (1998), table II (a), method 10: 56/70 against 48/80 gives 0.0524 to 0.3339; here both have 75 images
+    assert difference_limits(100 * 56 / 70, 100 * 48 / 80, 75) == pytest.approx((5.2, 33.4), abs=0.5)
+    low, high = difference_limits(1.0, 0.9, 1000)
+    assert low < 0 < high
+
+
+def test_seeds_and_images_both_widen_an_interval() -> None:
+    ours, theirs = SeedStat.of([60.0, 62.0, 64.0]), SeedStat.of([50.0, 50.0, 50.0])
+    low, high = difference_limits(62.0, 50.0, 1000)
+    found = ours.minus(theirs, 1000)
+    # sd 2 over three seeds: Student's t with two degrees of freedom is 4.303
+    spread = 4.303 * 2 / math.sqrt(3)
+    expected = (12 - math.hypot(12 - low, spread), 12 + math.hypot(high - 12, spread))
+    assert found.limits == pytest.approx(expected, abs=1e-2)
+    assert ours.minus(theirs).limits == pytest.approx((12 - spread, 12 + spread), abs=1e-2)
+    assert SeedStat.of([3.0]).limits == (3.0, 3.0)
+    assert math.isnan(SeedStat.of([math.nan]).minus(theirs, 1000).mean)
+
+
+def difference(ours: float, theirs: float, images: int = 1000) -> SeedStat:
+    return SeedStat.of([ours]).minus(SeedStat.of([theirs]), images)
+
+
+@pytest.mark.parametrize(
+    ("paper", "ours", "clear", "verdict"),
+    [
+        (7.2, difference(20.0, 10.0), True, AGREES),
+        (-7.2, difference(20.0, 10.0), True, DIFFERS),
+        (7.2, difference(0.2, 0.1), True, UNCLEAR),  # one image of 1,000
+        (-0.3, difference(0.1, 0.4), True, UNCLEAR),
+        (0.1, difference(20.0, 10.0), False, UNCLEAR),  # inside the paper's own error
+        (-40.0, SeedStat.of([0.6]).map(lambda value: -value), True, AGREES),  # without an error, by the sign
+    ],
+)
+def test_a_direction_has_three_outcomes(paper: float, ours: SeedStat, clear: bool, verdict: str) -> None:
+    assert Comparison("it", paper, ours, clear).verdict == verdict
+
+
+def test_comparisons_are_counted_and_those_that_do_not_agree_are_named() -> None:
+    fine, turned = difference(20.0, 10.0), difference(10.0, 20.0)
+    found = comparison_notes(
+        [
+            Comparison("fine", 1.0, fine),
+            Comparison("turned", 2.5, turned),
+            Comparison("small", 2.5, difference(10.1, 10.0)),
+            Comparison("box", 3.0, fine, trivial=True),
+            Comparison("no direction", 0.0, fine),
+            Comparison("not measured", 1.0, SeedStat.of([math.nan])),
+        ]
+    )
+    assert [note.splitlines()[0] for note in found] == [
+        "Of 3 differences between networks that the paper prints, 1 agree in direction, 1 differ and 1 are within the "
+        "error (95 %, images and seeds).",
+        "Of 1 differences of a black box from the white box that the paper prints, 1 agree in direction, 0 differ and "
+        "0 are within the error (95 %, images and seeds).",
     ]
+    assert found[0].splitlines()[1].startswith("  - differs: turned (paper +2.5, here -10.0 (-13.")
+    assert found[0].splitlines()[2].startswith("  - within error: small (paper +2.5, here +0.1 (-2.")
+    assert comparison_notes([]) == []
 
 
-def test_a_missing_unmeasured_or_zero_difference_has_no_sign() -> None:
-    one, nothing = SeedStat.of([1.0]), SeedStat.of([math.nan])
-    assert directions([("none", None, one), ("none", 1.0, None), ("none", 0.0, one), ("none", 1.0, nothing)]) == []
-
-
-def test_a_judgement_has_the_claim_the_verdict_and_the_numbers() -> None:
-    assert judged("A", True, "1").endswith("A. Holds here: 1.")
-    assert "Does not hold" in judged("A", False, "1")
-    assert "Not judged" in judged("A", None, "1")
+def test_a_verdict_needs_something_to_judge() -> None:
+    assert (verdict(True), verdict(False), verdict(None)) == (AGREES, DIFFERS, OPEN)

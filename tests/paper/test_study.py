@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hiresnn.analysis import SpikingActivity
 from hiresnn.errors import RunError, UsageError
@@ -267,6 +268,33 @@ def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch
         assert per_image == pytest.approx(float(expected.sum()) / len(images))
 
 
+def test_pooling_layers_count_steps_whose_output_is_not_zero(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "ROWS", 8)
+    found = value(trained, Measurement("pool-activity", VGG5, "traditional"))
+    network = trained.network(run("traditional"))
+    images, _ = trained.shown(VGG5, trained.scale.analysed)
+    with torch.no_grad(), record(network) as spikes:  # type: ignore[arg-type]
+        network(images)
+    assert list(found) == ["pool1", "pool2"]
+    assert [place for *_, place in found.values()] == [1, 3]  # VGG5: behind conv1 and behind conv3
+    for (outputs, steps, per_image, _), name in zip(found.values(), ("relu1", "relu3"), strict=True):
+        pooled = F.avg_pool2d(spikes[name].flatten(0, 1), 2)
+        assert (outputs, steps) == (pooled[0].numel(), 2)
+        assert per_image == pytest.approx(float((pooled != 0).sum()) / len(images))
+
+
+def test_an_image_in_both_codings_needs_no_network(study: Study) -> None:
+    wanted = Measurement("input-codings", VGG5, "rate", 0, grid=(1, 4, 400))
+    assert [job.kind for job in plan(study, [wanted])] == ["measure"]
+    found = value(study, wanted)
+    image = (255 * study.shown(VGG5, 1)[0][0].permute(1, 2, 0)).round().int().tolist()
+    assert found["direct"] == image
+    once, four, many = found["errors"]
+    assert once > four > many > 0
+    assert found["silent"][0] > found["silent"][2]
+    assert study.key(wanted)["content"] == "digits"
+
+
 def layers(study: Study, method: str, **more: Any) -> dict[str, dict[str, Any]]:
     """Layer -> its operations."""
     found = value(study, Measurement("operations", VGG5, method, **{"grid": (1.0,), **more}))
@@ -363,7 +391,6 @@ def test_a_network_has_as_many_seeds_as_its_setting_allows(tiny: Scale) -> None:
     scale = replace(tiny, networks={VGG5: replace(tiny.networks[VGG5], seeds=2, rate_seeds=1)}, seeds=3)
     assert [each.seed for each in accuracy(VGG5, "hire").each(scale)] == [0, 1]
     assert [each.seed for each in accuracy(VGG5, "rate").each(scale)] == [0]
-    assert [each.seed for each in Measurement("layer-distances").each(scale)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

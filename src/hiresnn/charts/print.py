@@ -95,6 +95,15 @@ def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) ->
         )  # fmt: skip
 
 
+def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
+    """Show an image [height][width][channel] with values from 0 to 255, without axes; one channel is grey."""
+    with _style():
+        grey = [[pixel[0] for pixel in row] for row in pixels] if len(pixels[0][0]) == 1 else pixels
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+        label(axes, x="", y="", title=title, panel=panel)
+
+
 def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) -> None:
     """Make the axis "x" or "y" logarithmic, with plain numbers at 1, 2 and 5 of each decade.
 

@@ -16,6 +16,7 @@ from hiresnn.cli import (
     board,
     doctor,
     evaluate,
+    import_checkpoint,
     publish,
     quickstart,
     recipes,
@@ -46,6 +47,7 @@ app.command("board")(board.board)
 app.add_typer(zoo.app, name="zoo")
 app.command("publish")(publish.publish)
 app.command("reproduce")(reproduce.reproduce)
+app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 app.command("attacks")(attacks.attacks)
 app.command("rules")(attacks.rules)
 app.command("doctor")(doctor.doctor)

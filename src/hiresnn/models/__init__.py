@@ -52,7 +52,7 @@ def build(
     """Build an untrained network, with Kaiming-normal weights (fan in) from torch's global generator.
 
     Args:
-        name: one of `MODELS`: vgg5, vgg11, vgg16, resnet12.
+        name: one of `MODELS`: vgg5, vgg11, vgg16, vgg16-4pools, resnet12.
         num_classes: K, the number of logits.
         in_channels, image_size: C and H = W of the images.
         width: factor on the channels of every convolution, above 0.

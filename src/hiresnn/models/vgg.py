@@ -8,17 +8,19 @@ from torch import nn
 
 Pool = Literal["pool"]
 
+_VGG16: tuple[int | Pool, ...] = (
+    *(64, 64, "pool"),
+    *(128, 128, "pool"),
+    *(256, 256, 256, "pool"),
+    *(512, 512, 512, "pool"),
+    *(512, 512, 512),
+)
 # A number is a 3x3 convolution with that many output channels, "pool" a 2x2 average pooling.
 CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
     "vgg5": (64, "pool", 128, 128, "pool"),
     "vgg11": (64, "pool", 128, 256, "pool", 512, 512, 512, "pool", 512, 512),
-    "vgg16": (
-        *(64, 64, "pool"),
-        *(128, 128, "pool"),
-        *(256, 256, 256, "pool"),
-        *(512, 512, 512, "pool"),
-        *(512, 512, 512, "pool"),
-    ),
+    "vgg16": (*_VGG16, "pool"),
+    "vgg16-4pools": _VGG16,  # as in the code of the paper's authors
 }
 
 

@@ -1,21 +1,28 @@
-"""Curves of accuracy in each box, and how accuracies are drawn: as bars, one panel, or a row of panels per network."""
+"""Curves of accuracy in each box, claims about gains, and how accuracies are drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hiresnn.paper.accuracy_page import Curve, Decision, Pair, Row, Values, printed_accuracy
+from hiresnn.paper.accuracy_page import Curve, Decision, Gain, Judgement, Pair, Row, Values, printed_accuracy
 from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, PANEL_LABELS, network_label
 from hiresnn.paper.measurements import BOXES, Measurement
-from hiresnn.paper.seedstat import SeedStat, points
+from hiresnn.paper.page import UNCLEAR
+from hiresnn.paper.seedstat import SeedStat, with_limits
 
 MEASURED = ("accuracy (%)",)
 LEVEL = 1.0
 """Percentage points of a change in Fig. 4, 8a and 8b that count as none."""
+Words = Callable[[list[SeedStat]], str]
+"""Gains in words."""
+Decide = Callable[[list[SeedStat]], Decision]
+"""Decides a claim from gains."""
 Draw = Callable[[Any, Values], Any]
 """Draws a figure from `hiresnn.charts.print` and the values."""
-Bars = Mapping[str, Mapping[tuple[str | None, str], Pair]]
+Group = tuple[str | None, str]
+"""Attack and box."""
+Bars = Mapping[str, Mapping[Group, Pair]]
 """Method -> attack and box -> bar; the first method has every group."""
 Curves = dict[str, list[Curve]]
 """Box -> its curves, the clean one first."""
@@ -42,73 +49,137 @@ def rows_of(curves: Curves) -> list[Row]:
 
 def each_attack(gains: Sequence[SeedStat]) -> str:
     """Gains under FGSM and PGD in words."""
-    return ", ".join(f"{each.upper()} {points(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)) + " points"
+    return (
+        ", ".join(f"{each.upper()} {with_limits(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)) + " points"
+    )
 
 
-def every(condition: Callable[[float], bool]) -> Callable[[list[SeedStat]], Decision]:
-    """Decides whether the means under all attacks meet a condition."""
-    return lambda gains: (all(condition(gain.mean) for gain in gains), each_attack(gains))
+def above(limit: float, words: Words = each_attack) -> Decide:
+    """Decides whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it."""
+    return _decide(lambda low, high: low > limit, lambda low, high: high <= limit, words)
 
 
-def draw_bars(bars: Bars, digits: int | None = None) -> Draw:
-    """A bar per method in each group, with the paper's values as stars."""
+def at_most(limit: float, words: Words = each_attack) -> Decide:
+    """Decides in the same way whether all gains are at most a limit."""
+    return _decide(lambda low, high: high <= limit, lambda low, high: low > limit, words)
+
+
+def _decide(yes: Callable[[float, float], bool], no: Callable[[float, float], bool], words: Words) -> Decide:
+    def decide(gains: list[SeedStat]) -> Decision:
+        ends = [gain.limits for gain in gains]
+        holds = True if all(yes(*end) for end in ends) else False if any(no(*end) for end in ends) else UNCLEAR
+        return holds, words(gains)
+
+    return decide
+
+
+def largest(found: list[SeedStat]) -> SeedStat:
+    """The one with the largest mean."""
+    return max(found, key=lambda gain: gain.mean)
+
+
+def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float | None, where: str, of: str = "") -> Judgement:
+    """A claim of a gain "up to" a number: the direction of the largest of some named gains is judged."""
+
+    def decide(found: list[SeedStat]) -> Decision:
+        best = largest(found)
+        return above(0.0, lambda _: _named(best, found, gains))([best])
+
+    return Judgement(claim, list(gains.values()), decide, of, where, paper, largest)
+
+
+def smallest_gain(
+    claim: str, gains: Mapping[str, Gain], paper: float | None, where: str, of: str = "", limit: float = 0.0
+) -> Judgement:
+    """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
+
+    def worst(found: list[SeedStat]) -> SeedStat:
+        return min(found, key=lambda gain: gain.limits[0])
+
+    decide = above(limit, lambda found: _named(worst(found), found, gains))
+    return Judgement(claim, list(gains.values()), decide, of, where, paper, worst)
+
+
+def _named(gain: SeedStat, found: list[SeedStat], gains: Mapping[str, Gain]) -> str:
+    return f"{with_limits(gain)} points ({list(gains)[found.index(gain)]})"
+
+
+def draw_bars(bars: Bars, panels: Mapping[str, Sequence[Group]]) -> Draw:
+    """A panel for each title, under each other: groups of a bar per method, with the paper's values beside the bars."""
 
     def draw(charts: Any, values: Values) -> Any:
-        drawn, (axes,) = charts.figure(width=charts.FULL_WIDTH, height=2.8)
-        groups = list(next(iter(bars.values())))
-        series, stars = [], []
-        for method, found in bars.items():
-            cells = [found.get(group, (None, None)) for group in groups]
-            stats = [None if ours is None else values.read(ours) for _, ours in cells]
-            series.append((charts.STYLES[method], stats))
-            stars.append([paper for paper, _ in cells])
-        twins = {box: PANEL_LABELS[box].replace(", ", ",\n").replace("independent", "indep.") for box in BOXES}
-        names = [f"{ATTACK_LABELS[attack]}\n{twins[box]}" if attack else "clean" for attack, box in groups]
-        charts.bars(axes, names, series, paper=stars, digits=digits)
-        charts.label(axes, x="images", y="accuracy (%)")
+        size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.0 * len(panels)}
+        drawn, places = charts.figure(len(panels), 1, **size)
+        twins = {box: PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
+        for number, (axes, (title, groups)) in enumerate(zip(places, panels.items(), strict=True), start=1):
+            series, stars = [], []
+            for method, found in bars.items():
+                cells = [found.get(group, (None, None)) for group in groups]
+                stats = [None if ours is None else values.read(ours) for _, ours in cells]
+                series.append((charts.STYLES[method], stats))
+                stars.append([None if ours is None else paper for paper, ours in cells])  # no star without its bar
+            names = [f"{ATTACK_LABELS[attack]}\n{twins[box]}" if attack else "clean" for attack, box in groups]
+            charts.bars(axes, names, series, paper=stars, digits=1)
+            axes.set_ylim(bottom=0)
+            charts.label(axes, x="", y="accuracy (%)", title=title, panel=number if len(panels) > 1 else 0)
         charts.outside(drawn, columns=5)
         return drawn
 
     return draw
 
 
-def draw_lines(curves: Sequence[Curve], x: str, arrange: Callable[[Any, Any], None]) -> Draw:
-    """Curves in one panel, whose axes `arrange` prepares."""
+def draw_lines(curves: Sequence[Curve], x: str, arrange: Callable[[Any, Any, float], None], zoom: float = 0.0) -> Draw:
+    """Curves in one panel, whose axes `arrange` prepares from its first x; from x = `zoom` on again in a second one."""
 
     def draw(charts: Any, values: Values) -> Any:
-        drawn, (axes,) = charts.figure(height=2.6)
-        arrange(charts, axes)
-        for curve in curves:
-            _line(charts, axes, curve, values)
-        charts.label(axes, x=x, y="accuracy (%)")
-        charts.legend(axes)
+        starts = (0.0, zoom) if zoom else (0.0,)
+        drawn, panels = charts.figure(
+            1, len(starts), width=charts.FULL_WIDTH if zoom else charts.HALF_WIDTH, height=2.6
+        )
+        for number, (axes, start) in enumerate(zip(panels, starts, strict=True), start=1):
+            arrange(charts, axes, start)
+            _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values, start)])
+            title = f"from K = {start:g} on, another y axis" if start else "all"
+            charts.label(axes, x=x, y="accuracy (%)", **({"title": title, "panel": number} if zoom else {}))
+        charts.outside(drawn, columns=3 if zoom else 2)
         return drawn
 
     return draw
 
 
-def draw_panels(networks: Mapping[str, Curves], letters: str, x: str, arrange: Callable[[Any], object]) -> Draw:
-    """A row of panels per network, one for each box; `letters` name the panels."""
+def draw_panels(networks: Mapping[str, Curves], x: str, arrange: Callable[[Any], object]) -> Draw:
+    """A row of panels per network: clean accuracy, then each box; every panel has its own y axis."""
 
     def draw(charts: Any, values: Values) -> Any:
-        size = {"width": charts.FULL_WIDTH, "height": 0.5 + 2.1 * len(networks)}
-        drawn, panels = charts.figure(len(networks), len(BOXES), share_y=True, **size)
-        places = [(network, box) for network in networks for box in BOXES]
-        for axes, letter, (network, box) in zip(panels, letters, places, strict=True):
-            for curve in networks[network][box]:
-                _line(charts, axes, curve, values)
+        size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.1 * len(networks)}
+        drawn, panels = charts.figure(len(networks), 1 + len(BOXES), **size)
+        shown = [
+            (network, title, curves)
+            for network, found in networks.items()
+            for title, curves in [("clean", found["white"][:1]), *((PANEL_LABELS[b], found[b][1:]) for b in BOXES)]
+        ]
+        for number, (axes, (network, title, curves)) in enumerate(zip(panels, shown, strict=True), start=1):
+            _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values)])
             arrange(axes)
-            y = f"{network_label(network)}\naccuracy (%)" if box == "white" else ""
-            charts.label(axes, x=x, y=y, title=f"({letter}) {PANEL_LABELS[box]}")
+            y = f"{network_label(network)}\naccuracy (%)" if title == "clean" else ""
+            charts.label(axes, x=x, y=y, title=title, panel=number)
         charts.outside(drawn, columns=4)
         return drawn
 
     return draw
 
 
-def _line(charts: Any, axes: Any, curve: Curve, values: Values) -> None:
-    """A line with error bars, and the paper's points; accuracy from 0 to 100 percent."""
+def _focus(charts: Any, axes: Any, stats: list[SeedStat]) -> None:
+    """Show the range of accuracies, which are never negative."""
+    charts.focus(axes, stats)
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
+
+
+def _line(charts: Any, axes: Any, curve: Curve, values: Values, start: float = 0.0) -> list[SeedStat]:
+    """Draw a line from x = `start` on, with error bars and the paper's points; returns what must be visible."""
     style = charts.STYLES[curve.style]
-    charts.line(axes, list(curve.points), [values.read(each) for each in curve.points.values()], style)
-    charts.paper_points(axes, list(curve.paper), list(curve.paper.values()), style)
-    axes.set_ylim(-2, 102)
+    stats = {at: values.read(each) for at, each in curve.points.items() if at >= start}
+    paper = {at: value for at, value in curve.paper.items() if at >= start and value is not None}
+    charts.line(axes, list(stats), list(stats.values()), style)
+    charts.paper_points(axes, list(paper), list(paper.values()), style)
+    return [*stats.values(), *(SeedStat.of([value]) for value in paper.values())]

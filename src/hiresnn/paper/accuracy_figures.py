@@ -1,4 +1,4 @@
-"""Figures 1c, 4, 8a and 8b as data: accuracies as bars and as curves over T, the bound and the iterations."""
+"""Figures 1c, 4, 8a, 8b, 9 and 10b-e as data: accuracies as bars, and over T, bound, iterations and noise step."""
 
 from __future__ import annotations
 
@@ -8,37 +8,72 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from hiresnn.paper import accuracy_page
-from hiresnn.paper.accuracy_charts import LEVEL, MEASURED, boxes_of, draw_bars, draw_lines, draw_panels, every, rows_of
-from hiresnn.paper.accuracy_page import AccuracyPage, Curve, Decision, Gain, Grid, Judgement, pair, printed_accuracy
+from hiresnn.paper import labels
+from hiresnn.paper.accuracy_charts import (
+    LEVEL,
+    MEASURED,
+    Bars,
+    Curves,
+    Group,
+    above,
+    at_most,
+    boxes_of,
+    draw_bars,
+    draw_lines,
+    draw_panels,
+    each_attack,
+    largest,
+    rows_of,
+)
+from hiresnn.paper.accuracy_page import (
+    AccuracyPage,
+    Curve,
+    Decision,
+    Direction,
+    Gain,
+    Grid,
+    Judgement,
+    Largest,
+    Pair,
+    Row,
+    pair,
+    printed_accuracy,
+)
 from hiresnn.paper.accuracy_tables import has_twin
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, setting_notes, text
+from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
 from hiresnn.paper.measurements import BOXES, Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.seedstat import SeedStat, points
+from hiresnn.paper.seedstat import SeedStat, points, with_limits
 
 SWEPT = ("hire", "traditional")
 """Methods of Fig. 8; the paper draws the first."""
+TRAINED = ("traditional", "noise-free", "gaussian", "hire")
+"""Methods of Fig. 9; "noise-free" is a control, measured only in the white box."""
+NO_GAIN = 2.0
+"""Percentage points of a gain in Fig. 9 that count as no noticeable improvement."""
+ATTACKED = [(attack, box) for box in BOXES for attack in ATTACKS]
+"""Every attack in every box."""
 
 
 def fig1c(scale: Scale) -> AccuracyPage:
     """VGG11: the traditional SNN beside its ANN under each attack."""
-    rows: list[accuracy_page.Row] = []
-    directions: list[accuracy_page.Direction] = []
-    bars: dict[str, dict[tuple[str | None, str], accuracy_page.Pair]] = {"ann": {}, "traditional": {}}
-    for attack, box in ((attack, box) for box in BOXES for attack in ATTACKS):
+    rows: list[Row] = []
+    directions = []
+    bars: dict[str, dict[tuple[str | None, str], Pair]] = {"ann": {}, "traditional": {}}
+    for attack, box in ATTACKED:
         ann, snn = (accuracy(VGG11, method, attack, box) for method in bars)
         cells = [pair(ann), pair(snn), pair(Gain(snn, ann))]
         if not has_twin("ann", box):
             cells[0], cells[2] = (cells[0][0], None), (cells[2][0], None)
         bars["ann"][attack, box], bars["traditional"][attack, box] = cells[:2]
         rows.append(((BOX_LABELS[box], attack.upper()), cells))
-        directions.append((f"{attack.upper()}, {BOX_LABELS[box]}, SNN over ANN", cells[2]))
+        gain = Gain(snn, ann) if has_twin("ann", box) else None
+        directions.append(Direction(f"{attack.upper()}, {BOX_LABELS[box]}, SNN over ANN", cells[2][0], gain))
     measured = (METHOD_LABELS["ann"], METHOD_LABELS["traditional"], "SNN minus ANN")
-    notes = [*setting_notes(scale, [VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
+    notes = [*labels.setting_notes(scale, [VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
     grid = Grid(text("fig1c.caption"), ("box", "attack"), measured, rows)
-    return AccuracyPage((VGG11,), [grid], notes, directions, draw_bars(bars, digits=1))
+    return AccuracyPage((VGG11,), [grid], notes, directions, figure=draw_bars(bars, {"": ATTACKED}))
 
 
 def fig4(scale: Scale) -> AccuracyPage:
@@ -54,20 +89,20 @@ def fig4(scale: Scale) -> AccuracyPage:
         lambda attack, box: {float(steps): at(attack, box, steps) for steps in swept},
         lambda attack, box: {paper_steps: accuracy(VGG11, "traditional", attack, box)},
     )
-
-    def lower(found: list[SeedStat]) -> Decision:
-        return found[0].mean < 0, f"{points(found[0])} points"
-
-    notes: list[str | Judgement] = [*setting_notes(scale, (VGG11,)), text("twins")]
-    notes.append(Judgement(text("fig4.clean", **ends), [curves["white"][0].fall], lower))
+    drop = [Gain(curves["white"][0].fall.worse, curves["white"][0].fall.better)]
+    lower = above(0.0, lambda found: f"{with_limits(found[0])} points from the fewest steps to the most")
+    where = "sec. 3.1, Observation 2"
+    judgements = [Judgement(text("fig4.clean", **ends), drop, lower, where=where)]
     for box, (_, *attacked) in curves.items():
-        falls, small = [curve.fall for curve in attacked], every(lambda change: change <= LEVEL)
-        notes.append(Judgement(text("fig4.attacked", **ends), falls, small, BOX_LABELS[box]))
-    caption = text("fig4.caption", network=network_label(VGG11))
-    grid = Grid(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
+        falls = [curve.fall for curve in attacked]
+        judgements.append(Judgement(text("fig4.attacked", **ends), falls, at_most(LEVEL), BOX_LABELS[box], where))
+    notes = [*labels.setting_notes(scale, (VGG11,)), text("twins")]
+    grid = Grid(
+        text("fig4.caption", network=network_label(VGG11)), ("attacker", "images", "T"), MEASURED, rows_of(curves)
+    )
     ticks = sorted({*map(float, swept), paper_steps})
-    draw = draw_panels({VGG11: curves}, "abc", "timesteps T", lambda axes: axes.set_xticks(ticks))
-    return AccuracyPage((VGG11,), [grid], notes, figure=draw)
+    draw = draw_panels({VGG11: curves}, "timesteps T", lambda axes: axes.set_xticks(ticks))
+    return AccuracyPage((VGG11,), [grid], notes, (), judgements, draw)
 
 
 def fig8a(scale: Scale) -> AccuracyPage:
@@ -85,25 +120,25 @@ def fig8a(scale: Scale) -> AccuracyPage:
     def vanishes(found: list[SeedStat]) -> Decision:
         return found[0].mean <= LEVEL, f"{found[0].mean:.1f} % is left at {max(bounds):g}/255, the largest bound here"
 
-    def arrange(charts: Any, axes: Any) -> None:
+    def arrange(charts: Any, axes: Any, start: float) -> None:
         axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.6)
         axes.set_xticks(sorted(bounds), [f"{x:g}" for x in sorted(bounds)])
         axes.minorticks_off()
 
     changes = [Gain(later, earlier) for earlier, later in itertools.pairwise(hire)]
-    notes: list[str | Judgement] = [
-        text("fig8.alpha", ratio=attack.step / attack.eps),
-        text("swept"),
-        Judgement(text("fig8.falls", level=LEVEL), changes, falls),
-        Judgement(text("fig8.vanishes", level=LEVEL), hire[-1:], vanishes),
+    judgements = [
+        Judgement(text("fig8.falls", level=LEVEL), changes, falls, where="sec. 5.3"),
+        Judgement(text("fig8.vanishes", level=LEVEL), hire[-1:], vanishes, where="sec. 5.3"),
     ]
     printed_at = {0.0: None, _level(claims().setting.eps): "pgd"}
-    return _fig8(scale, levels, printed_at, ("eps (1/255)", "PGD bound ε (1/255)"), notes, arrange)
+    notes = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")]
+    return _fig8(scale, levels, printed_at, ("eps (1/255)", "PGD bound ε (1/255)"), notes, judgements, arrange)
 
 
 def fig8b(scale: Scale) -> AccuracyPage:
     """VGG5 under white-box PGD after each number of iterations; eps and alpha are the recipe's."""
-    counts = sorted({*scale.iterations, scale.recipe(Run(VGG5, "hire", 0)).attack.iterations})
+    own = scale.recipe(Run(VGG5, "hire", 0)).attack.iterations
+    counts = sorted({*scale.iterations, own})
     first, last = counts[0], counts[-1]
     one = Measurement("by-iteration", VGG5, attack=f"pgd:iterations={last}", grid=tuple(counts))
     left = {
@@ -123,25 +158,20 @@ def fig8b(scale: Scale) -> AccuracyPage:
             return None, f"this scale's K ends at {last}"
         return abs(found[0].mean) <= LEVEL, f"{points(found[0])} points from K = {level_from} to K = {last}"
 
-    notes: list[str | Judgement] = [
-        text("swept"),
-        Judgement(text("fig8.decreases"), [hire[first], hire[last]], decreases),
-        Judgement(
-            text("fig8.level", after=level_from, level=LEVEL),
-            [Gain(hire[last], hire[level_from])] if decides else [],
-            levels_off,
-        ),
-    ]
-    printed_at = {float(claims().setting.iterations): "pgd"}
-    ticks = list(map(float, counts))
-    return _fig8(
-        scale,
-        left,
-        printed_at,
-        ("K", "PGD iterations K"),
-        notes,
-        lambda charts, axes: charts.logarithmic(axes, "x", ticks),
+    level, change = (
+        text("fig8.level", after=level_from, level=LEVEL),
+        Gain(hire[last], hire.get(level_from, hire[last])),
     )
+    judgements = [
+        Judgement(text("fig8.decreases"), [hire[first], hire[last]], decreases, where="sec. 5.3"),
+        Judgement(level, [change] if decides else [], levels_off, where="sec. 5.3"),
+    ]
+
+    def arrange(charts: Any, axes: Any, start: float) -> None:
+        charts.logarithmic(axes, "x", [float(count) for count in counts if count >= start])
+
+    names, printed_at = ("K", "PGD iterations K"), {float(claims().setting.iterations): "pgd"}
+    return _fig8(scale, left, printed_at, names, [text("swept")], judgements, arrange, zoom=float(own))
 
 
 def _fig8(
@@ -149,8 +179,10 @@ def _fig8(
     swept: Mapping[str, Mapping[float, Measurement]],
     printed_at: Mapping[float, str | None],
     names: tuple[str, str],
-    notes: Sequence[str | Judgement],
-    arrange: Callable[[Any, Any], None],
+    notes: Sequence[str],
+    judgements: Sequence[Judgement],
+    arrange: Callable[[Any, Any, float], None],
+    zoom: float = 0.0,
 ) -> AccuracyPage:
     """A curve per method; `names` are those of the table's column and of the axis."""
     curves = []
@@ -159,9 +191,123 @@ def _fig8(
         curves.append(Curve((METHOD_LABELS[method],), method, measured, paper))
     rows = [row for curve in curves for row in curve.rows()]
     grid = Grid(text("fig8.caption", network=network_label(VGG5)), ("method", names[0]), MEASURED, rows)
-    draw = draw_lines(curves, names[1], arrange)
-    return AccuracyPage((VGG5,), [grid], [*setting_notes(scale, (VGG5,)), *notes], figure=draw)
+    every = [*labels.setting_notes(scale, (VGG5,)), *notes]
+    return AccuracyPage((VGG5,), [grid], every, (), judgements, draw_lines(curves, names[1], arrange, zoom))
 
 
 def _level(eps: str) -> float:
     return round(float(255 * Fraction(eps)), 6)
+
+
+def swept_networks(scale: Scale) -> tuple[str, ...]:
+    """The networks of Fig. 9 and 10b-e at a scale."""
+    return scale.present(network for network in (VGG5, VGG11) if network in scale.swept)
+
+
+def fig9(scale: Scale) -> AccuracyPage:
+    """A network trained with Gaussian and with crafted noise of the same size, and traditionally.
+
+    The paper draws VGG11; a scale that does not sweep it shows the first network that it sweeps.
+    """
+    network = VGG11 if VGG11 in swept_networks(scale) else swept_networks(scale)[0]
+    bars: Bars = {
+        method: {
+            (attack, box): pair(accuracy(network, method, attack, box))
+            for attack, box in ((None, "white"), *ATTACKED)
+            if box == "white" or method != "noise-free"
+        }
+        for method in TRAINED
+    }
+    rows: list[Row] = [
+        ((ATTACK_LABELS[attack] + (f", {BOX_LABELS[box]}" if attack else ""), METHOD_LABELS[method]), [cell])
+        for method, found in bars.items()
+        for (attack, box), cell in found.items()
+    ]
+    gains: list[Row] = []
+    judgements = []
+    none, where = text("fig9.none", no_gain=NO_GAIN), "sec. 5.3"
+    for box, words in BOX_LABELS.items():
+        crafted = _gains(network, "hire", "gaussian", box)
+        theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
+        gains.append(((words,), [(theirs, Largest(crafted))]))
+        judgements.append(Judgement(text("fig9.better"), crafted, above(0.0), words, where, theirs, largest))
+        gaussian = _gains(network, "gaussian", "traditional", box)
+        judgements.append(Judgement(none, gaussian, at_most(NO_GAIN), words, where))
+    control = _gains(network, "noise-free", "traditional", "white")
+    judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
+    notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
+    notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
+    grids = [
+        Grid(text("fig9.caption", network=network_label(network)), ("images", "trained with"), MEASURED, rows),
+        Grid(text("fig9.gains"), ("attacker",), ("gain",), gains),
+    ]
+    panels: dict[str, list[Group]] = {
+        "clean and FGSM": [(None, "white"), *(("fgsm", box) for box in BOXES)],
+        "PGD": [("pgd", box) for box in BOXES],
+    }
+    return AccuracyPage((network,), grids, notes, (), judgements, draw_bars(bars, panels))
+
+
+def _gains(network: str, better: str, worse: str, box: str) -> tuple[Gain, ...]:
+    return tuple(
+        Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box)) for attack in ATTACKS
+    )
+
+
+def fig10be(scale: Scale) -> AccuracyPage:
+    """HIRE-SNN over the noise step eps_s; eps_s = 0 is traditional training, and eps_t = eps_s."""
+    networks = swept_networks(scale)
+    curves = {network: _over_noise(scale, network) for network in networks}
+    rows = [
+        ((*labels.network_labels(each), *texts), cells) for each in networks for texts, cells in rows_of(curves[each])
+    ]
+    notes = [
+        *labels.setting_notes(scale, networks),
+        *labels.left_out((VGG5, VGG11), networks),
+        text("fig10be.bound"),
+        text("twins"),
+    ]
+    judgements = [each for network in networks for each in _noise_steps(network, curves[network])]
+    columns = ("model", "data set", "attacker", "images", "eps_s")
+    grid = Grid(text("fig10be.caption"), columns, MEASURED, rows)
+    axis = "noise step $\\epsilon_s$ (pixels)"
+    draw = draw_panels(curves, axis, lambda axes: axes.locator_params(axis="x", nbins=4))
+    return AccuracyPage(networks, [grid], notes, (), judgements, draw)
+
+
+def _over_noise(scale: Scale, network: str) -> Curves:
+    steps = sorted({*scale.noise_steps, scale.recipe(Run(network, "hire", 0)).noise.step})
+    paper_step = float(claims().setting.noise_step[network])
+
+    def at(attack: str | None, box: str, step: float) -> Measurement:
+        if not step:
+            return accuracy(network, "traditional", attack, box)
+        return accuracy(network, "hire", attack, box, (("noise.step", f"{step:.6g}"),))
+
+    return boxes_of(
+        lambda attack, box: {step: at(attack, box, step) for step in (0.0, *steps)},
+        lambda attack, box: {0.0: at(attack, box, 0.0), paper_step: accuracy(network, "hire", attack, box)},
+    )
+
+
+def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
+    """What the paper says of the sweep, from its first step to its last."""
+    attacked, clean = [curve for found in curves.values() for curve in found[1:]], curves["white"][0]
+    last, limit = max(clean.points), printed("fig10b-e", "clean_drop_max") or 0.0
+
+    def words(found: list[SeedStat]) -> str:
+        named = zip(attacked, found, strict=True)
+        return (
+            "; ".join(f"{curve.labels[1]}, {curve.labels[0]}: {with_limits(gain)}" for curve, gain in named) + " points"
+        )
+
+    def lost(found: list[SeedStat]) -> str:
+        return text("fig10be.found", drop=with_limits(found[0]), last=last)
+
+    rises = [Gain(curve.fall.worse, curve.fall.better) for curve in attacked]
+    cost = text("fig10be.drop", limit=limit, more=limit + 0.5)
+    of, where = network_label(network), "sec. 5.3"
+    return [
+        Judgement(text("fig10be.better", last=last), rises, above(0.0, words), of, where),
+        Judgement(cost, [clean.fall], at_most(limit + 0.5, lost), of, where, limit, largest),
+    ]

@@ -11,9 +11,9 @@ from typing import Any
 from hiresnn.paper.claims import printed
 from hiresnn.paper.labels import METHOD_LABELS, network_label, text
 from hiresnn.paper.measurements import FROZEN, Measurement
-from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions, judged
+from hiresnn.paper.page import Cell, Claim, Comparison, Page, Table, beside_paper, compared, comparison_notes, verdict
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.seedstat import SeedStat
+from hiresnn.paper.seedstat import SeedStat, difference_limits
 from hiresnn.paper.store import Record
 
 
@@ -36,12 +36,16 @@ Quantity = Measurement | Gain | Largest
 """What a cell or a point shows: an accuracy over seeds, or a difference."""
 Pair = tuple[float | None, Quantity | None]
 """The paper's value and ours, either of which may be missing."""
-Direction = tuple[str, Pair]
-"""A named difference whose sign is compared with the paper's."""
 Row = tuple[tuple[str, ...], Sequence[Pair]]
 """Texts and measured cells."""
-Decision = tuple[bool | None, str]
-"""Whether a claim holds (None: cannot be judged), and the numbers in words."""
+Decision = tuple[bool | str | None, str]
+"""Whether a claim holds (None: cannot be judged), or its verdict, and the numbers in words."""
+TEST_IMAGES = 10_000
+"""Test images of CIFAR, on which the paper measures."""
+
+
+class MissingValueError(Exception):
+    """A value that a page cannot do without is not measured yet."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,21 @@ class Values:
     records: Mapping[Measurement, Record]
 
     def all(self, measurement: Measurement) -> list[Any]:
-        """The value of each seed. Raises KeyError where one is missing."""
-        return [self.records[each].value for each in measurement.each(self.scale)]
+        """The value of each seed. Raises MissingValueError where one is missing."""
+        if (found := self.find(measurement)) is None:
+            raise MissingValueError(measurement.kind)
+        return found
+
+    def find(self, measurement: Measurement) -> list[Any] | None:
+        """The value of each seed; None where one is missing."""
+        each = measurement.each(self.scale)
+        return [self.records[one].value for one in each] if all(one in self.records for one in each) else None
 
     def read(self, quantity: Quantity) -> SeedStat:
         """A quantity over seeds, NaN for those that are missing."""
         if isinstance(quantity, Gain):
-            return self.read(quantity.better).minus(self.read(quantity.worse))
+            images = quantity.better.images(self.scale) or TEST_IMAGES
+            return self.read(quantity.better).minus(self.read(quantity.worse), images)
         if isinstance(quantity, Largest):
             gains = [self.read(gain) for gain in quantity.gains]
             return next((gain for gain in gains if not gain.known), max(gains, key=lambda gain: gain.mean))
@@ -112,19 +124,49 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A claim of the paper, the measured quantities whose statistics decide it, and what it is about, if not all."""
+class Direction:
+    """A named difference whose direction is compared with that of `paper`, and whether it is a trivial one."""
 
-    claim: str
+    name: str
+    paper: float | None
+    gain: Gain | None
+    trivial: bool = False
+
+    def comparison(self, values: Values) -> Comparison | None:
+        """The comparison, None where the paper or this scale has no such difference."""
+        if self.paper is None or self.gain is None:
+            return None
+        theirs = [printed_accuracy(side) for side in (self.gain.better, self.gain.worse)]
+        low, high = (0.0, 0.0)
+        if (better := theirs[0]) is not None and (worse := theirs[1]) is not None:
+            low, high = difference_limits(better, worse, TEST_IMAGES)
+        clear = not low < 0 < high
+        return Comparison(self.name, self.paper, values.read(self.gain), clear, self.trivial)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim of the paper and the measured quantities whose statistics decide it; the rest as in `Claim`.
+
+    `shows` says that the claim is about the largest of the quantities, which then stands beside `paper`.
+    """
+
+    text: str
     quantities: Sequence[Quantity]
     decide: Callable[[list[SeedStat]], Decision]
     of: str = ""
+    where: str = ""
+    paper: float | None = None
+    shows: Callable[[list[SeedStat]], SeedStat] | None = None
 
-    def note(self, values: Values) -> str:
+    def claim(self, values: Values) -> Claim:
         """The claim with its verdict."""
         stats = [values.read(quantity) for quantity in self.quantities]
-        missing: Decision = None, "values are missing or may not be compared"
-        return judged(self.claim, *(self.decide(stats) if all(stat.known for stat in stats) else missing), of=self.of)
+        known = all(stat.known for stat in stats)
+        holds, found = self.decide(stats) if known else (None, "values are missing or may not be compared")
+        ours = self.shows(stats) if known and stats and self.shows else None
+        result = holds if isinstance(holds, str) else verdict(holds)
+        return Claim(self.text, result, found, self.of, self.where, self.paper, ours)
 
 
 @dataclass(frozen=True)
@@ -154,19 +196,23 @@ class Curve:
 
 @dataclass(frozen=True)
 class AccuracyPage:
-    """A page of accuracies that is not measured yet; the signs of `directions` are compared with the paper's."""
+    """A page of accuracies that is not measured yet."""
 
     networks: tuple[str, ...]
     grids: Sequence[Grid]
-    notes: Sequence[str | Judgement]
+    notes: Sequence[str]
     directions: Sequence[Direction] = ()
+    judgements: Sequence[Judgement] = ()
     figure: Callable[[Any, Values], Any] | None = None
 
     def quantities(self) -> list[Quantity]:
         """Everything that the page shows or judges."""
-        cells = [cell for grid in self.grids for _, row in grid.rows for cell in row]
-        found = [ours for _, ours in (*cells, *(cell for _, cell in self.directions)) if ours is not None]
-        return found + [each for note in self.notes if isinstance(note, Judgement) for each in note.quantities]
+        cells = [ours for grid in self.grids for _, row in grid.rows for _, ours in row]
+        found = [*cells, *(each.gain for each in self.directions)]
+        return [
+            *(each for each in found if each is not None),
+            *(one for all_ in self.judgements for one in all_.quantities),
+        ]
 
     def needs(self) -> list[Measurement]:
         """What must be measured."""
@@ -179,13 +225,13 @@ class AccuracyPage:
     def render(self, values: Values) -> Page:
         """The page; accuracies that are missing are n/a."""
         draw = self.figure
-        notes = [note.note(values) if isinstance(note, Judgement) else note for note in self.notes]
-        read = [(name, paper, None if ours is None else values.read(ours)) for name, (paper, ours) in self.directions]
+        known = [found for each in self.directions if (found := each.comparison(values))]
         return Page(
             [grid.table(values) for grid in self.grids],
             None if draw is None else lambda charts: draw(charts, values),
-            [*notes, *directions(read), *_unpaired_note(values, self.quantities())],
+            [*self.notes, *comparison_notes(known), *_unpaired_note(values, self.quantities())],
             self.networks,
+            [each.claim(values) for each in self.judgements],
         )
 
 

@@ -1,16 +1,16 @@
-"""Figures 1b, 3 and 10a: spikes of each layer (Definition 1), and how many timesteps each input coding needs."""
+"""Figures 1a, 1b, 3 and 10a: input codings, spikes of each layer (Definition 1), and the timesteps that each needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from statistics import mean
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import VGG5, VGG11, network_label, network_labels, setting_notes, text
+from hiresnn.paper.labels import VGG5, VGG11, network_label, network_labels, setting_notes, some_images, text
 from hiresnn.paper.measurements import Measurement, Run
-from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, judged
+from hiresnn.paper.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
@@ -22,10 +22,13 @@ EARLY = 2
 """Number of spiking layers that count as the initial convolutions."""
 GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
 """Timesteps after which networks are stopped in Fig. 10a."""
+AVERAGED = (1, 8, 25, 150)
+"""Numbers of rate-coded timesteps that Fig. 1a averages: one, T of direct input, T at scale cpu, T of the paper."""
 WITHIN = 1.0
 """Percentage points below an accuracy that count as having reached it."""
+OBSERVATION = "sec. 3.1, Observation 1"
 
-Pair = dict[str, list["Layer"]]
+Codings = dict[str, list["Layer"]]
 """Coding -> layers."""
 TimeCurve = dict[int, SeedStat]
 """Timesteps -> clean accuracy in percent."""
@@ -33,7 +36,10 @@ TimeCurve = dict[int, SeedStat]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of neurons: its name, their number, T, and their spikes per image over all T steps."""
+    """A layer: its name, the number of its outputs, T, and its spikes per image over all T steps.
+
+    A pooling layer has outputs instead of neurons, and a "spike" of it is a timestep at which an output is not zero.
+    """
 
     name: str
     neurons: int
@@ -52,51 +58,104 @@ class Layer:
 
 
 def total(layers: list[Layer]) -> Layer:
-    """All neurons of a network as one layer."""
+    """All neurons of a network as one layer; pooling layers have none."""
+    layers = _spiking(layers)
     seeds = zip(*(layer.spikes.values for layer in layers), strict=True)
     neurons = sum(layer.neurons for layer in layers)
     return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds)))
 
 
-def fig1b_needs(scale: Scale) -> list[Measurement]:
-    """The activity of VGG11 in both codings."""
-    return [_activity(network, coding) for network in scale.present([VGG11]) for coding in CODINGS]
+def _spiking(layers: list[Layer]) -> list[Layer]:
+    return [layer for layer in layers if not layer.name.startswith("pool")]
 
 
-def fig1b(values: Values) -> Page:
-    """Spikes of each layer of VGG11 over all T steps."""
-    layers = _layers(values, VGG11)
-    columns = ["layer", "neurons", "spikes, direct", "SA, direct", "spikes, rate-coded", "SA, rate-coded"]
+def rated(scale: Scale, *networks: str) -> tuple[str, ...]:
+    """Those of some networks that the scale trains in both codings."""
+    return tuple(name for name in scale.present(networks) if "rate" in methods_of(scale, name))
+
+
+def fig1a_needs(scale: Scale) -> list[Measurement]:
+    """An image of CIFAR-100 in both codings."""
+    return [_codings(network) for network in scale.present([VGG11])]
+
+
+def _codings(network: str) -> Measurement:
+    return Measurement("input-codings", network, "rate", 0, grid=AVERAGED)
+
+
+def fig1a(values: Values) -> Page:
+    """One test image as direct input, and as rate-coded input averaged over some timesteps."""
+    (found,) = values.all(_codings(VGG11))
+    shown = {"direct input": found["direct"]}
+    shown |= {f"rate-coded, {'one step' if steps == 1 else f'mean of {steps} steps'}": image
+              for steps, image in zip(AVERAGED, found["rate"], strict=True)}  # fmt: skip
     rows: list[list[Cell]] = [
-        [direct.name, f"{direct.neurons}", direct.spikes, direct.sa, rate.spikes, rate.sa]
-        for direct, rate in _with_total(layers)
+        [f"{steps}", error, share]
+        for steps, error, share in zip(AVERAGED, found["errors"], found["silent"], strict=True)
     ]
 
     def figure(charts: Any) -> Any:
-        drawn, (axes,) = charts.figure(width=charts.HALF_WIDTH * 1.3, height=2.6)
-        for coding, found in layers.items():
-            charts.line(axes, range(len(found)), [layer.sa for layer in found], charts.STYLES[coding])
-        if any(layer.spikes.mean for found in layers.values() for layer in found):
-            charts.logarithmic(axes, "y")
-        names = [layer.name for layer in layers["direct"]]
-        axes.set_xticks(range(len(names)), names, rotation=45)
-        charts.label(axes, x="layer", y="spikes per neuron over T steps (SA)")
-        charts.outside(drawn, columns=2)
+        drawn, panels = charts.figure(1, len(shown), width=charts.FULL_WIDTH, height=1.9)
+        for number, (axes, (title, pixels)) in enumerate(zip(panels, shown.items(), strict=True), start=1):
+            charts.image(axes, pixels, title=title.replace(", ", ",\n"), panel=number)
         return drawn
 
-    notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("not_printed"), _spikes_note(VGG11, layers)]
-    caption = text("fig1b.caption", network=network_label(VGG11))
-    return Page([Table(caption, columns, rows)], figure, notes, (VGG11,))
+    notes = [text("fig1a.coding"), text("fig1a.shown"), text("not_printed")]
+    table = Table(text("fig1a.caption"), ["timesteps", "error (root mean square)", "pixels without a spike, %"], rows)
+    return Page([table], figure, notes, (VGG11,), images="one test image")
+
+
+def fig1b_needs(scale: Scale) -> list[Measurement]:
+    """The activity of VGG11 in both codings."""
+    return _activities(rated(scale, VGG11))
+
+
+def fig1b(values: Values) -> Page:
+    """Spikes of each layer of VGG11 over all T steps, beside what the authors draw."""
+    layers = _layers(values, VGG11)
+    columns = [
+        "layer",
+        "neurons",
+        "spikes, direct",
+        "spikes, rate-coded",
+        *beside_paper("SA, direct", "SA, rate-coded"),
+    ]
+    drawn_by_authors = {coding: dict(claims().fig1b[coding]) for coding in CODINGS}
+    rows: list[list[Cell]] = []
+    for direct, rate in _with_total(layers):
+        theirs = [drawn_by_authors[coding].get(direct.name) for coding in CODINGS]
+        activity = [*compared(theirs[0], direct.sa), *compared(theirs[1], rate.sa)]
+        rows.append([direct.name, f"{direct.neurons}", direct.spikes, rate.spikes, *activity])
+
+    def figure(charts: Any) -> Any:
+        drawn, (axes,) = charts.figure(width=charts.FULL_WIDTH, height=2.8)
+        names = [layer.name for layer in layers["direct"]]
+        for coding, found in layers.items():
+            charts.line(axes, range(len(found)), [layer.sa for layer in found], charts.STYLES[coding])
+            theirs = [drawn_by_authors[coding].get(name) for name in names]
+            charts.paper_points(axes, range(len(names)), theirs, charts.STYLES[coding])
+        if any(layer.spikes.mean for found in layers.values() for layer in found):
+            charts.logarithmic(axes, "y")
+        axes.set_xticks(range(len(names)), names)
+        charts.label(axes, x="layer", y="spikes per neuron (SA)")
+        charts.outside(drawn, columns=3)
+        return drawn
+
+    notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("fig1b.source"), *_pool_notes(layers)]
+    table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
+    return Page(
+        [table], figure, notes, (VGG11,), [replace(_lower_sa(VGG11, layers), where="")], some_images(values.scale)
+    )
 
 
 def fig3_needs(scale: Scale) -> list[Measurement]:
     """The activity of both networks in both codings."""
-    return [_activity(network, coding) for network in scale.present(VGGS) for coding in CODINGS]
+    return _activities(rated(scale, *VGGS))
 
 
 def fig3(values: Values) -> Page:
     """TASA of each layer of VGG5 and VGG11."""
-    networks = values.scale.present(VGGS)
+    networks = rated(values.scale, *VGGS)
     found = {network: _layers(values, network) for network in networks}
     columns = ["model", "data set", "layer", "neurons", "TASA, direct", "TASA, rate-coded", "SA, direct"]
     rows: list[list[Cell]] = [
@@ -107,80 +166,105 @@ def fig3(values: Values) -> Page:
 
     def figure(charts: Any) -> Any:
         widths = [3 + len(layers["direct"]) for layers in found.values()]  # a panel is as wide as its network is deep
-        drawn, panels = charts.figure(1, len(networks), width=charts.FULL_WIDTH, height=2.5, widths=widths)
-        for axes, (network, layers) in zip(panels, found.items(), strict=True):
+        drawn, panels = charts.figure(1, len(networks), width=charts.FULL_WIDTH, height=2.7, widths=widths)
+        for number, (axes, (network, layers)) in enumerate(zip(panels, found.items(), strict=True), start=1):
             series = [(charts.STYLES[coding], [layer.tasa for layer in each]) for coding, each in layers.items()]
             charts.bars(axes, [layer.name for layer in layers["direct"]], series)
             axes.tick_params(axis="x", labelrotation=45)
-            title = f"({'ab'[VGGS.index(network)]}) {network_label(network)}"
-            charts.label(axes, x="layer", y="spikes per neuron and step (TASA)", title=title)
+            y = "" if number > 1 else "TASA"
+            charts.label(axes, x="layer", y=y, title=network_label(network), panel=number)
         charts.outside(drawn, columns=2)
         return drawn
 
     notes = [*setting_notes(values.scale, networks, "rate"), text("not_printed")]
-    for network, layers in found.items():
-        notes += [_spikes_note(network, layers), *_rate_notes(network, layers)]
-    return Page([Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)], figure, notes, networks)
+    notes += dict.fromkeys(note for layers in found.values() for note in _pool_notes(layers))
+    judged = [
+        claim for network, layers in found.items() for claim in (_lower_sa(network, layers), *_tasa(network, layers))
+    ]
+    table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
+    return Page([table], figure, notes, networks, judged, some_images(values.scale))
 
 
-def fig10a_needs(scale: Scale) -> list[Measurement]:
-    """Accuracy over time in both codings."""
-    return [_stopped(scale, network, coding) for network in scale.present(VGGS) for coding in CODINGS]
+def _activities(networks: tuple[str, ...]) -> list[Measurement]:
+    pairs = [(network, method) for network in networks for method in CODINGS.values()]
+    return [Measurement(kind, network, method) for network, method in pairs for kind in ("activity", "pool-activity")]
 
 
-def fig10a(values: Values) -> Page:
-    """The T that each network was trained with, and its accuracy in percent when it is stopped earlier."""
-    networks = values.scale.present(VGGS)
-    curves = {network: {coding: _time_curve(values, network, coding) for coding in ("rate", "direct")}
-              for network in networks}  # fmt: skip
-    limit = printed("fig10a", "latency_gain_max") or 0.0
-    rows: list[list[Cell]] = []
-    notes = setting_notes(values.scale, networks, "rate")
-    for network, found in curves.items():
-        rows += _latency_rows(network, found, limit)
-        gain = max(found["rate"]) / max(found["direct"])
-        words = text("fig10a.found", gain=gain)
-        notes.append(judged(text("fig10a.claim", limit=limit), gain > 1, words, of=network_label(network)))
-    columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded", "rate over direct")]
-    table = Table(text("fig10a.caption", within=WITHIN), columns, rows)
-    return Page([table], lambda charts: _fig10a(charts, curves), notes, networks)
-
-
-def _activity(network: str, coding: str) -> Measurement:
-    return Measurement("activity", network, CODINGS[coding])
-
-
-def _layers(values: Values, network: str) -> Pair:
-    layers = {}
-    for coding in CODINGS:
-        seeds = values.all(_activity(network, coding))
-        layers[coding] = [
-            Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
-            for name, (neurons, steps, _) in seeds[0].items()
-        ]
+def _layers(values: Values, network: str) -> Codings:
+    """The layers of neurons, and the pooling layers between them where they are measured in both codings."""
+    layers, pools = {}, {}
+    for coding, method in CODINGS.items():
+        seeds = values.all(Measurement("activity", network, method))
+        layers[coding] = [_layer(name, seeds) for name in seeds[0]]
+        if pooled := values.find(Measurement("pool-activity", network, method)):
+            pools[coding] = {int(pooled[0][name][3]): _layer(name, pooled) for name in pooled[0]}
+    if len(pools) == len(CODINGS):
+        for coding, found in pools.items():  # from the last, so that earlier places stay right
+            for place in sorted(found, reverse=True):
+                layers[coding].insert(place, found[place])
     return layers
 
 
-def _with_total(layers: Pair) -> list[tuple[Layer, Layer]]:
+def _layer(name: str, seeds: list[Any]) -> Layer:
+    neurons, steps, *_ = seeds[0][name]
+    return Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
+
+
+def _with_total(layers: Codings) -> list[tuple[Layer, Layer]]:
     """Each layer in both codings, and all layers together at the end."""
     return [*zip(layers["direct"], layers["rate"], strict=True), (total(layers["direct"]), total(layers["rate"]))]
 
 
-def _spikes_note(network: str, layers: Pair) -> str:
+def _pool_notes(layers: Codings) -> list[str]:
+    has = any(layer.name.startswith("pool") for layer in layers["direct"])
+    return [text("fig3.pools" if has else "fig3.no_pools")]
+
+
+def _lower_sa(network: str, layers: Codings) -> Claim:
     """The first half of Observation 1, on all neurons together."""
     direct, rate = (total(found).sa.mean for found in layers.values())
     found = f"SA {direct:.3g} direct, {rate:.3g} rate-coded, all layers together"
-    return judged(text("fig3.lower"), direct < rate, found, of=network_label(network))
+    return Claim(text("fig3.lower"), verdict(direct < rate), found, network_label(network), OBSERVATION)
 
 
-def _rate_notes(network: str, layers: Pair) -> list[str]:
+def _tasa(network: str, layers: Codings) -> list[Claim]:
     """The second half of Observation 1: all layers, and the first two, each layer with equal weight."""
-    notes = []
+    found = []
     for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
-        direct, rate = (mean(layer.tasa.mean for layer in found[:count]) for found in layers.values())
-        numbers = f"mean TASA {direct:.3g} direct, {rate:.3g} rate-coded"
-        notes.append(judged(text("fig3.higher"), direct > rate, numbers, of=f"{network_label(network)}, {words}"))
-    return notes
+        direct, rate = (_mean_tasa(_spiking(each)[:count]) for each in layers.values())
+        low, high = direct.minus(SeedStat.of([rate.mean] * len(direct.values))).limits
+        result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
+        numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded"
+        found.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
+    return found
+
+
+def _mean_tasa(layers: list[Layer]) -> SeedStat:
+    """The mean over layers, seed by seed."""
+    seeds = zip(*(layer.tasa.values for layer in layers), strict=True)
+    return SeedStat.of(sum(each) / len(each) for each in seeds)
+
+
+def fig10a_needs(scale: Scale) -> list[Measurement]:
+    """Accuracy over time in both codings."""
+    return [_stopped(scale, network, coding) for network in rated(scale, *VGGS) for coding in CODINGS]
+
+
+def fig10a(values: Values) -> Page:
+    """How many timesteps each network needs, and its accuracy in percent when it is stopped earlier."""
+    networks = rated(values.scale, *VGGS)
+    curves = {network: {coding: _time_curve(values, network, coding) for coding in ("rate", "direct")}
+              for network in networks}  # fmt: skip
+    limit = printed("fig10a", "latency_gain_max") or 0.0
+    rows: list[list[Cell]] = []
+    judged = []
+    for network, found in curves.items():
+        rows += _latency_rows(network, found)
+        judged.append(_fewer_steps(network, found, limit))
+    columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
+    table = Table(text("fig10a.caption", within=WITHIN), columns, rows)
+    notes = [*setting_notes(values.scale, networks, "rate"), text("fig10a.trained")]
+    return Page([table], lambda charts: _fig10a(charts, curves), notes, networks, judged, some_images(values.scale))
 
 
 def _stopped(scale: Scale, network: str, coding: str) -> Measurement:
@@ -199,20 +283,34 @@ def _paper_steps(network: str) -> float:
     return float(claims().setting.timesteps[network.partition("-")[0]])
 
 
-def _latency_rows(network: str, curves: dict[str, TimeCurve], limit: float) -> list[list[Cell]]:
+def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Claim:
+    """The claim on latency, judged by the steps that each network needs for its own accuracy."""
+    rate, direct = (needed(curves[coding], curves[coding]) for coding in ("rate", "direct"))
+    holds, ours, found = None, None, "a network does not keep its own accuracy"
+    if rate is not None and direct is not None:
+        ours = rate.mean / direct.mean
+        holds, found = (
+            ours > 1,
+            f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}: {ours:.1f} times fewer",
+        )
+    paper = limit if network == VGG11 else None
+    claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
+    return Claim(claim, verdict(holds), found, network_label(network), where, paper, ours)
+
+
+def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]]:
     """What was chosen, what each network needs for its own accuracy, what both need for the direct-coded one's."""
     labels, rate, direct = network_labels(network), curves["rate"], curves["direct"]
-    gain = compared(limit if network == VGG11 else None, max(rate) / max(direct))
     steps = compared(_paper_steps(network), float(max(direct)))
-    rows: list[list[Cell]] = [[*labels, "trained with", float(max(rate)), *steps, *gain]]
+    rows: list[list[Cell]] = [[*labels, "trained with", float(max(rate)), *steps, max(rate) / max(direct)]]
     for what, target in (("needed, own accuracy", rate), ("needed, accuracy of direct-coded", direct)):
-        slow, fast = _needed(rate, target), _needed(direct, direct)
+        slow, fast = needed(rate, target), needed(direct, direct)
         times = None if slow is None or fast is None else slow.mean / fast.mean
-        rows.append([*labels, what, slow or "not reached", *compared(None, fast), *compared(None, times)])
+        rows.append([*labels, what, slow or "not reached", *compared(None, fast), times])
     return rows
 
 
-def _needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
+def needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
     """The fewest steps from which on each seed stays within WITHIN of the target's final accuracy; None for never."""
     steps, wanted = list(curve), list(target.values())[-1].values
     fewest = []
@@ -226,21 +324,19 @@ def _needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
 
 def _fig10a(charts: Any, curves: dict[str, dict[str, TimeCurve]]) -> Any:
     networks, codings = list(curves), ("rate", "direct")
-    drawn, panels = charts.figure(1, 1 + len(networks), width=charts.FULL_WIDTH, height=2.5)
-    trained = {coding: [float(max(curves[name][coding])) for name in networks] for coding in codings}
-    steps = zip(networks, trained["rate"], trained["direct"], strict=True)
-    groups = [f"{network_labels(name)[0]}\n{rate:g} and {direct:g}" for name, rate, direct in steps]
-    series = [(charts.STYLES[coding], [SeedStat.of([each]) for each in trained[coding]]) for coding in codings]
+    drawn, panels = charts.figure(1, 1 + len(networks), width=charts.FULL_WIDTH, height=2.6)
+    trained = {name: [max(curves[name][coding]) for coding in codings] for name in networks}
+    groups = [f"{network_labels(name)[0]}\ntrained: {rate:g}, {direct:g}" for name, (rate, direct) in trained.items()]
+    series = [(charts.STYLES[c], [needed(curves[name][c], curves[name][c]) for name in networks]) for c in codings]
     paper = [[None] * len(networks), [_paper_steps(name) for name in networks]]
     charts.bars(panels[0], groups, series, paper=paper)
-    charts.label(panels[0], x="network", y="timesteps T trained with", title="(a) latency")
-    for axes, letter, network in zip(panels[1:], "bc", networks, strict=False):
+    charts.label(panels[0], x="network", y="timesteps needed", title="needed for own accuracy", panel=1)
+    for number, (axes, network) in enumerate(zip(panels[1:], networks, strict=True), start=2):
         for coding, curve in curves[network].items():
             charts.line(axes, list(curve), list(curve.values()), charts.STYLES[coding])
         longest = max(curves[network]["rate"])
         charts.logarithmic(axes, "x", [steps for steps in (1, 2, 5, 10, 20, 50, 100, 200) if steps <= longest])
-        axes.set_ylim(-2, 102)
-        title = f"({letter}) {network_label(network)}"
-        charts.label(axes, x="timesteps shown", y="clean accuracy (%)", title=title)
+        axes.set_ylim(bottom=0)
+        charts.label(axes, x="timesteps shown", y="clean accuracy (%)", title=network_label(network), panel=number)
     charts.outside(drawn, columns=3)
     return drawn

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hiresnn.paper import accuracy_figures as figures
 from hiresnn.paper import accuracy_tables as tables
 from hiresnn.paper import activity_figures as activity
-from hiresnn.paper import checks, cost_figure, energy, noise_figures
+from hiresnn.paper import checks, cost_figure, energy, thresholds
 from hiresnn.paper import distance_figures as distances
-from hiresnn.paper.accuracy_page import AccuracyPage, Values
-from hiresnn.paper.labels import VGG5, VGG11
+from hiresnn.paper.accuracy_page import AccuracyPage, MissingValueError, Values
+from hiresnn.paper.labels import VGG5, VGG11, text
 from hiresnn.paper.measurements import Measurement
-from hiresnn.paper.page import Page
+from hiresnn.paper.page import AGREES, DIFFERS, OPEN, UNCLEAR, Cell, Page, Table
 from hiresnn.paper.scales import Scale
+
+CLAIMS = "claims"
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,16 @@ class Artefact:
     Attributes:
         title: one line, for its page and the index.
         needs: scale -> what must be measured; nothing where the scale has none of its networks.
-        render: values -> page; pure.
+        render: values -> page; pure. Raises MissingValueError where a value that the page cannot do without is missing.
         has_figure: whether matplotlib is needed.
-        partial: whether a page can be made while values are missing: it shows accuracies, and n/a for the others.
+        in_paper: whether `all` includes it.
     """
 
     title: str
     needs: Callable[[Scale], list[Measurement]]
     render: Callable[[Values], Page]
     has_figure: bool = False
-    partial: bool = False
+    in_paper: bool = True
 
 
 def _figure(title: str, needs: Callable[[Scale], list[Measurement]], render: Callable[[Values], Page]) -> Artefact:
@@ -51,7 +54,7 @@ def _accuracies(
     def render(values: Values) -> Page:
         return declare(values.scale).render(values)
 
-    return Artefact(title, needs, render, has_figure=networks is not None, partial=True)
+    return Artefact(title, needs, render, has_figure=networks is not None)
 
 
 def _vgg5(scale: Scale) -> tuple[str, ...]:
@@ -70,23 +73,63 @@ ARTEFACTS: dict[str, Artefact] = {
     "table5": _accuracies("Threshold and leak frozen", tables.table5),
     "table6": Artefact("Operations of a layer", energy.table6_needs, energy.table6),
     "table7": Artefact("Energy of an operation and of an image", energy.totals_needs, energy.table7),
+    "rate": _accuracies("HIRE-SNN against the rate-coded SNN", tables.against_rate),
+    "fig1a": _figure("An image as direct and as rate-coded input", activity.fig1a_needs, activity.fig1a),
     "fig1b": _figure("Spikes of each layer", activity.fig1b_needs, activity.fig1b),
     "fig1c": _accuracies("VGG11: SNN and ANN under attack", figures.fig1c, _vgg11),
     "fig3": _figure("Time-averaged spiking activity of each layer", activity.fig3_needs, activity.fig3),
     "fig4": _accuracies("Accuracy over timesteps T", figures.fig4, _vgg11),
-    "fig5a": _figure(
-        "Perturbation distance behind a LIF layer over its leak", lambda scale: [distances.LAYER], distances.fig5a
-    ),
-    "fig5b": _figure(
-        "Spike distance layer by layer", lambda scale: [distances.NETWORKS] if _vgg5(scale) else [], distances.fig5b
-    ),
+    "fig5a": _figure("Distance behind a LIF layer over its leak", distances.fig5a_needs, distances.fig5a),
+    "fig5b": _figure("Spike distance layer by layer", distances.fig5b_needs, distances.fig5b),
     "fig7": _figure("Memory and time of training", cost_figure.fig7_needs, cost_figure.fig7),
     "fig8a": _accuracies("Accuracy over the bound of the attack", figures.fig8a, _vgg5),
     "fig8b": _accuracies("Accuracy over the iterations of the attack", figures.fig8b, _vgg5),
-    "fig9": _accuracies("Gaussian and crafted noise", noise_figures.fig9, noise_figures.swept_networks),
-    "fig10a": _figure("Latency of rate-coded and direct input", activity.fig10a_needs, activity.fig10a),
-    "fig10b-e": _accuracies("Accuracy over the noise step", noise_figures.fig10be, noise_figures.swept_networks),
+    "fig9": _accuracies("Gaussian and crafted noise", figures.fig9, figures.swept_networks),
+    "fig10a": _figure("Timesteps of rate-coded and direct input", activity.fig10a_needs, activity.fig10a),
+    "fig10b-e": _accuracies("Accuracy over the noise step", figures.fig10be, figures.swept_networks),
     "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
     "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),
+    "bounds": replace(_accuracies("Accuracy at every bound in every box", tables.bounds), in_paper=False),
+    "thresholds": Artefact("Threshold scales on held-out images", thresholds.needs, thresholds.page, in_paper=False),
 }
-"""Name -> artefact, in the paper's order: tables, then figures."""
+"""Name -> artefact: the paper's tables, then its figures, then pages that the paper does not have."""
+
+
+def every(scale: Scale) -> list[str]:
+    """What `all` means at a scale, in the paper's order."""
+    listed = scale.artefacts or [name for name, artefact in ARTEFACTS.items() if artefact.in_paper]
+    return [name for name in ARTEFACTS if name in listed]
+
+
+def claims_needs(scale: Scale) -> list[Measurement]:
+    """What all other pages of the scale need."""
+    return [each for name in every(scale) if name != CLAIMS for each in ARTEFACTS[name].needs(scale)]
+
+
+def claims_page(values: Values) -> Page:
+    """Every claim of abstract, text and conclusion, collected from the pages that judge it."""
+    rows: list[list[Cell]] = []
+    missing: list[str] = []
+    networks: list[str] = []
+    for name in every(values.scale):
+        if name == CLAIMS or not ARTEFACTS[name].needs(values.scale):
+            continue
+        try:
+            page = ARTEFACTS[name].render(values)
+        except MissingValueError:
+            missing.append(name)
+            continue
+        networks += page.networks
+        for claim in page.claims:
+            said = f"{claim.text} ({claim.of})" if claim.of else claim.text
+            rows.append([claim.where, said, name, claim.paper, claim.ours, claim.verdict, claim.found])
+    rows = sorted((row for row in rows if row[0]), key=lambda row: not str(row[0]).startswith("abstract"))
+    counted = Counter(str(row[5]) for row in rows)
+    counts = ", ".join(f"{counted[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
+    notes = [text("claims.verdicts"), f"Of {len(rows)} claims: {counts}."]
+    notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []
+    columns = ["where", "claim", "page", "paper", "ours", "verdict", "numbers"]
+    return Page([Table(text("claims.caption"), columns, rows)], notes=notes, networks=tuple(dict.fromkeys(networks)))
+
+
+ARTEFACTS[CLAIMS] = Artefact("The claims of the paper", claims_needs, claims_page)

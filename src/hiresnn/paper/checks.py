@@ -24,9 +24,10 @@ from hiresnn.metrics import correct
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.accuracy_tables import networks_of
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import ATTACKS, left_out, network_labels, section, setting_notes, text
+from hiresnn.paper.labels import ATTACKS, left_out, network_label, network_labels, section, setting_notes, text
 from hiresnn.paper.measurements import TWINS, Measurement, accuracy
-from hiresnn.paper.page import Cell, Page, Table
+from hiresnn.paper.page import Cell, Claim, Page, Table
+from hiresnn.paper.page import verdict as page_verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.study import Study
 
@@ -98,12 +99,14 @@ def _bound(found: Accuracies) -> CheckResult:
     return CheckResult(not rose and left[-1] < left[0], f"PGD leaves {words}")
 
 
-def verdict(results: list[CheckResult]) -> tuple[str, str]:
-    """(verdict, evidence) over seeds: of the first seed that fails, otherwise of the first."""
-    failed = [result for result in results if not result.passed]
+def verdict(results: Sequence[CheckResult]) -> tuple[str, str]:
+    """(verdict, evidence) over seeds, of the first seed that fails or otherwise of the first; the evidence names it."""
+    failed = [seed for seed, result in enumerate(results) if not result.passed]
+    shown = failed[0] if failed else 0
+    evidence = f"seed {shown}: {results[shown].evidence}"
     if not failed:
-        return "pass", results[0].evidence
-    return "fail" if len(results) == 1 else f"fail in {len(failed)} of {len(results)} seeds", failed[0].evidence
+        return "pass", evidence
+    return ("fail" if len(results) == 1 else f"fail in {len(failed)} of {len(results)} seeds"), evidence
 
 
 def table4_needs(scale: Scale) -> list[Measurement]:
@@ -118,7 +121,7 @@ def table4(values: Values) -> Page:
     scale = values.scale
     networks = networks_of(scale, "table2")
     rows: list[list[Cell]] = []
-    apart: list[str] = []
+    judged: list[Claim] = []
     for network in networks:
         by_image = values.all(_by_image(network))
         results = {
@@ -128,22 +131,26 @@ def table4(values: Values) -> Page:
         for place, (key, check) in enumerate(CHECKS.items()):
             paper = str(claims().table4[key])
             cells: list[Cell] = [*network_labels(network), check, paper]
-            for way, each in results.items():
-                found, evidence = verdict([seed[place] for seed in each])
-                cells += [found, evidence]
-                if found != paper:
-                    apart.append(f"{' / '.join(network_labels(network))} {check.split()[0]} {way}")
+            for each in results.values():
+                cells += verdict([seed[place] for seed in each])
             rows.append(cells)
-    different = f"{len(apart)} of {2 * len(rows)}{': ' * bool(apart)}{'; '.join(apart)}"
+        judged += [_passes(network, way, each) for way, each in results.items()]
     notes = [
         *setting_notes(scale, networks),
         *left_out(claims().table2, networks),
         f"By accuracies: {'; '.join(RULES)}.",
         text("table4.by_image", images=BUDGET[0], steps=BUDGET[1], queries=BUDGET[2], draws=BUDGET[3]),
         text("table4.sampling"),
-        f"Verdicts that are not the paper's: {different}.",
     ]
-    return Page([Table(text("table4.caption"), COLUMNS, rows)], notes=notes, networks=networks)
+    return Page([Table(text("table4.caption"), COLUMNS, rows)], notes=notes, networks=networks, claims=judged)
+
+
+def _passes(network: str, way: str, seeds: Sequence[Sequence[CheckResult]]) -> Claim:
+    """The claim that a network passes all five checks, in one of the two ways."""
+    names = [check.split()[0] for check in CHECKS.values()]
+    failed = [name for place, name in enumerate(names) if not all(seed[place].passed for seed in seeds)]
+    found = f"fails {', '.join(failed)}" if failed else f"passes all five with {len(seeds)} seed(s)"
+    return Claim(text("table4.claim"), page_verdict(not failed), found, f"{network_label(network)}, {way}", "sec. 5.3")
 
 
 def accuracies(values: Values, network: str, place: int) -> Accuracies:
@@ -156,7 +163,7 @@ def accuracies(values: Values, network: str, place: int) -> Accuracies:
     return Accuracies(
         clean=left(None),
         white={attack: left(attack) for attack in ATTACKS},
-        black={box: {attack: left(attack, box) for attack in ATTACKS} for box in TWINS},
+        black={box: {attack: left(attack, box) for attack in ATTACKS} for box in scale.twins},
         bounds=[(bound, left(f"pgd:eps={bound}")) for bound in scale.eps],
         unbounded=left("pgd:eps=1"),
         random=left(_noise(scale)),
@@ -166,7 +173,7 @@ def accuracies(values: Values, network: str, place: int) -> Accuracies:
 def _attacks(scale: Scale) -> list[tuple[str | None, str]]:
     """Attack and box of everything that `accuracies` reads."""
     white = [None, *ATTACKS, *(f"pgd:eps={bound}" for bound in scale.eps), "pgd:eps=1", _noise(scale)]
-    return [*((attack, "white") for attack in white), *((attack, box) for box in TWINS for attack in ATTACKS)]
+    return [*((attack, "white") for attack in white), *((attack, box) for box in scale.twins for attack in ATTACKS)]
 
 
 def _noise(scale: Scale) -> str:

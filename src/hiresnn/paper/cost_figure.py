@@ -9,7 +9,7 @@ from hiresnn.paper.claims import printed
 from hiresnn.paper.cost import WARM_BATCHES
 from hiresnn.paper.labels import METHOD_LABELS, VGG5, VGG11, left_out, network_labels, text
 from hiresnn.paper.measurements import Measurement, Run
-from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
+from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
@@ -23,6 +23,9 @@ CLOCK, PROCESSOR = 1, 2
 """Places in QUANTITIES. On a CPU the claim on time is judged by processor time, which other programs change little."""
 SMALL = 32 * 2**20
 """Bytes of a peak below which it belongs more to the program than to the network."""
+
+SLACK = 1.0
+"""Percent more time that count as none."""
 
 Ratios = dict[str, list[SeedStat]]
 """Network -> cost of HIRE-SNN over that of traditional training, in the order of QUANTITIES."""
@@ -54,20 +57,27 @@ def fig7(values: Values) -> Page:
     memory, time = (100 * (printed("fig7", name) or 0.0) for name in ("memory_saving_max", "extra_time"))
     saving = max(100 * (1 - each[0].mean) for each in ratios.values())
     extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
-    claims: list[list[Cell]] = [
+    rows_of_claims: list[list[Cell]] = [
         ["largest saving of memory", *compared(memory, saving)],
         ["largest extra time per batch", *compared(time, max(extra.values()))],
     ]
+    batch = scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size
     tables = [
-        Table(text("fig7.costs", batch=scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size), COST_COLUMNS, rows),
+        Table(text("fig7.costs", batch=batch), COST_COLUMNS, rows),
         Table(text("fig7.ratios"), RATIO_COLUMNS, [[*network_labels(name), *each] for name, each in ratios.items()]),
-        Table(text("fig7.claims"), ["claim", *beside_paper("percent")], claims),
+        Table(text("fig7.claims"), ["claim", *beside_paper("percent")], rows_of_claims),
+    ]
+    each_time = ", ".join(f"{network_labels(name)[0]} {percent:+.1f} %" for name, percent in extra.items())
+    where = "abstract, sec. 5.2, 6"
+    judged = [
+        Claim(text("fig7.less"), verdict(saving > 0), f"{saving:.1f} %", "", "sec. 5.2", memory, saving),
+        Claim(
+            text("fig7.no_more"), verdict(max(extra.values()) <= SLACK), each_time, "", where, time, max(extra.values())
+        ),
     ]
     notes = [*_notes(scale, first), *left_out(NETWORKS, networks)]
-    notes += directions([("largest saving of memory, percent", memory, SeedStat.of([saving]))])
-    if longer := [f"{network_labels(name)[0]} by {percent:.1f} %" for name, percent in extra.items() if percent > 0]:
-        notes.append(text("fig7.longer", networks=", ".join(longer)))
-    return Page(tables, lambda charts: _draw(charts, ratios, timed), notes, networks)
+    figure = lambda charts: _draw(charts, ratios, timed)  # noqa: E731
+    return Page(tables, figure, notes, networks, judged, text("fig7.images", batch=batch))
 
 
 def _stat(costs: list[Any], quantity: str, unit: float = 1.0) -> SeedStat:
@@ -91,7 +101,7 @@ def _draw(charts: Any, ratios: Ratios, timed: int) -> Any:
     saving = printed("fig7", "memory_saving_max") or 0.0
     time = "processor time" if timed == PROCESSOR else "time"
     texts = ("peak memory\n(traditional = 1)", f"{time} of a batch\n(traditional = 1)")
-    titles = (f"(a) paper: up to {100 * saving:.0f} % less", "(b) paper: no extra time")
+    titles = (f"paper: up to {100 * saving:.0f} % less", "paper: no extra time")
     for place, axes in enumerate(panels):
         series = [
             (charts.STYLES["traditional"], [SeedStat.of([1.0])] * len(ratios)),
@@ -99,7 +109,7 @@ def _draw(charts: Any, ratios: Ratios, timed: int) -> Any:
         ]
         charts.bars(axes, [network_labels(network)[0] for network in ratios], series, digits=2)
         charts.level(axes, (1 - saving, 1.0)[place], charts.Style("claim of the paper", "#000000"))
-        charts.label(axes, x="", y=texts[place], title=titles[place])
+        charts.label(axes, x="", y=texts[place], title=titles[place], panel=place + 1)
         axes.margins(y=0.12)
     charts.outside(drawn, columns=3)
     return drawn

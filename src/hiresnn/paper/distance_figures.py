@@ -1,74 +1,105 @@
-"""Figure 5: perturbation distance behind a LIF layer over its leak, and spike distance layer by layer."""
+"""Figure 5: perturbation distance behind a LIF layer over its leak, and spike distance of each layer (Definition 2)."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims
-from hiresnn.paper.distances import digits_attack, digits_recipe
-from hiresnn.paper.labels import VGG5, network_label, seeds_label, setting_notes, text
-from hiresnn.paper.measurements import Measurement
-from hiresnn.paper.page import Cell, Page, Table, judged
+from hiresnn.paper.labels import DIGITS, VGG5, network_label, seeds_label, setting_notes, some_images, text
+from hiresnn.paper.measurements import Measurement, Run
+from hiresnn.paper.page import Cell, Claim, Page, Table, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
 LEAKS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+STEPS = ("0.01", "0.02", "8/255")
+"""Step sizes of Fig. 5a: the paper's alpha, twice that, and the whole bound in one step."""
 SIDES = {"right": "M1, right on the perturbed image", "wrong": "M2, wrong on the perturbed image"}
-
-
-LAYER = Measurement("layer-distances", grid=LEAKS)
-"""What Fig. 5a needs, for each seed of the scale."""
+OBSERVATION = "sec. 3.1, Observation 3"
 NETWORKS = Measurement("spike-distances", VGG5, "traditional", 0, "pgd", grid=(0, 1, 2))
 """What Fig. 5b needs: two networks, and a third on which PGD makes the images."""
 
 
+def behind_layer(step: str) -> Measurement:
+    """What Fig. 5a needs: one PGD step of size alpha from the image is FGSM with that bound."""
+    return Measurement("leak-distances", DIGITS, "ann", attack=f"fgsm:eps={step}", grid=LEAKS)
+
+
+def fig5a_needs(scale: Scale) -> list[Measurement]:
+    """The distances for each step size."""
+    return [behind_layer(step) for step in STEPS if scale.present([DIGITS])]
+
+
 def fig5a(values: Values) -> Page:
-    """Perturbation distance of digits, and of the spikes that a LIF layer makes of them, over the leak."""
-    found = values.all(LAYER)
-    few, image, every, images = (
-        [SeedStat.of(seeds) for seeds in zip(*(each[name] for each in found), strict=True)]
-        for name in ("few", "image", "all", "images")
-    )
-    setting, chosen = claims().fig5a, f"{claims().fig5a.images} random digits"
+    """Distance behind the layer over the distance of the images, for two random digits and for all."""
+    found = {step: values.all(behind_layer(step)) for step in STEPS}
+    ratios = {
+        which: {step: _ratios(seeds, which, image) for step, seeds in found.items()}
+        for which, image in (("few", "image"), ("all", "images"))
+    }
+    titles = {"few": f"{claims().fig5a.images} random digits", "all": f"{found[STEPS[0]][0]['of']} digits"}
+    columns = ["leak", *(f"step {step}, {titles[which]}" for which in ratios for step in STEPS)]
     rows: list[list[Cell]] = [
-        [f"{leak:g}", few[at], image[0], few[at].over(image[0]), every[at], images[0]] for at, leak in enumerate(LEAKS)
+        [f"{leak:g}", *(ratios[which][step][at] for which in ratios for step in STEPS)] for at, leak in enumerate(LEAKS)
     ]
-    below = [f"{leak:g}" for leak, stat in zip(LEAKS, few, strict=True) if stat.mean < image[0].mean]
-    lowest = min(zip(LEAKS, few, strict=True), key=lambda pair: pair[1].mean)[0]
-    which = ", ".join(below) or "none"
-    words = text("fig5a.found", below=len(below), leaks=len(LEAKS), which=which, lowest=lowest)
-    claim = judged(text("fig5a.claim"), 0 < len(below) < len(LEAKS), words)
-    columns = ["leak", f"spike PD, {chosen}", f"image PD, {chosen}", "ratio", "spike PD, all", "image PD, all"]
+    distances: list[list[Cell]] = [
+        [step, *(SeedStat.of(each[name] for each in seeds) for name in ("image", "images"))]
+        for step, seeds in found.items()
+    ]
+    tables = [
+        Table(text("fig5a.caption"), columns, rows),
+        Table(text("fig5a.images"), ["step", *titles.values()], distances),
+    ]
 
     def figure(charts: Any) -> Any:
-        drawn, (axes,) = charts.figure(height=2.7)
-        hire, direct = charts.STYLES["hire"], charts.STYLES["direct"]
-        charts.line(axes, LEAKS, few, hire.named(f"LIF layer, {chosen}"))
-        charts.line(axes, LEAKS, every, direct.named("LIF layer, all test digits"))
-        charts.level(axes, image[0].mean, hire.named(f"images, {chosen}"))
-        charts.level(axes, images[0].mean, direct.named("images, all test digits"))
-        axes.set_ylim(bottom=0)
-        charts.label(axes, x="leak λ of the LIF layer (1)", y="perturbation distance ($L_2$)")
-        charts.outside(drawn, columns=2)
+        drawn, panels = charts.figure(1, 2, width=charts.FULL_WIDTH, height=2.6)
+        for number, (axes, which) in enumerate(zip(panels, ratios, strict=True), start=1):
+            for step, style in zip(STEPS, ("clean", "fgsm", "pgd"), strict=True):
+                charts.line(axes, LEAKS, ratios[which][step], charts.STYLES[style].named(f"step {step}"))
+            charts.level(axes, 1.0, charts.STYLES["clean"].named("distance of the images"))
+            axes.set_ylim(bottom=0)
+            y = "distance behind the layer\nover that of the images" if number == 1 else ""
+            charts.label(axes, x="leak λ of the LIF layer", y=y, title=titles[which], panel=number)
+        charts.outside(drawn, columns=4)
         return drawn
 
-    notes = [*_digits_notes(values.scale), text("not_printed")]
-    notes += [text("fig5a.limit", threshold=setting.threshold, ratio=1 / setting.threshold), claim]
-    return Page([Table(text("fig5a.caption"), columns, rows)], figure, notes)
+    judged = [_certain_range(ratios["all"][step], step) for step in STEPS]
+    return Page(tables, figure, _digits_notes(values.scale), (DIGITS,), judged, some_images(values.scale))
+
+
+def _ratios(seeds: Sequence[Any], layer: str, image: str) -> list[SeedStat]:
+    return [SeedStat.of(each[layer][at] / each[image] for each in seeds) for at in range(len(LEAKS))]
+
+
+def _certain_range(ratios: Sequence[SeedStat], step: str) -> Claim:
+    """The claim for one step size: closer than the images at some leaks, but not at all."""
+    below = [f"{leak:g}" for leak, ratio in zip(LEAKS, ratios, strict=True) if ratio.mean < 1]
+    ratio, leak = min((ratio.mean, leak) for leak, ratio in zip(LEAKS, ratios, strict=True))
+    words = text(
+        "fig5a.found", below=len(below), leaks=len(LEAKS), which=", ".join(below) or "none", lowest=leak, ratio=ratio
+    )
+    return Claim(text("fig5a.claim"), verdict(0 < len(below) < len(LEAKS)), words, f"step {step}", OBSERVATION)
 
 
 def _digits_notes(scale: Scale) -> list[str]:
-    setting, recipe, attack = claims().fig5a, digits_recipe(0), digits_attack(0)
+    setting, recipe = claims().fig5a, scale.recipe(Run(DIGITS, "ann", 0))
     model = {"model": recipe.model.label, "width": recipe.model.width, "epochs": recipe.ann.epochs}
-    options = {"iterations": setting.iterations, "eps": 255 * attack.eps, "step": attack.resolved()["step"]}
-    seeds = seeds_label(tuple(range(scale.seeds))).capitalize()
+    seeds = seeds_label(scale.seeds_of(DIGITS)).capitalize()
+    source = scale.source(DIGITS).rpartition("/")[2]
     return [
-        text("fig5a.digits", timesteps=setting.timesteps, threshold=setting.threshold),
-        text("fig5a.attack", seeds=seeds, **model, **options),
+        text("fig5a.digits", source=source, timesteps=setting.timesteps, threshold=setting.threshold),
+        text("fig5a.attack", seeds=seeds, **model),
+        text("fig5a.limit", threshold=setting.threshold, ratio=1 / setting.threshold),
+        text("not_printed"),
     ]
+
+
+def fig5b_needs(scale: Scale) -> list[Measurement]:
+    """The distances between the two networks."""
+    return [NETWORKS] if scale.present([VGG5]) else []
 
 
 def fig5b(values: Values) -> Page:
@@ -88,23 +119,23 @@ def fig5b(values: Values) -> Page:
         *setting_notes(values.scale, (VGG5,)),
         text("fig5b.networks", one=one_seed, other=other, maker=maker),
         text("fig5b.images", **images) + (f"; {text('fig5b.one')}" if layers else "."),
-        text("fig5b.per_neuron"),
         text("not_printed"),
-        *_judgements(found, layers),
     ]
-    caption = text("fig5b.caption", network=network_label(VGG5))
-    return Page([Table(caption, columns, rows)], lambda charts: _fig5b(charts, found), notes, (VGG5,))
+    table = Table(text("fig5b.caption", network=network_label(VGG5)), columns, rows)
+    judged = [_rises(layers, found[side], words) for side, words in SIDES.items() if layers]
+    about = f"{found['images']} of {found['of']} test images"
+    return Page([table], lambda charts: _fig5b(charts, found), notes, (VGG5,), judged, about)
 
 
-def _judgements(found: dict[str, Any], layers: list[str]) -> list[str]:
-    """Observation 3: the distance does not always fall from layer to layer, whether the network is right or wrong."""
-    notes = []
-    for side, words in SIDES.items() if layers else ():
-        change = [value / math.sqrt(size) for value, size in zip(found[side]["one"], found["neurons"], strict=True)]
-        rises = [name for name, (before, after) in zip(layers[1:], pairwise(change), strict=True) if after > before]
-        numbers = f"judged per neuron, it rises at {', '.join(rises) or 'no layer'}"
-        notes.append(judged(text("fig5b.claim"), bool(rises), numbers, of=words))
-    return notes
+def _rises(layers: Sequence[str], found: Any, side: str) -> Claim:
+    """The claim on the image shown, by the distances of Definition 2; with how many images it comes out."""
+
+    def rising(values: Sequence[float]) -> list[str]:
+        return [name for name, (before, after) in zip(layers[1:], pairwise(values), strict=True) if after > before]
+
+    shown, some = rising(found["one"]), sum(bool(rising(each)) for each in found["all"])
+    words = text("fig5b.found", layers=", ".join(shown) or "no layer", some=some, images=len(found["all"]))
+    return Claim(text("fig5b.claim"), verdict(bool(shown)), words, side, OBSERVATION)
 
 
 def _fig5b(charts: Any, found: dict[str, Any]) -> Any:
@@ -117,10 +148,12 @@ def _fig5b(charts: Any, found: dict[str, Any]) -> Any:
         one = [[SeedStat.of([value]) for value in found[side]["one"]] for side in SIDES]
         every = [[_mean(found[side]["all"], at) for at in range(len(layers))] for side in SIDES]
         for axes, values in zip(panels, (one, every), strict=True):
-            charts.bars(axes, layers, list(zip(styles, values, strict=True)))
+            charts.bars(axes, layers, list(zip(styles, values, strict=True)), digits=1)
+            axes.margins(y=0.12)
         charts.outside(drawn, columns=2)
-    for axes, title in zip(panels, ("(a) one image", f"(b) mean of {found['images']} images"), strict=True):
-        charts.label(axes, x="layer", y="spike PD ($L_2$ of spikes per step)", title=title)
+    titles = ("one image", f"mean of {found['images']} images")
+    for number, (axes, title) in enumerate(zip(panels, titles, strict=True), start=1):
+        charts.label(axes, x="layer", y="spike PD ($L_2$ of spikes / T)", title=title, panel=number)
     return drawn
 
 

@@ -8,47 +8,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hiresnn import data
 from hiresnn.analysis import PerturbationDistance, SpikeDistance
-from hiresnn.attacks import AttackSpec, verified
+from hiresnn.attacks import verified
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, Window
 from hiresnn.paper.claims import claims
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.study import Study
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.evaluate import attack_of
-from hiresnn.runs.folder import MODEL
-from hiresnn.runs.recipe import Recipe, digest, override, read
-from hiresnn.runs.train import train
 
 ROWS = 2000
 """Images times timesteps of a batch."""
 
 
-def digits_recipe(seed: int) -> Recipe:
-    """The recipe of the small ANN on digits through which Fig. 5a perturbs its images."""
-    return override(read("digits"), {"method": "ann", "seed": str(seed), "ann.epochs": "10", "device": "cpu"})
+def leak_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
+    """Mean distances behind one LIF layer: "few" and "all" images at each leak, "image" and "images" of the pixels.
 
-
-def digits_attack(seed: int) -> AttackSpec:
-    """The attack of Fig. 5a."""
-    return attack_of(digits_recipe(seed), f"pgd:iterations={claims().fig5a.iterations}", seed)
-
-
-def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]:
-    """Mean distances over images: "few" and "all" at each leak, "image" and "images" of the pixels themselves."""
-    seed = wanted.seed or 0
-    setting, recipe, attack = claims().fig5a, digits_recipe(seed), digits_attack(seed)
-    key = digest(recipe.keyed())
-    out = study.root / "runs" / f"digits-ann-seed{seed}-{key}"
-    if not (out / MODEL).is_file():
-        train(recipe, out=out, resume=True, progress=study.progress)
-    test = data.load(recipe.data.source).test
-    images = test.images / 255
-    adversarial = verified(attack, load(out / MODEL), images, test.labels, eps=attack.eps)
-    chosen = torch.randperm(len(images))[: setting.images]
+    The attack moves the images on an ANN. The "few" are the same random images for every attack of a seed.
+    """
+    setting, attack, network = claims().fig5a, wanted.spec(study.scale), study.network(wanted.run)
+    images, labels = study.shown(wanted.network, study.scale.analysed)
+    assert attack is not None
+    adversarial = verified(attack, network, images, labels, eps=attack.eps)
+    generator = torch.Generator().manual_seed(wanted.seed or 0)
+    chosen = torch.randperm(len(images), generator=generator)[: setting.images]
     pixels = _moved(images, adversarial)
     spikes = [
         lif_distances(images, adversarial, threshold=setting.threshold, leak=leak, timesteps=setting.timesteps)
@@ -57,8 +40,9 @@ def layer_distances(study: Study, wanted: Measurement) -> dict[str, list[float]]
     return {
         "few": [float(each[chosen].mean()) for each in spikes],
         "all": [float(each.mean()) for each in spikes],
-        "image": [float(pixels[chosen].mean())],
-        "images": [float(pixels.mean())],
+        "image": float(pixels[chosen].mean()),
+        "images": float(pixels.mean()),
+        "of": len(images),
     }
 
 
@@ -72,7 +56,7 @@ def _moved(images: Tensor, adversarial: Tensor) -> Tensor:
 def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak: float, timesteps: int) -> Tensor:
     """Spike distance [B] behind one LIF layer whose input currents are the pixels [B, C, H, W]."""
     window = Window(timesteps, len(images))
-    lif = LIF(threshold, leak, trainable=False)
+    lif = LIF(threshold, leak, trainable=False).to(images.device)
     distance = SpikeDistance()
     clean, attacked = (window.by_step(lif(currents, window, False)) for currents in (images, adversarial))
     distance.update({"lif": clean}, {"lif": attacked})

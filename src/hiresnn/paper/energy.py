@@ -12,6 +12,7 @@ from hiresnn.analysis import PRICES
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.paper import energy_rows as rows
 from hiresnn.paper.accuracy_page import Values
+from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Total
 from hiresnn.paper.labels import (
@@ -22,10 +23,11 @@ from hiresnn.paper.labels import (
     network_labels,
     section,
     setting_notes,
+    some_images,
     text,
 )
 from hiresnn.paper.measurements import Measurement
-from hiresnn.paper.page import Cell, Page, Table, beside_paper, compared, directions
+from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
@@ -44,33 +46,37 @@ TRAFFIC = ("weight_reads", "activations", "membranes", "weights", "on_chip_pj", 
 """Attributes of `hiresnn.analysis.Traffic`, in the order of MEMORY_COLUMNS."""
 
 
+def networks_with(scale: Scale) -> tuple[str, ...]:
+    """The networks whose energy is counted: those of the paper's Table 1 that the scale has."""
+    return tuple(network for network in scale.networks if network in claims().table1)
+
+
 def table6_needs(scale: Scale) -> list[Measurement]:
-    """The operations of HIRE-SNN, and of the rate-coded network where the paper has one."""
-    return [rows.counted(network, method) for network in scale.networks for method in _methods(network)]
+    """The operations of HIRE-SNN, and of the rate-coded network where there is one."""
+    return [rows.counted(network, method) for network in networks_with(scale) for method in _methods(scale, network)]
 
 
 def table6(values: Values) -> Page:
     """Operations and energy of every layer."""
     tables = []
-    for network in values.scale.networks:
-        for method in _methods(network):
-            found = rows.reports(values, rows.counted(network, method))
-            layers = [rows.layer_row(found, place) for place in range(len(found[0].layers))]
-            caption = f"{network_label(network)}, {METHOD_LABELS[method]}, T = {found[0].timesteps}."
-            tables.append(Table(caption, ["layer", "input", *rows.COLUMNS], [*layers, rows.total_row(found)]))
+    for wanted in table6_needs(values.scale):
+        found = rows.reports(values, wanted)
+        layers = [rows.layer_row(found, place) for place in range(len(found[0].layers))]
+        caption = f"{network_label(wanted.network)}, {METHOD_LABELS[wanted.method]}, T = {found[0].timesteps}."
+        tables.append(Table(caption, ["layer", "input", *rows.COLUMNS], [*layers, rows.total_row(found)]))
     return _page(values.scale, tables, [text("table6.formulas")], [])
 
 
 def totals_needs(scale: Scale) -> list[Measurement]:
     """The measurements of Table 7 and Fig. 11."""
-    return [each for network in scale.networks for each in rows.total_needs(scale, network)]
+    return [each for network in networks_with(scale) for each in rows.total_needs(scale, network)]
 
 
 def table7(values: Values) -> Page:
     """Prices beside the paper's, totals of every network in both counts, and what memory would add."""
     energies: list[list[Cell]] = []
     moved: list[list[Cell]] = []
-    for network in values.scale.networks:
+    for network in networks_with(values.scale):
         found = rows.totals(values, network)
         energies += [_energy_row(network, total, found) for total in found.values()]
         moved += _memory_rows(values, network)
@@ -95,8 +101,8 @@ def fig11b(values: Values) -> Page:
 
 
 def _fig11(values: Values, name: str, price: str) -> Page:
-    found = {network: rows.totals(values, network) for network in values.scale.networks}
-    comparisons, times = [], []
+    found = {network: rows.totals(values, network) for network in networks_with(values.scale)}
+    judged, times = [], []
     for network, each in found.items():
         for who, count in FIG11_ROWS:
             if (who, count) not in each:
@@ -104,35 +110,39 @@ def _fig11(values: Values, name: str, price: str) -> Page:
             ours, theirs = each[who, count].over(each["hire", count], price), _printed_times(name, network, who)
             cells = compared(theirs if count == PRINTED else None, ours)
             times.append([*network_labels(network), WHO[who], count, *cells])
-            # The paper's direction is that HIRE-SNN needs less energy, in whichever count.
-            words = f"{' / '.join(network_labels(network))}, {WHO[who]}, {count}, times HIRE-SNN less 1"
-            less = None if ours is None else ours.map(lambda times: times - 1)
-            comparisons.append((words, None if theirs is None else theirs - 1, less))
+            if theirs is not None and ours is not None:
+                judged.append(_cheaper(network, who, count, price, theirs, ours))
     columns = ["model", "data set", "network", "count", *beside_paper("times")]
     table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, times)
-    notes = [*_few_bits_notes(values.scale, found, price), *directions(comparisons)]
-    page = _page(values.scale, [table], [], notes)
-    page.figure = lambda charts: _draw(charts, found, name, price)
+    page = _page(values.scale, [table], [], _few_bits_notes(values.scale, found, price))
+    page.figure, page.claims = lambda charts: _draw(charts, found, name, price), judged
     return page
+
+
+def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours: SeedStat) -> Claim:
+    """The claim that HIRE-SNN needs less energy than another network, judged in one of the two counts."""
+    claim = text("fig11.claim", who=WHO[who], times=theirs, price=PRICE_LABELS[price])
+    of, found = f"{network_label(network)}, {count}", f"{ours.mean:.1f} times"
+    where = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
+    return Claim(claim, verdict(ours.limits[0] > 1), found, of, where, theirs if count == PRINTED else None, ours)
 
 
 def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]) -> Page:
     """A page with the notes that all pages about energy share, and its own before and after them."""
-    images = f"the first {scale.analysed:,} of them" if scale.analysed else "all of them"
+    networks = networks_with(scale)
     notes = [
-        *setting_notes(scale, scale.networks, "rate"),
-        *left_out(claims().table1, scale.networks),
-        text("energy.images", images=images),
+        *setting_notes(scale, networks, "rate"),
+        *left_out(claims().table1, networks),
         *before,
         text("energy.counts"),
         text("energy.estimate"),
         *after,
     ]
-    return Page(tables, notes=notes, networks=tuple(scale.networks))
+    return Page(tables, notes=notes, networks=networks, images=some_images(scale))
 
 
-def _methods(network: str) -> tuple[str, ...]:
-    return ("hire", "rate") if rows.has_rate(network) else ("hire",)
+def _methods(scale: Scale, network: str) -> tuple[str, ...]:
+    return ("hire", "rate") if "rate" in methods_of(scale, network) else ("hire",)
 
 
 def _price_rows() -> list[list[Cell]]:
@@ -154,7 +164,7 @@ def _energy_row(network: str, total: Total, found: dict[tuple[str, str], Total])
 
 
 def _memory_rows(values: Values, network: str) -> list[list[Cell]]:
-    found = {method: rows.reports(values, rows.counted(network, method)) for method in _methods(network)}
+    found = {method: rows.reports(values, rows.counted(network, method)) for method in _methods(values.scale, network)}
     moved = {method: ([each.snn_traffic() for each in one], one[0].state_bytes) for method, one in found.items()}
     moved = {"hire": moved.pop("hire"), "ann": ([each.ann_traffic() for each in found["hire"]], 0), **moved}
     lines = []
@@ -194,23 +204,19 @@ def _draw(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str
     }
     groups = [" / ".join(network_labels(network)) for network in found]
     drawn, panels = charts.figure(2, 1, width=charts.FULL_WIDTH, height=4.6, share_y=True)
-    for axes, count, letter in zip(panels, (PRINTED, EVERY), "ab", strict=True):
-        everything = count == EVERY  # its bars have numbers above them, the others the paper's stars
-        present = [who for who in styles if everything or who != "equal-accuracy"]
-        series = [
-            (
-                styles[who],
-                [
-                    each[who, count].over(each["hire", count], price) if (who, count) in each else None
-                    for each in found.values()
-                ],
-            )
-            for who in present
-        ]
+    for number, (axes, count) in enumerate(zip(panels, (PRINTED, EVERY), strict=True), start=1):
+        present = [who for who in styles if count == EVERY or who != "equal-accuracy"]
+        stats = {who: [_times(each, who, count, price) for each in found.values()] for who in present}
         stars = [[_printed_times(name, network, who) for network in found] for who in present]
-        charts.bars(axes, groups, series, paper=() if everything else stars, digits=2 if everything else None)
+        series = [(styles[who], stats[who]) for who in present]
+        charts.bars(axes, groups, series, paper=() if count == EVERY else stars, digits=2)
         charts.logarithmic(axes, "y")
         axes.margins(y=0.15)
-        charts.label(axes, x="", y=f"energy, {PRICE_LABELS[price]}\n(HIRE-SNN = 1)", title=f"({letter}) {count}")
+        charts.label(axes, x="", y=f"energy, {PRICE_LABELS[price]}\n(HIRE-SNN = 1)", title=count, panel=number)
     charts.outside(drawn, columns=5)
     return drawn
+
+
+def _times(totals: dict[tuple[str, str], Total], who: str, count: str, price: str) -> SeedStat | None:
+    """Energy as a multiple of that of HIRE-SNN in the same count."""
+    return totals[who, count].over(totals["hire", count], price) if (who, count) in totals else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from hiresnn.analysis import PRICES, EnergyReport, LayerOperations, Prices
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.claims import printed
+from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.measurements import Measurement, Run, accuracy
 from hiresnn.paper.page import Cell
 from hiresnn.paper.scales import Scale
@@ -43,11 +43,6 @@ COLUMNS: dict[str, Callable[[EnergyReport, LayerOperations], float]] = {
 """Column of Table 6 -> its value for a layer."""
 AS_PRINTED = tuple(COLUMNS)[:5]
 """Columns of the paper's formulas; empty for a layer without weights."""
-
-
-def has_rate(network: str) -> bool:
-    """Whether the paper has a rate-coded network to compare with."""
-    return printed("table1", network, "rate", "clean") is not None
 
 
 def counted(network: str, method: str, attack: str | None = None, variants: int = 1) -> Measurement:
@@ -112,7 +107,7 @@ def operations(scale: Scale, network: str) -> dict[str, Measurement]:
         "attacked": counted(network, "hire", attack="pgd"),
         "training": counted(network, "hire", variants=periods),
     }
-    return found | ({"rate": counted(network, "rate")} if has_rate(network) else {})
+    return found | ({"rate": counted(network, "rate")} if "rate" in methods_of(scale, network) else {})
 
 
 def total_needs(scale: Scale, network: str) -> list[Measurement]:

@@ -12,9 +12,8 @@ from hiresnn.paper.claims import claims, read_toml
 from hiresnn.paper.measurements import Run
 from hiresnn.paper.scales import Scale
 
-VGG5, VGG11 = "vgg5-cifar10", "vgg11-cifar100"
-"""The networks that most figures are about."""
-
+VGG5, VGG11, DIGITS = "vgg5-cifar10", "vgg11-cifar100", "vgg5-mnist"
+"""The networks that most figures are about, and the ANN through which Fig. 5a perturbs its digits."""
 
 _TEXTS = read_toml("texts.toml")
 
@@ -62,25 +61,32 @@ def setting_notes(scale: Scale, networks: Iterable[str], *methods: str) -> list[
         notes.append(
             text(
                 "setting", network=network_label(network), scale=scale.name, source=Path(recipe.data.source).name,
-                images=images_label(scale), seeds=seeds, timesteps=recipe.snn.timesteps, eps=255 * recipe.attack.eps,
-                step=recipe.attack.step, iterations=recipe.attack.iterations, noise=recipe.noise.step,
+                images=images_label(scale.images), seeds=seeds, timesteps=recipe.snn.timesteps,
+                eps=255 * recipe.attack.eps, step=recipe.attack.step, iterations=recipe.attack.iterations,
+                noise=recipe.noise.step,
             )
         )  # fmt: skip
-        if "rate" in methods and "rate" in claims().table1.get(network, ()):
-            steps, seeds = scale.setting(network).rate_timesteps, seeds_label(scale.seeds_of(network, "rate"))
-            notes[-1] += " " + text("setting_rate", timesteps=steps, seeds=seeds)
+        rated = scale.seeds_of(network, "rate") if "rate" in claims().table1.get(network, ()) else ()
+        if "rate" in methods and rated:
+            steps = scale.setting(network).rate_timesteps
+            notes[-1] += " " + text("setting_rate", timesteps=steps, seeds=seeds_label(rated))
     return notes
 
 
-def subtitle(scale: Scale, networks: Iterable[str]) -> str:
-    """Networks with their data and seeds, and the number of images: what a figure must say to be read alone."""
+def subtitle(scale: Scale, networks: Iterable[str], images: str = "") -> str:
+    """Networks with their data and seeds, and the images: what a figure must say to be read alone."""
     each = [f"{network_label(name)} ({seeds_label(scale.seeds_of(name))})" for name in networks]
-    return ", ".join([*each, images_label(scale)]) if each else f"digits, {seeds_label(tuple(range(scale.seeds)))}"
+    return ", ".join([*each, images or images_label(scale.images), f"scale {scale.name}"])
 
 
-def images_label(scale: Scale) -> str:
-    """Number of attacked test images."""
-    return f"{scale.images:,} test images" if scale.images else "all test images"
+def images_label(count: int) -> str:
+    """Number of test images, where 0 means all."""
+    return f"{count:,} test images" if count else "all test images"
+
+
+def some_images(scale: Scale) -> str:
+    """Number of test images on which spikes are counted."""
+    return images_label(scale.analysed)
 
 
 def seeds_label(seeds: tuple[int, ...]) -> str:

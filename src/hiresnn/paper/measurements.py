@@ -22,8 +22,10 @@ TWINS = ("same-ann", "independent")
 BOXES = ("white", *TWINS)
 FROZEN: Changes = (("snn.train_neurons", "false"),)
 """Threshold and leak stay at their initial values (Table 5)."""
-ON_ALL_IMAGES = ("accuracy", "by-iteration", "quantised-ann", "gradient-checks")
+ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")
 """Kinds of measurement on the scale's `images`; the others use its `analysed` images."""
+UNTRAINED = ("cost", "input-codings")
+"""Kinds of measurement that need no trained network."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,7 @@ class Measurement:
         """One measurement for each seed."""
         if self.seed is not None:
             return [self]
-        seeds = scale.seeds_of(self.network, self.method) if self.network else range(scale.seeds)
-        return [replace(self, seed=seed) for seed in seeds]
+        return [replace(self, seed=seed) for seed in scale.seeds_of(self.network, self.method)]
 
     @property
     def run(self) -> Run:
@@ -80,7 +81,7 @@ class Measurement:
 
     def runs(self) -> tuple[Run, ...]:
         """The trainings that must be done before: of the measured network first, then of its twins."""
-        if self.kind in ("cost", "layer-distances"):
+        if self.kind in UNTRAINED:
             return ()
         if self.kind == "spike-distances":
             return tuple(Run(self.network, self.method, int(seed)) for seed in self.grid)
@@ -103,8 +104,6 @@ class Measurement:
         if self.kind == "cost":
             return {"batches": scale.cost_batches, "recipe": _cost_part(scale.recipe(self.run))}
         found: dict[str, Any] = {"seed": self.seed, "grid": list(self.grid)}
-        if self.kind == "layer-distances":
-            return {**found, "setting": dict(claims().fig5a)}
         spec, recipe = self.spec(scale), scale.recipe(self.run)
         found["images"] = self.images(scale)
         found["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
@@ -112,6 +111,8 @@ class Measurement:
             found["eps"] = recipe.attack.eps
         if self.kind == "quantised-ann":
             found["calibration"] = recipe.conversion.images
+        if self.kind == "leak-distances":
+            found["setting"] = dict(claims().fig5a)
         return found
 
     def images(self, scale: Scale) -> int:
@@ -120,8 +121,6 @@ class Measurement:
 
     def seconds(self, scale: Scale) -> float:
         """Estimated time on the hardware of the scale."""
-        if self.kind == "layer-distances":
-            return 5.0
         recipe, setting, spec = scale.recipe(self.run), scale.setting(self.network), self.spec(scale)
         per_image = (setting.ann_ms if self.method == "ann" else setting.step_ms * recipe.snn.timesteps) / 1000
         if self.kind == "cost":

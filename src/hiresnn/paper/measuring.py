@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.analysis import Energy, SpikingActivity
@@ -18,6 +18,9 @@ from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
 from hiresnn.errors import RunError
 from hiresnn.metrics import Accuracy, correct
 from hiresnn.network import SpikingNetwork
+from hiresnn.network.encoding import Encoder
+from hiresnn.network.pooling import AveragePool
+from hiresnn.neurons import LIF, Window
 from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
@@ -54,6 +57,23 @@ def accuracy(study: Study, wanted: Measurement) -> float:
         title=f"{study.name(wanted.run)}: {wanted.attack or 'clean'}, {wanted.box}",
         progress=study.progress,
     )
+
+
+def held_out(study: Study, wanted: Measurement) -> float:
+    """The same on images that the recipe held out of training, on which hyperparameters are chosen."""
+    networks, spec, recipe = (
+        [study.network(run) for run in wanted.runs()],
+        wanted.spec(study.scale),
+        study.recipe(wanted.run),
+    )
+    held = splits(recipe, study.dataset(wanted.network))[1]
+    if held is None:
+        raise RunError(f"{study.name(wanted.run)} held no images out; set data.holdout_images in its recipe.")
+    split = data.first(held, min(study.scale.images or len(held), len(held)))
+    torch.manual_seed(wanted.seed or 0)
+    attack, eps = (None, None) if spec is None else (transfer(spec, networks[-1]), spec.eps)
+    device = study.device(wanted.network)
+    return split_accuracy(networks[0], split, attack=attack, eps=eps, device=device, progress=study.progress)
 
 
 def by_iteration(study: Study, wanted: Measurement) -> list[float]:
@@ -93,6 +113,63 @@ def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     return {names[name]: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in spikes.compute().items()}
 
 
+def pool_activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
+    """Pooling layer -> [outputs, T, steps at which an output is not 0 per image, layers of neurons before it].
+
+    The authors' code counts the spikes of a pooling layer in this way.
+    """
+    network = _spiking(study, wanted)
+    seen: dict[str, Tensor] = {}
+
+    def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        seen[name] = (inputs[1].by_step(output) != 0).float()
+
+    modules = dict(network.layers.named_modules())
+    order = [str(node.target) for node in network.layers.graph.nodes if node.op in ("call_module", "get_attr")]
+    places = {name: sum(isinstance(modules.get(before), LIF) for before in order[:at])
+              for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)}  # fmt: skip
+    hooks = [modules[name].register_forward_hook(partial(save, name)) for name in places]
+    counted = SpikingActivity()
+    try:
+        with torch.no_grad():
+            for images in torch.split(study.shown(wanted.network, study.scale.analysed)[0], ROWS // network.timesteps):
+                network(images)
+                counted.update(seen)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = counted.compute() if places else {}
+    return {
+        f"pool{number}": [layer.neurons, layer.timesteps, layer.spikes, places[name]]
+        for number, (name, layer) in enumerate(found.items(), start=1)
+    }
+
+
+def input_codings(study: Study, wanted: Measurement) -> dict[str, Any]:
+    """The first test image as direct input and rate-coded: "direct" and, for each number of averaged steps, "rate".
+
+    Pixels are [height][width][channel] in 0 to 255, undoing the normalisation; "errors" are root mean squares over the
+    normalised pixels, "silent" the percent of them without a spike.
+    """
+    recipe, dataset = study.scale.recipe(wanted.run), study.dataset(wanted.network)
+    image = study.shown(wanted.network, 1)[0].cpu()
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in data.channel_statistics(splits(recipe, dataset)[0]))
+    direct = (image - mean) / std
+    steps = Encoder("poisson")(direct, Window(int(max(wanted.grid)), 1))
+    averages = [steps[: int(count)].mean(0, keepdim=True) for count in wanted.grid]
+
+    def pixels(normalised: Tensor) -> Any:
+        shown = (normalised * std + mean).clamp(0, 1)[0].permute(1, 2, 0)
+        return (255 * shown).round().int().tolist()
+
+    return {
+        "direct": pixels(direct),
+        "rate": [pixels(average) for average in averages],
+        "errors": [float((average - direct).square().mean().sqrt()) for average in averages],
+        "silent": [100 * float((steps[: int(count)] == 0).all(0).float().mean()) for count in wanted.grid],
+    }
+
+
 def operations(study: Study, wanted: Measurement) -> dict[str, Any]:
     """The `hiresnn.analysis.EnergyReport` of one image that changes grid[0] times within T, as JSON."""
     network, spec = _spiking(study, wanted), wanted.spec(study.scale)
@@ -128,14 +205,17 @@ def training_cost(study: Study, wanted: Measurement) -> dict[str, Any]:
 
 MEASURE: dict[str, Callable[[Study, Measurement], Any]] = {
     "accuracy": accuracy,
+    "held-out": held_out,
     "by-iteration": by_iteration,
     "by-time": by_time,
     "activity": activity,
+    "pool-activity": pool_activity,
+    "input-codings": input_codings,
     "operations": operations,
     "quantised-ann": quantised_ann,
     "gradient-checks": checks.gradient_checks,
     "spike-distances": distances.spike_distances,
-    "layer-distances": distances.layer_distances,
+    "leak-distances": distances.leak_distances,
     "cost": training_cost,
 }
 """Kind of measurement -> the function that carries it out, which says what it returns."""

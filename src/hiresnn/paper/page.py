@@ -1,15 +1,19 @@
-"""A page: tables, an optional figure and notes; and the pieces of text that all pages share."""
+"""A page: tables, an optional figure, notes, and the claims of the paper that it judges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hiresnn.paper.seedstat import SeedStat, points
+from hiresnn.paper.seedstat import SeedStat, with_limits
 
 Cell = str | float | SeedStat | None
 """A text, a number, a value over seeds, or nothing."""
+AGREES, DIFFERS, UNCLEAR, OPEN = "agrees", "differs", "within error", "not judged"
+"""Verdicts: clear and as in the paper; clear and otherwise; not clear from these images and seeds; not measured."""
+GROUPS = {False: "differences between networks", True: "differences of a black box from the white box"}
+"""Whether a comparison is trivial -> what such comparisons are called."""
 
 
 @dataclass
@@ -21,18 +25,77 @@ class Table:
     rows: list[list[Cell]]
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, the verdict here, and the numbers that decide.
+
+    Attributes:
+        of: what the claim is about, such as a network or a box.
+        where: the sections of the paper that make it; empty for a detail.
+        paper, ours: the number that the paper prints, and the measured one, where the claim is about one number.
+    """
+
+    text: str
+    verdict: str
+    found: str
+    of: str = ""
+    where: str = ""
+    paper: float | None = None
+    ours: SeedStat | float | None = None
+
+    def note(self) -> str:
+        """One sentence for a page.
+
+        >>> Claim("accuracy falls", DIFFERS, "+2.0 points", of="VGG5", where="sec. 3").note()
+        'Sec. 3, VGG5: accuracy falls. Differs: +2.0 points.'
+        """
+        about = ", ".join(part for part in (self.where, self.of) if part) or "the paper"
+        return f"{about[0].upper()}{about[1:]}: {self.text}. {self.verdict.capitalize()}: {self.found}."
+
+
+def verdict(holds: bool | None) -> str:
+    """The verdict on a claim that holds, does not hold, or cannot be judged."""
+    return OPEN if holds is None else AGREES if holds else DIFFERS
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two accuracies or costs beside that of the paper.
+
+    Attributes:
+        clear: whether the paper's own difference is larger than the error of its test images.
+        trivial: whether the paper's direction is to be expected of any network.
+    """
+
+    name: str
+    paper: float
+    ours: SeedStat
+    clear: bool = True
+    trivial: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """AGREES, DIFFERS or UNCLEAR, by the signs."""
+        low, high = self.ours.limits
+        if not self.clear or low <= 0 <= high:
+            return UNCLEAR
+        return AGREES if self.paper * self.ours.mean > 0 else DIFFERS
+
+
 @dataclass
 class Page:
     """A reproduced table or figure of the paper; its tables hold all numbers, also those of the figure.
 
     `figure` makes a matplotlib Figure with the module `hiresnn.charts.print`; it is called when files are written, so
-    tables need no matplotlib. The notes say what was measured and judge the claims of the paper.
+    tables need no matplotlib. `images` says on how many images the page was measured, if not on all attacked ones.
     """
 
     tables: list[Table]
     figure: Callable[[Any], Any] | None = None
     notes: list[str] = field(default_factory=list)
     networks: tuple[str, ...] = ()
+    claims: list[Claim] = field(default_factory=list)
+    images: str = ""
 
 
 def beside_paper(*names: str) -> list[str]:
@@ -46,26 +109,23 @@ def compared(paper: float | None, ours: SeedStat | float | None) -> list[Cell]:
     return [paper, ours, None if paper is None or mean is None else mean - paper]
 
 
-def judged(claim: str, holds: bool | None, found: str, *, of: str = "") -> str:
-    """A claim of the paper, whether it holds here (None: cannot be judged), and the numbers that decide.
+def comparison_notes(comparisons: Iterable[Comparison]) -> list[str]:
+    """How many differences agree in direction, with those that do not; trivial ones are counted apart.
 
-    >>> judged("accuracy falls", False, "+2.0 points", of="VGG5")
-    'The paper on VGG5: accuracy falls. Does not hold here: +2.0 points.'
+    A difference of 0 in the paper has no direction, and one that is not measured has none here.
     """
-    verdict = {True: "Holds here", False: "Does not hold here", None: "Not judged here"}[holds]
-    return f"The paper{' on ' * bool(of)}{of}: {claim}. {verdict}: {found}."
+    known = [each for each in comparisons if each.paper and each.ours.known]
+    notes = []
+    for trivial, what in GROUPS.items():
+        group = [each for each in known if each.trivial == trivial]
+        found = {kind: [each for each in group if each.verdict == kind] for kind in (AGREES, DIFFERS, UNCLEAR)}
+        if group:
+            agree, differ, unclear = map(len, found.values())
+            counts = f"{agree} agree in direction, {differ} differ and {unclear} are within the error"
+            head = f"Of {len(group)} {what} that the paper prints, {counts} (95 %, images and seeds)."
+            notes.append("\n  - ".join([head, *_listed("differs", found[DIFFERS]), *_listed(UNCLEAR, found[UNCLEAR])]))
+    return notes
 
 
-def directions(compared: Iterable[tuple[str, float | None, SeedStat | None]]) -> list[str]:
-    """One note on the differences (name, paper's, ours) whose sign is not the paper's; 0 in the paper has no sign."""
-    known = [(name, paper, ours) for name, paper, ours in compared if paper and ours is not None and ours.known]
-    apart = [
-        f"{name} (paper {paper:+.1f}, here {points(ours)})" for name, paper, ours in known if paper * ours.mean <= 0
-    ]
-    if not known:
-        return []
-    if not apart:
-        return [f"All {len(known)} differences that the paper prints have the same sign here."]
-    verb = "has" if len(apart) == 1 else "have"
-    head = f"{len(apart)} of {len(known)} differences that the paper prints {verb} not the same sign here:"
-    return ["\n  - ".join([head, *apart])]
+def _listed(kind: str, group: Sequence[Comparison]) -> list[str]:
+    return [f"{kind}: {each.name} (paper {each.paper:+.1f}, here {with_limits(each.ours)})" for each in group]

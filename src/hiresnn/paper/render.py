@@ -39,12 +39,14 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
 
 
 def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
-    """The page as Markdown: title, subtitle, figure, tables, notes."""
+    """The page as Markdown: title, subtitle, figure, tables, claims, notes."""
     lines = [f"# {name}: {title}", "", *([subtitle, ""] if subtitle else [])]
     if page.figure is not None:
         lines += [f"![{title}]({name}.svg)", ""]
     for table in page.tables:
         lines += [table.caption, "", *_rows(table), ""]
+    if page.claims:
+        lines += ["Claims of the paper:", "", *(f"- {claim.note()}" for claim in page.claims), ""]
     if page.notes:
         lines += ["Notes:", "", *(f"- {note}" for note in page.notes), ""]
     return "\n".join(lines)

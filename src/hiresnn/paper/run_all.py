@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.artefacts import ARTEFACTS
+from hiresnn.paper.accuracy_page import MissingValueError, Values
+from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
 from hiresnn.paper.labels import subtitle
 from hiresnn.paper.measurements import Measurement, Run, unique
 from hiresnn.paper.measuring import measure
@@ -40,7 +42,7 @@ def chosen(names: Sequence[str], scale: Scale) -> tuple[dict[str, list[Measureme
     for name in names:
         if name != ALL and name not in ARTEFACTS:
             raise UsageError(f"there is no table or figure {name!r}; {closest(name, [*ARTEFACTS, ALL])}.")
-    asked = [name for name in ARTEFACTS if ALL in names or name in names]
+    asked = [name for name in ARTEFACTS if name in names or (ALL in names and name in every(scale))]
     needs = {name: unique(each for one in ARTEFACTS[name].needs(scale) for each in one.each(scale)) for name in asked}
     possible = {name: each for name, each in needs.items() if each}
     if not possible:
@@ -80,8 +82,8 @@ def reproduce(
     """Train, measure and write the artefacts into `out`; returns all files, the index last.
 
     If one of several fails, the others are still made, and a RunError names the first. `command` is for the index.
-    `partial` trains and measures nothing; accuracies that are missing are n/a. An artefact without any value, and an
-    incomplete one that shows more than accuracies, is then left out.
+    `partial` trains and measures nothing; accuracies that are missing are n/a, and a page that cannot do without a
+    missing value is left out.
     """
     needs, impossible = chosen(names, study.scale)
     if any(ARTEFACTS[name].has_figure for name in needs) and find_spec("matplotlib") is None:
@@ -116,19 +118,22 @@ def reproduce(
 
 
 def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Path) -> list[Path]:
-    """Write a page from the values that are there; nothing where it would be empty, or wrong without the others."""
+    """Write a page from the values that are there; nothing where it would be empty, or cannot do without the others."""
     names = {measurement: file_name(study.key(measurement)) for measurement in measurements}  # some share a value
     found = {measurement: record for measurement in measurements if (record := study.find(measurement))}
     stored = {names[measurement]: record for measurement, record in found.items()}
     missing, total, artefact = {*names.values()} - {*stored}, len({*names.values()}), ARTEFACTS[name]
-    if missing and not (found and artefact.partial):
+    try:
+        page = artefact.render(Values(study.scale, found)) if found else None
+    except MissingValueError:
+        page = None
+    if page is None:
         study.progress.line(f"{name} is left out: {len(missing)} of its {total} values are not measured yet")
         return []
-    page = artefact.render(Values(study.scale, found))
     if missing:
-        page.notes.insert(0, f"Not finished: {len(missing)} of {total} values are not measured yet, and n/a here.")
+        page.notes.insert(0, f"Not finished: {len(missing)} of {total} values are not measured yet, and left out here.")
     page.notes.append(provenance(stored.values()))
-    return write(name, artefact.title, subtitle(study.scale, page.networks), page, out)
+    return write(name, artefact.title, subtitle(study.scale, page.networks, page.images), page, out)
 
 
 def _write_index(study: Study, out: Path, command: str) -> Path:
@@ -141,3 +146,17 @@ def _write_index(study: Study, out: Path, command: str) -> Path:
     pages = [(name, artefact.title, artefact.has_figure) for name, artefact in present.items()]
     write_atomically(out / INDEX, index(pages, header).encode())
     return out / INDEX
+
+
+def claims_text(out: Path) -> str:
+    """The verdicts on the claims of the paper in `out`, a paragraph each; empty where that page was not written."""
+    path = out / f"{CLAIMS}.csv"
+    if not path.is_file():
+        return ""
+    paragraphs = []
+    for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+        numbers = f"paper {row['paper']}, here {row['numbers']}" if row["paper"] else f"here {row['numbers']}"
+        paragraphs.append(
+            f"{row['verdict'].upper():13} {row['where']}: {row['claim']}\n{'':13} {numbers} [{row['page']}]"
+        )
+    return "\n".join(paragraphs)

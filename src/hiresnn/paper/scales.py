@@ -13,7 +13,7 @@ from typing import Any
 
 from hiresnn.errors import UsageError
 from hiresnn.paper.claims import read_toml
-from hiresnn.paper.measurements import Changes, Run
+from hiresnn.paper.measurements import BOXES, Changes, Run
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
 
@@ -31,6 +31,7 @@ class Setting:
     training_images: int = 50_000
     ann_ms: float = 0.1
     step_ms: float = 0.1
+    source: str = ""
 
     def values(self, run: Run) -> dict[str, str]:
         """What a run changes in the shipped recipe: dotted key -> TOML text, without name, data and method."""
@@ -69,13 +70,18 @@ class Scale:
     cost_batches: int
     random_draws: int
     hardware: str
+    boxes: tuple[str, ...] = BOXES
+    artefacts: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def with_seeds(self, count: int) -> Scale:
         """The same scale with `count` seeds for every network and method. Raises UsageError below 1."""
         if count < 1:
             raise UsageError(f"--seeds is {count}; a reproduction needs at least 1.")
-        networks = {key: replace(setting, seeds=count, rate_seeds=count) for key, setting in self.networks.items()}
+        networks = {
+            key: replace(setting, seeds=count, rate_seeds=count if setting.rate_seeds else 0)
+            for key, setting in self.networks.items()
+        }
         return replace(self, networks=networks, seeds=count)
 
     def only(self, names: Collection[str]) -> Scale:
@@ -86,12 +92,17 @@ class Scale:
 
     def with_sources(self, sources: Mapping[str, str]) -> Scale:
         """The same scale with other data. Raises UsageError for a source that none of its recipes uses."""
-        used = sorted({read(setting.recipe).data.source for setting in self.networks.values()})
+        used = sorted({self._named(network) for network in self.networks})
         if unknown := sorted(set(sources) - set(used)):
             raise UsageError(
                 f"--data {unknown[0]}=...: scale {self.name} has no data of that name; it has {', '.join(used)}."
             )
         return replace(self, sources=dict(sources))
+
+    @property
+    def twins(self) -> tuple[str, ...]:
+        """The black boxes."""
+        return tuple(box for box in self.boxes if box != "white")
 
     def present(self, networks: Iterable[str]) -> tuple[str, ...]:
         """Those of some networks that the scale has, in their order."""
@@ -110,8 +121,12 @@ class Scale:
 
     def source(self, network: str) -> str:
         """The data source of a network: a name, a file or a folder."""
-        named = read(self.setting(network).recipe).data.source
+        named = self._named(network)
         return self.sources.get(named, named)
+
+    def _named(self, network: str) -> str:
+        setting = self.setting(network)
+        return setting.source or read(setting.recipe).data.source
 
     def recipe(self, run: Run) -> Recipe:
         """The full recipe of a run. Raises UsageError or RecipeError where the run does not suit the scale."""

@@ -1,25 +1,35 @@
-"""A value over seeds: mean, sample standard deviation, and differences seed by seed."""
+"""A value over seeds: mean, sample standard deviation, differences seed by seed, and their 95 % intervals."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+Z = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+Limits = tuple[float, float]
+"""Ends of a 95 % interval."""
 
 
 @dataclass(frozen=True)
 class SeedStat:
     """Mean and sample standard deviation over seeds; NaN stands for a seed that is not measured and counts in neither.
 
-    The mean is NaN if no seed is measured, the deviation None with fewer than two. There is a value per seed, and an
-    origin, which says where and by which version it was measured; no origins where that does not matter.
+    Attributes:
+        mean: NaN if no seed is measured.
+        deviation: None with fewer than two seeds.
+        values: one per seed.
+        origins: one per seed: where and by which version it was measured; empty where that does not matter.
+        interval: 95 % interval of a difference of accuracies, see `minus`.
     """
 
     mean: float
     deviation: float | None
     values: tuple[float, ...]
     origins: tuple[str, ...] = ()
+    interval: Limits | None = None
 
     @classmethod
     def of(cls, values: Iterable[float], origins: Iterable[str] = ()) -> SeedStat:
@@ -50,6 +60,12 @@ class SeedStat:
         """Whether any seed is measured."""
         return self.seeds > 0
 
+    @property
+    def limits(self) -> Limits:
+        """The interval; without one that of the seeds (Student's t), and with one seed the value itself twice."""
+        spread = self._seed_error()
+        return self.interval or (self.mean - spread, self.mean + spread)
+
     def map(self, function: Callable[[float], float]) -> SeedStat:
         """The statistic of `function` of each value."""
         return SeedStat.of(map(function, self.values))
@@ -58,14 +74,26 @@ class SeedStat:
         """The ratio seed by seed, over the first seeds, which both have."""
         return SeedStat.of(ours / theirs for ours, theirs in zip(self.values, other.values, strict=False))
 
-    def minus(self, other: SeedStat) -> SeedStat:
+    def minus(self, other: SeedStat, images: int = 0) -> SeedStat:
         """The difference seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts.
+
+        If both are accuracies in percent on `images` images, the difference gets an interval. It joins in quadrature
+        the error of the images (Newcombe 1998, from the Wilson interval of each mean; all seeds share the images, so
+        seeds do not reduce it) and the error of the mean over seeds (Student's t).
 
         >>> SeedStat.of([3.0, 5.0]).minus(SeedStat.of([1.0])).mean
         2.0
         """
-        pairs = zip(self.values, other.values, self._same_origin(other), strict=False)
-        return SeedStat.of(ours - theirs if same else math.nan for ours, theirs, same in pairs)
+        pairs = list(zip(self.values, other.values, self._same_origin(other), strict=False))
+        found = SeedStat.of(ours - theirs if same else math.nan for ours, theirs, same in pairs)
+        if not images or not found.known:
+            return found
+        taken = [(a, b) for (a, b, _), value in zip(pairs, found.values, strict=True) if not math.isnan(value)]
+        better, worse = (statistics.fmean(side) for side in zip(*taken, strict=True))
+        low, high = difference_limits(better, worse, images)
+        spread = found._seed_error()
+        below, above = math.hypot(found.mean - low, spread), math.hypot(high - found.mean, spread)
+        return replace(found, interval=(found.mean - below, found.mean + above))
 
     def unpaired(self, other: SeedStat) -> int:
         """Number of measured seeds that may not be subtracted: other processors or versions made the two values."""
@@ -77,6 +105,33 @@ class SeedStat:
             return [True] * min(len(self.values), len(other.values))
         return [ours == theirs for ours, theirs in zip(self.origins, other.origins, strict=False)]
 
+    def _seed_error(self) -> float:
+        """Half the 95 % interval of the mean over seeds; 0 where there is one seed."""
+        if not self.deviation:
+            return 0.0
+        from scipy.special import stdtrit  # imported late: most of the package does without
+
+        return float(stdtrit(self.seeds - 1, 0.975)) * self.deviation / math.sqrt(self.seeds)
+
+
+def wilson(percent: float, images: int) -> Limits:
+    """95 % interval of an accuracy in percent on so many images (Wilson 1927).
+
+    >>> [round(end, 1) for end in wilson(0.0, 100)]
+    [0.0, 3.7]
+    """
+    share, weight = percent / 100, Z * Z / images
+    centre = (share + weight / 2) / (1 + weight)
+    half = Z * math.sqrt(share * (1 - share) / images + weight / (4 * images)) / (1 + weight)
+    return max(0.0, 100 * (centre - half)), min(100.0, 100 * (centre + half))
+
+
+def difference_limits(ours: float, theirs: float, images: int) -> Limits:
+    """95 % interval of the difference of two accuracies in percent, each on so many images (Newcombe 1998)."""
+    (low, high), (other_low, other_high) = wilson(ours, images), wilson(theirs, images)
+    below, above = math.hypot(ours - low, other_high - theirs), math.hypot(high - ours, theirs - other_low)
+    return ours - theirs - below, ours - theirs + above
+
 
 def points(value: SeedStat) -> str:
     """Percentage points with their sign, and the deviation over seeds if there is one.
@@ -87,3 +142,13 @@ def points(value: SeedStat) -> str:
     if not value.known:
         return "n/a"
     return f"{value.mean:+.1f}" + ("" if value.deviation is None else f" ± {value.deviation:.1f}")
+
+
+def with_limits(value: SeedStat) -> str:
+    """Percentage points with their sign and their 95 % interval, where there is one.
+
+    >>> with_limits(SeedStat.of([2.0]).minus(SeedStat.of([1.0]), images=1000))
+    '+1.0 (-0.1 to +2.2)'
+    """
+    low, high = value.limits
+    return f"{value.mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if value.known and low < high else "")

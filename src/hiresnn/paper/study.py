@@ -106,7 +106,8 @@ class Study:
     def key(self, measurement: Measurement) -> dict[str, Any]:
         """Everything that decides a measured value, as JSON."""
         runs = [self.name(run) for run in measurement.runs()]
-        return {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
+        key = {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
+        return key if runs or measurement.kind == "cost" else {**key, "content": self.content(measurement.network)}
 
     def find(self, measurement: Measurement) -> Record | None:
         """The stored value, None where it is not measured yet."""
