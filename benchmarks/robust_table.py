@@ -37,7 +37,14 @@ from hiresnn.training.selection import ITERATIONS
 ORDINARY = 3
 """Passes of an ordinary step: forward 1, backward 2."""
 ANN_CRAFTING = {"plain": 0, "fgsm": 2, "n-fgsm": 2, "pgd": 14, "trades": 15 + ORDINARY}
-CRAFTING = {"nfgsm": 2.0, "rotating": 2.0, "trades": 3.0 + ORDINARY, "snn-rat": 2.0, "sparse": 4.0 + ORDINARY}
+CRAFTING = {
+    "nfgsm": 2.0,
+    "rotating": 2.0,
+    "trades": 3.0 + ORDINARY,
+    "snn-rat": 2.0,
+    "sparse": 4.0 + ORDINARY,
+    "mppd-tv": 2.0 + ORDINARY,
+}
 """Passes per timestep that a method adds to an ordinary step; 0 for all others."""
 FIXED = {"twin": 2.0, "short": 4.0}
 """The same per batch, whatever T is."""

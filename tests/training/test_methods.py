@@ -9,6 +9,7 @@ from hiresnn.training import (
     Adversarial,
     CraftedNoise,
     GaussianNoise,
+    MembraneDistance,
     MemoryNoise,
     Method,
     Noise,
@@ -38,6 +39,7 @@ from hiresnn.training import (
         ("trades", 1, Adversarial, "reset"),
         ("snn-rat", 1, Adversarial, "reset"),
         ("sparse", 1, Adversarial, "reset"),
+        ("mppd-tv", 1, MembraneDistance, "reset"),
     ],
 )
 def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, noise: type, state: str) -> None:

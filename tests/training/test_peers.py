@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, convert
-from hiresnn.neurons import gradient_rule
+from hiresnn.neurons import Window, gradient_rule
 from hiresnn.training import (
     Adversarial,
     CraftedNoise,
+    MembraneDistance,
     Method,
     Presentation,
     consistent,
@@ -121,6 +122,30 @@ def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:
     assert isinstance(made.noise, CraftedNoise)
     assert made.noise.kappa is not None
     assert made.noise.kappa.abs().max() == pytest.approx(0.03)  # 0.02 after the first replay
+
+
+def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together() -> None:
+    model, noise = network(), MembraneDistance(0.1, bound=0.1, strength=0.7, decay=0.9)
+    for _ in range(2):  # the second batch listens once, too
+        noise.begin(model, IMAGES, LABELS)
+    shown = noise.apply(IMAGES)
+    logits = model(shown)
+    loss = noise.loss(Presentation(model, IMAGES, shown, LABELS, logits, 4, None))
+    layers = model.layers
+    readouts = [layers(x, Window(4, 6)).detach().view(4, 6, 3) for x in (IMAGES, shown)]
+    clean, adversarial = (F.cross_entropy(rows.sum(0) / 4, LABELS) for rows in readouts)
+    total = 0.0
+    for image in range(6):
+        for unit in range(3):
+            y = 0.0
+            for t in range(4):
+                y = 0.9 * y + (readouts[0] - readouts[1])[t, image, unit].item()
+                total += abs(y) / (4 * 6 * 3)
+    assert total > 0.01
+    assert loss.item() == pytest.approx(((clean + adversarial) / 2).item() + 0.7 * total, rel=1e-4)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.layers.parameters() if parameter.dim() > 1)
+    assert len(layers._forward_hooks) == 1
 
 
 def test_snn_rat_crafts_in_eval_mode() -> None:

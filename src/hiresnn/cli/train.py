@@ -28,7 +28,7 @@ def train(
         typer.Option(
             help="ann, traditional, hire, gaussian, noise-free, rate, converted, or a method of robust training "
             "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse; default: the recipe's."
+            "sparse, mppd-tv; default: the recipe's."
         ),
     ] = None,
     assignments: Annotated[

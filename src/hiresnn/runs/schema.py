@@ -22,6 +22,7 @@ from hiresnn.errors import UsageError
 Method: TypeAlias = Literal[
     "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
     "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
+    "mppd-tv",
 ]  # fmt: skip
 METHOD_NAMES: tuple[str, ...] = get_args(Method)
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")

@@ -7,6 +7,7 @@ from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.fit import FitResult, fit
 from hiresnn.training.loop import EpochResult, PeriodResult, train_batch, train_epoch
 from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
@@ -28,6 +29,7 @@ __all__ = [
     "EpochResult",
     "FitResult",
     "GaussianNoise",
+    "MembraneDistance",
     "MemoryNoise",
     "Method",
     "Noise",

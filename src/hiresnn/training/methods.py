@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
 from hiresnn.training.peers import orthogonalise, sparse_gradients
@@ -87,6 +88,7 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
         noise=Adversarial(step, bound=bound, evaluating=True), after=orthogonalise
     ),
     "sparse": lambda periods, step, bound, state: Method(noise=Adversarial(step, bound=bound), loss=sparse_gradients),
+    "mppd-tv": lambda periods, step, bound, state: _membrane_distance(step, bound),
 }
 
 ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
@@ -97,6 +99,11 @@ ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
     "trades": lambda eps: Adversarial(eps / 4, start=1e-3, bound=eps, iterations=7, divergence=True),
 }
 """How an ANN is trained -> noise of its training for the bound eps."""
+
+
+def _membrane_distance(step: float, bound: float) -> Method:
+    noise = MembraneDistance(step, bound=bound)
+    return Method(noise=noise, loss=noise.loss)
 
 
 def method(name: str, *, periods: int, step: float, bound: float | None = None, state: State = "reset") -> Method:
