@@ -67,21 +67,25 @@ def share(standing: Tensor) -> float:
     return 100 * standing.float().mean().item()
 
 
-def found(recipe: Recipe, folder: Path, bounds: list[float], steps: tuple[int, int]) -> dict[str, list[float]]:
-    """Return the cells of the ANN ("ann") and of the network ("snn") of a run."""
+def found(
+    recipe: Recipe, folder: Path, bounds: list[float], steps: tuple[int, int], alone: bool
+) -> dict[str, list[float]]:
+    """Return the cells of the network ("snn") and, unless `alone`, of the ANN ("ann") of a run."""
     dataset = data.load(recipe.data.source)
     held_out = splits(recipe, dataset)[1]
     assert held_out is not None, "the recipe holds no images out"
     images, labels = held_out.images.float() / 255, held_out.labels
-    networks = {"ann": load(ann_path(recipe, dataset, folder) / MODEL), "snn": load(folder / MODEL)}
+    networks = {"snn": load(folder / MODEL)}
+    if not alone:
+        networks["ann"] = load(ann_path(recipe, dataset, folder) / MODEL)
     cells = {name: [share(right(network, images, labels))] for name, network in networks.items()}
     for eps in bounds:
         made = {name: measure(network, images, labels, eps, steps) for name, network in networks.items()}
-        for name, other in (("ann", "snn"), ("snn", "ann")):
-            standing = made[name][1]
-            moved = [right(networks[name], shown, labels) for shown in made[other][0]]
-            worst, crossed = torch.stack(standing).all(0), torch.stack(moved).all(0)
-            cells[name] += [share(worst), *(100 - share(each) for each in standing), 100 - share(crossed)]
+        for name, (_, standing) in made.items():
+            cells[name] += [share(torch.stack(standing).all(0)), *(100 - share(each) for each in standing)]
+            others = [images_of for other, (images_of, _) in made.items() if other != name]
+            moved = [right(networks[name], shown, labels) for images_of in others for shown in images_of]
+            cells[name].append(100 - share(torch.stack(moved).all(0)) if moved else float("nan"))
     return cells
 
 
@@ -93,6 +97,7 @@ def main() -> None:
     cli.add_argument("--data", help="the data set, if not the recipe's")
     cli.add_argument("--bounds", nargs="+", help="default: a quarter of the recipe's attack.eps, and that")
     cli.add_argument("--steps", type=int, nargs=2, default=(100, 40), help="of SA-PGD and of PGD")
+    cli.add_argument("--alone", action="store_true", help="leave out the ANN, if an earlier row had it")
     cli.add_argument("--out", type=Path, required=True, help="folder of the runs; finished ones are used again")
     asked = cli.parse_args()
     base = read(asked.recipe)
@@ -104,14 +109,14 @@ def main() -> None:
     print("|---" * (3 + len(per_bound)) + "|", flush=True)
     shown: set[tuple[str, ...]] = set()
     for name, *changes in asked.row:
-        rows: dict[str, list[list[float]]] = {"ann": [], "snn": []}
+        rows: dict[str, list[list[float]]] = {"snn": []} if asked.alone else {"ann": [], "snn": []}
         anns = []
         for seed in asked.seeds:
             recipe = override(base, {**dict(map(partial(str.split, sep="=", maxsplit=1), changes)), "seed": str(seed)})
             folder = asked.out / f"{name.replace(' ', '-').replace('/', '-')}-seed{seed}"
             train(recipe, out=folder, resume=True, progress=Progress(quiet=True))
             anns.append(ann_path(recipe, data.load(recipe.data.source), folder).name)
-            for kind, cells in found(recipe, folder, bounds, tuple(asked.steps)).items():
+            for kind, cells in found(recipe, folder, bounds, tuple(asked.steps), asked.alone).items():
                 rows[kind].append(cells)
         for kind, seeds in rows.items():
             if kind == "ann":

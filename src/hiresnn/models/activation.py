@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 
-FIRST_THRESHOLD = 4.0
-"""Threshold before training: behind a batch norm, almost no activation is larger."""
+FIRST_THRESHOLD = 1.0
+"""Threshold before training: a standard deviation behind a batch norm. It moves slowly, so a large one stays coarse."""
 LEAST = 1e-3
 
 
