@@ -9,7 +9,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test torture test-peers lint package release bench bench-gpu clean
+.PHONY: quickstart test torture test-peers test-sinabs lint package release bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -22,7 +22,11 @@ torture: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 test-peers: .venv/peers.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign tests/exchange
+
+# sinabs has an environment of its own: it pins a version of nir that cannot read newer files.
+test-sinabs: .venv-sinabs/sinabs.stamp
+	OMP_NUM_THREADS=1 .venv-sinabs/bin/python -m pytest tests/exchange tests/foreign -k sinabs
 
 lint: .venv/develop.stamp
 	$(BIN)/ruff format --check src tests examples benchmarks .ci
@@ -47,7 +51,7 @@ bench-gpu: .venv-bench/bench.stamp
 	$(BENCH_BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-sinabs build dist .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
@@ -69,4 +73,12 @@ clean:
 
 .venv-bench/bench.stamp: pyproject.toml | .venv-bench/bin/python
 	$(BENCH_INSTALL) --editable '.[bench]'
+	touch $@
+
+.venv-sinabs/bin/python:
+	$(PYTHON) -m venv .venv-sinabs || { rm -rf .venv-sinabs; exit 1; }
+
+.venv-sinabs/sinabs.stamp: pyproject.toml | .venv-sinabs/bin/python
+	.venv-sinabs/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --editable . pytest beartype 'sinabs>=3.1' 'nir<=1.0.4' 'nirtorch<2'
 	touch $@

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -54,6 +55,9 @@ def audit(
     twins: Annotated[list[str] | None, typer.Option("--twin", metavar="TARGET2", help=(
         "Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET. "
         "May be repeated."))] = None,
+    views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW", help=(
+        "Audit the network as deployed, too: int8, int4 (any number of bits, also int8-channel), shared-scale, leak=1, "
+        "reset=zero, condition='>=', or several joined by +, as in int8+leak=1. May be repeated."))] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")] = 200,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help=(
@@ -81,6 +85,8 @@ def audit(
 
     hiresnn audit examples/snntorch_digits.py:network --data digits
 
+    hiresnn audit runs/mine --as int8 --as int4 --as reset=zero
+
     hiresnn audit --verify runs/mine/audit/card.json
     """
     if verify is not None:
@@ -105,7 +111,7 @@ def audit(
         config = AuditConfig(preset.value, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
         request = AuditRequest(
             target, config, tuple(twins or ()), source, images, eps, out, replace,
-            command=shlex.join(["hiresnn", *(context.obj or [])]),
+            command=shlex.join(["hiresnn", *(context.obj or [])]), views=tuple(dict.fromkeys(views or ())),
         )  # fmt: skip
         card, folder = run_audit(request, progress=Progress())
         write_atomically(folder / PAGE, audit_page(card).encode())
@@ -115,6 +121,11 @@ def audit(
     reasons = [f"- {reason}" for reason in conclusion.reasons]
     for line in (*reasons, f"Next: {conclusion.next_step}", f"Written: {folder / CARD} and {folder / PAGE}"):
         console.print(line, markup=False, soft_wrap=True)
+    if views:
+        from hiresnn.runs.deployed import DEPLOYED
+
+        console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
+        console.print(f"Written: {folder / DEPLOYED}", markup=False, soft_wrap=True)
 
 
 def table(card: Card) -> Table:
@@ -129,6 +140,18 @@ def table(card: Card) -> Table:
         name, worst = "clean" if point.eps == 0 else point.bound, point.worst
         style = "bold" if point.bound == card.setting.headline else None
         rows.add_row(name, *cells, f"{worst.percent:.1f}", f"{worst.low:.1f} - {worst.high:.1f}", style=style)
+    return rows
+
+
+def deployed_table(found: dict[str, Any]) -> Table:
+    """The worst case of every view: one row per view, one column per bound, in percent."""
+    rows = Table(title=f"The network as deployed: worst case in % of {found['images']:,} images, over all attacks")
+    rows.add_column("view")
+    for bound in found["bounds"]:
+        rows.add_column("clean" if bound == "0" else bound, justify="right")
+    for name, view in found["views"].items():
+        rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
+    rows.add_row("all views", *(f"{share:.1f}" for share in found["all views"]), style="bold")
     return rows
 
 

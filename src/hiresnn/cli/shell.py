@@ -16,6 +16,7 @@ from hiresnn.cli import (
     board,
     doctor,
     evaluate,
+    export,
     import_checkpoint,
     publish,
     quickstart,
@@ -41,6 +42,7 @@ app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
+app.command("export")(export.export)
 app.add_typer(analyze.app, name="analyze")
 app.command("report")(report.report)
 app.command("board")(board.board)
@@ -76,9 +78,10 @@ def hiresnn(
     **hiresnn recipes** lists the other trainings, **hiresnn train RECIPE** trains one and writes a run folder, and
     **hiresnn evaluate RUN** attacks the run. **hiresnn audit** checks whether the robustness of any network is real.
     **hiresnn analyze** measures spikes, the effect of attacks and energy, and **hiresnn report** makes an HTML page of
-    runs. **hiresnn zoo** lists pretrained networks, **hiresnn publish RUN** shares one, and **hiresnn board** ranks
-    audited networks. **hiresnn reproduce NAME** makes the paper's tables and figures, with the paper's and the measured
-    numbers.
+    runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a neuromorphic chip, and
+    measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn publish RUN** shares one,
+    and **hiresnn board** ranks audited networks. **hiresnn reproduce NAME** makes the paper's tables and figures, with
+    the paper's and the measured numbers.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

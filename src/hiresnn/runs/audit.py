@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from hiresnn.runs.array_cache import ArrayCache
 from hiresnn.runs.atomic import utf8, write_atomically
 from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import device_of
+from hiresnn.runs.deployed import DEPLOYED, audit_views, require_views
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.lock import locked
@@ -57,13 +59,14 @@ class AuditRequest:
     out: Path | None = None  # the folder; None means RUN/audit, or a folder in audits/
     replace: bool = False  # whether a smaller audit may replace a larger one
     command: str = ""  # the command line that the card names
+    views: tuple[str, ...] = ()  # the network as deployed, see `hiresnn.exchange.VIEWS`
 
 
 def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
     """Audit a network; returns the card and its folder.
 
-    The folder gets card.json, adversarial.npz (see `audit.verification`) and a cache with which an interrupted audit
-    continues.
+    The folder gets card.json, adversarial.npz (see `audit.verification`), with `request.views` deployed.json (see
+    `audit_views`), and a cache with which an interrupted audit continues.
 
     Raises:
         HiresnnError: a target, data set, option or folder that cannot be used.
@@ -88,10 +91,15 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         _refuse_smaller(out, len(images), config)
     model = _instrumented(request.target, subject, dataset, images, recipe.compile if recipe else "auto", progress)
     twins = _twins(request, model, dataset, images)
+    views = require_views(request.views, subject.model, images[:1])
     for name in (subject.name, dataset.name, *dataset.class_names, *twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
     with locked(out, "audit folder"):
-        cache = ArrayCache(out / f"cache-{_identity(subject, model, dataset, config)}")
+
+        def cache_of(audited: InstrumentedModel) -> ArrayCache:
+            return ArrayCache(out / f"cache-{_identity(subject, audited, dataset, config)}")
+
+        cache = cache_of(model)
         for name, twin in twins.items():
             answers = np.asarray(str(twin.digest))
             if cache.setdefault(f"answers of {name}", {"answers": answers})["answers"] != answers:
@@ -116,6 +124,9 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         )  # fmt: skip
         write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+        if views:
+            found = audit_views(views, result, cache_of, progress)
+            write_atomically(out / DEPLOYED, (json.dumps(found, indent=2) + "\n").encode())
     return card, out
 
 

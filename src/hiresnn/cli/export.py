@@ -1,0 +1,86 @@
+"""`hiresnn export`: write a run for another program, and print what that program changes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hiresnn.cli import output
+from hiresnn.cli.options import Source
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hiresnn.exchange import Comparison
+
+
+class Format(str, Enum):
+    """What to write."""
+
+    NIR, ONNX = "nir", "onnx"
+    SNNTORCH, SPIKINGJELLY, SINABS = "snntorch", "spikingjelly", "sinabs"
+
+
+class Dialect(str, Enum):
+    """Which library reads a NIR file."""
+
+    PORTABLE = "portable"
+    SNNTORCH, SPIKINGJELLY, NORSE, SINABS = "snntorch", "spikingjelly", "norse", "sinabs"
+
+
+def export(
+    target: Annotated[str, typer.Argument(metavar="RUN", help=(
+        "A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which executes that file."))],
+    to: Annotated[Format, typer.Option("--to", help=(
+        "nir: the exchange format of neuromorphic libraries and chips. onnx: for onnxruntime, with all timesteps "
+        "unrolled and any batch size. snntorch, spikingjelly, sinabs: a Python file with that library's neurons, and "
+        "its weights beside it."))],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The file to write.")],
+    reader: Annotated[Dialect, typer.Option(help=(
+        "The library that will read a NIR file. snnTorch, SpikingJelly and norse read the portable file alike, norse "
+        "with dt=1e-4."))] = Dialect.PORTABLE,
+    data: Source = None,
+    images: Annotated[int, typer.Option(min=2, metavar="N", help=(
+        "Number of test images, balanced over classes, on which the file is compared with the run."))] = 200,
+) -> None:  # fmt: skip
+    """Write a trained run in the format of another program.
+
+    The command compares what it wrote with the run on test images: by onnxruntime, by an interpreter of NIR files with
+    the semantics of each reading library, or by the library itself if it is installed. It prints the accuracy of the
+    run and of the file, the decisions that differ, and the first layer whose spikes differ.
+
+    Examples:
+
+    hiresnn export runs/mine --to onnx -o mine.onnx
+
+    hiresnn export runs/mine --to nir -o mine.nir
+
+    hiresnn export runs/mine --to spikingjelly -o mine.py
+    """
+    from hiresnn.runs.export import export_run
+
+    found = export_run(target, out, to=to.value, reader=reader.value, source=data, limit=images)
+    for change in found.unsaid:
+        print(f"Changed: {change}.")
+    if found.comparisons:
+        output.console().print(table(found.comparisons))
+    elif to is Format.SPIKINGJELLY or to is Format.SNNTORCH or to is Format.SINABS:
+        print(f"Not compared here; to compare it with the run, run: python {out}")
+    print(f"Written: {' and '.join(map(str, found.files))}")
+
+
+def table(comparisons: list[Comparison]) -> Table:
+    """Return one row per program; accuracies in percent."""
+    count = comparisons[0].images
+    rows = output.table(
+        f"The run and what was written, on {count:,} images",
+        "computed by", "accuracy", "decisions that differ", "first layer that differs",
+    )  # fmt: skip
+    rows.add_row("hiresnn", f"{comparisons[0].before.compute():.1f}", "", "")
+    for each in comparisons:
+        layer = each.first_layer or ("none" if each.spikes else "not visible")
+        rows.add_row(each.name, f"{each.after.compute():.1f}", str(each.decisions), layer)
+    return rows

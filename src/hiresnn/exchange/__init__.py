@@ -1,0 +1,31 @@
+"""Spiking networks for other programs: NIR, ONNX, snnTorch, SpikingJelly and sinabs, each compared with the network."""
+
+from hiresnn.exchange.compare import Comparison, compare
+from hiresnn.exchange.deployed import VIEWS, deployed
+from hiresnn.exchange.export import FORMATS, Export, export
+from hiresnn.exchange.nir_read import from_nir
+from hiresnn.exchange.nir_run import READERS, Reader, run_nir
+from hiresnn.exchange.nir_write import DIALECTS, to_nir, write_nir
+from hiresnn.exchange.snntorch_read import from_snntorch
+from hiresnn.exchange.step_graph import StepGraph, StepNode, step_graph
+
+__all__ = [
+    "DIALECTS",
+    "FORMATS",
+    "READERS",
+    "VIEWS",
+    "Comparison",
+    "Export",
+    "Reader",
+    "StepGraph",
+    "StepNode",
+    "compare",
+    "deployed",
+    "export",
+    "from_nir",
+    "from_snntorch",
+    "run_nir",
+    "step_graph",
+    "to_nir",
+    "write_nir",
+]

@@ -1,0 +1,105 @@
+"""What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hiresnn.metrics import Accuracy
+from hiresnn.network import SpikingNetwork, record
+
+BATCH = 32
+"""Images that are compared at once: the spikes of all layers and timesteps are in memory."""
+
+Answers = tuple[Tensor, Mapping[str, Tensor]]
+"""Logits [B, K], and for each layer of neurons its spikes [T, B, ...]; {} where they cannot be seen."""
+
+
+@dataclass
+class Comparison:
+    """A network beside the same network as another program computes it, on the same images.
+
+    Attributes:
+        name: of the other program.
+        before, after: accuracies.
+        images: number of images.
+        decisions: images whose class differs.
+        logits: largest difference of a logit.
+        spikes: layer -> spikes that differ, over all images and timesteps, in the order of the layers; {} if the other
+            program does not show its spikes.
+    """
+
+    name: str
+    before: Accuracy = field(default_factory=Accuracy)
+    after: Accuracy = field(default_factory=Accuracy)
+    images: int = 0
+    decisions: int = 0
+    logits: float = 0.0
+    spikes: dict[str, int] = field(default_factory=dict)
+
+    def update(self, own: Answers, other: Answers, labels: Tensor) -> None:
+        """Add a batch."""
+        logits, changed = own[0].cpu().double(), other[0].cpu().double()
+        self.before.update(logits.float(), labels)
+        self.after.update(changed.float(), labels)
+        self.images += len(labels)
+        self.decisions += int((logits.argmax(1) != changed.argmax(1)).sum())
+        self.logits = max(self.logits, float((logits - changed).abs().max()))
+        for layer, spikes in own[1].items():
+            if layer in other[1]:
+                there = other[1][layer].cpu().reshape(spikes.shape)
+                self.spikes[layer] = self.spikes.get(layer, 0) + int((spikes.cpu() != there).sum())
+
+    @property
+    def first_layer(self) -> str:
+        """The first layer whose spikes differ; "" if none does or they are not known."""
+        return next((layer for layer, differing in self.spikes.items() if differing), "")
+
+    def __str__(self) -> str:
+        text = f"{self.name}: clean {self.before.compute():.1f} -> {self.after.compute():.1f}, "
+        text += f"{self.decisions} of {self.images} decisions change"
+        return text + (f", first layer that differs: {self.first_layer}" if self.first_layer else "")
+
+
+def compare(
+    network: SpikingNetwork,
+    others: Mapping[str, Callable[[Tensor], Answers]],
+    images: Tensor,
+    labels: Tensor,
+    names: Mapping[str, str] | None = None,
+) -> list[Comparison]:
+    """Compare a network with other programs that should compute the same.
+
+    Args:
+        network: in any mode; it is compared in eval mode.
+        others: name -> a function, images [B, C, H, W] -> logits and spikes.
+        images, labels: [N, C, H, W] in [0, 1], and their classes [N].
+        names: layer of the network -> its name in the answers of `others`, if that is another one.
+    """
+    found = [Comparison(name) for name in others]
+    for batch, classes in _batches(images, labels):
+        own = answers(network, batch, names)
+        for comparison, other in zip(found, others.values(), strict=True):
+            comparison.update(own, other(batch), classes)
+    return found
+
+
+@torch.no_grad()
+def answers(network: SpikingNetwork, images: Tensor, names: Mapping[str, str] | None = None) -> Answers:
+    """Return the logits and spikes of a network in eval mode, whose mode does not change."""
+    training = network.training
+    device = next(network.parameters()).device
+    try:
+        with record(network.eval()) as spikes:
+            logits = network(images.to(device))
+    finally:
+        network.train(training)
+    return logits, {(names or {}).get(layer, layer): each for layer, each in spikes.items()}
+
+
+def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(images), BATCH):
+        yield images[start : start + BATCH], labels[start : start + BATCH]

@@ -1,0 +1,145 @@
+"""Export of a spiking network, and at once the comparison of what was written with the network on images."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange.compare import Answers, Comparison, answers, compare
+from hiresnn.exchange.native import LIBRARIES, native_unsaid, write_native
+from hiresnn.exchange.nir_run import READERS, Reader, run_nir
+from hiresnn.exchange.nir_write import DIALECTS, unread, unsaid, write_nir
+from hiresnn.exchange.onnx_file import onnx_runner, write_onnx
+from hiresnn.exchange.optional import optional
+from hiresnn.exchange.step_graph import StepGraph, step_graph
+from hiresnn.network import SpikingNetwork
+
+FORMATS = ("nir", "onnx", *LIBRARIES)
+"""What a network can be exported to."""
+_COMPARED = 64
+"""Images in a Python file, with which it compares itself."""
+_READ_BY = {
+    "portable": {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]},
+    "snntorch": {"snnTorch": READERS["snnTorch"]},
+    "spikingjelly": {"SpikingJelly": READERS["SpikingJelly"]},
+    "norse": {"norse": READERS["norse"]},
+    "sinabs": {"sinabs": READERS["sinabs"]},
+}
+"""Dialect -> the readers of such a file, those with equal semantics together."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote, and how it compares with the network.
+
+    Attributes:
+        files: paths of what was written.
+        unsaid: what the format cannot express of this network.
+        comparisons: one for each program that may read the files; empty if none can be run here.
+    """
+
+    files: tuple[Path, ...]
+    unsaid: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"written: {', '.join(map(str, self.files))}", *(f"changes: {each}" for each in self.unsaid)]
+        return "\n".join([*lines, *map(str, self.comparisons)])
+
+
+def export(
+    network: SpikingNetwork, path: str | Path, images: Tensor, labels: Tensor, *, to: str, reader: str = "portable",
+    source: str = "network",
+) -> Export:  # fmt: skip
+    """Write a network in the format of another program and compare what was written with the network.
+
+    Args:
+        network: with direct encoding; it does not change.
+        path: of the file.
+        images, labels: [N, C, H, W] in [0, 1] and their classes [N], for the comparison; such as 200 test images.
+        to: one of `FORMATS`: "nir", "onnx", or a Python file for "snntorch", "spikingjelly" or "sinabs".
+        reader: of a NIR file, one of `DIALECTS`; "portable" is read alike by snnTorch, SpikingJelly and norse.
+        source: name of the network for titles.
+
+    Returns:
+        The files with the comparison; `print` it.
+
+    Raises:
+        UsageError: the format is unknown, a package that it needs is missing, or it cannot express a layer.
+
+    Example:
+        >>> print(export(network, "net.nir", images, labels, to="nir"))  # doctest: +SKIP
+        written: net.nir
+        changes: reset = "subtract" becomes a reset to zero; train with snn.reset = "zero" to keep it
+        snnTorch, norse: clean 97.7 -> 97.2, 3 of 120 decisions change, first layer that differs: relu1
+    """
+    if to not in FORMATS:
+        raise UsageError(f"format is {to!r}; choose one of {', '.join(FORMATS)}.")
+    if reader not in DIALECTS:
+        raise UsageError(f"reader is {reader!r}; choose one of {', '.join(DIALECTS)}.")
+    if reader != "portable" and to != "nir":
+        raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
+    if to == "onnx":
+        write_onnx(network, path, images)
+        return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
+    graph = step_graph(network, images[:1])
+    names = dict(zip(network.neurons, (node.name for node in graph.neurons), strict=True))
+    others: Mapping[str, Callable[[Tensor], Answers]] = {}
+    files: tuple[Path, ...] = (path,)
+    if to == "nir":
+        write_nir(graph, path, reader)
+        notes = [*(unsaid(graph) if reader != "sinabs" else []), *unread(graph, reader)]
+        others = _nir_readers(path, reader, graph.timesteps)
+    else:
+        logits, _ = answers(network, images[:_COMPARED])
+        files = (path, write_native(graph, path, to, images[:_COMPARED], logits, source))
+        notes = native_unsaid(graph, to)
+        if to != "spikingjelly" and importlib.util.find_spec(to) is not None:
+            others = {LIBRARIES[to].title: _native_runner(path, graph)}
+    return Export(files, notes, compare(network, others, images, labels, names))
+
+
+def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:
+    """Return, for each reader of a file, a function that computes what it makes of images."""
+    graph = optional("nir", "nir").read(path)
+
+    def run(semantics: Reader, images: Tensor) -> Answers:
+        found = run_nir(graph, images, timesteps, semantics)
+        return found.logits, found.spikes
+
+    dt = DIALECTS[dialect].dt
+    return {name: partial(run, replace(each, dt=dt)) for name, each in _READ_BY[dialect].items()}
+
+
+def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:
+    """Import a Python file that `write_native` wrote; returns a function from images to its logits and spikes."""
+    spec = importlib.util.spec_from_file_location(f"hiresnn_export_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network = module.Network()
+    spikes: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
+    for name, steps in spikes.items():
+        neuron = getattr(network.timestep, name)
+        neuron.register_forward_hook(lambda _, inputs, output, steps=steps: steps.append(output.detach()))
+
+    @torch.no_grad()
+    def run(images: Tensor) -> Answers:
+        for steps in spikes.values():
+            steps.clear()
+        logits = network(images.cpu().float())
+        return logits, {name: torch.stack(steps) for name, steps in spikes.items()}
+
+    return run

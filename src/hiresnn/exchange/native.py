@@ -1,0 +1,267 @@
+"""A network as a Python file for snnTorch, SpikingJelly or sinabs, with its weights beside it.
+
+Without the semantics of an exchange file between them, the neurons of these libraries compute exactly Eq. 1. The
+package imports none of them: it writes source text, which the user runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
+from hiresnn.models import Normalise
+from hiresnn.neurons import LIF
+
+
+@dataclass(frozen=True)
+class Library:
+    """How a library spells a neuron.
+
+    Attributes:
+        imports: the lines that import it. title: its name in text.
+        neuron: (LIF) -> the expression that builds the neuron, or the reason why there is none.
+        rest: lines that put all neurons of `self.timestep` to rest.
+        inclusive: its neurons spike where the membrane equals the threshold.
+    """
+
+    title: str
+    imports: str
+    neuron: Callable[[LIF], str]
+    rest: str
+    inclusive: bool
+
+
+_LEAKY = '''import snntorch
+
+
+class Leaky(snntorch.Leaky):
+    """A Leaky that resets within the step and only there.
+
+    With reset_delay=False the library's own takes the threshold from a membrane above twice the threshold once more, in
+    the next step and before it decides about a spike.
+    """
+
+    def mem_reset(self, mem):
+        return torch.zeros_like(mem)
+'''
+
+
+def _snntorch(lif: LIF) -> str:
+    delayed = lif.reset == "subtract-unleaked"  # that is what the library calls a delay
+    reset = "zero" if lif.reset == "zero" else "subtract"
+    return (
+        f"{'snntorch.' if delayed else ''}Leaky(beta={lif.leak.item()!r}, threshold={lif.threshold.item()!r}, "
+        f'init_hidden=True, reset_mechanism="{reset}", reset_delay={delayed})'
+    )
+
+
+def _spikingjelly(lif: LIF) -> str:
+    leak, reset = lif.leak.item(), "0.0" if lif.reset == "zero" else "None"
+    common = f"v_threshold={lif.threshold.item()!r}, v_reset={reset}, detach_reset=True"
+    if leak == 1:
+        return f"neuron.IFNode({common})"
+    if leak == 0:
+        raise UsageError("SpikingJelly has no neuron with leak 0; export to snntorch.")
+    return f"neuron.LIFNode(tau={1 / (1 - leak)!r}, decay_input=False, {common})"
+
+
+def _sinabs(lif: LIF) -> str:
+    leak, reset = lif.leak.item(), "MembraneReset" if lif.reset == "zero" else "MembraneSubtract"
+    common = f"spike_threshold=torch.tensor({lif.threshold.item()!r}), spike_fn=activation.SingleSpike, "
+    common += f"reset_fn=activation.{reset}(), num_timesteps=1"
+    if leak == 1:
+        return f"layers.IAFSqueeze({common})"
+    tau = -1 / math.log(leak) if leak else 1e-3
+    return f"layers.LIFSqueeze(tau_mem={tau!r}, norm_input=False, {common})"
+
+
+LIBRARIES = {
+    "snntorch": Library(
+        "snnTorch", _LEAKY, _snntorch,
+        "for layer in self.timestep.modules():\n            if isinstance(layer, snntorch.Leaky):\n"
+        "                layer.reset_mem()", inclusive=False,
+    ),
+    "spikingjelly": Library(
+        "SpikingJelly", "from spikingjelly.activation_based import functional, neuron", _spikingjelly,
+        "functional.reset_net(self.timestep)", inclusive=True,
+    ),
+    "sinabs": Library(
+        "sinabs", "from sinabs import activation, layers", _sinabs,
+        "for layer in self.timestep.modules():\n            if isinstance(layer, layers.StatefulLayer):\n"
+        "                layer.v_mem = images.new_zeros(0)  # the next call starts at rest, for any batch size",
+        inclusive=True,
+    ),
+}  # fmt: skip
+"""Library -> how it spells a neuron."""
+
+
+def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, logits: Tensor, source: str) -> Path:
+    """Write a network as a Python file for a library, with its weights in a .safetensors file of the same name.
+
+    Run as a program, the file compares its logits with those of hiresnn.
+
+    Args:
+        graph: see `step_graph`.
+        path: of the Python file.
+        library: one of `LIBRARIES`.
+        images, logits: [B, C, H, W] and [B, K], for that comparison.
+        source: the name of the network, for the file's first line.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        UsageError: the library has no such neuron.
+    """
+    spelling = LIBRARIES[library]
+    _require(graph, spelling)
+    weights = path.with_suffix(".safetensors")
+    tensors = {f"check.{name}": value for name, value in (("images", images), ("logits", logits))}
+    for node in graph.nodes:
+        if not isinstance(node.layer, LIF):
+            tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
+    save_file({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()}, weights)
+    path.write_text(_text(graph, spelling, path, weights, source), encoding="utf-8")
+    return weights
+
+
+def native_unsaid(graph: StepGraph, library: str) -> list[str]:
+    """Return what changes in the neurons of a library, each as one sentence without a full stop."""
+    inclusive = LIBRARIES[library].inclusive
+    if any((node.layer.condition == ">=") != inclusive for node in graph.neurons):
+        sign = ">=" if inclusive else ">"
+        return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with condition = "{sign}"']
+    return []
+
+
+def _require(graph: StepGraph, spelling: Library) -> None:
+    for node in graph.neurons:
+        lif = node.layer
+        assert isinstance(lif, LIF)
+        if lif.start:
+            raise UsageError(
+                f"layer {node.name!r} starts at {lif.start:g} of its threshold, but a neuron of {spelling.title} "
+                "starts at 0; train with conversion.start = 0."
+            )
+        delayed = lif.reset == "subtract-unleaked" and lif.leak.item() != 1
+        if delayed and spelling.neuron is not _snntorch:
+            raise UsageError(
+                f'layer {node.name!r} has reset "subtract-unleaked" and a leak, which {spelling.title} does not know; '
+                'export to snntorch, or train with snn.reset = "subtract".'
+            )
+
+
+def _text(graph: StepGraph, spelling: Library, path: Path, weights: Path, source: str) -> str:
+    layers, steps = [], []
+    for node in graph.nodes:
+        layers.append(f"        self.{node.name} = {_expression(node, spelling)}")
+        steps.append(f"        {node.name} = self.{node.name}({' + '.join(map(_variable, node.sources))})")
+    normalise = _NORMALISE if any(isinstance(node.layer, Normalise) for node in graph.nodes) else ""
+    return _FILE.format(
+        source=source, title=spelling.title, file=path.name, weights=weights.name, imports=spelling.imports,
+        timesteps=graph.timesteps, normalise=normalise, layers="\n".join(layers), steps="\n".join(steps),
+        output=" + ".join(map(_variable, graph.outputs)), rest=spelling.rest,
+    )  # fmt: skip
+
+
+def _variable(source: str) -> str:
+    return "images" if source == INPUT else source
+
+
+def _expression(node: StepNode, spelling: Library) -> str:
+    """Return the Python expression that builds a layer."""
+    layer: Any = node.layer
+    if isinstance(layer, LIF):
+        try:
+            return spelling.neuron(layer)
+        except UsageError as error:
+            raise UsageError(f"layer {node.name!r}: {error}") from None
+    if isinstance(layer, Normalise):
+        return f"Normalise({layer.mean.numel()})"
+    if isinstance(layer, nn.Linear):
+        return f"nn.Linear({layer.in_features}, {layer.out_features}, bias={layer.bias is not None})"
+    if isinstance(layer, nn.Conv2d):
+        return (
+            f"nn.Conv2d({layer.in_channels}, {layer.out_channels}, {layer.kernel_size}, {layer.stride}, "
+            f"{layer.padding}, {layer.dilation}, {layer.groups}, bias={layer.bias is not None})"
+        )
+    if isinstance(layer, nn.AvgPool2d):
+        return f"nn.AvgPool2d({layer.kernel_size}, {layer.stride}, {layer.padding})"
+    return "nn.Flatten()"
+
+
+_NORMALISE = '''
+class Normalise(nn.Module):
+    """Subtract the mean and divide by the standard deviation, channel by channel."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+
+    def forward(self, images):
+        return (images - self.mean) / self.std
+
+'''
+_FILE = '''"""{source} as a {title} network, written by hiresnn.
+
+    python {file}
+
+compares its logits with those that hiresnn computed. The weights are in {weights}.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+{imports}
+
+TIMESTEPS = {timesteps}
+TENSORS = load_file(Path(__file__).with_name("{weights}"))
+
+{normalise}
+class Timestep(nn.Module):
+    """What happens in one timestep: images [B, C, H, W] in [0, 1] -> logits [B, K] of this timestep."""
+
+    def __init__(self):
+        super().__init__()
+{layers}
+
+    def forward(self, images):
+{steps}
+        return {output}
+
+
+class Network(nn.Module):
+    """Images [B, C, H, W] in [0, 1] -> logits [B, K], summed over the timesteps; every call starts at rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.timestep = Timestep()
+        weights = {{name: value for name, value in TENSORS.items() if not name.startswith("check.")}}
+        _, unknown = self.timestep.load_state_dict(weights, strict=False)  # neurons have their values above
+        assert not unknown, unknown
+        self.eval()
+
+    def forward(self, images, timesteps=TIMESTEPS):
+        {rest}
+        return sum(self.timestep(images) for _ in range(timesteps))
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        logits, expected = Network()(TENSORS["check.images"]), TENSORS["check.logits"]
+    changed = int((logits.argmax(1) != expected.argmax(1)).sum())
+    print(f"{{changed}} of {{len(logits)}} decisions differ from hiresnn; largest difference of a logit:", end=" ")
+    print(f"{{float((logits - expected).abs().max()):.2g}}")
+'''

@@ -1,0 +1,191 @@
+"""A NIR file as a `SpikingNetwork`, which can be trained, attacked and audited with every gradient rule."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange.nir_run import in_order, tensor
+from hiresnn.exchange.nir_write import IDEAL_LEAK
+from hiresnn.exchange.optional import optional
+from hiresnn.exchange.step_graph import identifier
+from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.neurons import Reset
+
+
+class Values(NamedTuple):
+    """Threshold and leak of a layer of neurons."""
+
+    threshold: float
+    leak: float
+
+
+def from_nir(
+    source: str | Path | Any, timesteps: int | None = None, *, dt: float = 1e-4, reset: Reset = "zero"
+) -> SpikingNetwork:
+    """Return the network in a NIR file, in eval mode.
+
+    The same input is presented at every timestep, and the logits are the output summed over the timesteps. Images are
+    not normalised unless the graph does it.
+
+    Args:
+        source: path of a NIR file, or a nir.NIRGraph.
+        timesteps: T; None takes that in the metadata of a file that hiresnn wrote.
+        dt: seconds per timestep.
+        reset: of all neurons. The file says "zero"; "subtract" restores a network that was trained with it.
+
+    Raises:
+        UsageError: the package nir is missing, T is not known, or a node cannot be imported; the message names it.
+
+    Example:
+        >>> network = from_nir("net.nir", timesteps=6)  # doctest: +SKIP
+    """
+    graph = optional("nir", "nir").read(source) if isinstance(source, (str, Path)) else source
+    timesteps = timesteps or int((getattr(graph, "metadata", None) or {}).get("timesteps", 0))
+    if not timesteps:
+        raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
+    builder = _Builder(graph, dt)
+    network = spiking_graph(builder.network(), timesteps, reset=reset).eval()
+    set_neurons(network, builder.neurons)
+    return network
+
+
+def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
+    """Set threshold and leak of every layer of neurons by its name."""
+    for name, neuron in network.neurons.items():
+        neuron.threshold.data.fill_(values[name].threshold)
+        neuron.leak.data.fill_(values[name].leak)
+
+
+@dataclass
+class _Builder:
+    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons.
+
+    Attributes:
+        neurons: name of a ReLU -> the values of its neurons.
+        factors: nodes of NIR that are sums -> the number of their pixels, where the next weights take it up.
+    """
+
+    nir: Any
+    dt: float
+    root: nn.Module = field(default_factory=nn.Module)
+    neurons: dict[str, Values] = field(default_factory=dict)
+    factors: dict[str, int] = field(default_factory=dict)
+
+    def network(self) -> nn.Module:
+        """Return the ANN."""
+        order, self.sources = in_order(self.nir)
+        graph = fx.Graph()
+        values: dict[str, fx.Node] = {}
+        for name in order:
+            node = self.nir.nodes[name]
+            kind = type(node).__name__
+            if kind == "Input":
+                values[name] = graph.placeholder("images")
+                continue
+            entering = [values[source] for source in self.sources[name]]
+            value = entering[0]
+            for term in entering[1:]:
+                value = graph.call_function(operator.add, (value, term))
+            if kind == "Output":
+                graph.output(value)
+                continue
+            self.root.add_module(identifier(name), self._layer(name, kind, node))
+            values[name] = graph.call_module(identifier(name), (value,))
+        return fx.GraphModule(self.root, graph, "NirNetwork")
+
+    def _layer(self, name: str, kind: str, node: Any) -> nn.Module:
+        if kind in ("LIF", "IF"):
+            self.neurons[identifier(name)] = self._values(name, node, leaky=kind == "LIF")
+            return nn.ReLU()
+        if kind in ("Affine", "Linear"):
+            outputs, inputs = node.weight.shape
+            return self._weighted(name, node, nn.Linear(inputs, outputs, bias=False))
+        if kind == "Conv2d":
+            outputs, inputs, *size = node.weight.shape
+            stride, padding, dilation, groups = map(_numbers, (node.stride, node.padding, node.dilation, node.groups))
+            layer = nn.Conv2d(inputs * groups, outputs, tuple(size), stride, padding, dilation, groups, bias=False)
+            return self._weighted(name, node, layer)
+        if kind in ("AvgPool2d", "SumPool2d"):
+            return self._pool(name, node, summed=kind == "SumPool2d")
+        if kind == "Flatten" and int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
+            return nn.Flatten()
+        raise UsageError(
+            f"node {name!r} of the NIR file is a {kind}, which cannot be imported; a network of LIF, IF, Affine, "
+            "Linear, Conv2d, SumPool2d, AvgPool2d and Flatten can."
+        )
+
+    def _weighted(self, name: str, node: Any, layer: nn.Linear | nn.Conv2d) -> nn.Module:
+        """Give a layer the weights of a node, times the pixels of a sum that enters it, and its bias unless it is 0."""
+        weight = torch.as_tensor(node.weight, dtype=torch.float32) * self._factor(self.sources[name][0])
+        layer.weight = nn.Parameter(weight)
+        bias = getattr(node, "bias", None)
+        if bias is not None and np.any(bias):
+            layer.bias = nn.Parameter(torch.as_tensor(bias, dtype=torch.float32).clone())
+        return layer
+
+    def _factor(self, source: str) -> int:
+        if type(self.nir.nodes[source]).__name__ == "Flatten":
+            return self._factor(self.sources[source][0])
+        return self.factors.get(source, 1)
+
+    def _pool(self, name: str, node: Any, summed: bool) -> nn.Module:
+        size, stride, padding = (_pair(value) for value in (node.kernel_size, node.stride, node.padding))
+        if summed and not self._is_taken_up(name):
+            return nn.AvgPool2d(size, stride, padding, divisor_override=1)
+        if summed:
+            self.factors[name] = size[0] * size[1]
+        return nn.AvgPool2d(size, stride, padding)
+
+    def _is_taken_up(self, name: str) -> bool:
+        """Tell whether all that follows a sum are weighted layers with this one input."""
+        for user in [user for user, sources in self.sources.items() if name in sources]:
+            kind = type(self.nir.nodes[user]).__name__
+            weighted = kind in ("Affine", "Linear", "Conv2d") and len(self.sources[user]) == 1
+            if not (weighted or (kind == "Flatten" and self._is_taken_up(user))):
+                return False
+        return True
+
+    def _values(self, name: str, node: Any, leaky: bool) -> Values:
+        """Return threshold and leak in units of Eq. 1; see `nir_write`."""
+        numbers = {}
+        for key in ("r", "v_threshold", *(("tau", "v_leak") if leaky else ()), "v_reset"):
+            array = getattr(node, key, None)
+            values = np.unique(np.zeros(1) if array is None else array)
+            if len(values) != 1:
+                raise UsageError(
+                    f"node {name!r} of the NIR file has {len(values)} values of {key}, so it cannot be imported; a "
+                    "layer of hiresnn has one threshold and one leak."
+                )
+            numbers[key] = float(values[0])
+        for key in ("v_leak", "v_reset"):
+            if numbers.get(key):
+                raise UsageError(f"node {name!r} of the NIR file has {key} = {numbers[key]:g}; only 0 can be imported.")
+        rest = float(tensor(np.float32(self.dt)) / numbers["tau"]) if leaky else 1.0
+        threshold = numbers["v_threshold"] / (numbers["r"] * rest) if numbers["r"] * rest else 0.0
+        leak = 1 - rest if leaky else 1.0
+        if not (threshold > 0 and 0 <= leak <= 1):
+            raise UsageError(
+                f"node {name!r} of the NIR file has threshold {threshold:.4g} and leak {leak:.4g} with dt = "
+                f"{self.dt:g}; a threshold is above 0 and a leak in [0, 1]. Give the dt of the file."
+            )
+        return Values(threshold, 1.0 if leak > IDEAL_LEAK - 1e-7 else leak)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    numbers = _numbers(value)
+    return numbers if isinstance(numbers, tuple) else (numbers, numbers)

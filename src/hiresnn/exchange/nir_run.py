@@ -1,0 +1,179 @@
+"""An interpreter of NIR graphs: the differential equations, one timestep after another, as a given reader solves them.
+
+It knows nothing of the network that a file was written from, so it is the independent check of `nir_write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hiresnn.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a library makes of the neurons in a NIR file.
+
+    Attributes:
+        dt: seconds per timestep.
+        reset: "value" sets a membrane to v_reset, "subtract" takes v_threshold from it for each spike.
+        inclusive: a membrane that equals the threshold spikes.
+        several: a neuron may emit several spikes in one timestep.
+        floor: a membrane does not fall below -v_threshold.
+    """
+
+    dt: float = 1e-4
+    reset: str = "value"
+    inclusive: bool = False
+    several: bool = False
+    floor: bool = False
+
+
+READERS = {
+    "NIR": Reader(),
+    "snnTorch": Reader(),
+    "norse": Reader(),
+    "SpikingJelly": Reader(inclusive=True),
+    "sinabs": Reader(reset="subtract", inclusive=True, several=True, floor=True),
+}
+"""Library -> its semantics (docs/deploy.md); NIR itself is a strict threshold and a reset to a value."""
+
+
+@dataclass
+class NirRun:
+    """The result of a run.
+
+    Attributes:
+        logits: [B, K], the sum of the output over the timesteps.
+        spikes: layer of neurons -> [T, B, ...].
+    """
+
+    logits: Tensor
+    spikes: dict[str, Tensor]
+
+
+def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS["NIR"]) -> NirRun:
+    """Present images to a NIR graph for a number of timesteps, in float64.
+
+    Args:
+        graph: a nir.NIRGraph.
+        images: [B, C, H, W], the input at every timestep.
+
+    Raises:
+        UsageError: a node is of a kind that is not supported, or the graph has a loop; the message names the node.
+    """
+    interpreter = _Interpreter(graph, reader)
+    total = torch.zeros(())
+    spikes: dict[str, list[Tensor]] = {}
+    for _ in range(timesteps):
+        values = interpreter.step(images.double())
+        total = total + values[interpreter.output]
+        for name in interpreter.membranes:
+            spikes.setdefault(name, []).append(values[name].float())
+    return NirRun(total, {name: torch.stack(steps) for name, steps in spikes.items()})
+
+
+@dataclass
+class _Interpreter:
+    graph: Any
+    reader: Reader
+    membranes: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.order, self.sources = in_order(self.graph)
+        self.output = next(name for name, node in self.graph.nodes.items() if type(node).__name__ == "Output")
+
+    def step(self, images: Tensor) -> dict[str, Tensor]:
+        """Compute one timestep; returns the output of every node."""
+        values: dict[str, Tensor] = {}
+        for name in self.order:
+            node = self.graph.nodes[name]
+            kind = type(node).__name__
+            if kind == "Input":
+                values[name] = images
+                continue
+            entering = sum((values[source] for source in self.sources[name]), torch.zeros((), dtype=torch.float64))
+            values[name] = entering if kind == "Output" else self._node(name, kind, node, entering)
+        return values
+
+    def _node(self, name: str, kind: str, node: Any, x: Tensor) -> Tensor:
+        if kind in ("LIF", "IF"):
+            return self._neurons(name, node, x, leaky=kind == "LIF")
+        if kind in ("Affine", "Linear"):
+            return F.linear(x, tensor(node.weight), tensor(node.bias) if kind == "Affine" else None)
+        if kind == "Conv2d":
+            options = node.stride, node.padding, node.dilation, node.groups
+            bias = None if node.bias is None else tensor(node.bias)
+            return F.conv2d(x, tensor(node.weight), bias, *(_tuple(option) for option in options))
+        if kind in ("SumPool2d", "AvgPool2d"):
+            size, stride, padding = (_tuple(value) for value in (node.kernel_size, node.stride, node.padding))
+            return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if kind == "SumPool2d" else None)
+        if kind == "Flatten":  # its dimensions do not count the batch
+            return x.flatten(int(node.start_dim) + 1, int(node.end_dim) + (int(node.end_dim) >= 0))
+        if kind == "Scale":
+            return x * tensor(node.scale)
+        raise UsageError(f"node {name!r} of the NIR file is a {kind}, which is not supported.")
+
+    def _neurons(self, name: str, node: Any, x: Tensor, leaky: bool) -> Tensor:
+        """Advance tau v' = v_leak - v + r I, or v' = r I per timestep, by one step; return the spikes."""
+        v = self.membranes.get(name, torch.zeros_like(x))
+        if leaky:
+            step = tensor(np.float32(self.reader.dt)) / tensor(node.tau)
+            v = v + step * (tensor(node.v_leak) - v + tensor(node.r) * x)
+        else:
+            v = v + tensor(node.r) * x
+        threshold = tensor(node.v_threshold)
+        spikes = (v >= threshold if self.reader.inclusive else v > threshold).double()
+        if self.reader.several:
+            spikes = spikes * torch.floor(v / threshold).clamp(min=1)
+        if self.reader.reset == "subtract":
+            v = v - spikes * threshold
+            v = torch.maximum(v, -threshold) if self.reader.floor else v
+        else:
+            reset = getattr(node, "v_reset", None)
+            v = torch.where(spikes > 0, 0.0 if reset is None else tensor(reset), v)
+        self.membranes[name] = v
+        return spikes
+
+
+def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
+    """Return the names of the nodes, each after its sources, and the sources of each.
+
+    Raises:
+        UsageError: the graph has a loop, no output, or a node without a source.
+    """
+    sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        sources[target].append(source)
+    for name, node in graph.nodes.items():
+        if not sources[name] and type(node).__name__ != "Input":
+            raise UsageError(f"node {name!r} of the NIR file has no input; check its edges.")
+    if "Output" not in {type(node).__name__ for node in graph.nodes.values()}:
+        raise UsageError("the NIR file has no node Output; check how it was written.")
+    order: list[str] = []
+    while len(order) < len(sources):
+        ready = [name for name in sources if name not in order and set(sources[name]) <= set(order)]
+        if not ready:
+            loop = next(name for name in sources if name not in order)
+            raise UsageError(f"node {loop!r} of the NIR file is part of a loop; recurrent networks are not supported.")
+        order += ready
+    return order, sources
+
+
+def tensor(values: Any) -> Tensor:
+    """Return numbers of a NIR node as a tensor in float64."""
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def _tuple(value: Any) -> Any:
+    """Return a whole number, numbers in a tuple, or a word ("same"), as torch takes them."""
+    if isinstance(value, str):
+        return value
+    return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)

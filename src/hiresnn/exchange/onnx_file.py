@@ -1,0 +1,86 @@
+"""A network as an ONNX file: images [B, C, H, W] -> logits [B, K], for any B, all timesteps unrolled."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.exchange.compare import Answers
+from hiresnn.exchange.optional import optional
+from hiresnn.exchange.step_graph import require_direct
+from hiresnn.network import SpikingNetwork
+
+
+def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
+    """Write a network as an ONNX file with input "images" and output "logits".
+
+    Args:
+        network: with direct encoding; it does not change.
+        images: two or more images of the data set, [B, C, H, W].
+
+    Raises:
+        UsageError: a package of the extra "onnx" is missing, or the images are encoded as Poisson spikes.
+    """
+    for package in ("onnx", "onnxscript"):
+        optional(package, "onnx")
+    require_direct(network)
+    subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
+    batch = torch.export.Dim("batch", min=1, max=2**20)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _Logits(subject), (images[:2].cpu().float(),), dynamo=True, input_names=["images"],
+            output_names=["logits"], dynamic_shapes={"images": {0: batch}}, verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        program.save(path)
+
+
+def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:
+    """Return a function that computes the logits of images by onnxruntime, on the CPU.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Answers:
+        (logits,) = session.run(["logits"], {"images": images.cpu().float().numpy()})
+        return torch.from_numpy(logits), {}
+
+    return run
+
+
+class _Logits(nn.Module):
+    """Calls the network with images alone."""
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.network(images)
+        return logits
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's messages about its own workings; an error still raises."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,43 @@
+"""`hiresnn export`: write a run for another program, and compare the file with the run on its own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hiresnn import data
+from hiresnn.errors import UsageError
+from hiresnn.exchange import Export, export
+from hiresnn.network import SpikingNetwork
+from hiresnn.runs.evaluate import check_fits
+from hiresnn.runs.model_source import resolve_model
+
+
+def export_run(
+    target: str, out: Path, *, to: str, reader: str = "portable", source: str | None = None, limit: int = 200
+) -> Export:
+    """Write the network that `target` names and compare the file with it on test images.
+
+    Args:
+        target: a run folder, or another network; see `resolve_model`.
+        out: path of the file.
+        to, reader: see `hiresnn.exchange.export`.
+        source: the data set, by default that of the run.
+        limit: number of test images, balanced over classes.
+
+    Raises:
+        HiresnnError: a target, data set or format that cannot be used.
+    """
+    subject = resolve_model(target)
+    network = subject.model
+    if not isinstance(network, SpikingNetwork):
+        raise UsageError(
+            f"{target} is a {type(network).__name__}, not a spiking network of hiresnn; convert it first, or export "
+            "a run whose method is not ann."
+        )
+    source = source or (subject.recipe.data.source if subject.recipe else None)
+    if source is None:
+        raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
+    dataset = data.load(source)
+    check_fits(network, dataset, target)
+    split = data.in_turn(dataset.test, min(limit, len(dataset.test)))
+    return export(network, out, split.images.float() / 255, split.labels, to=to, reader=reader, source=subject.name)

@@ -1,0 +1,97 @@
+"""A network as a device computes it: every number is on the grid that the device has."""
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange import deployed
+from hiresnn.network import SpikingNetwork, spiking_graph
+
+from .small import PIXELS, counter, images, network
+
+
+def layer() -> SpikingNetwork:
+    """Weights 1.27, -0.5 and 0.004, bias 0.999, threshold 0.333; a readout with other weights."""
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 2, bias=False))
+    with torch.no_grad():
+        ann[1].weight.copy_(torch.tensor([[1.27, -0.5, 0.004]]))
+        ann[1].bias.fill_(0.999)
+        ann[3].weight.copy_(torch.tensor([[2.54], [0.011]]))
+    found = spiking_graph(ann, 2)
+    found.neurons["2"].threshold.data.fill_(0.333)
+    return found
+
+
+PIXEL = torch.rand(1, 3, 1, 1)
+
+
+def values(subject: SpikingNetwork) -> list[list[float]]:
+    """Weights, bias, threshold, and weights of the readout."""
+    first, _, last = (subject.layers.get_submodule(name) for name in ("1", "2", "3"))
+    tensors = (first.weight, first.bias, subject.neurons["2"].threshold, last.weight)
+    return [tensor.detach().flatten().tolist() for tensor in tensors]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        # The scale is 1.27 / 127 = 0.01; bias and threshold are 100 and 33 of it. That of the readout is 0.02.
+        ("int8", [[1.27, -0.5, 0.0], [1.0], [0.33], [2.54, 0.02]]),
+        # 1.27 / 7 = 0.1814: -0.5 is -3 of it, the bias 6, the threshold 2. 2.54 / 7 = 0.3629.
+        ("int4", [[1.27, -3 * 1.27 / 7, 0.0], [6 * 1.27 / 7], [2 * 1.27 / 7], [2.54, 0.0]]),
+        # One channel, so the same weights; the threshold stays. Each class of the readout has a scale of its own.
+        ("int8-channel", [[1.27, -0.5, 0.0], [1.0], [0.333], [2.54, 0.011]]),
+        ("shared-scale", [[1.27, -0.5, 0.0], [1.0], [0.33], [2.54, 0.02]]),
+    ],
+)
+def test_numbers_are_rounded_as_worked_out_by_hand(view: str, expected: list[list[float]]) -> None:
+    for found, numbers in zip(values(deployed(layer(), view, PIXEL)), expected, strict=True):
+        assert found == pytest.approx(numbers, abs=1e-6)
+
+
+def test_a_shared_scale_has_to_reach_the_threshold() -> None:
+    subject = layer()
+    subject.neurons["2"].threshold.data.fill_(12.7)  # 127 * 0.1, so weights are multiples of 0.1
+    assert values(deployed(subject, "shared-scale", PIXEL))[0] == pytest.approx([1.3, -0.5, 0.0])
+    assert values(deployed(subject, "int8", PIXEL))[0] == pytest.approx([1.27, -0.5, 0.0])
+
+
+def test_layers_that_enter_the_same_neurons_share_a_scale() -> None:
+    subject = deployed(network("resnet12"), "int4", images()[:1])
+    main, shortcut = (subject.layers.get_submodule(f"block2.{name}").weight.detach() for name in ("conv2", "shortcut"))
+    scale = max(float(main.abs().max()), float(shortcut.abs().max())) / 7
+    for weight in (main, shortcut):
+        torch.testing.assert_close(weight / scale, (weight / scale).round())
+
+
+def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> None:
+    subject = network(leak=0.9, reset="subtract")
+    before = {name: value.clone() for name, value in subject.state_dict().items()}
+    copy = deployed(subject, "int4+leak=1+reset=zero+condition=>=", images()[:1])
+    kinds = {(lif.leak.item(), lif.reset, lif.condition) for lif in copy.neurons.values()}
+    assert kinds == {(1.0, "zero", ">=")}
+    assert {(lif.reset, lif.condition) for lif in subject.neurons.values()} == {("subtract", ">")}
+    assert all(torch.equal(value, before[name]) for name, value in subject.state_dict().items())
+
+
+def test_more_bits_come_closer() -> None:
+    subject = network()
+    logits = subject(images()).detach()
+    changed = [deployed(subject, f"int{bits}", images())(images()).detach() for bits in (3, 16)]
+    assert (changed[1] - logits).abs().sum() < (changed[0] - logits).abs().sum()
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ("int1", "int1 has 1 bits; choose 2 to 16"),
+        ("float8", "'float8' is unknown; choose of intN"),
+        ("leak=2", "leak=2 is no leak"),
+        ("reset=half", "reset=half is unknown; choose one of subtract"),
+        ("shared-scale+int8-channel", "exclude each other"),
+    ],
+)
+def test_an_unknown_view_is_refused(view: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        deployed(counter(), view, PIXELS)

@@ -1,0 +1,132 @@
+"""A Python file for another library has the spikes of the network in every layer and timestep."""
+
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange import export, from_snntorch
+from hiresnn.network import record
+
+from .small import CLASSES, PIXELS, counter, images, network
+
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
+LABELS = torch.zeros(4).long()
+
+
+@pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
+@pytest.mark.parametrize("kind", [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}])
+def test_snntorch_has_the_spikes_of_the_network(model: str, kind: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    (found,) = export(network(model, **kind), tmp_path / "a.py", images(), LABELS, to="snntorch").comparisons
+    assert found.spikes
+    assert not any(found.spikes.values())
+    assert found.logits < 1e-4
+
+
+@pytest.mark.parametrize("kind", [{"reset": "subtract"}, {"reset": "zero"}, {"reset": "subtract", "leak": 1.0}])
+@pytest.mark.parametrize("library", ["spikingjelly", "sinabs"])
+def test_a_file_compares_itself_when_it_is_run(
+    library: str, kind: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(library, exc_type=ImportError)
+    export(network("resnet12", **kind), tmp_path / "a.py", images(), LABELS, to=library)
+    runpy.run_path(str(tmp_path / "a.py"), run_name="__main__")
+    text = capsys.readouterr().out
+    assert "0 of 4 decisions differ from hiresnn" in text
+    assert float(text.split()[-1]) < 1e-4
+
+
+def test_a_file_notices_other_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    export(network(), tmp_path / "a.py", images(), LABELS, to="snntorch")
+    tensors = load_file(tmp_path / "a.safetensors")
+    tensors["linear3.weight"] = -tensors["linear3.weight"]
+    save_file(tensors, tmp_path / "a.safetensors")
+    runpy.run_path(str(tmp_path / "a.py"), run_name="__main__")
+    assert "0 of 4 decisions" not in capsys.readouterr().out
+
+
+def test_spikingjelly_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spikingjelly"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "spikingjelly", None)  # an import would raise
+    found = export(counter(), tmp_path / "a.py", PIXELS, CLASSES, to="spikingjelly")
+    assert found.comparisons == []
+    assert "neuron.IFNode(v_threshold=1.0, v_reset=None, detach_reset=True)" in (tmp_path / "a.py").read_text()
+
+
+def test_a_neuron_that_a_library_lacks_is_refused(tmp_path: Path) -> None:
+    for library, kind, message in (
+        ("spikingjelly", {"reset": "subtract-unleaked"}, "'relu1' has reset \"subtract-unleaked\" and a leak"),
+        ("snntorch", {"start": 0.5}, r"'relu1' starts at 0\.5 of its threshold"),
+        ("spikingjelly", {"leak": 0.0}, "'relu1': SpikingJelly has no neuron with leak 0"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export(network(**kind), tmp_path / "a.py", images(), LABELS, to=library)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("library", "condition", "lines"), [("snntorch", ">", 0), ("snntorch", ">=", 1)])
+def test_another_spike_condition_is_said(library: str, condition: str, lines: int, tmp_path: Path) -> None:
+    found = export(counter(condition=condition), tmp_path / "a.py", PIXELS, CLASSES, to=library)
+    assert len(found.unsaid) == lines
+
+
+@pytest.mark.parametrize("kind", [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}])
+def test_a_network_that_goes_to_snntorch_and_back_is_the_same(kind: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    subject = network("resnet12", **kind)
+    export(subject, tmp_path / "a.py", images(), LABELS, to="snntorch")
+    spec = importlib.util.spec_from_file_location("exported", tmp_path / "a.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    back = from_snntorch(module.Network().timestep, subject.timesteps)
+    found = []
+    for each in (subject, back):
+        with torch.no_grad(), record(each) as spikes:
+            each(images())
+        found.append(list(spikes.values()))
+    assert all(torch.equal(here, there) for here, there in zip(*found, strict=True))
+    assert torch.equal(back(images()), subject(images()))
+
+
+class Leaky(nn.Module):
+    """The attributes of snnTorch's neuron."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        defaults = {"beta": torch.tensor(0.5), "threshold": torch.tensor(1.0), "init_hidden": True}
+        for name, value in {**defaults, "reset_mechanism": "subtract", "reset_delay": False, **options}.items():
+            setattr(self, name, value)
+
+
+class Synaptic(nn.Module):
+    """Another neuron of snnTorch."""
+
+    reset_mechanism = "subtract"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([Synaptic()], r"layer '1' \(Synaptic of snnTorch\) cannot be imported: only Leaky"),
+        ([Leaky(init_hidden=False)], "layer '1' .*init_hidden=True"),
+        ([Leaky(reset_mechanism="zero", reset_delay=True)], "layer '1' .* 'zero' with reset_delay=True"),
+        ([Leaky(beta=torch.ones(3))], "layer '1' .* 3 values of beta"),
+        ([nn.ReLU()], "has no Leaky neuron"),
+        ([Leaky(), Leaky(reset_mechanism="zero")], "has neurons with the resets subtract, zero"),
+        ([Leaky(), nn.ReLU()], "layer '2' .* is a ReLU"),
+    ],
+)
+def test_a_snntorch_network_that_cannot_be_imported_is_refused_by_name(layers: list[nn.Module], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_snntorch(nn.Sequential(nn.Flatten(), *layers, nn.Linear(3, 2)), 2)

@@ -1,0 +1,212 @@
+"""A NIR file, solved as differential equations, gives the spikes of the network in every layer and timestep."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange import DIALECTS, READERS, Reader, export, run_nir, step_graph, to_nir, write_nir
+from hiresnn.exchange.nir_write import unsaid
+from hiresnn.exchange.step_graph import identifier
+from hiresnn.network import SpikingNetwork, record, spiking_graph
+
+from .small import CLASSES, PIXELS, T, counter, images, network
+
+nir = pytest.importorskip("nir", exc_type=ImportError)
+
+
+def differing(subject: SpikingNetwork, graph: Any, batch: Tensor, reader: Reader = READERS["NIR"]) -> dict[str, int]:
+    """Spikes that differ in each layer."""
+    subject = subject.double()
+    with torch.no_grad(), record(subject) as spikes:
+        logits = subject(batch.double())
+    found = run_nir(graph, batch, subject.timesteps, reader)
+    layers = {identifier(name): layer for name, layer in spikes.items()}
+    assert list(layers) == list(found.spikes)
+    if not (counts := {name: int((layer != found.spikes[name]).sum()) for name, layer in layers.items()}):
+        raise AssertionError("no layers")
+    if not any(counts.values()):
+        assert (found.logits.argmax(1) == logits.argmax(1)).all()
+        torch.testing.assert_close(found.logits, logits, rtol=0, atol=1e-4)
+    return counts
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
+def test_a_file_has_the_spikes_of_the_network_in_every_layer(model: str, leak: float, tmp_path: Path) -> None:
+    subject = network(model, leak=leak)
+    write_nir(step_graph(subject, images()), tmp_path / "a.nir")
+    graph = nir.read(tmp_path / "a.nir")
+    assert not any(differing(subject, graph, images()).values())
+
+
+@pytest.mark.parametrize("reader", ["norse", "portable"])
+def test_the_time_step_of_a_dialect_cancels(reader: str) -> None:
+    subject = network()
+    graph = to_nir(step_graph(subject, images()), reader)
+    assert not any(differing(subject, graph, images(), Reader(dt=DIALECTS[reader].dt)).values())
+
+
+def _slower(graph: Any) -> None:
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            node.tau *= 10
+
+
+def _stronger(graph: Any) -> None:
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            node.r *= 1.5
+
+
+def _without_bias(graph: Any) -> None:
+    graph.nodes["normalise"].bias *= 0
+
+
+def _unpooled(graph: Any) -> None:
+    graph.nodes["conv2"].weight *= 4
+
+
+@pytest.mark.parametrize("mutation", [_slower, _stronger, _without_bias, _unpooled])
+def test_a_wrong_file_is_noticed(mutation: Any) -> None:
+    subject = network()
+    graph = to_nir(step_graph(subject, images()))
+    mutation(graph)
+    assert any(differing(subject, graph, images()).values())
+
+
+def test_a_wrong_time_step_is_noticed() -> None:
+    subject = network()
+    assert any(differing(subject, to_nir(step_graph(subject, images())), images(), Reader(dt=1e-3)).values())
+
+
+def test_the_numbers_of_a_neuron_are_those_of_the_equation() -> None:
+    subject = counter(leak=0.75, reset="zero")
+    graph = to_nir(step_graph(subject, PIXELS))
+    node = graph.nodes["layer_2"]
+    assert node.tau.tolist() == pytest.approx([4e-4])  # dt / (1 - leak)
+    assert node.v_threshold.tolist() == [0.25]  # (1 - leak) threshold
+    assert (node.r.tolist(), node.v_leak.tolist(), node.v_reset.tolist()) == ([1], [0], [0])
+    assert graph.nodes["layer_1"].bias.tolist() == [0]  # a layer without bias gets one
+    assert sorted(graph.edges) == [
+        ("input", "layer_0"), ("layer_0", "layer_1"), ("layer_1", "layer_2"), ("layer_2", "layer_3"),
+        ("layer_3", "output"),
+    ]  # fmt: skip
+
+
+def test_a_pooling_is_a_sum_whose_factor_is_in_the_next_weights() -> None:
+    subject = network()
+    graph = to_nir(step_graph(subject, images()))
+    assert isinstance(graph.nodes["pool1"], nir.SumPool2d)
+    weight = dict(subject.named_parameters())["layers.conv2.weight"].detach().numpy()
+    assert np.array_equal(graph.nodes["conv2"].weight, weight / 4)
+    assert np.array_equal(
+        graph.nodes["linear1"].weight, dict(subject.named_parameters())["layers.linear1.weight"].detach().numpy() / 4
+    )  # behind a Flatten
+
+
+def test_a_pooling_whose_output_is_also_a_shortcut_is_a_convolution() -> None:
+    graph = to_nir(step_graph(network("resnet12"), images()))
+    weight = graph.nodes["pool1"].weight
+    assert isinstance(graph.nodes["pool1"], nir.Conv2d)
+    assert np.array_equal(weight[1, 1], np.full((2, 2), 0.25))
+    assert not weight[0, 1].any()
+
+
+def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) -> None:
+    found = export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
+    assert "reset to zero" in found.unsaid[0]
+    for comparison in found.comparisons:
+        assert (comparison.before.compute(), comparison.after.compute()) == (100, 50)
+        assert (comparison.decisions, comparison.images, comparison.first_layer) == (1, 2, "layer_2")
+        # Of the pixel 0.9 the spikes at steps 3 and 4 differ: 0 1 1 1 and 0 1 0 1. Those of 0.6 are equal.
+        assert comparison.spikes == {"layer_2": 1}
+        assert comparison.logits == 1
+    assert "clean 100.0 -> 50.0, 1 of 2 decisions change, first layer that differs: layer_2" in str(found)
+
+
+def test_a_network_with_reset_to_zero_loses_nothing(tmp_path: Path) -> None:
+    found = export(counter(reset="zero"), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
+    assert found.unsaid == []
+    assert [comparison.decisions for comparison in found.comparisons] == [0, 0]
+    assert {comparison.first_layer for comparison in found.comparisons} == {""}
+
+
+def test_a_reader_that_spikes_at_the_threshold_is_told_from_one_that_does_not() -> None:
+    # Pixels of 0.5 without leak at threshold 1: u = 0.5 1.0 and so on; 0.5 and 1 are exact as multiples of the file's
+    # threshold only where the leak is below 1, so the leak is 0 and the pixel equals the threshold.
+    subject, pixel = counter(leak=0.0, reset="zero"), torch.ones(1, 1, 1, 1)
+    graph = to_nir(step_graph(subject, pixel))
+    counts = {name: int(run_nir(graph, pixel, 4, READERS[name]).spikes["layer_2"].sum()) for name in READERS}
+    assert counts == {"NIR": 0, "snnTorch": 0, "norse": 0, "SpikingJelly": 4, "sinabs": 4}
+
+
+def test_sinabs_subtracts_and_spikes_several_times() -> None:
+    subject = counter()
+    graph = to_nir(step_graph(subject, PIXELS), "sinabs")
+    assert isinstance(graph.nodes["layer_2"], nir.IF)
+    pixel = torch.tensor([[[[2.5]]]])  # u = 2.5, 3, 2.5, 3 with what is left: 0.5, 0, 0.5, 0
+    assert run_nir(graph, pixel, 4, READERS["sinabs"]).spikes["layer_2"].flatten().tolist() == [2, 3, 2, 3]
+
+
+def test_sinabs_reads_no_leak() -> None:
+    with pytest.raises(UsageError, match=r"layer 'relu1' has leak 0\.9, but sinabs"):
+        to_nir(step_graph(network(), images()), "sinabs")
+
+
+def test_a_file_for_sinabs_has_no_v_reset(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_nir(step_graph(counter(), PIXELS), tmp_path / "a.nir", "sinabs")
+    names: list[str] = []
+    with h5py.File(tmp_path / "a.nir") as file:
+        file.visit(names.append)
+    assert any(name.endswith("layer_2/v_threshold") for name in names)
+    assert not any(name.endswith("v_reset") for name in names)
+
+
+def test_what_a_file_cannot_say_is_listed() -> None:
+    kinds = {"reset": "subtract", "start": 0.5, "condition": ">="}
+    found = unsaid(step_graph(network(**kinds), images()))
+    assert [word in line for word, line in zip(("reset", "start", "condition"), found, strict=True)] == [True] * 3
+
+
+def test_nodes_that_are_not_supported_are_named() -> None:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.nodes["layer_2"] = nir.CubaLIF(*(np.ones(1) for _ in range(5)))
+    with pytest.raises(UsageError, match="node 'layer_2' of the NIR file is a CubaLIF"):
+        run_nir(graph, PIXELS, 1)
+
+
+def test_a_loop_is_refused() -> None:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.edges.append(("layer_2", "layer_1"))
+    with pytest.raises(UsageError, match="part of a loop"):
+        run_nir(graph, PIXELS, 1)
+
+
+def test_an_unknown_reader_or_format_is_refused(tmp_path: Path) -> None:
+    for options, message in (
+        ({"to": "nir", "reader": "brian"}, "reader is 'brian'; choose one of portable"),
+        ({"to": "tflite"}, "format is 'tflite'; choose one of nir, onnx"),
+        ({"to": "onnx", "reader": "norse"}, "only a NIR file has dialects"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export(counter(), tmp_path / "a", PIXELS, CLASSES, **options)  # type: ignore[arg-type]
+
+
+def test_strides_groups_and_padding_are_kept() -> None:
+    torch.manual_seed(3)
+    ann = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3), nn.ReLU(), nn.AvgPool2d(3, 1, 1), nn.ReLU()),
+        *(nn.Conv2d(6, 4, 2, dilation=2, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),
+    )
+    subject = spiking_graph(ann, T, leak=0.8, reset="zero").eval()
+    for neuron in subject.neurons.values():
+        neuron.threshold.data.fill_(0.2)
+    graph = to_nir(step_graph(subject, images()))
+    assert isinstance(graph.nodes["layer_2"], nir.Conv2d)  # neurons follow the pooling
+    assert not any(differing(subject, graph, images()).values())

@@ -1,0 +1,36 @@
+"""An ONNX file makes the decisions of the network, for any number of images."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiresnn.errors import UsageError
+from hiresnn.exchange import export
+from hiresnn.exchange.onnx_file import onnx_runner
+
+from .small import images, network
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, exc_type=ImportError)
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
+
+
+@pytest.mark.parametrize(("model", "reset", "timesteps"), [("vgg5", "subtract", 5), ("resnet12", "zero", 2)])
+def test_onnxruntime_makes_the_same_decisions_in_batches_of_any_size(
+    model: str, reset: str, timesteps: int, tmp_path: Path
+) -> None:
+    subject, batch = network(model, reset=reset), images(70)
+    subject.timesteps = timesteps  # all of them are unrolled, which takes time
+    expected = subject(batch).detach()
+    (found,) = export(subject, tmp_path / "a.onnx", batch, expected.argmax(1), to="onnx").comparisons
+    assert (found.decisions, found.images, found.before.compute(), found.after.compute()) == (0, 70, 100, 100)
+    assert found.logits < 1e-4
+    run = onnx_runner(tmp_path / "a.onnx")
+    for size in (1, 2, 7):
+        torch.testing.assert_close(run(batch[:size])[0], expected[:size], rtol=0, atol=1e-4)
+
+
+def test_poisson_spikes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="poisson"):
+        export(network(encoding="poisson"), tmp_path / "a.onnx", images(), torch.zeros(4).long(), to="onnx")

@@ -1,0 +1,151 @@
+"""The libraries themselves read a NIR file: spikes of every layer and timestep, and the traps of docs/deploy.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.exchange import READERS, export, run_nir, step_graph, to_nir, write_nir
+from hiresnn.exchange.step_graph import identifier
+from hiresnn.network import SpikingNetwork, record
+
+from .small import T, counter, images, network
+
+nir = pytest.importorskip("nir", exc_type=ImportError)
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
+
+
+def snntorch(path: Path) -> nn.Module:
+    pytest.importorskip("nirtorch", exc_type=ImportError)
+    library = pytest.importorskip("snntorch.import_nir", exc_type=ImportError)
+    return library.import_from_nir(nir.read(path))
+
+
+def spikingjelly(path: Path) -> nn.Module:
+    library = pytest.importorskip("spikingjelly.activation_based.nir_exchange", exc_type=ImportError)
+    return library.import_from_nir(path)
+
+
+def norse(path: Path) -> nn.Module:
+    library = pytest.importorskip("norse.torch", exc_type=ImportError)
+    return library.from_nir(nir.read(path), dt=1e-4)
+
+
+def spikes_of(reader: Callable[[Path], nn.Module], path: Path, names: list[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits and spikes of every layer, one image at a time: a Flatten of two of the libraries takes the batch too."""
+    model, steps = reader(path), dict[str, list[Tensor]]()
+    modules = dict(model.named_modules())
+    for name in names:
+
+        def keep(_: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+            steps.setdefault(name, []).append((output[0] if isinstance(output, tuple) else output).detach())
+
+        modules[name].register_forward_hook(keep)
+    logits, spikes = [], []
+    for image in images()[:, None]:
+        steps.clear()
+        for module in model.modules():
+            if hasattr(module, "reset_mem"):  # snnTorch goes on from the membranes of the image before
+                module.reset_mem()
+        state, total = None, torch.zeros(())
+        with torch.no_grad():
+            for _ in range(T):
+                output, state = model(image, state)
+                total = total + output.reshape(-1)
+        logits.append(total)
+        spikes.append({name: torch.stack(each).reshape(T, 1, -1) for name, each in steps.items()})
+    return torch.stack(logits), {name: torch.cat([each[name] for each in spikes], 1) for name in names}
+
+
+def own(subject: SpikingNetwork) -> tuple[Tensor, dict[str, Tensor]]:
+    with torch.no_grad(), record(subject) as spikes:
+        logits = subject(images())
+    return logits, {identifier(name): layer.flatten(2) for name, layer in spikes.items()}
+
+
+@pytest.mark.parametrize(
+    ("reader", "model"),
+    [
+        *((snntorch, model) for model in ("vgg5", "vgg11", "resnet12")),
+        *((spikingjelly, model) for model in ("vgg5", "vgg11", "resnet12")),
+        *((norse, model) for model in ("vgg5", "vgg11")),
+    ],
+)
+@pytest.mark.parametrize("leak", [0.9, 1.0])
+def test_a_library_has_the_spikes_of_the_network_in_every_layer(
+    reader: Callable[[Path], nn.Module], model: str, leak: float, tmp_path: Path
+) -> None:
+    subject = network(model, leak=leak)
+    write_nir(step_graph(subject, images()), tmp_path / "a.nir")
+    logits, spikes = own(subject)
+    found, layers = spikes_of(reader, tmp_path / "a.nir", list(spikes))
+    differing = {name: int((layers[name] != layer).sum()) for name, layer in spikes.items()}
+    assert not any(differing.values()), differing
+    torch.testing.assert_close(found, logits, rtol=0, atol=1e-4)
+
+
+def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_says(tmp_path: Path) -> None:
+    pytest.importorskip("norse", exc_type=ImportError)
+    subject = network("resnet12")
+    found = export(subject, tmp_path / "a.nir", images(), torch.zeros(4).long(), to="nir")
+    assert any("norse" in line for line in found.unsaid)
+    with pytest.raises(RuntimeError):  # its last layer in that order is a shortcut
+        torch.testing.assert_close(spikes_of(norse, tmp_path / "a.nir", ["relu1"])[0] - own(subject)[0], 0)
+
+
+def _scaled_input(node: Any) -> None:
+    leak = 0.9
+    node.r, node.v_threshold = node.r / (1 - leak), node.v_threshold / (1 - leak)
+
+
+@pytest.mark.parametrize(("reader", "exact"), [(snntorch, True), (spikingjelly, True), (norse, False)])
+def test_norse_ignores_r(reader: Callable[[Path], nn.Module], exact: bool, tmp_path: Path) -> None:
+    subject = network()
+    graph = to_nir(step_graph(subject, images()))
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            _scaled_input(node)
+    nir.write(tmp_path / "a.nir", graph)
+    logits, _ = own(subject)
+    same = torch.allclose(spikes_of(reader, tmp_path / "a.nir", ["relu1"])[0], logits, atol=1e-4)
+    assert same is exact
+
+
+@pytest.mark.parametrize("reader", [snntorch, spikingjelly, norse])
+def test_a_bias_is_needed(reader: Callable[[Path], nn.Module], tmp_path: Path) -> None:
+    graph = to_nir(step_graph(network(), images()))
+    graph.nodes["conv1"].bias = None
+    try:
+        nir.write(tmp_path / "a.nir", graph)
+        found = reader(tmp_path / "a.nir")
+    except (AttributeError, TypeError, ValueError):
+        return
+    pytest.fail(f"it reads a convolution without a bias: {type(found)}")
+
+
+def test_what_one_library_makes_of_if_another_refuses(tmp_path: Path) -> None:
+    graph = to_nir(step_graph(counter(), images()[:, :1, :1, :1]), "sinabs")
+    nir.write(tmp_path / "a.nir", graph)
+    pytest.importorskip("spikingjelly", exc_type=ImportError)
+    with pytest.raises(ValueError, match=r"nir\.IF\.r must equal 1 / dt"):
+        spikingjelly(tmp_path / "a.nir")
+    module = snntorch(tmp_path / "a.nir")
+    assert any(getattr(each, "beta", None) == pytest.approx(0.9) for each in module.modules())
+
+
+def test_sinabs_reads_its_dialect_with_several_spikes_per_timestep(tmp_path: Path) -> None:
+    library = pytest.importorskip("sinabs.nir", exc_type=ImportError)
+    write_nir(step_graph(network(leak=1.0), images()), tmp_path / "a.nir", "sinabs")
+    expected = run_nir(nir.read(tmp_path / "a.nir"), images(), T, READERS["sinabs"])
+    assert max(int(layer.max()) for layer in expected.spikes.values()) > 1
+    for image, logits in zip(images(), expected.logits, strict=True):
+        model = library.from_nir(nir.read(tmp_path / "a.nir"), batch_size=1)
+        state, total = None, torch.zeros(())
+        with torch.no_grad():
+            for _ in range(T):
+                output, state = model(image[None], state)
+                total = total + output
+        torch.testing.assert_close(total.flatten().double(), logits, rtol=0, atol=1e-4)
