@@ -20,10 +20,18 @@ class Trainer:
         self.interrupted = False
 
     def __call__(
-        self, recipe: Any, *, out: Path | None, resume: bool, progress: Any, ranks: Any, clamp: Any = ()
+        self,
+        recipe: Any,
+        *,
+        out: Path | None,
+        resume: bool,
+        progress: Any,
+        ranks: Any,
+        clamp: Any = (),
+        log: Any = None,
     ) -> Path:
         self.asked = {"recipe": recipe, "out": out, "resume": resume, "quiet": progress.quiet, "processes": ranks.size}
-        self.asked["clamp"] = clamp
+        self.asked["clamp"], self.asked["log"] = clamp, log
         if self.interrupted:
             raise KeyboardInterrupt
         return out or Path("runs/digits")
@@ -52,6 +60,7 @@ def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest
         "quiet": False,
         "processes": 1,
         "clamp": ["data.train_images", "data.holdout_images"],
+        "log": None,
     }
     assert capsys.readouterr().out == "Run folder: runs/digits\nNext: hiresnn evaluate runs/digits\n"
 
@@ -148,3 +157,9 @@ def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
 def test_a_model_that_is_no_function_is_refused(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("digits", "--model", "mine.py") == 2
     assert "'mine.py' is no FILE.py:FUNCTION" in capsys.readouterr().err
+
+
+def test_the_log_reaches_the_training(trainer: Trainer) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "digits", "--log", "mine.py:log"])
+    assert trainer.asked["log"] == "mine.py:log"

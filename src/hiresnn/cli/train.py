@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from hiresnn.training import Ranks
 
 
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="TARGET",
+        help="Where the numbers of each epoch go besides metrics.jsonl: tensorboard, or FILE.py:FUNCTION, which is "
+        "executed and called with a dict for each epoch.",
+    ),
+]
+
+
 def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")],
@@ -64,6 +75,7 @@ def train(
             "--resume", help="Continue the run if it was interrupted, to the same weights; otherwise start it."
         ),
     ] = False,
+    log: Log = None,
     quiet: Quiet = False,
 ) -> None:
     """Train by a recipe: train the ANN, convert it, and train the SNN with the chosen method.
@@ -102,12 +114,12 @@ def train(
             for note in notes:
                 progress.line(note)
             clamp = [key for key in COUNTS if key not in stated]
-            folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp)
+            folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
     if ranks.lead:
         print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 
 
-def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
+def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
     """Continue an interrupted training with the recipe in its folder; the weights are those of a run without a break.
 
     Under torchrun, start as many processes as before.
@@ -121,7 +133,7 @@ def resume(context: typer.Context, run: Run, quiet: Quiet = False) -> None:
         with _processes(recipe, run, quiet, interruption) as (ranks, progress):
             from hiresnn.runs.train import train
 
-            train(recipe, out=run, resume=True, progress=progress, ranks=ranks)
+            train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
     if ranks.lead:
         print(run if quiet else f"Run folder: {run}\nNext: hiresnn evaluate {run}")
 

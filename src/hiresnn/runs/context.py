@@ -15,6 +15,7 @@ from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load_with
 from hiresnn.runs.folder import MODEL, RunFolder
+from hiresnn.runs.logs import Log, no_log
 from hiresnn.runs.own_network import OwnCode
 from hiresnn.runs.recipe import Recipe, override
 from hiresnn.training import ALONE, Ranks
@@ -34,6 +35,7 @@ class RunContext:
         device: "cpu", "cuda" or "cuda:1", never "auto".
         ranks: the processes that train together.
         own: the code of the recipe's own network; None for a network of the package.
+        log: called with the row of each epoch.
     """
 
     recipe: Recipe
@@ -43,6 +45,7 @@ class RunContext:
     device: str
     ranks: Ranks = ALONE
     own: OwnCode | None = None
+    log: Log = no_log
 
     @classmethod
     def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:

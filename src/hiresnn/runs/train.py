@@ -18,6 +18,7 @@ from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext, clamp_counts, device_of, splits
 from hiresnn.runs.distributed import check_ranks, load_data, take_folder
 from hiresnn.runs.folder import METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
+from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
 from hiresnn.runs.networks import checked_network, method_of, optimizer_of, spiking_network
 from hiresnn.runs.own_network import announce, own_code
@@ -39,6 +40,7 @@ def train(
     progress: Progress,
     ranks: Ranks = ALONE,
     clamp: Collection[str] = (),
+    log: str | None = None,
 ) -> Path:
     """Train what the recipe describes and return the run folder.
 
@@ -52,6 +54,7 @@ def train(
         progress: where progress is reported.
         ranks: the processes that train together.
         clamp: keys of counts of images that are lowered to what the data set has, as `context.clamp_counts` does.
+        log: where the row of each epoch goes besides metrics.jsonl, see `logs.log_to`.
 
     Raises:
         HiresnnError: the recipe, the data, the folder or the training fails; one sentence says why.
@@ -70,8 +73,9 @@ def train(
     if needed > WORTH_SAYING:
         progress.line(f"This training takes about {needed / 2**30:.1f} GiB of memory.")
     splits(recipe, dataset)
+    rows = log_to(log if ranks.lead else None, out)
     with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
-        context = RunContext(recipe, folder, dataset, progress, device, ranks, own)
+        context = RunContext(recipe, folder, dataset, progress, device, ranks, own, rows)
         if own is not None:
             folder.write_json(SOURCE, own.record)
         network: nn.Module | None = None

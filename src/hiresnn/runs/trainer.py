@@ -66,6 +66,7 @@ class Trainer:
                 for row in training.run(task.advance):
                     context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
                     self._write_metrics(training)
+                    context.log({"stage": title.lower(), **row})
                     if "back_to_epoch" in row:
                         context.progress.line(OVERFITTED.format(title=title, **row))
             except NotFiniteError as error:

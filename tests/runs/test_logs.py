@@ -1,0 +1,52 @@
+"""The rows of a training in a log of the user's, and in TensorBoard."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hiresnn.errors import UsageError
+from hiresnn.progress import Progress
+from hiresnn.runs.logs import log_to
+from hiresnn.runs.recipe import override, read
+from hiresnn.runs.train import train
+
+TINY = {
+    "data.train_images": "40", "ann.epochs": "2", "snn.epochs": "1", "model.width": "0.05", "model.hidden": "8",
+    "compile": "never",
+}  # fmt: skip
+
+
+def test_a_function_gets_every_row_that_metrics_jsonl_has(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"import json\n\n\ndef log(row):\n    with open({str(tmp_path / 'rows')!r}, 'a') as rows:\n"
+        "        rows.write(json.dumps(row) + '\\n')\n"
+    )
+    recipe = override(read("digits"), {**TINY, "method": "hire"})
+    run = train(recipe, out=tmp_path / "runs" / "run", progress=Progress(quiet=True), log=f"{file}:log")
+    rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("ann", 1), ("ann", 2), ("snn", 1)]
+    assert rows[-1:] == [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_log_that_fails_or_does_not_exist_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def log(row):\n    raise ValueError('full')\n")
+    with pytest.raises(UsageError, match="ValueError: full"):
+        log_to(f"{file}:log", tmp_path)({"epoch": 1})
+    with pytest.raises(UsageError, match="other"):
+        log_to(f"{file}:other", tmp_path)
+    with pytest.raises(UsageError, match="tensorbord"):
+        log_to("tensorbord", tmp_path)
+
+
+def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log_to("tensorboard", tmp_path)({"stage": "snn", "epoch": 3, "loss": 0.5, "leaks": {"lif1": 1.0}})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("snn/loss")] == [(3, 0.5)]
+    assert events.Scalars("snn/leaks/lif1")[0].value == 1.0
