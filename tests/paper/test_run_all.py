@@ -1,6 +1,7 @@
 """Several pages: chosen by name, planned without double counting, written as their values arrive."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from hiresnn.paper.artefacts import every as all_of
 from hiresnn.paper.measurements import Measurement, accuracy
 from hiresnn.paper.measuring import MEASURE
 from hiresnn.paper.page import Page, Table
-from hiresnn.paper.plan import Job, plan_text
-from hiresnn.paper.run_all import chosen, plan_parts, reproduce, scale_of
+from hiresnn.paper.plan import Job, plan, plan_text
+from hiresnn.paper.run_all import chosen, do, plan_parts, reproduce, scale_of
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import Study
 
@@ -203,6 +204,39 @@ def test_command_lines_are_stored_beside_earlier_ones(
     rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
     assert [row["run"].rpartition("-")[0] for row in rows] == ["vgg5-cifar10-ann-seed0", "vgg5-cifar10-hire-seed0"]
     assert rows[1]["command"].startswith("hiresnn train digits --method hire --seed 0 --data digits --set ")
+
+
+def test_the_full_scale_runs_to_its_end_and_continues_what_is_there(
+    tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan and the pages of `--scale full`, with networks of a second."""
+    setting = replace(tiny.networks[VGG5], seeds=1, rate_seeds=0)
+    scale = replace(SCALES["full"], networks={VGG5: setting}, images=20, eps=("1/255", "8/255"))
+    study = study_in(tmp_path / "study", scale)
+    trained: list[str] = []
+
+    def stopped(study: Study, task: Any) -> None:
+        trained.append(getattr(task, "method", ""))
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        do(study, task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_all, "do", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(study, ["all"], tmp_path / "out", command="")
+    kinds = Counter(job.kind for job in plan(study, chosen(["all"], scale)[0]["claims"]))
+    assert (kinds["ann"], kinds["rate"]) == (0, 0)
+    assert kinds["traditional"] + kinds["hire"] == 4 - sum(each in ("traditional", "hire") for each in trained[:3])
+    written = reproduce(study, ["all"], tmp_path / "out", command="")
+    names = [path.name for path in written if path.suffix == ".md"]
+    assert names == ["table1.md", "table2.md", "table3.md", "bounds.md", "claims.md", "index.md"]
+    rows = list(csv.DictReader((tmp_path / "out" / "bounds.csv").read_text().splitlines()))
+    assert [(row["method"], row["box"][:9]) for row in rows] == [
+        ("ANN", "white box"), ("traditional SNN", "white box"), ("traditional SNN", "black box"),
+        ("HIRE-SNN", "white box"), ("HIRE-SNN", "black box"),
+    ]  # fmt: skip
+    assert all(row["PGD 1/255, ours"] and row["FGSM, ours"] for row in rows)
 
 
 def test_the_smoke_table_of_hire_snn_has_its_golden_values(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ from hiresnn.paper.accuracy_page import (
     Gain,
     Grid,
     Judgement,
-    Largest,
     Pair,
     Row,
     pair,
@@ -223,13 +222,11 @@ def fig9(scale: Scale) -> AccuracyPage:
         for method, found in bars.items()
         for (attack, box), cell in found.items()
     ]
-    gains: list[Row] = []
     judgements = []
     none, where = text("fig9.none", no_gain=NO_GAIN), "sec. 5.3"
     for box, words in BOX_LABELS.items():
         crafted = _gains(network, "hire", "gaussian", box)
         theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        gains.append(((words,), [(theirs, Largest(crafted))]))
         judgements.append(Judgement(text("fig9.better"), crafted, above(0.0), words, where, theirs, largest))
         gaussian = _gains(network, "gaussian", "traditional", box)
         judgements.append(Judgement(none, gaussian, at_most(NO_GAIN), words, where))
@@ -237,10 +234,8 @@ def fig9(scale: Scale) -> AccuracyPage:
     judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
     notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
     notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
-    grids = [
-        Grid(text("fig9.caption", network=network_label(network)), ("images", "trained with"), MEASURED, rows),
-        Grid(text("fig9.gains"), ("attacker",), ("gain",), gains),
-    ]
+    caption = text("fig9.caption", network=network_label(network))
+    grids = [Grid(caption, ("images", "trained with"), MEASURED, rows)]
     panels: dict[str, list[Group]] = {
         "clean and FGSM": [(None, "white"), *(("fgsm", box) for box in BOXES)],
         "PGD": [("pgd", box) for box in BOXES],

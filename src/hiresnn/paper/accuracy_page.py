@@ -25,14 +25,7 @@ class Gain:
     worse: Measurement
 
 
-@dataclass(frozen=True)
-class Largest:
-    """The gain with the largest mean; not known where one of them is not."""
-
-    gains: tuple[Gain, ...]
-
-
-Quantity = Measurement | Gain | Largest
+Quantity = Measurement | Gain
 """What a cell or a point shows: an accuracy over seeds, or a difference."""
 Pair = tuple[float | None, Quantity | None]
 """The paper's value and ours, either of which may be missing."""
@@ -71,18 +64,10 @@ class Values:
         if isinstance(quantity, Gain):
             images = quantity.better.images(self.scale) or TEST_IMAGES
             return self.read(quantity.better).minus(self.read(quantity.worse), images)
-        if isinstance(quantity, Largest):
-            gains = [self.read(gain) for gain in quantity.gains]
-            return next((gain for gain in gains if not gain.known), max(gains, key=lambda gain: gain.mean))
         found = [self.records.get(each) for each in quantity.each(self.scale)]
         at = quantity.at
         values = [math.nan if each is None else each.value if at is None else each.value[at] for each in found]
         return SeedStat.of(values, ["" if each is None else each.origin for each in found])
-
-
-def gains_of(quantity: Quantity) -> tuple[Gain, ...]:
-    """The differences in a quantity."""
-    return quantity.gains if isinstance(quantity, Largest) else (quantity,) if isinstance(quantity, Gain) else ()
 
 
 def printed_accuracy(quantity: Measurement) -> float | None:
@@ -216,11 +201,8 @@ class AccuracyPage:
 
     def needs(self) -> list[Measurement]:
         """What must be measured."""
-        found = []
-        for quantity in self.quantities():
-            sides = [side for gain in gains_of(quantity) for side in (gain.better, gain.worse)]
-            found += [quantity] if isinstance(quantity, Measurement) else sides
-        return found
+        sides = [(each.better, each.worse) if isinstance(each, Gain) else (each,) for each in self.quantities()]
+        return [side for both in sides for side in both]
 
     def render(self, values: Values) -> Page:
         """The page; accuracies that are missing are n/a."""
@@ -238,7 +220,7 @@ class AccuracyPage:
 def _unpaired_note(values: Values, quantities: Iterable[Quantity]) -> list[str]:
     """A sentence on the differences that are not taken, because their values do not have one origin."""
     counted: Counter[str] = Counter()
-    for gain in dict.fromkeys(gain for quantity in quantities for gain in gains_of(quantity)):
+    for gain in dict.fromkeys(each for each in quantities if isinstance(each, Gain)):
         if values.read(gain.better).unpaired(values.read(gain.worse)):
             sides = dict.fromkeys(_trained(side) for side in (gain.better, gain.worse))
             counted[f"{network_label(gain.better.network)}, {' against '.join(sides)}"] += 1

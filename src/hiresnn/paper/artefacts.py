@@ -10,6 +10,7 @@ from hiresnn.paper import accuracy_figures as figures
 from hiresnn.paper import accuracy_tables as tables
 from hiresnn.paper import activity_figures as activity
 from hiresnn.paper import checks, cost_figure, energy, thresholds
+from hiresnn.paper import coding_figures as codings
 from hiresnn.paper import distance_figures as distances
 from hiresnn.paper.accuracy_page import AccuracyPage, MissingValueError, Values
 from hiresnn.paper.labels import VGG5, VGG11, text
@@ -74,7 +75,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "table6": Artefact("Operations of a layer", energy.table6_needs, energy.table6),
     "table7": Artefact("Energy of an operation and of an image", energy.totals_needs, energy.table7),
     "rate": _accuracies("HIRE-SNN against the rate-coded SNN", tables.against_rate),
-    "fig1a": _figure("An image as direct and as rate-coded input", activity.fig1a_needs, activity.fig1a),
+    "fig1a": _figure("An image as direct and as rate-coded input", codings.fig1a_needs, codings.fig1a),
     "fig1b": _figure("Spikes of each layer", activity.fig1b_needs, activity.fig1b),
     "fig1c": _accuracies("VGG11: SNN and ANN under attack", figures.fig1c, _vgg11),
     "fig3": _figure("Time-averaged spiking activity of each layer", activity.fig3_needs, activity.fig3),
@@ -85,7 +86,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "fig8a": _accuracies("Accuracy over the bound of the attack", figures.fig8a, _vgg5),
     "fig8b": _accuracies("Accuracy over the iterations of the attack", figures.fig8b, _vgg5),
     "fig9": _accuracies("Gaussian and crafted noise", figures.fig9, figures.swept_networks),
-    "fig10a": _figure("Timesteps of rate-coded and direct input", activity.fig10a_needs, activity.fig10a),
+    "fig10a": _figure("Timesteps of rate-coded and direct input", codings.fig10a_needs, codings.fig10a),
     "fig10b-e": _accuracies("Accuracy over the noise step", figures.fig10be, figures.swept_networks),
     "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
     "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),

@@ -9,7 +9,7 @@ from hiresnn.paper.claims import printed
 from hiresnn.paper.cost import WARM_BATCHES
 from hiresnn.paper.labels import METHOD_LABELS, VGG5, VGG11, left_out, network_labels, text
 from hiresnn.paper.measurements import Measurement, Run
-from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
+from hiresnn.paper.page import Cell, Claim, Page, Table, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
@@ -57,15 +57,10 @@ def fig7(values: Values) -> Page:
     memory, time = (100 * (printed("fig7", name) or 0.0) for name in ("memory_saving_max", "extra_time"))
     saving = max(100 * (1 - each[0].mean) for each in ratios.values())
     extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
-    rows_of_claims: list[list[Cell]] = [
-        ["largest saving of memory", *compared(memory, saving)],
-        ["largest extra time per batch", *compared(time, max(extra.values()))],
-    ]
     batch = scale.recipe(Run(networks[0], "hire", 0)).snn.batch_size
     tables = [
         Table(text("fig7.costs", batch=batch), COST_COLUMNS, rows),
         Table(text("fig7.ratios"), RATIO_COLUMNS, [[*network_labels(name), *each] for name, each in ratios.items()]),
-        Table(text("fig7.claims"), ["claim", *beside_paper("percent")], rows_of_claims),
     ]
     each_time = ", ".join(f"{network_labels(name)[0]} {percent:+.1f} %" for name, percent in extra.items())
     where = "abstract, sec. 5.2, 6"

@@ -92,7 +92,6 @@ def _digits_notes(scale: Scale) -> list[str]:
     return [
         text("fig5a.digits", source=source, timesteps=setting.timesteps, threshold=setting.threshold),
         text("fig5a.attack", seeds=seeds, **model),
-        text("fig5a.limit", threshold=setting.threshold, ratio=1 / setting.threshold),
         text("not_printed"),
     ]
 

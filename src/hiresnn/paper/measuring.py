@@ -15,6 +15,7 @@ from hiresnn import data
 from hiresnn.analysis import Energy, SpikingActivity
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
+from hiresnn.data import Split
 from hiresnn.errors import RunError
 from hiresnn.metrics import Accuracy, correct
 from hiresnn.network import SpikingNetwork
@@ -45,35 +46,30 @@ def measure(study: Study, measurement: Measurement) -> Record:
 
 
 def accuracy(study: Study, wanted: Measurement) -> float:
-    """Percent of right answers, clean or under attack."""
+    """Percent of right answers on test images, clean or under attack."""
+    return _accuracy(study, wanted, study.test(wanted.network, study.scale.images))
+
+
+def held_out(study: Study, wanted: Measurement) -> float:
+    """The same on images that the recipe held out of training, on which hyperparameters are chosen."""
+    held = splits(study.recipe(wanted.run), study.dataset(wanted.network))[1]
+    if held is None:
+        raise RunError(f"{study.name(wanted.run)} held no images out; set data.holdout_images in its recipe.")
+    return _accuracy(study, wanted, data.first(held, min(study.scale.images or len(held), len(held))))
+
+
+def _accuracy(study: Study, wanted: Measurement, split: Split) -> float:
     networks, spec = [study.network(run) for run in wanted.runs()], wanted.spec(study.scale)
     torch.manual_seed(wanted.seed or 0)  # as `hiresnn evaluate` does
     return split_accuracy(
         networks[0],
-        study.test(wanted.network, study.scale.images),
+        split,
         attack=spec and transfer(spec, networks[-1]),
         eps=None if spec is None else spec.eps,
         device=study.device(wanted.network),
         title=f"{study.name(wanted.run)}: {wanted.attack or 'clean'}, {wanted.box}",
         progress=study.progress,
     )
-
-
-def held_out(study: Study, wanted: Measurement) -> float:
-    """The same on images that the recipe held out of training, on which hyperparameters are chosen."""
-    networks, spec, recipe = (
-        [study.network(run) for run in wanted.runs()],
-        wanted.spec(study.scale),
-        study.recipe(wanted.run),
-    )
-    held = splits(recipe, study.dataset(wanted.network))[1]
-    if held is None:
-        raise RunError(f"{study.name(wanted.run)} held no images out; set data.holdout_images in its recipe.")
-    split = data.first(held, min(study.scale.images or len(held), len(held)))
-    torch.manual_seed(wanted.seed or 0)
-    attack, eps = (None, None) if spec is None else (transfer(spec, networks[-1]), spec.eps)
-    device = study.device(wanted.network)
-    return split_accuracy(networks[0], split, attack=attack, eps=eps, device=device, progress=study.progress)
 
 
 def by_iteration(study: Study, wanted: Measurement) -> list[float]:

@@ -150,5 +150,7 @@ def with_limits(value: SeedStat) -> str:
     >>> with_limits(SeedStat.of([2.0]).minus(SeedStat.of([1.0]), images=1000))
     '+1.0 (-0.1 to +2.2)'
     """
+    if not value.known:
+        return "n/a"
     low, high = value.limits
-    return f"{value.mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if value.known and low < high else "")
+    return f"{value.mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if low < high else "")
