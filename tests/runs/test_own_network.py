@@ -338,3 +338,23 @@ def test_a_recipe_names_a_network_of_the_package_or_an_own_one(tiny: Recipe) -> 
         override(tiny, {"model.source": '"mine.py"'})
     with pytest.raises(UsageError, match="name a network of the package"):
         override(tiny, {"model.name": "none"})
+
+
+def test_a_line_says_what_a_conversion_without_rescale_costs_and_the_run_holds_the_report(
+    tiny: Recipe, tmp_path: Path, heard: Any
+) -> None:
+    recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"conversion.rescale": "false", "ann.epochs": "0"})
+    train(recipe, out=tmp_path / "run", progress=heard)
+    assert any("conversion.rescale is false" in line for line in heard.lines)
+    lines = (tmp_path / "run" / "conversion.txt").read_text().splitlines()
+    assert "network.0.2  ReLU -> LIF" in lines
+    assert "network.0.1  BatchNorm -> part of network.0.0" in lines
+
+
+def test_a_network_that_cannot_be_converted_is_refused_before_its_ann_is_trained(tiny: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from torch import nn\ndef network():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
+    with pytest.raises(UsageError, match="the network has no ReLU"):
+        fit(own(tiny, f"{path}:network"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    fit(own(tiny, f"{path}:network", method="ann"), tmp_path / "run")  # as an ANN it can be trained

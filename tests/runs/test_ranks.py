@@ -17,6 +17,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load, read_resume
 from hiresnn.runs.distributed import load_data
 from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
+from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
 from hiresnn.training import Ranks
@@ -165,3 +166,17 @@ def test_data_that_are_not_there_are_refused_once_by_all(tiny: Recipe, tmp_path:
     assert all(codes)
     assert errors[0].count("Error: ") == errors[0].count("none.npz: there is no such file") == 1, errors
     assert errors[1] == ""
+
+
+def test_two_processes_train_a_network_of_the_users_own_as_one_does(tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\ndef network(num_classes):\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), "
+        "nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, num_classes))\n"
+    )
+    source = json.dumps(f"{tmp_path / 'mine.py'}:network")
+    recipe = override(tiny, {**EXACT, "method": "hire", "model.source": source, "model.dropout": "0.0"})
+    alone = train(recipe, out=tmp_path / "alone" / "run", progress=Progress(quiet=True))
+    together = tmp_path / "together" / "run"
+    assert finished(recipe, tmp_path / "together", together) == ([0, 0], f"{together}\n", ["", ""])
+    expected, found = (load_run(RunFolder.open(path)).state_dict() for path in (alone, together))
+    assert all(torch.allclose(found[name], tensor, atol=1e-4) for name, tensor in expected.items())

@@ -19,6 +19,7 @@ NAMES = {
     "vgg5-cifar10-mid",
     "robust-digits",
     "robust-cifar10-cpu",
+    "own",
 }
 
 

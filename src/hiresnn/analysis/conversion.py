@@ -63,7 +63,7 @@ class ConversionError:
         network: made from it by `convert`.
 
     Raises:
-        UsageError: the ANN has no module of the name of a layer of neurons.
+        UsageError: the ANN has no module of the name of a layer of neurons, or another number of activations.
 
     Example:
         >>> measure = ConversionError(ann, network)  # doctest: +SKIP
@@ -94,7 +94,13 @@ class ConversionError:
                 self.whole[1].update(self.network(images), labels)
             values: dict[str, Tensor] = {}
             for name, activation in expected.items():
-                rates = spikes[name].mean(0).reshape(activation.shape)
+                rates = spikes[name].mean(0)
+                if rates.numel() != activation.numel():
+                    raise UsageError(
+                        f"a max pool of the ANN is in front of the neurons of {name!r}, so they have no activation "
+                        'each; put it in front of the ReLU in the ANN, or convert with max_pool="spikes".'
+                    )
+                rates = rates.reshape(activation.shape)
                 values[name] = rates * self._amplitude(name, activation, rates)
                 self._add(name, activation, values[name])
                 with self._replaced(values):

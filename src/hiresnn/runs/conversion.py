@@ -17,11 +17,11 @@ from hiresnn.attacks import AttackSpec, verified
 from hiresnn.data import Batches, Split
 from hiresnn.network import SpikingNetwork, calibrate
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
-from hiresnn.runs.folder import ANN, MODEL, RunFolder
+from hiresnn.runs.folder import ANN, RunFolder
 from hiresnn.runs.networks import spiking_network
+from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe, override
 
 FACTORS = (0.5, 1, 2, 4)
@@ -65,7 +65,7 @@ def conversion(
         pairs = dict.fromkeys([own, *((step, scale) for scale in scales or own[1:] for step in steps)])
         recipes = [_at(recipe, *pair) for pair in pairs]
         attacked = [None, *(attack_of(recipe, text) for text in dict.fromkeys(attacks or ()))]
-        ann = load(_ann(folder)).to(context.device)
+        ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
         images = data.first(train, min(recipe.conversion.images, len(train))).images.to(context.device) / 255
         shown = context.dataset.test if held_out is None else held_out
@@ -104,12 +104,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _ann(folder: RunFolder) -> Path:
-    """Return the weights of the ANN that a run started from; a run of the method "ann" is that itself."""
+def _ann(folder: RunFolder) -> RunFolder:
+    """Return the folder of the ANN that a run started from; a run of the method "ann" is that itself."""
     if folder.recipe.method == "ann":
-        return folder.require(MODEL)
+        return folder
     name = folder.read_json(folder.require(ANN).name)["folder"]
-    return RunFolder.open(folder.path.parent / "ann" / name).require(MODEL)
+    return RunFolder.open(folder.path.parent / "ann" / name)
 
 
 def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:

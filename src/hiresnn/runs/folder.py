@@ -24,6 +24,7 @@ RESULT = "result.json"
 RESUME = "resume.pt"
 ANN = "ann.json"
 SOURCE = "source.json"
+CONVERSION = "conversion.txt"
 
 
 class RunFolder:

@@ -22,8 +22,9 @@ PROCESS = 0.35 * 2**30
 """Bytes of Python and torch with their libraries."""
 COPIES = 3
 """Copies of every weight while training: the weight, its gradient and at least one state of the optimiser."""
-STATES = 10
-"""Copies of every weight at the end of an epoch, when model and optimiser are written to the training state."""
+STATES = 18
+"""Copies of every weight at the end of an epoch: of the ANN, the SNN, its gradients and optimiser, and of the training
+state while it is written."""
 COMPILED = 3
 """Compiled neurons store as little as this part: spikes that are dropped and pooled at once are never written."""
 WORKING = 10
@@ -81,7 +82,7 @@ def require_memory(
     for key, rows, found in _stages(recipe, dataset, network):
         share = -(-rows // ranks)
         _refuse(COPIES * parameters + found.stored / COMPILED * share, key, device, limit)
-        peak = max(peak, 4 * parameters + (found.stored + WORKING * found.largest) * share)
+        peak = max(peak, 6 * parameters + (found.stored + WORKING * found.largest) * share)
     return PROCESS + peak + 2 * dataset.train.images.numel()
 
 

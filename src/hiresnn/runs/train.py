@@ -17,10 +17,10 @@ from hiresnn.runs.checkpoint import save
 from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext, clamp_counts, device_of, splits
 from hiresnn.runs.distributed import check_ranks, load_data, take_folder
-from hiresnn.runs.folder import METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
+from hiresnn.runs.folder import CONVERSION, METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
 from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
-from hiresnn.runs.networks import checked_network, method_of, optimizer_of, spiking_network
+from hiresnn.runs.networks import checked_network, method_of, optimizer_of, rescale_hint, spiking_network
 from hiresnn.runs.own_network import announce, own_code
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.trainer import Trainer
@@ -72,6 +72,8 @@ def train(
     needed = require_memory(recipe, dataset, device, ranks.size, checked)
     if needed > WORTH_SAYING:
         progress.line(f"This training takes about {needed / 2**30:.1f} GiB of memory.")
+    if checked is not None and (hint := rescale_hint(recipe, checked)):
+        progress.line(hint)
     splits(recipe, dataset)
     rows = log_to(log if ranks.lead else None, out)
     with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
@@ -111,6 +113,10 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     network = spiking_network(recipe, teacher).to(context.device)
     batches = context.batches(settings.batch_size, stage=1)
     split = context.splits()[0]
+    if context.own is not None:
+        context.folder.write_text(CONVERSION, f"{network.report}\n")
+        for warning in network.report.warnings:
+            context.progress.line(f"Warning: {warning}")
     count = calibration_images(recipe, network, split.images.shape[1:], len(split))
     if count < min(recipe.conversion.images, len(split)):
         context.progress.line(f"Thresholds are calibrated on {count} images, so that it takes little memory.")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.network import SilentLayerError, SpikingNetwork, convert
 from hiresnn.progress import Progress
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.loop import Batch
@@ -65,9 +65,9 @@ def fit(
 ) -> FitResult:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
-    With a method of spiking networks, an ANN is first converted, with the defaults of `convert` and up to 512 training
-    images. It stays as it is, and the result holds the spiking network. So train the ANN before, for example with
-    method "ann".
+    With a method of spiking networks, an ANN is first converted with up to 512 training images, and with rescale, start
+    0.5 and threshold_scale 0.7 if it can be rescaled. The ANN stays as it is, and the result holds the spiking network.
+    So train the ANN before, for example with method "ann".
 
     Args:
         network: a SpikingNetwork made by `convert`, or an ANN.
@@ -121,7 +121,13 @@ def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int) -> Spik
             images.append(batch)
             if sum(map(len, images)) >= CALIBRATION_IMAGES:
                 break
-        return convert(ann, torch.cat(images)[:CALIBRATION_IMAGES], timesteps=timesteps)
+        calibration = torch.cat(images)[:CALIBRATION_IMAGES]
+        try:  # nearest to the ANN, see docs/your-network.md
+            return convert(ann, calibration, timesteps=timesteps, threshold_scale=0.7, start=0.5, rescale=True)
+        except SilentLayerError:
+            raise
+        except UsageError:  # some networks cannot be rescaled
+            return convert(ann, calibration, timesteps=timesteps)
 
 
 def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:
