@@ -27,45 +27,17 @@ from hiresnn.charts.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 from hiresnn.errors import RunError
 from hiresnn.report.reading import read_card
 from hiresnn.runs.ann import ann_path
-from hiresnn.runs.context import splits
 from hiresnn.runs.folder import METRICS, RunFolder
+from hiresnn.runs.price import training_price
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import PERIODIC_METHODS
-from hiresnn.runs.trainer import HELD_OUT
-from hiresnn.training.selection import ITERATIONS
-
-ORDINARY = 3
-"""Passes of an ordinary step: forward 1, backward 2."""
-ANN_CRAFTING = {"plain": 0, "fgsm": 2, "n-fgsm": 2, "pgd": 14, "trades": 15 + ORDINARY}
-CRAFTING = {
-    "nfgsm": 2.0,
-    "rotating": 2.0,
-    "trades": 3.0 + ORDINARY,
-    "snn-rat": 2.0,
-    "sparse": 4.0 + ORDINARY,
-    "mppd-tv": 2.0 + ORDINARY,
-}
-"""Passes per timestep that a method adds to an ordinary step; 0 for all others."""
-FIXED = {"twin": 2.0, "short": 4.0}
-"""The same per batch, whatever T is."""
-MEASURING = 1 + (2 + 1) + (2 * ITERATIONS + 1)
-"""Passes per held-out image after an epoch of the ANN: clean, FGSM, PGD."""
 
 
 def passes(recipe: Recipe) -> float:
     """Return the passes of a training per training image."""
-    train, held_out = splits(recipe, data.load(recipe.data.source))
-    total = recipe.ann.epochs * float(ORDINARY + ANN_CRAFTING[recipe.ann.training])
-    if held_out is not None and (recipe.ann.training != "plain" or recipe.ann.select == "robust"):
-        total += recipe.ann.epochs * MEASURING * min(HELD_OUT, len(held_out)) / len(train)
-    if recipe.method in ("ann", "converted"):
-        return total
-    steps = recipe.snn.timesteps
-    if recipe.method in PERIODIC_METHODS:
-        steps -= steps % recipe.noise.periods
-    replays = recipe.noise.periods if recipe.method == "free" else 1
-    step = replays * steps * (ORDINARY + CRAFTING.get(recipe.method, 0.0)) + FIXED.get(recipe.method, 0.0)
-    return total + recipe.snn.epochs * (step + (1 if recipe.snn.distil else 0))
+    price = training_price(recipe)
+    if price is None:
+        raise RunError(f"recipe {recipe.name} has no price, because data.train_images is 0; set it.")
+    return price
 
 
 def seconds(folder: RunFolder) -> float:

@@ -17,6 +17,16 @@ MEASURED = 25
         ("digits", "traditional", 30 * 3 + 10 * 3 * 6),
         ("digits", "nfgsm", 30 * 3 + 10 * 5 * 6),
         ("digits", "ann", 30 * 3),
+        ("digits", "rotating", 30 * 3 + 10 * 5 * 6),
+        ("digits", "snn-rat", 30 * 3 + 10 * 5 * 6),
+        ("digits", "memory", 30 * 3 + 10 * 3 * 6),
+        ("digits", "consistency", 30 * 3 + 10 * 3 * 6),
+        ("digits", "twin", 30 * 3 + 10 * (3 * 6 + 2)),  # crafted on an ANN
+        ("digits", "short", 30 * 3 + 10 * (3 * 6 + 2 * 2)),  # crafted on two timesteps
+        ("digits", "free", 30 * 3 + 10 * 2 * 3 * 6),  # two periods of all timesteps
+        ("digits", "trades", 30 * 3 + 10 * 9 * 6),
+        ("digits", "mppd-tv", 30 * 3 + 10 * 8 * 6),
+        ("digits", "sparse", 30 * 3 + 10 * 10 * 6),
         ("vgg5-cifar10-cpu", "hire", 45 * 3 + 3 * 3 * 6),
         ("robust-digits", "converted", 30 * (5 + MEASURED * 200 / 1242)),
         ("robust-cifar10-cpu", "converted", 25 * (5 + MEASURED * 400 / 20_000)),
@@ -34,6 +44,11 @@ def test_the_price_counts_every_pass(name: str, method: str, passes: float) -> N
 def test_adversarial_training_pays_for_its_crafting(training: str, passes: int) -> None:
     recipe = override(read("digits"), {"ann.training": training, "method": "ann"})
     assert training_price(recipe) == 30 * passes
+
+
+def test_periods_leave_out_a_rest_of_timesteps_and_a_teacher_costs_a_pass() -> None:
+    recipe = override(read("digits"), {"snn.timesteps": "7", "method": "hire", "snn.distil": "0.7"})
+    assert training_price(recipe) == 30 * 3 + 10 * (3 * 6 + 1)
 
 
 def test_without_the_number_of_images_a_robust_training_has_no_price() -> None:
