@@ -9,7 +9,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test torture test-peers test-sinabs lint package release bench bench-gpu clean
+.PHONY: quickstart test torture test-peers test-sinabs lint docs package release bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -32,6 +32,10 @@ lint: .venv/develop.stamp
 	$(BIN)/ruff format --check src tests examples benchmarks .ci
 	$(BIN)/ruff check src tests examples benchmarks .ci
 	$(BIN)/mypy
+
+# The documentation site in build/docs. The cells of the tutorials are executed; a warning is an error.
+docs: .venv/docs.stamp
+	OMP_NUM_THREADS=2 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx --fail-on-warning --keep-going docs build/docs
 
 # Build the wheel and the sdist in dist/, and check both as a user meets them: installed, outside the checkout.
 package: .venv/develop.stamp
@@ -62,6 +66,10 @@ clean:
 
 .venv/develop.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable '.[test,lint,release]'
+	touch $@ .venv/runtime.stamp
+
+.venv/docs.stamp: pyproject.toml | .venv/bin/python
+	$(INSTALL) --editable '.[docs]'
 	touch $@ .venv/runtime.stamp
 
 .venv/peers.stamp: pyproject.toml | .venv/bin/python

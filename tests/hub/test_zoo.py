@@ -11,7 +11,7 @@ from hiresnn.hub.__main__ import LARGEST, add
 from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import from_pretrained
 from hiresnn.hub.publish import CARD, COPIED
-from hiresnn.hub.zoo import README, SHELF, copy, folder_of, names, zoo
+from hiresnn.hub.zoo import README, SHELF, copy, folder_of, names, shipped
 from hiresnn.report.reading import Run
 from hiresnn.runs.audit import verify
 from hiresnn.runs.folder import METRICS
@@ -24,7 +24,7 @@ RECIPES = {
 }
 
 
-@pytest.fixture(scope="module", params=zoo(), ids=names())
+@pytest.fixture(scope="module", params=shipped(), ids=names())
 def network(request: pytest.FixtureRequest) -> Run:
     found: Run = request.param
     return found
@@ -55,7 +55,7 @@ def test_the_audit_of_a_network_verifies(network: Run) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_network_is_what_the_recipe_of_the_package_trains(name: str) -> None:
     recipe, method = RECIPES[name]
-    (found,) = [run for run in zoo() if run.name == name]
+    (found,) = [run for run in shipped() if run.name == name]
     assert found.recipe == override(read(recipe), {"method": method, "seed": "0"})
 
 

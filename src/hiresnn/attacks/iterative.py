@@ -93,7 +93,7 @@ def pgd(
             run of K steps also gives the accuracy after every smaller number of steps.
 
     Returns:
-        Adversarial images, checked: |x_adv - x| <= eps, values in [0, 1].
+        Adversarial images, checked: `|x_adv - x|` <= eps, values in [0, 1].
 
     Raises:
         UsageError: an option out of range, or images that are not floats in [0, 1].

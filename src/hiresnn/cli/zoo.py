@@ -24,13 +24,13 @@ def listing(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from hiresnn.cli.output import console, table
-    from hiresnn.hub.zoo import zoo
+    from hiresnn.hub.zoo import shipped
 
     rows = table(
         "Pretrained networks; accuracy in percent, the worst case of an audit with its 95 % interval",
         "name", "clean", "PGD", "worst case", "95 %", "bound", "data", "method", "T", "verdict on PGD",
     )  # fmt: skip
-    for run in zoo():
+    for run in shipped():
         card = run.card
         assert card is not None
         point, steps = card.at(card.setting.headline), card.subject.timesteps

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hiresnn.hub.pretrained import from_pretrained
     from hiresnn.hub.publish import Publication, export, upload
-    from hiresnn.hub.zoo import zoo
+    from hiresnn.hub.zoo import shipped
 
-__all__ = ["Publication", "export", "from_pretrained", "upload", "zoo"]
+__all__ = ["Publication", "export", "from_pretrained", "shipped", "upload"]
 
-_MODULES = {**dict.fromkeys(("Publication", "export", "upload"), "publish"), "from_pretrained": "pretrained"}
+_MODULES = {
+    **dict.fromkeys(("Publication", "export", "upload"), "publish"),
+    "from_pretrained": "pretrained",
+    "shipped": "zoo",
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'hiresnn.hub' has no attribute '{name}'")
-    value = getattr(import_module(f"hiresnn.hub.{_MODULES.get(name, name)}"), name)
+    value = getattr(import_module(f"hiresnn.hub.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -18,7 +18,7 @@ def names() -> list[str]:
     return sorted(path.name for path in SHELF.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def zoo() -> list[Run]:
+def shipped() -> list[Run]:
     """Return the networks of the package with their recipes, results and audit cards, sorted by name."""
     return read_runs([SHELF / name for name in names()])
 
