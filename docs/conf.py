@@ -38,6 +38,16 @@ def _link_to_repository(app: object, name: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(\.\./(?!tutorials)([^)]+)\)", rf"]({REPOSITORY}/blob/main/\1)", source[0])
 
 
+def _complete_index(app: object, name: str, source: list[str]) -> None:
+    """Add the pages that the index does not list to its how-to pages, so that no page is left out of the site."""
+    if name == "index":
+        listed = re.findall(r"(?m)^[a-z][\w/-]*$", source[0])
+        pages = sorted(path.stem for path in Path(__file__).parent.glob("*.md"))
+        others = [page for page in pages if page not in (*listed, "index")]
+        source[0] = source[0].replace("share\n", "\n".join(["share", *others, ""]), 1)
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _link_to_repository)  # type: ignore[attr-defined]
+    app.connect("source-read", _complete_index)  # type: ignore[attr-defined]
