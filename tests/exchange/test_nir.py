@@ -176,8 +176,8 @@ def test_what_a_file_cannot_say_is_listed() -> None:
 
 def test_nodes_that_are_not_supported_are_named() -> None:
     graph = to_nir(step_graph(counter(), PIXELS))
-    graph.nodes["layer_2"] = nir.CubaLIF(*(np.ones(1) for _ in range(5)))
-    with pytest.raises(UsageError, match="node 'layer_2' of the NIR file is a CubaLIF"):
+    graph.nodes["layer_2"] = nir.Delay(np.ones(1))
+    with pytest.raises(UsageError, match="node 'layer_2' of the NIR file is a Delay"):
         run_nir(graph, PIXELS, 1)
 
 

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hiresnn import data
 from hiresnn.cli.shell import app
 from hiresnn.errors import UsageError
+from hiresnn.exchange import export
+from hiresnn.network import SpikingNetwork
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import MODEL
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
@@ -30,6 +35,17 @@ def test_a_spikingjelly_file_says_how_to_compare_it(trained: Path, tmp_path: Pat
     text = run(trained / "run", "--to", "spikingjelly", "-o", tmp_path / "a.py", "--images", "2")
     assert f"run: python {tmp_path / 'a.py'}" in text.replace("\n", "")
     assert "spikes at u >= threshold" in text
+
+
+def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained: Path, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, exc_type=ImportError)
+    network, split = load(trained / "run" / MODEL), data.first(data.load("digits").train, 1000)
+    assert isinstance(network, SpikingNetwork)
+    images = split.images.float() / 255
+    (found,) = export(network, tmp_path / "a.onnx", images, split.labels, to="onnx").comparisons
+    assert (found.images, found.decisions, found.logits < 1e-4) == (1000, 0, True)
+    assert found.after.compute() == found.before.compute() > 50
 
 
 def test_an_ann_is_refused(trained: Path, tmp_path: Path) -> None:

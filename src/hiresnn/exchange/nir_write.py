@@ -196,7 +196,9 @@ class _Writer:
                     f"layer {name!r} has leak {leak:.4g}, but sinabs reads LIF neurons with an error; train with "
                     "leak 1 (conversion.leak = 1 and snn.train_neurons = false), or export --to sinabs."
                 )
-            return self.nir.IF(r=everywhere(1), v_threshold=everywhere(threshold))
+            # nir 1.0.4 has no v_reset, and 1.0.6 insists on one.
+            reset = {"v_reset": everywhere(0)} if "v_reset" in self.nir.IF.__dataclass_fields__ else {}
+            return self.nir.IF(r=everywhere(1), v_threshold=everywhere(threshold), **reset)
         rest = 1 - min(leak, IDEAL_LEAK)
         return self.nir.LIF(
             tau=everywhere(float(np.float32(self.dialect.dt)) / rest), r=everywhere(1), v_leak=everywhere(0),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.attacks import ATTACKS
-from hiresnn.audit import PRESETS, AuditConfig, Card, InstrumentedModel, parse_bound
+from hiresnn.audit import PRESETS, AuditConfig, AuditResult, Card, InstrumentedModel, parse_bound
 from hiresnn.audit import audit as run_sweep
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.build_card import build_card, subject_of
@@ -108,26 +108,32 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
                     "choose another --out."
                 )
         result = run_sweep(model, images, labels, config, twins=twins, cache=cache, progress=progress)
-        card = build_card(
-            result,
-            subject=subject_of(
-                result, name=subject.name, kind=subject.kind, architecture=subject.architecture,
-                library=subject.library, method=recipe.method if recipe else None,
-            ),
-            data=Images(
-                name=dataset.name, split="test", images=len(split), classes=list(dataset.class_names),
-                size=list(images.shape[1:]),
-            ),
-            command=request.command,
-            repeat=shlex.join(["hiresnn", "audit", request.target, *(["--data", source] if request.source else [])]),
-            target=request.target, twins=list(twins), environment=environment(),
-        )  # fmt: skip
+        card = _card(request, subject, dataset, result, list(twins))
         write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
         if views:
             found = audit_views(views, result, cache_of, progress)
             write_atomically(out / DEPLOYED, (json.dumps(found, indent=2) + "\n").encode())
     return card, out
+
+
+def _card(request: AuditRequest, subject: ModelSource, dataset: DataSet, result: AuditResult, twins: list[str]) -> Card:
+    recipe, images = subject.recipe, result.images
+    named = ["--data", request.source] if request.source else []
+    return build_card(
+        result,
+        subject=subject_of(
+            result, name=subject.name, kind=subject.kind, architecture=subject.architecture, library=subject.library,
+            method=recipe.method if recipe else None,
+        ),
+        data=Images(
+            name=dataset.name, split="test", images=len(images), classes=list(dataset.class_names),
+            size=list(images.shape[1:]),
+        ),
+        command=request.command,
+        repeat=shlex.join(["hiresnn", "audit", request.target, *named]),
+        target=request.target, twins=twins, environment=environment(),
+    )  # fmt: skip
 
 
 def verify(path: Path, name: str | None = None) -> Verification:

@@ -37,7 +37,7 @@ def export_run(
     source = source or (subject.recipe.data.source if subject.recipe else None)
     if source is None:
         raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
-    dataset = data.load(source)
+    dataset = data.load(source, size=subject.recipe.data.size if subject.recipe else None)
     check_fits(network, dataset, target)
     split = data.in_turn(dataset.test, min(limit, len(dataset.test)))
     return export(network, out, split.images.float() / 255, split.labels, to=to, reader=reader, source=subject.name)
