@@ -12,7 +12,7 @@ from hiresnn.exchange import READERS, export, run_nir, step_graph, to_nir, write
 from hiresnn.exchange.step_graph import identifier
 from hiresnn.network import SpikingNetwork, record
 
-from .small import T, counter, images, network
+from .small import CLASSES, PIXELS, T, counter, images, network
 
 nir = pytest.importorskip("nir", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
@@ -94,6 +94,23 @@ def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_say
     assert any("norse" in line for line in found.unsaid)
     with pytest.raises(RuntimeError):  # its last layer in that order is a shortcut
         torch.testing.assert_close(spikes_of(norse, tmp_path / "a.nir", ["relu1"])[0] - own(subject)[0], 0)
+
+
+@pytest.mark.parametrize(("model", "names"), [("vgg5", ["snnTorch", "norse"]), ("resnet12", ["snnTorch"])])
+def test_an_export_asks_the_installed_libraries(model: str, names: list[str], tmp_path: Path) -> None:
+    for library in ("snntorch", "norse", "nirtorch"):
+        pytest.importorskip(library, exc_type=ImportError)
+    found = export(network(model), tmp_path / "a.nir", images(), torch.zeros(4).long(), to="nir").comparisons[2:]
+    assert [comparison.name.split()[0] for comparison in found] == names
+    assert all(comparison.spikes and not comparison.first_layer for comparison in found)
+    assert all(comparison.images == 4 and comparison.logits < 1e-4 for comparison in found)
+
+
+def test_an_installed_library_sees_the_loss_worked_out_by_hand(tmp_path: Path) -> None:
+    for library in ("snntorch", "norse", "nirtorch"):
+        pytest.importorskip(library, exc_type=ImportError)
+    for comparison in export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, to="nir").comparisons:
+        assert (comparison.decisions, comparison.spikes) == (1, {"layer_2": 1})
 
 
 def _scaled_input(node: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 from hiresnn.errors import UsageError
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare
 from hiresnn.exchange.native import LIBRARIES, native_unsaid, write_native
+from hiresnn.exchange.nir_libraries import installed_readers
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, unread, unsaid, write_nir
 from hiresnn.exchange.onnx_file import onnx_runner, write_onnx
@@ -27,11 +28,14 @@ FORMATS = ("nir", "onnx", *LIBRARIES)
 _COMPARED = 64
 """Images in a Python file, with which it compares itself."""
 _READ_BY = {
-    "portable": {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]},
-    "snntorch": {"snnTorch": READERS["snnTorch"]},
-    "spikingjelly": {"SpikingJelly": READERS["SpikingJelly"]},
-    "norse": {"norse": READERS["norse"]},
-    "sinabs": {"sinabs": READERS["sinabs"]},
+    "portable": {
+        "snnTorch, norse (simulated)": READERS["NIR"],
+        "SpikingJelly (simulated)": READERS["SpikingJelly"],
+    },
+    "snntorch": {"snnTorch (simulated)": READERS["snnTorch"]},
+    "spikingjelly": {"SpikingJelly (simulated)": READERS["SpikingJelly"]},
+    "norse": {"norse (simulated)": READERS["norse"]},
+    "sinabs": {"sinabs (simulated)": READERS["sinabs"]},
 }
 """Dialect -> the readers of such a file, those with equal semantics together."""
 
@@ -79,7 +83,7 @@ def export(
         >>> print(export(network, "net.nir", images, labels, to="nir"))  # doctest: +SKIP
         written: net.nir
         changes: reset = "subtract" becomes a reset to zero; train with snn.reset = "zero" to keep it
-        snnTorch, norse: clean 97.7 -> 97.2, 3 of 120 decisions change, first layer that differs: relu1
+        snnTorch, norse (simulated): clean 97.7 -> 97.2, 3 of 120 decisions change, first layer that differs: relu1
     """
     if to not in FORMATS:
         raise UsageError(f"format is {to!r}; choose one of {', '.join(FORMATS)}.")
@@ -95,12 +99,19 @@ def export(
         return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
     graph = step_graph(network, images[:1])
     names = dict(zip(network.neurons, (node.name for node in graph.neurons), strict=True))
-    others: Mapping[str, Callable[[Tensor], Answers]] = {}
+    others: dict[str, Callable[[Tensor], Answers]] = {}
     files: tuple[Path, ...] = (path,)
     if to == "nir":
         write_nir(graph, path, reader)
         notes = [*(unsaid(graph) if reader != "sinabs" else []), *unread(graph, reader)]
         others = _nir_readers(path, reader, graph.timesteps)
+        libraries = {name: DIALECTS[reader].dt for name in ("snntorch", "norse") if reader in ("portable", name)}
+        if unread(graph, reader):
+            libraries.pop("norse")
+        try:
+            others |= installed_readers(path, graph, libraries)
+        except Exception as error:  # code of the libraries
+            notes.append(f"an installed library cannot read the file ({type(error).__name__}: {error})")
     else:
         logits, _ = answers(network, images[:_COMPARED])
         files = (path, write_native(graph, path, to, images[:_COMPARED], logits, source))

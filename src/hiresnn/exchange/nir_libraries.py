@@ -1,0 +1,94 @@
+"""snnTorch and norse as readers of a NIR file, imported only when a user exports to NIR and has them installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hiresnn.exchange.compare import Answers
+from hiresnn.exchange.step_graph import StepGraph
+
+
+def installed_readers(
+    path: Path, graph: StepGraph, readers: dict[str, float]
+) -> dict[str, Callable[[Tensor], Answers]]:
+    """Return a function from images to logits and spikes for every library that is installed.
+
+    Args:
+        path: of the NIR file.
+        graph: what the file was written from, for the names of the layers.
+        readers: "snntorch" and "norse" if they can read the file, each with the seconds per timestep of the file.
+
+    Raises:
+        Exception: whatever the library raises when it reads the file.
+    """
+    if importlib.util.find_spec("nirtorch") is None:
+        return {}
+    found: dict[str, Callable[[Tensor], Answers]] = {}
+    for name, dt in readers.items():
+        if importlib.util.find_spec(name) is not None:
+            with _quiet():
+                network = _READ[name](path, dt)
+            found[f"{_TITLES[name]} {version(name)}"] = partial(_present, network, graph)
+    return found
+
+
+def _snntorch(path: Path, dt: float) -> nn.Module:
+    network: nn.Module = import_module("snntorch.import_nir").import_from_nir(import_module("nir").read(path))
+    return network
+
+
+def _norse(path: Path, dt: float) -> nn.Module:
+    network: nn.Module = import_module("norse.torch").from_nir(import_module("nir").read(path), dt=dt)
+    return network
+
+
+_READ = {"snntorch": _snntorch, "norse": _norse}
+_TITLES = {"snntorch": "snnTorch", "norse": "norse"}
+
+
+@torch.no_grad()
+def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
+    """Present one image after the other: the libraries' Flatten would flatten a batch as well."""
+    modules = dict(network.named_modules())
+    steps: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        steps[name].append((output[0] if isinstance(output, tuple) else output).reshape(-1))
+
+    hooks = [modules[name].register_forward_hook(partial(keep, name)) for name in steps]
+    logits = []
+    try:
+        for image in images.cpu().float():
+            for module in modules.values():
+                if callable(reset := getattr(module, "reset_mem", None)):  # snnTorch goes on from the image before
+                    reset()
+            state, total = None, torch.zeros(())
+            for _ in range(graph.timesteps):
+                output, state = network(image[None], state)
+                total = total + output.reshape(-1)
+            logits.append(total)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    shape = (len(images), graph.timesteps, -1)
+    return torch.stack(logits), {name: torch.stack(each).view(shape).transpose(0, 1) for name, each in steps.items()}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the libraries print and warn of while they read a file."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
