@@ -74,6 +74,22 @@ def test_the_headline_is_the_largest_gain_of_the_tables() -> None:
             assert max(gains) == claims().headline[box][dataset]
 
 
+def test_the_smallest_gains_are_those_of_the_tables() -> None:
+    said = claims().headline
+    gains = {t: [g for n in NETWORKS for g in claims()[t][n].over_traditional.values()] for t in ("table2", "table3")}
+    assert (said.white_smallest, said.black_smallest.traditional) == (min(gains["table2"]), min(gains["table3"]))
+    assert said.pgd == max(claims().table3[name].over_traditional.pgd for name in NETWORKS)
+    assert said.over_ann == max(gain for name in NETWORKS for gain in claims().table2[name].over_ann.values())
+    assert said.black_smallest.ann == min(gain for name in NETWORKS for gain in claims().table3[name].over_ann.values())
+    frozen, trained = claims().table5["vgg5-cifar10"], claims()
+    boxes = [(box, attack) for box in ("white", "black") for attack in ("fgsm", "pgd")]
+    over = [frozen.hire[box][attack] - frozen.traditional[box][attack] for box, attack in boxes]
+    table = {"white": trained.table2, "black": trained.table3}
+    more = [frozen.hire[box][attack] - table[box]["vgg5-cifar10"].hire[attack] for box, attack in boxes]
+    assert said.frozen_smallest.traditional == pytest.approx(min(over))
+    assert said.frozen_smallest.trained == pytest.approx(min(more))
+
+
 def test_prices_are_those_that_energies_are_computed_with() -> None:
     for kind, prices in PRICES.items():
         said = claims().table7[kind]

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from hiresnn import data
 from hiresnn.analysis import Energy, SpikingActivity
@@ -21,7 +22,7 @@ from hiresnn.metrics import Accuracy, correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.pooling import AveragePool
-from hiresnn.neurons import LIF, Window
+from hiresnn.neurons import Window
 from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
@@ -112,28 +113,19 @@ def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
 def pool_activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     """Pooling layer -> [outputs, T, steps at which an output is not 0 per image, layers of neurons before it].
 
-    The authors' code counts the spikes of a pooling layer in this way.
+    The authors' code counts the spikes of a pooling layer in this way. An average of spikes is not 0 where one spikes.
     """
     network = _spiking(study, wanted)
-    seen: dict[str, Tensor] = {}
-
-    def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen[name] = (inputs[1].by_step(output) != 0).float()
-
-    modules = dict(network.layers.named_modules())
+    modules, neurons = dict(network.layers.named_modules()), list(network.neurons)
     order = [str(node.target) for node in network.layers.graph.nodes if node.op in ("call_module", "get_attr")]
-    places = {name: sum(isinstance(modules.get(before), LIF) for before in order[:at])
-              for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)}  # fmt: skip
-    hooks = [modules[name].register_forward_hook(partial(save, name)) for name in places]
+    pools = [at for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)]
+    places = {order[at]: sum(name in neurons for name in order[:at]) for at in pools}
     counted = SpikingActivity()
-    try:
-        with torch.no_grad():
-            for images in torch.split(study.shown(wanted.network, study.scale.analysed)[0], ROWS // network.timesteps):
-                network(images)
-                counted.update(seen)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    for images in torch.split(study.shown(wanted.network, study.scale.analysed)[0], max(1, ROWS // network.timesteps)):
+        spikes = distances.spikes_of(network, images)
+        before = {name: spikes[neurons[place - 1]] for name, place in places.items()}
+        pooled = {name: F.max_pool2d(each.flatten(0, 1), 2) for name, each in before.items()}
+        counted.update({name: each.view(*before[name].shape[:2], *each.shape[1:]) for name, each in pooled.items()})
     found = counted.compute() if places else {}
     return {
         f"pool{number}": [layer.neurons, layer.timesteps, layer.spikes, places[name]]
