@@ -156,7 +156,7 @@ def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
 
 def test_a_model_that_is_no_function_is_refused(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("digits", "--model", "mine.py") == 2
-    assert "'mine.py' is no FILE.py:FUNCTION" in capsys.readouterr().err
+    assert 'model.source = "mine.py" is not allowed; write FILE.py:FUNCTION' in capsys.readouterr().err
 
 
 def test_the_log_reaches_the_training(trainer: Trainer) -> None:

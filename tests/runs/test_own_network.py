@@ -334,9 +334,9 @@ def test_a_recipe_names_a_network_of_the_package_or_an_own_one(tiny: Recipe) -> 
     assert parse(dump(mine), "dump") == mine
     assert override(tiny, {"model.source": '"torchvision.models:resnet18"'}).model.label == "resnet18"
     assert "source" not in tiny.keyed()["model"]
-    with pytest.raises(UsageError, match=r"mine\.py.* is no FILE\.py:FUNCTION"):
+    with pytest.raises(UsageError, match=r'model\.source = "mine\.py" is not allowed; write FILE\.py:FUNCTION'):
         override(tiny, {"model.source": '"mine.py"'})
-    with pytest.raises(UsageError, match="name a network of the package"):
+    with pytest.raises(UsageError, match="neither a name nor a source; name a network of the package"):
         override(tiny, {"model.name": "none"})
 
 
@@ -358,3 +358,13 @@ def test_a_network_that_cannot_be_converted_is_refused_before_its_ann_is_trained
         fit(own(tiny, f"{path}:network"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     fit(own(tiny, f"{path}:network", method="ann"), tmp_path / "run")  # as an ANN it can be trained
+
+
+def test_weights_that_changed_since_the_run_began_are_refused(tiny: Recipe, tmp_path: Path) -> None:
+    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    changes = {"model.weights": json.dumps(str(tmp_path / "w.pt")), "ann.epochs": "0"}
+    recipe = own(tiny, f"{code_in(tmp_path)}:network", **changes)
+    run = fit(recipe, tmp_path / "run")
+    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(RunError, match=r"w\.pt has changed since the run .*run began; restore that file"):
+        fit(recipe, run, resume=True)

@@ -235,7 +235,7 @@ def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
     except Exception as error:  # the network is the user's
         raise UsageError(
             f"{source} fails on the images of {dataset.name}, {shape} (channels x height x width): {in_a_line(error)}; "
-            "change the network, or the size of the images with data.size (--debug shows where)."
+            "change the network to take such images, or their size with data.size (--debug shows where)."
         ) from error
     finally:
         network.train(training)

@@ -66,6 +66,12 @@ def _file_name(value: str) -> str:
     return value
 
 
+def _function(value: str) -> str:
+    if not value.rpartition(":")[0]:
+        raise ValueError("write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network")
+    return value
+
+
 # Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
@@ -115,7 +121,7 @@ class Model(Section):
     """
 
     name: Text | None = None
-    source: Text | None = None
+    source: Annotated[Text, AfterValidator(_function)] | None = None
     weights: Text | None = None
     width: Annotated[float, Field(gt=0, le=1000)] = 1.0
     hidden: Size = 4096
@@ -128,16 +134,6 @@ class Model(Section):
     def _own_network_has_no_name(cls, values: Any) -> Any:
         own = isinstance(values, dict) and values.get("source") is not None
         return {**values, "name": None} if own else values
-
-    @model_validator(mode="after")
-    def _names_a_network(self) -> Model:
-        if self.name is None and self.source is None:
-            raise ValueError(
-                'name a network of the package, such as name = "vgg5", or your own by source = "FILE.py:F"'
-            )
-        if self.source is not None and ":" not in self.source:
-            raise ValueError(f"source = {self.source!r} is no FILE.py:FUNCTION and no MODULE:FUNCTION")
-        return self
 
     @property
     def label(self) -> str:
@@ -280,6 +276,15 @@ class Recipe(Section):
                 if getattr(given, name) == type(given).model_fields[name].default:
                     del values[section][name]
         return values
+
+    @model_validator(mode="after")
+    def _names_a_network(self) -> Recipe:
+        if self.model.name is None and self.model.source is None:
+            raise ValueError(
+                'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
+                'your own, such as model.source = "mine.py:network"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _selection_has_images(self) -> Recipe:
