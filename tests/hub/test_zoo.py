@@ -7,14 +7,14 @@ import pytest
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.errors import UsageError
-from hiresnn.hub.__main__ import LARGEST, add
+from hiresnn.hub.__main__ import LARGEST, WEIGHTS, main
 from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import from_pretrained
 from hiresnn.hub.publish import CARD, COPIED
 from hiresnn.hub.zoo import README, SHELF, copy, folder_of, names, shipped
 from hiresnn.report.reading import Run
 from hiresnn.runs.audit import verify
-from hiresnn.runs.folder import METRICS
+from hiresnn.runs.folder import METRICS, MODEL
 from hiresnn.runs.recipe import override, read
 
 RECIPES = {
@@ -40,6 +40,7 @@ def test_a_network_has_all_its_files_and_is_small(network: Run) -> None:
     found = {str(path.relative_to(network.path)) for path in files}
     assert found | {METRICS} == {*COPIED, README, CARD}  # a converted network has no epochs of its own
     assert sum(path.stat().st_size for path in files) <= LARGEST
+    assert (network.path / MODEL).stat().st_size <= WEIGHTS
 
 
 def test_a_network_has_the_accuracy_of_its_result(network: Run) -> None:
@@ -78,12 +79,15 @@ def test_an_unknown_network_gets_a_suggestion() -> None:
 def test_one_command_adds_an_audited_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hiresnn.hub.__main__.SHELF", tmp_path / "shelf")
     for _ in range(2):  # the second replaces the first
-        assert "Added" in add(run, "new")
+        assert "Added" in main([str(run), "new"])
     assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["new"]
     assert 'from_pretrained("new")' in (tmp_path / "shelf" / "new" / README).read_text()
-    monkeypatch.setattr("hiresnn.hub.__main__.LARGEST", 1000)
-    with pytest.raises(UsageError, match=r"more than 1,000; train a narrower"):
-        add(run, "large")
-    with pytest.raises(UsageError, match="letters, digits and hyphens"):
-        add(run, "../new")
+    for limit, message in (("WEIGHTS", "store them with --half"), ("LARGEST", "audit fewer images")):
+        with monkeypatch.context() as context:
+            context.setattr(f"hiresnn.hub.__main__.{limit}", 1000)
+            with pytest.raises(UsageError, match=message):
+                main([str(run), "large"])
+    for words in ([str(run), "../new"], [str(run)]):
+        with pytest.raises(UsageError, match=r"letters, digits and hyphens|takes two names"):
+            main(words)
     assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["new"]

@@ -1,4 +1,8 @@
-"""Add an audited run to the networks of the package: `python -m hiresnn.hub RUN NAME`, in a checkout."""
+"""Prepare networks of the package, in a checkout.
+
+python -m hiresnn.hub RUN NAME             adds an audited run to the networks of the package
+python -m hiresnn.hub --half RUN FOLDER    writes a run with float16 weights, to be evaluated, audited and added
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,34 @@ import sys
 from pathlib import Path
 
 from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.hub.half import half
 from hiresnn.hub.publish import Publication, export
 from hiresnn.hub.zoo import SHELF
+from hiresnn.runs.folder import MODEL
 
-LARGEST = 2 * 2**20
-"""Bytes of a network in the package, all files together."""
+WEIGHTS, LARGEST = 2 * 2**20, 4 * 2**20
+"""Bytes of the weights of a network of the package, and of all its files together."""
 
 
 def add(run: Path, name: str) -> str:
     """Export `run` to the networks of the package, without pictures; an earlier network of that name is replaced.
 
     Raises:
-        HiresnnError: the run cannot be published, or its files are larger than 2 MiB.
+        HiresnnError: the run cannot be published, or its files are too large.
     """
     if not name.replace("-", "").isalnum():
         raise UsageError(f"the name {name!r} may have letters, digits and hyphens only.")
     new = SHELF / f".{name}"
     try:
         files = export(run, new, Publication(name, license="mit", pictures=False))
-        size = sum(file.stat().st_size for file in files)
+        size, weights = sum(file.stat().st_size for file in files), (new / MODEL).stat().st_size
+        if weights > WEIGHTS:
+            raise UsageError(
+                f"the weights of {run} have {weights:,} bytes, more than {WEIGHTS:,}; store them with --half, or train "
+                "a narrower network."
+            )
         if size > LARGEST:
-            raise UsageError(f"{run} has {size:,} bytes, more than {LARGEST:,}; train a narrower network.")
+            raise UsageError(f"{run} has {size:,} bytes, more than {LARGEST:,}; audit fewer images.")
         shutil.rmtree(SHELF / name, ignore_errors=True)
         new.rename(SHELF / name)
     finally:
@@ -35,10 +46,19 @@ def add(run: Path, name: str) -> str:
     return f"Added {SHELF / name} ({size / 1024:,.0f} KiB)."
 
 
+def main(words: list[str]) -> str:
+    """Run the command; returns what to print. Raises HiresnnError."""
+    match words:
+        case ["--half", run, out]:
+            note = half(Path(run), Path(out))
+            return f"Wrote {out}: {note}.\nNext: hiresnn evaluate {out}\n      hiresnn audit {out}"
+        case [run, name]:
+            return add(Path(run), name)
+    raise UsageError(f"this takes two names.\n{__doc__}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("Usage: python -m hiresnn.hub RUN NAME")
     try:
-        print(add(Path(sys.argv[1]), sys.argv[2]))
+        print(main(sys.argv[1:]))
     except HiresnnError as error:
         sys.exit(f"Error: {error}")

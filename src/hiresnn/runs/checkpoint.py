@@ -109,7 +109,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         tensors[name] = copy.clone() if copy.untyped_storage().data_ptr() in memory else copy
         memory.add(copy.untyped_storage().data_ptr())
     _require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
-    header["checksum"] = _checksum(tensors)
+    header["checksum"] = checksum(tensors)
     write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
 
 
@@ -141,7 +141,7 @@ def load_with(path: Path, bare: Callable[[OwnSpec | None], nn.Module] | None = N
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
-    if header.checksum is not None and header.checksum != _checksum(tensors):
+    if header.checksum is not None and header.checksum != checksum(tensors):
         raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
     _require_finite(tensors, str(path), "copy it again or train the run again")
     try:
@@ -249,7 +249,7 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
     }
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def checksum(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
