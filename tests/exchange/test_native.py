@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange import export, from_snntorch
+from hiresnn.exchange import export, from_snntorch, from_spikingjelly
 from hiresnn.network import record
 
 from .small import CLASSES, PIXELS, counter, images, network
@@ -79,24 +79,34 @@ def test_another_spike_condition_is_said(library: str, condition: str, lines: in
     assert len(found.unsaid) == lines
 
 
-@pytest.mark.parametrize("kind", [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}])
-def test_a_network_that_goes_to_snntorch_and_back_is_the_same(kind: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("snntorch", exc_type=ImportError)
+@pytest.mark.parametrize(
+    ("library", "kind"),
+    [
+        *(("snntorch", kind) for kind in ({}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0})),
+        *(("spikingjelly", kind) for kind in ({}, {"reset": "subtract"}, {"leak": 1.0})),
+    ],
+)
+def test_a_network_that_goes_to_a_library_and_back_is_the_same(
+    library: str, kind: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip(library, exc_type=ImportError)
     subject = network("resnet12", **kind)
-    export(subject, tmp_path / "a.py", images(), LABELS, to="snntorch")
+    export(subject, tmp_path / "a.py", images(), LABELS, to=library)
     spec = importlib.util.spec_from_file_location("exported", tmp_path / "a.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    back = from_snntorch(module.Network().timestep, subject.timesteps)
+    read = from_snntorch if library == "snntorch" else from_spikingjelly
+    back = read(module.Network().timestep, subject.timesteps)
+    assert {neuron.condition for neuron in back.neurons.values()} == {">" if library == "snntorch" else ">="}
     found = []
     for each in (subject, back):
         with torch.no_grad(), record(each) as spikes:
             each(images())
         found.append(list(spikes.values()))
     assert all(torch.equal(here, there) for here, there in zip(*found, strict=True))
-    assert torch.equal(back(images()), subject(images()))
+    torch.testing.assert_close(back(images()), subject(images()), rtol=0, atol=1e-6)
 
 
 class Leaky(nn.Module):
@@ -122,7 +132,7 @@ class Synaptic(nn.Module):
         ([Leaky(init_hidden=False)], "layer '1' .*init_hidden=True"),
         ([Leaky(reset_mechanism="zero", reset_delay=True)], "layer '1' .* 'zero' with reset_delay=True"),
         ([Leaky(beta=torch.ones(3))], "layer '1' .* 3 values of beta"),
-        ([nn.ReLU()], "has no Leaky neuron"),
+        ([nn.ReLU()], "has no neuron of snnTorch"),
         ([Leaky(), Leaky(reset_mechanism="zero")], "has neurons with the resets subtract, zero"),
         ([Leaky(), nn.ReLU()], "layer '2' .* is a ReLU"),
     ],
@@ -130,3 +140,45 @@ class Synaptic(nn.Module):
 def test_a_snntorch_network_that_cannot_be_imported_is_refused_by_name(layers: list[nn.Module], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         from_snntorch(nn.Sequential(nn.Flatten(), *layers, nn.Linear(3, 2)), 2)
+
+
+class LIFNode(nn.Module):
+    """SpikingJelly's neuron: v' = v + (x - v) / tau, or v - v / tau + x, with spikes at v >= v_threshold."""
+
+    surrogate_function, step_mode = staticmethod(torch.sign), "s"
+
+    def __init__(self, v_reset: float | None = None, decay_input: bool = True, **options: Any) -> None:
+        super().__init__()
+        self.tau, self.v_threshold, self.v_reset, self.decay_input = 2.0, 0.5, v_reset, decay_input
+        vars(self).update(options)
+        self.v: Any = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.v = self.v + (x - self.v) / self.tau if self.decay_input else self.v - self.v / self.tau + x
+        spike = (self.v >= self.v_threshold).float()
+        self.v = self.v - spike * (self.v if self.v_reset == 0 else self.v_threshold)
+        return spike
+
+
+@pytest.mark.parametrize("v_reset", [None, 0.0])
+@pytest.mark.parametrize("decay_input", [True, False])
+def test_a_spikingjelly_neuron_is_read_by_its_equation(v_reset: float | None, decay_input: bool) -> None:
+    layers = nn.Sequential(nn.Flatten(), LIFNode(v_reset, decay_input), nn.Identity())
+    back = from_spikingjelly(layers, 6)
+    # Multiples of 1/4: every membrane is exact, and many are equal to the threshold.
+    batch = torch.randint(0, 5, (3, 1, 4, 4), generator=torch.Generator().manual_seed(0)) / 4
+    expected = sum(layers(batch) for _ in range(6))
+    assert torch.equal(back(batch), expected)
+    assert 0 < expected.mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"v_reset": 0.1}, "layer '1' .* v_reset is 0.1"),
+        ({"step_mode": "m"}, "layer '1' .* takes all timesteps at once"),
+    ],
+)
+def test_a_spikingjelly_neuron_that_cannot_be_imported_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_spikingjelly(nn.Sequential(nn.Flatten(), LIFNode(**options), nn.Linear(3, 2)), 2)

@@ -3,10 +3,10 @@
 from hiresnn.exchange.compare import Comparison, compare
 from hiresnn.exchange.deployed import VIEWS, deployed
 from hiresnn.exchange.export import FORMATS, Export, export
+from hiresnn.exchange.library_read import from_snntorch, from_spikingjelly
 from hiresnn.exchange.nir_read import from_nir
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, to_nir, write_nir
-from hiresnn.exchange.snntorch_read import from_snntorch
 from hiresnn.exchange.step_graph import StepGraph, StepNode, step_graph
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "export",
     "from_nir",
     "from_snntorch",
+    "from_spikingjelly",
     "run_nir",
     "step_graph",
     "to_nir",
