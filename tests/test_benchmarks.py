@@ -83,3 +83,39 @@ def test_the_study_measures_at_most_all_test_images(
     monkeypatch.setattr(sys, "argv", ["study.py", "digits", "--out", str(tmp_path / "table")])
     study.main()
     assert "on 355 test images" in (tmp_path / "table.md").read_text()
+
+
+CARDS = STUDY.parents[1] / "results" / "robust"
+
+
+@pytest.fixture(scope="module")
+def robust_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("robust_table", STUDY.with_name("robust_table.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["robust_table"] = module  # for its dataclass
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table: ModuleType, tmp_path: Path) -> None:
+    entries = []
+    for seed, (passes, seconds) in enumerate([(1.0, 1.5), (1.0, 2.5)]):
+        card = robust_table.read_card(CARDS / f"card-digits-hire-{seed}.json")
+        entries.append(robust_table.Entry("digits-hire", seed, card, passes, seconds))
+    robust_table.check(entries)
+    row = robust_table.columns(entries, ["8/255", "16/255", "32/255"])
+    # Clean 99.0 and 98.5; PGD 48.5 and 48.0; worst cases 90.0 and 93.0, 69.5 and 68.0, 15.5 and 15.5.
+    assert row[:5] == ["digits-hire", "2", "1.00", "2.00", "98.8"]
+    assert row[6:10] == ["48.2", "91.5", "68.8", "15.5"]
+    assert row[10] == "15.5 (11.1-21.2), 15.5 (11.1-21.2)"
+    robust_table.draw({"digits-hire": entries}, "32/255", tmp_path / "figure", "about")
+    assert {path.name for path in tmp_path.iterdir()} == {"figure.svg", "figure.png"}
+
+
+def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -> None:
+    card = robust_table.read_card(CARDS / "card-digits-hire-0.json")
+    other = card.model_copy(update={"setting": card.setting.model_copy(update={"bounds": ["0", "8/255"]})})
+    with pytest.raises(RunError, match="differ in bounds, preset or images"):
+        robust_table.check([robust_table.Entry("a", 0, each, 1.0, 1.0) for each in (card, other)])
