@@ -70,7 +70,7 @@ def pgd(
     labels: Labels,
     *,
     eps: float = 8 / 255,
-    step: float = 0.01,
+    step: float | None = None,
     iterations: int = 7,
     random_start: bool = False,
     draws: int = 1,
@@ -84,7 +84,7 @@ def pgd(
         images: in [0, 1].
         labels: the true classes.
         eps: L-infinity bound in pixel units, in [0, 1] (paper: 8/255).
-        step: alpha, in pixel units (paper: 0.01).
+        step: alpha, in pixel units; None scales with eps, from the paper's 0.01 at 8/255.
         iterations: K (paper: 7).
         random_start: start at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
         draws: forward passes that a gradient is averaged over, see `over_draws`.
@@ -109,7 +109,7 @@ def pgd(
             watch(done, found.logits)
 
     rows = torch.arange(len(images), device=images.device)
-    move = partial(fixed_step, step=step, eps=eps)
+    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
     return iterate(images, rows, perturbed(images, noise), iterations, evaluate, move, record)[1]
 
 
