@@ -79,13 +79,13 @@ def test_the_command_prints_the_cost_of_every_kind_of_training(
     tiny = {"model.width": "0.1", "snn.timesteps": "2", "noise.periods": "2", "snn.batch_size": "4"}
     values = {"method": method, "compile": '"never"', "device": '"cpu"', **tiny, **changes}
     path.write_text(dump(override(read("digits"), values)))
-    assert cost.main([str(path), *"--batches 1 --channels 1 --size 8 --classes 10".split()]) == 0
+    assert cost.main([str(path), *["--batches", "1", "--channels", "1", "--size", "8", "--classes", "10"]]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["fused"], found["batches"], found["batch_size"], kept) == (False, 1, 4, [True])
 
 
 def test_an_unknown_recipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cost.main(["vgg6", *"--batches 1 --channels 3 --size 32 --classes 10".split()]) == 2
+    assert cost.main(["vgg6", *["--batches", "1", "--channels", "3", "--size", "32", "--classes", "10"]]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert "vgg6" in said.err
