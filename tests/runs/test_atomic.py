@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,15 @@ def test_a_name_that_is_no_unicode_is_told_with_its_line() -> None:
         RunError, match=r"card\.json is UTF-8, which cannot hold 'caf\\udce9'; rename the file or folder"
     ):
         utf8("classes:\ncaf\udce9\nhut", Path("card.json"))
+
+
+def test_what_a_killed_process_left_beside_the_file_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f".result.json.{ended.pid}.hiresnn-part"
+    other = tmp_path / f".other.json.{ended.pid}.hiresnn-part"
+    alive = tmp_path / f".result.json.{os.getppid()}.hiresnn-part"
+    for part in (dead, other, alive):
+        part.touch()
+    write_atomically(tmp_path / "result.json", b"{}")
+    assert set(tmp_path.iterdir()) == {tmp_path / "result.json", other, alive}

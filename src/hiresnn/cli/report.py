@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Annotated
 
@@ -37,23 +36,13 @@ def report(
     with continued_by(context):
         from hiresnn.errors import UsageError
         from hiresnn.report.page import page_of
-        from hiresnn.runs.atomic import TEMPORARY_SUFFIX, write_atomically
+        from hiresnn.runs.atomic import write_atomically
 
         if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
             raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as report.html.")
         page, notes = page_of(runs)
         content = page.encode()
-        _remove_leftovers(out, TEMPORARY_SUFFIX)
         write_atomically(out, content)
     for note in notes:
         Console(stderr=True, highlight=False).print(f"Not in the page: {note}", markup=False, soft_wrap=True)
     Console(highlight=False).print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).", markup=False, soft_wrap=True)
-
-
-def _remove_leftovers(out: Path, suffix: str) -> None:
-    """Remove temporary files of `out` whose process was killed before it could replace the page."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*{suffix}"):
-        process = left.name.removesuffix(suffix).rpartition(".")[2]
-        # A process that still runs may be writing the same page. Only Linux lists its processes in files.
-        if Path("/proc/self").is_dir() and process.isdigit() and not Path(f"/proc/{process}").is_dir():
-            left.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +16,14 @@ TEMPORARY_SUFFIX = ".hiresnn-part"
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
 
+    What earlier processes left beside `path` when they were killed is removed.
+
     Raises RunError when the disk is full or the folder cannot be written; an earlier file at `path` is
     then still there, unharmed, and nothing is left beside it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
+        _remove_leftovers(path)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -31,6 +35,27 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # what kept the file from being written is the error to tell
             temporary.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose process no longer runs; one that runs may be writing `path` as well."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
+        process = left.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if process.isdigit() and not _runs(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of that number exists; True where the system cannot tell."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def utf8(text: str, path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,25 +93,14 @@ def evaluate(
             )  # fmt: skip
             return round(found, 2)
 
-        result: dict[str, Any] = {
-            "clean": measured("clean"),
-            "attacks": {},
-            "images": len(shown),
-            "seed": recipe.seed,
+        clean = measured("clean")
+        labels = [label_of(recipe, spec) for spec in specs]
+        new = {
+            label: _attacked(measured, label, spec, opponents, attack_seed)
+            for label, spec in zip(labels, specs, strict=True)
         }
-        for spec in specs:
-            label = label_of(recipe, spec)
-            entry: dict[str, Any] = {
-                "white_box": measured(f"{label}, white box", spec, spec.eps),
-                "attack_seed": attack_seed,
-                "options": spec.resolved() | ({"source": source} if (source := ATTACKS[spec.name].source) else {}),
-            }
-            for kind, twin in opponents:
-                title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
-                entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
-                entry.setdefault("twin_seeds", {})[kind] = attack_seed
-            result["attacks"][label] = _black_box(entry)
-        result["attacks"] = _merged(earlier, result["attacks"])
+        result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, new), "images": len(shown)}
+        result["seed"] = recipe.seed
         if (layer := _dead_layer(context, network, shown, batch_size)) is not None:
             result["dead_layer"] = layer
         if out is None:
@@ -118,6 +108,23 @@ def evaluate(
         else:
             write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
+
+
+def _attacked(
+    measured: Callable[..., float], label: str, spec: AttackSpec, opponents: list[tuple[str, nn.Module]], seed: int
+) -> dict[str, Any]:
+    """Return the figures of one attack, in the white box and on each twin: (kind, network)."""
+    own = ATTACKS[spec.name].source
+    entry: dict[str, Any] = {
+        "white_box": measured(f"{label}, white box", spec, spec.eps),
+        "attack_seed": seed,
+        "options": spec.resolved() | ({"source": own} if own else {}),
+    }
+    for kind, twin in opponents:
+        title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
+        entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
+        entry.setdefault("twin_seeds", {})[kind] = seed
+    return _black_box(entry)
 
 
 def _prepare(
