@@ -146,7 +146,8 @@ def _existing(where: str) -> Path:
     except (OSError, ValueError):  # a name too long, or with a null byte
         pass
     raise UsageError(
-        f"there is no file {quoted(where, 400)[1:-1]}; name a Python file and its function, such as my_network.py:network."
+        f"there is no file {quoted(where, 400)[1:-1]}; name a Python file and its function, such as "
+        "my_network.py:network."
     )
 
 
