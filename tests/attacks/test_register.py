@@ -126,12 +126,17 @@ def test_an_installed_package_offers_attacks_and_rules(tmp_path: Path, monkeypat
         parse("broken")
 
 
-def test_work_of_an_audit_does_not_outlive_a_change_of_the_users_file(tmp_path: Path):
+@pytest.mark.parametrize("changed", ["mine.py", "helper.py"])
+def test_work_of_an_audit_does_not_outlive_a_change_of_the_users_files(tmp_path: Path, changed: str):
     file, found = tmp_path / "mine.py", []
+    (tmp_path / "helper.py").write_text("F = 1\n")
+    attack = "import helper\n\n\ndef darker(model, images, labels, *, eps=0.1):\n    return helper.F * images - eps\n"
+    file.write_text(attack)
     some = SimpleNamespace(weights="w", digest="d", source="s")
-    for value in ("0.1", "0.2"):
-        file.write_text(f"def darker(model, images, labels, *, eps={value}):\n    return images - eps\n")
+    for _ in range(2):
         load_attack(f"{file}:darker")
         config = AuditConfig(attacks=(f"{file}:darker",), paper={})
         found.append(_identity(some, some, some, config))  # type: ignore[arg-type]
+        with (tmp_path / changed).open("a") as more:
+            more.write("# changed\n")
     assert found[0] != found[1]

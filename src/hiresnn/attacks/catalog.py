@@ -30,7 +30,7 @@ class AttackInfo:
         run: the function (model, images, labels, *, eps, ...) -> adversarial images.
         rules: how many gradient rules the attack takes as its option `rule`.
         choices: option that takes a text -> the texts allowed.
-        source: SHA-256 of the file that a user's attack comes from, else "".
+        source: SHA-256 of the files that define a user's attack, else "".
     """
 
     run: Callable[..., Tensor]
@@ -80,7 +80,7 @@ def register(
         function: (model, images, labels, *, eps=..., ...) -> adversarial images; its keyword arguments with a number or
             a switch as their default are the options of the attack. Its result is checked like that of every attack.
         rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile.
-        source: SHA-256 of the file that it comes from; stored with results.
+        source: SHA-256 of the files that define it; stored with results.
 
     Raises:
         UsageError: the name is taken, or the function has no keyword argument eps with a default.
