@@ -9,9 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from hiresnn.data import load
 from hiresnn.errors import RunError
+from hiresnn.network import spiking_graph
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
 
@@ -119,3 +122,26 @@ def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -
     other = card.model_copy(update={"setting": card.setting.model_copy(update={"bounds": ["0", "8/255"]})})
     with pytest.raises(RunError, match="differ in bounds, preset or images"):
         robust_table.check([robust_table.Entry("a", 0, each, 1.0, 1.0) for each in (card, other)])
+
+
+def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand() -> None:
+    spec = importlib.util.spec_from_file_location("deployed_table", STUDY.with_name("deployed_table.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(2000, 1, bias=False), nn.ReLU(), nn.Linear(1, 2, bias=False))
+    nn.init.constant_(ann[1].weight, 1 / 1000)  # type: ignore[arg-type]
+    own = [75.0, 50.0]
+    views = {"float": {"worst": own, "own": own}, "int4": {"worst": [75.0, 25.0], "own": own}}
+    found = {"bounds": ["0", "8/255"], "images": 4, "views": views, "all views": [75.0, 25.0]}
+    lines = module.table(found, spiking_graph(ann, 2), torch.ones(1, 1, 20, 100))
+    # u = 2 and 3 at threshold 1: two spikes. 2,000 MACs on the image, at 4.6 pJ with floats and 3.2 pJ with integers
+    # (Table 7); at 0.9 or 0.1 pJ 2 * 2 additions behind the spikes, 2 + 2 in the neuron and 2 * 2 for the logits. 2,002
+    # weights, a threshold and a leak of 32 bits, or of 4.
+    assert lines[0] == "| view | clean | 8/255 | spikes | nJ, float | nJ, integers | weights, kB |"
+    assert lines[2:] == [
+        "| `float` | 75.0 | 50.0 | 2.0 | 9.2 | 6.4 | 8.0 |",
+        "| `int4` | 75.0 | 25.0 (50.0) | 2.0 | 9.2 | 6.4 | 1.0 |",
+        "| all views | 75.0 | 25.0 |  |  |  |  |",
+    ]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from hiresnn import fit
 from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
 from hiresnn.exchange import from_nir, run_nir, step_graph, to_nir, write_nir
@@ -41,10 +42,17 @@ def test_a_network_that_goes_to_nir_and_back_is_the_same(model: str, kind: dict[
         assert any(torch.equal(other[name], weight) for weight in own.values())
 
 
-def test_a_network_from_nir_has_every_gradient_rule() -> None:
+@pytest.mark.parametrize("rule", ["arctan", "bptr", "rga", "assg", "conversion"])
+def test_a_network_from_nir_has_every_gradient_rule(rule: str) -> None:
     back = from_nir(to_nir(step_graph(network(), images())))
-    attack = parse("pgd:iterations=1,rule=bptr")
+    attack = parse(f"pgd:iterations=1,rule={rule}")
     assert not torch.equal(attack(back, images(), torch.arange(4)), images())
+
+
+def test_a_network_from_nir_is_trained_further() -> None:
+    back, labels = from_nir(to_nir(step_graph(network(), images()))), torch.arange(4)
+    rows = fit(back, (images(), labels), method="hire", epochs=20, lr=1e-2, periods=1, progress=False).rows
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
 
 
 def test_neurons_of_another_scale_are_read_by_the_equation() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import export, from_snntorch, from_spikingjelly
+from hiresnn.exchange.step_graph import identifier
 from hiresnn.network import record
 
 from .small import CLASSES, PIXELS, counter, images, network
@@ -21,12 +22,58 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries 
 LABELS = torch.zeros(4).long()
 
 
+KINDS: dict[str, list[dict[str, Any]]] = {
+    "snntorch": [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}],
+    "spikingjelly": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}],
+    "sinabs": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}],
+}
+"""Library -> the neurons that it has."""
+
+
+def module_of(path: Path) -> Any:
+    """Import a Python file that an export wrote."""
+    spec = importlib.util.spec_from_file_location("exported", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def spikes_of(exported: nn.Module, names: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits and spikes of every layer and timestep, with hooks on the neurons of the library."""
+    steps: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+    for name in names:
+        neuron = exported.get_submodule(f"timestep.{name}")
+        neuron.register_forward_hook(lambda _, inputs, output, name=name: steps[name].append(output.detach()))
+    with torch.no_grad():
+        logits = exported(images())
+    return logits, {name: torch.stack(each) for name, each in steps.items()}
+
+
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
-@pytest.mark.parametrize("kind", [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}])
-def test_snntorch_has_the_spikes_of_the_network(model: str, kind: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("snntorch", exc_type=ImportError)
-    (found,) = export(network(model, **kind), tmp_path / "a.py", images(), LABELS, to="snntorch").comparisons
-    assert found.spikes
+@pytest.mark.parametrize(("library", "kind"), [(library, kind) for library in KINDS for kind in KINDS[library]])
+def test_a_library_has_the_spikes_of_the_network_in_every_layer(
+    library: str, model: str, kind: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip(library, exc_type=ImportError)
+    subject = network(model, **kind)
+    export(subject, tmp_path / "a.py", images(), LABELS, to=library)
+    with torch.no_grad(), record(subject) as spikes:
+        logits = subject(images())
+    own = {identifier(name): layer for name, layer in spikes.items()}
+    found, layers = spikes_of(module_of(tmp_path / "a.py").Network(), list(own))
+    differing = {name: int((layers[name].reshape(layer.shape) != layer).sum()) for name, layer in own.items()}
+    assert not any(differing.values()), differing
+    assert all(layer.any() for layer in own.values())
+    torch.testing.assert_close(found, logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("library", ["snntorch", "sinabs"])
+def test_an_export_compares_the_spikes_of_an_installed_library(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library, exc_type=ImportError)
+    (found,) = export(network(), tmp_path / "a.py", images(), LABELS, to=library).comparisons
+    assert len(found.spikes) == 4
     assert not any(found.spikes.values())
     assert found.logits < 1e-4
 
@@ -79,26 +126,18 @@ def test_another_spike_condition_is_said(library: str, condition: str, lines: in
     assert len(found.unsaid) == lines
 
 
+@pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
 @pytest.mark.parametrize(
-    ("library", "kind"),
-    [
-        *(("snntorch", kind) for kind in ({}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0})),
-        *(("spikingjelly", kind) for kind in ({}, {"reset": "subtract"}, {"leak": 1.0})),
-    ],
+    ("library", "kind"), [(library, kind) for library in ("snntorch", "spikingjelly") for kind in KINDS[library]]
 )
 def test_a_network_that_goes_to_a_library_and_back_is_the_same(
-    library: str, kind: dict[str, Any], tmp_path: Path
+    library: str, model: str, kind: dict[str, Any], tmp_path: Path
 ) -> None:
     pytest.importorskip(library, exc_type=ImportError)
-    subject = network("resnet12", **kind)
+    subject = network(model, **kind)
     export(subject, tmp_path / "a.py", images(), LABELS, to=library)
-    spec = importlib.util.spec_from_file_location("exported", tmp_path / "a.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     read = from_snntorch if library == "snntorch" else from_spikingjelly
-    back = read(module.Network().timestep, subject.timesteps)
+    back = read(module_of(tmp_path / "a.py").Network().timestep, subject.timesteps)
     assert {neuron.condition for neuron in back.neurons.values()} == {">" if library == "snntorch" else ">="}
     found = []
     for each in (subject, back):

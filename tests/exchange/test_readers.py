@@ -131,6 +131,30 @@ def test_norse_ignores_r(reader: Callable[[Path], nn.Module], exact: bool, tmp_p
     assert same is exact
 
 
+def _slower(node: Any) -> None:
+    node.tau = node.tau * 10
+
+
+def _stronger(node: Any) -> None:
+    node.v_threshold = node.v_threshold / 1.5
+
+
+@pytest.mark.parametrize("reader", [snntorch, spikingjelly, norse])
+@pytest.mark.parametrize("mutation", [_slower, _stronger])
+def test_a_library_that_reads_a_wrong_file_has_other_spikes(
+    mutation: Callable[[Any], None], reader: Callable[[Path], nn.Module], tmp_path: Path
+) -> None:
+    subject = network()
+    graph = to_nir(step_graph(subject, images()))
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            mutation(node)
+    nir.write(tmp_path / "a.nir", graph)
+    _, spikes = own(subject)
+    _, layers = spikes_of(reader, tmp_path / "a.nir", list(spikes))
+    assert all(bool((layers[name] != layer).any()) for name, layer in spikes.items())
+
+
 @pytest.mark.parametrize("reader", [snntorch, spikingjelly, norse])
 def test_a_bias_is_needed(reader: Callable[[Path], nn.Module], tmp_path: Path) -> None:
     graph = to_nir(step_graph(network(), images()))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -46,6 +47,39 @@ def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained:
     (found,) = export(network, tmp_path / "a.onnx", images, split.labels, to="onnx").comparisons
     assert (found.images, found.decisions, found.logits < 1e-4) == (1000, 0, True)
     assert found.after.compute() == found.before.compute() > 50
+
+
+COUNTER = """
+import torch
+from torch import nn
+from hiresnn.network import spiking_graph
+
+def network():
+    # One pixel into a neuron with threshold 1; class 1 where it spikes more than 2.5 times in 4 timesteps.
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 2))
+    with torch.no_grad():
+        ann[1].weight.fill_(1)
+        ann[3].weight.copy_(torch.tensor([[0.0], [1.0]]))
+        ann[3].bias.copy_(torch.tensor([2.5 / 4, 0]))
+    return spiking_graph(ann, 4).eval()
+"""
+
+
+def test_the_table_shows_the_loss_worked_out_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nir", exc_type=ImportError)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "counter.py").write_text(COUNTER)
+    # Pixels of 0.902 and 0.6. With a soft reset u = 0.902 1.804 1.706 1.608, three spikes: class 1; and u = 0.6 1.2 0.8
+    # 1.4, two spikes: class 0. With a reset to 0 the first has u = 0.902 1.804 0.902 1.804, two spikes: class 0.
+    pixels, labels = np.array([230, 153], np.uint8).reshape(2, 1, 1), np.array([1, 0])
+    np.savez(tmp_path / "pixels.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    text = run(
+        f"{tmp_path / 'counter.py'}:network", "--data", tmp_path / "pixels.npz", "--to", "nir", "-o", tmp_path / "a.nir"
+    )
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    assert rows[0] == ["hiresnn", "100.0", "", ""]
+    assert len(rows) >= 3
+    assert all(row[1:] == ["50.0", "1", "layer_2"] for row in rows[1:])
 
 
 def test_an_ann_is_refused(trained: Path, tmp_path: Path) -> None:

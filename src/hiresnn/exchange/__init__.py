@@ -7,6 +7,7 @@ from hiresnn.exchange.library_read import from_snntorch, from_spikingjelly
 from hiresnn.exchange.nir_read import from_nir
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, to_nir, write_nir
+from hiresnn.exchange.rounding import Rounding, require_rounding, rounding
 from hiresnn.exchange.step_graph import StepGraph, StepNode, step_graph
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "Export",
     "Reader",
+    "Rounding",
     "StepGraph",
     "StepNode",
     "compare",
@@ -25,6 +27,8 @@ __all__ = [
     "from_nir",
     "from_snntorch",
     "from_spikingjelly",
+    "require_rounding",
+    "rounding",
     "run_nir",
     "step_graph",
     "to_nir",

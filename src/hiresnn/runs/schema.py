@@ -31,7 +31,7 @@ ADDED = {
     "model": {"batch_norm", "source", "weights"},
     "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
     "conversion": {"start", "rescale", "wait"},
-    "snn": {"condition", "distil", "average"},
+    "snn": {"condition", "distil", "average", "rounding"},
 }
 """Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 SEEDS = 2**63
@@ -72,6 +72,16 @@ def _function(value: str) -> str:
     return value
 
 
+def _rounding(value: str) -> str:
+    from hiresnn.exchange.rounding import ROUNDINGS, require_rounding
+
+    try:
+        require_rounding(value)
+    except UsageError:
+        raise ValueError(f"write {ROUNDINGS}") from None
+    return value
+
+
 # Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
@@ -87,6 +97,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
 Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
+RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
 Milestones: TypeAlias = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100), AfterValidator(_increasing)
 ]
@@ -195,6 +206,7 @@ class Snn(Section):
     `reset` is what a spike does to the membrane, `condition` whether one that equals the threshold spikes (see `LIF`).
     `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
     `distil` is the share of the loss that holds the network to its ANN; `average` the decay of an average of weights.
+    `rounding`, such as "int4", trains with rounded weights by the straight-through gradient, and rounds the result.
     """
 
     timesteps: Steps
@@ -214,6 +226,7 @@ class Snn(Section):
     recompute: bool = False
     distil: UnitInterval = 0.0
     average: BelowOne = 0.0
+    rounding: RoundingText | None = None
 
 
 class Noise(Section):
@@ -301,6 +314,15 @@ class Recipe(Section):
             raise ValueError(
                 'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
                 "set it to true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rounded_networks_see_the_image(self) -> Recipe:
+        if self.snn.rounding is not None and (self.method == "rate" or self.snn.encoding == "poisson"):
+            raise ValueError(
+                "snn.rounding needs the graph of the network, which Poisson spikes as input do not have; set "
+                'snn.encoding = "direct" and another method than rate'
             )
         return self
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.exchange import rounding
 from hiresnn.network import calibrate
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import start_from_ann
@@ -130,6 +131,8 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     )
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
     method = method_of(recipe, teacher)
+    if settings.rounding is not None:
+        method.rounding = rounding(network, settings.rounding, images[:1])
     return Trainer(context, "SNN", settings, method, network, optimizer_of(recipe, network), batches)
 
 

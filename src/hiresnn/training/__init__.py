@@ -13,6 +13,7 @@ from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method,
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
 from hiresnn.training.peers import orthogonalise, sparse_gradients
 from hiresnn.training.ranks import ALONE, Ranks, joined
+from hiresnn.training.rounding import rounded
 from hiresnn.training.schedule import Schedule
 from hiresnn.training.selection import Selection
 from hiresnn.training.twin import RateTwin, TwinNoise
@@ -49,6 +50,7 @@ __all__ = [
     "joined",
     "method",
     "orthogonalise",
+    "rounded",
     "sparse_gradients",
     "spiking_trades",
     "trades",

@@ -55,7 +55,7 @@ class Training:
     def run(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
         """Train the epochs that `rows` does not hold yet; yield the row of each when it is done.
 
-        When all are done, `model` gets the averaged weights, or those of the selected epoch.
+        When all are done, `model` gets the averaged weights or those of the selected epoch, rounded if `method` rounds.
 
         Raises:
             NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
@@ -134,6 +134,8 @@ class Training:
             self._load_weights(self.selection.best["state"])
         if self.average is not None:
             self.model.load_state_dict(self.average.model.state_dict())
+        if self.method.rounding is not None:
+            self.method.rounding()
 
     def _weights(self) -> dict[str, Any]:
         average = {} if self.average is None else {"average": self.average.state_dict()}

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
+from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SilentLayerError, SpikingNetwork, convert
 from hiresnn.progress import Progress
@@ -59,6 +60,7 @@ def fit(
     timesteps: int = 6,
     seed: int = 0,
     precision: str = "float32",
+    rounding: str | None = None,
     progress: bool = True,
     checkpoint: str | Path | None = None,
     log: Log | None = None,
@@ -79,6 +81,8 @@ def fit(
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
         noise_step: eps_s = eps_t in pixel units. periods: N. timesteps: T of an ANN that is converted.
         precision: "float32", or "bfloat16" for convolutions and matrix products.
+        rounding: trains a spiking network with weights of few bits, such as "int4" (docs/deploy.md), and rounds it in
+            the end; None does not round.
         checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
             the weights that it would have reached without interruption.
         log: called with the row of each epoch.
@@ -98,6 +102,7 @@ def fit(
     settings = {
         "method": method, "epochs": epochs, "batch_size": batch_size, "noise_step": noise_step, "periods": periods,
         "lr": (1e-4 if spiking else 0.01) if lr is None else lr, "seed": seed, "precision": precision,
+        **({} if rounding is None else {"rounding": rounding}),
     }  # fmt: skip
     training = _training(network, train, settings)
     try:
@@ -157,7 +162,21 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
         optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
     generator = torch.Generator().manual_seed(2 * settings["seed"] + spiking)
     batches = _Batches("train", train, settings["batch_size"], next(network.parameters()).device, generator)
+    if "rounding" in settings:
+        if not isinstance(network, SpikingNetwork):
+            raise UsageError('rounding is for spiking networks; leave it out with method "ann".')
+        method.rounding = rounding_of(network, settings["rounding"], _first_image(batches))
     return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
+
+
+def _first_image(batches: _Batches) -> Tensor:
+    """Return an image [1, C, H, W]; the order of the batches to come stays the same."""
+    state = None if batches.generator is None else batches.generator.get_state()
+    with torch.random.fork_rng([]):
+        images, _ = next(iter(batches))
+    if batches.generator is not None and state is not None:
+        batches.generator.set_state(state)
+    return images[:1]
 
 
 def _train(
@@ -184,7 +203,8 @@ def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         before = state["settings"]
-        other = [f"{name} {before[name]}, not {value}" for name, value in settings.items() if before[name] != value]
+        pairs = {name: (before.get(name), settings.get(name)) for name in {**before, **settings}}
+        other = [f"{name} {then}, not {now}" for name, (then, now) in pairs.items() if then != now]
         if not other:
             training.load_state_dict(state)
     except Exception as error:

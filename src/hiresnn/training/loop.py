@@ -24,6 +24,7 @@ from hiresnn.neurons import Window
 from hiresnn.training.losses import Presentation
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
+from hiresnn.training.rounding import rounded
 
 Batch = tuple[Tensor, Tensor]
 
@@ -81,7 +82,7 @@ def train_batch(
     earlier: Tensor | None = None
     results = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
-    with cast():
+    with rounded(model, method.rounding), cast():
         method.noise.begin(model, images, labels)
     for period in range(method.periods):
         if period:
@@ -89,13 +90,14 @@ def train_batch(
         shown = method.noise.apply(images)
         if method.noise.needs_gradient:
             shown = shown.detach().requires_grad_()
-        with cast():
-            logits = present(shown, window)
-        logits = logits.float()
-        loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))
-        earlier = logits.detach()
-        optimizer.zero_grad(set_to_none=True)
-        ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
+        with rounded(model, method.rounding):
+            with cast():
+                logits = present(shown, window)
+            logits = logits.float()
+            loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))
+            earlier = logits.detach()
+            optimizer.zero_grad(set_to_none=True)
+            ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
         result = _result(loss, earlier, labels, rows, count, ranks)
         if not math.isfinite(result.loss):
             raise NotFiniteError(f"the loss is {result.loss}")

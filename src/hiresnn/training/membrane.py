@@ -56,6 +56,7 @@ class MembraneDistance(Adversarial):
         for unperturbed, perturbed in zip(self._steps(t), shown, strict=True):
             y = self.decay * y + unperturbed - perturbed
             distance = distance + y.abs()
+        self.readout = None  # a network that holds on to a graph cannot be copied
         return both / 2 + self.strength * (distance / t).mean()
 
     def _steps(self, timesteps: int) -> Tensor:

@@ -36,6 +36,8 @@ class Method:
             accumulated logits continue, detached, so that the loss of a period covers all steps so far.
         loss: mean loss over the rows of a period.
         after: changes the weights after each update; None for nothing.
+        rounding: rounds the weights of the network in place, for every pass and at the end; see `rounded`. None for
+            none.
     """
 
     periods: int = 1
@@ -44,6 +46,7 @@ class Method:
     loss: Callable[[Presentation], Tensor] = cross_entropy
     replay: bool = False
     after: Callable[[nn.Module], None] | None = None
+    rounding: Callable[[], None] | None = None
 
     def steps(self, timesteps: int) -> int:
         """Return the timesteps of one period, floor(T / N), or T where batches are replayed.

@@ -1,0 +1,81 @@
+"""`snn.rounding`: a run that is trained with rounded weights is the network that `--as` audits."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hiresnn.errors import RecipeError
+from hiresnn.exchange import deployed
+from hiresnn.network import SpikingNetwork
+from hiresnn.runs import trainer
+from hiresnn.runs.checkpoint import load
+from hiresnn.runs.folder import MODEL
+from hiresnn.runs.recipe import Recipe, dump, override, parse
+from hiresnn.runs.train import train
+
+IMAGE = torch.rand(1, 1, 8, 8)
+
+
+def network_of(run: Path) -> SpikingNetwork:
+    network = load(run / MODEL)
+    assert isinstance(network, SpikingNetwork)
+    return network
+
+
+@pytest.mark.parametrize("changes", [{"method": "hire"}, {"snn.average": "0.9"}, {"method": "converted"}])
+@pytest.mark.parametrize("rounding", ["int4", "int8", "int4+shared-scale"])
+def test_the_audited_view_is_the_rounding_that_was_trained_with(
+    tiny: Recipe, tmp_path: Path, heard, rounding: str, changes: dict[str, str]
+) -> None:
+    recipe = override(tiny, {**changes, "ann.epochs": "1", "snn.epochs": "1", "snn.rounding": rounding})
+    network = network_of(train(recipe, out=tmp_path / "run", progress=heard))
+    view = deployed(network, rounding, IMAGE)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), view.parameters(), strict=True))
+    levels = 15 if rounding.startswith("int4") else 255
+    weights = [value for name, value in network.named_parameters() if name.endswith("weight")]
+    assert len(weights) == 6
+    assert all(len(weight.unique()) <= levels for weight in weights)
+    assert any(len(weight.unique()) > levels / 4 for weight in weights)
+
+
+def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard
+) -> None:
+    recipe = override(tiny, {"ann.epochs": "1", "snn.rounding": "int4", "method": "hire"})
+    whole = train(recipe, out=tmp_path / "whole", progress=heard)
+    written = trainer.Trainer._write_metrics
+
+    def die(self: trainer.Trainer, training: Any) -> None:
+        written(self, training)
+        if self.title == "SNN":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_write_metrics", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, out=tmp_path / "killed", progress=heard)
+    train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
+    assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
+
+
+def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
+    assert "rounding" not in tiny.keyed()["snn"]
+    recipe = override(tiny, {"snn.rounding": "int4"})
+    assert recipe.keyed()["snn"]["rounding"] == "int4"
+    assert parse(dump(recipe), "dump") == recipe
+    assert override(recipe, {"snn.rounding": "none"}) == tiny
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"snn.rounding": "int1"}, 'snn.rounding = "int1" is not allowed; write intN with 2 to 16 bits'),
+        ({"snn.rounding": "leak=1"}, "write intN with 2 to 16 bits"),
+        ({"snn.rounding": "int4", "method": "rate"}, "Poisson spikes as input"),
+    ],
+)
+def test_a_recipe_whose_rounding_is_impossible_is_refused(tiny: Recipe, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        override(tiny, changes)
