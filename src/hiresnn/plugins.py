@@ -5,9 +5,8 @@ A package offers an attack, for example, with these lines in its pyproject.toml:
     [project.entry-points."hiresnn.attacks"]
     my-attack = "my_package.attacks:my_attack"
 
-The group "hiresnn.rules" takes gradient rules: a class or function whose arguments have numeric defaults and that
-returns a function from z to the derivative of the spike. Code of a plug-in is imported when its name is used, not
-before.
+The groups are those of `Kind`; docs/plugins.md says what each must be. Code of a plug-in is imported when its name is
+used, not before. A name of the package itself always wins.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from hiresnn.errors import UsageError
 
-Kind = Literal["attacks", "rules"]
+Kind = Literal["attacks", "rules", "methods", "models", "data"]
 """What can be added; the entry point group is "hiresnn." and the kind."""
 
 

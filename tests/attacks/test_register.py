@@ -1,6 +1,5 @@
 """Attacks that users add: registered, as a file, or offered by an installed package."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,8 @@ from hiresnn.errors import AttackError, UsageError
 from hiresnn.neurons.rules import RULES, rule_from_text
 from hiresnn.runs.audit import _identity
 from hiresnn.runs.model_source import load_attack
+
+from ..offering import offer
 
 IMAGES, LABELS = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -101,22 +102,14 @@ def test_foolbox_attacks_run_as_a_users_attack(tmp_path: Path):
 
 
 def test_an_installed_package_offers_attacks_and_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "offering.py").write_text(
+    code = (
         "import torch\n\n\n"
         "def lighter(model, images, labels, *, eps=0.1):\n    return images + eps\n\n\n"
         "class Flat:\n    def __init__(self, height=1.0):\n        self.height = height\n\n"
         "    def __call__(self, z):\n        return torch.full_like(z, self.height)\n"
     )
-    (tmp_path / "offering-1.0.dist-info").mkdir()
-    (tmp_path / "offering-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n"
-    )
-    (tmp_path / "offering-1.0.dist-info" / "entry_points.txt").write_text(
-        "[hiresnn.attacks]\nlighter = offering:lighter\nbroken = offering:missing\n\n"
-        "[hiresnn.rules]\nflat = offering:Flat\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "offering", raising=False)
+    attacks = {"lighter": "lighter", "broken": "missing"}
+    offer(tmp_path, monkeypatch, code, attacks=attacks, rules={"flat": "Flat"})
     assert set(plugins.offered("attacks")) >= {"lighter", "broken"}
     assert torch.equal(parse("lighter")(MODEL, IMAGES, LABELS), IMAGES + 0.1)
     assert rule_from_text("flat/height=2")(torch.zeros(3)).tolist() == [2, 2, 2]

@@ -17,9 +17,9 @@ def run(
 ) -> tuple[object, dict[str, Any]]:
     asked: dict[str, Any] = {}
 
-    def stand_in(folder: Path, **options: Any) -> dict[str, Any]:
+    def stand_in(target: str, **options: Any) -> dict[str, Any]:
         options.pop("progress")
-        asked.update(options, run=folder, what=what)
+        asked.update(options, target=target, what=what)
         return {"analysis": what, **HEAD, what: measured}
 
     module = ModuleType("hiresnn.runs.analyze")
@@ -43,10 +43,11 @@ def entry(spikes: float) -> dict[str, Any]:
 
 def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--attack", "fgsm", "--attack", "pgd:eps=2/255", "--limit", "100", "--batch", "50", "--data", "a.npz"]
+    options += ["--out", "found"]
     code, asked = run(monkeypatch, "activity", {"clean": entry(1.0)}, *options)
     assert code == 0
     expected = {"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50, "source": "a.npz"}
-    assert asked == {**expected, "run": Path("runs/a"), "what": "activity"}
+    assert asked == {**expected, "out": Path("found"), "target": "runs/a", "what": "activity"}
 
 
 def test_activity_has_a_row_a_layer_and_three_columns_a_condition(

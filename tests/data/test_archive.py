@@ -54,6 +54,8 @@ def test_channels_last_become_channels_first(write):
         ((1, 4, 4), (1, 4, 4)),
         ((3, 4, 4), (3, 4, 4)),
         ((3, 3, 3), (3, 3, 3)),
+        ((2, 4, 4), (2, 4, 4)),
+        ((13, 16, 20), (13, 16, 20)),
     ],
 )
 def test_grey_and_channels_first_images_are_loaded(write, shape, becomes):
@@ -64,6 +66,13 @@ def test_grey_and_channels_first_images_are_loaded(write, shape, becomes):
         assert data.train.images.flatten().tolist() == x.flatten().tolist()
     else:  # both ends could be channels: the last axis is taken
         assert data.train.images[0, :, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_any_number_of_channels_smaller_than_the_sides_may_be_last(write):
+    x = np.arange(6 * 4 * 5 * 2, dtype=np.uint8).reshape(6, 4, 5, 2)
+    data = load_archive(write(x_train=x, x_test=x[:3]))
+    assert data.train.images.shape == (6, 2, 4, 5)
+    assert torch.equal(data.train.images, torch.tensor(x).permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int64, np.uint64])
@@ -171,7 +180,8 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
             "x_test and y_test missing; the file holds x_train, y_train; save",
         ),
         ({"x_train": np.zeros((6, 4), np.uint8)}, r"x_train has the shape \[6, 4\], but images must be"),
-        ({"x_train": np.zeros((6, 4, 4, 2), np.uint8)}, r"x_train has the shape \[6, 4, 4, 2\], but"),
+        ({"x_train": np.zeros((6, 4, 4, 4), np.uint8)}, r"x_train has the shape \[6, 4, 4, 4\], but .* fewer channels"),
+        ({"x_train": np.zeros((6, 2, 4, 2), np.uint8)}, r"x_train has the shape \[6, 2, 4, 2\], but"),
         ({"x_train": GREY.astype(np.int64) - 1}, r"x_train is of type int64 and its pixels lie in -1\.\.-1.* 0\.\.255"),
         ({"x_train": GREY.astype(np.int16) + 256}, r"x_train .* 256\.\.256.* scale 0\.\.255"),
         ({"x_train": GREY + 1}, r"x_train .* 1\.\.1.* scale 0\.\.255"),

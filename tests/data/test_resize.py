@@ -75,3 +75,13 @@ def test_images_of_an_archive_get_the_size_in_the_same_way(tmp_path: Path, shape
 def test_a_size_that_the_images_have_changes_nothing() -> None:
     assert load("digits", size=8).digest == load("digits").digest
     assert load("digits", size=4).train.images.shape[2:] == (4, 4)
+
+
+def test_each_of_many_channels_is_scaled(tmp_path: Path) -> None:
+    levels = np.arange(5, dtype=np.uint8) * 50
+    images = np.broadcast_to(levels[None, :, None, None], (4, 5, 12, 16))
+    labels = [0, 1, 0, 1]
+    np.savez(tmp_path / "bands.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    data = load(str(tmp_path / "bands.npz"), size=6)
+    assert data.train.images.shape == (4, 5, 6, 6)
+    assert (data.train.images == torch.tensor(levels)[None, :, None, None]).all()

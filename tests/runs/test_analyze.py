@@ -1,5 +1,6 @@
 """Analyses of a run folder: what they measure, what they write, what they refuse."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,85 @@ def test_an_unknown_attack_is_refused_and_writes_nothing(run: Path) -> None:
     with pytest.raises(UsageError, match="'pdg' is not known"):
         analyze.distance(run, attacks=["pdg"], progress=QUIET)
     assert not (run / "analysis-distance.json").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+import hiresnn
+from hiresnn.foreign import Unrolled
+
+
+def of_run():
+    return hiresnn.load("run")
+
+
+class IFNode(nn.Module):
+    def reset(self):
+        self.v = 0.0
+
+    def forward(self, x):
+        self.v = self.v + x
+        spikes = (self.v >= 1).float() + (self.v - self.v.detach())
+        self.v = self.v - spikes
+        return spikes
+
+
+IFNode.__module__ = "spikingjelly.neuron"
+
+
+def foreign():
+    torch.manual_seed(0)
+    neuron = IFNode()
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), neuron, nn.Linear(12, 10))
+    return Unrolled(layers, 3, library="mine", reset=lambda _: neuron.reset(), spiking=[neuron])
+
+
+def ann():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+@pytest.fixture
+def here(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (run.parent / "mine.py").write_text(OWN)
+    monkeypatch.chdir(run.parent)
+    return run.parent
+
+
+@pytest.mark.parametrize("what", ["activity", "energy"])
+def test_a_function_that_returns_the_network_of_a_run_has_its_figures(here: Path, what: str) -> None:
+    measure = getattr(analyze, what)
+    own = measure("run", limit=20, progress=QUIET)
+    assert measure("mine.py:of_run", source="digits", limit=20, progress=QUIET)[what] == own[what]
+    measured = json.loads((here / "audits" / "mine-of_run" / f"analysis-{what}.json").read_bytes())
+    assert measured[what] == own[what]
+
+
+def test_a_network_in_an_adapter_is_analysed_clean_and_attacked(here: Path) -> None:
+    options: dict[str, Any] = {"source": "digits", "limit": 20, "out": here / "found", "progress": QUIET}
+    energy = analyze.energy("mine.py:foreign", attacks=["fgsm:eps=32/255"], **options)["energy"]
+    assert list(energy) == ["clean", "fgsm:eps=32/255"]
+    assert [layer["name"] for layer in energy["clean"]["layers"]] == ["1", "2", "3", "readout"]
+    activity = analyze.activity("mine.py:foreign", **options)["activity"]["clean"]["layers"]["2"]
+    assert activity["spikes"] == energy["clean"]["layers"][1]["events"] > 0
+    distance = analyze.distance("mine.py:foreign", **options)["distance"]["pgd:eps=8/255,iterations=7"]
+    assert distance["layers"]["2"]["mean"] > 0
+    assert {path.name for path in (here / "found").glob("*.json")} == {
+        "analysis-activity.json", "analysis-distance.json", "analysis-energy.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("mine.py:ann", {"source": "digits"}, "mine.py:ann is a Sequential, whose spikes hiresnn cannot find"),
+        ("mine.py:foreign", {}, "mine.py:foreign has no data set of its own; name one with --data"),
+        ("run", {"out": Path("found")}, "the results of run run are part of its folder; leave out --out"),
+    ],
+)
+def test_targets_that_cannot_be_analysed_are_refused(
+    here: Path, target: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        analyze.activity(target, progress=QUIET, **options)

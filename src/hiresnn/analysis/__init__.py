@@ -4,10 +4,12 @@ Every measure is an accumulator: `update` adds a batch, `compute` returns the re
 """
 
 from hiresnn.analysis.accuracy import evaluate
-from hiresnn.analysis.activity import LayerActivity, SpikingActivity, spike_rates
+from hiresnn.analysis.activity import LayerActivity, SpikingActivity, recording, spike_rates
 from hiresnn.analysis.conversion import ConversionError, LayerError
 from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
-from hiresnn.analysis.energy import Energy, EnergyReport, Traffic, count_operations
+from hiresnn.analysis.energy import Energy, count_operations, energy_counter
+from hiresnn.analysis.energy_report import EnergyReport, Traffic
+from hiresnn.analysis.foreign_energy import ForeignEnergy
 from hiresnn.analysis.operations import LayerOperations
 from hiresnn.analysis.prices import PRICES, Prices, equivalent_bits
 
@@ -17,6 +19,7 @@ __all__ = [
     "Distances",
     "Energy",
     "EnergyReport",
+    "ForeignEnergy",
     "LayerActivity",
     "LayerError",
     "LayerOperations",
@@ -26,7 +29,9 @@ __all__ = [
     "SpikingActivity",
     "Traffic",
     "count_operations",
+    "energy_counter",
     "equivalent_bits",
     "evaluate",
+    "recording",
     "spike_rates",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
+from hiresnn.foreign import Unrolled
+from hiresnn.foreign import record as record_foreign
 from hiresnn.network import SpikingNetwork, record
 
 
@@ -49,7 +52,7 @@ class LayerActivity:
 
 
 class SpikingActivity:
-    """Accumulates the spikes that `hiresnn.network.record` collects.
+    """Accumulates the spikes that `recording` collects.
 
     Two neurons, three steps, one image: four spikes of six possible.
 
@@ -66,7 +69,7 @@ class SpikingActivity:
         self._shapes: dict[str, tuple[int, int]] = {}
 
     def update(self, spikes: Mapping[str, Tensor]) -> None:
-        """Add a batch: layer name -> spikes [T, B, ...], 0 or 1.
+        """Add a batch: layer name -> spikes [T, B, ...], 0, 1 or more.
 
         Raises:
             UsageError: a layer has another number of steps or neurons than in earlier batches.
@@ -90,15 +93,20 @@ class SpikingActivity:
         }
 
 
+def recording(network: SpikingNetwork | Unrolled) -> AbstractContextManager[dict[str, Tensor]]:
+    """Record the spikes of a network of this package, or of another library in its adapter: name -> [T, B, ...]."""
+    return record_foreign(network) if isinstance(network, Unrolled) else record(network)
+
+
 def spike_rates(
-    network: SpikingNetwork, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
 ) -> dict[str, float]:
     """Return layer name -> spike rate (TASA): spikes per neuron and step, the mean over the images; 0 to 1.
 
-    The network is run in eval mode and left as it was.
+    The network, of this package or of another library in its adapter, is run in eval mode and left as it was.
     """
     activity = SpikingActivity()
-    with torch.no_grad(), frozen(network), record(network) as spikes:
+    with torch.no_grad(), frozen(network), recording(network) as spikes:
         for batch in torch.split(images, batch_size):
             network(batch)
             activity.update(spikes)

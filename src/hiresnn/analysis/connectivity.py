@@ -9,17 +9,11 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from hiresnn.errors import UsageError
+from hiresnn.foreign.flow import PRODUCTS
 from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork, fused_block
 from hiresnn.neurons import LIF
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
-
-_PRODUCTS = {
-    *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    *("scaled_dot_product_attention", "einsum", "tensordot", "matmul", "mm", "mv", "bmm", "dot", "addmm", "addmv"),
-    *("addbmm", "baddbmm"),
-}
-"""Names of functions and methods that multiply by weights or by each other, in torch and in operator."""
 
 
 class Synapses(NamedTuple):
@@ -73,7 +67,7 @@ def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
 
 def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if node.op in ("call_function", "call_method") and called in _PRODUCTS:
+    if node.op in ("call_function", "call_method") and called in PRODUCTS:
         raise UsageError(f"{node.name} is called as a function and cannot be counted; use an nn.Linear or nn.Conv.")
     if layer is not None and not isinstance(layer, (LIF, *WEIGHTED)) and any(True for _ in layer.parameters()):
         kind = type(layer).__name__

@@ -1,5 +1,7 @@
 """Operations that one image causes in a spiking network, layer by layer, counted on its real spikes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,15 +58,37 @@ class LayerOperations:
         return self.dense * self.activity
 
 
+@dataclass
+class Inputs:
+    """What entered a weighted layer so far, over images and steps.
+
+    Attributes:
+        events: how often each input value was not zero.
+        magnitude: the sum of each input value's magnitudes.
+        fractional: whether any was no whole number.
+    """
+
+    events: Tensor | float = 0.0
+    magnitude: Tensor | float = 0.0
+    fractional: bool = False
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows [n, ...]."""
+        self.events = self.events + (rows != 0).sum(0).double()
+        self.magnitude = self.magnitude + rows.abs().sum(0, dtype=torch.float64)
+        self.fractional |= not bool((rows == rows.round()).all())
+
+    def __add__(self, other: Inputs) -> Inputs:
+        return Inputs(self.events + other.events, self.magnitude + other.magnitude, self.fractional or other.fractional)
+
+
 class SynapseCounter:
     """Accumulates the inputs of one weighted layer."""
 
     def __init__(self, use: Synapses, variants: int) -> None:
         self.use, self.variants = use, variants
-        self.fractional, self.units, self.timesteps = False, 0, 0
-        self.fan_out, self.rows_per_image = torch.empty(0), 1
-        # Over all images and steps: inputs that are not zero, their magnitudes, and both times their connections.
-        self.events = self.magnitude = self.through = self.accumulated = 0.0
+        self.inputs, self.fan_out = Inputs(), torch.empty(0)
+        self.units, self.timesteps, self.rows_per_image = 0, 0, 1
 
     def update(self, rows: Tensor, outputs: Tensor, window: Window) -> None:
         """Add a batch: the input rows [T*B, ...] or [B, ...] of the layer, and its output rows."""
@@ -72,41 +96,60 @@ class SynapseCounter:
             self.fan_out = fan_out(self.use.layer, rows)
         self.rows_per_image = window.rows_per_step(rows, self.use.timed) // window.batch
         self.units, self.timesteps = self.rows_per_image * outputs[0].numel(), window.timesteps
-        self.fractional |= not bool((rows == rows.round()).all())
-        events, magnitude = (rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)
-        self.events += float(events.sum())
-        self.magnitude += float(magnitude.sum())
-        self.through += float((events * self.fan_out).sum())
-        self.accumulated += float((magnitude * self.fan_out).sum())
+        self.inputs.add(rows)
 
     def compute(self, images: int) -> LayerOperations:
         """Return the layer's operations, a mean over `images`."""
-        layer, use, sources = self.use.layer, self.use, self.rows_per_image * self.fan_out.numel()
-        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None) is not None
-        # An image is the same at all steps, so it is multiplied once per variant.
-        repeats, times = (1, self.timesteps) if use.timed else (self.variants, self.variants)
-        spikes = use.timed and not use.analog and not self.fractional
-        return LayerOperations(
-            name=use.name,
-            kind="linear" if isinstance(layer, nn.Linear) else "affine" if isinstance(layer, ChannelAffine) else "conv",
-            inputs="image" if not use.timed else "current" if use.analog else "spikes" if spikes else "fractional",
-            sources=sources,
-            units=self.units,
-            dense=weight.numel() * (self.units // weight.shape[0]),
-            connections=self.rows_per_image * int(self.fan_out.sum()),
-            activity=self.magnitude / (sources * images) if use.timed and not use.analog else float(times),
-            events=repeats * self.events / images,
-            macs=0.0 if spikes else repeats * self.through / images,
-            acs=(self.accumulated / images if spikes else 0.0) + bias * self.units * times,
-            parameters=sum(p.numel() for p in layer.parameters()) if use.first_use else 0,
-        )
+        layer = self.use.layer
+        return synapse_operations(
+            self.use, self.inputs, self.fan_out, images, units=self.units, timesteps=self.timesteps,
+            rows_per_image=self.rows_per_image, variants=self.variants,
+            bias=getattr(layer, "bias", None) is not None, parameters=sum(p.numel() for p in layer.parameters()),
+        )  # fmt: skip
 
 
-def neuron_operations(name: str, lif: LIF, activity: LayerActivity) -> LayerOperations:
-    """Return the operations of a layer of LIF neurons.
+def synapse_operations(
+    use: Synapses, inputs: Inputs, connections: Tensor, images: int, *, units: int, timesteps: int, bias: bool,
+    parameters: int, rows_per_image: int = 1, variants: int = 1,
+) -> LayerOperations:  # fmt: skip
+    """Return the operations of a weighted layer, a mean over `images`.
 
-    A neuron needs an addition per step and, unless its leak is 1, a multiplication. A spike subtracts the threshold,
-    which is another addition.
+    Args:
+        inputs: what entered, over all images and, if it is timed, all steps.
+        connections: how many leave each value of one input row.
+        bias, parameters: of the layer, if a batch norm behind it were folded into it.
+    """
+    layer, sources = use.layer, rows_per_image * connections.numel()
+    weight = layer.get_parameter("weight")
+    # An image is the same at all steps, so it is multiplied once per variant.
+    repeats, times = (1, timesteps) if use.timed else (variants, variants)
+    spikes = use.timed and not use.analog and not inputs.fractional
+    magnitude = float(torch.as_tensor(inputs.magnitude).sum())
+    through = float((inputs.events * connections).sum())
+    accumulated = float((inputs.magnitude * connections).sum())
+    return LayerOperations(
+        name=use.name,
+        kind="linear" if isinstance(layer, nn.Linear) else "affine" if isinstance(layer, ChannelAffine) else "conv",
+        inputs="image" if not use.timed else "current" if use.analog else "spikes" if spikes else "fractional",
+        sources=sources,
+        units=units,
+        dense=weight.numel() * (units // weight.shape[0]),
+        connections=rows_per_image * int(connections.sum()),
+        activity=magnitude / (sources * images) if use.timed and not use.analog else float(times),
+        events=repeats * float(torch.as_tensor(inputs.events).sum()) / images,
+        macs=0.0 if spikes else repeats * through / images,
+        acs=(accumulated / images if spikes else 0.0) + bias * units * times,
+        parameters=parameters if use.first_use else 0,
+    )
+
+
+def neuron_operations(
+    name: str, activity: LayerActivity, *, decays: int, states: int = 1, parameters: int = 0
+) -> LayerOperations:
+    """Return the operations of a layer of neurons.
+
+    At each step a neuron needs an addition for each of its `states`, and a multiplication for those that decay by a
+    factor that is not 1. A spike subtracts the threshold, which is another addition.
     """
     updates = activity.neurons * activity.timesteps
     return LayerOperations(
@@ -116,8 +159,20 @@ def neuron_operations(name: str, lif: LIF, activity: LayerActivity) -> LayerOper
         sources=activity.neurons,
         units=activity.neurons,
         events=activity.spikes,
-        acs=updates + activity.spikes,
-        multiplications=0.0 if lif.leak.item() == 1 else float(updates),
-        parameters=sum(p.numel() for p in lif.parameters()),
-        state_bytes=STATE_BYTES * activity.neurons,
+        acs=states * updates + activity.spikes,
+        multiplications=float(decays * updates),
+        parameters=parameters,
+        state_bytes=STATE_BYTES * states * activity.neurons,
     )
+
+
+def lif_operations(name: str, lif: LIF, activity: LayerActivity) -> LayerOperations:
+    """Return the operations of a layer of LIF neurons, whose membrane decays unless the leak is 1."""
+    decays, parameters = int(lif.leak.item() != 1), sum(p.numel() for p in lif.parameters())
+    return neuron_operations(name, activity, decays=decays, parameters=parameters)
+
+
+def readout_operations(classes: int, timesteps: int) -> LayerOperations:
+    """Return the sum of the logits over time: an addition per class and step, into an accumulator that is stored."""
+    acs, state = float(classes * timesteps), STATE_BYTES * classes
+    return LayerOperations("readout", "readout", "current", classes, classes, acs=acs, state_bytes=state)

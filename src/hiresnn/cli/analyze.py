@@ -1,4 +1,4 @@
-"""`hiresnn analyze`: activity, distance, energy and conversion error of a run, as tables."""
+"""`hiresnn analyze`: activity, distance, energy and conversion error of a network, as tables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,25 @@ from hiresnn.cli import output
 from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A run folder, or FILE.py:FUNCTION, which is executed and returns a network of hiresnn or, in an adapter "
+        "of hiresnn.foreign, of another library. A .safetensors file that hiresnn wrote is also allowed.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder for the JSON file of a target that is no run; default: a folder in audits/."
+    ),
+]
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure a trained SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**, and "
+    help="Measure an SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**, and "
     "what it lost when it was converted (**conversion**).",
 )
 
@@ -24,11 +39,12 @@ app = typer.Typer(
 @app.command()
 def activity(
     context: typer.Context,
-    run: Run,
+    target: Target,
     attacks: Attacks = None,
     data: Source = None,
     limit: Limit = None,
     batch: Batch = 200,
+    out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """Spiking activity of every layer (Definition 1).
@@ -39,18 +55,21 @@ def activity(
     Example:
 
     hiresnn analyze activity runs/mine --attack pgd --limit 1000
+
+    hiresnn analyze activity examples/snntorch_digits.py:network --data digits
     """
-    _run(context, "activity", run, attacks, data, limit, batch, quiet)
+    _run(context, "activity", target, attacks, data, limit, batch, out, quiet)
 
 
 @app.command()
 def distance(
     context: typer.Context,
-    run: Run,
+    target: Target,
     attacks: Attacks = None,
     data: Source = None,
     limit: Limit = None,
     batch: Batch = 200,
+    out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """How far an attack moves the images and the spikes of every layer (Definition 2).
@@ -63,17 +82,18 @@ def distance(
 
     hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
     """
-    _run(context, "distance", run, attacks, data, limit, batch, quiet)
+    _run(context, "distance", target, attacks, data, limit, batch, out, quiet)
 
 
 @app.command()
 def energy(
     context: typer.Context,
-    run: Run,
+    target: Target,
     attacks: Attacks = None,
     data: Source = None,
     limit: Limit = None,
     batch: Batch = 200,
+    out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """Estimated arithmetic energy of one image, with the prices of 45 nm hardware.
@@ -86,8 +106,10 @@ def energy(
     Example:
 
     hiresnn analyze energy runs/mine --limit 1000
+
+    hiresnn analyze energy examples/snntorch_digits.py:network --data digits
     """
-    _run(context, "energy", run, attacks, data, limit, batch, quiet)
+    _run(context, "energy", target, attacks, data, limit, batch, out, quiet)
 
 
 @app.command()
@@ -132,11 +154,12 @@ def conversion(
 def _run(
     context: typer.Context,
     what: str,
-    run: Path,
+    target: str,
     attacks: list[str] | None,
     source: str | None,
     limit: int | None,
     batch: int,
+    out: Path | None,
     quiet: bool,
 ) -> None:
     with continued_by(context):
@@ -145,8 +168,9 @@ def _run(
 
         measure = {"activity": analyze.activity, "distance": analyze.distance, "energy": analyze.energy}[what]
         result = measure(
-            run, attacks=attacks, limit=limit, batch_size=batch, source=source, progress=Progress(quiet=quiet)
-        )
+            target, attacks=attacks, limit=limit, batch_size=batch, source=source, out=out,
+            progress=Progress(quiet=quiet),
+        )  # fmt: skip
     tables = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}[what]
     console = output.console()
     for table in tables(result):

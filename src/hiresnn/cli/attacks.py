@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from hiresnn.cli import output
+
+if TYPE_CHECKING:
+    from hiresnn.plugins import Kind
 
 
 def attacks() -> None:
@@ -25,6 +30,7 @@ def attacks() -> None:
         ]
         rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=NAME+NAME"]}[info.rules]
         shown.add_row(name, info.summary, ", ".join([*options, *rule]))
+    _add_plugins(shown, "attacks")
     output.console().print(shown)
 
 
@@ -41,7 +47,16 @@ def rules() -> None:
     shown = _table("rule", "what it is", "options and defaults")
     for name, info in RULES.items():
         shown.add_row(name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
+    _add_plugins(shown, "rules")
     output.console().print(shown)
+
+
+def _add_plugins(shown: Table, kind: Kind) -> None:
+    """Add what installed packages offer, without importing it."""
+    from hiresnn.plugins import offered
+
+    for name, entry in offered(kind).items():
+        shown.add_row(name, f"plug-in {entry.value}", "")
 
 
 def _table(*headings: str) -> Table:

@@ -13,7 +13,7 @@ Source = Annotated[
     typer.Option(
         "--data",
         metavar="SOURCE",
-        help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or a folder with "
+        help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, a plug-in, an .npz file, or a folder with "
         "train/CLASS/NAME.png and test/CLASS/NAME.png; default: the recipe's.",
     ),
 ]

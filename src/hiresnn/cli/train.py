@@ -39,7 +39,7 @@ def train(
         typer.Option(
             help="ann, traditional, hire, gaussian, noise-free, rate, converted, or a method of robust training "
             "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse, mppd-tv; default: the recipe's."
+            "sparse, mppd-tv, or of a plug-in; default: the recipe's."
         ),
     ] = None,
     assignments: Annotated[
@@ -53,7 +53,8 @@ def train(
             metavar="FILE.py:FUNCTION",
             help="A network of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. The function gets "
             "num_classes if it has such a parameter, and returns a network: images [B, C, H, W] -> logits. This "
-            "executes the file. A name of the package, such as vgg5, is also allowed; default: the recipe's.",
+            "executes the file. A name of the package, such as vgg5, or of a plug-in is also allowed; default: the "
+            "recipe's.",
         ),
     ] = None,
     weights: Annotated[
@@ -141,10 +142,11 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: set[str]) -> tuple[Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.models import MODELS
+    from hiresnn.plugins import offered
     from hiresnn.runs.recipe import override
 
     if model is not None:
-        own = model not in MODELS
+        own = model not in MODELS and model not in offered("models")
         changes = {"model.name": "none" if own else _quoted(model), "model.source": _quoted(model) if own else "none"}
         recipe = override(recipe, changes, "--model")
     if weights is None:

@@ -18,13 +18,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 FIELDS = ("x_train", "y_train", "x_test", "y_test")
 MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
 CHANNELS = (1, 3)
+"""Numbers of channels that are looked for first; any other number must be smaller than both sides."""
 
 
 def load_archive(path: Path, size: int | None = None) -> DataSet:
     """Load the data set in the archive `path`; its name is that of the file. With `size`, images become square.
 
-    Images: integers in 0..255, or floats in [0, 1], which are rounded to 1/255; of shape [N, H, W], [N, H, W, C] or, if
-    the last axis is not 1 or 3 but the second is, [N, C, H, W].
+    Images: integers in 0..255, or floats in [0, 1], which are rounded to 1/255; of shape [N, H, W], [N, H, W, C] or
+    [N, C, H, W]. The last axis holds the channels if it is 1 or 3, else the second if that is, else the one of the two
+    that is smaller than both sides.
     Labels: integers, shape [N] or [N, 1], classes counted from 0.
     class_names: strings, one per class; without it the largest training label gives the number of classes.
     MedMNIST's field names (train_images, train_labels, ...) are understood; its val_images are not used.
@@ -97,14 +99,26 @@ def _split(path: Path, arrays: dict[str, Array], x: str, y: str) -> Split:
 def _images(field: str, x: Array) -> UInt8[Tensor, "image channel height width"]:
     if x.ndim == 3:
         x = x[..., None]
-    elif x.ndim == 4 and x.shape[3] not in CHANNELS and x.shape[1] in CHANNELS:
+    axis = _channel_axis(x) if x.ndim == 4 and x.size else None
+    if axis == 1:
         x = x.transpose(0, 2, 3, 1)
-    if x.ndim != 4 or x.shape[3] not in CHANNELS or 0 in x.shape or max(x.shape[1:3]) > MAX_SIDE:
+    if axis is None or max(x.shape[1:3]) > MAX_SIDE:
         raise DataError(
             f"{field} has the shape {list(x.shape)}, but images must be [N, H, W], [N, H, W, C] or [N, C, H, W] with "
-            f"at least one image, 1 or 3 channels, and a side of at most {MAX_SIDE}; reshape it."
+            f"at least one image, 1, 3 or fewer channels than pixels per side, and a side of at most {MAX_SIDE}; "
+            "reshape it."
         )
     return torch.from_numpy(np.ascontiguousarray(_grey_levels(field, x).transpose(0, 3, 1, 2)))
+
+
+def _channel_axis(x: Array) -> int | None:
+    """Return the axis of the channels, the last or the second; None if the shape does not tell."""
+    _, second, third, last = x.shape
+    if last in CHANNELS or second in CHANNELS:
+        return 3 if last in CHANNELS else 1
+    if last < min(second, third):
+        return 3
+    return 1 if second < min(third, last) else None
 
 
 def _grey_levels(field: str, x: Array) -> Array:

@@ -28,10 +28,9 @@ def resized_split(split: Split, size: int | None) -> Split:
     if size is None or (height, width) == (size, size):
         return split
     require_memory(2 * count * channels * size**2, f"{count:,} images of {size} x {size}")
-    images = split.images.permute(0, 2, 3, 1).squeeze(3).numpy()
-    stacked = np.stack([np.asarray(fitted(Image.fromarray(image), size)) for image in images])
-    pixels = torch.from_numpy(stacked).reshape(count, size, size, channels)
-    return Split(pixels.permute(0, 3, 1, 2).contiguous(), split.labels)
+    planes = split.images.flatten(0, 1).numpy()  # of any number of channels, each scaled as a grey image
+    stacked = np.stack([np.asarray(fitted(Image.fromarray(plane), size)) for plane in planes])
+    return Split(torch.from_numpy(stacked).view(count, channels, size, size), split.labels)
 
 
 def resized(dataset: DataSet, size: int | None) -> DataSet:

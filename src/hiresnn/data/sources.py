@@ -12,7 +12,8 @@ from hiresnn.data.dataset import DataSet, Split
 from hiresnn.data.digits import load_digits
 from hiresnn.data.folder import load_folder
 from hiresnn.data.resize import resized
-from hiresnn.errors import DataError, UsageError, quoted
+from hiresnn.errors import DataError, HiresnnError, UsageError, quoted
+from hiresnn.plugins import find, offered
 from hiresnn.process import cache_folder
 
 DOWNLOADED = {
@@ -30,8 +31,8 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
 
     Args:
         source: digits (8x8, grey, part of the package); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
-            once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an .npz archive. Write
-            ./digits for a folder that has the name of a data set.
+            once by torchvision); the name of a plug-in (see `hiresnn.plugins`); a folder with train/<class>/ and
+            test/<class>/; or the path of an .npz archive. Write ./digits for a folder that has the name of a data set.
         size: scale every image until its shorter side has that many pixels, and crop the middle to a square; None keeps
             the images as they are. Only with it may the images differ in size.
         cache: folder of downloads; None takes the folder data in hiresnn's cache ($HIRESNN_CACHE or ~/.cache/hiresnn).
@@ -45,6 +46,8 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
     try:
         if source in DOWNLOADED:
             return resized(_download(source, cache or cache_folder("data")), size)
+        if (plugin := find("data", source)) is not None:
+            return resized(_of_plugin(source, plugin), size)
         path = Path(source).expanduser()
         if path.is_dir():
             return load_folder(path, size)
@@ -54,9 +57,23 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
         cause = getattr(error, "strerror", None) or error
         raise DataError(f"data source {quoted(source, 200)} cannot be read ({cause}); give another path.") from error
     raise UsageError(
-        f"there is no data set {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
-        "train/<class>/ and test/<class>/, or the path of an .npz file."
+        f"there is no data set {quoted(source, 200)}; give digits, {', '.join((*DOWNLOADED, *offered('data')))}, the "
+        "path of a folder with train/<class>/ and test/<class>/, or the path of an .npz file."
     )
+
+
+def _of_plugin(source: str, make: Callable[[], Any]) -> DataSet:
+    """Call the function of a plug-in."""
+    try:
+        found = make()
+    except HiresnnError:
+        raise
+    except Exception as error:  # the code is the plug-in's
+        raise DataError(f"the plug-in for the data set {source!r} failed: {type(error).__name__}: {error}.") from error
+    if not isinstance(found, DataSet):
+        kind = type(found).__name__
+        raise DataError(f"the plug-in for the data set {source!r} returned {kind}; it must return a DataSet.")
+    return found
 
 
 def _download(source: str, cache: Path) -> DataSet:

@@ -1,6 +1,7 @@
 """Networks of other spiking libraries as models, images in [0, 1] -> logits, for evaluation, attacks and audit."""
 
 from hiresnn.foreign.adapters import norse, sinabs, snntorch, spikingjelly
+from hiresnn.foreign.record import record
 from hiresnn.foreign.require import require_adapter
 from hiresnn.foreign.slot import Slot
 from hiresnn.foreign.unrolled import Readout, Unrolled, each_step, once, whole_sequence
@@ -12,6 +13,7 @@ __all__ = [
     "each_step",
     "norse",
     "once",
+    "record",
     "require_adapter",
     "sinabs",
     "snntorch",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
-from hiresnn.foreign.unrolled import Unrolled, each_step, once, picked, whole_sequence
+from hiresnn.foreign.unrolled import Layout, Unrolled, each_step, once, picked, whole_sequence
 from hiresnn.neurons.surrogate import Surrogate
 
 BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
@@ -47,6 +47,7 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
     if len(modes) > 1 and not own_loop:
         raise UsageError("its neurons are in both step modes; call functional.set_step_mode(network, 's' or 'm').")
     present = once if own_loop else whole_sequence if modes == {"m"} else each_step
+    layout: Layout = "any" if own_loop else "sequence" if modes == {"m"} else "steps"
 
     def show(network: nn.Module, steps: Tensor, output: int) -> Tensor:
         kinds = {module: _class_names(module) for module in network.modules()}
@@ -59,6 +60,7 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
         timesteps,
         library="SpikingJelly",
         show=show,
+        layout=layout,
         own_loop=own_loop,
         reset=partial(_call_each, "reset"),
         slots=[Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()],
@@ -129,6 +131,7 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
         timesteps,
         library="sinabs",
         show=_sinabs_sequence,
+        layout="batch first",
         reset=_sinabs_reset,
         slots=[Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons],
         **options,
@@ -188,7 +191,8 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     if len(sequences) > 1:
         raise UsageError("it has both cells and modules of sequences; use one kind, LIFCell or LIF.")
     show = whole_sequence if sequences == {True} else _norse_steps
-    return Unrolled(network, timesteps, library="norse", show=show, **options)
+    layout: Layout = "sequence" if sequences == {True} else "steps"
+    return Unrolled(network, timesteps, library="norse", show=show, layout=layout, spiking=neurons, **options)
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:

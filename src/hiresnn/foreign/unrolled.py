@@ -13,6 +13,9 @@ from hiresnn.foreign.slot import Slot
 from hiresnn.neurons.rules import LayerRule, Rule
 
 Readout = Literal["mean", "sum"]
+Layout = Literal["steps", "sequence", "batch first", "any"]
+"""How a layer gets its timesteps: [B, ...] per call, [T, B, ...], [B, T, ...], or as the shape tells. The first two
+dimensions of the last three may be one, [T*B, ...] or [B*T, ...]."""
 Show = Callable[[nn.Module, Tensor, int], Tensor]
 """(network, steps [T, B, ...], which output of a tuple) -> outputs [T, B, K], or [1, B, K] if the network reads out."""
 
@@ -51,6 +54,8 @@ class Unrolled(nn.Module):
         show: how the network takes its steps; None takes `once` with own_loop and else `each_step`.
         reset: puts every neuron of the network to rest; None for a network whose state is passed explicitly.
         slots: the surrogate of each neuron layer in which a gradient rule can be used.
+        spiking: the layers of neurons, whose spikes `hiresnn.foreign.record` collects; None takes those of `slots`.
+        layout: how the layers inside get their timesteps, see `Layout`.
         own_loop: the network repeats its images by itself and may read out by itself.
         encode: images [B, C, H, W] -> [T, B, ...]; None presents the image itself at every step (direct coding).
         readout: "mean" or "sum" of the outputs over time.
@@ -69,6 +74,8 @@ class Unrolled(nn.Module):
         show: Show | None = None,
         reset: Callable[[nn.Module], Any] | None = None,
         slots: Sequence[Slot] = (),
+        spiking: Sequence[nn.Module] | None = None,
+        layout: Layout = "any",
         own_loop: bool = False,
         encode: Callable[[Tensor], Tensor] | None = None,
         readout: Readout = "mean",
@@ -85,6 +92,19 @@ class Unrolled(nn.Module):
         self.readout, self.output, self.own_loop = readout, output, own_loop
         self._show = show or (once if own_loop else each_step)
         self._reset, self._slots, self._encode = reset or (lambda network: None), tuple(slots), encode
+        self._spiking = tuple(slot.neuron for slot in slots) if spiking is None else tuple(spiking)
+        self.layout: Layout = "steps" if self._show is each_step else layout
+
+    @property
+    def encodes(self) -> bool:
+        """Whether images become other tensors from step to step before the network sees them."""
+        return self._encode is not None
+
+    @property
+    def spiking(self) -> dict[str, nn.Module]:
+        """Name in the network -> layer of neurons, in the order of the network's modules."""
+        wanted = {id(layer) for layer in self._spiking}
+        return {name: module for name, module in self.network.named_modules() if id(module) in wanted}
 
     @property
     def neurons(self) -> int:

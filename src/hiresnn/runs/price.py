@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import PERIODIC_METHODS
+from hiresnn.runs.schema import METHOD_NAMES, PERIODIC_METHODS
 from hiresnn.runs.trainer import HELD_OUT
 from hiresnn.training.adversarial import Adversarial
 from hiresnn.training.methods import ANN_TRAININGS
@@ -33,7 +33,7 @@ def training_price(recipe: Recipe) -> float | None:
     The unit is a forward pass of one timestep; a backward pass counts two, and a gradient of the image alone counts
     one. The ANN has one timestep. Measurements on held-out images that a robust training makes after each epoch are
     included; they need the number of training images, so the price is None where neither the recipe nor the name of the
-    data set gives it.
+    data set gives it. The price of a plug-in's method is None, too.
 
     Example:
         >>> from hiresnn.runs.recipe import read
@@ -41,6 +41,8 @@ def training_price(recipe: Recipe) -> float | None:
         270.0
     """
     ann = recipe.ann
+    if recipe.method not in METHOD_NAMES:  # a plug-in
+        return None
     price = ann.epochs * _ann_epoch(recipe)
     if ann.training != "plain" or ann.select == "robust":
         images = recipe.data.train_images or (TRAINING_IMAGES.get(recipe.data.source, 0) - recipe.data.holdout_images)

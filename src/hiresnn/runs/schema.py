@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -18,13 +18,16 @@ from pydantic import (
 
 from hiresnn.eps import format_eps, parse_eps
 from hiresnn.errors import UsageError
+from hiresnn.plugins import offered
 
-Method: TypeAlias = Literal[
+METHOD_NAMES = (
     "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
     "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
     "mppd-tv",
-]  # fmt: skip
-METHOD_NAMES: tuple[str, ...] = get_args(Method)
+)  # fmt: skip
+"""Training methods of the package; plug-ins may add others."""
+MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
+"""Networks of the package, as in `hiresnn.models`, which takes a second to import."""
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 ADDED = {
     "data": {"size"},
@@ -66,6 +69,13 @@ def _file_name(value: str) -> str:
     return value
 
 
+def _method(value: str) -> str:
+    if value not in METHOD_NAMES and value not in offered("methods"):
+        names = ", ".join(repr(name) for name in (*METHOD_NAMES, *offered("methods")))
+        raise ValueError(f"it must be one of {names}")
+    return value
+
+
 def _function(value: str) -> str:
     if not value.rpartition(":")[0]:
         raise ValueError("write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network")
@@ -85,6 +95,7 @@ def _rounding(value: str) -> str:
 # Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
+Method: TypeAlias = Annotated[str, AfterValidator(_method), AfterValidator(_file_name)]
 Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
@@ -123,9 +134,10 @@ class Data(Section):
 
 
 class Model(Section):
-    """The network: one of the package by its `name`, or the user's own.
+    """The network: one of the package, or of a plug-in, by its `name`, or the user's own.
 
-    `source` is FILE.py:FUNCTION or MODULE:FUNCTION, which returns a network, images -> logits; then `name` is ignored.
+    The name of a plug-in becomes the `source` that it stands for. `source` is FILE.py:FUNCTION or MODULE:FUNCTION,
+    which returns a network, images -> logits; then `name` is ignored.
     `weights` is a file from which the ANN starts, and `normalise` puts a normalisation in front of either network.
     Only networks of the package have the other settings: `width` scales the channels, `hidden` is the size of the
     hidden linear layers, and `batch_norm` puts a batch norm after each convolution, which the conversion folds.
@@ -142,9 +154,13 @@ class Model(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _own_network_has_no_name(cls, values: Any) -> Any:
-        own = isinstance(values, dict) and values.get("source") is not None
-        return {**values, "name": None} if own else values
+    def _own_network_has_a_source_and_no_name(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        source, name = values.get("source"), values.get("name")
+        if source is None and name not in MODEL_NAMES and (entry := offered("models").get(str(name))) is not None:
+            source = f"{entry.module}:{entry.attr}"
+        return values if source is None else {**values, "name": None, "source": source}
 
     @property
     def label(self) -> str:

@@ -23,7 +23,7 @@ from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
 from hiresnn.runs.networks import checked_network, method_of, optimizer_of, rescale_hint, spiking_network
 from hiresnn.runs.own_network import announce, own_code
-from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.recipe import METHOD_NAMES, Recipe
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import ALONE, Ranks
 
@@ -76,6 +76,8 @@ def train(
     if checked is not None and (hint := rescale_hint(recipe, checked)):
         progress.line(hint)
     splits(recipe, dataset)
+    if recipe.method not in METHOD_NAMES:
+        method_of(recipe).steps(recipe.snn.timesteps)  # a plug-in, which may not work
     rows = log_to(log if ranks.lead else None, out)
     with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
         context = RunContext(recipe, folder, dataset, progress, device, ranks, own, rows)

@@ -13,6 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.plugins import find, offered
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
 from hiresnn.training.membrane import MembraneDistance
@@ -114,12 +115,18 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
 
     `bound` equals `step` by default, as in the paper; `step` is the standard deviation of Gaussian noise.
 
+    A name that METHODS lacks is that of a plug-in: a function like those of METHODS, of an installed package.
+
     Raises:
-        UsageError: an unknown name, or a negative step or bound.
+        UsageError: an unknown name, a negative step or bound, or a plug-in that returns no `Method`.
     """
-    if name not in METHODS:
-        raise UsageError(f"method is {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name](periods, step, step if bound is None else bound, state)
+    make = METHODS.get(name) or find("methods", name)
+    if make is None:
+        raise UsageError(f"method is {name!r}; choose one of {', '.join((*METHODS, *offered('methods')))}.")
+    made = make(periods, step, step if bound is None else bound, state)
+    if not isinstance(made, Method):
+        raise UsageError(f"the plug-in for method {name!r} returned {type(made).__name__}; it must return a Method.")
+    return made
 
 
 def ann_method(training: str = "plain", *, eps: float = 8 / 255, smoothing: float = 0.0) -> Method:
