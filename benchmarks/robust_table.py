@@ -116,9 +116,14 @@ def main() -> None:
     cli.add_argument("--reference", type=Path, required=True, help="run whose price is 1")
     cli.add_argument("--out", type=Path, required=True, help="file name without ending")
     asked = cli.parse_args()
-    reference = RunFolder.open(asked.reference)
-    price = passes(reference.recipe), seconds(reference)
-    entries = [entry(path, price) for path in asked.runs]
+    write(asked.runs, asked.reference, asked.out)
+
+
+def write(runs: Sequence[Path], reference: Path, out: Path) -> None:
+    """Write table and picture of audited runs to `out` with endings; the price of `reference` is 1."""
+    base = RunFolder.open(reference)
+    price = passes(base.recipe), seconds(base)
+    entries = [entry(path, price) for path in runs]
     check(entries)
     rows: dict[str, list[Entry]] = {}
     for each in sorted(entries, key=lambda each: each.seed):
@@ -128,16 +133,16 @@ def main() -> None:
     heads = ["network", "seeds", "price, passes", "price, seconds", "clean", f"FGSM {bounds[-1]}", f"PGD {bounds[-1]}"]
     heads += [f"worst {bound}" for bound in bounds] + [f"worst {bounds[-1]} by seed (95 %)", "verdict"]
     table = [columns(each, bounds) for each in rows.values()]
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    with asked.out.with_name(f"{asked.out.name}.csv").open("w", newline="") as file:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.with_name(f"{out.name}.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([heads, *table])
     card = entries[0].card
     about = f"{card.data.name}, {card.data.images:,} test images, audit preset {card.setting.preset}, a point per seed"
     lines = [f"Means over seeds in percent; {about.removesuffix(', a point per seed')}.", ""]
     lines += ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *table)]
-    asked.out.with_name(f"{asked.out.name}.md").write_text("\n".join(lines) + "\n")
-    draw(rows, bounds[-1], asked.out, about)
-    print(json.dumps({"written": str(asked.out), "rows": len(table)}))
+    out.with_name(f"{out.name}.md").write_text("\n".join(lines) + "\n")
+    draw(rows, bounds[-1], out, about)
+    print(json.dumps({"written": str(out), "rows": len(table)}))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ MEASURED = 25
         ("digits", "free", 30 * 3 + 10 * 2 * 3 * 6),  # two periods of all timesteps
         ("digits", "trades", 30 * 3 + 10 * 9 * 6),
         ("digits", "mppd-tv", 30 * 3 + 10 * 8 * 6),
+        ("digits", "mpd-sgr", 30 * 3 + 10 * 3 * 6),
         ("digits", "sparse", 30 * 3 + 10 * 10 * 6),
         ("vgg5-cifar10-cpu", "hire", 45 * 3 + 3 * 3 * 6),
         ("robust-digits", "converted", 30 * (5 + MEASURED * 200 / 1242)),

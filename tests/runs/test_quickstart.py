@@ -1,4 +1,4 @@
-"""The quickstart trains three methods, each with a twin, and prints one table."""
+"""The quickstart trains four networks, each with a twin, and prints one table."""
 
 from pathlib import Path
 
@@ -18,27 +18,39 @@ def tiny_digits(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def test_it_trains_each_network_once_and_a_second_time_not_at_all(tiny_digits: Recipe, tmp_path: Path, heard) -> None:
     text = quickstart(tmp_path, seed=0, progress=heard)
-    runs = [f"{method}-seed0{twin}" for method in ("ann", "traditional", "hire") for twin in ("", "-twin")]
+    runs = [f"{method}-seed0{twin}" for method in ("ann", "traditional", "hire", "robust") for twin in ("", "-twin")]
     assert {entry.name for entry in tmp_path.iterdir()} == {*runs, "ann"}
     trainings = [line.partition(":")[0] for line in heard.lines if "training" in line]
-    assert sorted(trainings) == ["ANN training"] * 2 + ["SNN training"] * 4
-    for heading in ("355 test images, seed 0", "clean", "fgsm", "pgd", "white box", "black box", "traditional", "hire"):
+    assert sorted(trainings) == ["ANN training"] * 2 + ["SNN training"] * 4  # a robust one is not trained
+    for heading in (
+        "355 test images, seed 0",
+        "clean",
+        "fgsm",
+        "pgd",
+        "white box",
+        "black box",
+        "traditional",
+        "hire",
+        "robust",
+    ):
         assert heading in " ".join(text.split())
     heard.lines.clear()
     assert quickstart(tmp_path, seed=0, progress=heard) == text
     assert not any("training" in line for line in heard.lines)
 
 
-def test_twins_start_from_the_ann_of_the_run_and_the_anns_twin_from_none(tiny: Recipe) -> None:
-    snn, ann = (module._twin_recipe(tiny, method) for method in ("hire", "ann"))
-    assert (snn.seed, snn.ann_seed, snn.method) == (1000, 0, "hire")
-    assert (ann.seed, ann.ann_seed, ann.method) == (1000, 1000, "ann")
+@pytest.mark.parametrize(("method", "ann_seed"), [("hire", 0), ("ann", 1000), ("converted", 1000)])
+def test_the_twin_of_a_trained_snn_starts_from_the_same_ann_and_others_from_their_own(
+    tiny: Recipe, method: str, ann_seed: int
+) -> None:
+    twin = module._twin_recipe(override(tiny, {"method": method}))
+    assert (twin.seed, twin.ann_seed, twin.method) == (1000, ann_seed, method)
 
 
 def test_another_seed_has_folders_of_its_own(
     tiny_digits: Recipe, tmp_path: Path, heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "METHODS", ("ann",))
+    monkeypatch.setattr(module, "ROWS", {"ann": ("digits", "ann")})
     for seed in (0, 1):
         assert f"seed {seed}" in quickstart(tmp_path, seed=seed, progress=heard)
     expected = {f"ann-seed{seed}{twin}" for seed in (0, 1) for twin in ("", "-twin")}
@@ -55,4 +67,4 @@ def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box() -> None:
     assert ["hire", "97.0", "33.3", "44.4"] in rows
     words = " ".join(" ".join(lines).split())
     assert "Accuracy in percent on 1,234 test images, seed 3" in words
-    assert "the twin of an SNN starts from the same ANN" in words
+    assert "the twin of an SNN that is trained starts from the same ANN" in words

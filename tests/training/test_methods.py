@@ -10,6 +10,7 @@ from hiresnn.training import (
     CraftedNoise,
     GaussianNoise,
     MembraneDistance,
+    MembraneOverlap,
     MemoryNoise,
     Method,
     Noise,
@@ -40,6 +41,7 @@ from hiresnn.training import (
         ("snn-rat", 1, Adversarial, "reset"),
         ("sparse", 1, Adversarial, "reset"),
         ("mppd-tv", 1, MembraneDistance, "reset"),
+        ("mpd-sgr", 1, MembraneOverlap, "reset"),
     ],
 )
 def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, noise: type, state: str) -> None:

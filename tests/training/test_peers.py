@@ -1,16 +1,21 @@
 """What other methods add, against their equations on small cases, and methods that differ from nfgsm in one thing."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import Window, gradient_rule
+from hiresnn.neurons.rules import Arctan
 from hiresnn.training import (
     Adversarial,
     CraftedNoise,
     MembraneDistance,
+    MembraneOverlap,
     Method,
     Presentation,
     consistent,
@@ -146,6 +151,52 @@ def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together() -> None:
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.layers.parameters() if parameter.dim() > 1)
     assert len(layers._forward_hooks) == 1
+
+
+def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_the_window() -> None:
+    model, noise = network(), MembraneOverlap(strength=0.7)
+    noise.begin(model, IMAGES, LABELS)
+    noise.begin(model, IMAGES, LABELS)  # a batch that failed in between leaves nothing behind
+    logits = model(IMAGES)
+    loss = noise.loss(Presentation(model, IMAGES, IMAGES, LABELS, logits, 4, None))
+    (lif,), seen = model.neurons.values(), []
+    current = model.layers.get_submodule("1")(IMAGES.flatten(1))
+    membrane = 0.5 * lif.threshold
+    for _ in range(4):
+        u = membrane + current
+        seen.append(u / lif.threshold - 1)
+        membrane = lif.leak * (u - lif.threshold * (u > lif.threshold))
+    z = torch.stack(seen).double()
+    mean, deviation = z.mean().item(), z.std().item()
+    below = [0.5 * (1 + math.erf((edge - mean) / (deviation * math.sqrt(2)))) for edge in (-1.0, 1.0)]
+    expected = below[1] - below[0]
+    assert 0.05 < expected < 0.95
+    assert loss.item() == pytest.approx(F.cross_entropy(logits / 4, LABELS).item() + 0.7 * expected, rel=1e-4)
+    assert not any(lif._forward_hooks for lif in model.neurons.values())
+
+
+def test_mpd_sgr_moves_membranes_out_of_the_window() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    shares = []
+    for _ in range(8):
+        noise = MembraneOverlap(strength=5.0)
+        noise.begin(model, IMAGES, LABELS)
+        logits = model(IMAGES)
+        shares.append(torch.stack(noise.shares).mean().item())
+        optimizer.zero_grad()
+        noise.loss(Presentation(model, IMAGES, IMAGES, LABELS, logits, 4, None)).backward()
+        optimizer.step()
+    assert shares[-1] < shares[0] - 0.02
+
+
+def test_mpd_sgr_needs_a_spiking_network_with_a_window() -> None:
+    with pytest.raises(UsageError, match="spiking network"):
+        MembraneOverlap().begin(torch.nn.Linear(2, 2), IMAGES, LABELS)
+    model = network()
+    next(iter(model.neurons.values())).surrogate = Arctan()
+    with pytest.raises(UsageError, match="window"):
+        MembraneOverlap().begin(model, IMAGES, LABELS)
 
 
 def test_snn_rat_crafts_in_eval_mode() -> None:

@@ -39,7 +39,7 @@ def train(
         typer.Option(
             help="ann, traditional, hire, gaussian, noise-free, rate, converted, or a method of robust training "
             "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse, mppd-tv, or of a plug-in; default: the recipe's."
+            "sparse, mppd-tv, mpd-sgr, or of a plug-in; default: the recipe's."
         ),
     ] = None,
     assignments: Annotated[

@@ -23,7 +23,7 @@ from hiresnn.plugins import offered
 METHOD_NAMES = (
     "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
     "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
-    "mppd-tv",
+    "mppd-tv", "mpd-sgr",
 )  # fmt: skip
 """Training methods of the package; plug-ins may add others."""
 MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")

@@ -61,6 +61,8 @@ class Trainer:
         training = self._training()
         self._restore(training)
         images, epochs = len(self.batches.labels), self.settings.epochs
+        if not epochs:
+            return
         with context.progress.task(f"{title} training", epochs * images, done=len(training.rows) * images) as task:
             try:
                 for row in training.run(task.advance):

@@ -11,6 +11,7 @@ from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training.overlap import MembraneOverlap
 from hiresnn.training.peers import orthogonalise, sparse_gradients
 from hiresnn.training.ranks import ALONE, Ranks, joined
 from hiresnn.training.rounding import rounded
@@ -31,6 +32,7 @@ __all__ = [
     "FitResult",
     "GaussianNoise",
     "MembraneDistance",
+    "MembraneOverlap",
     "MemoryNoise",
     "Method",
     "Noise",

@@ -19,6 +19,7 @@ from hiresnn.training.losses import Presentation, consistent, cross_entropy, spi
 from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training.overlap import MembraneOverlap
 from hiresnn.training.peers import orthogonalise, sparse_gradients
 from hiresnn.training.twin import TwinNoise
 
@@ -93,6 +94,7 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     ),
     "sparse": lambda periods, step, bound, state: Method(noise=Adversarial(step, bound=bound), loss=sparse_gradients),
     "mppd-tv": lambda periods, step, bound, state: _membrane_distance(step, bound),
+    "mpd-sgr": lambda periods, step, bound, state: _membrane_overlap(),
 }
 
 ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
@@ -107,6 +109,11 @@ ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
 
 def _membrane_distance(step: float, bound: float) -> Method:
     noise = MembraneDistance(step, bound=bound)
+    return Method(noise=noise, loss=noise.loss)
+
+
+def _membrane_overlap() -> Method:
+    noise = MembraneOverlap()
     return Method(noise=noise, loss=noise.loss)
 
 
