@@ -15,7 +15,7 @@ quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
 
 test: .venv/develop.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Seeded campaigns that kill, fill disks, damage files and audit hostile networks; TORTURE_MINUTES=20, TORTURE_SEED=0.
 torture: .venv/develop.stamp
@@ -40,7 +40,7 @@ docs: .venv/docs.stamp
 # Build the wheel and the sdist in dist/, and check both as a user meets them: installed, outside the checkout.
 package: .venv/develop.stamp
 	rm -rf dist
-	$(BIN)/python -m build >/dev/null
+	$(BIN)/python -m build --no-isolation >/dev/null
 	.ci/package
 
 # make release VERSION=0.3.0 sets the version, commits, builds, checks and tags. It never pushes.

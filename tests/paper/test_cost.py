@@ -2,11 +2,11 @@
 
 import json
 import mmap
+import subprocess
 import sys
 from typing import Any
 
 import pytest
-import torch
 
 from hiresnn.errors import RunError
 from hiresnn.paper import cost
@@ -44,11 +44,11 @@ def test_shorter_periods_hold_less_memory() -> None:
     assert (traditional["device"], traditional["batch_size"], traditional["batches"]) == ("cpu", 8, 2)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_the_error_of_a_process_is_reported() -> None:
-    broken = recipe("hire", device='"cuda"')
+def test_the_error_of_a_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.CompletedProcess([], 2, "", "a warning\ndevice is 'cuda', but torch sees no GPU\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     with pytest.raises(RunError, match=r"cost of vgg5-cifar10-cpu hire ended with 2 \(device is 'cuda', but torch"):
-        cost.measure(broken, 1, channels=3, size=32, classes=10)
+        cost.measure(recipe("hire"), 1, channels=3, size=32, classes=10)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")

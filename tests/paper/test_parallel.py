@@ -2,9 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from distributed import LocalCluster
@@ -13,45 +12,12 @@ from hiresnn.errors import BusyError, NotFiniteError, RunError, UsageError
 from hiresnn.paper import parallel
 from hiresnn.paper.measurements import accuracy
 from hiresnn.paper.parallel import work_through
-from hiresnn.paper.plan import Job, plan
+from hiresnn.paper.plan import plan
 from hiresnn.paper.run_all import do
 from hiresnn.paper.scales import Scale
-from hiresnn.progress import Progress
 
 from .conftest import study_in
-
-
-class Files:
-    """In place of a study: a job is done when its file exists."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.progress = root, Progress(quiet=True)
-        self.jobs: list[Job] = []
-
-    def add(
-        self, name: str, *needs: str, does: Callable[[Path], None] = lambda path: None, alone: bool = False
-    ) -> None:
-        self.jobs.append(Job(name, "measure", 1.0, (self.root / name, does), needs, alone))  # type: ignore[arg-type]
-
-    def plan(self) -> list[Job]:
-        return [job for job in self.jobs if not (self.root / job.name).exists()]
-
-    def left(self) -> list[str]:
-        return [job.name for job in self.plan()]
-
-    def begun(self, name: str) -> int:
-        return (self.root / "log").read_text().split().count(name)
-
-    def work(self, **where: Any) -> None:
-        work_through(self, self.plan, run_file, **where)  # type: ignore[arg-type]
-
-
-def run_file(_: object, task: tuple[Path, Callable[[Path], None]]) -> None:
-    path, does = task
-    with (path.parent / "log").open("a") as log:
-        log.write(f"{path.name}\n")
-    does(path)
-    path.touch()
+from .jobs import Files
 
 
 @pytest.fixture

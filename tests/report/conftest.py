@@ -277,3 +277,23 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"{program} does not start: {str(error).splitlines()[0]}")
         yield started
         started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page at `address`, a fixture of the test's file; `heard` on it lists requests and complaints."""
+    contexts = []
+
+    def show(width: int = 1280, scheme: str = "light") -> Any:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.heard = []
+        page.on("request", lambda request: page.heard.append(request.url))
+        page.on("console", lambda message: page.heard.append(message.text))
+        page.on("pageerror", lambda error: page.heard.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()

@@ -1,6 +1,6 @@
 """The board in a real browser: it sorts, fits and can be read. Skipped without Chromium."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,25 +25,6 @@ def address(card: Card, tmp_path_factory: pytest.TempPathFactory) -> str:
     ]  # fmt: skip
     path.write_text(board_page(entries), encoding="utf-8")
     return path.as_uri()
-
-
-@pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    contexts = []
-
-    def show(width: int = 1280, scheme: str = "light") -> Any:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        page.heard = []
-        page.on("request", lambda request: page.heard.append(request.url))
-        page.on("console", lambda message: page.heard.append(message.text))
-        page.on("pageerror", lambda error: page.heard.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield show
-    for context in contexts:
-        context.close()
 
 
 def test_a_click_or_a_key_on_a_heading_sorts_the_table(opened: Callable[..., Any], address: str) -> None:

@@ -1,7 +1,7 @@
 """Pages in a real browser: nothing is requested, nothing overflows, all can be read. Skipped without Chromium."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,27 +61,6 @@ def address(
 
 
 Open = Callable[..., Any]
-
-
-@pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Open]:
-    """Opens the page; `heard` on it lists requests and complaints."""
-    contexts = []
-
-    def show(width: int = 1280, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.heard = []
-        page.on("request", lambda request: page.heard.append(request.url))
-        page.on("console", lambda message: page.heard.append(message.text))
-        page.on("pageerror", lambda error: page.heard.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield show
-    for context in contexts:
-        context.close()
 
 
 def test_nothing_is_requested_and_nothing_complains(opened: Open, address: str) -> None:

@@ -22,23 +22,22 @@ from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
 from hiresnn.training import Ranks
 
-SEVERAL = Path(__file__).parents[1] / "several.py"
+from ..forked import hiresnn, several
+
 EXACT = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
 
 
 def command(recipe: Recipe, folder: Path, out: Path) -> list[str]:
-    """`hiresnn train` without its interpreter."""
+    """The arguments of `hiresnn` that train `recipe`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(dump(recipe))
-    return ["hiresnn", "train", str(folder / "recipe.toml"), "--out", str(out), "--quiet"]
+    return ["train", str(folder / "recipe.toml"), "--out", str(out), "--quiet"]
 
 
 def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[int], str, list[str]]:
     """Exit codes, standard output and errors of `hiresnn train` by two processes."""
-    start = [sys.executable, str(SEVERAL), "2", str(folder), *command(recipe, folder, out), *more]
-    output = subprocess.run(start, stdout=subprocess.PIPE, text=True, timeout=300, check=False).stdout
-    errors = [(folder / f"{rank}.err").read_text() for rank in range(2)]
-    return json.loads((folder / "codes.json").read_text()), output, errors
+    ended = several(2, hiresnn(*command(recipe, folder, out), *more))
+    return [code for code, _, _ in ended], "".join(output for _, output, _ in ended), [errors for *_, errors in ended]
 
 
 def test_parts_cover_a_batch_without_overlap() -> None:
@@ -97,7 +96,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     out = tmp_path / "killed" / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     process = subprocess.Popen(
-        [*torchrun, *command(recipe, tmp_path / "killed", out)],
+        [*torchrun, "hiresnn", *command(recipe, tmp_path / "killed", out)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,

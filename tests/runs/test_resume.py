@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,28 +12,27 @@ import pytest
 from hiresnn.runs.folder import METRICS, MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
 
+from ..forked import Forked, hiresnn
+
 LONG = {"ann.epochs": "60", "ann.lr": "0.01", "snn.epochs": "15", "method": "hire", "noise.bound": "0.12"}
 
 
-def start(recipe: Path, out: Path, *options: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "hiresnn", "train", str(recipe), "--out", str(out), "--quiet", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+def start(recipe: Path, out: Path, *options: str) -> Forked:
+    return Forked(hiresnn("train", str(recipe), "--out", str(out), "--quiet", *options))
 
 
 def epochs(log: Path | None) -> int:
     return len(log.read_text().splitlines()) if log is not None and log.is_file() else 0
 
 
-def kill(process: "subprocess.Popen[bytes]", folder: Path, log: str, after: int) -> None:
+def kill(process: Forked, folder: Path, log: str, after: int) -> None:
     """SIGKILL some moments after `log`, a pattern in `folder`, holds `after` epochs."""
     while epochs(next(folder.glob(log), None)) < after:
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert process.poll() is None, process.wait()
         time.sleep(0.01)
     time.sleep(random.uniform(0, 0.05))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.kill()
+    assert process.wait()[0] == -signal.SIGKILL
 
 
 def timeless(path: Path) -> list[dict[str, object]]:
@@ -56,7 +53,8 @@ def test_a_run_killed_in_the_ann_and_in_the_snn_phase_ends_with_the_same_bits(ti
     assert not (killed / MODEL).exists(), "killed after the SNN"
     resumed = start(recipe, killed, "--resume")
     for process in (uninterrupted, resumed):
-        assert (process.communicate(timeout=900)[1].decode(), process.returncode) == ("", 0)
+        code, _, errors = process.wait()
+        assert (errors, code) == ("", 0)
 
     (ann,) = (path.relative_to(whole.parent) for path in whole.parent.glob("ann/*"))
     for folder in (Path("run"), ann):

@@ -14,9 +14,9 @@ from hiresnn.progress import Progress
 from hiresnn.runs.ann import ann_key, ann_recipe
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import COUNTS, clamp_counts, device_of, splits
+from hiresnn.runs.fields import METHOD_NAMES
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.schema import METHOD_NAMES
 from hiresnn.runs.train import train
 from hiresnn.training import loop
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.runs.schema import METHOD_NAMES
+from hiresnn.runs.fields import METHOD_NAMES
 from hiresnn.training import (
     METHODS,
     Adversarial,

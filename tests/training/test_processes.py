@@ -1,10 +1,6 @@
 """Two and three processes train the network that one trains, and end with one sentence when a process dies."""
 
-import importlib.util
-import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +11,23 @@ from hiresnn.cli import main
 from hiresnn.errors import DataError, HiresnnError, LostProcessError
 from hiresnn.training import ALONE
 
-SCRIPT = Path(__file__).with_name("together.py")
+from ..forked import several
+from .together import CASES, train_and_lose_one, trained
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """The folder of a training by several processes, and (exit code, standard error) of each."""
-    size: int = request.param
-    folder = tmp_path_factory.mktemp(f"{size}-processes")
-    several = SCRIPT.parents[1] / "several.py"
-    subprocess.run([sys.executable, several, str(size), folder, SCRIPT, folder], timeout=300, check=False)
-    codes = json.loads((folder / "codes.json").read_text())
-    return folder, [(code, (folder / f"{rank}.err").read_text()) for rank, code in enumerate(codes)]
+    folder = tmp_path_factory.mktemp(f"{request.param}-processes")
+    ended = several(request.param, lambda: train_and_lose_one(folder))
+    return folder, [(code, errors) for code, _, errors in ended]
 
 
-@pytest.fixture(scope="module")
-def together() -> Any:
-    spec = importlib.util.spec_from_file_location("together", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_several_processes_train_the_network_and_the_noise_of_one(
-    processes: tuple[Path, list[Any]], together: Any
-) -> None:
+def test_several_processes_train_the_network_and_the_noise_of_one(processes: tuple[Path, list[Any]]) -> None:
     folder, ended = processes
     ranks = [torch.load(folder / f"{rank}.pt") for rank in range(len(ended))]
-    for number, case in enumerate(together.CASES):
-        alone = together.trained(*case, ALONE)
+    for number, case in enumerate(CASES):
+        alone = trained(*case, ALONE)
         for rank in ranks:
             for name, weights in alone["weights"].items():
                 torch.testing.assert_close(rank[number]["weights"][name], weights, atol=1e-6, rtol=1e-5)

@@ -1,6 +1,6 @@
-"""What `test_processes.py` trains, alone or as one of several processes: python together.py FOLDER.
+"""What `test_processes.py` trains, alone or as one of several processes.
 
-Every process saves what it trained into FOLDER/RANK.pt. Then the last rank kills itself while the others wait for it.
+Every process saves what it trained into RANK.pt. Then the last rank kills itself while the others wait for it.
 """
 
 import os
@@ -39,20 +39,15 @@ def trained(images: int, batch_size: int, ranks: Ranks) -> dict[str, Any]:
     return {"weights": dict(network.state_dict()), "kappa": noise.kappa, "results": means}
 
 
-def main() -> None:
+def train_and_lose_one(folder: Path) -> None:
     """Train every case, then lose a process."""
-    torch.set_num_threads(1)
     try:
         with joined() as ranks:
             found = [trained(*case, ranks) for case in CASES]
-            torch.save(found, Path(sys.argv[1]) / f"{ranks.rank}.pt")
+            torch.save(found, folder / f"{ranks.rank}.pt")
             ranks.wait()
             if ranks.rank == ranks.size - 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             trained(*CASES[0], ranks)
     except HiresnnError as error:
         sys.exit(f"{type(error).__name__}: {error}")
-
-
-if __name__ == "__main__":
-    main()

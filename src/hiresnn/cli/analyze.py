@@ -36,18 +36,8 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def activity(
-    context: typer.Context,
-    target: Target,
-    attacks: Attacks = None,
-    data: Source = None,
-    limit: Limit = None,
-    batch: Batch = 200,
-    out: Out = None,
-    quiet: Quiet = False,
-) -> None:
-    """Spiking activity of every layer (Definition 1).
+HELP = {
+    "activity": """Spiking activity of every layer (Definition 1).
 
     SA is the number of spikes per image and neuron over all T timesteps, from 0 to T. TASA is SA / T, from 0 to 1. The
     command prints a table and writes analysis-activity.json into the run folder.
@@ -57,22 +47,8 @@ def activity(
     hiresnn analyze activity runs/mine --attack pgd --limit 1000
 
     hiresnn analyze activity examples/snntorch_digits.py:network --data digits
-    """
-    _run(context, "activity", target, attacks, data, limit, batch, out, quiet)
-
-
-@app.command()
-def distance(
-    context: typer.Context,
-    target: Target,
-    attacks: Attacks = None,
-    data: Source = None,
-    limit: Limit = None,
-    batch: Batch = 200,
-    out: Out = None,
-    quiet: Quiet = False,
-) -> None:
-    """How far an attack moves the images and the spikes of every layer (Definition 2).
+    """,
+    "distance": """How far an attack moves the images and the spikes of every layer (Definition 2).
 
     The table shows the L2 norm of the attack's change to the image (pixels in [0, 1]) and to the spike map of each
     layer (spikes of each neuron / T), as means over images. Without --attack the attack is PGD with the options of the
@@ -81,22 +57,8 @@ def distance(
     Example:
 
     hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
-    """
-    _run(context, "distance", target, attacks, data, limit, batch, out, quiet)
-
-
-@app.command()
-def energy(
-    context: typer.Context,
-    target: Target,
-    attacks: Attacks = None,
-    data: Source = None,
-    limit: Limit = None,
-    batch: Batch = 200,
-    out: Out = None,
-    quiet: Quiet = False,
-) -> None:
-    """Estimated arithmetic energy of one image, with the prices of 45 nm hardware.
+    """,
+    "energy": """Estimated arithmetic energy of one image, with the prices of 45 nm hardware.
 
     The tables show two counts. "Printed" is the count of the paper: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct).
     The other count has every operation that the network performs. It leaves out connections beyond the borders of the
@@ -108,8 +70,39 @@ def energy(
     hiresnn analyze energy runs/mine --limit 1000
 
     hiresnn analyze energy examples/snntorch_digits.py:network --data digits
-    """
-    _run(context, "energy", target, attacks, data, limit, batch, out, quiet)
+    """,
+}
+"""Command -> its help. These three take the same options, and are the functions of `hiresnn.runs.analyze`."""
+
+
+def _add(what: str) -> None:
+    def command(
+        context: typer.Context,
+        target: Target,
+        attacks: Attacks = None,
+        data: Source = None,
+        limit: Limit = None,
+        batch: Batch = 200,
+        out: Out = None,
+        quiet: Quiet = False,
+    ) -> None:
+        with continued_by(context):
+            from hiresnn.progress import Progress
+            from hiresnn.runs import analyze
+
+            result = getattr(analyze, what)(
+                target, attacks=attacks, limit=limit, batch_size=batch, source=data, out=out,
+                progress=Progress(quiet=quiet),
+            )  # fmt: skip
+        console = output.console()
+        for table in TABLES[what](result):
+            console.print(table)
+
+    app.command(what, help=HELP[what])(command)
+
+
+for name in HELP:
+    _add(name)
 
 
 @app.command()
@@ -149,32 +142,6 @@ def conversion(
             run, numbers("--timesteps", timesteps, int), numbers("--scales", scales, float), attacks=attacks,
             source=data, limit=limit, batch_size=batch, quiet=quiet,
         )  # fmt: skip
-
-
-def _run(
-    context: typer.Context,
-    what: str,
-    target: str,
-    attacks: list[str] | None,
-    source: str | None,
-    limit: int | None,
-    batch: int,
-    out: Path | None,
-    quiet: bool,
-) -> None:
-    with continued_by(context):
-        from hiresnn.progress import Progress
-        from hiresnn.runs import analyze
-
-        measure = {"activity": analyze.activity, "distance": analyze.distance, "energy": analyze.energy}[what]
-        result = measure(
-            target, attacks=attacks, limit=limit, batch_size=batch, source=source, out=out,
-            progress=Progress(quiet=quiet),
-        )  # fmt: skip
-    tables = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}[what]
-    console = output.console()
-    for table in tables(result):
-        console.print(table)
 
 
 def _count(number: float) -> str:
@@ -248,3 +215,7 @@ def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]
             totals.add_row(f"memory, {name.upper()}, weights {place} chip", cell, cell)
     totals.caption = f"{entry['parameters']:,} parameters, {entry['state_bytes']:,} bytes of state"
     return [layers, totals]
+
+
+TABLES = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}
+"""Command -> how its result is shown."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hiresnn.cli.interrupt import continued_by
+from hiresnn.cli.options import Html, require_html
 
 
 def board(
@@ -21,10 +21,7 @@ def board(
             "executed.",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
-    ],
+    out: Html,
 ) -> None:
     """Rank audited networks on one HTML page, the best worst case first.
 
@@ -39,13 +36,11 @@ def board(
     hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
     """
     with continued_by(context):
-        from hiresnn.errors import UsageError
         from hiresnn.hub.zoo import SHELF, names
         from hiresnn.report.board import board_page, read_entries
         from hiresnn.runs.atomic import write_atomically
 
-        if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-            raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as board.html.")
+        require_html(out, "board.html")
         shipped = [str(SHELF / name) for name in names()]
         entries = read_entries([path for card in cards for path in (shipped if card == "zoo" else [card])])
         write_atomically(out, board_page(entries).encode())

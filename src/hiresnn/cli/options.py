@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hiresnn.errors import UsageError
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")]
 Source = Annotated[
     str | None,
@@ -46,4 +48,14 @@ Limit = Annotated[
     typer.Option(min=1, metavar="N", help="Use only N images, balanced over classes; default: all."),
 ]
 Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")]
+Html = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.")]
+
+
+def require_html(out: Path, example: str) -> None:
+    """Raise UsageError unless `out` names an HTML file."""
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as {example}.")

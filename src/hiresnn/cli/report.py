@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from hiresnn.cli.interrupt import continued_by
+from hiresnn.cli.options import Html, require_html
 
 
 def report(
@@ -17,10 +18,7 @@ def report(
         list[Path],
         typer.Argument(metavar="RUN...", help="Run folders that hiresnn train wrote, or one card.json of an audit."),
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
-    ],
+    out: Html,
 ) -> None:
     """Turn training runs, or an audit card, into one HTML file.
 
@@ -34,12 +32,10 @@ def report(
     hiresnn report runs/mine/audit/card.json -o audit.html
     """
     with continued_by(context):
-        from hiresnn.errors import UsageError
         from hiresnn.report.page import page_of
         from hiresnn.runs.atomic import write_atomically
 
-        if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-            raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as report.html.")
+        require_html(out, "report.html")
         page, notes = page_of(runs)
         content = page.encode()
         write_atomically(out, content)

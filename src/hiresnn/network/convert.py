@@ -74,17 +74,9 @@ def convert(
         >>> print(network.report)  # doctest: +SKIP
     """
     network = spiking_graph(
-        ann,
-        timesteps,
-        leak=leak,
-        reset=reset,
-        start=start,
-        condition=condition,
-        wait=wait,
-        surrogate=surrogate,
-        encoding=encoding,
-        max_pool=max_pool,
-    )
+        ann, timesteps, leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate,
+        encoding=encoding, max_pool=max_pool,
+    )  # fmt: skip
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)

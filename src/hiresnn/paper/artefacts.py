@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hiresnn.paper import accuracy_figures as figures
 from hiresnn.paper import accuracy_tables as tables
 from hiresnn.paper import activity_figures as activity
+from hiresnn.paper import bar_figures as bars
 from hiresnn.paper import checks, cost_figure, energy, thresholds
 from hiresnn.paper import coding_figures as codings
 from hiresnn.paper import distance_figures as distances
+from hiresnn.paper import sweep_figures as sweeps
 from hiresnn.paper.accuracy_page import AccuracyPage, MissingValueError, Values
 from hiresnn.paper.labels import VGG5, VGG11, text
 from hiresnn.paper.measurements import Measurement
@@ -77,17 +78,17 @@ ARTEFACTS: dict[str, Artefact] = {
     "rate": _accuracies("HIRE-SNN against the rate-coded SNN", tables.against_rate),
     "fig1a": _figure("An image as direct and as rate-coded input", codings.fig1a_needs, codings.fig1a),
     "fig1b": _figure("Spikes of each layer", activity.fig1b_needs, activity.fig1b),
-    "fig1c": _accuracies("VGG11: SNN and ANN under attack", figures.fig1c, _vgg11),
+    "fig1c": _accuracies("VGG11: SNN and ANN under attack", bars.fig1c, _vgg11),
     "fig3": _figure("Time-averaged spiking activity of each layer", activity.fig3_needs, activity.fig3),
-    "fig4": _accuracies("Accuracy over timesteps T", figures.fig4, _vgg11),
+    "fig4": _accuracies("Accuracy over timesteps T", sweeps.fig4, _vgg11),
     "fig5a": _figure("Distance behind a LIF layer over its leak", distances.fig5a_needs, distances.fig5a),
     "fig5b": _figure("Spike distance layer by layer", distances.fig5b_needs, distances.fig5b),
     "fig7": _figure("Memory and time of training", cost_figure.fig7_needs, cost_figure.fig7),
-    "fig8a": _accuracies("Accuracy over the bound of the attack", figures.fig8a, _vgg5),
-    "fig8b": _accuracies("Accuracy over the iterations of the attack", figures.fig8b, _vgg5),
-    "fig9": _accuracies("Gaussian and crafted noise", figures.fig9, figures.swept_networks),
+    "fig8a": _accuracies("Accuracy over the bound of the attack", sweeps.fig8a, _vgg5),
+    "fig8b": _accuracies("Accuracy over the iterations of the attack", sweeps.fig8b, _vgg5),
+    "fig9": _accuracies("Gaussian and crafted noise", bars.fig9, sweeps.swept_networks),
     "fig10a": _figure("Timesteps of rate-coded and direct input", codings.fig10a_needs, codings.fig10a),
-    "fig10b-e": _accuracies("Accuracy over the noise step", figures.fig10be, figures.swept_networks),
+    "fig10b-e": _accuracies("Accuracy over the noise step", sweeps.fig10be, sweeps.swept_networks),
     "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
     "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),
     "bounds": replace(_accuracies("Accuracy at every bound in every box", tables.bounds), in_paper=False),

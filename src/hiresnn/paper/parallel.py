@@ -10,21 +10,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
-from hiresnn.paper.plan import Job
-from hiresnn.paper.study import Study
 from hiresnn.process import keep_kernels, keep_memory
+
+if TYPE_CHECKING:
+    from hiresnn.paper.plan import Job
+    from hiresnn.paper.study import Study
 
 DEATHS = 3
 """Times in a row that a worker may die before anything is finished."""
 WAIT = 10.0
 """Seconds before asking again for what another process has locked."""
 
-Do = Callable[[Study, Any], object]
+Do = Callable[["Study", Any], object]
 
 
 def work_through(
@@ -49,7 +51,7 @@ def work_through(
                 )
             busy = 0
             with study.progress.task(f"{len(ready)} jobs, {at_once} at a time", len(ready), "jobs") as task:
-                calls = (delayed(_attempt)(study, job, do) for job in ready)
+                calls = (delayed(_attempt)(study, job.name, job.task, do) for job in ready)
                 try:
                     for name, error in Parallel(return_as="generator_unordered", batch_size=1)(calls):
                         deaths = 0
@@ -82,17 +84,17 @@ def _ready(jobs: list[Job], failed: set[str]) -> list[Job]:
     return sorted(ready, key=lambda job: -job.seconds)
 
 
-def _attempt(study: Study, job: Job, do: Do) -> tuple[str, HiresnnError | None]:
+def _attempt(study: Study, name: str, task: Any, do: Do) -> tuple[str, HiresnnError | None]:
     """In a worker: the job's name, and its error."""
     keep_memory()
     keep_kernels()  # a dask worker was not started from here
     try:
-        do(study, job.task)
+        do(study, task)
     except HiresnnError as error:
-        return job.name, error
+        return name, error
     except Exception as error:  # the other jobs go on; the caller meets it again, with its traceback
-        return job.name, RunError(f"{type(error).__name__}: {error}")
-    return job.name, None
+        return name, RunError(f"{type(error).__name__}: {error}")
+    return name, None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hiresnn.errors import UsageError
@@ -126,11 +126,16 @@ class Scale:
 
     def _named(self, network: str) -> str:
         setting = self.setting(network)
-        return setting.source or read(setting.recipe).data.source
+        return setting.source or _source(setting.recipe)
 
     def recipe(self, run: Run) -> Recipe:
         """The full recipe of a run. Raises UsageError or RecipeError where the run does not suit the scale."""
         return _recipe(self.setting(run.network), self.source(run.network), run)
+
+
+@cache
+def _source(recipe: str) -> str:
+    return read(recipe).data.source
 
 
 @lru_cache(maxsize=4096)  # one page asks for the same recipe many times

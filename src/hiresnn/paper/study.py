@@ -24,9 +24,9 @@ from hiresnn.paper.store import Record, Store
 from hiresnn.progress import Progress
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import device_of
+from hiresnn.runs.fields import PERIODIC_METHODS
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
 from hiresnn.runs.recipe import Recipe, digest, dump
-from hiresnn.runs.schema import PERIODIC_METHODS
 from hiresnn.runs.train import train
 
 EMBEDDED = ("digits", *DOWNLOADED)

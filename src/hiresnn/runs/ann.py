@@ -13,11 +13,11 @@ from hiresnn.data import DataSet
 from hiresnn.runs.checkpoint import save
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.distributed import take_folder
+from hiresnn.runs.fields import LONGEST_NAME
 from hiresnn.runs.folder import ANN, MODEL, SOURCE, RunFolder
 from hiresnn.runs.networks import ann_of
 from hiresnn.runs.own_network import OwnCode, weights_digest
 from hiresnn.runs.recipe import Recipe, digest, override
-from hiresnn.runs.schema import LONGEST_NAME
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import ann_method
 

@@ -15,12 +15,12 @@ from hiresnn import data
 from hiresnn.analysis import ConversionError
 from hiresnn.attacks import AttackSpec, verified
 from hiresnn.data import Batches, Split
-from hiresnn.network import SpikingNetwork, calibrate
+from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import ANN, RunFolder
-from hiresnn.runs.networks import spiking_network
+from hiresnn.runs.networks import calibrate_by, spiking_network
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe, override
 
@@ -118,10 +118,8 @@ def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:
 
 
 def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork:
-    network, part = spiking_network(recipe, ann).to(images.device).eval(), recipe.conversion
-    calibrate(
-        network, images, percentile=part.percentile, threshold_scale=part.threshold_scale, rescale=part.rescale
-    )  # fmt: skip
+    network = spiking_network(recipe, ann).to(images.device).eval()
+    calibrate_by(recipe, network, images)
     return network.fuse(False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext
+from hiresnn.runs.fields import SEEDS
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
 from hiresnn.runs.memory import fitting_batch
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import SEEDS
 
 SPLITS = ("test", "holdout")
 
@@ -68,11 +69,9 @@ def evaluate(
         HiresnnError: the folder has no trained network, a twin or the data do not fit, an attack is unknown, or the
             folder has attacks on more images.
     """
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
+    _check_seed(seed)
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
-        recipe = folder.recipe
-        attack_seed = recipe.seed if seed is None else seed
+        recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
         network = load_run(folder)
         context = RunContext.of_run(folder, progress, source)
@@ -84,30 +83,45 @@ def evaluate(
         earlier = _earlier(folder, name, len(shown)) if out is None else {}
         opponents = [(kind, load_run(twin).to(context.device)) for twin, kind in _twins(folder, twins or [])]
         _prepare(context, network, [twin for _, twin in opponents], specs, shown)
-
-        def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
-            torch.manual_seed(attack_seed)
-            found = accuracy(
-                network, shown, attack=attack, eps=eps, batch_size=batch_size, device=context.device, title=title,
-                progress=progress,
-            )  # fmt: skip
-            return round(found, 2)
-
-        clean = measured("clean")
-        labels = [label_of(recipe, spec) for spec in specs]
-        new = {
-            label: _attacked(measured, label, spec, opponents, attack_seed)
-            for label, spec in zip(labels, specs, strict=True)
-        }
-        result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, new), "images": len(shown)}
-        result["seed"] = recipe.seed
+        measured = partial(_measured, context, network, shown, batch_size, attack_seed)
+        result: dict[str, Any] = {"clean": measured("clean"), "attacks": {}, "images": len(shown), "seed": recipe.seed}
+        labels = {label_of(recipe, spec): spec for spec in specs}
+        new = {label: _attacked(measured, label, spec, opponents, attack_seed) for label, spec in labels.items()}
+        result["attacks"] = _merged(earlier, new)
         if (layer := _dead_layer(context, network, shown, batch_size)) is not None:
             result["dead_layer"] = layer
-        if out is None:
-            folder.write_json(name, result)
-        else:
-            write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+        _write(result, folder, name, out)
     return result
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
+
+
+def _write(result: dict[str, Any], folder: RunFolder, name: str, out: Path | None) -> None:
+    if out is None:
+        folder.write_json(name, result)
+    else:
+        write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _measured(
+    context: RunContext,
+    network: nn.Module,
+    shown: Split,
+    batch_size: int,
+    seed: int,
+    title: str,
+    attack: Attack | None = None,
+    eps: float | None = None,
+) -> float:
+    torch.manual_seed(seed)
+    found = accuracy(
+        network, shown, attack=attack, eps=eps, batch_size=batch_size, device=context.device, title=title,
+        progress=context.progress,
+    )  # fmt: skip
+    return round(found, 2)
 
 
 def _attacked(

@@ -14,9 +14,9 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
 from hiresnn.process import system_memory
 from hiresnn.progress import Progress
+from hiresnn.runs.fields import PERIODIC_METHODS
 from hiresnn.runs.networks import ann_of, spiking_network
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import PERIODIC_METHODS
 
 PROCESS = 0.35 * 2**30
 """Bytes of Python and torch with their libraries."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.data import DataSet, Split
@@ -106,6 +106,12 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
         encoding="poisson" if recipe.method == "rate" else settings.encoding,
     )
     return network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
+
+
+def calibrate_by(recipe: Recipe, network: SpikingNetwork, images: Tensor) -> None:
+    """Set the thresholds from training images in [0, 1], as section conversion says."""
+    part = recipe.conversion
+    calibrate(network, images, percentile=part.percentile, threshold_scale=part.threshold_scale, rescale=part.rescale)
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hiresnn.runs.fields import METHOD_NAMES, PERIODIC_METHODS
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import METHOD_NAMES, PERIODIC_METHODS
 from hiresnn.runs.trainer import HELD_OUT
 from hiresnn.training.adversarial import Adversarial
 from hiresnn.training.methods import ANN_TRAININGS

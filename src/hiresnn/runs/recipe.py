@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from hiresnn.errors import RecipeError, quoted
 from hiresnn.runs.faults import closest, sentence, shown
-from hiresnn.runs.schema import METHOD_NAMES, Recipe
+from hiresnn.runs.fields import METHOD_NAMES
+from hiresnn.runs.schema import Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,14 +39,18 @@ __all__ = [
 
 def shipped() -> dict[str, str]:
     """Return the names of the shipped recipes, sorted, each with its one-line description."""
-    names = sorted(path.stem for path in _SHELF.glob("*.toml"))
     # The first comment line of a shipped recipe is the command, the second the description.
-    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in names}
+    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in sorted(_names())}
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(path.stem for path in _SHELF.glob("*.toml"))
 
 
 def shipped_text(name: str) -> str:
     """Return the TOML text, comments included, of a shipped recipe. Raises RecipeError if there is none."""
-    if name not in {path.stem for path in _SHELF.glob("*.toml")}:
+    if name not in _names():
         raise RecipeError(f"there is no shipped recipe {quoted(name)}; {closest(name, list(shipped()))}.")
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
@@ -112,7 +118,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 def stated_keys(name_or_path: str) -> set[str]:
     """Return the dotted keys that a user's recipe file states itself; none for a shipped recipe."""
-    if name_or_path in shipped():
+    if name_or_path in _names():
         return set()
     text, where, _ = _source(name_or_path, Path())
     return set(_flat(_toml(text, where), ""))
@@ -127,7 +133,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _source(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
     """Return the text of a recipe, where it comes from, and the folder that its `extends` is relative to."""
-    if name_or_path in shipped():
+    if name_or_path in _names():
         return shipped_text(name_or_path), f'shipped recipe "{name_or_path}"', Path()
     path = folder / name_or_path
     try:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hiresnn.plugins import offered
+from hiresnn.runs.fields import (
+    LONGEST_NAME,
+    PERIODIC_METHODS,
+    BelowOne,
+    Count,
+    Decay,
+    Function,
+    Method,
+    Milestones,
+    Name,
+    Noisy,
+    NotNegative,
+    Pixels,
+    Positive,
+    Rate,
+    Repeats,
+    RoundingText,
+    Seed,
+    Size,
+    Steps,
+    Text,
+    UnitInterval,
 )
 
-from hiresnn.eps import format_eps, parse_eps
-from hiresnn.errors import UsageError
-from hiresnn.plugins import offered
-
-METHOD_NAMES = (
-    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
-    "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
-    "mppd-tv", "mpd-sgr",
-)  # fmt: skip
-"""Training methods of the package; plug-ins may add others."""
 MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
 """Networks of the package, as in `hiresnn.models`, which takes a second to import."""
-PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 ADDED = {
     "data": {"size"},
     "model": {"batch_norm", "source", "weights"},
@@ -37,81 +42,6 @@ ADDED = {
     "snn": {"condition", "distil", "average", "rounding"},
 }
 """Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
-SEEDS = 2**63
-"""Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
-LONGEST_NAME = 128
-
-
-def _eps(value: object) -> object:
-    """Read a bound in pixel units, such as "8/255" or 0.03, with the parser of all bounds."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return value  # the type of the field refuses it
-    try:
-        return parse_eps(value)
-    except UsageError as error:
-        raise ValueError(str(error).rstrip(".")) from None
-
-
-def _fraction(value: float) -> float | str:
-    text = format_eps(value)
-    return text if "/" in text else value
-
-
-def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later <= earlier for earlier, later in pairwise(values)):
-        raise ValueError("write fractions of the training that increase, such as [0.6, 0.8, 0.9]")
-    return values
-
-
-def _file_name(value: str) -> str:
-    if value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
-        raise ValueError("it names a folder in runs/: leave out slashes, colons, control characters and a leading dot")
-    return value
-
-
-def _method(value: str) -> str:
-    if value not in METHOD_NAMES and value not in offered("methods"):
-        names = ", ".join(repr(name) for name in (*METHOD_NAMES, *offered("methods")))
-        raise ValueError(f"it must be one of {names}")
-    return value
-
-
-def _function(value: str) -> str:
-    if not value.rpartition(":")[0]:
-        raise ValueError("write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network")
-    return value
-
-
-def _rounding(value: str) -> str:
-    from hiresnn.exchange.rounding import ROUNDINGS, require_rounding
-
-    try:
-        require_rounding(value)
-    except UsageError:
-        raise ValueError(f"write {ROUNDINGS}") from None
-    return value
-
-
-# Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
-Method: TypeAlias = Annotated[str, AfterValidator(_method), AfterValidator(_file_name)]
-Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
-Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
-Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
-Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
-Steps: TypeAlias = Annotated[int, Field(ge=1, le=10**4)]
-UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
-Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
-RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
-Milestones: TypeAlias = Annotated[
-    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100), AfterValidator(_increasing)
-]
 
 
 class Section(BaseModel):
@@ -144,7 +74,7 @@ class Model(Section):
     """
 
     name: Text | None = None
-    source: Annotated[Text, AfterValidator(_function)] | None = None
+    source: Function | None = None
     weights: Text | None = None
     width: Annotated[float, Field(gt=0, le=1000)] = 1.0
     hidden: Size = 4096
@@ -182,7 +112,7 @@ class Ann(Section):
     trains with quantised clipped activations of that many `levels`, whose thresholds the conversion takes over.
     """
 
-    epochs: Annotated[int, Field(ge=0, le=10**6)]
+    epochs: Repeats
     batch_size: Size
     lr: Rate
     momentum: BelowOne = 0.9
@@ -226,7 +156,7 @@ class Snn(Section):
     """
 
     timesteps: Steps
-    epochs: Annotated[int, Field(ge=0, le=10**6)]
+    epochs: Repeats
     batch_size: Size
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Rate
@@ -264,7 +194,7 @@ class Attack(Section):
 
     eps: Pixels = 8 / 255
     step: Pixels = 0.01
-    iterations: Annotated[int, Field(ge=0, le=10**6)] = 7
+    iterations: Repeats = 7
     random_start: bool = False
     extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False, max_length=100)] = (2 / 255,)
 
@@ -307,43 +237,27 @@ class Recipe(Section):
         return values
 
     @model_validator(mode="after")
-    def _names_a_network(self) -> Recipe:
+    def _values_fit_together(self) -> Recipe:
         if self.model.name is None and self.model.source is None:
             raise ValueError(
                 'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
                 'your own, such as model.source = "mine.py:network"'
             )
-        return self
-
-    @model_validator(mode="after")
-    def _selection_has_images(self) -> Recipe:
         if self.ann.select == "robust" and not self.data.holdout_images:
             raise ValueError(
                 'ann.select = "robust" chooses the epoch on held-out images, but data.holdout_images is 0; hold out '
                 "some, such as 1000"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _learned_thresholds_are_rescaled(self) -> Recipe:
         if self.ann.activation == "qcfs" and not self.conversion.rescale:
             raise ValueError(
                 'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
                 "set it to true"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _rounded_networks_see_the_image(self) -> Recipe:
         if self.snn.rounding is not None and (self.method == "rate" or self.snn.encoding == "poisson"):
             raise ValueError(
                 "snn.rounding needs the graph of the network, which Poisson spikes as input do not have; set "
                 'snn.encoding = "direct" and another method than rate'
             )
-        return self
-
-    @model_validator(mode="after")
-    def _every_period_has_a_step(self) -> Recipe:
         if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
             raise ValueError(
                 f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "

@@ -11,7 +11,6 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.exchange import rounding
-from hiresnn.network import calibrate
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import start_from_ann
 from hiresnn.runs.checkpoint import save
@@ -21,7 +20,7 @@ from hiresnn.runs.distributed import check_ranks, load_data, take_folder
 from hiresnn.runs.folder import CONVERSION, METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
 from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
-from hiresnn.runs.networks import checked_network, method_of, optimizer_of, rescale_hint, spiking_network
+from hiresnn.runs.networks import calibrate_by, checked_network, method_of, optimizer_of, rescale_hint, spiking_network
 from hiresnn.runs.own_network import announce, own_code
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe
 from hiresnn.runs.trainer import Trainer
@@ -70,11 +69,7 @@ def train(
     if own is not None and resume and (out / SOURCE).is_file():
         announce(own, out)
     checked = checked_network(recipe, dataset, own) if own or recipe.model.weights else None
-    needed = require_memory(recipe, dataset, device, ranks.size, checked)
-    if needed > WORTH_SAYING:
-        progress.line(f"This training takes about {needed / 2**30:.1f} GiB of memory.")
-    if checked is not None and (hint := rescale_hint(recipe, checked)):
-        progress.line(hint)
+    _report_needs(recipe, require_memory(recipe, dataset, device, ranks.size, checked), checked, progress)
     splits(recipe, dataset)
     if recipe.method not in METHOD_NAMES:
         method_of(recipe).steps(recipe.snn.timesteps)  # a plug-in, which may not work
@@ -98,6 +93,14 @@ def train(
         if ranks.lead:
             _report(context, network or context.load(folder.path).to(context.device))
     return out
+
+
+def _report_needs(recipe: Recipe, memory: float, checked: nn.Module | None, progress: Progress) -> None:
+    """Say how much memory a large training takes, and if the conversion of a user's network should rescale."""
+    if memory > WORTH_SAYING:
+        progress.line(f"This training takes about {memory / 2**30:.1f} GiB of memory.")
+    if checked is not None and (hint := rescale_hint(recipe, checked)):
+        progress.line(hint)
 
 
 def _copy(ann: Path, folder: RunFolder) -> None:
@@ -124,13 +127,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     if count < min(recipe.conversion.images, len(split)):
         context.progress.line(f"Thresholds are calibrated on {count} images, so that it takes little memory.")
     images = data.first(split, count).images.to(context.device) / 255
-    calibrate(
-        network,
-        images,
-        percentile=recipe.conversion.percentile,
-        threshold_scale=recipe.conversion.threshold_scale,
-        rescale=recipe.conversion.rescale,
-    )
+    calibrate_by(recipe, network, images)
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
     method = method_of(recipe, teacher)
     if settings.rounding is not None:

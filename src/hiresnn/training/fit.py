@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,11 @@ def fit(
         epochs: number of epochs, including those in the checkpoint.
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
         noise_step: eps_s = eps_t in pixel units. periods: N. timesteps: T of an ANN that is converted.
-        precision: "float32", or "bfloat16" for convolutions and matrix products.
+        precision: "float32", or "bfloat16" for convolutions and matrix products. log: called with each epoch's row.
         rounding: trains a spiking network with weights of few bits, such as "int4" (docs/deploy.md), and rounds it in
             the end; None does not round.
         checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
             the weights that it would have reached without interruption.
-        log: called with the row of each epoch.
 
     Raises:
         UsageError, DataError, RunError, NotFiniteError: a setting, the images, the checkpoint or the loss is wrong.
@@ -106,21 +106,24 @@ def fit(
     }  # fmt: skip
     training = _training(network, train, settings)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            path = None if checkpoint is None else Path(checkpoint)
-            _train(training, settings, path, shown, log)
-        accuracy = None if test is None else _accuracy(network, _Batches("test", test, 200, device))
+        with _seeded(seed, device):
+            _train(training, settings, None if checkpoint is None else Path(checkpoint), shown, log)
+        return FitResult(network, training.rows, _accuracy(network, test, device))
     finally:
         network.train(mode)
-    return FitResult(network, training.rows, accuracy)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int) -> SpikingNetwork:
     """Convert an ANN with the first training images."""
     device = next(ann.parameters()).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with _seeded(seed, device):
         images: list[Tensor] = []
         for batch, _ in _Batches("train", train, 128, device):
             images.append(batch)
@@ -280,9 +283,11 @@ def _check(images: Tensor, labels: Tensor, what: str) -> None:
 
 
 @torch.no_grad()
-def _accuracy(network: nn.Module, batches: _Batches) -> float:
+def _accuracy(network: nn.Module, test: Images | None, device: torch.device) -> float | None:
+    if test is None:
+        return None
     accuracy = Accuracy()
     network.eval()
-    for images, labels in batches:
+    for images, labels in _Batches("test", test, 200, device):
         accuracy.update(network(images), labels)
     return accuracy.compute()

@@ -101,15 +101,20 @@ def train_batch(
         result = _result(loss, earlier, labels, rows, count, ranks)
         if not math.isfinite(result.loss):
             raise NotFiniteError(f"the loss is {result.loss}")
-        optimizer.step()
-        if isinstance(model, SpikingNetwork):
-            model.clamp_neurons_()
-        if method.after is not None:
-            method.after(model)
-        if shown.grad is not None:
-            method.noise.update(shown.grad)
+        _update(model, optimizer, method, shown.grad)
         results.append(result)
     return results
+
+
+def _update(model: nn.Module, optimizer: Optimizer, method: Method, gradient: Tensor | None) -> None:
+    """Make the step of the optimiser (lines 19-22) and update the noise by the gradient of the images."""
+    optimizer.step()
+    if isinstance(model, SpikingNetwork):
+        model.clamp_neurons_()
+    if method.after is not None:
+        method.after(model)
+    if gradient is not None:
+        method.noise.update(gradient)
 
 
 def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int, ranks: Ranks) -> PeriodResult:

@@ -1,4 +1,4 @@
-"""Figures 1c, 4, 8a, 8b, 9 and 10b-e as data: accuracies as bars, and over T, bound, iterations and noise step."""
+"""Figures 4, 8a, 8b and 10b-e as data: accuracy over T, bound, iterations and noise step."""
 
 from __future__ import annotations
 
@@ -12,67 +12,24 @@ from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import (
     LEVEL,
     MEASURED,
-    Bars,
     Curves,
-    Group,
     above,
     at_most,
     boxes_of,
-    draw_bars,
     draw_lines,
     draw_panels,
-    each_attack,
     largest,
     rows_of,
 )
-from hiresnn.paper.accuracy_page import (
-    AccuracyPage,
-    Curve,
-    Decision,
-    Direction,
-    Gain,
-    Grid,
-    Judgement,
-    Pair,
-    Row,
-    pair,
-    printed_accuracy,
-)
-from hiresnn.paper.accuracy_tables import has_twin
+from hiresnn.paper.accuracy_page import AccuracyPage, Curve, Decision, Gain, Grid, Judgement, printed_accuracy
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
-from hiresnn.paper.measurements import BOXES, Measurement, Run, accuracy
+from hiresnn.paper.labels import BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
+from hiresnn.paper.measurements import Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat, points, with_limits
 
 SWEPT = ("hire", "traditional")
 """Methods of Fig. 8; the paper draws the first."""
-TRAINED = ("traditional", "noise-free", "gaussian", "hire")
-"""Methods of Fig. 9; "noise-free" is a control, measured only in the white box."""
-NO_GAIN = 2.0
-"""Percentage points of a gain in Fig. 9 that count as no noticeable improvement."""
-ATTACKED = [(attack, box) for box in BOXES for attack in ATTACKS]
-"""Every attack in every box."""
-
-
-def fig1c(scale: Scale) -> AccuracyPage:
-    """VGG11: the traditional SNN beside its ANN under each attack."""
-    rows: list[Row] = []
-    directions = []
-    bars: dict[str, dict[tuple[str | None, str], Pair]] = {"ann": {}, "traditional": {}}
-    for attack, box in ATTACKED:
-        ann, snn = (accuracy(VGG11, method, attack, box) for method in bars)
-        cells = [pair(ann), pair(snn), pair(Gain(snn, ann))]
-        if not has_twin("ann", box):
-            cells[0], cells[2] = (cells[0][0], None), (cells[2][0], None)
-        bars["ann"][attack, box], bars["traditional"][attack, box] = cells[:2]
-        rows.append(((BOX_LABELS[box], attack.upper()), cells))
-        gain = Gain(snn, ann) if has_twin("ann", box) else None
-        directions.append(Direction(f"{attack.upper()}, {BOX_LABELS[box]}, SNN over ANN", cells[2][0], gain))
-    measured = (METHOD_LABELS["ann"], METHOD_LABELS["traditional"], "SNN minus ANN")
-    notes = [*labels.setting_notes(scale, [VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
-    grid = Grid(text("fig1c.caption"), ("box", "attack"), measured, rows)
-    return AccuracyPage((VGG11,), [grid], notes, directions, figure=draw_bars(bars, {"": ATTACKED}))
 
 
 def fig4(scale: Scale) -> AccuracyPage:
@@ -201,52 +158,6 @@ def _level(eps: str) -> float:
 def swept_networks(scale: Scale) -> tuple[str, ...]:
     """The networks of Fig. 9 and 10b-e at a scale."""
     return scale.present(network for network in (VGG5, VGG11) if network in scale.swept)
-
-
-def fig9(scale: Scale) -> AccuracyPage:
-    """A network trained with Gaussian and with crafted noise of the same size, and traditionally.
-
-    The paper draws VGG11; a scale that does not sweep it shows the first network that it sweeps.
-    """
-    network = VGG11 if VGG11 in swept_networks(scale) else swept_networks(scale)[0]
-    bars: Bars = {
-        method: {
-            (attack, box): pair(accuracy(network, method, attack, box))
-            for attack, box in ((None, "white"), *ATTACKED)
-            if box == "white" or method != "noise-free"
-        }
-        for method in TRAINED
-    }
-    rows: list[Row] = [
-        ((ATTACK_LABELS[attack] + (f", {BOX_LABELS[box]}" if attack else ""), METHOD_LABELS[method]), [cell])
-        for method, found in bars.items()
-        for (attack, box), cell in found.items()
-    ]
-    judgements = []
-    none, where = text("fig9.none", no_gain=NO_GAIN), "sec. 5.3"
-    for box, words in BOX_LABELS.items():
-        crafted = _gains(network, "hire", "gaussian", box)
-        theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        judgements.append(Judgement(text("fig9.better"), crafted, above(0.0), words, where, theirs, largest))
-        gaussian = _gains(network, "gaussian", "traditional", box)
-        judgements.append(Judgement(none, gaussian, at_most(NO_GAIN), words, where))
-    control = _gains(network, "noise-free", "traditional", "white")
-    judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
-    notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
-    notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
-    caption = text("fig9.caption", network=network_label(network))
-    grids = [Grid(caption, ("images", "trained with"), MEASURED, rows)]
-    panels: dict[str, list[Group]] = {
-        "clean and FGSM": [(None, "white"), *(("fgsm", box) for box in BOXES)],
-        "PGD": [("pgd", box) for box in BOXES],
-    }
-    return AccuracyPage((network,), grids, notes, (), judgements, draw_bars(bars, panels))
-
-
-def _gains(network: str, better: str, worse: str, box: str) -> tuple[Gain, ...]:
-    return tuple(
-        Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box)) for attack in ATTACKS
-    )
 
 
 def fig10be(scale: Scale) -> AccuracyPage:
