@@ -128,8 +128,8 @@ def picture(scene: Scene) -> str:
         parts.append(_row(layer, y))
     height = max(y + 26, 96 + 160 + 150)
     legend = Markup(
-        '<tspan class="muted">grey: in both. </tspan><tspan class="goneText">Outlined: only clean. </tspan>'
-        '<tspan class="newText">Filled: only attacked.</tspan>'
+        'A square is a spike: grey on both images, <tspan class="goneText">outlined only clean</tspan>, '
+        '<tspan class="newText">filled only attacked</tspan>.'
     )
     about = f"{scene.network} under {scene.attack}, which breaks {scene.broken} of {scene.images} test images"
     return Markup(
@@ -141,7 +141,7 @@ def picture(scene: Scene) -> str:
         description=_description(scene), style=Markup(STYLE), parts=Markup("").join(parts),
         head=_text(24, 36, "Spikes on a clean and on an attacked image", "title")
         + _text(24, 58, f"{about}; the first of them:", "small muted")
-        + _text(LEFT, 84, Markup("A square is a spike; ") + legend, "small"),
+        + _text(LEFT, 84, legend, "small"),
     )  # fmt: skip
 
 
@@ -183,7 +183,9 @@ def _raster(layer: Layer, y: float) -> tuple[Markup, float]:
     clean, attacked = layer.clean[:, order] > 0, layer.attacked[:, order] > 0
     height = timesteps * STEP
     top = y + 20
-    title = f"{layer.name}, all {neurons} neurons (across), {timesteps} timesteps (down)"
+    title = (
+        f"{layer.name}: {timesteps} timesteps (down) of all {neurons} neurons, sorted by their clean spikes (across)"
+    )
     parts = [
         _text(LEFT, y + 14, title, "small muted"),
         Markup('<rect class="sunken" x="{}" y="{}" width="{}" height="{}"/>').format(LEFT, top, neurons * CELL, height),

@@ -34,8 +34,9 @@ autodoc_typehints = "none"  # the signature shows them as they are written, with
 
 
 def _link_to_repository(app: object, name: str, source: list[str]) -> None:
-    """Let links to files outside docs/, which this site does not have, point into the repository."""
-    source[0] = re.sub(r"\]\(\.\./(?!tutorials)([^)]+)\)", rf"]({REPOSITORY}/blob/main/\1)", source[0])
+    """Let links to files outside docs/, which this site does not have, point into the repository; pictures are copied."""
+    link = r"(?<!!)(\[[^\]]*\])\(\.\./(?!tutorials)([^)]+)\)"
+    source[0] = re.sub(link, rf"\1({REPOSITORY}/blob/main/\2)", source[0])
 
 
 def _complete_index(app: object, name: str, source: list[str]) -> None:

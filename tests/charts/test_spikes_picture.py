@@ -1,0 +1,71 @@
+"""The picture of spikes: each square is one spike, in the class that says whether the attack added or removed it."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from hiresnn.attacks import AttackSpec
+from hiresnn.errors import UsageError
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "spikes_picture.py"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("spikes_picture", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look up their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def squares(svg: Any, kind: str) -> int:
+    paths = [path for path in svg.iter(f"{SVG}path") if path.get("class") == kind]
+    return sum(path.get("d", "").count("M") for path in paths)
+
+
+def test_squares_and_numbers_are_those_of_the_spikes(script: ModuleType) -> None:
+    clean = torch.tensor([[1, 0, 1], [1, 0, 0.0]])
+    attacked = torch.tensor([[1, 1, 0], [1, 1, 0.0]])
+    layer = script.Layer("relu<1>", clean, attacked, 3.0, 1.0, 2.0)
+    images = (torch.zeros(4, 4), torch.ones(4, 4))
+    scene = script.Scene("net", "fgsm", 20, 5, images, ("3", "8"), [layer])
+    text = script.picture(scene)
+    svg = ElementTree.fromstring(text)
+    assert {kind: squares(svg, kind) for kind in ("both", "gone", "new")} == {"both": 2, "gone": 1, "new": 2}
+    texts = ["".join(each.itertext()) for each in svg.iter(f"{SVG}text")]
+    assert "3 spikes, 1 removed, 2 added" in texts
+    assert "100 changes per 100 clean spikes" in texts
+    assert {"clean, read as 3", "attacked, read as 8"} <= set(texts)
+    assert len([cell for cell in svg.iter(f"{SVG}rect") if cell.get("fill") == "rgb(255,255,255)"]) == 16
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"@import|https?://(?!www\.w3\.org)|url\((?!#)", text)
+
+
+def test_the_first_broken_image_of_a_network_is_drawn(script: ModuleType) -> None:
+    scene = script.observed("digits-hire", "digits", AttackSpec.parse("pgd:eps=32/255"), 30)
+    assert scene.answers[0] != scene.answers[1]
+    assert 0 < scene.broken < 30
+    assert [layer.name for layer in scene.layers] == ["relu1", "relu2", "relu3", "relu4", "relu5"]
+    for layer in scene.layers:
+        assert layer.gone + layer.new > 0
+        assert layer.gone < layer.spikes
+    assert script.picture(scene).startswith("<svg")
+
+
+def test_an_attack_without_effect_and_a_layer_that_is_too_wide_are_errors(script: ModuleType) -> None:
+    with pytest.raises(UsageError, match="breaks none of 5 images"):
+        script.observed("digits-hire", "digits", AttackSpec.parse("fgsm:eps=0"), 5)
+    wide = script.Layer("relu1", torch.zeros(2, 131), torch.zeros(2, 131), 1.0, 0.0, 0.0)
+    with pytest.raises(UsageError, match="relu1 has 131 neurons"):
+        script.picture(script.Scene("net", "fgsm", 5, 1, (torch.zeros(2, 2),) * 2, ("1", "2"), [wide]))
