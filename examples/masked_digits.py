@@ -1,8 +1,9 @@
-"""Four networks for the embedded digits; three mask their gradients on purpose, as controls for the audit.
+"""Four networks for the embedded digits. Three of them mask their gradients on purpose, to test the audit.
 
     hiresnn audit examples/masked_digits.py:narrow --data digits --eps 26/255
 
-Plain PGD leaves these three almost untouched; the audit must break them like `plain`.
+Plain PGD breaks almost no image of `narrow`, `saturated` and `quantised`. They are no more robust than `plain`, and the
+audit must show that.
 """
 
 import torch
@@ -37,7 +38,7 @@ def plain() -> SpikingNetwork:
 
 
 def narrow() -> SpikingNetwork:
-    """A surrogate so narrow that most gradients are zero."""
+    """`plain` with a surrogate gradient so narrow that most gradients are zero."""
     network = plain()
     for neuron in network.neurons.values():
         neuron.surrogate = Linear(width=1e-3)
@@ -56,14 +57,14 @@ class Saturated(nn.Module):
 
 
 def saturated() -> nn.Module:
-    """See `Saturated`."""
+    """`plain` with logits that saturate the cross-entropy; see `Saturated`."""
     return Saturated(plain())
 
 
 class Quantiser(nn.Module):
-    """Pixels rounded at random to one of 257 levels: no gradient passes, and no two calls agree.
+    """Rounds each pixel at random to one of 257 levels, so that no gradient passes and no two calls agree.
 
-    With few levels the mean over calls is a smoother network than the plain one, and truly harder to break.
+    With only a few levels, the mean over many calls would be smoother than the plain network and really more robust.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:
@@ -75,5 +76,5 @@ class Quantiser(nn.Module):
 
 
 def quantised() -> nn.Module:
-    """See `Quantiser`."""
+    """`plain` with pixels that are rounded at random; see `Quantiser`."""
     return Quantiser(plain())

@@ -1,4 +1,6 @@
-"""A small convolutional spiking network in snnTorch on the embedded digits, ready for the audit.
+"""A small convolutional spiking network in snnTorch on the embedded digits.
+
+Install the library, then audit the network:
 
 pip install snntorch
 hiresnn audit examples/snntorch_digits.py:network --data digits --preset quick
@@ -18,7 +20,7 @@ EPOCHS = 15
 
 
 def layers() -> nn.Sequential:
-    """One step per call; every neuron stores its membrane."""
+    """Return the layers. One call is one timestep, and neurons keep their membrane potentials."""
 
     def neuron() -> nn.Module:
         return snn.Leaky(beta=0.9, spike_grad=surrogate.fast_sigmoid(slope=10), init_hidden=True)

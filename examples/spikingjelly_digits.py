@@ -1,4 +1,6 @@
-"""A small convolutional spiking network in SpikingJelly on the embedded digits, ready for the audit.
+"""A small convolutional spiking network in SpikingJelly on the embedded digits.
+
+Install the library, then audit the network:
 
 pip install spikingjelly
 hiresnn audit examples/spikingjelly_digits.py:network --data digits --preset quick
@@ -17,7 +19,7 @@ EPOCHS = 15
 
 
 def layers() -> nn.Sequential:
-    """One step per call (step mode s); every neuron stores its membrane."""
+    """Return the layers. One call is one timestep (step mode s), and neurons keep their membrane potentials."""
 
     def lif() -> nn.Module:
         return neuron.LIFNode(tau=2.0, decay_input=False, surrogate_function=surrogate.ATan(), detach_reset=True)

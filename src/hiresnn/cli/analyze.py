@@ -24,7 +24,7 @@ Target = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Folder for the JSON file of a target that is no run; default: a folder in audits/."
+        metavar="DIR", help="Folder for the JSON file, if TARGET is not a run folder; default: a folder in audits/."
     ),
 ]
 
@@ -37,10 +37,11 @@ app = typer.Typer(
 
 
 HELP = {
-    "activity": """Spiking activity of every layer (Definition 1).
+    "activity": """Measure how many spikes every layer emits (Definition 1 of the paper).
 
-    SA is the number of spikes per image and neuron over all T timesteps, from 0 to T. TASA is SA / T, from 0 to 1. The
-    command prints a table and writes analysis-activity.json into the run folder.
+    SA (spiking activity) is the number of spikes per image and neuron over all T timesteps, from 0 to T. TASA
+    (time-averaged spiking activity) is SA / T, from 0 to 1.
+    The command prints a table and writes analysis-activity.json into the run folder.
 
     Example:
 
@@ -48,7 +49,7 @@ HELP = {
 
     hiresnn analyze activity examples/snntorch_digits.py:network --data digits
     """,
-    "distance": """How far an attack moves the images and the spikes of every layer (Definition 2).
+    "distance": """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
 
     The table shows the L2 norm of the attack's change to the image (pixels in [0, 1]) and to the spike map of each
     layer (spikes of each neuron / T), as means over images. Without --attack the attack is PGD with the options of the
@@ -58,11 +59,12 @@ HELP = {
 
     hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
     """,
-    "energy": """Estimated arithmetic energy of one image, with the prices of 45 nm hardware.
+    "energy": """Estimate the arithmetic energy of one image, with the prices of operations on 45 nm hardware.
 
-    The tables show two counts. "Printed" is the count of the paper: Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct).
-    The other count has every operation that the network performs. It leaves out connections beyond the borders of the
-    image and includes MACs after average pools, neurons, leaks and the readout. The command also writes
+    The tables show two counts of operations. "Printed" is the count of the paper: its Table 6 with Eq. 7 (rate-coded)
+    or Eq. 8 (direct encoding). The other count has every operation that the network performs, also those of neurons,
+    leaks, the readout, and MACs (multiply-accumulate operations) after average pools. It leaves out connections beyond
+    the borders of the image. The command also writes
     analysis-energy.json, with an estimate of the memory energy of each layer.
 
     Example:
@@ -110,26 +112,29 @@ def conversion(
     context: typer.Context,
     run: Run,
     timesteps: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Every T, separated by commas, for example 4,8,16; default: a half, one, two and four times the recipe's."
+        "Numbers of timesteps T, separated by commas, for example 4,8,16; default: a half, one, two and four times "
+        "the recipe's T."
         ))] = None,
     scales: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Every threshold scale, separated by commas; default: the recipe's."))] = None,
+        "Threshold scales, separated by commas, for example 0.7,1. The thresholds that the conversion sets are "
+        "multiplied by this number; default: the recipe's."))] = None,
     attacks: Attacks = None,
     data: Source = None,
     limit: Limit = None,
     batch: Batch = 200,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """What the conversion of the ANN loses, layer by layer.
+    """Measure what the conversion of the ANN loses, layer by layer.
 
-    The command converts the ANN of the run anew at every T and threshold scale. The error of a layer is the relative L2
-    distance between the ANN's activations and the spike rates times the activation that a spike stands for. "Accuracy
-    up to here" replaces this layer and all before it by the spiking network's and lets the ANN go on from there, so it
-    falls where accuracy is lost. With --attack, the same is measured on adversarial images of the ANN. The images are
-    the held-out ones of the recipe, or else test images.
+    The command converts the ANN of the run once more for every T and every threshold scale. The error of a layer is the
+    relative L2 distance between the ANN's activations and the spike rates times the activation that a spike stands for.
+    "Accuracy up to here" is the accuracy of a mixed network: this layer and all before it are those of the spiking
+    network, and the later ones are those of the ANN. So it falls where accuracy is lost. With --attack, the same is
+    measured on adversarial images of the ANN. The images are the held-out images of the recipe; if it has none, test
+    images.
 
-    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and with matplotlib
-    analysis-conversion.svg and .png. It says nothing about later training of the SNN.
+    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if
+    matplotlib is installed, analysis-conversion.svg and .png. It does not consider later training of the SNN.
 
     Example:
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def attacks() -> None:
     """List the attacks with their options and defaults.
 
-    Write options after a colon: --attack pgd:eps=2/255,iterations=20. The default step 0.31875*eps scales with eps.
+    Use a name with --attack of hiresnn evaluate, audit and analyze, and write options after a colon: --attack
+    pgd:eps=2/255,iterations=20. The default step is 0.31875*eps. docs/attacks.md explains the options.
 
     Example: hiresnn attacks
     """
@@ -37,8 +38,9 @@ def attacks() -> None:
 def rules() -> None:
     """List the gradient rules, which an attack can use for the derivative of a spike.
 
-    Write a rule as an option of an attack, and options of the rule after slashes: --attack pgd:rule=arctan/alpha=4. In
-    the formulas, z is the membrane potential relative to the threshold, and a spike occurs where z > 0.
+    A spike has no useful derivative, so an attack replaces it by one of these functions. Write a rule as an option of
+    an attack, and options of the rule after slashes: --attack pgd:rule=arctan/alpha=4. In the formulas, z is the
+    membrane potential relative to the threshold, and a spike occurs where z > 0.
 
     Example: hiresnn rules
     """

@@ -16,9 +16,9 @@ def board(
         list[str],
         typer.Argument(
             metavar="CARD...",
-            help="Each a card.json of an audit, an audited run folder, zoo for all networks of the package, or "
-            "TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that TARGET names is "
-            "executed.",
+            help="One or more of: the card.json of an audit; an audited run folder; the word zoo, for all networks of "
+            "the package; TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that TARGET "
+            "names is executed.",
         ),
     ],
     out: Html,
@@ -26,8 +26,8 @@ def board(
     """Rank audited networks on one HTML page, the best worst case first.
 
     Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
-    and they must give the counts of the card. What does not verify is listed with the reason and has no rank. Networks
-    are compared only with those that were audited on the same data at the same bound.
+    and they must give the counts of the card. An audit that fails this check is listed with the reason and has no
+    rank. Only networks that were audited on the same data at the same bound are compared.
 
     Examples:
 

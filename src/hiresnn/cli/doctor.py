@@ -24,7 +24,8 @@ class Finding(NamedTuple):
 def doctor() -> None:
     """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron with a known answer.
 
-    The table says ok, slow (works, but takes more time) or broken. The exit code is 1 if something is broken.
+    The table says for each of them ok, slow (works, but takes more time) or broken, and what to do. The exit code is 1
+    if something is broken.
 
     Example: hiresnn doctor
     """

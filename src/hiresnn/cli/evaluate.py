@@ -32,14 +32,17 @@ def evaluate(
         typer.Option(
             "--twin",
             metavar="RUN2",
-            help="A run of the same architecture and method with another seed, on which the black-box images are made; "
-            "may be repeated. Without it there is no black-box accuracy.",
+            help="A run of the same architecture and method, trained with another seed. The black-box attack makes its "
+            "images on this run. May be repeated. Without it, no black-box accuracy is measured.",
         ),
     ] = None,
     data: Source = None,
     limit: Limit = None,
     split: Annotated[
-        Side, typer.Option(help="test, or holdout: the held-out training images, for choosing hyperparameters.")
+        Side,
+        typer.Option(
+            help="test: the test images. holdout: training images kept out of training, for choosing hyperparameters."
+        ),
     ] = Side.TEST,
     batch: Batch = 256,
     seed: Annotated[
@@ -51,10 +54,12 @@ def evaluate(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Attack a trained run in the white box and, with --twin, in the black box.
+    """Attack a trained run and print its accuracy.
 
-    Without --attack, the attacks are FGSM and PGD at the bounds of the run's recipe. The command prints accuracies in
-    percent and adds them to result.json in the run folder. hiresnn audit checks whether a stronger attack lowers them.
+    A white-box attack makes its images on the run itself. With --twin, the command also measures black-box attacks,
+    which make their images on another run. Without --attack, the attacks are FGSM and PGD at the bounds of the run's
+    recipe. The command prints accuracies in percent and adds them to result.json in the run folder. hiresnn audit
+    checks whether a stronger attack lowers them.
 
     Examples:
 

@@ -40,17 +40,18 @@ def export(
         "its weights beside it."))],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The file to write.")],
     reader: Annotated[Dialect, typer.Option(help=(
-        "The library that will read a NIR file. snnTorch, SpikingJelly and norse read the portable file alike, norse "
-        "with dt=1e-4."))] = Dialect.PORTABLE,
+        "The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and norse, "
+        "which read the same file; norse must read it with dt=1e-4."))] = Dialect.PORTABLE,
     data: Source = None,
     images: Annotated[int, typer.Option(min=2, metavar="N", help=(
         "Number of test images, balanced over classes, on which the file is compared with the run."))] = 200,
 ) -> None:  # fmt: skip
     """Write a trained run in the format of another program.
 
-    The command compares what it wrote with the run on test images: by onnxruntime, by an interpreter of NIR files with
-    the semantics of each reading library, or by the library itself if it is installed. It prints the accuracy of the
-    run and of the file, the decisions that differ, and the first layer whose spikes differ.
+    Other programs do not always compute the same neurons. So the command runs what it wrote on test images and compares
+    it with the run. It uses onnxruntime, the library that reads the file if it is installed, or an interpreter of NIR
+    files that computes as each library does. It prints the accuracy of the run and of the file, the number of predicted
+    classes that differ, and the first layer whose spikes differ.
 
     Examples:
 

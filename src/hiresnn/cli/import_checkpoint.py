@@ -27,7 +27,9 @@ class Trained(str, Enum):
 
 
 def import_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="A state_dict of the authors' VGG_SNN.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint: a state_dict of the authors' class VGG_SNN.")
+    ],
     model: Annotated[Model, typer.Option(help="The architecture.")],
     data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="The images: cifar10, cifar100, or a file.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The run folder.")],
@@ -40,7 +42,7 @@ def import_checkpoint(
         ),
     ] = None,
 ) -> None:
-    """Make a run folder of a checkpoint of the paper's authors, for evaluate, analyze and audit.
+    """Make a run folder from a checkpoint of the paper's authors, for evaluate, analyze and audit.
 
     The file must hold a state_dict of their VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks. No code in it is
     run, and every shape is checked. Images are normalised as in the authors' scripts.

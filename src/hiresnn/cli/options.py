@@ -15,8 +15,8 @@ Source = Annotated[
     typer.Option(
         "--data",
         metavar="SOURCE",
-        help="digits, cifar10, cifar100, mnist, fashion-mnist, svhn, a plug-in, an .npz file, or a folder with "
-        "train/CLASS/NAME.png and test/CLASS/NAME.png; default: the recipe's.",
+        help="The images: digits, cifar10, cifar100, mnist, fashion-mnist, svhn, the name of a plug-in, an .npz file, "
+        "or a folder with train/CLASS/NAME.png and test/CLASS/NAME.png; default: the data set of the recipe.",
     ),
 ]
 
@@ -37,10 +37,10 @@ Attacks = Annotated[
         "--attack",
         metavar="NAME",
         callback=loaded,
-        help="An attack, with options as in pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks and "
-        "hiresnn rules list the names; FILE.py:FUNCTION takes your own and executes that file. Where you give no "
-        "value, fgsm and pgd use the recipe's, and other attacks use their defaults. A step that you do not give "
-        "scales with eps.",
+        help="An attack with its options, such as pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks "
+        "and hiresnn rules list the names. FILE.py:FUNCTION is an attack of your own; this executes that file. "
+        "Options that you leave out have the recipe's values for fgsm and pgd, and default values for other attacks. "
+        "If you give no step, it scales with eps.",
     ),
 ]
 Limit = Annotated[
@@ -52,7 +52,7 @@ Html = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, and no progress.")]
 
 
 def require_html(out: Path, example: str) -> None:

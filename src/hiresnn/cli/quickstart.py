@@ -19,10 +19,10 @@ def quickstart(
 ) -> None:
     """Train an ANN and three SNNs on handwritten digits, attack them, and print a table.
 
-    The SNNs are trained traditionally, by HIRE-SNN, and as a robust ANN that is converted. The data (8x8 digits) are
-    part of the package, so nothing is downloaded; two cores need one to two minutes. The table
-    shows clean accuracy and accuracy under FGSM and PGD, in the white box and in the black box. A second call with the
-    same folder and seed does not train again.
+    One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN that was trained on
+    adversarial examples. The data (8x8 digits) are part of the package, so nothing is downloaded; two cores need one to
+    two minutes. The table shows the accuracy on clean images and under FGSM and PGD, in the white box and in the black
+    box. A second call with the same folder and seed does not train again.
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """

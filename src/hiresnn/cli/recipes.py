@@ -41,7 +41,7 @@ def show(
         bool, typer.Option("--resolved", help="Print every value, including those of the recipe that it extends.")
     ] = False,
 ) -> None:
-    """Print a shipped recipe with its comments.
+    """Print a recipe of the package with its comments.
 
     Example: hiresnn recipes show digits --resolved
     """
@@ -56,7 +56,7 @@ def copy(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; it must not exist yet.")],
 ) -> None:
-    """Copy a shipped recipe to a file of your own, to edit and train.
+    """Copy a recipe of the package to a file of your own, which you can edit and train.
 
     Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
     """

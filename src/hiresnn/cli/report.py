@@ -16,7 +16,7 @@ def report(
     context: typer.Context,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders that hiresnn train wrote, or one card.json of an audit."),
+        typer.Argument(metavar="RUN...", help="Run folders that hiresnn train wrote, or the card.json of one audit."),
     ],
     out: Html,
 ) -> None:

@@ -78,7 +78,7 @@ def reproduce(
         bool,
         typer.Option(
             "--partial",
-            help="Train nothing, and write pages from the values measured so far; missing accuracies are n/a.",
+            help="Train nothing, and write pages from the values measured so far; a missing accuracy is shown as n/a.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -87,7 +87,9 @@ def reproduce(
             "--dry-run", help="Train nothing, and print what would be trained and measured, with estimated hours."
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the index, no progress.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print only the path of the index page, and no progress.")
+    ] = False,
 ) -> None:
     """Reproduce tables and figures of the paper, with the paper's number beside the measured one.
 

@@ -72,16 +72,17 @@ def hiresnn(
 ) -> None:
     """Train, attack and audit low-latency spiking neural networks.
 
-    Start with **hiresnn quickstart**. In about a minute it trains an ANN, a traditional SNN and a HIRE-SNN on
-    handwritten digits, attacks all three and prints a table.
+    Start with **hiresnn quickstart**. In one to two minutes it trains an ANN and three SNNs on handwritten digits,
+    attacks all of them and prints a table.
 
-    **hiresnn recipes** lists the other trainings, **hiresnn train RECIPE** trains one and writes a run folder, and
-    **hiresnn evaluate RUN** attacks the run. **hiresnn audit** checks whether the robustness of any network is real.
-    **hiresnn analyze** measures spikes, the effect of attacks and energy, and **hiresnn report** makes an HTML page of
+    A recipe is a file that describes a training. **hiresnn recipes** lists the recipes of the package, **hiresnn train
+    RECIPE** trains a network and writes a run folder, and **hiresnn evaluate RUN** prints its accuracy with and without
+    attacks. **hiresnn audit** checks whether the robustness of any network is real. **hiresnn analyze** measures
+    spikes, the effect of attacks, energy and what a conversion loses, and **hiresnn report** makes an HTML page of
     runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a neuromorphic chip, and
     measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn publish RUN** shares one,
     and **hiresnn board** ranks audited networks. **hiresnn reproduce NAME** makes the paper's tables and figures, with
-    the paper's and the measured numbers.
+    the paper's and the measured numbers ("the paper" is HIRE-SNN, ICCV 2021).
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

@@ -25,8 +25,8 @@ Log = Annotated[
     typer.Option(
         "--log",
         metavar="TARGET",
-        help="Where the numbers of each epoch go besides metrics.jsonl: tensorboard, or FILE.py:FUNCTION, which is "
-        "executed and called with a dict for each epoch.",
+        help="Also send the numbers of each epoch to tensorboard (into RUN/tensorboard), or to a function of your own, "
+        "FILE.py:FUNCTION. This executes the file and calls the function with a dict after each epoch.",
     ),
 ]
 
@@ -37,24 +37,31 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="ann, traditional, hire, gaussian, noise-free, rate, converted, or a method of robust training "
+            help="How the SNN is trained. ann: no SNN, only the ANN. converted: the converted ANN, without further "
+            "training. traditional: one update per batch. hire: HIRE-SNN. gaussian, noise-free: hire with random "
+            "noise, or without noise. rate: traditional, with Poisson input. Methods of robust training "
             "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse, mppd-tv, mpd-sgr, or of a plug-in; default: the recipe's."
+            "sparse, mppd-tv, mpd-sgr. Or the name of a plug-in; default: the recipe's."
         ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace a value of the recipe, for example snn.epochs=5; may be repeated. hiresnn recipes show "
+            "RECIPE --resolved lists the keys.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="FILE.py:FUNCTION",
-            help="A network of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. The function gets "
-            "num_classes if it has such a parameter, and returns a network: images [B, C, H, W] -> logits. This "
-            "executes the file. A name of the package, such as vgg5, or of a plug-in is also allowed; default: the "
-            "recipe's.",
+            help="The ANN: a function in a file of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. "
+            "The function gets num_classes if it has such a parameter, and returns a network that maps images [B, C, "
+            "H, W] to logits. This executes the file. The name of a network of the package, such as vgg5, or of a "
+            "plug-in is also allowed; default: the recipe's.",
         ),
     ] = None,
     weights: Annotated[
@@ -73,7 +80,7 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue the run if it was interrupted, to the same weights; otherwise start it."
+            "--resume", help="If the run folder has an interrupted training, continue it; otherwise start one."
         ),
     ] = False,
     log: Log = None,
@@ -81,9 +88,10 @@ def train(
 ) -> None:
     """Train by a recipe: train the ANN, convert it, and train the SNN with the chosen method.
 
-    An ANN that several methods share is trained only once. The run folder contains recipe.toml (with every value),
-    environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state from which
-    hiresnn resume continues. Under torchrun, the processes split every batch; batch_size is that of the whole batch.
+    Several runs that start from the same ANN train it only once. The run folder contains recipe.toml (with every
+    value), environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state from
+    which hiresnn resume continues. Under torchrun, the processes share every batch; batch_size counts the images of all
+    processes together.
 
     Examples:
 
@@ -121,7 +129,7 @@ def train(
 
 
 def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
-    """Continue an interrupted training with the recipe in its folder; the weights are those of a run without a break.
+    """Continue an interrupted training; the final weights equal those of a training without a break.
 
     Under torchrun, start as many processes as before.
 
