@@ -36,7 +36,7 @@ def measure_attack(quick: bool) -> Section:
     section = Section(
         "Attacks",
         f"PGD with {ITERATIONS} iterations, step {STEP}, bound 8/255, no random start, on {count:,} random images in "
-        f"batches of {batch}, a batch a round; the paper's VGG5 in float32, T = {size.timesteps}, hidden "
+        f"batches of {batch}, one batch per round; the paper's VGG5 in float32, T = {size.timesteps}, hidden "
         f"{size.hidden}, untrained.",
         {**vars(size), "batch": batch, "images": count, "iterations": ITERATIONS, "step": STEP},
     )
@@ -73,8 +73,8 @@ def _in_turns(size: Size, batches: list[tuple[Tensor, Tensor]], section: Section
         difference = (made["pgd"] - made["torchattacks, same network"]).abs()
         equal = 100 * float((difference <= SAME).double().mean())
         section.notes.append(
-            f"pgd and torchattacks on the same network: {equal:.2f} % of the pixels of the first batch are equal, "
-            f"the largest difference is {float(difference.max()):.2g} of a bound of {EPS:.2g}."
+            f"pgd and torchattacks on the same network: {equal:.2f} % of the pixels of the first batch are equal; "
+            f"the largest difference is {float(difference.max()):.2g}, at a bound of {EPS:.2g}."
         )
     return in_turns({name: _next(attack, batches) for name, attack in attacks.items()}, rounds=len(batches), warmup=0)
 

@@ -20,9 +20,9 @@ def measure_data(quick: bool) -> Section:
     section = Section(
         "Data",
         f"An epoch of `hiresnn.data.Batches` (shuffled, flipped and cropped, scaled to [0, 1]) over {count:,} uint8 "
-        f"images of 3x32x32 in batches of {wide.batch}, per batch; beside the training step at T = {wide.timesteps} "
-        f"at the paper's size (hidden {wide.hidden}, float32) and at that of the narrow cpu recipe (width "
-        f"{narrow.width:g}, hidden {narrow.hidden}, bfloat16).",
+        f"images of 3x32x32 in batches of {wide.batch}, per batch, compared with the training step at T = "
+        f"{wide.timesteps} at the paper's size (hidden {wide.hidden}, float32) and at that of the narrow cpu recipe "
+        f"(width {narrow.width:g}, hidden {narrow.hidden}, bfloat16).",
         {"images": count, "step": vars(wide), "narrow step": vars(narrow), "rounds": rounds, "warmup": warmup},
     )
     draws = torch.Generator().manual_seed(0)
@@ -41,5 +41,5 @@ def measure_data(quick: bool) -> Section:
         section.add(name, {"ms": spread(seconds, 1e3 / len(batches) if name == EPOCH else 1e3)})
     for name in steps:
         share = over(section.median(EPOCH, "ms"), section.median(name, "ms"))
-        section.at_most(f"data, of {name}", None if share is None else 100 * share, 2, " %")
+        section.at_most(f"time of data over {name}", None if share is None else 100 * share, 2, " %")
     return section

@@ -54,8 +54,9 @@ def measure_robust(quick: bool, run: Path | None = None) -> Section:
     rounds = 1 if quick else 5
     section = Section(
         "Robust accuracy",
-        "A verdict for each image of a trained network, broken by any iterate of PGD or not, in batches of "
-        f"{BATCH}: all images through all iterations, against dropping an image once it is broken.",
+        f"For each image of a trained network: whether any iterate of PGD breaks it, in batches of {BATCH}. All images "
+        "run through all iterations, or an image leaves its batch once it is broken. The gain depends on the share of "
+        "images that break.",
         {"batch": BATCH, "rounds": rounds},
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -91,11 +92,11 @@ def measure_robust(quick: bool, run: Path | None = None) -> Section:
         section.add(name, {UNIT: rates(seconds, count)})
     speed = over(*(section.median(name, UNIT) for name in reversed(ways)))
     section.at_least("verdicts that agree", agree, 100, " %")
-    section.at_least("until broken, speed over to the end", speed, 3.0, judged=_judged(run, recipe))
+    section.at_least("speed of `until broken` over `to the end`", speed, 3.0, judged=_judged(run, recipe))
     section.notes.append(
-        f"The trained network is `{recipe.name}` of width {recipe.model.width:g} by {recipe.method}; {count:,} test "
-        f"images at {255 * bound:g}/255, {recipe.attack.iterations} iterations, of which "
-        f"{100 * float(1 - full.double().mean()):.1f} % stand."
+        f"The trained network is `{recipe.name}` of width {recipe.model.width:g} by the method {recipe.method}; "
+        f"{count:,} test images at {255 * bound:g}/255, {recipe.attack.iterations} iterations, after which "
+        f"{100 * float(1 - full.double().mean()):.1f} % are still classified correctly."
     )
     if not _judged(run, recipe):
         section.notes.append("The target of 3 is judged only on a traditional CIFAR network at 8/255: give its --run.")

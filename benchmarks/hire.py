@@ -35,10 +35,10 @@ def measure_hire(quick: bool, before: Path | None = None) -> Section:
     section = Section(
         "HIRE against traditional training",
         "The recipes `vgg5-cifar10` (full width, hidden 4096) and `vgg5-cifar10-cpu` (narrow: width 0.5, hidden 256) "
-        "on random images, batch 32, T = 6, N = 2, Adam. Each figure is from a fresh process: the median time of a "
-        f"batch over {batches} batches, and the peak of one batch in resident memory above what the process holds "
-        f"without the training. Activations are that peak less {BYTES_PER_WEIGHT} bytes per weight, for weights, "
-        "gradients and the two moments of Adam.",
+        "on random images, batch 32, T = 6, N = 2, Adam. Each number is from a fresh process: the median time of "
+        f"{batches} batches, and the peak of resident memory in one batch above that of the process without training. "
+        f"Activations are that peak minus {BYTES_PER_WEIGHT} bytes per weight, for weights, gradients and the two "
+        "moments of Adam. `before` is an earlier version of hiresnn (`--before`).",
         {"sizes": SIZES, "precisions": PRECISIONS, "rounds": rounds, "batches": batches, "before": before is not None},
     )
     versions = {"": None, **({", before": before} if before else {})}
@@ -79,8 +79,12 @@ def add_ratios(section: Section, where: str, before: bool) -> None:
         section.at_most(f"{where}: activations, HIRE over traditional", activations, 0.70)
     if before:
         was = ratio("hire, before", "traditional, before") or 0
-        faster = [f"{name} takes {ratio(name, name + ', before') or 0:.2f} of its time before" for name in METHODS]
-        section.notes.append(f"{where}: before, HIRE took {was:.2f} of traditional training; {', '.join(faster)}.")
+        plain, hire = (ratio(name, f"{name}, before") or 0 for name in METHODS)
+        section.notes.append(
+            f"{where}: in the version before, a batch of HIRE took {was:.2f} times as long as one of traditional "
+            f"training. A batch now takes {plain:.2f} (traditional) and {hire:.2f} (HIRE) times as long as in the "
+            "version before."
+        )
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def measure_inference(quick: bool) -> Section:
     section = Section(
         "Inference",
         f"Forward pass of the paper's VGG5 in eval mode without gradients, T = {base.timesteps}, hidden "
-        f"{base.hidden}; in a turn a contestant makes "
+        f"{base.hidden}; each round has "
         + " and ".join(f"{calls} call{'s' * (calls > 1)} at batch {batch}" for batch, calls in sizes.items())
         + ".",
         {**vars(base), "batch": list(sizes), "rounds": rounds, "warmup": warmup},

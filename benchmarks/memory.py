@@ -96,9 +96,8 @@ def measure_memory(quick: bool) -> Section:
     section = Section(
         "Memory over T",
         f"Forward and backward of the paper's VGG5, float32, batch {size.batch}, hidden {size.hidden}: the peak of "
-        "resident memory above what the process holds before the step, and the time of the step, each contestant in "
-        "a fresh process at each T. Recomputing stores less between forward and backward pass and repeats part of the "
-        "forward pass.",
+        "resident memory above that before the step, and the time of the step, each contestant in a fresh process at "
+        "each T. Recomputing stores less between forward and backward pass and repeats part of the forward pass.",
         {**vars(size), "over": {"timesteps": timesteps}, "rounds": rounds},
     )
     names = ["hiresnn", RECOMPUTING]
@@ -116,7 +115,8 @@ def measure_memory(quick: bool) -> Section:
         return section.median(name, "MiB", timesteps=timesteps[-1])
 
     peer = most(PEERS["spikingjelly"])
-    section.at_most(f"hiresnn at T = {timesteps[-1]}, of SpikingJelly multi-step", over(most("hiresnn"), peer), 0.5)
+    what = f"memory of hiresnn at T = {timesteps[-1]} over SpikingJelly (multi-step)"
+    section.at_most(what, over(most("hiresnn"), peer), 0.5)
     section.notes += [_trade(section, count) for count in timesteps]
     return section
 

@@ -48,8 +48,8 @@ def measure_precision(
         f"Precision, {name}",
         f"SNNs of the recipe `{name}` trained in either precision, seeds {', '.join(map(str, seeds))}, from the same "
         f"ANNs, which are trained in {recipe.precision}; clean and under PGD at {255 * attack.eps:.3g}/255, "
-        f"{attack.iterations} iterations, on {len(shown):,} test images. A difference of means counts as inside the "
-        "spread where it is not above the largest difference between two seeds of float32.",
+        f"{attack.iterations} iterations, on {len(shown):,} test images. The target is met if the "
+        "means differ by at most the largest difference between two seeds in float32. A round is a seed.",
         {"recipe": name, "seeds": len(seeds)},
     )
 

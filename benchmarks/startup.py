@@ -54,9 +54,9 @@ def measure_startup(quick: bool) -> Section:
     tiny = ("--tiny",) if quick else ()
     section = Section(
         "Start-up",
-        f"`hiresnn --help` in {calls} fresh process{'es' * (calls > 1)}; then a fresh process until its first training "
-        "step is done (imports, network, calibration, step), with an empty cache of compiled kernels, with the one "
-        "that this filled, and without compiling.",
+        f"`hiresnn --help` in {calls} fresh process{'es' * (calls > 1)}; then the time of a fresh process until the "
+        "end of its first training step (imports, network, calibration, step): with an empty cache of compiled "
+        "kernels, with the cache that this run filled, and without compiling.",
         {"help": calls, "rounds": rounds, "batch": 32, "timesteps": 6, "hidden": 4096} if not quick else {},
     )
     help_seconds()  # reads the files from the disk

@@ -38,7 +38,7 @@ def measure_profile(quick: bool) -> Section:
     section = Section(
         "Where a step goes",
         "Self time of operations in the step of the first section, by torch's profiler, which itself slows a step a "
-        "little; `optimiser` is SGD with all that it calls.",
+        "little; `optimiser` is SGD with all operations that it calls, `products` are those of linear layers.",
         {**vars(size), "rounds": rounds, "warmup": warmup},
         ratio="share of the contestant's step",
     )
