@@ -22,7 +22,7 @@ torture: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 test-peers: .venv/peers.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/foreign tests/exchange tests/runs/test_export.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/runs/test_export.py
 
 # sinabs has an environment of its own: it pins a version of nir that cannot read newer files.
 test-sinabs: .venv-sinabs/sinabs.stamp
