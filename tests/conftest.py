@@ -4,6 +4,9 @@ Three kinds of modules are not checked: those that torch.compile reads, those wh
 that answer a wrong choice with their own message (network.convert, network.encoding), which the check would precede.
 """
 
+from importlib import import_module
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -18,3 +21,14 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit:DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but the compilation: kernels that are asked for compiled run as they are."""
+    for module in ("neurons.layer", "neurons.layout", "network.pooling"):
+        monkeypatch.setattr(f"hiresnn.{module}.kernel", lambda function, fused, whole=True: function)
+    spiking = import_module("hiresnn.network.spiking")
+    monkeypatch.setattr(spiking, "compiles", lambda device: True)
+    monkeypatch.setattr(spiking, "can_fuse", lambda device: True)
+    spiking._announce.cache_clear()

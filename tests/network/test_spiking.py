@@ -7,11 +7,8 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import convert, record
-from hiresnn.network import pooling as pooling_module
 from hiresnn.network import spiking as spiking_module
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse
-from hiresnn.neurons import layer as layer_module
-from hiresnn.neurons import layout as layout_module
 
 
 def spiking(name="vgg5", *, classes=10, channels=3, size=8, timesteps=4, seed=0, leak=0.9, **options):
@@ -199,15 +196,6 @@ def test_no_timesteps_are_refused(timesteps):
         network(pictures(), timesteps=timesteps)
     with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a spiking network needs at least 1"):
         spiking(timesteps=timesteps)
-
-
-@pytest.fixture
-def no_compiler(monkeypatch):
-    """Everything but the compilation: kernels that are asked for compiled run as they are."""
-    for module in (layer_module, layout_module, pooling_module):
-        monkeypatch.setattr(module, "kernel", lambda function, fused, whole=True: function)
-    monkeypatch.setattr(spiking_module, "compiles", lambda device: True)
-    spiking_module._announce.cache_clear()
 
 
 def updates(network, batch):

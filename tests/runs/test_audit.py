@@ -30,20 +30,46 @@ TINY = Stage(
     rules=("own", "arctan", "assg"), sample=6, iterations=2, queries=3, most=1, directions=2, noise=2,
     steps=(step("apgd", Choice.BEST, iterations=3, loss="dlr"), step("square", queries=3)),
 )  # fmt: skip
+QUICK, COMMAND = Preset("quick", 30, (TINY,)), "hiresnn audit runs/run"
 MORE = replace(TINY, rules=("own",), most=None, steps=(step("sa-pgd", Choice.ADAPTIVE, iterations=3),))
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Presets that take a second."""
-    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 30, (TINY,)))
+    monkeypatch.setitem(PRESETS, "quick", QUICK)
     monkeypatch.setitem(PRESETS, "standard", Preset("standard", 30, (TINY, MORE)))
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets of a single query, for what does not depend on the attacks."""
+    one = replace(TINY, rules=("own",), most=None, steps=(step("square", queries=1),))
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 10, (one,)))
+    monkeypatch.setitem(PRESETS, "standard", Preset("standard", 10, (one, replace(one, sample=2))))
 
 
 @pytest.fixture
 def runs(trained: Path, tmp_path: Path) -> Path:
     """The trained runs, to write in."""
     return Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="module")
+def audited_once(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained runs, with a quick audit in "run". Read only."""
+    runs = Path(shutil.copytree(trained, tmp_path_factory.mktemp("audited") / "runs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "quick", QUICK)
+        patch.chdir(runs.parent)
+        audited("runs/run", command=COMMAND)
+    return runs
+
+
+@pytest.fixture
+def done(audited_once: Path, tmp_path: Path) -> Path:
+    """The same, to write in."""
+    return Path(shutil.copytree(audited_once, tmp_path / "runs"))
 
 
 SETTINGS = ("preset", "bounds", "attacks", "seed", "batch_size")
@@ -66,10 +92,9 @@ def timeless(card: Card) -> dict[str, Any]:
     return values
 
 
-def test_the_card_is_written_into_the_run_and_reads_back(runs: Path) -> None:
-    card, folder = audited(runs / "run", command="hiresnn audit runs/run")
-    assert folder == runs / "run" / "audit"
-    assert read_card(folder / CARD) == card
+def test_the_card_is_written_into_the_run_and_reads_back(audited_once: Path) -> None:
+    runs, folder = audited_once, audited_once / "run" / "audit"
+    card = read_card(folder / CARD)
     assert json.loads((folder / CARD).read_text())["schema_version"] == 2
     subject = card.subject
     assert (subject.name, subject.kind, subject.architecture) == ("run", "run", "vgg5")
@@ -80,7 +105,7 @@ def test_the_card_is_written_into_the_run_and_reads_back(runs: Path) -> None:
     assert (card.data.name, card.data.split, card.data.images, card.data.size) == ("digits", "test", 30, [1, 8, 8])
     assert card.setting.bounds == ["0", "8/255", "26/255", "inf"]
     assert (card.setting.headline, card.setting.preset, card.setting.seed) == ("26/255", "quick", 0)
-    assert card.setting.command == "hiresnn audit runs/run"
+    assert card.setting.command == COMMAND
     assert card.environment["torch"] == torch.__version__
 
 
@@ -89,8 +114,9 @@ def shown(count: int) -> tuple[Tensor, Tensor]:
     return split.images.float() / 255, split.labels
 
 
-def test_the_adversarial_images_break_the_network_loaded_anew_within_their_bounds(runs: Path) -> None:
-    card, folder = audited(runs / "run")
+def test_the_adversarial_images_break_the_network_loaded_anew_within_their_bounds(audited_once: Path) -> None:
+    runs, folder = audited_once, audited_once / "run" / "audit"
+    card = read_card(folder / CARD)
     network, (images, labels) = load(runs / "run" / MODEL), shown(30)
     with np.load(folder / ADVERSARIAL, allow_pickle=False) as file:
         found = dict(file.items())
@@ -114,7 +140,7 @@ def test_the_adversarial_images_break_the_network_loaded_anew_within_their_bound
         assert card.clean.count - fell == card.at(bound).worst.count
 
 
-def test_the_curve_is_that_of_the_images_in_turn(runs: Path) -> None:
+def test_the_curve_is_that_of_the_images_in_turn(runs: Path, few: None) -> None:
     card, _ = audited(runs / "run", images=20)
     images, labels = shown(20)
     with torch.no_grad():
@@ -135,16 +161,22 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return worked
 
 
-def test_a_repeated_audit_does_no_work(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = audited(runs / "run")
+def test_a_repeated_audit_does_no_work(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(done.parent)
+    first = read_card(done / "run" / "audit" / CARD)
     worked = passes(monkeypatch)
-    again, _ = audited(runs / "run")
+    again, folder = audited("runs/run", command=COMMAND)
     assert worked == []
     assert timeless(again) == timeless(first)
+    assert folder == Path("runs/run/audit")
+    assert read_card(folder / CARD) == again
 
 
-def test_an_interrupted_audit_continues_to_the_same_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = audited(runs / "run", out=runs / "whole")
+def test_an_interrupted_audit_continues_to_the_same_card(
+    runs: Path, audited_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    whole = read_card(audited_once / "run" / "audit" / CARD)
     real = module.ArrayCache.__setitem__
     written: list[str] = []
 
@@ -157,18 +189,18 @@ def test_an_interrupted_audit_continues_to_the_same_card(runs: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(module.ArrayCache, "__setitem__", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            audited(runs / "run")
+            audited("runs/run")
     assert not (runs / "run" / "audit" / CARD).exists()
     worked = passes(monkeypatch)
-    card, _ = audited(runs / "run")
+    card, _ = audited("runs/run", command=COMMAND)
     assert timeless(card) == timeless(whole)
     assert not set(worked) & set(written)
 
 
-def test_a_larger_preset_continues_a_smaller_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick, _ = audited(runs / "run")
+def test_a_larger_preset_continues_a_smaller_one(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = read_card(done / "run" / "audit" / CARD)
     worked = passes(monkeypatch)
-    standard, _ = audited(runs / "run", preset="standard")
+    standard, _ = audited(done / "run", preset="standard")
     assert worked
     assert all(key.startswith(("screen 1 ", "sweep sa-pgd")) for key in worked)
     assert standard.setting.preset == "standard"
@@ -177,10 +209,8 @@ def test_a_larger_preset_continues_a_smaller_one(runs: Path, monkeypatch: pytest
 
 
 def test_other_weights_another_seed_and_another_headline_are_another_audit(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Path, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = replace(TINY, rules=("own",), steps=(step("square", queries=1),))
-    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 10, (few,)))
     out, fingerprints = runs / "out", set()
     worked = passes(monkeypatch)
     changes: dict[str, Any]
@@ -194,7 +224,7 @@ def test_other_weights_another_seed_and_another_headline_are_another_audit(
 
 
 def test_of_two_simultaneous_audits_in_a_folder_the_second_is_refused(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Path, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locks = []  # else a lock that nobody holds any more is given up by itself
 
@@ -221,7 +251,7 @@ def test_a_folder_that_cannot_be_created_is_refused(runs: Path, tmp_path: Path) 
         audited(runs / "run", out=tmp_path / "file" / "audit")
 
 
-def test_a_twin_makes_images_for_the_network(runs: Path) -> None:
+def test_a_twin_makes_images_for_the_network(runs: Path, few: None) -> None:
     card, _ = audited(runs / "run", twins=(str(runs / "same"),))
     fingerprint = audited(runs / "same")[0].subject.fingerprint
     assert card.setting.twins == [f"same ({str(fingerprint)[:6]})"]
@@ -242,7 +272,7 @@ def test_a_twin_with_the_weights_of_the_network_or_of_another_twin_is_refused(
     assert not (runs / "run" / "audit").exists()
 
 
-def test_a_users_attack_is_run_at_every_bound(runs: Path) -> None:
+def test_a_users_attack_is_run_at_every_bound(runs: Path, few: None) -> None:
     card, _ = audited(runs / "run", images=20, attacks=("fgsm:rule=straight-through",))
     assert card.setting.attacks == ["fgsm:rule=straight-through"]
     assert card.attacks[-1].label == "fgsm:rule=straight-through (added)"
@@ -432,7 +462,7 @@ def test_cached_work_of_a_network_whose_helpers_changed_is_not_used(
     assert [worked_again(sign) for sign in (+1, +1, -1, +1)] == [True, False, True, False]
 
 
-def test_cached_work_with_a_changed_twin_is_refused(runs: Path, tmp_path: Path) -> None:
+def test_cached_work_with_a_changed_twin_is_refused(runs: Path, few: None, tmp_path: Path) -> None:
     def with_twin(sign: int) -> None:
         audited(runs / "run", images=20, twins=(helped(tmp_path, sign, "other"),))
 
@@ -457,7 +487,7 @@ def test_a_command_that_the_card_cannot_hold_is_refused_before_the_work(runs: Pa
 
 
 def test_a_smaller_audit_replaces_a_larger_one_only_when_it_is_told_to(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Path, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audited(runs / "run", images=20, preset="standard")
     before = (runs / "run" / "audit" / CARD).read_bytes()
@@ -471,7 +501,7 @@ def test_a_smaller_audit_replaces_a_larger_one_only_when_it_is_told_to(
     assert audited(runs / "run", images=20, preset="standard")[0].data.images == 20
 
 
-def test_a_card_that_cannot_be_read_is_replaced_only_when_told_to(runs: Path) -> None:
+def test_a_card_that_cannot_be_read_is_replaced_only_when_told_to(runs: Path, few: None) -> None:
     (runs / "run" / "audit").mkdir()
     (runs / "run" / "audit" / CARD).write_text('{"schema_version": 7}')
     with pytest.raises(RunError, match=r"not an audit card that this version can read.*--replace"):
@@ -479,8 +509,11 @@ def test_a_card_that_cannot_be_read_is_replaced_only_when_told_to(runs: Path) ->
     audited(runs / "run", images=10, replace=True)
 
 
-def test_the_card_of_a_run_verifies_itself_and_finds_a_changed_network(runs: Path) -> None:
-    _, folder = audited(runs / "run")
+def test_the_card_of_a_run_verifies_itself_and_finds_a_changed_network(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, folder = done, done / "run" / "audit"
+    monkeypatch.chdir(done.parent)
     assert verify(folder / CARD, str(runs / "run")).problems == ()
     assert verify(folder).problems == ()  # the card names its run
     problems = verify(folder, str(runs / "same")).problems

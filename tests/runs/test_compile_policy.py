@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from hiresnn.network import SpikingNetwork, spiking_graph
@@ -28,8 +27,7 @@ def test_compiling_is_decided_by_the_work_ahead() -> None:
     assert not should_fuse("never", network(), image, 10**9)
 
 
-@pytest.mark.skipif(not network().fuse().fused, reason="needs a C++ compiler")
-def test_it_is_said_where_neurons_are_compiled(tiny: Recipe, tmp_path: Path, heard: Heard) -> None:
+def test_it_is_said_where_neurons_are_compiled(tiny: Recipe, tmp_path: Path, heard: Heard, no_compiler: None) -> None:
     for wanted in ("never", "always"):
         train(override(tiny, {"compile": wanted, "snn.epochs": "0"}), out=tmp_path / wanted, progress=heard)
         assert heard.lines.count(COMPILING) == (wanted == "always")
