@@ -73,7 +73,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(
 def test_an_export_compares_the_spikes_of_an_installed_library(library: str, tmp_path: Path) -> None:
     pytest.importorskip(library, exc_type=ImportError)
     (found,) = export(network(), tmp_path / "a.py", images(), LABELS, to=library).comparisons
-    assert len(found.spikes) == 4
+    assert len(found.spikes) == 5
     assert not any(found.spikes.values())
     assert found.logits < 1e-4
 

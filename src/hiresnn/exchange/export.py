@@ -107,7 +107,7 @@ def export(
         others = _nir_readers(path, reader, graph.timesteps)
         libraries = {name: DIALECTS[reader].dt for name in ("snntorch", "norse") if reader in ("portable", name)}
         if unread(graph, reader):
-            libraries.pop("norse")
+            libraries.pop("norse", None)
         try:
             others |= installed_readers(path, graph, libraries)
         except Exception as error:  # code of the libraries

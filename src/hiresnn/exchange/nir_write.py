@@ -71,8 +71,9 @@ def unsaid(graph: StepGraph) -> list[str]:
 def unread(graph: StepGraph, reader: str) -> list[str]:
     """Return what a reader of the file gets wrong in this network, each as one sentence without a full stop."""
     weighted = {node.name for node in graph.nodes if isinstance(node.layer, (nn.Conv2d, nn.Linear))}
-    if reader in ("portable", "norse") and any(len(weighted & set(node.sources)) > 1 for node in graph.nodes):
-        return ["norse 1.1 cannot read this network: it computes sums of two layers in the wrong order"]
+    title = {"portable": "norse 1.1", "norse": "norse 1.1", "sinabs": "sinabs 3.1"}.get(reader)
+    if title and any(len(weighted & set(node.sources)) > 1 for node in graph.nodes):
+        return [f"{title} cannot read this network: it computes sums of two layers in the wrong order"]
     return []
 
 
