@@ -145,7 +145,7 @@ def table(card: Card) -> Table:
 
 def deployed_table(found: dict[str, Any]) -> Table:
     """The worst case of every view: one row per view, one column per bound, in percent."""
-    rows = Table(title=f"As deployed, worst case in % of {found['images']:,} images", title_justify="left")
+    rows = Table(title=f"Worst case, % of {found['images']:,} images", title_justify="left")
     rows.add_column("view")
     for bound in found["bounds"]:
         rows.add_column("clean" if bound == "0" else bound, justify="right")

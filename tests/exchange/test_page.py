@@ -1,0 +1,109 @@
+"""docs/deploy.md is executed: its commands print what it shows, and its Python runs.
+
+Audits run on 10 images and trainings for few epochs, because they take minutes; only their words are compared. All
+other numbers may differ by 3.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+TOLERANCE = 3.0
+BLOCKS = re.findall(r"(?m)^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands(block: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the words of each command of a block, and the lines that it prints."""
+    for part in re.split(r"(?m)^\$ ", block)[1:]:
+        command, *lines = part.replace("\\\n", "").splitlines()
+        yield shlex.split(command), [line for line in lines if line.strip()]
+
+
+def tokens(line: str, numbers: bool) -> list[str]:
+    """Return the words of a line without the borders of tables; versions of libraries, and other numbers, are one."""
+    words = re.sub(r"[│┃┏┓┡┩└┘━─┳╇┴]", " ", line).split()
+    words = [re.sub(r"^\d+\.\d+\.\d+$", "VERSION", word) for word in words]
+    return words if numbers else [re.sub(r"^\d+(\.\d+)?$", "NUMBER", word) for word in words]
+
+
+def alike(shown: list[str], printed: list[str]) -> bool:
+    """Tell whether two lines have the same words, and numbers that are close."""
+
+    def close(one: str, other: str) -> bool:
+        try:
+            return abs(float(one) - float(other)) <= TOLERANCE
+        except ValueError:
+            return one == other
+
+    return len(shown) == len(printed) and all(map(close, shown, printed))
+
+
+def execute(words: list[str], folder: Path) -> str:
+    """Run a command of the page in `folder`; return what it printed."""
+    program = [sys.executable, "-m", "hiresnn"] if words[0] == "hiresnn" else [sys.executable]
+    assert words[0] in ("hiresnn", "python"), words
+    done = subprocess.run(
+        [*program, *words[1:]], cwd=folder, capture_output=True, text=True, check=False,
+        env={**environment(), "COLUMNS": "160", "HIRESNN_CACHE": str(folder / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the tests, in which this checkout is the package."""
+    return {**os.environ, "PYTHONPATH": str(PAGE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
+
+
+SHORTER = {"audit": ("--images", "10"), "train": ("--set", "ann.epochs=2", "--set", "snn.epochs=1")}
+"""Command -> options that make it shorter."""
+
+
+def is_exact(words: list[str]) -> bool:
+    """Tell whether a command makes the numbers of the page: it is not made shorter, nor the run that it takes."""
+    return words[1] not in SHORTER and "runs/zero" not in words
+
+
+def require_shown(shown: list[str], printed: str, numbers: bool) -> None:
+    """Require the lines of the page, in their order, among those that were printed."""
+    rest = iter(tokens(line, numbers) for line in printed.splitlines())
+    for line in shown:
+        wanted = tokens(line, numbers)
+        assert not wanted or any(alike(wanted, found) for found in rest), f"not printed: {line}\n{printed}"
+
+
+def test_a_line_with_another_number_or_word_is_noticed() -> None:
+    assert alike(tokens("│ hiresnn │ 98.9 │", True), tokens("│ hiresnn     │     97.2 │", True))
+    assert not alike(tokens("│ hiresnn │ 98.9 │", True), tokens("│ hiresnn │ 95.0 │", True))
+    assert not alike(tokens("│ norse │ 98.9 │", True), tokens("│ hiresnn │ 98.9 │", True))
+    assert alike(tokens("norse 1.1.0", True), tokens("norse 1.2.0", True))
+    with pytest.raises(AssertionError):
+        require_shown(["b", "a"], "a\nb", numbers=True)
+
+
+def test_the_page_is_executed(tmp_path: Path) -> None:
+    for library in ("snntorch", "norse", "spikingjelly", "nirtorch", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library, exc_type=ImportError)
+    executed, printed = 0, ""
+    for number, (kind, block) in enumerate(BLOCKS):
+        if kind == "python":
+            first, _, _ = block.partition("\n")
+            name = first.removeprefix("# ") if first.endswith(".py") else f"block{number}.py"
+            (tmp_path / name).write_text(block, encoding="utf-8")
+            printed = execute(["python", name], tmp_path)
+            executed += 1
+        elif not block.startswith("$ "):  # what the Python before it prints
+            require_shown(block.splitlines(), printed, numbers=True)
+        for words, shown in commands(block):
+            if words[0] != "pip":
+                printed = execute([*words, *SHORTER.get(words[1], ())], tmp_path)
+                require_shown(shown, printed, is_exact(words))
+                executed += 1
+    assert executed >= 10
