@@ -17,6 +17,7 @@ from typing import Any
 import robust_table
 
 from hiresnn.audit import AuditConfig
+from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
 from hiresnn.runs.audit import CARD, AuditRequest, audit
 from hiresnn.runs.recipe import override, read
@@ -46,6 +47,7 @@ def main() -> None:
     cli.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     cli.add_argument("--data", help="the data set, if not that of the recipes")
     asked = cli.parse_args()
+    keep_memory()
     setting = tomllib.loads(asked.rows.read_text(encoding="utf-8"))
     folders = []
     for seed in setting["seeds"]:
@@ -53,7 +55,7 @@ def main() -> None:
             values = {**setting.get("all", {}), **row}
             if asked.data:
                 values["data.source"] = f'"{asked.data}"'
-            folder = asked.runs / f"{name.replace(' ', '-').replace(',', '')}-seed{seed}"
+            folder = asked.runs / f"{name}-seed{seed}"
             run(values, seed, folder, setting)
             folders.append(folder)
             print(f"finished {folder}", flush=True)
