@@ -2,7 +2,7 @@
 
     python benchmarks/audit_table.py runs/traditional/audit/card.json runs/hire/audit/card.json --out results/audit-cpu
 
-Writes OUT.md, and each card beside it as OUT-NAME.json, from which `hiresnn report` makes the page.
+Writes OUT.md, and each card beside it as OUT-METHOD.json, from which `hiresnn report` makes the page.
 """
 
 import argparse
@@ -90,5 +90,5 @@ if __name__ == "__main__":
     written = options.out.with_name(f"{options.out.name}.md")
     written.write_text(page(cards, options.text.read_text().strip() if options.text else ""))
     for card in cards:
-        path = options.out.parent / f"{options.out.name}-{card.subject.name}.json"
+        path = options.out.parent / f"{options.out.name}-{card.subject.method or card.subject.name}.json"
         path.write_text(card.model_dump_json(indent=1) + "\n")

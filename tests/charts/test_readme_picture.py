@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CARDS = [ROOT / "results" / f"audit-cpu-{method}-0.json" for method in ("hire", "traditional")]
+CARDS = [ROOT / "tests" / "report" / "version1" / f"{method}.json" for method in ("hire", "traditional")]
 
 
 @pytest.fixture(scope="module")
