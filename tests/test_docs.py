@@ -1,9 +1,14 @@
 """The documentation: its index and its links lead to files that exist."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hiresnn.runs.recipe import METHOD_NAMES, flatten, override, read
+from hiresnn.runs.schema import MODEL_NAMES, Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")])
@@ -23,3 +28,42 @@ def test_links_lead_to_files(page: Path) -> None:
     # An sdist leaves out the figures and tables in results/paper.
     missing = [link for link in links if not (page.parent / link).exists() and "results/paper" not in link]
     assert missing == []
+
+
+def _row_of_each_key() -> dict[str, list[str]]:
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.+) \| (.+) \| .+ \|$", text, flags=re.MULTILINE)
+    return {key: [default, allowed] for key, default, allowed in rows}
+
+
+def _constraints(schema: Any, names: dict[str, Any]) -> Iterator[str]:
+    """Yield every number and choice that the JSON schema of a key allows or excludes."""
+    if "$ref" in schema:
+        schema = names[schema["$ref"].rpartition("/")[2]]
+    for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "maxItems"):
+        if key in schema and schema[key] != 2**63:
+            yield f"{schema[key]:g}"
+    yield from schema.get("enum", [])
+    for part in (*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])):
+        yield from _constraints(part, names)
+
+
+def test_the_page_of_recipe_keys_lists_exactly_those_of_the_schema_with_their_values() -> None:
+    rows, recipe = _row_of_each_key(), read("vgg5-cifar10")
+    assert list(rows) == list(flatten(recipe))
+    for key, (default, _) in rows.items():
+        assert override(recipe, {key: re.findall("`([^`]+)`", default)[-1]}) == recipe, key
+        section, _, name = key.rpartition(".")
+        fields = type(getattr(recipe, section) if section else recipe).model_fields
+        assert ("required" in default) == (fields[name].is_required() or key == "model.name"), key
+
+
+@pytest.mark.parametrize("key", flatten(read("vgg5-cifar10")))
+def test_the_page_of_recipe_keys_states_every_limit_and_every_choice(key: str) -> None:
+    schema, allowed = Recipe.model_json_schema(), _row_of_each_key()[key][1]
+    section, _, name = key.rpartition(".")
+    part = schema["$defs"][section.capitalize()] if section else schema
+    choices = {"method": METHOD_NAMES, "model.name": MODEL_NAMES}.get(key, ())
+    stated = [f"{float(number):g}" for number in re.findall(r"\d[\d.e]*", allowed.replace(",", ""))]
+    stated += re.findall("`([^`]+)`", allowed)
+    assert {*_constraints(part["properties"][name], schema["$defs"]), *choices} - {*stated} == set()

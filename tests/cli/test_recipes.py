@@ -27,7 +27,7 @@ def test_show_prints_the_recipe_with_its_comments(capsys: pytest.CaptureFixture[
 
 def test_an_unknown_name_is_wrong_usage_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "digit") == 2
-    assert "no shipped recipe 'digit'; did you mean" in capsys.readouterr().err
+    assert "no recipe of the package is called 'digit'; did you mean" in capsys.readouterr().err
 
 
 def test_a_copy_is_the_same_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ def test_quiet_prints_only_the_run_folder(trainer: Trainer, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], "no shipped recipe 'nope'"),
+        (["nope"], "no recipe of the package is called 'nope'"),
         (["digits", "--set", "snn.lr"], "--set 'snn.lr' is not KEY=VALUE"),
         (["digits", "--set", "snn.lr=-1"], "--set: snn.lr = -1 is not allowed"),
         (["digits", "--method", "hires"], '--method: method = "hires" is not allowed; it must be one of'),

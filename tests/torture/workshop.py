@@ -28,7 +28,7 @@ TINY = {
     "conversion.images": "40",
     "compile": '"never"',
 }
-"""Changes to the shipped recipe `digits`: a training of about a second."""
+"""Changes to the recipe `digits` of the package: a training of about a second."""
 VOLATILE = {"seconds", "date", "where", "environment", "command", "created", "forward_seconds", "digest_of_run"}
 """Keys whose values differ between two runs of the same work."""
 IGNORED = ("resume.pt", "environment.json", ".lock", "report.html", "verification.json")

@@ -1,4 +1,4 @@
-"""`hiresnn recipes`: list, show and copy the shipped recipes, and check a recipe."""
+"""`hiresnn recipes`: list, show and copy the recipes of the package, and check a recipe."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Replace a value of the recipe, for example snn.epochs=5; may be repeated. hiresnn recipes show "
-            "RECIPE --resolved lists the keys.",
+            help="Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md "
+            "explains every key, and hiresnn recipes show RECIPE --resolved prints their values.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,

@@ -34,7 +34,7 @@ class Setting:
     source: str = ""
 
     def values(self, run: Run) -> dict[str, str]:
-        """What a run changes in the shipped recipe: dotted key -> TOML text, without name, data and method."""
+        """What a run changes in the recipe of the package: dotted key -> TOML text, without name, data and method."""
         values = {**dict(self.changes), "seed": str(run.seed)}
         if run.method == "rate":
             values |= {"snn.timesteps": str(self.rate_timesteps), **dict(self.rate_changes)}

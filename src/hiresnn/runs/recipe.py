@@ -1,4 +1,4 @@
-"""Recipes: shipped ones by name, a user's by file, changed by `key=value`, written back as TOML."""
+"""Recipes: those of the package by name, a user's by file, changed by `key=value`, written back as TOML."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ __all__ = [
 
 
 def shipped() -> dict[str, str]:
-    """Return the names of the shipped recipes, sorted, each with its one-line description."""
-    # The first comment line of a shipped recipe is the command, the second the description.
+    """Return the names of the recipes of the package, sorted, each with its one-line description."""
+    # The first comment line of a recipe of the package is the command, the second the description.
     return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in sorted(_names())}
 
 
@@ -49,14 +49,14 @@ def _names() -> frozenset[str]:
 
 
 def shipped_text(name: str) -> str:
-    """Return the TOML text, comments included, of a shipped recipe. Raises RecipeError if there is none."""
+    """Return the TOML text, comments included, of a recipe of the package. Raises RecipeError if there is none."""
     if name not in _names():
-        raise RecipeError(f"there is no shipped recipe {quoted(name)}; {closest(name, list(shipped()))}.")
+        raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}.")
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read(name_or_path: str | Path) -> Recipe:
-    """Return a shipped recipe, or the recipe in a TOML file, completed from the recipe that it extends.
+    """Return a recipe of the package, or the recipe in a TOML file, completed from the recipe that it extends.
 
     Raises:
         RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
@@ -117,7 +117,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 
 def stated_keys(name_or_path: str) -> set[str]:
-    """Return the dotted keys that a user's recipe file states itself; none for a shipped recipe."""
+    """Return the dotted keys that a user's recipe file states itself; none for a recipe of the package."""
     if name_or_path in _names():
         return set()
     text, where, _ = _source(name_or_path, Path())
@@ -134,14 +134,14 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _source(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
     """Return the text of a recipe, where it comes from, and the folder that its `extends` is relative to."""
     if name_or_path in _names():
-        return shipped_text(name_or_path), f'shipped recipe "{name_or_path}"', Path()
+        return shipped_text(name_or_path), f'recipe of the package "{name_or_path}"', Path()
     path = folder / name_or_path
     try:
         if path.is_dir():
             raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
         if not path.is_file():
             raise RecipeError(
-                f"there is no recipe file and no shipped recipe {quoted(name_or_path)}; "
+                f"no recipe file and no recipe of the package is called {quoted(name_or_path)}; "
                 f"{closest(name_or_path, list(shipped()))}."
             )
         if path.stat().st_size > LONGEST_FILE:
