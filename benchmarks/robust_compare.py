@@ -2,8 +2,9 @@
 
     python benchmarks/robust_compare.py results/robust/digits.toml --runs runs/robust-digits
 
-The file has the setting of all audits (eps, bounds, images, preset, seeds), the row whose price is 1, and the rows: a
-recipe, a method and further values for each. Runs are RUNS/ROW-seedS and share their ANNs; finished trainings and
+The file has the setting of all audits (eps, bounds, images, preset, seeds), the row whose price is 1, whether seconds
+are shown (on a busy machine they mean nothing), and the rows: a recipe, a method and further values for each, and seeds
+of its own if a row has fewer. Runs are RUNS/ROW-seedS and share their ANNs; finished trainings and
 audits are used again, so an interrupted comparison continues. Writes what `robust_table.py` writes, beside the file.
 """
 
@@ -31,7 +32,7 @@ else:
 
 def run(row: dict[str, Any], seed: int, folder: Path, setting: dict[str, Any]) -> None:
     """Train and audit one row with one seed, unless that has been done."""
-    values = {key: f"{value}" for key, value in row.items() if key != "recipe"}
+    values = {key: f"{value}" for key, value in row.items() if key not in ("recipe", "seeds")}
     recipe = override(read(row["recipe"]), {**values, "seed": f"{seed}"})
     progress = Progress(quiet=True)
     train(recipe, out=folder, resume=True, progress=progress)
@@ -52,6 +53,8 @@ def main() -> None:
     folders = []
     for seed in setting["seeds"]:
         for name, row in setting["rows"].items():
+            if seed not in row.get("seeds", setting["seeds"]):
+                continue
             values = {**setting.get("all", {}), **row}
             if asked.data:
                 values["data.source"] = f'"{asked.data}"'
@@ -60,7 +63,7 @@ def main() -> None:
             folders.append(folder)
             print(f"finished {folder}", flush=True)
     reference = asked.runs / f"{setting['reference']}-seed{setting['seeds'][0]}"
-    robust_table.write(folders, reference, asked.rows.with_suffix(""))
+    robust_table.write(folders, reference, asked.rows.with_suffix(""), timed=setting.get("seconds", True))
 
 
 if __name__ == "__main__":

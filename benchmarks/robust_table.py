@@ -77,7 +77,7 @@ def check(entries: Sequence[Entry]) -> None:
         raise RunError(f"the cards differ in bounds, preset or images: {sorted(settings)}; audit all runs alike.")
 
 
-def columns(entries: Sequence[Entry], bounds: Sequence[str]) -> list[str]:
+def columns(entries: Sequence[Entry], bounds: Sequence[str], timed: bool) -> list[str]:
     """Return the cells of one row: means over seeds, and the seeds' worst case at the largest bound."""
     last = bounds[-1]
 
@@ -86,7 +86,7 @@ def columns(entries: Sequence[Entry], bounds: Sequence[str]) -> list[str]:
 
     points = {bound: [each.card.at(bound) for each in entries] for bound in bounds}
     cells = [entries[0].name, f"{len(entries)}", f"{fmean(e.passes for e in entries):.2f}"]
-    cells += [f"{fmean(e.seconds for e in entries):.2f}", mean([e.card.clean.percent for e in entries])]
+    cells += [f"{fmean(e.seconds for e in entries):.2f}"] * timed + [mean([e.card.clean.percent for e in entries])]
     cells += [mean([point.fgsm.percent for point in points[last]]), mean([point.pgd.percent for point in points[last]])]
     cells += [mean([point.worst.percent for point in points[bound]]) for bound in bounds]
     cells.append(", ".join(f"{p.worst.percent:.1f} ({p.worst.low:.1f}-{p.worst.high:.1f})" for p in points[last]))
@@ -119,8 +119,8 @@ def main() -> None:
     write(asked.runs, asked.reference, asked.out)
 
 
-def write(runs: Sequence[Path], reference: Path, out: Path) -> None:
-    """Write table and picture of audited runs to `out` with endings; the price of `reference` is 1."""
+def write(runs: Sequence[Path], reference: Path, out: Path, *, timed: bool = True) -> None:
+    """Write table and picture of audited runs to `out` with endings; the price of `reference` is 1, `timed` or not."""
     base = RunFolder.open(reference)
     price = passes(base.recipe), seconds(base)
     entries = [entry(path, price) for path in runs]
@@ -130,9 +130,17 @@ def write(runs: Sequence[Path], reference: Path, out: Path) -> None:
         rows.setdefault(each.name, []).append(each)
     rows = dict(sorted(rows.items(), key=lambda pair: fmean(e.passes for e in pair[1])))
     bounds = [bound for bound in entries[0].card.setting.bounds if bound != "0"]
-    heads = ["network", "seeds", "price, passes", "price, seconds", "clean", f"FGSM {bounds[-1]}", f"PGD {bounds[-1]}"]
+    heads = [
+        "network",
+        "seeds",
+        "price, passes",
+        *["price, seconds"] * timed,
+        "clean",
+        f"FGSM {bounds[-1]}",
+        f"PGD {bounds[-1]}",
+    ]
     heads += [f"worst {bound}" for bound in bounds] + [f"worst {bounds[-1]} by seed (95 %)", "verdict"]
-    table = [columns(each, bounds) for each in rows.values()]
+    table = [columns(each, bounds, timed) for each in rows.values()]
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.with_name(f"{out.name}.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([heads, *table])
