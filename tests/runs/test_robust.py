@@ -13,10 +13,12 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.runs import trainer
 from hiresnn.runs.ann import ann_part
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.fields import OWN_LOSS
 from hiresnn.runs.folder import METRICS, MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, override
 from hiresnn.runs.train import train
-from hiresnn.training import Selection
+from hiresnn.training import METHODS, Selection, cross_entropy
+from hiresnn.training import method as method_named
 
 ROBUST = {
     "method": "converted",
@@ -154,6 +156,17 @@ def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_t
     assert len(rows(tmp_path / "killed")) == 1
     train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize("method", OWN_LOSS)
+def test_distillation_does_not_replace_the_loss_of_a_method(tiny: Recipe, method: str) -> None:
+    with pytest.raises(RecipeError, match=f"snn.distil.*{method}"):
+        override(tiny, {"method": method, "snn.distil": "0.7"})
+
+
+def test_the_methods_with_a_loss_of_their_own_are_known() -> None:
+    own = {name for name in METHODS if method_named(name, periods=2, step=0.1).loss is not cross_entropy}
+    assert own == set(OWN_LOSS)
 
 
 def test_a_distilled_network_stays_closer_to_its_ann(tiny: Recipe, tmp_path: Path, heard) -> None:

@@ -17,6 +17,8 @@ METHOD_NAMES = (
     "mppd-tv", "mpd-sgr",
 )  # fmt: skip
 """Training methods of the package; plug-ins may add others."""
+OWN_LOSS = ("consistency", "trades", "sparse", "mppd-tv", "mpd-sgr")
+"""Methods with a loss of their own, which distillation would replace."""
 PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""

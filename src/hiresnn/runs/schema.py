@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hiresnn.plugins import offered
 from hiresnn.runs.fields import (
     LONGEST_NAME,
+    OWN_LOSS,
     PERIODIC_METHODS,
     BelowOne,
     Count,
@@ -194,7 +195,7 @@ class Attack(Section):
 
     eps: Pixels = 8 / 255
     step: Pixels = 0.01
-    iterations: Repeats = 7
+    iterations: Annotated[int, Field(ge=0, le=100_000)] = 7
     random_start: bool = False
     extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False, max_length=100)] = (2 / 255,)
 
@@ -252,6 +253,11 @@ class Recipe(Section):
             raise ValueError(
                 'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
                 "set it to true"
+            )
+        if self.snn.distil and self.method in OWN_LOSS:
+            raise ValueError(
+                f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
+                "method"
             )
         if self.snn.rounding is not None and (self.method == "rate" or self.snn.encoding == "poisson"):
             raise ValueError(
