@@ -61,7 +61,8 @@ class Trainer:
         training = self._training()
         self._restore(training)
         images, epochs = len(self.batches.labels), self.settings.epochs
-        if not epochs:
+        if not epochs:  # nothing to report; the weights may still have to be rounded
+            list(training.run(lambda _count, _note: None))
             return
         with context.progress.task(f"{title} training", epochs * images, done=len(training.rows) * images) as task:
             try:
