@@ -77,7 +77,7 @@ def check(entries: Sequence[Entry]) -> None:
         raise RunError(f"the cards differ in bounds, preset or images: {sorted(settings)}; audit all runs alike.")
 
 
-def columns(entries: Sequence[Entry], bounds: Sequence[str], timed: bool) -> list[str]:
+def columns(entries: Sequence[Entry], bounds: Sequence[str], timed: bool = True) -> list[str]:
     """Return the cells of one row: means over seeds, and the seeds' worst case at the largest bound."""
     last = bounds[-1]
 

@@ -41,8 +41,7 @@ def where(request: pytest.FixtureRequest) -> dict[str, object]:
 def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
     wanted = [
         each
-        for method in ("ann", "hire")
-        for attack in (None, "fgsm")
+        for method, attack in (("ann", None), ("hire", None), ("hire", "fgsm"))
         for each in accuracy("vgg5-cifar10", method, attack).each(tiny)
     ]
     one, two, cluster = (study_in(tmp_path / name, tiny) for name in ("one", "two", "cluster"))
