@@ -108,3 +108,8 @@ def test_code_uses_names_and_arguments_that_exist(page: Path) -> None:
 def test_a_wrong_name_is_noticed() -> None:
     code = "import hiresnn\nfrom hiresnn.data import nothing\nhiresnn.fits(1)\nhiresnn.fit(network, train, epoch=3)"
     assert len(list(unknown_names(code))) == 3
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "tutorials").glob("*.md")), ids=lambda page: page.name)
+def test_a_tutorial_has_the_header_that_makes_its_cells_run(page: Path) -> None:
+    assert page.read_text(encoding="utf-8").startswith("---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n")
