@@ -9,7 +9,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test torture test-peers test-sinabs lint docs package release bench bench-gpu clean
+.PHONY: quickstart test torture test-peers test-page test-sinabs lint docs package release bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
@@ -23,6 +23,10 @@ torture: .venv/develop.stamp
 
 test-peers: .venv/peers.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/runs/test_export.py
+
+# Execute docs/deploy.md, which trains, exports and audits: minutes.
+test-page: .venv/peers.stamp
+	HIRESNN_PAGES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/exchange/test_page.py
 
 # sinabs has an environment of its own: it pins a version of nir that cannot read newer files.
 test-sinabs: .venv-sinabs/sinabs.stamp

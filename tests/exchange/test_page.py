@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif("HIRESNN_PAGES" not in os.environ, reason="takes minutes; make test-page runs it")
+
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 TOLERANCE = 3.0
 BLOCKS = re.findall(r"(?m)^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
