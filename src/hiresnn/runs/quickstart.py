@@ -1,4 +1,4 @@
-"""`hiresnn quickstart`: what HIRE-SNN training buys, on embedded data, in about a minute."""
+"""`hiresnn quickstart`: what HIRE-SNN training buys, on embedded data, in one to two minutes."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def _trained(recipe: Recipe, path: Path, progress: Progress) -> Path:
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:
-    """The results of several networks as one table: a row a network, a column an attack and box."""
+    """The results of several networks as one table, with a row for each network and a column for each attack and box."""
     first = next(iter(results.values()))
     table = Table(
         title=f"Accuracy in percent on {first['images']:,} test images, seed {first['seed']}",
         caption="Black box: the images are made on a twin, trained the same way with another seed; "
         "the twin of an SNN that is trained starts from the same ANN.\n"
-        "robust: an ANN trained on adversarial examples and converted. PGD overestimates all rows; hiresnn audit "
-        "reports the worst case.",
+        "robust: an ANN trained on adversarial examples and converted. PGD can overestimate robustness; "
+        "hiresnn audit reports the worst case.",
     )
     table.add_column("")
     table.add_column("clean", justify="right")
