@@ -51,7 +51,7 @@ def _trained(recipe: Recipe, path: Path, progress: Progress) -> Path:
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:
-    """The results of several networks as one table, with a row for each network and a column for each attack and box."""
+    """Return the results as one table, with a row for each network and a column for each attack and box."""
     first = next(iter(results.values()))
     table = Table(
         title=f"Accuracy in percent on {first['images']:,} test images, seed {first['seed']}",
