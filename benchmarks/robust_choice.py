@@ -68,12 +68,13 @@ def share(standing: Tensor) -> float:
 
 
 def found(
-    recipe: Recipe, folder: Path, bounds: list[float], steps: tuple[int, int], alone: bool
+    recipe: Recipe, folder: Path, bounds: list[float], steps: tuple[int, int], alone: bool, limit: int
 ) -> dict[str, list[float]]:
     """Return the cells of the network ("snn") and, unless `alone`, of the ANN ("ann") of a run."""
     dataset = data.load(recipe.data.source)
     held_out = splits(recipe, dataset)[1]
     assert held_out is not None, "the recipe holds no images out"
+    held_out = data.first(held_out, min(limit, len(held_out)))
     images, labels = held_out.images.float() / 255, held_out.labels
     networks = {"snn": load(folder / MODEL)}
     if not alone:
@@ -97,6 +98,7 @@ def main() -> None:
     cli.add_argument("--data", help="the data set, if not the recipe's")
     cli.add_argument("--bounds", nargs="+", help="default: a quarter of the recipe's attack.eps, and that")
     cli.add_argument("--steps", type=int, nargs=2, default=(100, 40), help="of SA-PGD and of PGD")
+    cli.add_argument("--limit", type=int, default=400, help="held-out images, balanced over the classes")
     cli.add_argument("--alone", action="store_true", help="leave out the ANN, if an earlier row had it")
     cli.add_argument("--out", type=Path, required=True, help="folder of the runs; finished ones are used again")
     asked = cli.parse_args()
@@ -116,7 +118,7 @@ def main() -> None:
             folder = asked.out / f"{name.replace(' ', '-').replace('/', '-')}-seed{seed}"
             train(recipe, out=folder, resume=True, progress=Progress(quiet=True))
             anns.append(ann_path(recipe, data.load(recipe.data.source), folder).name)
-            for kind, cells in found(recipe, folder, bounds, tuple(asked.steps), asked.alone).items():
+            for kind, cells in found(recipe, folder, bounds, tuple(asked.steps), asked.alone, asked.limit).items():
                 rows[kind].append(cells)
         for kind, seeds in rows.items():
             if kind == "ann":

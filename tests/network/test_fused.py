@@ -15,7 +15,7 @@ from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.lif import Scan, scan_forward
 from hiresnn.neurons.rules import BPTR
 
-from .small import batch, network
+from .small import batch, network, one_block
 
 compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
 
@@ -58,26 +58,28 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 @compiled
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-def test_logits_and_gradients_are_those_of_the_layers_one_by_one(
+def test_logits_and_gradients_are_those_of_the_layers_one_by_one_and_of_eager_ones(
     model: str, training: bool, passes: list[bool]
 ) -> None:
-    subject = network(model).train(training).fuse()
-    one = found(subject, merged=True)
+    subject = network(model).train(training)
+    eager = found(subject.fuse(False), merged=True)
+    one = found(subject.fuse(), merged=True)
     assert passes
     assert all(passes)
-    other = found(subject, merged=False)
-    assert torch.equal(one["logits"], other["logits"])
-    for name, expected in other.items():
-        torch.testing.assert_close(one[name], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    # Eager sums have another order, and the terms of a threshold's or a leak's gradient nearly cancel.
+    for other, rtol in ((found(subject, merged=False), 1e-5), (eager, 1e-3)):
+        assert torch.equal(one["logits"], other["logits"])
+        for name, expected in other.items():
+            torch.testing.assert_close(one[name], expected, rtol=rtol, atol=1e-5 * float(expected.abs().max()))
 
 
 @compiled
 def test_membranes_that_start_at_half_the_threshold_do_so_in_a_block(passes: list[bool]) -> None:
-    subject = network(start=0.5).fuse()
+    subject = one_block(start=0.5).fuse()
     one, other = found(subject, merged=True), found(subject, merged=False)
     assert any(passes)
     assert torch.equal(one["logits"], other["logits"])
-    assert not torch.equal(one["logits"], found(network().fuse(), merged=True)["logits"])
+    assert not torch.equal(one["logits"], found(one_block(), merged=True)["logits"])
     for name, expected in other.items():
         torch.testing.assert_close(one[name], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
@@ -94,7 +96,7 @@ def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
 
 @compiled
 def test_double_precision_is_kept() -> None:
-    subject = network().double().fuse()
+    subject = one_block().double().fuse()
     images = batch()[0].double()
     with torch.no_grad():
         torch.manual_seed(2)

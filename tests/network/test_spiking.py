@@ -8,7 +8,7 @@ from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import convert, record
 from hiresnn.network import spiking as spiking_module
-from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse
+from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
 
 def spiking(name="vgg5", *, classes=10, channels=3, size=8, timesteps=4, seed=0, leak=0.9, **options):
@@ -171,22 +171,6 @@ def test_clamping_reaches_every_neuron():
     for neuron in network.neurons.values():
         assert neuron.leak.item() == 1
         assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
-
-
-@pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
-def test_a_fused_network_has_the_logits_and_gradients_of_an_eager_one():
-    network, images = spiking(), pictures()
-    results = []
-    for fused in (False, True):
-        assert network.fuse(fused) is network
-        assert network.fused is fused
-        network.zero_grad()
-        logits = network(images)
-        logits.square().sum().backward()
-        results.append([logits, *(parameter.grad for parameter in network.parameters())])
-    assert torch.equal(results[0][0], results[1][0])
-    for eager, fused in zip(*results, strict=True):
-        torch.testing.assert_close(fused, eager, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("timesteps", [0, -2])
