@@ -3,10 +3,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-# The benchmark's peers have an environment of their own: torchattacks pins old versions of requests.
-BENCH_BIN := .venv-bench/bin
-BENCH_INSTALL := $(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+INSTALL := python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
 .PHONY: quickstart test torture test-peers test-page test-sinabs lint docs package release bench bench-gpu clean
@@ -21,14 +18,13 @@ test: .venv/develop.stamp
 torture: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
-test-peers: .venv/peers.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/runs/test_export.py
+test-peers: .venv-peers/peers.stamp
+	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/runs/test_export.py
 
 # Execute docs/deploy.md, which trains, exports and audits: minutes.
-test-page: .venv/peers.stamp
-	HIRESNN_PAGES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/exchange/test_page.py
+test-page: .venv-peers/peers.stamp
+	HIRESNN_PAGES=1 OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest tests/exchange/test_page.py
 
-# sinabs has an environment of its own: it pins a version of nir that cannot read newer files.
 test-sinabs: .venv-sinabs/sinabs.stamp
 	OMP_NUM_THREADS=1 .venv-sinabs/bin/python -m pytest tests/exchange tests/foreign -k sinabs
 
@@ -53,44 +49,43 @@ release: .venv/develop.stamp
 
 # BENCH_ARGS goes to the benchmark, for example BENCH_ARGS='step robust --run runs/vgg5-cifar10-cpu-traditional-seed0'.
 bench: .venv-bench/bench.stamp
-	$(BENCH_BIN)/python benchmarks/run.py $(BENCH_ARGS)
+	.venv-bench/bin/python benchmarks/run.py $(BENCH_ARGS)
 
 bench-gpu: .venv-bench/bench.stamp
-	$(BENCH_BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
+	.venv-bench/bin/python benchmarks/gpu.py $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-sinabs build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-peers .venv-bench .venv-sinabs .venv-matrix build dist .pytest_cache .mypy_cache .ruff_cache
+
+# Other environments than .venv: the tests' own must work without the peers, torchattacks (.venv-bench) pins old
+# versions of requests, and sinabs one of nir that cannot read newer files.
+.PRECIOUS: .venv%/bin/python
+.venv%/bin/python:
+	$(PYTHON) -m venv .venv$* || { rm -rf .venv$*; exit 1; }
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/runtime.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable .
+	$(BIN)/$(INSTALL) --editable .
 	touch $@
 
 .venv/develop.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[test,lint,release]'
+	$(BIN)/$(INSTALL) --editable '.[test,lint,release]'
 	touch $@ .venv/runtime.stamp
 
 .venv/docs.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[docs]'
+	$(BIN)/$(INSTALL) --editable '.[docs]'
 	touch $@ .venv/runtime.stamp
 
-.venv/peers.stamp: pyproject.toml | .venv/bin/python
-	$(INSTALL) --editable '.[test,peers]'
-	touch $@ .venv/runtime.stamp
-
-.venv-bench/bin/python:
-	$(PYTHON) -m venv .venv-bench || { rm -rf .venv-bench; exit 1; }
-
-.venv-bench/bench.stamp: pyproject.toml | .venv-bench/bin/python
-	$(BENCH_INSTALL) --editable '.[bench]'
+.venv-peers/peers.stamp: pyproject.toml | .venv-peers/bin/python
+	.venv-peers/bin/$(INSTALL) --editable '.[test,peers]'
 	touch $@
 
-.venv-sinabs/bin/python:
-	$(PYTHON) -m venv .venv-sinabs || { rm -rf .venv-sinabs; exit 1; }
+.venv-bench/bench.stamp: pyproject.toml | .venv-bench/bin/python
+	.venv-bench/bin/$(INSTALL) --editable '.[bench]'
+	touch $@
 
 .venv-sinabs/sinabs.stamp: pyproject.toml | .venv-sinabs/bin/python
-	.venv-sinabs/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-	  --editable . pytest beartype 'sinabs>=3.1' 'nir<=1.0.4' 'nirtorch<2'
+	.venv-sinabs/bin/$(INSTALL) --editable . pytest beartype 'sinabs>=3.1' 'nir<=1.0.4' 'nirtorch<2'
 	touch $@

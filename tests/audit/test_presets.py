@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hiresnn.audit.bounds import parse_bound
+from hiresnn.audit.bounds import CURVE, parse_bound
 from hiresnn.audit.instrumented import OWN, ROUNDING
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
-from hiresnn.audit.presets import PRESETS, PROTOCOL, Choice, Stage, planned, step
+from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, Choice, Stage, planned, step
 from hiresnn.neurons.rules import rule_from_text
 
 from .small import stage
@@ -131,3 +131,18 @@ def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
 def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dlr: str, targeted: str) -> None:
     each = stage(step("apgd", Choice.BEST, loss="dlr"), step("apgd", Choice.BEST, iterations=5, loss="dlr-targeted"))
     assert [attack.loss for attack in plans(each, "arctan", classes=classes).values()] == [dlr, targeted]
+
+
+@pytest.mark.parametrize(
+    ("preset", "eps", "labels"),
+    [
+        ("quick", "8/255", ["0", "2/255", "4/255", "8/255", "inf"]),
+        ("quick", "1/255", ["0", "0.000980392", "0.5/255", "1/255", "inf"]),
+        ("quick", "inf", [*CURVE]),
+        ("standard", "8/255", [*CURVE]),
+        ("thorough", "32/255", ["0", *CURVE[1:7], "32/255", *CURVE[7:]]),
+    ],
+)
+def test_the_default_bounds_are_those_of_the_preset(preset: str, eps: str, labels: list[str]) -> None:
+    assert [bound.label for bound in AuditConfig(preset, eps).curve] == labels
+    assert {bound.label for bound in AuditConfig(preset, eps, ("3/255",)).curve} == {"0", "3/255", eps}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hiresnn.audit import CURVE, PRESETS, AuditConfig, Card, Preset
+from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
 from hiresnn.audit.presets import Choice, Stage, step
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
@@ -83,7 +83,7 @@ def test_the_command_on_the_card_repeats_the_audit(here: Path, asked: list[Audit
 def test_the_defaults_are_the_targets_and_the_presets(asked: list[AuditRequest]) -> None:
     assert run("runs/a") == 1
     assert asked == [AuditRequest("runs/a", AuditConfig(), command="hiresnn audit runs/a")]
-    assert asked[0].config.bounds == CURVE
+    assert asked[0].config.bounds is None
     assert (asked[0].source, asked[0].images, asked[0].eps, asked[0].out, asked[0].replace) == (*[None] * 4, False)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import Model, require_images
-from hiresnn.audit.bounds import CURVE
 from hiresnn.audit.build_card import build_card, subject_of
 from hiresnn.audit.card import Card, Images
 from hiresnn.audit.instrumented import InstrumentedModel
@@ -26,7 +25,7 @@ LOOKED_AT = 16  # images on which the behaviour of a network is observed
 
 def run_audit(
     model: Model, images: Tensor, labels: Tensor, *, preset: str = "quick", eps: float | str = 8 / 255,
-    bounds: Sequence[str] = CURVE, attacks: Sequence[str] = (), twins: Mapping[str, Model] | None = None,
+    bounds: Sequence[str] | None = None, attacks: Sequence[str] = (), twins: Mapping[str, Model] | None = None,
     seed: int = 0, batch_size: int = 200, name: str = "network", classes: Sequence[str] | None = None,
     folder: Path | str | None = None, cache: MutableMapping[str, Record] | None = None,
     progress: Progress | None = None,
@@ -58,7 +57,7 @@ def run_audit(
             "[B, C, H, W] and labels [B], at least one."
         )
     require_images(images)
-    config = AuditConfig(preset, eps, tuple(bounds), tuple(attacks), seed, batch_size)
+    config = AuditConfig(preset, eps, None if bounds is None else tuple(bounds), tuple(attacks), seed, batch_size)
     opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)

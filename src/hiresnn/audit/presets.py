@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from hiresnn.attacks import AttackSpec
-from hiresnn.audit.bounds import CURVE, Bound, curve, parse_bound
+from hiresnn.audit.bounds import CURVE, UNBOUNDED, Bound, bound_at, curve, parse_bound
 from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
 from hiresnn.audit.screening import DIRECTIONS
@@ -60,11 +60,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Preset:
-    """A name, the default number of images, and the stages."""
+    """A name, the default number of images, the stages, and the default bounds of the curve.
+
+    Attributes:
+        shares: default bounds as shares of the headline bound, to which no bound at all is added; empty for `CURVE`.
+    """
 
     name: str
     images: int
     stages: tuple[Stage, ...]
+    shares: tuple[float, ...] = ()
 
 
 _FEW = (OWN, ROUNDING, "arctan", "straight-through", "bptr", "conversion", ADAPTIVE)
@@ -122,7 +127,7 @@ _THOROUGH = Stage(
 )  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
-    "quick": Preset("quick", 200, (_QUICK,)),
+    "quick": Preset("quick", 200, (_QUICK,), shares=(0.25, 0.5)),
     "standard": Preset("standard", 1000, (_QUICK, _STANDARD)),
     "thorough": Preset("thorough", 1000, (_QUICK, _STANDARD, _THOROUGH)),
 }
@@ -162,7 +167,7 @@ class AuditConfig:
 
     preset: Preset | str = "quick"  # a name from `PRESETS`, or a preset of your own
     eps: float | str = "8/255"  # the bound of the headline, as a number or as text
-    bounds: tuple[str, ...] = CURVE  # further bounds of the curve
+    bounds: tuple[str, ...] | None = None  # further bounds of the curve; None takes those of the preset
     attacks: tuple[str, ...] = ()  # in addition to the preset's, as text without eps; they run last, at every bound
     seed: int = 0  # of everything random
     batch_size: int = 200  # divided by the draws of a random network
@@ -179,7 +184,10 @@ class AuditConfig:
     @property
     def curve(self) -> tuple[Bound, ...]:
         """All bounds in increasing order, 0 first."""
-        return curve(self.bounds, self.headline)
+        shares, named = self.plan.shares, self.bounds
+        if named is None and shares and 0 < self.headline.eps < 1:
+            named = (*(bound_at(share * self.headline.eps).label for share in shares), UNBOUNDED.label)
+        return curve(CURVE if named is None else named, self.headline)
 
     @property
     def plan(self) -> Preset:

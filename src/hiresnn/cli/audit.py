@@ -44,7 +44,8 @@ def audit(
     eps: Annotated[str | None, typer.Option(metavar="BOUND", help=(
         "Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255."))] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Bounds of the table, separated by commas; default: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf."
+        "Bounds of the table, separated by commas. Default of quick: a quarter of --eps, half of it, --eps and inf; of "
+        "standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf."
         ))] = None,
     attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded, help=(
         "An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "
@@ -97,7 +98,7 @@ def audit(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
     with continued_by(context):
-        from hiresnn.audit import CURVE, AuditConfig
+        from hiresnn.audit import AuditConfig
         from hiresnn.process import keep_kernels, keep_memory
         from hiresnn.progress import Progress
         from hiresnn.report.page import audit_page
@@ -107,7 +108,7 @@ def audit(
 
         keep_memory()
         keep_kernels()
-        curve = tuple(bounds.split(",")) if bounds else CURVE
+        curve = tuple(bounds.split(",")) if bounds else None
         config = AuditConfig(preset.value, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
         request = AuditRequest(
             target, config, tuple(twins or ()), source, images, eps, out, replace,

@@ -60,8 +60,7 @@ def train(
         HiresnnError: the recipe, the data, the folder or the training fails; one sentence says why.
     """
     out = out or default_folder(recipe)
-    # Everything that can be wrong with recipe and data comes out before a folder is created.
-    check_ranks(recipe, ranks)
+    check_ranks(recipe, ranks)  # what can be wrong with recipe and data comes out before a folder is created
     device = device_of(recipe)
     dataset = load_data(recipe.data.source, ranks, recipe.data.size)
     recipe = clamp_counts(recipe, dataset, clamp, progress)
@@ -78,7 +77,7 @@ def train(
         context = RunContext(recipe, folder, dataset, progress, device, ranks, own, rows)
         if own is not None:
             folder.write_json(SOURCE, own.record)
-        network: nn.Module | None = None
+        network = None
         if not ranks.from_lead(folder.has(MODEL)):
             ann = start_from_ann(context)
             if recipe.method == "ann":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from hiresnn.data import Batches, Split
-from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
+from hiresnn.errors import NotFiniteError, RunError, UsageError
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SilentLayerError, SpikingNetwork, convert
 from hiresnn.progress import Progress
 from hiresnn.training.epochs import PRECISIONS, Training
-from hiresnn.training.loop import Batch
 from hiresnn.training.methods import Method
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
+from hiresnn.training.user_batches import Images, UserBatches
 
-Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
 Log = Callable[[dict[str, Any]], object]
 CALIBRATION_IMAGES = 512
 """Training images that an ANN is converted with."""
@@ -68,9 +65,8 @@ def fit(
 ) -> FitResult:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
-    With a method of spiking networks, an ANN is first converted with up to 512 training images, and with rescale, start
-    0.5 and threshold_scale 0.7 if it can be rescaled. The ANN stays as it is, and the result holds the spiking network.
-    So train the ANN before, for example with method "ann".
+    With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with rescale,
+    start 0.5 and threshold_scale 0.7 if it can be rescaled. It stays as it is; the result holds the spiking network.
 
     Args:
         network: a SpikingNetwork made by `convert`, or an ANN.
@@ -82,8 +78,7 @@ def fit(
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
         noise_step: eps_s = eps_t in pixel units. periods: N. timesteps: T of an ANN that is converted.
         precision: "float32", or "bfloat16" for convolutions and matrix products. log: called with each epoch's row.
-        rounding: trains a spiking network with weights of few bits, such as "int4" (docs/deploy.md), and rounds it in
-            the end; None does not round.
+        rounding: few bits that a spiking network is trained for and rounded to, such as "int4"; see docs/deploy.md.
         checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
             the weights that it would have reached without interruption.
 
@@ -91,18 +86,16 @@ def fit(
         UsageError, DataError, RunError, NotFiniteError: a setting, the images, the checkpoint or the loss is wrong.
 
     Example:
-        >>> result = hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5)
-        >>> print(result.test_accuracy)
+        >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
     """
     shown = Progress(quiet=not progress)
     if method != "ann" and not isinstance(network, SpikingNetwork):
-        network = _converted(network, train, timesteps, seed)
-        shown.line(f"The ANN was converted to a spiking network with T = {timesteps}; result.network is that network.")
+        network = _converted(network, train, timesteps, seed, shown)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
+    lr = (1e-4 if spiking else 0.01) if lr is None else lr
     settings = {
         "method": method, "epochs": epochs, "batch_size": batch_size, "noise_step": noise_step, "periods": periods,
-        "lr": (1e-4 if spiking else 0.01) if lr is None else lr, "seed": seed, "precision": precision,
-        **({} if rounding is None else {"rounding": rounding}),
+        "lr": lr, "seed": seed, "precision": precision, "rounding": rounding,
     }  # fmt: skip
     training = _training(network, train, settings)
     try:
@@ -120,12 +113,13 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int) -> SpikingNetwork:
-    """Convert an ANN with the first training images."""
+def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress) -> SpikingNetwork:
+    """Convert an ANN with the first training images, and say so."""
+    progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
     device = next(ann.parameters()).device
     with _seeded(seed, device):
         images: list[Tensor] = []
-        for batch, _ in _Batches("train", train, 128, device):
+        for batch, _ in UserBatches("train", train, 128, device):
             images.append(batch)
             if sum(map(len, images)) >= CALIBRATION_IMAGES:
                 break
@@ -164,15 +158,15 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
     generator = torch.Generator().manual_seed(2 * settings["seed"] + spiking)
-    batches = _Batches("train", train, settings["batch_size"], next(network.parameters()).device, generator)
-    if "rounding" in settings:
+    batches = UserBatches("train", train, settings["batch_size"], next(network.parameters()).device, generator)
+    if settings["rounding"] is not None:
         if not isinstance(network, SpikingNetwork):
             raise UsageError('rounding is for spiking networks; leave it out with method "ann".')
         method.rounding = rounding_of(network, settings["rounding"], _first_image(batches))
     return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
 
 
-def _first_image(batches: _Batches) -> Tensor:
+def _first_image(batches: UserBatches) -> Tensor:
     """Return an image [1, C, H, W]; the order of the batches to come stays the same."""
     state = None if batches.generator is None else batches.generator.get_state()
     with torch.random.fork_rng([]):
@@ -219,75 +213,12 @@ def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
         raise RunError(f"checkpoint {path} is of a training with {', '.join(other)}; use those, or name another file.")
 
 
-class _Batches:
-    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked.
-
-    Raises:
-        UsageError: a batch size below 1, or no images.
-        DataError: images or labels of the wrong type, shape or range.
-    """
-
-    def __init__(
-        self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
-    ) -> None:
-        shuffle = generator is not None
-        if isinstance(images, tuple):
-            pixels, labels = images
-            labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
-            _check(pixels, labels, name)
-            if pixels.dtype == torch.uint8:
-                split = Split(pixels, labels.long())
-                images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
-            else:
-                images = TensorDataset(pixels, labels)
-        if isinstance(images, Dataset):
-            images = DataLoader(images, batch_size, shuffle=shuffle, generator=generator)
-        self.name, self.device, self.source = name, device, images
-        self.generator: torch.Generator | None = getattr(images, "generator", None)
-        if not len(self):
-            raise UsageError(f"{name} has no images.")
-
-    def __len__(self) -> int:
-        return len(self.source)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self.source)
-        for number in range(1, len(self) + 1):
-            try:
-                pixels, labels = next(batches)
-            except StopIteration:
-                return
-            except TypeError as error:
-                reason = str(error).splitlines()[0]
-                raise DataError(
-                    f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
-                    "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
-                ) from error
-            if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
-                labels = labels[:, 0]
-            _check(pixels, labels, f"batch {number} of {self.name}")
-            shown = pixels.to(self.device, torch.float32)
-            yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
-
-
-def _check(images: Tensor, labels: Tensor, what: str) -> None:
-    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise DataError(
-            f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
-            "images [N, C, H, W] and whole numbers [N]."
-        )
-    low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 0)
-    if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
-        hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
-        raise DataError(f"{what}: images ({images.dtype}) reach from {low:g} to {high:g}, not from 0 to 1; {hint}.")
-
-
 @torch.no_grad()
 def _accuracy(network: nn.Module, test: Images | None, device: torch.device) -> float | None:
     if test is None:
         return None
     accuracy = Accuracy()
     network.eval()
-    for images, labels in _Batches("test", test, 200, device):
+    for images, labels in UserBatches("test", test, 200, device):
         accuracy.update(network(images), labels)
     return accuracy.compute()

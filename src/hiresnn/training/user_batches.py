@@ -1,0 +1,79 @@
+"""The images that a caller of `hiresnn.fit` passes, in whatever form, as checked batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from hiresnn.data import Batches, Split
+from hiresnn.errors import DataError, UsageError
+from hiresnn.training.loop import Batch
+
+Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
+
+
+class UserBatches:
+    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked.
+
+    Raises:
+        UsageError: a batch size below 1, or no images.
+        DataError: images or labels of the wrong type, shape or range.
+    """
+
+    def __init__(
+        self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
+    ) -> None:
+        shuffle = generator is not None
+        if isinstance(images, tuple):
+            pixels, labels = images
+            labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
+            _check(pixels, labels, name)
+            if pixels.dtype == torch.uint8:
+                split = Split(pixels, labels.long())
+                images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
+            else:
+                images = TensorDataset(pixels, labels)
+        if isinstance(images, Dataset):
+            images = DataLoader(images, batch_size, shuffle=shuffle, generator=generator)
+        self.name, self.device, self.source = name, device, images
+        self.generator: torch.Generator | None = getattr(images, "generator", None)
+        if not len(self):
+            raise UsageError(f"{name} has no images.")
+
+    def __len__(self) -> int:
+        return len(self.source)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = iter(self.source)
+        for number in range(1, len(self) + 1):
+            try:
+                pixels, labels = next(batches)
+            except StopIteration:
+                return
+            except TypeError as error:
+                reason = str(error).splitlines()[0]
+                raise DataError(
+                    f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
+                    "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
+                ) from error
+            if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
+                labels = labels[:, 0]
+            _check(pixels, labels, f"batch {number} of {self.name}")
+            shown = pixels.to(self.device, torch.float32)
+            yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
+
+
+def _check(images: Tensor, labels: Tensor, what: str) -> None:
+    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise DataError(
+            f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
+            "images [N, C, H, W] and whole numbers [N]."
+        )
+    low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 0)
+    if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
+        hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
+        raise DataError(f"{what}: images ({images.dtype}) reach from {low:g} to {high:g}, not from 0 to 1; {hint}.")
