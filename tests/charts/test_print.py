@@ -90,7 +90,7 @@ def test_the_headline_says_what_was_measured_and_stays_inside_the_figure() -> No
     for number, axes in enumerate(panels, start=1):
         plotting.line(axes, [1, 2], [SeedStat.of([1.0]), SeedStat.of([2.0])], STYLES["hire"])
         plotting.label(axes, x="T", y="accuracy (%)", title="white box", panel=number)
-    plotting.headline(drawn, "Accuracy over time steps", "VGG5 on CIFAR-10, 1,000 test images, 3 seeds")
+    plotting.headline(drawn, "Accuracy over timesteps", "VGG5 on CIFAR-10, 1,000 test images, 3 seeds")
     plotting.outside(drawn, columns=1)
     drawn.draw_without_rendering()
     assert [axes.get_title(loc="left") for axes in panels] == ["(i) white box", "(ii) white box"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hiresnn.audit.card import Card
+from hiresnn.hub.zoo import folder_of, names
 from hiresnn.report.page import audit_page, runs_page
 from hiresnn.report.reading import read_runs
 
@@ -89,6 +90,17 @@ def test_a_class_with_a_long_name_does_not_widen_the_page(
 ) -> None:
     pictures = [picture.model_copy(update={"label": "n" * 60}) for picture in card.gallery]
     (tmp_path / "page.html").write_text(audit_page(make_card(gallery=pictures)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.close()
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_audit_of_a_shipped_network_fits_a_phone(name: str, browser: Any, tmp_path: Path) -> None:
+    """Their reasons have names of attacks that are longer than a line."""
+    card = Card.model_validate_json((folder_of(name) / "audit" / "card.json").read_text(encoding="utf-8"))
+    (tmp_path / "page.html").write_text(audit_page(card), encoding="utf-8")
     page = browser.new_page(viewport={"width": 360, "height": 900})
     page.goto((tmp_path / "page.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 360
