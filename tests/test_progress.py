@@ -75,29 +75,11 @@ def test_units_of_an_earlier_run_do_not_count_in_the_speed() -> None:
     ]
 
 
-def test_the_size_of_a_task_may_change_on_the_way() -> None:
-    clock = Clock()
-    progress, text = plain(clock)
-    with progress.task("audit", total=1, unit="passes") as task:
-        for second, left, count in ((1.0, 300, 10), (31.0, 200, 100), (61.0, 150, 50)):
-            clock.now = second
-            task.expect(left)
-            task.advance(count)
-        task.expect(0)  # A task is never complete before it ends.
-        assert (task.done, task.total) == (160, 161)
-    assert text.getvalue().splitlines() == [
-        "audit: 110 of 210 passes, 3.33 passes/s, 30.0 s left",
-        "audit: 160 of 260 passes, 2.5 passes/s, 40.0 s left",
-        "audit: 160 passes in 1 min 01 s, 2.62 passes/s",
-    ]
-
-
-def test_a_bar_on_a_terminal_has_the_latest_size_speed_and_note() -> None:
+def test_a_bar_on_a_terminal_has_the_latest_speed_and_note() -> None:
     clock = Clock()
     progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, width=120), clock=clock)
-    with progress.task("audit", total=1) as task:
+    with progress.task("audit", total=40) as task:
         task.advance(10)
-        task.expect(30)
         clock.now = 2.0
         task.advance(10, "loss 0.5")
         assert progress._bars is not None
@@ -131,7 +113,6 @@ def test_quiet_progress_prints_nothing_and_still_counts(terminal: bool, capfd: p
             for _ in range(3):
                 clock.now += 100
                 task.advance(note="loss 1")
-                task.expect(5)
             progress.line("a line")
             assert task.done == 3
             raise KeyboardInterrupt

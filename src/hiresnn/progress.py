@@ -36,7 +36,7 @@ class Task:
     """One piece of work of known size, opened by `Progress.task`.
 
     Attributes:
-        done, total: units finished so far, and all units. The size may be known only on the way: see `expect`.
+        done, total: units finished so far, and all units.
         note: the latest remark, for example a loss.
     """
 
@@ -54,10 +54,6 @@ class Task:
         if self._first is None:
             self._first = (self._progress.clock(), self.done)
         self._progress._show(self)
-
-    def expect(self, left: int) -> None:
-        """Set the size so that about `left` units, at least 1, are left."""
-        self.total = self.done + max(left, 1)
 
     def status(self) -> str:
         """Return speed and estimated time left, both without the first step, which may compile kernels."""
