@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,8 @@ from hiresnn.network import spiking_graph
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
 
+from .scripts import imported
+
 STUDY = Path(__file__).parents[1] / "benchmarks" / "study.py"
 pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are only in a checkout")
 FOUND = {"traditional": {"0": {"clean": 90.0, "fgsm": {"white_box": 20.0}}}}
@@ -25,12 +26,7 @@ FOUND = {"traditional": {"0": {"clean": 90.0, "fgsm": {"white_box": 20.0}}}}
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study", STUDY)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(STUDY)
 
 
 def asked(study: ModuleType, **options: Any) -> argparse.Namespace:
@@ -93,13 +89,7 @@ CARDS = STUDY.parents[1] / "results" / "robust"
 
 @pytest.fixture(scope="module")
 def robust_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("robust_table", STUDY.with_name("robust_table.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["robust_table"] = module  # for its dataclass
-    spec.loader.exec_module(module)
-    return module
+    return imported(STUDY.with_name("robust_table.py"))
 
 
 def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table: ModuleType, tmp_path: Path) -> None:
@@ -125,11 +115,7 @@ def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -
 
 
 def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand() -> None:
-    spec = importlib.util.spec_from_file_location("deployed_table", STUDY.with_name("deployed_table.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = imported(STUDY.with_name("deployed_table.py"))
     ann = nn.Sequential(nn.Flatten(), nn.Linear(2000, 1, bias=False), nn.ReLU(), nn.Linear(1, 2, bias=False))
     nn.init.constant_(ann[1].weight, 1 / 1000)  # type: ignore[arg-type]
     own = [75.0, 50.0]

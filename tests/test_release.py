@@ -1,11 +1,12 @@
 """`make release`: what it refuses, and what it changes, in a small repository."""
 
-import importlib.util
 import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from .scripts import imported
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "release.py"
 CHANGELOG = "# Changelog\n\n## Unreleased (1.2.0)\n\n- New.\n\n## 1.1.0\n\n- Old.\n"
@@ -14,12 +15,7 @@ ADDRESS = "https://example.org/a/b"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(SCRIPT)
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -1,6 +1,5 @@
 """The picture of the README: a real gap is visible, and the file is valid SVG for both schemes."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -9,18 +8,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ..scripts import imported
+
 ROOT = Path(__file__).parents[2]
 CARDS = [ROOT / "tests" / "report" / "version1" / f"{method}.json" for method in ("hire", "traditional")]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_picture", ROOT / "benchmarks" / "readme_picture.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(ROOT / "benchmarks" / "readme_picture.py")
 
 
 def drawn(script: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str) -> str:

@@ -1,8 +1,6 @@
 """The picture of spikes: each square is one spike, in the class that says whether the attack added or removed it."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,19 +12,15 @@ import torch
 from hiresnn.attacks import AttackSpec
 from hiresnn.errors import UsageError
 
+from ..scripts import imported
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "spikes_picture.py"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("spikes_picture", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
-    spec.loader.exec_module(module)
-    return module
+    return imported(SCRIPT)
 
 
 def squares(svg: Any, kind: str) -> int:

@@ -16,6 +16,7 @@ from hiresnn.exchange import export, from_snntorch, from_spikingjelly
 from hiresnn.foreign import snntorch, spikingjelly
 from hiresnn.network import SpikingNetwork
 
+from ..scripts import imported
 from .small import T, images, network
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
@@ -65,12 +66,7 @@ def library(request: pytest.FixtureRequest) -> str:
 
 def written(subject: SpikingNetwork, library: str, folder: Path) -> Any:
     export(subject, folder / "a.py", images(), torch.zeros(4).long(), to=library)
-    spec = importlib.util.spec_from_file_location("exported", folder / "a.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Network()
+    return imported(folder / "a.py").Network()
 
 
 def same(found: EnergyReport, own: EnergyReport) -> None:

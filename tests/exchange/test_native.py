@@ -1,6 +1,5 @@
 """A Python file for another library has the spikes of the network in every layer and timestep."""
 
-import importlib.util
 import runpy
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from hiresnn.exchange import export, from_snntorch, from_spikingjelly
 from hiresnn.exchange.step_graph import identifier
 from hiresnn.network import record
 
+from ..scripts import imported
 from .small import CLASSES, PIXELS, counter, images, network
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
@@ -28,16 +28,6 @@ KINDS: dict[str, list[dict[str, Any]]] = {
     "sinabs": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}],
 }
 """Library -> the neurons that it has."""
-
-
-def module_of(path: Path) -> Any:
-    """Import a Python file that an export wrote."""
-    spec = importlib.util.spec_from_file_location("exported", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def spikes_of(exported: nn.Module, names: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -62,7 +52,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(
     with torch.no_grad(), record(subject) as spikes:
         logits = subject(images())
     own = {identifier(name): layer for name, layer in spikes.items()}
-    found, layers = spikes_of(module_of(tmp_path / "a.py").Network(), list(own))
+    found, layers = spikes_of(imported(tmp_path / "a.py").Network(), list(own))
     differing = {name: int((layers[name].reshape(layer.shape) != layer).sum()) for name, layer in own.items()}
     assert not any(differing.values()), differing
     assert all(layer.any() for layer in own.values())
@@ -137,7 +127,7 @@ def test_a_network_that_goes_to_a_library_and_back_is_the_same(
     subject = network(model, **kind)
     export(subject, tmp_path / "a.py", images(), LABELS, to=library)
     read = from_snntorch if library == "snntorch" else from_spikingjelly
-    back = read(module_of(tmp_path / "a.py").Network().timestep, subject.timesteps)
+    back = read(imported(tmp_path / "a.py").Network().timestep, subject.timesteps)
     assert {neuron.condition for neuron in back.neurons.values()} == {">" if library == "snntorch" else ">="}
     found = []
     for each in (subject, back):

@@ -30,7 +30,7 @@ def commands(block: str) -> Iterator[tuple[list[str], list[str]]]:
 
 def tokens(line: str, numbers: bool) -> list[str]:
     """Return the words of a line without the borders of tables; versions of libraries, and other numbers, are one."""
-    words = re.sub(r"[│┃┏┓┡┩└┘━─┳╇┴]", " ", line).split()
+    words = [word.rstrip(",") for word in re.sub(r"[│┃┏┓┡┩└┘━─┳╇┴]", " ", line).split()]
     words = [re.sub(r"^\d+\.\d+\.\d+$", "VERSION", word) for word in words]
     return words if numbers else [re.sub(r"^\d+(\.\d+)?$", "NUMBER", word) for word in words]
 
@@ -85,6 +85,7 @@ def test_a_line_with_another_number_or_word_is_noticed() -> None:
     assert alike(tokens("│ hiresnn │ 98.9 │", True), tokens("│ hiresnn     │     97.2 │", True))
     assert not alike(tokens("│ hiresnn │ 98.9 │", True), tokens("│ hiresnn │ 95.0 │", True))
     assert not alike(tokens("│ norse │ 98.9 │", True), tokens("│ hiresnn │ 98.9 │", True))
+    assert alike(tokens("clean 98.0, PGD 83.9", True), tokens("clean 98.6, PGD 82.8", True))
     assert alike(tokens("norse 1.1.0", True), tokens("norse 1.2.0", True))
     with pytest.raises(AssertionError):
         require_shown(["b", "a"], "a\nb", numbers=True)

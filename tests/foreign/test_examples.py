@@ -1,12 +1,13 @@
 """The examples of docs/foreign.md, with three epochs of training."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
 from hiresnn.data import load
+
+from ..scripts import imported
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,10 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize(("library", "label"), [("snntorch", "snnTorch"), ("spikingjelly", "SpikingJelly")])
 def test_an_example_trains_the_same_network_every_time(library, label, monkeypatch):
     pytest.importorskip(library, exc_type=ImportError)
-    path = EXAMPLES / f"{library}_digits.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = imported(EXAMPLES / f"{library}_digits.py")
     monkeypatch.setattr(example, "EPOCHS", 3)
     test = load("digits").test
     with torch.random.fork_rng():

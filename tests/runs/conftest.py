@@ -1,7 +1,10 @@
 """What the tests of runs share: a recipe of a second on the embedded digits, and runs trained by it."""
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,6 +12,7 @@ from rich.console import Console
 from hiresnn.progress import Progress
 from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
+from hiresnn.runs.trainer import Trainer
 
 TINY = {
     "data.train_images": "160",
@@ -42,6 +46,26 @@ class Heard(Progress):
 @pytest.fixture
 def heard() -> Heard:
     return Heard()
+
+
+@pytest.fixture
+def ended_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Ctrl-C after the first epoch of the SNN of every training inside the context."""
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        written = Trainer._write_metrics
+
+        def die(self: Trainer, training: Any) -> None:
+            written(self, training)
+            if self.title == "SNN":
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_write_metrics", die)
+            yield
+
+    return context
 
 
 @pytest.fixture(scope="session")

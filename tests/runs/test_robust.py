@@ -136,23 +136,14 @@ def test_the_key_of_an_ann_has_its_activation_only_if_it_is_not_relu(robust: Rec
 
 @pytest.mark.parametrize("method", ["memory", "twin"])
 def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_the_same_bits(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard, method: str
+    tiny: Recipe, tmp_path: Path, ended_after_an_epoch, heard, method: str
 ) -> None:
     changes = {"method": method, "ann.epochs": "1", "snn.epochs": "2", "noise.step": "16/255"}
     recipe = override(tiny, {**changes, "snn.distil": "0.7", "snn.average": "0.9"})
     whole = train(recipe, out=tmp_path / "whole", progress=heard)
     assert [row.get("gate") is not None for row in rows(whole)] == [method == "twin", False]  # once in 100 batches
-    written = trainer.Trainer._write_metrics
-
-    def die(self: trainer.Trainer, training: Any) -> None:
-        written(self, training)
-        if self.title == "SNN":
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_write_metrics", die)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, out=tmp_path / "killed", progress=heard)
+    with ended_after_an_epoch(), pytest.raises(KeyboardInterrupt):
+        train(recipe, out=tmp_path / "killed", progress=heard)
     assert len(rows(tmp_path / "killed")) == 1
     train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()

@@ -1,7 +1,6 @@
 """`snn.rounding`: a run that is trained with rounded weights is the network that `--as` audits."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ import torch
 from hiresnn.errors import RecipeError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs import trainer
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL
 from hiresnn.runs.recipe import Recipe, dump, override, parse
@@ -41,21 +39,12 @@ def test_the_audited_view_is_the_rounding_that_was_trained_with(
 
 
 def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard
+    tiny: Recipe, tmp_path: Path, ended_after_an_epoch, heard
 ) -> None:
     recipe = override(tiny, {"ann.epochs": "1", "snn.rounding": "int4", "method": "hire"})
     whole = train(recipe, out=tmp_path / "whole", progress=heard)
-    written = trainer.Trainer._write_metrics
-
-    def die(self: trainer.Trainer, training: Any) -> None:
-        written(self, training)
-        if self.title == "SNN":
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_write_metrics", die)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, out=tmp_path / "killed", progress=heard)
+    with ended_after_an_epoch(), pytest.raises(KeyboardInterrupt):
+        train(recipe, out=tmp_path / "killed", progress=heard)
     train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
 
