@@ -33,7 +33,7 @@ def parse_eps(value: Any) -> float:
     except (ValueError, TypeError, OverflowError):
         raise UsageError(f"eps is {shown}; write a number in [0, 1] or a fraction such as 8/255.") from None
     if eps > 1 and math.isfinite(eps):
-        level = f"{eps:g}/255" if eps <= 255 else "8/255"
+        level = f"{eps:g}/255" if eps <= 255 and "/" not in str(value) else "8/255"
         raise UsageError(f"eps is {shown}, but pixels lie in [0, 1]; did you mean {level}?")
     if not 0 <= eps <= 1:  # also true of NaN
         raise UsageError(f"eps is {shown}; write a finite number in [0, 1], such as 8/255.")

@@ -17,8 +17,8 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A run folder, or FILE.py:FUNCTION, which is executed and returns a network of hiresnn or, in an adapter "
-        "of hiresnn.foreign, of another library. A .safetensors file that hiresnn wrote is also allowed.",
+        help="A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function returns a "
+        "network of hiresnn, or one of another library in an adapter (docs/foreign.md). This executes the file.",
     ),
 ]
 Out = Annotated[
@@ -43,7 +43,7 @@ HELP = {
     (time-averaged spiking activity) is SA / T, from 0 to 1.
     The command prints a table and writes analysis-activity.json into the run folder.
 
-    Example:
+    Examples:
 
     hiresnn analyze activity runs/mine --attack pgd --limit 1000
 
@@ -51,9 +51,9 @@ HELP = {
     """,
     "distance": """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
 
-    The table shows the L2 norm of the attack's change to the image (pixels in [0, 1]) and to the spike map of each
-    layer (spikes of each neuron / T), as means over images. Without --attack the attack is PGD with the options of the
-    recipe. The command also writes analysis-distance.json into the run folder.
+    The table shows by how much the attack changes the image (pixels in [0, 1]) and the spikes of each layer (the number
+    of spikes of each neuron, divided by T). Each value is an L2 norm, averaged over images. Without --attack the attack
+    is PGD with the options of the recipe. The command also writes analysis-distance.json into the run folder.
 
     Example:
 
@@ -67,7 +67,7 @@ HELP = {
     the borders of the image. The command also writes
     analysis-energy.json, with an estimate of the memory energy of each layer.
 
-    Example:
+    Examples:
 
     hiresnn analyze energy runs/mine --limit 1000
 

@@ -23,7 +23,7 @@ def board(
     ],
     out: Html,
 ) -> None:
-    """Rank audited networks on one HTML page, the best worst case first.
+    """Rank audited networks on one HTML page by their accuracy in the worst case.
 
     Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
     and they must give the counts of the card. An audit that fails this check is listed with the reason and has no

@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and a neuron with a known answer.
+    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and the result of one neuron.
 
     The table says for each of them ok, slow (works, but takes more time) or broken, and what to do. The exit code is 1
     if something is broken.

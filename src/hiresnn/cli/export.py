@@ -48,9 +48,10 @@ def export(
 ) -> None:  # fmt: skip
     """Write a trained run in the format of another program.
 
-    Other programs do not always compute the same neurons. So the command runs what it wrote on test images and compares
-    it with the run. It uses onnxruntime, the library that reads the file if it is installed, or an interpreter of NIR
-    files that computes as each library does. It prints the accuracy of the run and of the file, the number of predicted
+    Other programs do not always compute neurons as hiresnn does. So the command runs the written network on test images
+    and compares it with the run. An ONNX file runs in onnxruntime. A NIR file runs in an interpreter that computes as
+    each library does, and in snnTorch and norse if they can read it and are installed. A Python file runs in snnTorch
+    or sinabs if that is installed. The command prints the accuracy of the run and of the file, the number of predicted
     classes that differ, and the first layer whose spikes differ.
 
     Examples:

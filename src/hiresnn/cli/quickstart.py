@@ -21,8 +21,8 @@ def quickstart(
 
     One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN that was trained on
     adversarial examples. The data (8x8 digits) are part of the package, so nothing is downloaded; two cores need one to
-    two minutes. The table shows the accuracy on clean images and under FGSM and PGD, in the white box and in the black
-    box. A second call with the same folder and seed does not train again.
+    two minutes. The table shows the accuracy on clean images and under white-box and black-box FGSM and PGD. A second
+    call with the same folder and seed does not train again.
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """

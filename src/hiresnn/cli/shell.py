@@ -70,19 +70,19 @@ def hiresnn(
         bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere in the command.")
     ] = False,
 ) -> None:
-    """Train, attack and audit low-latency spiking neural networks.
+    """Train, attack and audit low-latency spiking neural networks (SNNs).
 
-    Start with **hiresnn quickstart**. In one to two minutes it trains an ANN and three SNNs on handwritten digits,
-    attacks all of them and prints a table.
+    Start with **hiresnn quickstart**. In one to two minutes it trains an ordinary network with ReLUs (an ANN) and three
+    SNNs on handwritten digits, attacks all of them and prints a table.
 
     A recipe is a file that describes a training. **hiresnn recipes** lists the recipes of the package, **hiresnn train
     RECIPE** trains a network and writes a run folder, and **hiresnn evaluate RUN** prints its accuracy with and without
     attacks. **hiresnn audit** checks whether the robustness of any network is real. **hiresnn analyze** measures
-    spikes, the effect of attacks, energy and what a conversion loses, and **hiresnn report** makes an HTML page of
-    runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a neuromorphic chip, and
-    measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn publish RUN** shares one,
-    and **hiresnn board** ranks audited networks. **hiresnn reproduce NAME** makes the paper's tables and figures, with
-    the paper's and the measured numbers ("the paper" is HIRE-SNN, ICCV 2021).
+    spikes, the effect of attacks, energy and what is lost when an ANN is converted to an SNN, and **hiresnn report**
+    makes an HTML page of runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a
+    neuromorphic chip, and measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn
+    publish RUN** shares one, and **hiresnn board** ranks audited networks. **hiresnn reproduce NAME** makes the paper's
+    tables and figures, with the paper's and the measured numbers ("the paper" is HIRE-SNN, ICCV 2021).
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

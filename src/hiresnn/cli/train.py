@@ -86,7 +86,7 @@ def train(
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train by a recipe: train the ANN, convert it, and train the SNN with the chosen method.
+    """Train a network as a recipe describes: train the ANN, convert it, and train the SNN.
 
     Several runs that start from the same ANN train it only once. The run folder contains recipe.toml (with every
     value), environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state from

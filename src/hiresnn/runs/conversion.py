@@ -114,7 +114,11 @@ def _ann(folder: RunFolder) -> RunFolder:
 
 def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:
     periods = {"noise.periods": "1"} if timesteps < recipe.noise.periods else {}  # no matter to a conversion
-    return override(recipe, {**periods, "snn.timesteps": f"{timesteps}", "conversion.threshold_scale": f"{scale:g}"})
+    return override(
+        recipe,
+        {**periods, "snn.timesteps": f"{timesteps}", "conversion.threshold_scale": f"{scale:g}"},
+        "--timesteps or --scales",
+    )
 
 
 def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork:

@@ -39,7 +39,8 @@ def sentence(error: ValidationError, model: type[BaseModel], where: str) -> str:
     # An unknown key is most likely the misspelled name of a missing one, so it comes first.
     first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
     rest = f" ({len(faults) - 1} more after this one)" if len(faults) > 1 else ""
-    return f"{where}: {_fault(first, model)}{rest}."
+    text = f"{where}: {_fault(first, model)}{rest}"
+    return text if text.endswith("?") else f"{text}."
 
 
 def brief(error: ValidationError) -> str:

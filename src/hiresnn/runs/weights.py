@@ -58,7 +58,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch warns about a foreign pickle before it refuses it
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, ValueError) as error:
-        raise UsageError(f"weights {path} cannot be read ({_brief(error)}); save them again.") from None
+        raise UsageError(
+            f"weights {path} cannot be read ({_brief(error)}); check the path, or save them again."
+        ) from None
     except Exception as error:
         raise UsageError(
             f"weights {path} are no state_dict of tensors ({_brief(error)}), and nothing else is read, because it "
