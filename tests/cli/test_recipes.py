@@ -18,6 +18,8 @@ def test_the_list_has_a_line_a_recipe_with_name_and_description(capsys: pytest.C
     assert run() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1) for line in lines] == [[name, text] for name, text in shipped().items()]
+    assert run("list") == 0
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_show_prints_the_recipe_with_its_comments(capsys: pytest.CaptureFixture[str]) -> None:

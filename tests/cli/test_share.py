@@ -28,6 +28,8 @@ def test_the_zoo_lists_every_network_with_its_worst_case(capsys: pytest.CaptureF
     text = capsys.readouterr().out
     for name in (*names(), "worst case", "32/255", "overestimated", "Next: hiresnn zoo show"):
         assert name in text
+    assert run("zoo", "list") == 0
+    assert capsys.readouterr().out == text
 
 
 def test_a_network_is_shown_without_the_metadata_of_hubs(capsys: pytest.CaptureFixture[str]) -> None:
