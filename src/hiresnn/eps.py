@@ -31,22 +31,22 @@ def parse_eps(value: Any) -> float:
     try:
         eps = read_number(value) if isinstance(value, str) else float(value)
     except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"eps is {shown}; write a number in [0, 1] or a fraction such as 8/255.") from None
+        raise UsageError(f"{shown} is not a number; write one from 0 to 1, or a fraction such as 8/255.") from None
     if eps > 1 and math.isfinite(eps):
         level = f"{eps:g}/255" if eps <= 255 and "/" not in str(value) else "8/255"
-        raise UsageError(f"eps is {shown}, but pixels lie in [0, 1]; did you mean {level}?")
+        raise UsageError(f"{shown} is too large, because pixels lie in [0, 1]; did you mean {level}?")
     if not 0 <= eps <= 1:  # also true of NaN
-        raise UsageError(f"eps is {shown}; write a finite number in [0, 1], such as 8/255.")
+        raise UsageError(f"{shown} does not lie in [0, 1]; write a number such as 8/255.")
     return eps
 
 
 def format_eps(eps: float) -> str:
     """Return the shortest text that `parse_eps` reads back as exactly `eps`.
 
-    >>> format_eps(8 / 255), format_eps(0.5 / 255), format_eps(0.03)
-    ('8/255', '0.5/255', '0.03')
+    >>> format_eps(8 / 255), format_eps(0.25 / 255), format_eps(0.03)
+    ('8/255', '0.25/255', '0.03')
     """
-    decimal, level = format_number(eps), round(eps * 510) / 2
+    decimal, level = format_number(eps), round(eps * 1020) / 4
     fraction = f"{level:g}/255"
     return fraction if level / 255 == eps and len(fraction) < len(decimal) else decimal
 

@@ -3,6 +3,12 @@
 The command line prints the message without a traceback and exits with `exit_code`.
 """
 
+import difflib
+from collections.abc import Iterable
+
+LONGEST_VALUE = 80
+"""Longer texts of a user's are shortened to this many characters in messages."""
+
 
 class HiresnnError(Exception):
     """Base of every error that hiresnn raises on purpose."""
@@ -44,7 +50,7 @@ class AttackError(HiresnnError):
     """An attack returned images outside its bound or outside [0, 1]."""
 
 
-def quoted(value: object, limit: int = 80) -> str:
+def quoted(value: object, limit: int = LONGEST_VALUE) -> str:
     """Return the repr of a value for an error message, shortened to `limit` characters.
 
     >>> quoted("pgd"), quoted("x" * 1000, 10)
@@ -55,3 +61,15 @@ def quoted(value: object, limit: int = 80) -> str:
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
         return "a number with thousands of digits"
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def closest(word: object, known: Iterable[str]) -> str:
+    """Return `did you mean "x"? choose one of ...` for a misspelled name.
+
+    >>> closest("pdg", ["fgsm", "pgd"])
+    'did you mean "pgd"? choose one of fgsm, pgd'
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(word)[:LONGEST_VALUE], names, n=1)
+    guess = f'did you mean "{near[0]}"? ' if near else ""
+    return f"{guess}choose one of {', '.join(names)}"

@@ -151,7 +151,7 @@ def test_batches_of_one_and_of_no_image_are_accepted(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bound_below_zero_is_refused(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
-    with pytest.raises(UsageError, match="eps is -"):
+    with pytest.raises(UsageError, match="does not lie in"):
         ATTACKS[name].run(network, images, labels, eps=-0.1)
 
 
@@ -160,7 +160,7 @@ def test_a_bound_that_is_not_finite_or_above_1_is_refused(
     network: Spiking, images: Tensor, labels: Tensor, name: str
 ) -> None:
     for eps in (math.nan, math.inf, 8.0):
-        with pytest.raises(UsageError, match="eps is "):
+        with pytest.raises(UsageError, match=r"does not lie in|is too large"):
             ATTACKS[name].run(network, images, labels, eps=eps)
 
 
@@ -236,7 +236,7 @@ def test_a_gradient_rule_changes_the_result(network: Spiking, images: Tensor, la
 def test_an_unknown_rule_is_refused_with_the_list_of_rules() -> None:
     with pytest.raises(
         UsageError,
-        match="attack 'pgd:rule=arctangent': rule 'arctangent' is not known; choose one of linear, triangular, arctan",
+        match=r"attack 'pgd:rule=arctangent': rule 'arctangent' is not known; did you mean .arctan.\?",
     ):
         parse("pgd:rule=arctangent")
 
@@ -262,7 +262,7 @@ def test_options_are_checked_for_their_type_and_their_limits() -> None:
         ("iterations", True),
         ("queries", 10**18),
     ):
-        with pytest.raises(UsageError, match=f"square: {name} is "):
+        with pytest.raises(UsageError, match=f"square: {name}( is |: )"):
             read_option("square", name, value)
 
 

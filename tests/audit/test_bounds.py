@@ -37,7 +37,7 @@ def test_a_bound_is_read_and_named_in_255ths_where_it_is_a_multiple_of_half_of_o
     "text", ["", "-1/255", "-0.1", "256", "nan", "-inf", "1e400", "8/0", "8/", "/255", "eight", "8/255/x", "inf/2"]
 )
 def test_values_that_are_not_a_radius_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"eps is .* 8/255"):
+    with pytest.raises(UsageError, match=r"bound .* 8/255"):
         bound(text)
 
 

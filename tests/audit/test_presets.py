@@ -137,7 +137,7 @@ def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dl
     ("preset", "eps", "labels"),
     [
         ("quick", "8/255", ["0", "2/255", "4/255", "8/255", "inf"]),
-        ("quick", "1/255", ["0", "0.000980392", "0.5/255", "1/255", "inf"]),
+        ("quick", "1/255", ["0", "0.25/255", "0.5/255", "1/255", "inf"]),
         ("quick", "inf", [*CURVE]),
         ("standard", "8/255", [*CURVE]),
         ("thorough", "32/255", ["0", *CURVE[1:7], "32/255", *CURVE[7:]]),

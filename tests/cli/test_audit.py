@@ -112,7 +112,7 @@ def test_options_reach_the_audit(asked: list[AuditRequest]) -> None:
         (("mine.py:network", "--batch", "0"), 2, "--batch"),
         (("mine.py:network",), 2, "has no data set of its own; name one with --data"),
         (("mine.py:other", "--data", "digits"), 2, "has no function 'other'"),
-        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "eps is ''"),
+        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "bound '' is not a number"),
         (("mine.py:network", "--data", "digits", "--eps", "0"), 2, "eps is 0"),
         (("mine.py:network", "--data", "digits", "--attack", "pgd:eps=0.1"), 2, "names eps"),
         (("nowhere",), 1, "run folder nowhere does not exist"),

@@ -91,7 +91,7 @@ def test_quiet_prints_only_the_run_folder(trainer: Trainer, capsys: pytest.Captu
         (["nope"], "no recipe of the package is called 'nope'"),
         (["digits", "--set", "snn.lr"], "--set 'snn.lr' is not KEY=VALUE"),
         (["digits", "--set", "snn.lr=-1"], "--set: snn.lr = -1 is not allowed"),
-        (["digits", "--method", "hires"], '--method: method = "hires" is not allowed; it must be one of'),
+        (["digits", "--method", "hires"], '--method: method = "hires" is not allowed; did you mean "hire"? choose'),
         (["digits", "--data", ""], '--data: data.source = "" is not allowed; it must not be empty'),
     ],
 )
@@ -137,8 +137,12 @@ def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Traine
 
 
 def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
-    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("digits", "--weights", "trained.pt") == 2
+    assert capsys.readouterr().err.startswith("Error: there is no file of weights 'trained.pt'")
+    Path("trained.pt").touch()
     assert run("digits", "--model", "mine.py:network", "--weights", "trained.pt") == 0
     changes = {"model.source": '"mine.py:network"', "model.weights": '"trained.pt"', "ann.epochs": "0"}
     assert trainer.asked["recipe"] == override(read("digits"), changes)
@@ -157,6 +161,8 @@ def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
 def test_a_model_that_is_no_function_is_refused(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("digits", "--model", "mine.py") == 2
     assert 'model.source = "mine.py" is not allowed; write FILE.py:FUNCTION' in capsys.readouterr().err
+    assert run("digits", "--model", "vgg6") == 2
+    assert "--model 'vgg6': did you mean \"vgg16\"? choose one of vgg5, " in capsys.readouterr().err
 
 
 def test_the_log_reaches_the_training(trainer: Trainer) -> None:

@@ -201,7 +201,7 @@ def test_printing_a_neuron_shows_its_values():
         ({"leak": -0.1}, "leak is -0.1"),
         ({"start": 1.0}, r"start is 1.0; it is a fraction of the threshold and must lie in \[0, 1\)"),
         ({"reset": "none"}, "reset is 'none'; choose one of subtract, subtract-unleaked, zero"),
-        ({"condition": ">>"}, "condition is '>>'; choose one of >, >="),
+        ({"condition": ">>"}, "condition is '>>'; did you mean \">=?\". choose one of >, >="),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

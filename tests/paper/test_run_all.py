@@ -67,7 +67,9 @@ def test_names_come_in_the_papers_order_and_all_is_everything() -> None:
     assert list(chosen(["fig4", "table2", "fig4"], SCALES["smoke"])[0]) == ["table2", "fig4"]
     assert list(chosen(["all"], SCALES["smoke"])[0]) == [*TABLES, "rate", *FIGURES, "claims"]
     assert list(chosen(["all"], SCALES["full"])[0]) == ["table1", "table2", "table3", "bounds", "claims"]
-    with pytest.raises(UsageError, match=r'no table or figure \'tabel1\'; did you mean "table1"\? known are table1'):
+    with pytest.raises(
+        UsageError, match=r'no table or figure \'tabel1\'; did you mean "table1"\? choose one of table1'
+    ):
         chosen(["tabel1"], SCALES["smoke"])
 
 

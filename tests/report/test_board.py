@@ -87,8 +87,10 @@ def test_a_card_never_makes_code_run_but_the_user_may(tmp_path: Path, monkeypatc
 
 
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
-    for argument in (str(tmp_path), "nowhere.json", "a.py:b=nowhere.json"):
-        with pytest.raises(UsageError, match=r"has no card\.json; name a card\.json"):
+    with pytest.raises(UsageError, match=r"has no card\.json; name a card\.json"):
+        read_entries([str(tmp_path)])
+    for argument in ("nowhere.json", "a.py:b=nowhere.json"):
+        with pytest.raises(UsageError, match=r"no file and no folder nowhere\.json; name a card\.json"):
             read_entries([argument])
 
 

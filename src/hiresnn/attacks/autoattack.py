@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks.gate import Images, Labels, Model, checked, seeded
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 
 VERSIONS = {"standard": 4, "plus": 4, "rand": 3}
 """Version -> number of classes that its DLR loss needs."""
@@ -46,7 +46,7 @@ def autoattack(
         UsageError: the package is missing, an option out of range, or too few classes for the version.
     """
     if version not in VERSIONS:
-        raise UsageError(f"autoattack: version is {version!r}; choose one of {', '.join(VERSIONS)}.")
+        raise UsageError(f"autoattack: version is {version!r}; {closest(version, VERSIONS)}.")
     package = _package()
     if not len(images) or not eps:
         return images.detach().clone()

@@ -18,7 +18,7 @@ from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts
 from hiresnn.attacks.losses import LOSSES, TARGETED
 from hiresnn.attacks.options import NUMBERS, SWITCHES, Value
 from hiresnn.attacks.search import KINDS, random_noise, square
-from hiresnn.errors import UsageError, quoted
+from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.plugins import find, offered
 
 
@@ -114,8 +114,8 @@ def attack_info(name: str) -> AttackInfo:
     if name not in ATTACKS:
         found = find("attacks", name)
         if found is None:
-            names = ", ".join((*ATTACKS, *offered("attacks")))
-            raise UsageError(f"attack {quoted(name)} is not known; choose one of {names}, or name FILE.py:FUNCTION.")
+            known = closest(name, (*ATTACKS, *offered("attacks")))
+            raise UsageError(f"attack {quoted(name)} is not known; {known}, or FILE.py:FUNCTION of your own.")
         register(name, found)
     return ATTACKS[name]
 

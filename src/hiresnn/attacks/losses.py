@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Model
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""
@@ -65,7 +65,7 @@ def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: 
         allowed: further names that the caller handles, for the message.
     """
     if name not in LOSSES:
-        raise UsageError(f"loss is {name!r}; choose one of {', '.join((*LOSSES, *allowed))}.")
+        raise UsageError(f"loss is {name!r}; {closest(name, (*LOSSES, *allowed))}.")
     loss, steps = LOSSES[name], summed_steps(model) if mean_logits else 1
     return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 

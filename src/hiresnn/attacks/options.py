@@ -72,7 +72,7 @@ def read_option(
         try:
             return parse_eps(value)
         except UsageError as error:
-            raise UsageError(f"{attack}: {error}") from None
+            raise UsageError(f"{attack}: eps: {error}") from None
     kind: Any
     number: Any
     kind, low, high = NUMBERS[name] if name in NUMBERS else (type(default), -LARGEST, LARGEST)

@@ -12,7 +12,7 @@ from hiresnn.attacks.ball import perturbed, project, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
 from hiresnn.attacks.worst_case import WorstCase
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries out of 10,000 after which the area of the squares is halved."""
@@ -139,7 +139,7 @@ def random_noise(
     All else is as in `pgd_restarts`.
     """
     if kind not in KINDS:
-        raise UsageError(f"noise: kind is {kind!r}; choose one of {', '.join(KINDS)}.")
+        raise UsageError(f"noise: kind is {kind!r}; {closest(kind, KINDS)}.")
     worst = WorstCase(model, images, labels)
     for _ in range(draws):
         rows = worst.standing

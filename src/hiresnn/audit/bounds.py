@@ -37,18 +37,23 @@ def parse_bound(value: str | float) -> Bound:
     >>> parse_bound("2/255") == parse_bound("2.0/255")
     True
     """
-    return UNBOUNDED if str(value).strip() == "inf" else bound_at(parse_eps(value))
+    if str(value).strip() == "inf":
+        return UNBOUNDED
+    try:
+        return bound_at(parse_eps(value))
+    except UsageError as error:
+        raise UsageError(f"bound {error}") from None
 
 
 def bound_at(eps: float) -> Bound:
-    """The bound of that radius, named in 255ths where it is a multiple of half of one."""
+    """The bound of that radius, named in 255ths where it is a multiple of a quarter of one."""
     if not eps:
         return CLEAN
     if eps >= 1:
         return UNBOUNDED
-    halves = 2 * 255 * eps
-    if abs(halves - round(halves)) < 1e-6:
-        return Bound(round(halves) / 2 / 255, f"{round(halves) / 2:g}/255")
+    quarters = 4 * 255 * eps
+    if abs(quarters - round(quarters)) < 1e-6:
+        return Bound(round(quarters) / 4 / 255, f"{round(quarters) / 4:g}/255")
     return Bound(eps, f"{eps:.6g}")
 
 

@@ -16,7 +16,7 @@ from hiresnn.audit.bounds import CURVE, UNBOUNDED, Bound, bound_at, curve, parse
 from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
 from hiresnn.audit.screening import DIRECTIONS
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
@@ -195,7 +195,7 @@ class AuditConfig:
         if isinstance(self.preset, Preset):
             return self.preset
         if self.preset not in PRESETS:
-            raise UsageError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+            raise UsageError(f"preset is {self.preset!r}; {closest(self.preset, PRESETS)}.")
         return PRESETS[self.preset]
 
     @property

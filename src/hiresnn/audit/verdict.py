@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import GradientVerdict, Question, RuleReport
@@ -127,4 +126,6 @@ def significantly_more(more: int, fewer: int) -> bool:
     >>> significantly_more(4, 0), significantly_more(5, 0), significantly_more(12, 8)
     (False, True, False)
     """
+    from scipy.stats import binomtest  # here, because its import takes longer than most commands
+
     return more > fewer and bool(binomtest(more, more + fewer, alternative="greater").pvalue < 0.05)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 
 app = typer.Typer(
     help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
@@ -84,7 +84,6 @@ def check(
     Example: hiresnn recipes check mine.toml
     """
     from hiresnn.models import MODELS
-    from hiresnn.runs.faults import closest
     from hiresnn.runs.recipe import read
 
     recipe = read(file)

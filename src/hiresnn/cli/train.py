@@ -12,7 +12,7 @@ import typer
 
 from hiresnn.cli.interrupt import Interruption, continued_by
 from hiresnn.cli.options import Quiet, Run, Source
-from hiresnn.errors import UsageError, quoted
+from hiresnn.errors import UsageError, closest, quoted
 
 if TYPE_CHECKING:
     from hiresnn.progress import Progress
@@ -151,15 +151,20 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.models import MODELS
     from hiresnn.plugins import offered
+    from hiresnn.runs.own_network import weights_digest
     from hiresnn.runs.recipe import override
 
     if model is not None:
-        own = model not in MODELS and model not in offered("models")
+        named = (*MODELS, *offered("models"))
+        own = model not in named
+        if own and not {":", "."} & set(model):
+            raise UsageError(f"--model {quoted(model)}: {closest(model, named)}, or FILE.py:FUNCTION of your own.")
         changes = {"model.name": "none" if own else _quoted(model), "model.source": _quoted(model) if own else "none"}
         recipe = override(recipe, changes, "--model")
     if weights is None:
         return recipe, []
     recipe = override(recipe, {"model.weights": _quoted(weights)}, "--weights")
+    weights_digest(weights)  # a missing file comes out before anything is printed
     if "ann.epochs" in stated or not recipe.ann.epochs:
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare
 from hiresnn.exchange.native import LIBRARIES, native_unsaid, write_native
 from hiresnn.exchange.nir_libraries import installed_readers
@@ -86,9 +86,9 @@ def export(
         snnTorch, norse (simulated): clean 97.7 -> 97.2, 3 of 120 decisions change, first layer that differs: relu1
     """
     if to not in FORMATS:
-        raise UsageError(f"format is {to!r}; choose one of {', '.join(FORMATS)}.")
+        raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
     if reader not in DIALECTS:
-        raise UsageError(f"reader is {reader!r}; choose one of {', '.join(DIALECTS)}.")
+        raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
     if reader != "portable" and to != "nir":
         raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
     path = Path(path)

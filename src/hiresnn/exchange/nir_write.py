@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
 from hiresnn.models import Normalise
@@ -99,7 +99,7 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> Any:
 def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
     """Return a network as a nir.NIRGraph; see `write_nir`."""
     if reader not in DIALECTS:
-        raise UsageError(f"reader is {reader!r}; choose one of {', '.join(DIALECTS)}.")
+        raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
     nir, dialect = optional("nir", "nir"), DIALECTS[reader]
     pools = {node.name for node in graph.nodes if isinstance(node.layer, nn.AvgPool2d) and _foldable(graph, node)}
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type={"input": np.array(graph.image)})}

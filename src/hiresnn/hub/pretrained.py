@@ -7,10 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from hiresnn.errors import RunError, UsageError, quoted
+from hiresnn.errors import RunError, UsageError, closest, quoted
 from hiresnn.hub.zoo import folder_of, names
 from hiresnn.runs.checkpoint import load
-from hiresnn.runs.faults import closest
 from hiresnn.runs.folder import MODEL
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from hiresnn.errors import UsageError, quoted
+from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.report.reading import Run, read_runs
-from hiresnn.runs.faults import closest
 
 SHELF = Path(__file__).with_name("networks")
 README = "README.md"

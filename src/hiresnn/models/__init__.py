@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.models import resnet, vgg
 from hiresnn.models.activation import QCFS
 from hiresnn.models.normalise import Normalise
@@ -98,7 +98,7 @@ def build(
 def _check_ranges(spec: dict[str, Any]) -> None:
     name, size, mean, std = spec["name"], spec["image_size"], spec["mean"], spec["std"]
     if name not in MODELS:
-        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}.")
+        raise UsageError(f"there is no model {name!r}; {closest(name, MODELS)}.")
     for argument in ("num_classes", "in_channels", "hidden"):
         if spec[argument] < 1:
             raise UsageError(f"{argument} is {spec[argument]}; give a whole number of at least 1.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.neurons import Window
 
 Encoding = Literal["direct", "poisson"]
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     def __init__(self, encoding: Encoding = "direct") -> None:
         super().__init__()
         if encoding not in ENCODINGS:
-            raise UsageError(f"encoding is {encoding!r}; choose one of {', '.join(ENCODINGS)}.")
+            raise UsageError(f"encoding is {encoding!r}; {closest(encoding, ENCODINGS)}.")
         self.encoding: Encoding = encoding
         self.generator: torch.Generator | None = None
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.neurons.compiled import kernel
 from hiresnn.neurons.layout import flat, folded, layout_of, spread
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset, Scan, scan_backward, scan_forward
@@ -69,11 +69,11 @@ class LIF(nn.Module):
         if not 0 <= leak <= 1:
             raise UsageError(f"LIF: leak is {leak}; it must lie in [0, 1].")
         if reset not in RESETS:
-            raise UsageError(f"LIF: reset is {reset!r}; choose one of {', '.join(RESETS)}.")
+            raise UsageError(f"LIF: reset is {reset!r}; {closest(reset, RESETS)}.")
         if not 0 <= start < 1:
             raise UsageError(f"LIF: start is {start}; it is a fraction of the threshold and must lie in [0, 1).")
         if condition not in CONDITIONS:
-            raise UsageError(f"LIF: condition is {condition!r}; choose one of {', '.join(CONDITIONS)}.")
+            raise UsageError(f"LIF: condition is {condition!r}; {closest(condition, CONDITIONS)}.")
         self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
         self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
         self.reset: Reset = reset

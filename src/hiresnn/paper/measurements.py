@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.paper.claims import claims
 from hiresnn.runs.evaluate import attack_of
 
@@ -137,7 +137,7 @@ def accuracy(
 ) -> Measurement:
     """Accuracy in percent, for every seed; clean images have no box."""
     if box not in BOXES:
-        raise UsageError(f"box is {box!r}; choose one of {', '.join(BOXES)}.")
+        raise UsageError(f"box is {box!r}; {closest(box, BOXES)}.")
     return Measurement("accuracy", network, method, None, attack, box if attack else "white", changes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.paper.accuracy_page import MissingValueError, Values
 from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
 from hiresnn.paper.labels import subtitle
@@ -22,7 +22,6 @@ from hiresnn.paper.store import file_name, provenance
 from hiresnn.paper.study import Study
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
-from hiresnn.runs.faults import closest
 
 ALL = "all"
 INDEX = "index.md"
@@ -31,7 +30,7 @@ INDEX = "index.md"
 def scale_of(name: str, *, seeds: int | None, sources: Mapping[str, str], networks: Sequence[str] = ()) -> Scale:
     """The scale of that name, changed by the options of the command line. Raises UsageError for what it lacks."""
     if name not in SCALES:
-        raise UsageError(f"scale is {name!r}; choose one of {', '.join(SCALES)}.")
+        raise UsageError(f"scale is {name!r}; {closest(name, SCALES)}.")
     scale = SCALES[name].with_sources(sources)
     scale = scale.only(networks) if networks else scale
     return scale if seeds is None else scale.with_seeds(seeds)

@@ -175,6 +175,8 @@ def _located(argument: str) -> tuple[str | None, Path]:
         path = Path(rest)
     places = [path / CARD, path / "audit" / CARD] if path.is_dir() else [path]
     card = next((place for place in places if place.is_file()), None)
+    if not path.exists():
+        raise UsageError(f"there is no file and no folder {path}; name a {CARD} that hiresnn audit wrote, or its run.")
     if card is None:
         raise UsageError(
             f"{argument} has no {CARD}; name a {CARD} that hiresnn audit wrote, its folder, or an audited run."

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
+from hiresnn.runs.faults import brief
 from hiresnn.runs.folder import ENVIRONMENT, METRICS, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.records import LARGEST, EpochRecord, ResultRecord
@@ -124,9 +125,7 @@ def _checked(read: Callable[[], T], what: str, fix: str) -> T:
     try:
         return read()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = f"{place + ': ' if place else ''}{first['msg']}"
+        reason = brief(error)
     except RecursionError:
         reason = "its values are nested too deeply"
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.eps import format_eps
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_atomically
@@ -242,7 +242,7 @@ def label_of(recipe: Recipe, spec: AttackSpec) -> str:
 
 def _images(context: RunContext, split: str, limit: int | None) -> Split:
     if split not in SPLITS:
-        raise UsageError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+        raise UsageError(f"split is {split!r}; {closest(split, SPLITS)}.")
     chosen: Split | None = context.dataset.test
     if split == "holdout":
         chosen = context.splits()[1]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hiresnn.errors import quoted
+from hiresnn.errors import LONGEST_VALUE, closest, quoted
 
-LONGEST_VALUE = 80
 _RANGES = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -47,14 +45,9 @@ def brief(error: ValidationError) -> str:
     """Return the first fault as `place: what is wrong`, for files that users do not write."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE]
+    if first["type"] == "missing":
+        return f"it has no {place}"
     return f"{place}: {first['msg']}" if place else str(first["msg"])
-
-
-def closest(word: str, known: Sequence[str]) -> str:
-    """Return `did you mean "x"? known are ...` for a misspelled `word`."""
-    near = difflib.get_close_matches(word[:LONGEST_VALUE], known, n=1)
-    guess = f'did you mean "{near[0]}"? ' if near else ""
-    return f"{guess}known are {', '.join(known)}"
 
 
 def shown(value: object) -> str:

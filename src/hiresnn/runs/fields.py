@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from hiresnn.eps import format_eps, parse_eps
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.plugins import offered
 
 METHOD_NAMES = (
@@ -54,8 +54,7 @@ def _file_name(value: str) -> str:
 
 def _method(value: str) -> str:
     if value not in METHOD_NAMES and value not in offered("methods"):
-        names = ", ".join(repr(name) for name in (*METHOD_NAMES, *offered("methods")))
-        raise ValueError(f"it must be one of {names}")
+        raise ValueError(closest(value, (*METHOD_NAMES, *offered("methods"))))
     return value
 
 

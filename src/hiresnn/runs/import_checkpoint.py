@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.models import build
 from hiresnn.models.vgg import CONFIGURATIONS
 from hiresnn.network import SpikingNetwork
@@ -92,7 +92,7 @@ def import_checkpoint(
         RunError: the file is no such state_dict, or a shape or number in it is wrong.
     """
     if model not in NAMES:
-        raise UsageError(f"model is {model!r}; choose one of {', '.join(NAMES)}.")
+        raise UsageError(f"model is {model!r}; {closest(model, NAMES)}.")
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
         raise UsageError(f"the paper has no {model}, so its T is not known; give --timesteps.")

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, quoted
 from hiresnn.runs.user_code import UserCode, in_a_line
 
 Log = Callable[[Mapping[str, Any]], object]
@@ -34,6 +34,8 @@ def log_to(target: str | None, folder: Path) -> Log:
         return no_log
     if target == TENSORBOARD:
         return _tensorboard(folder / TENSORBOARD)
+    if ":" not in target:
+        raise UsageError(f"--log {quoted(target)} is not known; write {TENSORBOARD}, or FILE.py:FUNCTION of your own.")
     function = UserCode.parse(target).callable("add one: (row) -> None")
 
     def call(row: Mapping[str, Any]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from hiresnn.errors import RecipeError, quoted
-from hiresnn.runs.faults import closest, sentence, shown
+from hiresnn.errors import RecipeError, closest, quoted
+from hiresnn.runs.faults import sentence, shown
 from hiresnn.runs.fields import METHOD_NAMES
 from hiresnn.runs.schema import Recipe
 
@@ -160,10 +160,12 @@ def _toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        place = f"line {line.group(1)}" if line else "the last line"
+        found, lines = re.search(r"at line (\d+)", str(error)), text.splitlines() or [""]
+        place, line = (f"line {found[1]}", lines[int(found[1]) - 1]) if found else ("the last line", lines[-1])
         reason = str(error).partition(" (at ")[0]
-        raise RecipeError(f"{where}, {place}: {reason}; correct the TOML there.") from None
+        raise RecipeError(
+            f"{where}, {place} is no TOML: {quoted(line.strip())} ({reason}); write KEY = VALUE, with text in quotes."
+        ) from None
     except ValueError:
         raise RecipeError(f"{where}: a number has thousands of digits; write a shorter one.") from None
     except RecursionError:

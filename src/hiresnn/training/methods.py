@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.plugins import find, offered
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
@@ -129,7 +129,7 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
     """
     make = METHODS.get(name) or find("methods", name)
     if make is None:
-        raise UsageError(f"method is {name!r}; choose one of {', '.join((*METHODS, *offered('methods')))}.")
+        raise UsageError(f"method is {name!r}; {closest(name, (*METHODS, *offered('methods')))}.")
     made = make(periods, step, step if bound is None else bound, state)
     if not isinstance(made, Method):
         raise UsageError(f"the plug-in for method {name!r} returned {type(made).__name__}; it must return a Method.")

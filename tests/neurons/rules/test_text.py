@@ -67,7 +67,7 @@ FORGETS = "has no temporal chain, so it takes neither reset nor cut"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("arctangent", "rule 'arctangent' is not known; choose one of linear, triangular, arctan"),
+        ("arctangent", "rule 'arctangent' is not known; did you mean .arctan.. choose one of linear"),
         ("", "rule '' is not known"),
         ("arctangent/alpha=4", "rule 'arctangent' of 'arctangent/alpha=4' is not known"),
         (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from hiresnn.eps import format_number, read_number
-from hiresnn.errors import UsageError, quoted
+from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.neurons.rules.adaptive import ASSG, PDSG
 from hiresnn.neurons.rules.layer_rules import BPTR, HART, RGA, Conversion, LayerRule, Unrolled
 from hiresnn.neurons.rules.rules import Arctan, Erfc, Exponential, Rectangular, Sigmoid, StraightThrough, triangular
@@ -127,8 +127,8 @@ def _read(text: str) -> tuple[str, dict[str, float], list[str]]:
         found = find("rules", name)
         if found is None:
             of = "" if name == text else f" of {quoted(text)}"
-            names = ", ".join((*RULES, *offered("rules")))
-            raise UsageError(f"rule {quoted(name)}{of} is not known; choose one of {names}.")
+            known = closest(name, (*RULES, *offered("rules")))
+            raise UsageError(f"rule {quoted(name)}{of} is not known; {known}.")
         RULES[name] = RuleInfo(found)
     info = RULES[name]
     options: dict[str, float] = {}
