@@ -4,7 +4,12 @@ Three kinds of modules are not checked: those that torch.compile reads, those wh
 that answer a wrong choice with their own message (network.convert, network.encoding), which the check would precede.
 """
 
+import os
 from importlib import import_module
+
+# Before torch is imported, also by the processes that tests start: torch would start further processes to compile in,
+# and to start them takes longer than to compile.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 import pytest
 import torch

@@ -105,8 +105,8 @@ def test_learned_thresholds_need_rescaled_weights() -> None:
 @pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
 def test_a_compiled_network_that_waits_has_the_same_spikes() -> None:
     torch.manual_seed(0)
-    layers = nn.Conv2d(3, 4, 3, padding=1), QCFS(4), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 8), QCFS(4)
-    network = convert(nn.Sequential(*layers, nn.Linear(8, 10)), IMAGES, timesteps=4, wait=True, **ON).train()
+    layers = nn.Conv2d(3, 4, 3, padding=1), QCFS(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 8), QCFS(2)
+    network = convert(nn.Sequential(*layers, nn.Linear(8, 10)), IMAGES, timesteps=2, wait=True, **ON).train()
     with torch.no_grad():
         found = []
         for fused in (False, True):

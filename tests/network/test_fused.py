@@ -122,7 +122,7 @@ def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
 @compiled
 def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one(passes: list[bool]) -> None:
     subject = network().fuse()
-    subject.present(batch()[0], Window(4, 4, carried=True))
+    subject.present(batch()[0], Window(2, 4, carried=True))
     with gradient_rule(subject, BPTR()):
         subject(batch()[0])
     assert passes

@@ -45,34 +45,34 @@ def kept(subject: SpikingNetwork) -> int:
     ids=["traditional", "hire", "hire carried"],
 )
 def test_a_batch_trains_to_the_same_weights(model: str, method: Method) -> None:
-    plain, frugal = network(model), network(model).recompute()
+    plain, frugal = network(model, 4), network(model, 4).recompute()
     expected, found = trained(plain, copy.deepcopy(method)), trained(frugal, copy.deepcopy(method))
     assert list(found) == list(expected)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_less_is_kept() -> None:
-    assert kept(network().recompute()) < 0.6 * kept(network())
+    assert kept(network(timesteps=4).recompute()) < 0.6 * kept(network(timesteps=4))
 
 
 def test_it_can_be_taken_back_and_copied() -> None:
-    frugal = network().recompute()
+    frugal = network(timesteps=4).recompute()
     copied = copy.deepcopy(frugal)
     with torch.no_grad():
         for parameter in frugal.parameters():
             parameter.zero_()
     # The copy has layers of its own, in its segments as well.
     assert copied.train()(batch()[0]).abs().sum() > 0
-    assert kept(copied.recompute(False)) == kept(network())
+    assert kept(copied.recompute(False)) == kept(network(timesteps=4))
 
 
 def test_an_attack_makes_the_same_images() -> None:
     images, labels = batch()
-    assert torch.equal(pgd(network().recompute(), images, labels), pgd(network(), images, labels))
+    assert torch.equal(pgd(network(timesteps=4).recompute(), images, labels), pgd(network(timesteps=4), images, labels))
 
 
 def test_a_backward_pass_can_be_repeated() -> None:
-    frugal = network().recompute()
+    frugal = network(timesteps=4).recompute()
     images = batch()[0].requires_grad_()
     total = frugal(images).sum()
     first, again = (torch.autograd.grad(total, images, retain_graph=True)[0] for _ in range(2))

@@ -89,7 +89,7 @@ def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
 def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_noise(
     tiny: Recipe, tmp_path: Path
 ) -> None:
-    recipe = override(tiny, {**EXACT, "method": "hire", "model.dropout": "0.2", "snn.epochs": "30"})
+    recipe = override(tiny, {**EXACT, "method": "hire", "model.dropout": "0.2", "snn.epochs": "12"})
     whole = tmp_path / "whole" / "run"
     assert finished(recipe, tmp_path / "whole", whole)[0] == [0, 0]
 
@@ -108,7 +108,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     errors = process.communicate()[1]
     assert (out / METRICS).is_file(), errors
     assert not (out / MODEL).exists()
-    assert len(RunFolder.open(out).read_metrics()) < 30
+    assert len(RunFolder.open(out).read_metrics()) < 12
     with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
         train(recipe, out=out, resume=True, progress=Progress(quiet=True))
     assert finished(recipe, tmp_path / "killed", out, "--resume")[0] == [0, 0]
