@@ -82,7 +82,7 @@ def test_one_command_adds_an_audited_run(run: Path, tmp_path: Path, monkeypatch:
         assert "Added" in main([str(run), "new"])
     assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["new"]
     assert 'from_pretrained("new")' in (tmp_path / "shelf" / "new" / README).read_text()
-    for limit, message in (("WEIGHTS", "store them with --half"), ("LARGEST", "audit fewer images")):
+    for limit, message in (("WEIGHTS", "train a narrower network"), ("LARGEST", "audit fewer images")):
         with monkeypatch.context() as context:
             context.setattr(f"hiresnn.hub.__main__.{limit}", 1000)
             with pytest.raises(UsageError, match=message):

@@ -412,7 +412,7 @@ def test_images_that_do_not_fit_the_run_are_refused(
     [
         ({"preset": "fast"}, UsageError, "preset is 'fast'; choose one of quick, standard, thorough"),
         ({"eps": "0"}, UsageError, "eps is 0"),
-        ({"bounds": ("x",)}, UsageError, "eps is 'x'"),
+        ({"bounds": ("x",)}, UsageError, "bound 'x' is not a number"),
         ({"attacks": ("pgd:eps=0.1",)}, UsageError, "names eps"),
         ({"attacks": ("ddos",)}, UsageError, "attack 'ddos' is not known"),
         ({"twins": ("nowhere",)}, RunError, "run folder nowhere does not exist"),

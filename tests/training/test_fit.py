@@ -227,7 +227,7 @@ class Empty(Dataset[Any]):
     ("network", "change", "message"),
     [
         (snn, {"method": "ann"}, "trains an ANN, not a SpikingNetwork"),
-        (snn, {"method": "fire"}, "method is 'fire'; choose one of"),
+        (snn, {"method": "fire"}, "method is 'fire'; did you mean .hire.. choose one of"),
         (snn, {"method": "converted"}, "fit has nothing to train"),
         (snn, {"epochs": -1}, "epochs is -1"),
         (snn, {"lr": 0.0}, r"lr is 0\.0"),

@@ -1,8 +1,4 @@
-"""Prepare networks of the package, in a checkout.
-
-python -m hiresnn.hub RUN NAME             adds an audited run to the networks of the package
-python -m hiresnn.hub --half RUN FOLDER    writes a run with float16 weights, to be evaluated, audited and added
-"""
+"""Add an audited run to the networks of the package, in a checkout: python -m hiresnn.hub RUN NAME."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import sys
 from pathlib import Path
 
 from hiresnn.errors import HiresnnError, UsageError
-from hiresnn.hub.half import half
 from hiresnn.hub.publish import Publication, export
 from hiresnn.hub.zoo import SHELF
 from hiresnn.runs.folder import MODEL
@@ -34,8 +29,8 @@ def add(run: Path, name: str) -> str:
         size, weights = sum(file.stat().st_size for file in files), (new / MODEL).stat().st_size
         if weights > WEIGHTS:
             raise UsageError(
-                f"the weights of {run} have {weights:,} bytes, more than {WEIGHTS:,}; store them with --half, or train "
-                "a narrower network."
+                f"the weights of {run} have {weights:,} bytes, more than {WEIGHTS:,}; train a narrower "
+                "network."
             )
         if size > LARGEST:
             raise UsageError(f"{run} has {size:,} bytes, more than {LARGEST:,}; audit fewer images.")
@@ -48,13 +43,9 @@ def add(run: Path, name: str) -> str:
 
 def main(words: list[str]) -> str:
     """Run the command; returns what to print. Raises HiresnnError."""
-    match words:
-        case ["--half", run, out]:
-            note = half(Path(run), Path(out))
-            return f"Wrote {out}: {note}.\nNext: hiresnn evaluate {out}\n      hiresnn audit {out}"
-        case [run, name]:
-            return add(Path(run), name)
-    raise UsageError(f"this takes two names.\n{__doc__}")
+    if len(words) != 2:
+        raise UsageError(f"this takes two names. {__doc__}")
+    return add(Path(words[0]), words[1])
 
 
 if __name__ == "__main__":
