@@ -69,7 +69,7 @@ def closest(word: object, known: Iterable[str]) -> str:
     >>> closest("pdg", ["fgsm", "pgd"])
     'did you mean "pgd"? choose one of fgsm, pgd'
     """
-    names = list(known)
+    names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(str(word)[:LONGEST_VALUE], names, n=1)
     guess = f'did you mean "{near[0]}"? ' if near else ""
     return f"{guess}choose one of {', '.join(names)}"
