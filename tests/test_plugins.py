@@ -83,7 +83,9 @@ def test_a_method_that_is_none_is_refused() -> None:
         method("missing", periods=1, step=0.01)
     with pytest.raises(UsageError, match=r"'louder'; did you mean .loud.. choose one of traditional.*loud"):
         method("louder", periods=1, step=0.01)
-    with pytest.raises(RecipeError, match=r"method = .louder. is not allowed; did you mean .loud.. choose one of ann.*, loud"):
+    with pytest.raises(
+        RecipeError, match=r"method = .louder. is not allowed; did you mean .loud.. choose one of ann.*, loud"
+    ):
         small(method="louder")
 
 

@@ -70,6 +70,10 @@ def closest(word: object, known: Iterable[str]) -> str:
     'did you mean "pgd"? choose one of fgsm, pgd'
     """
     names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(str(word)[:LONGEST_VALUE], names, n=1)
-    guess = f'did you mean "{near[0]}"? ' if near else ""
-    return f"{guess}choose one of {', '.join(names)}"
+    return f"{suggestion(word, names)}choose one of {', '.join(names)}"
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """Return `did you mean "x"? ` if a known name resembles `word`, else nothing."""
+    near = difflib.get_close_matches(str(word)[:LONGEST_VALUE], list(known), n=1)
+    return f'did you mean "{near[0]}"? ' if near else ""

@@ -141,7 +141,9 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path: Path, m
     assert upload(tmp_path, "me/mine", private=True) == "https://example.org/me/mine"
     assert hub.asked == [("me/mine", {"private": True, "exist_ok": True}), ("me/mine", ["README.md"])]
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(fails=True))
-    with pytest.raises(RunError, match=r"could not be published \(401: no token\); check the name and your login"):
+    with pytest.raises(
+        RunError, match=r"could not be published \(401: no token\); check the name, your login and the network"
+    ):
         upload(tmp_path, "me/mine")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):

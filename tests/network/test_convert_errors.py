@@ -64,6 +64,8 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
     ("arguments", "message"),
     [
         ({"timesteps": 0}, "timesteps is 0; a spiking network needs at least 1"),
+        ({"timesteps": 2.5}, r"timesteps is 2\.5; it must be a whole number"),
+        ({"max_pool": "average"}, "max_pool is 'average'; choose one of currents, spikes"),
         ({"percentile": 0.0}, r"percentile is 0.0; it must lie in \(0, 100\]"),
         ({"percentile": 100.5}, "percentile is 100.5"),
         ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),

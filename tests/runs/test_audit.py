@@ -532,3 +532,12 @@ def test_a_card_makes_verification_run_no_code(tmp_path: Path) -> None:
         verify(folder)
     function(tmp_path)
     assert verify(folder, f"{tmp_path / 'mine.py'}:network").problems == ()
+
+
+def test_the_next_step_keeps_what_was_asked_for(runs: Path) -> None:
+    card, _ = audited(runs / "run", eps="16/255", bounds=("4/255", "16/255"), attacks=("pgd:iterations=3",))
+    assert card.conclusion.next_step.endswith(
+        "--eps 16/255 --bounds 4/255,16/255 --attack pgd:iterations=3 --preset standard"
+    )
+    with pytest.raises(RunError, match=r"name the card\.json in the folder of an audit"):
+        verify(runs / "run" / "recipe.toml")

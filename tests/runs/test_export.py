@@ -12,6 +12,7 @@ from hiresnn.errors import UsageError
 from hiresnn.exchange import export
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
+from hiresnn.runs.export import export_run
 from hiresnn.runs.folder import MODEL
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
@@ -36,6 +37,17 @@ def test_a_spikingjelly_file_says_how_to_compare_it(trained: Path, tmp_path: Pat
     text = run(trained / "run", "--to", "spikingjelly", "-o", tmp_path / "a.py", "--images", "2")
     assert f"run: python {tmp_path / 'a.py'}" in text.replace("\n", "")
     assert "spikes at u >= threshold" in text
+
+
+def test_an_export_replaces_its_own_file_but_no_other(trained: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("def network(): ...\n")
+    for out, message in ((mine, "was not written by hiresnn export"), (tmp_path, "is a folder; name a file in it")):
+        with pytest.raises(UsageError, match=message):
+            export_run(str(trained / "run"), out, to="spikingjelly")
+    assert mine.read_text() == "def network(): ...\n"
+    for _ in range(2):
+        export_run(str(trained / "run"), tmp_path / "again.py", to="spikingjelly", limit=2)
 
 
 def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained: Path, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def nothing():
 
 made = Net()
 number = 3
+
+def sized(classes):
+    return Net()
 """
 
 
@@ -147,6 +150,8 @@ def test_a_network_of_ours_from_a_function_is_ours(trained: Path, tmp_path: Path
         ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
         ("mine.py:absent", UsageError, r"mine\.py has no function .absent.; add one"),
         ("mine.py:", UsageError, "has no function ''"),
+        ("mine.py:netwrok", UsageError, r"has no function 'netwrok'; did you mean .network.\? add one"),
+        ("mine.py:sized", UsageError, "called without arguments, so give each a default"),
         ("mine.py:number", UsageError, "has no function 'number'"),
         (
             "mine.py:nothing",

@@ -370,3 +370,5 @@ def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny: Recipe, numb
     assert clamp_counts(clamped, numbered, COUNTS, heard) == clamped
     assert clamp_counts(large, numbered, (), heard) == large
     assert len(heard.lines) == 1
+    with pytest.raises(UsageError, match=r"data\.holdout_images is 2,000, but .* has 60 training images"):
+        clamp_counts(large, numbered, COUNTS[:1], heard)

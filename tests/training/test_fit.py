@@ -237,6 +237,7 @@ class Empty(Dataset[Any]):
         (snn, {"noise_step": -1.0}, "step is -1"),
         (snn, {"train": (PIXELS[:0], LABELS[:0])}, "train has no images"),
         (snn, {"train": []}, "train has no images"),
+        (snn, {"train": PIXELS}, r"train has no labels; give \(images, labels\)"),
     ],
 )
 def test_settings_out_of_range_are_refused(network: Any, change: dict[str, Any], message: str) -> None:

@@ -114,6 +114,8 @@ def attack_info(name: str) -> AttackInfo:
     if name not in ATTACKS:
         found = find("attacks", name)
         if found is None:
+            if "," in name or "=" in name:
+                raise UsageError(f"attack {quoted(name)} is not known; put a colon behind the name: pgd:eps=8/255.")
             known = closest(name, (*ATTACKS, *offered("attacks")))
             raise UsageError(f"attack {quoted(name)} is not known; {known}, or FILE.py:FUNCTION of your own.")
         register(name, found)

@@ -84,7 +84,7 @@ def report(
     asked = questions(screening, without_gradient, bound)
     shares = {name: float(getattr(screening, name).mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
     unstable = float(screening.unstable.mean())
-    masked = [f"{question.name[:-1]}: yes, {question.evidence}" for question in asked if question.yes]
+    masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
     if shares["zero"] > MANY:
         masked.append(f"{100 * shares['zero']:.0f} % of the images have a gradient of exactly zero")
     doubts = []

@@ -24,19 +24,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn r
 @app.callback(invoke_without_command=True)
 def listing(context: typer.Context) -> None:
     """List the recipes of the package, each with its description."""
-    if context.invoked_subcommand not in (None, "list"):
-        return
+    if context.invoked_subcommand is None:
+        listed()
+
+
+@app.command("list", hidden=True)
+def listed() -> None:
+    """List the recipes of the package, each with its description."""
     from hiresnn.runs.recipe import shipped
 
     names = shipped()
     width = max(map(len, names))
     for name, description in names.items():
         print(f"{name:<{width}}   {description}")
-
-
-@app.command("list", hidden=True)
-def nothing_more() -> None:
-    """Print what the command prints without a subcommand, which is what many people type first."""
 
 
 @app.command()

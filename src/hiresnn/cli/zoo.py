@@ -21,8 +21,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn z
 @app.callback(invoke_without_command=True)
 def listing(context: typer.Context) -> None:
     """List the networks with their accuracies in percent, as audited."""
-    if context.invoked_subcommand not in (None, "list"):
-        return
+    if context.invoked_subcommand is None:
+        listed()
+
+
+@app.command("list", hidden=True)
+def listed() -> None:
+    """List the networks with their accuracies in percent, as audited."""
     from hiresnn.cli.output import console, table
     from hiresnn.hub.zoo import shipped
 
@@ -41,11 +46,6 @@ def listing(context: typer.Context) -> None:
         )  # fmt: skip
     console().print(rows)
     print('Next: hiresnn zoo show NAME, or in Python: hiresnn.from_pretrained("NAME")')
-
-
-@app.command("list", hidden=True)
-def nothing_more() -> None:
-    """Print what the command prints without a subcommand, which is what many people type first."""
 
 
 @app.command()

@@ -29,8 +29,7 @@ def add(run: Path, name: str) -> str:
         size, weights = sum(file.stat().st_size for file in files), (new / MODEL).stat().st_size
         if weights > WEIGHTS:
             raise UsageError(
-                f"the weights of {run} have {weights:,} bytes, more than {WEIGHTS:,}; train a narrower "
-                "network."
+                f"the weights of {run} have {weights:,} bytes, more than {WEIGHTS:,}; train a narrower network."
             )
         if size > LARGEST:
             raise UsageError(f"{run} has {size:,} bytes, more than {LARGEST:,}; audit fewer images.")

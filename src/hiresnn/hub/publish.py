@@ -112,7 +112,9 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
         hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="Published by hiresnn")
     except Exception as error:  # the client raises errors of several libraries
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise RunError(f"{repository} could not be published ({reason}); check the name and your login.") from error
+        raise RunError(
+            f"{repository} could not be published ({reason}); check the name, your login and the network."
+        ) from error
     return str(address)
 
 

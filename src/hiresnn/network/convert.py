@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, closest
 from hiresnn.models import QCFS, Normalise
 from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
@@ -97,6 +97,10 @@ def spiking_graph(
     max_pool: MaxPool = "currents",
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
+    if not isinstance(timesteps, int):
+        raise UsageError(f"timesteps is {timesteps}; it must be a whole number.")
+    if max_pool not in get_args(MaxPool):
+        raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
     _refuse_spiking(ann)
     training = ann.training
     root = copy.deepcopy(ann).eval()

@@ -119,7 +119,9 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
 
 def _card(request: AuditRequest, subject: ModelSource, dataset: DataSet, result: AuditResult, twins: list[str]) -> Card:
     recipe, images = subject.recipe, result.images
-    named = ["--data", request.source] if request.source else []
+    options = {"--data": request.source, "--eps": request.eps, "--bounds": ",".join(request.config.bounds or ())}
+    named = [word for option, value in options.items() if value for word in (option, str(value))]
+    named += [word for attack in request.config.attacks for word in ("--attack", attack)]
     return build_card(
         result,
         subject=subject_of(
@@ -147,7 +149,7 @@ def verify(path: Path, name: str | None = None) -> Verification:
         HiresnnError: a card, archive or network that cannot be read.
     """
     path = path / CARD if path.is_dir() else path
-    card = _read_card(path)
+    card = _read_card(path, "name the card.json in the folder of an audit")
     if card is None:
         raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
     target = name or card.setting.target
@@ -161,16 +163,14 @@ def verify(path: Path, name: str | None = None) -> Verification:
     return verify_arrays(card, read_archive(path.parent / ADVERSARIAL), model)
 
 
-def _read_card(path: Path) -> Card | None:
+def _read_card(path: Path, fix: str = "move it elsewhere, or audit with --replace") -> Card | None:
     """The card at `path`; None if there is none."""
     try:
         return Card.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):  # also ValidationError
-        raise RunError(
-            f"{path} is not an audit card that this version can read; move it elsewhere, or audit with --replace."
-        ) from None
+        raise RunError(f"{path} is not an audit card that this version can read; {fix}.") from None
 
 
 def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:

@@ -119,6 +119,11 @@ def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progre
     """
     total, counts = len(dataset.train), recipe.data
     held, train = counts.holdout_images, counts.train_images
+    if held >= total and COUNTS[0] in keys and COUNTS[1] not in keys:
+        raise UsageError(
+            f"{COUNTS[1]} is {held:,}, but {dataset.name} has {total:,} training images, and some must "
+            "remain; lower it."
+        )
     if COUNTS[1] in keys:
         held = min(held, total // 5)
     if COUNTS[0] in keys:

@@ -70,6 +70,8 @@ def evaluate(
             folder has attacks on more images.
     """
     _check_seed(seed)
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)

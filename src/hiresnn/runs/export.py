@@ -27,6 +27,12 @@ def export_run(
     Raises:
         HiresnnError: a target, data set or format that cannot be used.
     """
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / f'mine.{to}'}.")
+    if out.suffix == ".py" and out.exists() and "written by hiresnn" not in out.read_text("utf-8", "replace"):
+        raise UsageError(
+            f"--out {out} exists, was not written by hiresnn export, and is not replaced; name a new file."
+        )
     subject = resolve_model(target)
     network = subject.model
     if not isinstance(network, SpikingNetwork):

@@ -21,7 +21,7 @@ _TYPES = {
     "float": "a number",
     "bool": "true or false",
     "string": 'text in quotes, such as "name"',
-    "tuple": "a list, such as [0.6, 0.8, 0.9]",
+    "tuple": 'a list in brackets, such as [0.6, 0.8] or ["8/255"]',
     "dict": "a table of keys and values",
     "list": "a list",
 }
@@ -46,7 +46,7 @@ def brief(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE]
     if first["type"] == "missing":
-        return f"it has no {place}"
+        return f"the key {place} is missing"
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 

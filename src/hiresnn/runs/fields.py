@@ -61,8 +61,8 @@ def _method(value: str) -> str:
 def _function(value: str) -> str:
     if not value.rpartition(":")[0]:
         raise ValueError(
-            "write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network; networks of the package, such as "
-            "vgg5, are for --model and model.name"
+            "write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network or torchvision.models:resnet18 (a "
+            "network of the package, such as vgg5, goes into model.name)"
         )
     return value
 

@@ -164,7 +164,8 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         place, line = (f"line {found[1]}", lines[int(found[1]) - 1]) if found else ("the last line", lines[-1])
         reason = str(error).partition(" (at ")[0]
         raise RecipeError(
-            f"{where}, {place} is no TOML: {quoted(line.strip())} ({reason}); write KEY = VALUE, with text in quotes."
+            f"{where}, {place} is no TOML: {quoted(line.strip())} ({reason}); write KEY = VALUE, with texts and "
+            'fractions in quotes, such as step = "8/255".'
         ) from None
     except ValueError:
         raise RecipeError(f"{where}: a number has thousands of digits; write a shorter one.") from None

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from hiresnn.errors import HiresnnError, UsageError, quoted
+from hiresnn.errors import HiresnnError, UsageError, quoted, suggestion
 
 PREFIX = "hiresnn_target_"
 """Prefix of the module names under which users' files are imported."""
@@ -78,7 +78,7 @@ class UserCode:
         if self.is_file:
             start = _existing(self.where).resolve()
             return _imported_files(start, start.parent)
-        function = self.callable("add it")
+        function = self.callable("name one that it has")
         home = inspect.unwrap(function) if callable(function) else function
         try:
             source = inspect.getsourcefile(home)
@@ -115,9 +115,11 @@ class UserCode:
             UsageError: the file, module or function does not exist, or the import fails.
         """
         with _importable(self.where):
-            found: Any = getattr(_module(self.where), self.function, None)
+            module = _module(self.where)
+            found: Any = getattr(module, self.function, None)
         if not callable(found):
-            raise UsageError(f"{self.where} has no function {self.function!r}; {hint}.")
+            near = suggestion(self.function, [name for name, value in vars(module).items() if callable(value)])
+            raise UsageError(f"{self.where} has no function {self.function!r}; {near}{hint}.")
         return found  # type: ignore[no-any-return]
 
 
@@ -135,7 +137,9 @@ def _called(found: Callable[..., Any], text: str, options: dict[str, Any]) -> An
     except HiresnnError:
         raise
     except (Exception, SystemExit) as error:  # the function is the user's
-        raise UsageError(f"{text} failed: {in_a_line(error)} (--debug shows where)") from error
+        bare = isinstance(error, TypeError) and "required positional argument" in str(error) and not options
+        fix = "; here it is called without arguments, so give each a default" if bare else " (--debug shows where)"
+        raise UsageError(f"{text} failed: {in_a_line(error)}{fix}") from error
 
 
 def _existing(where: str) -> Path:

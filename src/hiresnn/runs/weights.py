@@ -61,10 +61,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UsageError(
             f"weights {path} cannot be read ({_brief(error)}); check the path, or save them again."
         ) from None
-    except Exception as error:
+    except Exception:
         raise UsageError(
-            f"weights {path} are no state_dict of tensors ({_brief(error)}), and nothing else is read, because it "
-            "could run code; save them with torch.save(network.state_dict(), FILE)."
+            f"weights {path} are no state_dict of tensors that torch saved, and nothing else is read, because it could "
+            "run code; save them with torch.save(network.state_dict(), FILE)."
         ) from None
     while isinstance(state, Mapping) and (inner := [key for key in WRAPPERS if isinstance(state.get(key), Mapping)]):
         state = state[inner[0]]

@@ -28,6 +28,8 @@ class UserBatches:
         self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
     ) -> None:
         shuffle = generator is not None
+        if isinstance(images, Tensor):
+            raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
         if isinstance(images, tuple):
             pixels, labels = images
             labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
