@@ -23,6 +23,7 @@ RECIPES = {
     "robust-digits": ("robust-digits", {}),
     "cifar10-traditional": ("vgg5-cifar10-cpu", {"method": "traditional", "model.hidden": "96"}),
     "cifar10-hire": ("vgg5-cifar10-cpu", {"method": "hire", "model.hidden": "96"}),
+    "robust-cifar10": ("robust-cifar10-cpu", {"model.hidden": "96"}),
 }
 """Network -> the recipe that trained it, and what was set; docs/share.md has the commands."""
 
