@@ -151,7 +151,7 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.models import MODELS
     from hiresnn.plugins import offered
-    from hiresnn.runs.own_network import weights_digest
+    from hiresnn.runs.own_network import require_weights
     from hiresnn.runs.recipe import override
 
     if model is not None:
@@ -164,7 +164,7 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
     if weights is None:
         return recipe, []
     recipe = override(recipe, {"model.weights": _quoted(weights)}, "--weights")
-    weights_digest(weights)  # a missing file comes out before anything is printed
+    require_weights(weights)  # before anything is printed
     if "ann.epochs" in stated or not recipe.ann.epochs:
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."

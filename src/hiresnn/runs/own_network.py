@@ -122,6 +122,14 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     return OwnCode(source, place, files, weights_digest(weights, kept, folder))
 
 
+def require_weights(weights: str) -> None:
+    """Raise UsageError unless there is such a file."""
+    if not _is_file(weights):
+        raise UsageError(
+            f"there is no file of weights {quoted(weights, 200)}; name a .safetensors file or a state_dict."
+        )
+
+
 def weights_digest(weights: str | None, known: str | None = None, folder: Path | None = None) -> str | None:
     """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone.
 
@@ -130,12 +138,9 @@ def weights_digest(weights: str | None, known: str | None = None, folder: Path |
     """
     if weights is None:
         return None
-    if not _is_file(weights):
-        if known is not None:
-            return known
-        raise UsageError(
-            f"there is no file of weights {quoted(weights, 200)}; name a .safetensors file or a state_dict."
-        )
+    if known is not None and not _is_file(weights):
+        return known
+    require_weights(weights)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     if known not in (None, digest):
         raise RunError(
