@@ -84,3 +84,7 @@ def test_a_board_is_written_and_says_what_counts(
     assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert run("board", mine, "-o", tmp_path / "board.txt") == 2
     assert "not an HTML file" in capsys.readouterr().err
+    wrong = tmp_path / "result.json"
+    wrong.write_text("{}")
+    assert run("board", wrong, "-o", out) == 1
+    assert "0 of 1 audits verified" in capsys.readouterr().out

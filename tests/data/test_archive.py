@@ -205,6 +205,7 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
         ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*as an array of str"),
         ({"x_train": np.array([None] * 6)}, "x_train is an array of Python objects.*could run code"),
         ({"y_train": np.full(6, 2)}, "y_train holds only class 2"),
+        ({"y_train": np.array([0, 1, 3, 0, 1, 3])}, "y_train holds class 3, but not class 2; count"),
         ({"x_test": GREY[:3]}, r"images are \[3, 4, 4\] in the training split and \[1, 4, 4\] in the test"),
     ],
 )

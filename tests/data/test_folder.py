@@ -101,6 +101,12 @@ def test_images_without_class_folders_are_refused(tmp_path):
         load_folder(tmp_path)
 
 
+def test_an_image_beside_the_class_folders_is_named(pets):
+    save(pets / "test/lost.png", (1, 2, 3))
+    with pytest.raises(DataError, match=r"test/lost\.png: this image is in no class; move it"):
+        load_folder(pets)
+
+
 def test_a_single_class_is_refused(tmp_path):
     save(tmp_path / "train/cat/a.png", (1, 2, 3))
     save(tmp_path / "test/cat/a.png", (1, 2, 3))

@@ -49,3 +49,5 @@ def board(
         if entry.problem:
             print(f"Unverified: {entry.name}: {entry.problem}")
     print(f"Wrote {out}: {len(counted)} of {len(entries)} audits verified.")
+    if not counted:
+        raise typer.Exit(1)

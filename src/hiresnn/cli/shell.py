@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(recipes.app, name="recipes")
-app.command("train")(train.train)
+app.command("train", cls=train.Train)(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from hiresnn.cli.interrupt import Interruption, continued_by
 from hiresnn.cli.options import Quiet, Run, Source
@@ -29,6 +30,24 @@ Log = Annotated[
         "FILE.py:FUNCTION. This executes the file and calls the function with a dict after each epoch.",
     ),
 ]
+
+
+class Train(TyperCommand):
+    """`hiresnn train`, which answers an option such as --epochs with the keys of the recipe that have its name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # NoSuchOption, whose module depends on the version of typer
+            from hiresnn.runs.recipe import keys
+
+            name = str(getattr(error, "option_name", "")).strip("-").replace("-", "_")
+            if hasattr(error, "message") and (found := [key for key in keys() if key.rpartition(".")[2] == name]):
+                options = " or ".join(f"--set {key}=..." for key in found)
+                error.message += f". It is a key of the recipe; write {options}"
+                error.possibilities = []  # type: ignore[attr-defined]
+            raise
 
 
 def train(

@@ -28,7 +28,7 @@ def load_archive(path: Path, size: int | None = None) -> DataSet:
     [N, C, H, W]. The last axis holds the channels if it is 1 or 3, else the second if that is, else the one of the two
     that is smaller than both sides.
     Labels: integers, shape [N] or [N, 1], classes counted from 0.
-    class_names: strings, one per class; without it the largest training label gives the number of classes.
+    class_names: strings, one per class; without it the training labels must be 0 to the largest without gaps.
     MedMNIST's field names (train_images, train_labels, ...) are understood; its val_images are not used.
 
     No code in the file can run: arrays of Python objects are refused.
@@ -40,6 +40,8 @@ def load_archive(path: Path, size: int | None = None) -> DataSet:
     train_x, train_y, test_x, test_y = list(arrays)[:4]
     train = resized_split(_split(path, arrays, train_x, train_y), size)
     test = resized_split(_split(path, arrays, test_x, test_y), size)
+    if (train.labels == train.labels[0]).all():
+        raise DataError(f"{path}: {train_y} holds only class {int(train.labels[0])}; add images of another class.")
     class_names = _class_names(path, train_y, arrays.get("class_names"), train.labels)
     for field, labels in ((train_y, train.labels), (test_y, test.labels)):
         index = int(labels.argmax())
@@ -48,8 +50,6 @@ def load_archive(path: Path, size: int | None = None) -> DataSet:
                 f"{path}: {field}[{index}] is {int(labels[index])}, but there are {len(class_names)} classes, 0 to "
                 f"{len(class_names) - 1}; correct the label, or name all classes in class_names."
             )
-    if (train.labels == train.labels[0]).all():
-        raise DataError(f"{path}: {train_y} holds only class {int(train.labels[0])}; add images of another class.")
     return DataSet(path.stem, train, test, class_names)
 
 
@@ -169,5 +169,11 @@ def _class_names(path: Path, field: str, names: Array | None, labels: Int64[Tens
         raise DataError(
             f"{path}: {field}[{largest}] is {int(labels[largest])}, a class number above the {len(labels)} training "
             "images; count the classes from 0 without gaps, or save class_names."
+        )
+    present = set(labels.tolist())
+    if missing := [number for number in range(int(labels[largest])) if number not in present]:
+        raise DataError(
+            f"{path}: {field} holds class {int(labels[largest])}, but not class {missing[0]}; count the classes from 0 "
+            "without gaps, or save class_names."
         )
     return tuple(str(number) for number in range(int(labels[largest]) + 1))

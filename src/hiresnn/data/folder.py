@@ -37,8 +37,8 @@ def load_folder(path: Path, size: int | None = None) -> DataSet:
 
     Raises:
         DataError: names the file or folder and says how to fix it: a missing or empty folder, fewer than two classes, a
-            test class that train/ lacks, an unreadable image, an image of more than 8 bits per channel, images that
-            differ in size, or more pixels than fit into memory.
+            test class that train/ lacks, an image outside the folders of the classes, an unreadable image,
+            an image of more than 8 bits per channel, images that differ in size, or more pixels than fit into memory.
     """
     classes = {part: _image_files(path / part) for part in ("train", "test")}
     names = list(classes["train"])
@@ -68,13 +68,16 @@ def _image_files(part: Path) -> dict[str, list[Path]]:
     folders = sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
         raise DataError(f"{part}: there are no class folders; put images in {part}/<class>/.")
-    files = {}
+    loose = [each for each in part.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")]
+    if files := sorted(each for each in loose if each.is_file()):
+        raise DataError(f"{files[0]}: this image is in no class; move it into the folder of a class, or remove it.")
+    images = {}
     for folder in folders:
         entries = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-        files[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
-        if not files[folder.name]:
+        images[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
+        if not images[folder.name]:
             raise DataError(f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some.")
-    return files
+    return images
 
 
 def _of_shape(file: Path, size: int | None, shape: tuple[int, ...], first: Path) -> Pixels:

@@ -56,6 +56,10 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a removed working directory
         cause = getattr(error, "strerror", None) or error
         raise DataError(f"data source {quoted(source, 200)} cannot be read ({cause}); give another path.") from error
+    if "/" in source:
+        raise UsageError(
+            f"there is no folder and no .npz file {quoted(source, 200)}; check the path, or give another with --data."
+        )
     raise UsageError(
         f"there is no data set {quoted(source, 200)}; give digits, {', '.join((*DOWNLOADED, *offered('data')))}, the "
         "path of a folder with train/<class>/ and test/<class>/, or the path of an .npz file."

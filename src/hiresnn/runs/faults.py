@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from hiresnn.errors import LONGEST_VALUE, closest, quoted
 
+MOST_NAMED = 5
+"""Further faulty keys that a sentence names."""
 _RANGES = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -28,7 +30,7 @@ _TYPES = {
 
 
 def sentence(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Describe the first fault in `error`, found while validating `model`, and count the others.
+    """Describe the first fault in `error`, found while validating `model`, and name the keys of the others.
 
     Args:
         where: opens the sentence and names the file or the option, for example `recipe file my.toml`.
@@ -36,7 +38,9 @@ def sentence(error: ValidationError, model: type[BaseModel], where: str) -> str:
     faults = error.errors(include_url=False)
     # An unknown key is most likely the misspelled name of a missing one, so it comes first.
     first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    rest = f" ({len(faults) - 1} more after this one)" if len(faults) > 1 else ""
+    others = dict.fromkeys(".".join(str(part) for part in fault["loc"])[:40] for fault in faults if fault is not first)
+    names = [*list(others)[:MOST_NAMED], "..."] if len(others) > MOST_NAMED else list(others)
+    rest = f" (wrong as well: {', '.join(names)})" if names else ""
     text = f"{where}: {_fault(first, model)}{rest}"
     return text if text.endswith("?") else f"{text}."
 

@@ -99,7 +99,7 @@ class RunFolder:
         with _usable(path):
             if not path.is_dir():
                 what = "is a file" if path.exists() else "does not exist"
-                raise RunError(f"run folder {path} {what}; name a folder that hiresnn train wrote.")
+                raise RunError(f"run folder {path} {what}; name a folder that hiresnn train or hiresnn zoo copy wrote.")
             if not (path / RECIPE).is_file():
                 raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
             return cls(path, locked(path, "run folder") if write else None, resumed=True)
