@@ -33,6 +33,11 @@ class TwoInputs(nn.Module):
         return F.relu(images + more)
 
 
+class TwoOutputs(nn.Module):
+    def forward(self, images):
+        return F.relu(images), images
+
+
 class SizeOfImages(nn.Module):
     def forward(self, images):
         return F.relu(images).view(images.shape[0], -1)
@@ -41,6 +46,7 @@ class SizeOfImages(nn.Module):
 REFUSED = {
     "branch": (Branching(), "Branching cannot be traced by torch.fx .*; its forward must not branch on data"),
     "inputs": (TwoInputs(), "the network takes 2 inputs; a spiking network takes images alone"),
+    "outputs": (TwoOutputs(), "TwoOutputs returns several values; its forward must return the logits alone"),
     "gelu": (nn.Sequential(nn.Flatten(), nn.GELU()), r"the network has no ReLU \(nn.ReLU or torch.relu\)"),
     "no statistics": (
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),

@@ -110,6 +110,8 @@ def spiking_graph(
         raise UsageError(
             f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
         ) from error
+    if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
+        raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
     positions = {node: position for position, node in enumerate(traced.graph.nodes)}
     changes = list(remove_batch_norms(traced))
     pooled = list(pool_currents(traced)) if max_pool == "currents" else []
