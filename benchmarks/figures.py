@@ -68,12 +68,12 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, measures: dict[str, Spread], ratio: float | None = None, **at: Any) -> None:
-        """Add the figures of a contestant, unit -> spread, at a point such as timesteps=4."""
+        """Add the figures of a candidate, unit -> spread, at a point such as timesteps=4."""
         rounded = None if ratio is None else round(ratio, 4)
         self.rows.append({"name": name, "at": at, "measures": measures, "ratio": rounded})
 
     def median(self, name: str, unit: str, **at: Any) -> float | None:
-        """Return a median that was added before; None if the contestant did not take part."""
+        """Return a median that was added before; None if the candidate did not take part."""
         for row in self.rows:
             if row["name"] == name and row["at"] == at and unit in row["measures"]:
                 return float(row["measures"][unit]["median"])

@@ -18,7 +18,7 @@ from networks import Size, SpikingJelly
 from turns import in_turns, say
 from writing import keep, write_page
 
-from training import Step, contestants, step_of
+from training import Step, candidates, step_of
 
 NAMES = ("dense float32", "dense bfloat16", "hiresnn float32", "hiresnn bfloat16")
 PEER = PEERS["spikingjelly"]
@@ -57,7 +57,7 @@ def spikingjelly(size: Size, device: str) -> tuple[Step, str]:
 
 
 def build(size: Size, device: str, section: Section) -> tuple[dict[str, Step], dict[str, int]]:
-    """Return every contestant's step and its peak in bytes: weights, optimiser, gradients and activations."""
+    """Return every candidate's step and its peak in bytes: weights, optimiser, gradients and activations."""
     steps: dict[str, Step] = {}
     peaks: dict[str, int] = {}
     for name in (*NAMES, *([PEER] if versions()["spikingjelly"] else [])):
@@ -65,7 +65,7 @@ def build(size: Size, device: str, section: Section) -> tuple[dict[str, Step], d
         if name == PEER:
             steps[name], section.setting["SpikingJelly's backend"] = spikingjelly(size, device)
         else:
-            steps |= contestants(size, (name,), device)
+            steps |= candidates(size, (name,), device)
         for _ in range(3):  # compiles kernels and creates the optimiser's state
             steps[name]()
         if device == "cuda":
@@ -84,7 +84,7 @@ def measure_gpu(
         "Training step on a GPU",
         f"The paper's VGG5 on random images, T = {base.timesteps}, hidden {base.hidden}: zero_grad, forward, "
         f"cross-entropy, backward, SGD with momentum. `dense` is the same convolutions and products without any "
-        f"neuron. A round is {calls} steps a contestant, in turn.",
+        f"neuron. A round is {calls} steps a candidate, in turn.",
         {**vars(base), "batch": list(batches), "rounds": rounds, "calls": calls},
         ratio="of dense float32",
     )

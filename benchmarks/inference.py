@@ -23,7 +23,7 @@ def shown(network: nn.Module, images: Tensor, *, bfloat16: bool = False) -> Call
 
 
 def measure_inference(quick: bool) -> Section:
-    """Measure all contestants in turns, at each batch size."""
+    """Measure all candidates in turns, at each batch size."""
     base = TINY if quick else Size()
     rounds, warmup = (1, 1) if quick else (9, 3)
     sizes = {1: 2, 4: 1} if quick else {1: 20, 256: 1}

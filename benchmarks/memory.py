@@ -1,8 +1,8 @@
 """Section `memory`: the peak memory of a training step over T, and what recomputation saves and costs.
 
-    python benchmarks/memory.py CONTESTANT --timesteps 8
+    python benchmarks/memory.py CANDIDATE --timesteps 8
 
-measures one contestant in this process and prints JSON; the section starts a fresh process for each figure. The peak
+measures one candidate in this process and prints JSON; the section starts a fresh process for each figure. The peak
 is that of resident memory, above what the process holds just before the step: activations, gradients and what the
 backward pass needs. The optimiser is left out, because it is the same for all.
 """
@@ -89,14 +89,14 @@ def in_fresh_process(name: str, size: Size, rounds: int) -> dict[str, list[float
 
 
 def measure_memory(quick: bool) -> Section:
-    """Measure every contestant at every T, each in its own process."""
+    """Measure every candidate at every T, each in its own process."""
     size = TINY if quick else Size()
     rounds = 1 if quick else 3
     timesteps = (2, 4) if quick else (2, 4, 8, 16, 32)
     section = Section(
         "Memory over T",
         f"Forward and backward of the paper's VGG5, float32, batch {size.batch}, hidden {size.hidden}: the peak of "
-        "resident memory above that before the step, and the time of the step, each contestant in a fresh process at "
+        "resident memory above that before the step, and the time of the step, each candidate in a fresh process at "
         "each T. Recomputing stores less between forward and backward pass and repeats part of the forward pass.",
         {**vars(size), "over": {"timesteps": timesteps}, "rounds": rounds},
     )
@@ -131,14 +131,14 @@ def _trade(section: Section, count: int) -> str:
 
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("contestant", choices=list(NETWORKS))
+    cli.add_argument("candidate", choices=list(NETWORKS))
     cli.add_argument("--rounds", type=int, default=3)
     kinds: dict[str, type[Any]] = {"batch": int, "timesteps": int, "hidden": int, "width": float}
     for name, kind in kinds.items():
         cli.add_argument(f"--{name}", type=kind, default=getattr(Size(), name))
     asked = cli.parse_args()
     size = Size(**{name: getattr(asked, name) for name in kinds})
-    print(json.dumps(one(asked.contestant, size, asked.rounds)))
+    print(json.dumps(one(asked.candidate, size, asked.rounds)))
 
 
 if __name__ == "__main__":

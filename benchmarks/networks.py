@@ -1,4 +1,4 @@
-"""The paper's VGG5 for every contestant: the same layers and sizes, images -> logits.
+"""The paper's VGG5 for every candidate: the same layers and sizes, images -> logits.
 
 `Dense` is the same convolutions and products on T x batch rows without any neuron, the first convolution on batch
 rows only, since a direct-coded image does not change: what no dense implementation can beat.

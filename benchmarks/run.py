@@ -6,7 +6,7 @@
 Sections: step, profile, precision, sweep, hire, memory, attack, robust, data, startup, inference; by default all of
 them. One more, precision-cpu, trains HIRE-SNN for an hour; it runs only if it is named, and needs --data cifar10.npz
 (or cifar10, which is downloaded). Writes OUT/speed.json, OUT/speed.md and OUT/speed-*.svg and .png; other sections keep
-their earlier figures with their own date and machine. Contestants take turns, and every ratio is of medians over the
+their earlier figures with their own date and machine. Candidates take turns, and every ratio is of medians over the
 rounds. Libraries that are not installed are left out (`make bench` installs them). Use an otherwise idle machine.
 """
 
@@ -61,7 +61,7 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     say(f"{name}:")
     start = time.perf_counter()
     torch.manual_seed(0)
-    keep_memory()  # for all contestants, as in `hiresnn train`
+    keep_memory()  # for all candidates, as in `hiresnn train`
     words = ["python", "benchmarks/run.py", name, *(["--quick"] if asked.quick else [])]
     if name == "robust":
         section = measure_robust(asked.quick, asked.run)

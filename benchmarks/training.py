@@ -57,11 +57,11 @@ STEPS: dict[str, Callable[[Size, str], Step]] = {
     PEERS["spikingjelly"]: lambda size, device: step_of(SpikingJelly(size), size, device),
     PEERS["snntorch"]: lambda size, device: step_of(SnnTorch(size), size, device),
 }
-"""Contestant -> (size, device) -> a step."""
+"""Candidate -> (size, device) -> a step."""
 
 
-def contestants(size: Size, names: Sequence[str] = tuple(STEPS), device: str = "cpu") -> dict[str, Step]:
-    """Return the steps of the installed contestants, each from the same seed."""
+def candidates(size: Size, names: Sequence[str] = tuple(STEPS), device: str = "cpu") -> dict[str, Step]:
+    """Return the steps of the installed candidates, each from the same seed."""
     missing = {PEERS[peer] for peer, found in versions().items() if found is None}
     steps: dict[str, Step] = {}
     for name in names:
@@ -89,7 +89,7 @@ def in_own_processes(versions: Mapping[str, Path], size: Size) -> Iterator[Mappi
     """Steps of several versions, each in its own process because one process can import only one hiresnn.
 
     Args:
-        versions: what is added to the contestant's name -> the `src` folder of a checkout, whose `benchmarks/plug.py`
+        versions: what is added to the candidate's name -> the `src` folder of a checkout, whose `benchmarks/plug.py`
             makes the step.
     """
     workers: dict[str, subprocess.Popen[str]] = {}
@@ -114,7 +114,7 @@ def in_own_processes(versions: Mapping[str, Path], size: Size) -> Iterator[Mappi
 
 
 def measure_step(quick: bool, before: Path | None = None) -> Section:
-    """All contestants at batch 32, T = 6, hidden 4096, and hiresnn as it was in the checkout of `before`."""
+    """All candidates at batch 32, T = 6, hidden 4096, and hiresnn as it was in the checkout of `before`."""
     size = TINY if quick else Size(hidden=4096)
     rounds, warmup = (1, 1) if quick else (9, 3)
     section = Section(
@@ -130,7 +130,7 @@ def measure_step(quick: bool, before: Path | None = None) -> Section:
     section.leave_out("spikingjelly", "snntorch")
     own = {", own process": Path(__file__).parents[1] / "src", ", before": before} if before else {}
     with in_own_processes(own, size) as others:
-        seconds = in_turns({**contestants(size), **others}, rounds=rounds, warmup=warmup)
+        seconds = in_turns({**candidates(size), **others}, rounds=rounds, warmup=warmup)
     found = {name: spread(values, 1e3) for name, values in seconds.items()}
     for name, times in found.items():
         section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"])
@@ -168,7 +168,7 @@ def measure_sweep(quick: bool) -> Section:
             if over_what == "width":
                 size = size.at(hidden=round(base.hidden * value / base.width))
             say(f"  {over_what} {value:g}")
-            seconds = in_turns(contestants(size, names), rounds=rounds, warmup=warmup)
+            seconds = in_turns(candidates(size, names), rounds=rounds, warmup=warmup)
             found = {name: spread(times, 1e3) for name, times in seconds.items()}
             for name, times in found.items():
                 section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"], over=over_what, value=value)

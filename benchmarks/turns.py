@@ -1,10 +1,10 @@
-"""Contestants take turns, round by round, so that a drift of the machine does not change the ratio of medians."""
+"""Candidates take turns, round by round, so that a drift of the machine does not change the ratio of medians."""
 
 import sys
 import time
 from collections.abc import Callable, Mapping
 
-Contestants = Mapping[str, Callable[[], object]]
+Candidates = Mapping[str, Callable[[], object]]
 
 
 def say(text: str) -> None:
@@ -13,19 +13,19 @@ def say(text: str) -> None:
 
 
 def in_turns(
-    contestants: Contestants, *, rounds: int, warmup: int, calls: int = 1, wait: Callable[[], None] = lambda: None
+    candidates: Candidates, *, rounds: int, warmup: int, calls: int = 1, wait: Callable[[], None] = lambda: None
 ) -> dict[str, list[float]]:
-    """Return the seconds per call of every contestant, one number per round.
+    """Return the seconds per call of every candidate, one number per round.
 
     Args:
-        contestants: name -> what is timed, in the order in which they take turns.
+        candidates: name -> what is timed, in the order in which they take turns.
         rounds: measured rounds, after `warmup` rounds in which kernels are compiled and memory is allocated.
         calls: calls per turn, for work that is too short for the clock.
         wait: waits for the device; on a GPU, work goes on after a call has returned.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + rounds):
-        for name, run in contestants.items():
+        for name, run in candidates.items():
             wait()
             start = time.perf_counter()
             for _ in range(calls):

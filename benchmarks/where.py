@@ -10,7 +10,7 @@ from figures import Section, spread
 from networks import TINY, Size
 from torch.profiler import ProfilerActivity, profile
 
-from training import contestants
+from training import candidates
 
 GROUPS = {
     "convolutions": ("aten::convolution", "aten::mkldnn_convolution", "aten::_convolution"),
@@ -40,9 +40,9 @@ def measure_profile(quick: bool) -> Section:
         "Self time of operations in the step of the first section, by torch's profiler, which itself slows a step a "
         "little; `optimiser` is SGD with all operations that it calls, `products` are those of linear layers.",
         {**vars(size), "rounds": rounds, "warmup": warmup},
-        ratio="share of the contestant's step",
+        ratio="share of the step",
     )
-    for name, step in contestants(size, NAMES).items():
+    for name, step in candidates(size, NAMES).items():
         for _ in range(warmup):
             step()
         parts: dict[str, list[float]] = defaultdict(list)

@@ -79,7 +79,7 @@ def _target(target: dict[str, Any], *, judged: bool) -> str:
 
 
 def _rows(section: dict[str, Any]) -> list[str]:
-    """Return one line per contestant or, with several points, one line per point."""
+    """Return one line per candidate or, with several points, one line per point."""
     rows = section["rows"]
     names = list(dict.fromkeys(row["name"] for row in rows))
     units = list(dict.fromkeys(unit for row in rows for unit in row["measures"]))
