@@ -2,10 +2,11 @@
 
     python benchmarks/robust_compare.py results/robust/digits.toml --runs runs/robust-digits
 
-The file has the setting of all audits (eps, bounds, images, preset, seeds), the row whose price is 1, whether seconds
-are shown (on a busy machine they mean nothing), and the rows: a recipe, a method and further values for each, and seeds
-of its own if a row has fewer. Runs are RUNS/ROW-seedS and share their ANNs; finished trainings and
-audits are used again, so an interrupted comparison continues. Writes what `robust_table.py` writes, beside the file.
+The file has the setting of all audits (eps, bounds, images, preset, seeds), the row whose price is 1, and the rows: a
+recipe, a method and further values for each, and seeds of its own if a row has fewer. Runs are RUNS/ROW-seedS and share
+their ANNs. The card of an audit is kept, without its pictures, as CARDS/ROW-seedS.json beside the file, where CARDS is
+the file's `cards`. A network that has one there is not trained again: an interrupted comparison continues, a new row
+costs only itself, and whoever changes a row deletes its cards. Writes what `robust_table.py` says, beside the file.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import robust_table
+from robust_table import Entry, write
 
-from hiresnn.audit import AuditConfig
+from hiresnn.audit import AuditConfig, Card
 from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
+from hiresnn.report.reading import read_card
 from hiresnn.runs.audit import CARD, AuditRequest, audit
-from hiresnn.runs.recipe import override, read
+from hiresnn.runs.price import training_price
+from hiresnn.runs.recipe import Recipe, override, read
 from hiresnn.runs.train import train
 
 if sys.version_info >= (3, 11):
@@ -30,16 +33,25 @@ else:
     import tomli as tomllib
 
 
-def run(row: dict[str, Any], seed: int, folder: Path, setting: dict[str, Any]) -> None:
-    """Train and audit one row with one seed, unless that has been done."""
+def recipe_of(row: dict[str, Any], seed: int) -> Recipe:
+    """Return the recipe of a row with one seed."""
     values = {key: f"{value}" for key, value in row.items() if key not in ("recipe", "seeds")}
-    recipe = override(read(row["recipe"]), {**values, "seed": f"{seed}"})
-    progress = Progress(quiet=True)
-    train(recipe, out=folder, resume=True, progress=progress)
-    if (folder / "audit" / CARD).is_file():
-        return
-    config = AuditConfig(preset=setting["preset"], bounds=tuple(setting["bounds"]))
-    audit(AuditRequest(str(folder), config, images=setting["images"], eps=setting["eps"]), progress=progress)
+    return override(read(row["recipe"]), {**values, "seed": f"{seed}"})
+
+
+def card_of(recipe: Recipe, run: Path, kept: Path, setting: dict[str, Any]) -> Card:
+    """Return the card of a network, which is trained and audited unless the card is there."""
+    if not kept.is_file():
+        progress = Progress(quiet=True)
+        train(recipe, out=run, resume=True, progress=progress)
+        if not (run / "audit" / CARD).is_file():
+            config = AuditConfig(preset=setting["preset"], bounds=tuple(setting["bounds"]))
+            audit(AuditRequest(str(run), config, images=setting["images"], eps=setting["eps"]), progress=progress)
+        card = read_card(run / "audit" / CARD)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(card.model_copy(update={"gallery": []}).model_dump_json(indent=2) + "\n", encoding="utf-8")
+        print(f"finished {run}", flush=True)
+    return read_card(kept)
 
 
 def main() -> None:
@@ -50,20 +62,22 @@ def main() -> None:
     asked = cli.parse_args()
     keep_memory()
     setting = tomllib.loads(asked.rows.read_text(encoding="utf-8"))
-    folders = []
+    rows = {name: {**setting.get("all", {}), **row} for name, row in setting["rows"].items()}
+    unit = training_price(recipe_of(rows[setting["reference"]], setting["seeds"][0]))
+    entries = []
     for seed in setting["seeds"]:
-        for name, row in setting["rows"].items():
+        for name, row in rows.items():
             if seed not in row.get("seeds", setting["seeds"]):
                 continue
-            values = {**setting.get("all", {}), **row}
+            recipe, run = recipe_of(row, seed), f"{name}-seed{seed}"
+            price = training_price(recipe)
+            if unit is None or price is None:
+                sys.exit(f"The price of {run} is unknown, because data.train_images is 0; set it.")
             if asked.data:
-                values["data.source"] = f'"{asked.data}"'
-            folder = asked.runs / f"{name}-seed{seed}"
-            run(values, seed, folder, setting)
-            folders.append(folder)
-            print(f"finished {folder}", flush=True)
-    reference = asked.runs / f"{setting['reference']}-seed{setting['seeds'][0]}"
-    robust_table.write(folders, reference, asked.rows.with_suffix(""), timed=setting.get("seconds", True))
+                recipe = override(recipe, {"data.source": f'"{asked.data}"'})
+            card = card_of(recipe, asked.runs / run, asked.rows.parent / setting["cards"] / f"{run}.json", setting)
+            entries.append(Entry(name, seed, card, price / unit))
+    write(entries, asked.rows.with_suffix(""))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch import nn
 from hiresnn.data import load
 from hiresnn.errors import RunError
 from hiresnn.network import spiking_graph
+from hiresnn.report.reading import read_card
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import override, read
 
@@ -94,24 +95,24 @@ def robust_table() -> ModuleType:
 
 def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table: ModuleType, tmp_path: Path) -> None:
     entries = []
-    for seed, (passes, seconds) in enumerate([(1.0, 1.5), (1.0, 2.5)]):
-        card = robust_table.read_card(CARDS / f"card-digits-hire-{seed}.json")
-        entries.append(robust_table.Entry("digits-hire", seed, card, passes, seconds))
+    for seed, price in enumerate([1.0, 1.5]):
+        card = read_card(CARDS / f"card-digits-hire-{seed}.json")
+        entries.append(robust_table.Entry("digits-hire", seed, card, price))
     robust_table.check(entries)
     row = robust_table.columns(entries, ["8/255", "16/255", "32/255"])
     # Clean 99.0 and 98.5; PGD 48.5 and 48.0; worst cases 90.0 and 93.0, 69.5 and 68.0, 15.5 and 15.5.
-    assert row[:5] == ["digits-hire", "2", "1.00", "2.00", "98.8"]
-    assert row[6:10] == ["48.2", "91.5", "68.8", "15.5"]
-    assert row[10] == "15.5 (11.1-21.2), 15.5 (11.1-21.2)"
+    assert row[:4] == ["digits-hire", "2", "1.25", "98.8"]
+    assert row[5:9] == ["48.2", "91.5", "68.8", "15.5"]
+    assert row[9] == "15.5 (11.1-21.2), 15.5 (11.1-21.2)"
     robust_table.draw({"digits-hire": entries}, "32/255", tmp_path / "figure", "about")
     assert {path.name for path in tmp_path.iterdir()} == {"figure.svg", "figure.png"}
 
 
 def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -> None:
-    card = robust_table.read_card(CARDS / "card-digits-hire-0.json")
+    card = read_card(CARDS / "card-digits-hire-0.json")
     other = card.model_copy(update={"setting": card.setting.model_copy(update={"bounds": ["0", "8/255"]})})
     with pytest.raises(RunError, match="differ in bounds, preset or images"):
-        robust_table.check([robust_table.Entry("a", 0, each, 1.0, 1.0) for each in (card, other)])
+        robust_table.check([robust_table.Entry("a", 0, each, 1.0) for each in (card, other)])
 
 
 def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand() -> None:

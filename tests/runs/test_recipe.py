@@ -14,6 +14,7 @@ NAMES = {
     "resnet12-cifar10",
     "resnet12-cifar100",
     "vgg5-cifar10-cpu",
+    "robust-cifar10-mid",
     "vgg11-cifar100-cpu",
     "resnet12-cifar10-cpu",
     "vgg5-cifar10-mid",
