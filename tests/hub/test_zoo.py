@@ -21,6 +21,7 @@ RECIPES = {
     "digits-traditional": ("digits", {"method": "traditional"}),
     "digits-hire": ("digits", {"method": "hire"}),
     "robust-digits": ("robust-digits", {}),
+    "digits-consistency": ("robust-digits", {"method": "consistency"}),
     "cifar10-traditional": ("vgg5-cifar10-cpu", {"method": "traditional", "model.hidden": "96"}),
     "cifar10-hire": ("vgg5-cifar10-cpu", {"method": "hire", "model.hidden": "96"}),
     "robust-cifar10": ("robust-cifar10-cpu", {"model.hidden": "96"}),
