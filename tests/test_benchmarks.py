@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -106,6 +107,22 @@ def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table
     assert row[9] == "15.5 (11.1-21.2), 15.5 (11.1-21.2)"
     robust_table.draw({"digits-hire": entries}, "32/255", tmp_path / "figure", "about")
     assert {path.name for path in tmp_path.iterdir()} == {"figure.svg", "figure.png"}
+
+
+@pytest.mark.parametrize("name", ["digits", "ablations"])
+def test_a_committed_comparison_is_that_of_its_cards(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDY.parent))
+    compare = importlib.import_module("robust_compare")
+    monkeypatch.setattr(compare, "keep_memory", lambda: None)  # for the whole process
+    shutil.copytree(CARDS / "cards", tmp_path / "cards")
+    rows = shutil.copy(CARDS / f"{name}.toml", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["robust_compare.py", str(rows), "--runs", str(tmp_path / "runs")])
+    compare.main()
+    for ending in ("csv", "md"):
+        assert (tmp_path / f"{name}.{ending}").read_text() == (CARDS / f"{name}.{ending}").read_text()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -> None:
