@@ -12,6 +12,7 @@ costs only itself, and whoever changes a row deletes its cards. Writes what `rob
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ else:
 
 def recipe_of(row: dict[str, Any], seed: int) -> Recipe:
     """Return the recipe of a row with one seed."""
-    values = {key: f"{value}" for key, value in row.items() if key not in ("recipe", "seeds")}
+    values = {key: json.dumps(value) for key, value in row.items() if key not in ("recipe", "seeds")}
     return override(read(row["recipe"]), {**values, "seed": f"{seed}"})
 
 
