@@ -69,6 +69,21 @@ def test_other_operations_keep_their_gradient() -> None:
 
 
 @pytest.mark.parametrize(
+    "clamp",
+    [
+        lambda x: x.clamp(-0.4, 0.7),
+        lambda x: torch.clip(x, min=-0.4, max=0.7),
+        lambda x: x.clamp_min(-0.4).clamp_max(0.7),
+        lambda x: x.clamp_(-0.4, 0.7),
+    ],
+)
+def test_a_value_at_a_limit_of_a_clamp_keeps_its_gradient_in_every_version_of_torch(
+    clamp: Callable[[Tensor], Tensor],
+) -> None:
+    assert gradient(clamp)[0] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
     "quotient",
     [
         lambda x: x // 0.25,

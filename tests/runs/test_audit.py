@@ -106,7 +106,7 @@ def test_the_card_is_written_into_the_run_and_reads_back(audited_once: Path) -> 
     assert card.setting.bounds == ["0", "8/255", "26/255", "inf"]
     assert (card.setting.headline, card.setting.preset, card.setting.seed) == ("26/255", "quick", 0)
     assert card.setting.command == COMMAND
-    assert card.environment["torch"] == torch.__version__
+    assert str(torch.__version__).startswith(card.environment["torch"])  # the package may leave out "+cu132"
 
 
 def shown(count: int) -> tuple[Tensor, Tensor]:
@@ -357,7 +357,7 @@ def test_a_function_needs_a_data_set(tmp_path: Path) -> None:
 
 
 def test_a_function_for_images_of_another_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the network failed on call 1, .* 1 x 8 x 8: RuntimeError: mat1 and mat2"):
+    with pytest.raises(UsageError, match=r"the network failed on call 1, .* 1 x 8 x 8: RuntimeError: .*mat1 and mat2"):
         audited(function(tmp_path, pixels=100), source="digits", out=tmp_path / "out")
 
 

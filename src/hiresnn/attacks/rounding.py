@@ -34,9 +34,27 @@ CASTS = _of("to", "type", "type_as", "byte", "char", "short", "int", "long", "fl
 """Casts; from floats to integers and back they are replaced by the identity."""
 SCALINGS = _of("div", "divide", "true_divide", "__truediv__", "mul", "multiply", "__mul__")
 """Operations that can replace the cast back, because they turn integers into floats."""
+CLAMPS = _of("clamp", "clip", "clamp_min", "clamp_max")
+"""Their gradient at a limit, such as that of a black pixel at 0, is 1 until torch 2.14 and 0 since; here it is 1."""
 IN_PLACE = {
     there: here
-    for name in ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide", "div", "divide")
+    for name in (
+        "round",
+        "floor",
+        "ceil",
+        "trunc",
+        "fix",
+        "sign",
+        "sgn",
+        "heaviside",
+        "floor_divide",
+        "div",
+        "divide",
+        "clamp",
+        "clip",
+        "clamp_min",
+        "clamp_max",
+    )
     for owner in (torch, torch.Tensor)
     if (there := getattr(owner, f"{name}_", None)) and (here := getattr(owner, name))
 }
@@ -118,8 +136,9 @@ def through_rounding() -> Iterator[ThroughRounding]:
     """Pass gradients through rounding in any forward pass inside the block; all values stay equal bit for bit.
 
     Covered are round, floor, ceil, trunc, fix, sign, sgn and heaviside as functions, methods and in place; `//` and
-    division with a rounding mode, replaced by the true quotient; and a cast to integers followed by a cast, division
-    or multiplication back to floats. An `autograd.Function` of the model keeps its own backward pass.
+    division with a rounding mode, replaced by the true quotient; a cast to integers followed by a cast, division
+    or multiplication back to floats; and values that lie exactly at a limit of a clamp, such as black pixels, where
+    newer versions of torch have no gradient. An `autograd.Function` of the model keeps its own backward pass.
 
     Not covered are comparisons (`(x > 0.5).float()`), arithmetic, indexing and views between the two casts, the
     remainder (`x - x % 0.1`), and rounding outside torch or in TorchScript. Compiled functions run eagerly inside the
@@ -140,11 +159,32 @@ def _smooth(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor 
     """Return the tensor that replaces a rounding operation in the backward pass; None for other functions."""
     if func in STEPS:
         return cast("Tensor", _first(args, kwargs))
+    if func in CLAMPS:
+        return _unclamped(func, args, kwargs)
     if func is torch.Tensor.__rfloordiv__:
         return torch.true_divide(args[1], args[0])
     if func in QUOTIENTS and (func not in SCALINGS or kwargs.get("rounding_mode")):
         return torch.true_divide(*args, **{key: value for key, value in kwargs.items() if key != "rounding_mode"})
     return None
+
+
+def _unclamped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the input of a clamp, with the gradient 1 up to and including the limits; None where nothing is at one."""
+    tensor = _first(args, kwargs)
+    if not (isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.requires_grad):
+        return None
+    with torch.no_grad():
+        inside = func(*args, **kwargs) == tensor
+    with torch.enable_grad():
+        probe = tensor.detach().requires_grad_()
+        others = {key: value.detach() if isinstance(value, Tensor) else value for key, value in kwargs.items()}
+        rest = [value.detach() if isinstance(value, Tensor) else value for value in args[1:]]
+        (own,) = torch.autograd.grad(
+            func(probe, *rest, **{k: v for k, v in others.items() if k != "input"}).sum(), probe
+        )
+    if torch.equal(own != 0, inside):
+        return None
+    return torch.where(inside, tensor, tensor.detach())
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
