@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -35,7 +36,7 @@ CASTS = _of("to", "type", "type_as", "byte", "char", "short", "int", "long", "fl
 SCALINGS = _of("div", "divide", "true_divide", "__truediv__", "mul", "multiply", "__mul__")
 """Operations that can replace the cast back, because they turn integers into floats."""
 CLAMPS = _of("clamp", "clip", "clamp_min", "clamp_max")
-"""Their gradient at a limit, such as that of a black pixel at 0, is 1 until torch 2.14 and 0 since; here it is 1."""
+"""Their gradient at a limit, such as that of a black pixel at 0, is 1 in torch 2.13 and 0 in 2.15; here it is 1."""
 IN_PLACE = {
     there: here
     for name in (
@@ -168,21 +169,24 @@ def _smooth(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor 
     return None
 
 
-def _unclamped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """Return the input of a clamp, with the gradient 1 up to and including the limits; None where nothing is at one."""
-    tensor = _first(args, kwargs)
-    if not (isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.requires_grad):
-        return None
-    with torch.no_grad():
-        inside = func(*args, **kwargs) == tensor
+@cache
+def _clamps_stop_at_limits() -> bool:
+    """Return whether this version of torch has no gradient at the limits of a clamp."""
     with torch.enable_grad():
-        probe = tensor.detach().requires_grad_()
-        others = {key: value.detach() if isinstance(value, Tensor) else value for key, value in kwargs.items()}
-        rest = [value.detach() if isinstance(value, Tensor) else value for value in args[1:]]
-        (own,) = torch.autograd.grad(
-            func(probe, *rest, **{k: v for k, v in others.items() if k != "input"}).sum(), probe
-        )
-    if torch.equal(own != 0, inside):
+        limit = torch.zeros((), requires_grad=True)
+        return not torch.autograd.grad(limit.clamp(0, 1), limit)[0].item()
+
+
+def _unclamped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the input of a clamp, with the gradient 1 up to and at the limits; None if torch has that itself."""
+    tensor = _first(args, kwargs)
+    if not (tensor.is_floating_point() and tensor.requires_grad and _clamps_stop_at_limits()):
+        return None
+    limits = {key: value for key, value in kwargs.items() if key != "input"}
+    probe = tensor.detach().requires_grad_()
+    clamped = func(probe, *args[1:], **limits)
+    inside = clamped.detach() == probe.detach()
+    if torch.equal(torch.autograd.grad(clamped.sum(), probe)[0] != 0, inside):
         return None
     return torch.where(inside, tensor, tensor.detach())
 
