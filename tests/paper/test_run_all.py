@@ -167,7 +167,7 @@ def test_seeds_are_the_scales_or_the_first_ones() -> None:
 
     assert seeds(None) == ((0, 1, 2), (0,), (0,))
     assert seeds(2) == ((0, 1), (0, 1), (0, 1))
-    with pytest.raises(UsageError, match="scale is 'tiny'; choose one of smoke, cpu, paper, full"):
+    with pytest.raises(UsageError, match="scale is 'tiny'; choose one of smoke, cpu, paper, mid, full"):
         scale_of("tiny", seeds=None, sources={})
 
 

@@ -8,7 +8,7 @@ from hiresnn.errors import UsageError
 from hiresnn.paper.claims import claims
 from hiresnn.paper.measurements import TWINS, Run
 from hiresnn.paper.scales import SCALES
-from hiresnn.runs.recipe import METHOD_NAMES
+from hiresnn.runs.recipe import METHOD_NAMES, read
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -61,6 +61,13 @@ def test_the_full_scale_is_one_network_at_the_papers_size() -> None:
     assert (scale.images, scale.boxes, scale.seeds_of("vgg5-cifar10", "rate")) == (0, ("white", "same-ann"), ())
     assert scale.eps == ("1/255", "2/255", "4/255", "8/255")
     assert scale.with_seeds(2).seeds_of("vgg5-cifar10", "rate") == ()
+
+
+def test_the_mid_scale_is_the_recipe_at_full_width() -> None:
+    scale = SCALES["mid"]
+    recipe = scale.recipe(Run("vgg5-cifar10", "hire", 0))
+    assert recipe == read("vgg5-cifar10-mid").model_copy(update={"name": "vgg5-cifar10", "method": "hire"})
+    assert (recipe.model.width, recipe.data.train_images, scale.boxes) == (1.0, 0, ("white",))
 
 
 def test_asked_seeds_are_for_every_network_and_method() -> None:
