@@ -451,3 +451,14 @@ def test_spikes_that_meet_something_else_cannot_be_rescaled(combine):
     torch.manual_seed(0)
     with pytest.raises(UsageError, match="combines spikes of two layers, or spikes with something else"):
         convert(AddsSpikes(combine), torch.rand(4, 2, 8, 8), timesteps=2, rescale=True)
+
+
+def test_a_conversion_on_the_cpu_leaves_the_generators_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    before = torch.get_rng_state()
+    convert(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(5, 1, 2, 2), timesteps=2
+    )
+    torch.set_rng_state(before)
+    assert not seeds

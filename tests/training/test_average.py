@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.training import Average
+from hiresnn.network import convert
+from hiresnn.training import Average, Method, Schedule, Training
 
 
 def test_the_average_follows_its_equation_and_trusts_the_first_weights_little() -> None:
@@ -41,3 +42,20 @@ def test_the_average_continues_from_its_state() -> None:
     for average in (first, second):
         average.update(model)
     assert torch.equal(first.model.weight, second.model.weight)  # type: ignore[arg-type]
+
+
+def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
+    """The step of the optimiser is averaged before it is clamped."""
+    torch.manual_seed(0)
+    images, labels = torch.rand(6, 1, 2, 2), torch.arange(6) % 2
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    network = convert(ann, images, timesteps=4, start=0.5, rescale=True)
+    (lif,) = network.neurons.values()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(lambda *_: lif.leak.data.add_(0.25) and None)
+    average = Average(network, optimizer, 0.5)
+    training = Training(network, optimizer, [(images, labels)], Method(), Schedule(3, 0.1), average=average)
+    list(training.run(lambda *_: None))
+    (averaged,) = average.model.neurons.values()  # type: ignore[union-attr,operator]
+    assert averaged.leak.item() > 1
+    assert lif.leak.item() == 1

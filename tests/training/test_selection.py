@@ -110,6 +110,18 @@ def test_the_averaged_network_is_measured_and_returned() -> None:
     assert equal(weights(subject.model), weights(subject.average.model))
 
 
+def test_going_back_a_second_time_restores_the_same_momentum() -> None:
+    subject, found = training(epochs=3), []
+    accuracies = [measured(60, 50), measured(90, 20), measured(90, 20)]
+    assert subject.selection is not None
+    subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
+    for row in subject.run(lambda count, note: None):
+        if "back_to_epoch" in row:
+            found.append([state["momentum_buffer"].clone() for state in subject.optimizer.state.values()])
+    assert len(found) == 2
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("select", ["last", "robust"])
 def test_a_resumed_training_ends_with_the_same_bits(select: str) -> None:
     def accuracies() -> list[dict[str, float]]:

@@ -48,6 +48,17 @@ def test_the_twin_computes_rates_layer_by_layer(start: float) -> None:
     torch.testing.assert_close(twin(IMAGES), by_layers(snn, twin.scales)[0])
 
 
+def test_the_twin_leaves_out_every_dropout() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Dropout(0.5)]
+    snn = convert(nn.Sequential(*layers, nn.Linear(36, 10)), IMAGES, timesteps=4, start=0.5, rescale=True).train()
+    twin = RateTwin(snn)
+    assert torch.equal(twin(IMAGES), twin(IMAGES))
+    trained = twin(IMAGES)
+    snn.eval()
+    assert torch.equal(twin(IMAGES), trained)
+
+
 def test_the_scales_give_the_twin_the_mean_rates_of_the_network() -> None:
     snn = network()
     twin = RateTwin(snn)

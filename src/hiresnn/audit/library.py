@@ -51,10 +51,10 @@ def run_audit(
         >>> print(card.conclusion.headline)  # doctest: +SKIP
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
-    if images.dim() != 4 or len(images) != len(labels) or not len(images):
+    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images):
         raise UsageError(
-            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}; an audit needs images "
-            "[B, C, H, W] and labels [B], at least one."
+            f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an audit needs images "
+            "[B, C, H, W] and labels [B], integers, at least one."
         )
     require_images(images)
     config = AuditConfig(preset, eps, None if bounds is None else tuple(bounds), tuple(attacks), seed, batch_size)

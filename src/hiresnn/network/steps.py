@@ -34,8 +34,8 @@ def check_steps(network: SpikingNetwork, images: Tensor) -> None:
     """
     devices = [images.device] if images.is_cuda else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(0)
-        rows = torch.rand(_IMAGES, *images.shape[1:], dtype=images.dtype, device=images.device)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would seed every GPU, too
+        rows = torch.rand(_IMAGES, *images.shape[1:], dtype=images.dtype).to(images.device)
         _StepCheck(network.layers).run(rows, Window(_TIMESTEPS, _IMAGES))
 
 

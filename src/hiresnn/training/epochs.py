@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -123,7 +124,8 @@ class Training:
         network = self.model if self.average is None else self.average.model
         accuracies = self.ranks.from_lead(selection.measure(network))
         if selection.overfitted(accuracies):
-            self._load_weights(selection.best["state"])
+            # A copy, because an optimiser keeps the tensors that it loads and changes them at its next step.
+            self._load_weights(copy.deepcopy(selection.best["state"]))
             return {"held_out": accuracies, "back_to_epoch": selection.best["epoch"]}
         selection.consider(epoch, accuracies, self._weights())
         return {"held_out": accuracies}
@@ -134,6 +136,8 @@ class Training:
             self._load_weights(self.selection.best["state"])
         if self.average is not None:
             self.model.load_state_dict(self.average.model.state_dict())
+            if isinstance(self.model, SpikingNetwork):
+                self.model.clamp_neurons_()  # the average takes the weights before they are clamped
         if self.method.rounding is not None:
             self.method.rounding()
 

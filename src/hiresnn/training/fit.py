@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hiresnn.attacks.gate import seeded
 from hiresnn.errors import NotFiniteError, RunError, UsageError
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
@@ -99,25 +99,18 @@ def fit(
     }  # fmt: skip
     training = _training(network, train, settings)
     try:
-        with _seeded(seed, device):
+        with seeded(seed):
             _train(training, settings, None if checkpoint is None else Path(checkpoint), shown, log)
         return FitResult(network, training.rows, _accuracy(network, test, device))
     finally:
         network.train(mode)
 
 
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
 def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress) -> SpikingNetwork:
     """Convert an ANN with the first training images, and say so."""
     progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
     device = next(ann.parameters()).device
-    with _seeded(seed, device):
+    with seeded(seed):
         images: list[Tensor] = []
         for batch, _ in UserBatches("train", train, 128, device):
             images.append(batch)

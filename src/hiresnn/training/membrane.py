@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
@@ -31,20 +32,24 @@ class MembraneDistance(Adversarial):
     def __init__(self, step: float, *, strength: float = 2.5, decay: float = 0.99, **options: Any) -> None:
         super().__init__(step, **options)
         self.strength, self.decay = strength, decay
-        self.hooked: nn.Module | None = None
+        self.hook: RemovableHandle | None = None  # from the start of a batch to its loss
         self.readout: Tensor | None = None  # [T * B, K] of the latest pass
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Craft the noise of a batch, and listen to the readout from now on."""
+        """Craft the noise of a batch, and listen to the readout until its loss."""
         if not isinstance(model, SpikingNetwork) or model.recomputes:
             raise UsageError("mppd-tv needs the readout of a spiking network at every step; leave snn.recompute off.")
-        if self.hooked is not model:
-            model.layers.register_forward_hook(self._listen)
-            self.hooked = model
+        self._forget()
         super().begin(model, images, labels)
+        self.hook = model.layers.register_forward_hook(self._listen)
 
     def _listen(self, _: nn.Module, __: object, rows: Tensor) -> None:
         self.readout = rows
+
+    def _forget(self) -> None:
+        if self.hook is not None:
+            self.hook.remove()
+        self.hook = self.readout = None  # a network that holds on to a graph cannot be copied
 
     def loss(self, seen: Presentation) -> Tensor:
         """Return the loss of one period."""
@@ -56,7 +61,7 @@ class MembraneDistance(Adversarial):
         for unperturbed, perturbed in zip(self._steps(t), shown, strict=True):
             y = self.decay * y + unperturbed - perturbed
             distance = distance + y.abs()
-        self.readout = None  # a network that holds on to a graph cannot be copied
+        self._forget()
         return both / 2 + self.strength * (distance / t).mean()
 
     def _steps(self, timesteps: int) -> Tensor:

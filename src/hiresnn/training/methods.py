@@ -56,7 +56,7 @@ class Method:
         Raises:
             UsageError: there are more periods than timesteps.
         """
-        if self.replay:
+        if self.replay and self.periods >= 1:
             return timesteps
         if not 1 <= self.periods <= timesteps:
             raise UsageError(

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.attacks.gate import frozen
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork, fused_block, record
+from hiresnn.network import SharedDropout, SpikingNetwork, fused_block, record
 from hiresnn.neurons import LIF, Window
 from hiresnn.training.adversarial import Adversarial
 
@@ -59,8 +59,10 @@ class RateTwin(fx.Interpreter):
             self.scales[name] = min(max(wanted / found, 0.5), 2.0) if found else 1.0
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Compute a layer; neurons give their rate."""
+        """Compute a layer; neurons give their rate, and dropout its input."""
         layer = self.fetch_attr(target)
+        if isinstance(layer, SharedDropout):
+            return args[0]
         return self._rate(layer, args[0]) if isinstance(layer, LIF) else super().call_module(target, args, kwargs)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
