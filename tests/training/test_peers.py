@@ -22,7 +22,7 @@ from hiresnn.training import (
     method,
     orthogonalise,
     sparse_gradients,
-    spiking_trades,
+    trades,
     train_batch,
 )
 
@@ -78,7 +78,7 @@ def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_netw
 def test_the_loss_of_trades_uses_the_mean_over_time() -> None:
     model = network()
     shown = (IMAGES + 0.1).clamp(0, 1)
-    loss = spiking_trades(Presentation(model, IMAGES, shown, LABELS, model(shown), 4, None), beta=3.0)
+    loss = trades(Presentation(model, IMAGES, shown, LABELS, model(shown), 4, None), beta=3.0)
     p, q = (model(IMAGES) / 4).softmax(1), (model(shown) / 4).softmax(1)
     expected = -p[range(6), LABELS].log().mean() + 3 * (p * (p / q).log()).sum(1).mean()
     torch.testing.assert_close(loss, expected)

@@ -27,7 +27,9 @@ def _of(*names: str) -> frozenset[Callable[..., Any]]:
     return frozenset(function for function in found if callable(function))  # torch.int is a dtype
 
 
-STEPS = _of("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside") | {torch.special.round}
+_STEPS = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
+_CLAMPS = ("clamp", "clip", "clamp_min", "clamp_max")
+STEPS = _of(*_STEPS) | {torch.special.round}
 """Step functions; the backward pass replaces them by their first argument."""
 QUOTIENTS = _of("floor_divide", "__floordiv__", "div", "divide")
 """Rounded divisions, replaced by the true quotient; div and divide count only with a rounding mode."""
@@ -35,27 +37,11 @@ CASTS = _of("to", "type", "type_as", "byte", "char", "short", "int", "long", "fl
 """Casts; from floats to integers and back they are replaced by the identity."""
 SCALINGS = _of("div", "divide", "true_divide", "__truediv__", "mul", "multiply", "__mul__")
 """Operations that can replace the cast back, because they turn integers into floats."""
-CLAMPS = _of("clamp", "clip", "clamp_min", "clamp_max")
+CLAMPS = _of(*_CLAMPS)
 """Their gradient at a limit, such as that of a black pixel at 0, is 1 in torch 2.13 and 0 in 2.15; here it is 1."""
 IN_PLACE = {
     there: here
-    for name in (
-        "round",
-        "floor",
-        "ceil",
-        "trunc",
-        "fix",
-        "sign",
-        "sgn",
-        "heaviside",
-        "floor_divide",
-        "div",
-        "divide",
-        "clamp",
-        "clip",
-        "clamp_min",
-        "clamp_max",
-    )
+    for name in (*_STEPS, *_CLAMPS, "floor_divide", "div", "divide")
     for owner in (torch, torch.Tensor)
     if (there := getattr(owner, f"{name}_", None)) and (here := getattr(owner, name))
 }

@@ -22,15 +22,8 @@ MAX_POOLS = frozenset(
 """Layers and functions whose output is the largest value of a window."""
 _NORMS = frozenset(
     {
-        *(
-            "GroupNorm",
-            "LayerNorm",
-            "InstanceNorm1d",
-            "InstanceNorm2d",
-            "InstanceNorm3d",
-            "LocalResponseNorm",
-            "RMSNorm",
-        ),
+        *(f"InstanceNorm{n}d" for n in (1, 2, 3)),
+        *("GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"),
         *("group_norm", "layer_norm", "instance_norm", "local_response_norm", "rms_norm"),
     }
 )

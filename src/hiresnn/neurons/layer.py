@@ -23,7 +23,7 @@ MIN_THRESHOLD = 1e-3
 
 
 class LIF(nn.Module):
-    """A layer of LIF neurons (Eq. 1, 2; see `lif_step`).
+    """A layer of LIF neurons (Eq. 1, 2; see `lif_steps`).
 
     Args:
         threshold: firing threshold v_t, in units of the membrane; above 0.
@@ -193,7 +193,7 @@ def _by_layer_rule(
         m = folded(m, ctx.layout, torch.Size(shape[1:]))
     elif scan.start:
         m = (scan.start * threshold).expand(shape[1:])
-    to_current: Tensor = layer_backward(ctx.fused)(
+    to_current: Tensor = kernel(layer_backward, ctx.fused, whole=False)(  # a user's rule may not compile in one piece
         ctx.surrogate, rows, threshold, leak, m, grad.reshape(shape).to(wide), scan.reset, scan.condition
     )
     return (to_current.flatten(0, 1) if scan.timed else to_current.sum(0)).to(current.dtype)

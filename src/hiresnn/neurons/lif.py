@@ -1,7 +1,7 @@
 r"""The leaky integrate-and-fire neuron (Eq. 1, 2), over all timesteps at once, and its gradient (Eq. 5).
 
-`lif_step` is the equation. The forward pass, the recomputation in the backward pass, the fused block of
-network/fused.py and the layer rules of neurons/rules all run it through `lif_steps`. Both scans are plain PyTorch over
+`lif_steps` is the equation: the forward pass, the recomputation in the backward pass, the fused block of
+network/fused.py and the layer rules of neurons/rules all run it. Both scans are plain PyTorch over
 [T, neurons] and may be compiled (`kernel`), which turns the loop over time into one pass over memory. Only the input
 current is saved for the backward pass: recomputing the membranes costs less than storing them.
 """
@@ -38,10 +38,10 @@ def fires(z: Tensor, condition: Condition) -> Tensor:
     return z >= 0 if condition == ">=" else z > 0
 
 
-def lif_step(
-    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, reset: Reset, condition: Condition = ">"
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One timestep of Eq. 1 and 2.
+def lif_steps(
+    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, scan: Scan
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Run Eq. 1 and 2, in float32 at least; yield u, z, spike and the next m of every timestep.
 
         u = m + I,   z = u / v_t - 1,   spike = 1 if z > 0 else 0 (z >= 0 with condition ">="),
         next m = leak * (u - v_t * spike)      reset "subtract": the reset happens within the step
@@ -49,39 +49,24 @@ def lif_step(
         next m = leak * u * (1 - spike)        reset "zero": a spike empties the membrane
 
     Args:
-        current: I, the weighted input spikes, of any shape.
-        m: what the previous step left in the membrane, after its leak and reset; None at rest.
+        current: I, the weighted input spikes, [T, ...], or [...] where `scan.timed` is False.
+        m: what an earlier window left in the membrane, after its leak and reset; None at rest, where the first step
+            finds `scan.start` * v_t.
         v_t: firing threshold, a scalar.
         leak: a scalar in [0, 1]; 1 is IF.
-
-    Returns:
-        u, z, spike and the next m, each in the shape and dtype of `current`.
-    """
-    u = current if m is None else m + current
-    z = u / v_t - 1
-    spike = fires(z, condition).to(u.dtype)
-    if reset == "zero":
-        m = leak * u * (1 - spike)
-    else:
-        m = leak * (u - v_t * spike) if reset == "subtract" else leak * u - v_t * spike
-    return u, z, spike, m
-
-
-def lif_steps(
-    current: Tensor, m: Tensor | None, v_t: Tensor, leak: Tensor, scan: Scan
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield `lif_step` for every timestep, in float32 at least.
-
-    Args:
-        current: [T, ...], or [...] where `scan.timed` is False.
-        m: left by an earlier window; None at rest, where the first step finds `scan.start` * v_t.
     """
     wide = torch.promote_types(current.dtype, torch.float32)
     if m is None and scan.start:
         m = scan.start * v_t
     for t in range(scan.timesteps):
         now = (current[t] if scan.timed else current).to(wide)
-        u, z, spike, m = lif_step(now, m, v_t, leak, scan.reset, scan.condition)
+        u = now if m is None else m + now
+        z = u / v_t - 1
+        spike = fires(z, scan.condition).to(u.dtype)
+        if scan.reset == "zero":
+            m = leak * u * (1 - spike)
+        else:
+            m = leak * (u - v_t * spike) if scan.reset == "subtract" else leak * u - v_t * spike
         yield u, z, spike, m
 
 

@@ -6,7 +6,7 @@ from hiresnn.training.distil import Distillation
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.fit import FitResult, fit
 from hiresnn.training.loop import EpochResult, PeriodResult, train_batch, train_epoch
-from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.losses import Presentation, consistent, cross_entropy, trades
 from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
@@ -54,7 +54,6 @@ __all__ = [
     "orthogonalise",
     "rounded",
     "sparse_gradients",
-    "spiking_trades",
     "trades",
     "train_batch",
     "train_epoch",

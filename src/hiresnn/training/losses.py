@@ -31,9 +31,12 @@ def cross_entropy(seen: Presentation, *, smoothing: float = 0.0) -> Tensor:
 
 
 def trades(seen: Presentation, *, smoothing: float = 0.0, beta: float = 6.0) -> Tensor:
-    """Return CE(f(x), y) + beta KL(p(x) || p(x + delta)) (TRADES, Zhang et al. 2019), on the logits of an ANN."""
-    clean = seen.model(seen.images)
-    natural, adversarial = clean.log_softmax(1), seen.logits.log_softmax(1)
+    """Return CE(m(x), y) + beta KL(p(x) || p(x + delta)) (TRADES, Zhang et al. 2019), p of m = logits / T.
+
+    Sums over T would saturate both terms; an ANN has T = 1.
+    """
+    clean, shown = seen.model(seen.images) / seen.timesteps, seen.logits / seen.timesteps
+    natural, adversarial = clean.log_softmax(1), shown.log_softmax(1)
     divergence = F.kl_div(adversarial, natural, reduction="batchmean", log_target=True)
     return F.cross_entropy(clean, seen.labels, label_smoothing=smoothing) + beta * divergence
 
@@ -45,10 +48,3 @@ def consistent(seen: Presentation, *, pull: float = 1.0) -> Tensor:
     if seen.earlier is None:
         return loss
     return loss + pull * F.mse_loss(logits, seen.earlier / seen.timesteps)
-
-
-def spiking_trades(seen: Presentation, *, beta: float = 6.0) -> Tensor:
-    """Return the loss of `trades` on m = logits / T; sums over T would saturate both terms."""
-    clean, adversarial = seen.model(seen.images) / seen.timesteps, (seen.logits / seen.timesteps).log_softmax(1)
-    divergence = F.kl_div(adversarial, clean.log_softmax(1), reduction="batchmean", log_target=True)
-    return F.cross_entropy(clean, seen.labels) + beta * divergence

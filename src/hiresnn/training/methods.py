@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError, closest
 from hiresnn.plugins import find, offered
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
-from hiresnn.training.losses import Presentation, consistent, cross_entropy, spiking_trades, trades
+from hiresnn.training.losses import Presentation, consistent, cross_entropy, trades
 from hiresnn.training.membrane import MembraneDistance
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
@@ -87,7 +87,7 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     "rotating": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound, rules=ROTATION)),
     # Methods of others, at their own price.
     "trades": lambda periods, step, bound, state: Method(
-        noise=Adversarial(step, start=1e-3, bound=bound, divergence=True), loss=spiking_trades
+        noise=Adversarial(step, start=1e-3, bound=bound, divergence=True), loss=trades
     ),
     "snn-rat": lambda periods, step, bound, state: Method(
         noise=Adversarial(step, bound=bound, evaluating=True), after=orthogonalise

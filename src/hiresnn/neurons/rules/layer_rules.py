@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons.compiled import kernel
 from hiresnn.neurons.lif import Condition, Reset, Scan, fires, lif_steps
 from hiresnn.neurons.rules.rules import Positive, triangular
 from hiresnn.neurons.surrogate import Linear, Surrogate
@@ -34,7 +32,7 @@ class LayerPass(NamedTuple):
         leak: a scalar.
         m: [B, ...] in the membrane before the first step, from an earlier window or the neuron's start; None for 0.
         grad: gradient of the spikes, [T, B, ...].
-        reset, condition: of the neuron, see `lif_step`.
+        reset, condition: of the neuron, see `lif_steps`.
     """
 
     current: Tensor
@@ -62,12 +60,8 @@ class LayerRule(ABC):
         return self
 
 
-def layer_backward(fused: bool) -> Callable[..., Tensor]:
-    """Return a function (rule, *fields of `LayerPass`) -> gradient of the current, compiled where `fused`."""
-    return kernel(_backward, fused, whole=False)  # a user's rule may not compile in one piece
-
-
-def _backward(rule: LayerRule, *arguments: Any) -> Tensor:
+def layer_backward(rule: LayerRule, *arguments: Any) -> Tensor:
+    """Return the gradient of the current by a rule; `arguments` are the fields of `LayerPass`."""
     return rule.backward(LayerPass(*arguments))
 
 
