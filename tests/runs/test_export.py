@@ -1,5 +1,6 @@
 """`hiresnn export` writes a file and prints what its readers change."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from hiresnn import data
 from hiresnn.cli.shell import app
 from hiresnn.errors import UsageError
-from hiresnn.exchange import export
+from hiresnn.exchange import FORMATS, export
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.export import export_run
@@ -48,6 +49,26 @@ def test_an_export_replaces_its_own_file_but_no_other(trained: Path, tmp_path: P
     assert mine.read_text() == "def network(): ...\n"
     for _ in range(2):
         export_run(str(trained / "run"), tmp_path / "again.py", to="spikingjelly", limit=2)
+
+
+@pytest.mark.parametrize("to", ["snntorch", "spikingjelly", "sinabs"])
+def test_the_weights_of_an_export_replace_no_network(to: str, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    before = (run / MODEL).read_bytes()
+    for target, out in ((run, run / "model.py"), (run / MODEL, run / "model.py"), (run, run / "model.text")):
+        with pytest.raises(UsageError, match=r"would replace .*model\.safetensors, which hiresnn export did not write"):
+            export_run(str(target), out, to=to)
+        assert not out.exists()
+    assert (run / MODEL).read_bytes() == before
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_no_export_is_named_like_weights(to: str, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"weights")
+    with pytest.raises(UsageError, match=r"a\.safetensors is a name for weights.*name a\.(py|nir|onnx)\."):
+        export_run(str(trained / "run"), tmp_path / "a.safetensors", to=to)
+    assert (tmp_path / "a.safetensors").read_bytes() == b"weights"
 
 
 def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained: Path, tmp_path: Path) -> None:

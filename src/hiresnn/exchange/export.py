@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare
-from hiresnn.exchange.native import LIBRARIES, native_unsaid, write_native
+from hiresnn.exchange.native import LIBRARIES, WEIGHTS, native_unsaid, require_replaceable, write_native
 from hiresnn.exchange.nir_libraries import installed_readers
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, unread, unsaid, write_nir
@@ -77,7 +77,8 @@ def export(
         The files with the comparison; `print` it.
 
     Raises:
-        UsageError: the format is unknown, a package that it needs is missing, or it cannot express a layer.
+        UsageError: `require_target` refuses the path or the format, a package that the format needs is missing, or it
+            cannot express a layer.
 
     Example:
         >>> print(export(network, "net.nir", images, labels, to="nir"))  # doctest: +SKIP
@@ -85,15 +86,8 @@ def export(
         changes: reset = "subtract" becomes a reset to zero; train with snn.reset = "zero" to keep it
         snnTorch, norse (simulated): clean 97.7 -> 97.2, 3 of 120 decisions change, first layer that differs: relu1
     """
-    if to not in FORMATS:
-        raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
-    if reader not in DIALECTS:
-        raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
-    if reader != "portable" and to != "nir":
-        raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
     path = Path(path)
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
+    require_target(path, to=to, reader=reader)
     if to == "onnx":
         write_onnx(network, path, images)
         return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
@@ -119,6 +113,32 @@ def export(
         if to != "spikingjelly" and importlib.util.find_spec(to) is not None:
             others = {LIBRARIES[to].title: _native_runner(path, graph)}
     return Export(files, notes, compare(network, others, images, labels, names))
+
+
+def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
+    """Refuse an export that cannot be written, or that would replace a file of another kind.
+
+    Args:
+        path, to, reader: see `export`.
+
+    Raises:
+        UsageError: the format is unknown, `path` cannot be a file of it, or a file that no export wrote is in the way.
+    """
+    if to not in FORMATS:
+        raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
+    if reader not in DIALECTS:
+        raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
+    if reader != "portable" and to != "nir":
+        raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
+    suffix = ".py" if to in LIBRARIES else f".{to}"
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it, such as {path / f'mine{suffix}'}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
+    if path.suffix.lower() == WEIGHTS:
+        raise UsageError(f"{path} is a name for weights, not for what --to {to} writes; name {path.stem}{suffix}.")
+    if path.suffix == ".py" or to in LIBRARIES:
+        require_replaceable(path, weights=to in LIBRARIES)
 
 
 def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -87,6 +88,9 @@ LIBRARIES = {
     ),
 }  # fmt: skip
 """Library -> how it spells a neuron."""
+WEIGHTS = ".safetensors"
+"""Suffix of the weights beside a Python file."""
+_LOGITS = "check.logits"
 
 
 def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, logits: Tensor, source: str) -> Path:
@@ -109,14 +113,43 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
     """
     spelling = LIBRARIES[library]
     _require(graph, spelling)
-    weights = path.with_suffix(".safetensors")
-    tensors = {f"check.{name}": value for name, value in (("images", images), ("logits", logits))}
+    weights = path.with_suffix(WEIGHTS)
+    tensors = {"check.images": images, _LOGITS: logits}
     for node in graph.nodes:
         if not isinstance(node.layer, LIF):
             tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
     save_file({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()}, weights)
     path.write_text(_text(graph, spelling, path, weights, source), encoding="utf-8")
     return weights
+
+
+def require_replaceable(path: Path, *, weights: bool) -> None:
+    """Refuse a Python file that exists and that no export wrote, or such weights beside it.
+
+    Args:
+        path: of the Python file.
+        weights: whether there will be weights beside it.
+
+    Raises:
+        UsageError: a file is in the way; the message names it.
+    """
+    if path.is_file() and "written by hiresnn" not in path.read_text("utf-8", "replace"):
+        raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
+    beside = path.with_suffix(WEIGHTS)
+    if weights and beside.exists() and not _are_exported(beside):
+        raise UsageError(
+            f"the weights of {path.name} would replace {beside}, which hiresnn export did not write; name a file "
+            f"other than {path.name}."
+        )
+
+
+def _are_exported(weights: Path) -> bool:
+    """Tell whether a file has what only `write_native` writes: the logits of the comparison."""
+    try:
+        with safe_open(weights, "pt") as file:
+            return _LOGITS in file.keys()  # noqa: SIM118  it is no dictionary
+    except (OSError, SafetensorError):
+        return False
 
 
 def native_unsaid(graph: StepGraph, library: str) -> list[str]:

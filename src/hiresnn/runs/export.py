@@ -7,6 +7,7 @@ from pathlib import Path
 from hiresnn import data
 from hiresnn.errors import UsageError
 from hiresnn.exchange import Export, export
+from hiresnn.exchange.export import require_target
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.model_source import resolve_model
@@ -27,12 +28,7 @@ def export_run(
     Raises:
         HiresnnError: a target, data set or format that cannot be used.
     """
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / f'mine.{to}'}.")
-    if out.suffix == ".py" and out.exists() and "written by hiresnn" not in out.read_text("utf-8", "replace"):
-        raise UsageError(
-            f"--out {out} exists, was not written by hiresnn export, and is not replaced; name a new file."
-        )
+    require_target(out, to=to, reader=reader)
     subject = resolve_model(target)
     network = subject.model
     if not isinstance(network, SpikingNetwork):
