@@ -1,5 +1,7 @@
 """The graph of one timestep has every layer once, with the sources whose sum enters it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +9,9 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import StepGraph, step_graph
+from hiresnn.exchange.compare import answers
 from hiresnn.models import Normalise
-from hiresnn.network import spiking_graph
+from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import LIF
 
 from .small import T, images, network
@@ -59,10 +62,12 @@ def test_a_residual_sum_is_an_edge_from_each_of_its_terms() -> None:
     assert graph.outputs == ("linear1",)
 
 
-def test_the_mode_of_the_network_stays() -> None:
+@pytest.mark.parametrize("look", [step_graph, answers])
+def test_the_mode_of_every_layer_stays(look: Callable[[SpikingNetwork, Tensor], object]) -> None:
     subject = network().train()
-    step_graph(subject, images())
-    assert subject.training
+    subject.neurons["relu2"].eval()
+    look(subject, images())
+    assert [name for name, module in subject.named_modules() if not module.training] == ["layers.relu2"]
 
 
 class Functional(nn.Module):

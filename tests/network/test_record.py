@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
 from hiresnn.models import build
-from hiresnn.network import convert, record, spiking_graph
+from hiresnn.network import calibrate, compiling_pays, convert, record, spiking_graph
 
 
 def one_pixel_network():
@@ -57,3 +58,13 @@ def test_the_latest_forward_is_kept_and_nothing_is_recorded_outside():
     assert spikes["2"].flatten().tolist() == [0, 0]
     network(bright)
     assert spikes["2"].flatten().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "look", [lambda network, images: compiling_pays(network, images[:1], 1), calibrate], ids=["count", "calibrate"]
+)
+def test_a_layer_in_eval_mode_inside_a_network_in_training_mode_stays_so(look):
+    network, images = one_pixel_network().train(), torch.rand(4, 1, 1, 1)
+    network.neurons["2"].eval()
+    look(network, images)
+    assert [name for name, module in network.named_modules() if not module.training] == ["layers.2"]

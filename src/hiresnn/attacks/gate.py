@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hiresnn.attacks.options import NUMBERS, SWITCHES, read_option
 from hiresnn.errors import AttackError, UsageError
+from hiresnn.network import evaluating
 
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, " batch"]
@@ -121,16 +122,13 @@ def frozen(model: Model) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
-    training = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
-        model.eval()
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for module, was in training:
-            module.training = was
         for parameter, was in wanted:
             parameter.requires_grad_(was)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import SpikingNetwork, evaluating, record
 
 BATCH = 32
 """Images that are compared at once: the spikes of all layers and timesteps are in memory."""
@@ -90,13 +90,9 @@ def compare(
 @torch.no_grad()
 def answers(network: SpikingNetwork, images: Tensor, names: Mapping[str, str] | None = None) -> Answers:
     """Return the logits and spikes of a network in eval mode, whose mode does not change."""
-    training = network.training
     device = next(network.parameters()).device
-    try:
-        with record(network.eval()) as spikes:
-            logits = network(images.to(device))
-    finally:
-        network.train(training)
+    with evaluating(network), record(network) as spikes:
+        logits = network(images.to(device))
     return logits, {(names or {}).get(layer, layer): each for layer, each in spikes.items()}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
-from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, fused_block
+from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating, fused_block
 from hiresnn.network.pooling import AveragePool
 from hiresnn.neurons import LIF, Window
 
@@ -83,13 +83,9 @@ def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
             message names it.
     """
     require_direct(network)
-    training = network.training
-    builder = _Builder(network.eval())
-    try:
-        with torch.no_grad():
-            builder.run(image[:1].to(next(network.parameters())), Window(1, 1))
-    finally:
-        network.train(training)
+    builder = _Builder(network)
+    with torch.no_grad(), evaluating(network):
+        builder.run(image[:1].to(next(network.parameters())), Window(1, 1))
     return StepGraph(tuple(image.shape[1:]), network.timesteps, tuple(builder.nodes), builder.outputs)
 
 

@@ -5,6 +5,7 @@ from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calib
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
+from hiresnn.network.evaluating import evaluating
 from hiresnn.network.fused import fused_block
 from hiresnn.network.record import compiling_pays, record
 from hiresnn.network.report import ConversionReport, ConversionWarning
@@ -25,6 +26,7 @@ __all__ = [
     "calibrate",
     "compiling_pays",
     "convert",
+    "evaluating",
     "fused_block",
     "record",
     "spiking_graph",

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.batch_norm import ChannelAffine
+from hiresnn.network.evaluating import evaluating
 from hiresnn.network.fused import fused_block
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
@@ -56,14 +57,10 @@ def calibrate(
     if not threshold_scale > 0:
         raise UsageError(f"threshold_scale is {threshold_scale}; it must be above 0.")
     _check_images(images)
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         check_steps(network, images)
         calibrator = _Calibrator(network, percentile, threshold_scale, rescale)
         calibrator.run(images, Window(network.timesteps, images.shape[0]))
-    finally:
-        network.train(training)
 
 
 def _check_images(images: Tensor) -> None:

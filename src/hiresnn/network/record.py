@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hiresnn.network.evaluating import evaluating
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
 
 
@@ -44,10 +45,6 @@ def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -
         image: [1, C, H, W], any image of the data set.
         presentations: forward passes of one image, each with its backward pass if there is one.
     """
-    training = network.training
-    try:
-        with torch.no_grad(), record(network.eval()) as spikes:
-            network(image)
-    finally:
-        network.train(training)
+    with torch.no_grad(), evaluating(network), record(network) as spikes:
+        network(image)
     return presentations * sum(layer.numel() for layer in spikes.values()) > COMPILING_PAYS_ABOVE

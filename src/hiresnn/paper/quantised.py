@@ -11,12 +11,13 @@ the layers before it rounded already. Weights, sums and the image keep 32 bits, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.network import evaluating
 
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Ceilings that are tried, as shares of the largest activation."""
@@ -56,14 +57,10 @@ def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[nn.Module]:
             ceilings[relu] = best_ceiling(activations, bits)
         return quantise(activations, ceilings[relu], bits)
 
-    training = ann.training
-    hooks = [relu.register_forward_hook(rounded) for relu in relus]
-    try:
-        ann.eval()
+    with ExitStack() as stack:
+        for relu in relus:
+            stack.enter_context(relu.register_forward_hook(rounded))
+        stack.enter_context(evaluating(ann))
         with torch.no_grad():
             ann(images)
         yield ann
-    finally:
-        for hook in hooks:
-            hook.remove()
-        ann.train(training)

@@ -16,6 +16,7 @@ from hiresnn import data
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, RunError, UsageError, quoted
 from hiresnn.models import OwnNetwork
+from hiresnn.network import evaluating
 from hiresnn.process import leads
 from hiresnn.runs import checkpoint
 from hiresnn.runs.checkpoint import OwnSpec, load_with
@@ -231,10 +232,9 @@ def _is_file(text: str) -> bool:
 def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
     """Raise UsageError unless the network maps the data's images to one logit for each class."""
     shape = " x ".join(str(size) for size in dataset.train.images.shape[1:])
-    training = network.training
     try:
-        with torch.random.fork_rng([]):
-            logits = network.eval()(torch.zeros(2, *dataset.train.images.shape[1:]))
+        with torch.random.fork_rng([]), evaluating(network):
+            logits = network(torch.zeros(2, *dataset.train.images.shape[1:]))
     except HiresnnError:
         raise
     except Exception as error:  # the network is the user's
@@ -242,8 +242,6 @@ def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
             f"{source} fails on the images of {dataset.name}, {shape} (channels x height x width): {in_a_line(error)}; "
             "change the network to take such images, or their size with data.size (--debug shows where)."
         ) from error
-    finally:
-        network.train(training)
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
         found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UsageError(
