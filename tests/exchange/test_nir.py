@@ -14,7 +14,7 @@ from hiresnn.exchange.nir_write import unsaid
 from hiresnn.exchange.step_graph import identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
 
-from .small import CLASSES, PIXELS, T, counter, images, network
+from .small import CLASSES, PIXELS, Elsewhere, T, counter, images, network
 
 nir = pytest.importorskip("nir", exc_type=ImportError)
 
@@ -127,6 +127,12 @@ def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) 
         assert comparison.spikes == {"layer_2": 1}
         assert comparison.logits == 1
     assert "clean 100.0 -> 50.0, 1 of 2 decisions change, first layer that differs: layer_2" in str(found)
+
+
+def test_images_and_labels_may_be_on_another_device(tmp_path: Path) -> None:
+    batch, labels = PIXELS.as_subclass(Elsewhere), CLASSES.as_subclass(Elsewhere)
+    found = export(counter(), tmp_path / "a.nir", batch, labels, to="nir")
+    assert all(each.decisions == 1 and each.before.compute() == 100 for each in found.comparisons)
 
 
 def test_a_network_with_reset_to_zero_loses_nothing(tmp_path: Path) -> None:

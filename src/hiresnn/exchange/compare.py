@@ -42,7 +42,7 @@ class Comparison:
 
     def update(self, own: Answers, other: Answers, labels: Tensor) -> None:
         """Add a batch."""
-        logits, changed = own[0].cpu().double(), other[0].cpu().double()
+        logits, changed, labels = own[0].cpu().double(), other[0].cpu().double(), labels.cpu()
         self.before.update(logits.float(), labels)
         self.after.update(changed.float(), labels)
         self.images += len(labels)

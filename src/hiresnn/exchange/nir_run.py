@@ -64,7 +64,7 @@ def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS
 
     Args:
         graph: a nir.NIRGraph.
-        images: [B, C, H, W], the input at every timestep.
+        images: [B, C, H, W], the input at every timestep, on any device; the result is on the CPU.
 
     Raises:
         UsageError: a node is of a kind that is not supported, or the graph has a loop; the message names the node.
@@ -73,7 +73,7 @@ def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS
     total = torch.zeros(())
     spikes: dict[str, list[Tensor]] = {}
     for _ in range(timesteps):
-        values = interpreter.step(images.double())
+        values = interpreter.step(images.cpu().double())
         total = total + values[interpreter.output]
         for name in interpreter.membranes:
             spikes.setdefault(name, []).append(values[name].float())
