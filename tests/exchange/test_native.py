@@ -100,6 +100,19 @@ def test_spikingjelly_is_not_imported(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "neuron.IFNode(v_threshold=1.0, v_reset=None, detach_reset=True)" in (tmp_path / "a.py").read_text()
 
 
+def test_an_installed_library_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sinabs.py").write_text("raise RuntimeError('needs another torch')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sinabs"]:
+        monkeypatch.delitem(sys.modules, name)
+    found = export(counter(condition=">="), tmp_path / "a.py", PIXELS, CLASSES, to="sinabs")
+    assert found.comparisons == []
+    (note,) = found.unsaid
+    assert note == (
+        "sinabs is installed but cannot run the file, so it is not compared (RuntimeError: needs another torch)"
+    )
+
+
 def test_a_neuron_that_a_library_lacks_is_refused(tmp_path: Path) -> None:
     for library, kind, message in (
         ("spikingjelly", {"reset": "subtract-unleaked"}, "'relu1' has reset \"subtract-unleaked\" and a leak"),

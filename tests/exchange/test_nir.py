@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange import DIALECTS, READERS, Reader, export, run_nir, step_graph, to_nir, write_nir
+from hiresnn.exchange import DIALECTS, READERS, Reader, export, nir_libraries, run_nir, step_graph, to_nir, write_nir
 from hiresnn.exchange.nir_write import unsaid
 from hiresnn.exchange.step_graph import identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
@@ -133,6 +133,44 @@ def test_images_and_labels_may_be_on_another_device(tmp_path: Path) -> None:
     batch, labels = PIXELS.as_subclass(Elsewhere), CLASSES.as_subclass(Elsewhere)
     found = export(counter(), tmp_path / "a.nir", batch, labels, to="nir")
     assert all(each.decisions == 1 and each.before.compute() == 100 for each in found.comparisons)
+
+
+class Two(nn.Module):
+    """What a library reads: the layers of `counter`; two logits per timestep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_2 = nn.Identity()
+
+    def forward(self, image: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return self.layer_2(torch.ones(1)) * torch.tensor([0.0, 1.0]), state
+
+
+class Fails(Two):
+    def forward(self, image: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise RuntimeError("no such\n layer")
+
+
+def reads_nothing() -> nn.Module:
+    raise ValueError("no such node")
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"), [(reads_nothing, "ValueError: no such node"), (Fails, "RuntimeError: no such layer")]
+)
+@pytest.mark.parametrize("failing", ["snntorch", "norse"])
+def test_a_library_that_fails_is_named_and_hides_no_other(
+    failing: str, read: Any, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nir_libraries, "_installed", lambda name: True)
+    monkeypatch.setattr(nir_libraries, "version", lambda name: "1.0")
+    made = {name: read if name == failing else Two for name in ("snntorch", "norse")}
+    monkeypatch.setattr(nir_libraries, "_READ", {name: lambda *_, make=make: make() for name, make in made.items()})
+    found = export(counter(reset="zero"), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
+    titles = {"snntorch": "snnTorch 1.0", "norse": "norse 1.0"}
+    failed = titles.pop(failing)
+    assert found.unsaid == [f"{failed} is installed but cannot run the file, so it is not compared ({reason})"]
+    assert [each.name for each in found.comparisons][2:] == list(titles.values())
 
 
 def test_a_network_with_reset_to_zero_loses_nothing(tmp_path: Path) -> None:

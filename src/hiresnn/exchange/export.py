@@ -94,25 +94,30 @@ def export(
     graph = step_graph(network, images[:1])
     names = dict(zip(network.neurons, (node.name for node in graph.neurons), strict=True))
     others: dict[str, Callable[[Tensor], Answers]] = {}
+    libraries: dict[str, Callable[[], Callable[[Tensor], Answers]]] = {}
     files: tuple[Path, ...] = (path,)
     if to == "nir":
         write_nir(graph, path, reader)
         notes = [*(unsaid(graph) if reader != "sinabs" else []), *unread(graph, reader)]
         others = _nir_readers(path, reader, graph.timesteps)
-        libraries = {name: DIALECTS[reader].dt for name in ("snntorch", "norse") if reader in ("portable", name)}
+        steps = {name: DIALECTS[reader].dt for name in ("snntorch", "norse") if reader in ("portable", name)}
         if unread(graph, reader):
-            libraries.pop("norse", None)
-        try:
-            others |= installed_readers(path, graph, libraries)
-        except Exception as error:  # code of the libraries
-            notes.append(f"an installed library cannot read the file ({type(error).__name__}: {error})")
+            steps.pop("norse", None)
+        libraries = installed_readers(path, graph, steps)
     else:
         logits, _ = answers(network, images[:_COMPARED])
         files = (path, write_native(graph, path, to, images[:_COMPARED], logits, source))
         notes = native_unsaid(graph, to)
         if to != "spikingjelly" and importlib.util.find_spec(to) is not None:
-            others = {LIBRARIES[to].title: _native_runner(path, graph)}
-    return Export(files, notes, compare(network, others, images, labels, names))
+            libraries = {LIBRARIES[to].title: partial(_native_runner, path, graph)}
+    comparisons = compare(network, others, images, labels, names)
+    for name, read in libraries.items():
+        try:
+            comparisons += compare(network, {name: read()}, images, labels, names)
+        except Exception as error:  # code of the library
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            notes.append(f"{name} is installed but cannot run the file, so it is not compared ({reason})")
+    return Export(files, notes, comparisons)
 
 
 def require_target(path: Path, *, to: str, reader: str = "portable") -> None:

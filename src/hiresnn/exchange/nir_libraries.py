@@ -22,26 +22,33 @@ from hiresnn.exchange.step_graph import StepGraph
 
 def installed_readers(
     path: Path, graph: StepGraph, readers: dict[str, float]
-) -> dict[str, Callable[[Tensor], Answers]]:
-    """Return a function from images to logits and spikes for every library that is installed.
+) -> dict[str, Callable[[], Callable[[Tensor], Answers]]]:
+    """Return, for every library that is installed, a call that reads the file.
+
+    It returns a function from images to logits and spikes. Both may raise whatever the library raises.
 
     Args:
         path: of the NIR file.
         graph: what the file was written from, for the names of the layers.
         readers: "snntorch" and "norse" if they can read the file, each with the seconds per timestep of the file.
-
-    Raises:
-        Exception: whatever the library raises when it reads the file.
     """
-    if importlib.util.find_spec("nirtorch") is None:
+    if not _installed("nirtorch"):
         return {}
-    found: dict[str, Callable[[Tensor], Answers]] = {}
-    for name, dt in readers.items():
-        if importlib.util.find_spec(name) is not None:
-            with _quiet():
-                network = _READ[name](path, dt)
-            found[f"{_TITLES[name]} {version(name)}"] = partial(_present, network, graph)
-    return found
+    return {
+        f"{_TITLES[name]} {version(name)}": partial(_read, name, path, dt, graph)
+        for name, dt in readers.items()
+        if _installed(name)
+    }
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _read(name: str, path: Path, dt: float, graph: StepGraph) -> Callable[[Tensor], Answers]:
+    with _quiet():
+        network = _READ[name](path, dt)
+    return partial(_present, network, graph)
 
 
 def _snntorch(path: Path, dt: float) -> nn.Module:
