@@ -113,6 +113,15 @@ def test_a_node_that_cannot_be_imported_is_named(make: Any, message: str) -> Non
         from_nir(make())
 
 
+@pytest.mark.parametrize("names", [("a.b", "a_b"), ("training", "forward"), ("a_b", "a.b")])
+def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tuple[str, str]) -> None:
+    graph = to_nir(step_graph(counter(reset="zero"), PIXELS))
+    renamed = dict(zip(("layer_1", "layer_3"), names, strict=True))
+    graph.nodes = {renamed.get(name, name): node for name, node in graph.nodes.items()}
+    graph.edges = [(renamed.get(source, source), renamed.get(target, target)) for source, target in graph.edges]
+    assert torch.equal(from_nir(graph)(PIXELS), counter(reset="zero")(PIXELS))
+
+
 def test_the_number_of_timesteps_must_be_known() -> None:
     graph = to_nir(step_graph(counter(), PIXELS))
     graph.metadata = {}

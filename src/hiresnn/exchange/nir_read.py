@@ -16,7 +16,7 @@ from hiresnn.errors import UsageError
 from hiresnn.exchange.nir_run import in_order, tensor
 from hiresnn.exchange.nir_write import IDEAL_LEAK
 from hiresnn.exchange.optional import optional
-from hiresnn.exchange.step_graph import identifier
+from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Reset
 
@@ -98,13 +98,15 @@ class _Builder:
             if kind == "Output":
                 graph.output(value)
                 continue
-            self.root.add_module(identifier(name), self._layer(name, kind, node))
-            values[name] = graph.call_module(identifier(name), (value,))
+            free = free_identifier(name, dir(self.root))  # also of what every module has, such as training
+            self.root.add_module(free, self._layer(name, kind, node))
+            if kind in ("LIF", "IF"):
+                self.neurons[free] = self._values(name, node, leaky=kind == "LIF")
+            values[name] = graph.call_module(free, (value,))
         return fx.GraphModule(self.root, graph, "NirNetwork")
 
     def _layer(self, name: str, kind: str, node: Any) -> nn.Module:
         if kind in ("LIF", "IF"):
-            self.neurons[identifier(name)] = self._values(name, node, leaky=kind == "LIF")
             return nn.ReLU()
         if kind in ("Affine", "Linear"):
             outputs, inputs = node.weight.shape

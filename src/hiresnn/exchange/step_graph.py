@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,14 +196,10 @@ class _Builder(fx.Interpreter):
         return isinstance(source, fx.Node) and bool(self.sources[source])
 
     def _add(self, name: str, layer: nn.Module, sources: tuple[str, ...], shape: torch.Size) -> tuple[str, ...]:
-        name = free = identifier(name)
-        count = 1
-        while free in self.names:
-            count += 1
-            free = f"{name}_{count}"
-        self.names.add(free)
-        self.nodes.append(StepNode(free, layer, sources, tuple(shape)))
-        return (free,)
+        name = free_identifier(name, self.names)
+        self.names.add(name)
+        self.nodes.append(StepNode(name, layer, sources, tuple(shape)))
+        return (name,)
 
 
 def _refuse_wait(node: fx.Node, lif: Any, timed: Any) -> None:
@@ -221,6 +218,17 @@ def identifier(name: str) -> str:
     """
     name = "".join(letter if letter.isalnum() else "_" for letter in name)
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"layer_{name}"
+
+
+def free_identifier(name: str, taken: Container[str]) -> str:
+    """Return the name of a layer as an identifier, with a number behind it if that is taken.
+
+    >>> free_identifier("a.b", {"a_b"})
+    'a_b_2'
+    """
+    name = identifier(name)
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 def _name(node: fx.Node) -> str:
