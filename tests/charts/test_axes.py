@@ -43,6 +43,13 @@ def test_ticks_are_round_and_enclose_every_value(values: list[float], zero: bool
     assert all(axis.low <= value <= axis.high for value in values)
 
 
+@pytest.mark.parametrize("values", [[100.0], [100.0, 100.0], [99.5], [97.0, 100.0], [55.0]])
+def test_no_percentage_above_100_is_shown(values: list[float]) -> None:
+    axis = number_axis("accuracy, %", values, most=100)
+    assert axis.low < axis.high <= 100
+    assert all(axis.low <= value <= axis.high for value in values)
+
+
 @pytest.mark.parametrize(
     ("last", "marks"),
     [(1, [1]), (2, [1, 2]), (7, [1, 2, 3, 4, 5, 6, 7]), (10, [2, 4, 6, 8, 10]), (30, [1, 5, 10, 15, 20, 25, 30])],

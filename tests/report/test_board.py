@@ -158,6 +158,14 @@ def test_a_plot_shows_the_interval_of_each_network(card: Card) -> None:
     assert f"The plots show the first {MOST_DRAWN} of {MOST_DRAWN + 2} networks" in board_page(many)
 
 
+def test_networks_that_are_all_right_on_clean_images_have_an_axis_to_100(card: Card) -> None:
+    clean = card.clean.model_copy(update={"percent": 100.0})
+    (group,), _ = grouped([entry(card, "a", 8.5, clean=clean), entry(card, "b", 9.5, clean=clean)])
+    _, drawing = group.plots()[0]
+    ticks = [float(text) for text in re.findall(r">([0-9.]+)</text>", drawing)]
+    assert max(ticks) == 100
+
+
 def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:
     with pytest.raises(UsageError, match="at least one"):
         board_page([])

@@ -43,13 +43,14 @@ def epoch_axis(last: int) -> Axis:
     return Axis("epoch", 1, last, tuple((mark, str(mark)) for mark in marks))
 
 
-def number_axis(label: str, values: Iterable[float], *, zero: bool = False) -> Axis:
+def number_axis(label: str, values: Iterable[float], *, zero: bool = False, most: float = HUGE) -> Axis:
     """An axis from one round tick to another that holds all values.
 
     Args:
         label: text beside the axis, with the unit.
         values: finite numbers; the axis ends at plus and minus 1e300.
         zero: whether the axis also holds 0.
+        most: the largest number that there can be, a round one, such as 100 for percent.
 
     Example:
         >>> number_axis("loss", [0.31, 1.9], zero=True).ticks
@@ -59,7 +60,7 @@ def number_axis(label: str, values: Iterable[float], *, zero: bool = False) -> A
     low, high = min(known), max(known)
     if math.isclose(low, high, abs_tol=1e-300):
         # One value gives no scale: use a tenth of it around the value, or 1 where it is 0 (which `zero` may pin).
-        low, high = low - (0 if zero else abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
+        low, high = low - (0 if zero else abs(low) / 10 or 1), min(high + (abs(high) / 10 or 1), most)
     step = _step(high - low, 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     # 95 * 0.01 is 0.9500000000000001, so a value of 0.95 would lie outside without rounding.

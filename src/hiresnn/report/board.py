@@ -89,7 +89,7 @@ class Group:
         priced = [(entry, entry.price) for entry in drawn if entry.price is not None]
         # From the tens below the lowest, because trained networks differ by a few points.
         tens = [value // 10 * 10 for _, value in clean]
-        x = number_axis("clean accuracy, %", [*tens, 100])
+        x = number_axis("clean accuracy, %", [*tens, 100], most=100)
         found = [("Worst case and clean accuracy", _plot(clean, x, y, f"c{self.key}"))]
         if priced:
             x = number_axis(PRICE, [price for _, price in priced], zero=True)

@@ -46,7 +46,7 @@ def training(runs: Sequence[Run]) -> list[Figure]:
         figures.append(_over_epochs(f"{title} loss", losses, axis, f"{stage}-loss"))
         right = [Series(run, tuple(Dot(e.epoch, e.train_accuracy) for e in each)) for run, each in rows.items()]
         # Not from 0: late epochs differ by a percent or less.
-        axis = number_axis("training accuracy, %", [epoch.train_accuracy for epoch in epochs])
+        axis = number_axis("training accuracy, %", [epoch.train_accuracy for epoch in epochs], most=100)
         figures.append(_over_epochs(f"{title} training accuracy", right, axis, f"{stage}-accuracy"))
     return figures
 
