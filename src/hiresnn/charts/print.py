@@ -123,16 +123,16 @@ def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) ->
         axis.set_minor_locator(NullLocator())
 
 
-def focus(axes: Axes, stats: Sequence[Stat | None], *, least: float = 1.0) -> None:
+def focus(axes: Axes, stats: Sequence[Stat | None]) -> None:
     """Limit the y axis to the values of `stats` with their error bars, so that small differences are visible.
 
-    An axis that does not start at 0 says so in the panel. `least` is the smallest range, in units of the axis.
+    An axis that does not start at 0 says so in the panel. The smallest range is 1, in units of the axis.
     """
     known = [(stat.mean, stat.deviation or 0.0) for stat in stats if stat and not math.isnan(stat.mean)]
     if not known:
         return
     low, high = min(mean - spread for mean, spread in known), max(mean + spread for mean, spread in known)
-    margin = max(0.12 * (high - low), (least - (high - low)) / 2)
+    margin = max(0.12 * (high - low), (1 - (high - low)) / 2)
     bottom = max(low - margin, 0.0) if low >= 0 else low - margin
     with _style():
         axes.set_ylim(bottom, high + margin)
@@ -186,12 +186,6 @@ def bars(
                 paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style.named(PAPER))
         axes.set_xticks(range(len(groups)), groups)
         axes.tick_params(axis="x", length=0)
-
-
-def legend(axes: Axes, **options: Any) -> None:
-    """Draw the legend inside one panel, each name once."""
-    with _style():
-        axes.legend(*_entries([axes]), **options)
 
 
 def outside(result: Figure, *, columns: int) -> None:
