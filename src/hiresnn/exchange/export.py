@@ -131,8 +131,6 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
     """
     if to not in FORMATS:
         raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
-    if reader not in DIALECTS:
-        raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
     if reader != "portable" and to != "nir":
         raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
     suffix = ".py" if to in LIBRARIES else f".{to}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.exchange.compare import Answers
+from hiresnn.exchange.optional import quiet
 from hiresnn.exchange.step_graph import StepGraph
 
 
@@ -46,7 +45,7 @@ def _installed(name: str) -> bool:
 
 
 def _read(name: str, path: Path, dt: float, graph: StepGraph) -> Callable[[Tensor], Answers]:
-    with _quiet():
+    with quiet():
         network = _READ[name](path, dt)
     return partial(_present, network, graph)
 
@@ -74,9 +73,10 @@ def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
     def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         steps[name].append((output[0] if isinstance(output, tuple) else output).reshape(-1))
 
-    hooks = [modules[name].register_forward_hook(partial(keep, name)) for name in steps]
     logits = []
-    try:
+    with ExitStack() as stack:
+        for name in steps:
+            stack.enter_context(modules[name].register_forward_hook(partial(keep, name)))
         for image in images.cpu().float():
             for module in modules.values():
                 if callable(reset := getattr(module, "reset_mem", None)):  # snnTorch goes on from the image before
@@ -86,16 +86,5 @@ def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
                 output, state = network(image[None], state)
                 total = total + output.reshape(-1)
             logits.append(total)
-    finally:
-        for hook in hooks:
-            hook.remove()
     shape = (len(images), graph.timesteps, -1)
     return torch.stack(logits), {name: torch.stack(each).view(shape).transpose(0, 1) for name, each in steps.items()}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the libraries print and warn of while they read a file."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

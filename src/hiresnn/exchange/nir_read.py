@@ -13,8 +13,8 @@ import torch
 from torch import fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange.nir_run import in_order, tensor
-from hiresnn.exchange.nir_write import IDEAL_LEAK
+from hiresnn.exchange.nir_run import in_order, tensor, whole
+from hiresnn.exchange.nir_write import IDEAL_LEAK, pair
 from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, spiking_graph
@@ -113,7 +113,7 @@ class _Builder:
             return self._weighted(name, node, nn.Linear(inputs, outputs, bias=False))
         if kind == "Conv2d":
             outputs, inputs, *size = node.weight.shape
-            stride, padding, dilation, groups = map(_numbers, (node.stride, node.padding, node.dilation, node.groups))
+            stride, padding, dilation, groups = map(whole, (node.stride, node.padding, node.dilation, node.groups))
             layer = nn.Conv2d(inputs * groups, outputs, tuple(size), stride, padding, dilation, groups, bias=False)
             return self._weighted(name, node, layer)
         if kind in ("AvgPool2d", "SumPool2d"):
@@ -140,7 +140,7 @@ class _Builder:
         return self.factors.get(source, 1)
 
     def _pool(self, name: str, node: Any, summed: bool) -> nn.Module:
-        size, stride, padding = (_pair(value) for value in (node.kernel_size, node.stride, node.padding))
+        size, stride, padding = (pair(value) for value in (node.kernel_size, node.stride, node.padding))
         if summed and not self._is_taken_up(name):
             return nn.AvgPool2d(size, stride, padding, divisor_override=1)
         if summed:
@@ -180,14 +180,3 @@ class _Builder:
                 f"{self.dt:g}; a threshold is above 0 and a leak in [0, 1]. Give the dt of the file."
             )
         return Values(threshold, 1.0 if leak > IDEAL_LEAK - 1e-7 else leak)
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    numbers = _numbers(value)
-    return numbers if isinstance(numbers, tuple) else (numbers, numbers)

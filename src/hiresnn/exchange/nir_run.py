@@ -111,9 +111,9 @@ class _Interpreter:
         if kind == "Conv2d":
             options = node.stride, node.padding, node.dilation, node.groups
             bias = None if node.bias is None else tensor(node.bias)
-            return F.conv2d(x, tensor(node.weight), bias, *(_tuple(option) for option in options))
+            return F.conv2d(x, tensor(node.weight), bias, *map(whole, options))
         if kind in ("SumPool2d", "AvgPool2d"):
-            size, stride, padding = (_tuple(value) for value in (node.kernel_size, node.stride, node.padding))
+            size, stride, padding = map(whole, (node.kernel_size, node.stride, node.padding))
             return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if kind == "SumPool2d" else None)
         if kind == "Flatten":  # its dimensions do not count the batch
             return x.flatten(int(node.start_dim) + 1, int(node.end_dim) + (int(node.end_dim) >= 0))
@@ -172,7 +172,7 @@ def tensor(values: Any) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64)
 
 
-def _tuple(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Return a whole number, numbers in a tuple, or a word ("same"), as torch takes them."""
     if isinstance(value, str):
         return value

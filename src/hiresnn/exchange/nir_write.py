@@ -115,7 +115,7 @@ def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
 
 def _foldable(graph: StepGraph, pool: StepNode) -> bool:
     """Tell whether all that follows a pooling are weighted layers of this one input, which can take up its factor."""
-    for user in graph.users(pool.name):
+    for user in (node for node in graph.nodes if pool.name in node.sources):
         if isinstance(user.layer, nn.Flatten):
             if not _foldable(graph, user):
                 return False
@@ -158,7 +158,7 @@ class _Writer:
             return self._factor(node.sources[0])
         if node is None or node.name not in self.pools:
             return 1.0
-        height, width = _pair(node.layer.kernel_size)
+        height, width = pair(node.layer.kernel_size)
         return 1 / (height * width)
 
     def _convolution(
@@ -166,7 +166,7 @@ class _Writer:
     ) -> Any:
         return self.nir.Conv2d(
             input_shape=tuple(self.graph.shape_of(node.sources[0])[1:]), weight=_array(weight), bias=bias,
-            stride=_pair(stride), padding=_pair(padding), dilation=_pair(dilation), groups=1,
+            stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
         )  # fmt: skip
 
     def _normalise(self, layer: Normalise) -> Any:
@@ -178,7 +178,7 @@ class _Writer:
 
     def _pool(self, node: StepNode, layer: nn.AvgPool2d) -> Any:
         """Return a sum, or a dense convolution where nothing behind the pooling can take up the factor."""
-        size, stride, padding = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
+        size, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
         if node.name in self.pools:
             return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
         channels = node.shape[0]
@@ -240,6 +240,7 @@ def _bias(layer: nn.Conv2d | nn.Linear) -> NDArray[Any]:
     return np.zeros(layer.weight.shape[0], np.float32) if layer.bias is None else _array(layer.bias)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = value if isinstance(value, (tuple, list)) else (value, value)
+def pair(value: Any) -> tuple[int, int]:
+    """Return a whole number, or two of them, as two."""
+    first, second = np.broadcast_to(value, 2)
     return int(first), int(second)

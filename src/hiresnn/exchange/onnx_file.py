@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn.exchange.compare import Answers
-from hiresnn.exchange.optional import optional
+from hiresnn.exchange.optional import optional, quiet
 from hiresnn.exchange.step_graph import require_direct
 from hiresnn.network import SpikingNetwork
 
@@ -33,7 +30,7 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
     require_direct(network)
     subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
     batch = torch.export.Dim("batch", min=1, max=2**20)
-    with _quiet(), torch.no_grad():
+    with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         program = torch.onnx.export(
             _Logits(subject), (images[:2].cpu().float(),), dynamo=True, input_names=["images"],
             output_names=["logits"], dynamic_shapes={"images": {0: batch}}, verbose=False,
@@ -68,19 +65,3 @@ class _Logits(nn.Module):
         """Return the logits."""
         logits: Tensor = self.network(images)
         return logits
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages about its own workings; an error still raises."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

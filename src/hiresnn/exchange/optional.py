@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from hiresnn.errors import UsageError
@@ -24,3 +29,18 @@ def optional(name: str, extra: str) -> Any:
         raise UsageError(
             f"this export needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
         ) from None
+
+
+@contextlib.contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Silence what a package prints and warns of, and what its loggers say below an error; an error still raises."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            for logger in levels:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in levels.items():
+                logger.setLevel(level)

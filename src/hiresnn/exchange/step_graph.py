@@ -67,10 +67,6 @@ class StepGraph:
         """Return the shape of what a node, or INPUT, puts out for one image."""
         return next((node.shape for node in self.nodes if node.name == source), self.image)
 
-    def users(self, source: str) -> list[StepNode]:
-        """Return the nodes that a node enters."""
-        return [node for node in self.nodes if source in node.sources]
-
 
 def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
     """Return the graph of a network with direct encoding, in eval mode: dropout is left out.
