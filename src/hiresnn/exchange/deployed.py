@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 from torch import Tensor
 
@@ -22,6 +21,8 @@ VIEWS = {
     "condition=X": "a neuron spikes at u > threshold or at u >= threshold",
 }
 """What a view may consist of -> its meaning; a view joins them by +, as in int8+leak=1."""
+_ALLOWED: dict[str, tuple[str, ...]] = {"leak": (), "reset": RESETS, "condition": CONDITIONS}
+"""What a view sets -> its values; a leak is a number."""
 
 
 def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwork:
@@ -44,37 +45,27 @@ def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwor
     rounding, rest = read_rounding(view)
     for part in rest:
         key, equals, value = part.partition("=")
-        if not equals or key not in _SETTERS:
+        if not equals or key not in _ALLOWED:
             raise UsageError(f"view {view!r}: {part!r} is unknown; choose of {', '.join(VIEWS)}, joined by +.")
-        _SETTERS[key](subject, value, f"view {view!r}: {part}")
+        _set(subject, key, value, f"view {view!r}: {part}")
     if rounding is not None:
         rounding.apply(step_graph(subject, image))
     return subject
 
 
-def _set_leak(network: SpikingNetwork, value: str, where: str) -> None:
-    try:
-        leak = float(value)
-    except ValueError:
-        leak = -1.0
-    if not 0 <= leak <= 1:
-        raise UsageError(f"{where} is no leak; give a number in [0, 1].")
+def _set(network: SpikingNetwork, key: str, text: str, where: str) -> None:
+    """Set the leak, reset or condition of all neurons."""
+    if key == "leak":
+        try:
+            leak = float(text)
+        except ValueError:
+            leak = -1.0
+        if not 0 <= leak <= 1:
+            raise UsageError(f"{where} is no leak; give a number in [0, 1].")
+    elif text not in _ALLOWED[key]:
+        raise UsageError(f"{where} is unknown; choose one of {', '.join(_ALLOWED[key])}.")
     for neuron in network.neurons.values():
-        neuron.leak.data.fill_(leak)
-
-
-def _choice(name: str, allowed: tuple[str, ...]) -> Callable[[SpikingNetwork, str, str], None]:
-    def set_each(network: SpikingNetwork, value: str, where: str) -> None:
-        if value not in allowed:
-            raise UsageError(f"{where} is unknown; choose one of {', '.join(allowed)}.")
-        for neuron in network.neurons.values():
-            setattr(neuron, name, value)
-
-    return set_each
-
-
-_SETTERS: dict[str, Callable[[SpikingNetwork, str, str], None]] = {
-    "leak": _set_leak,
-    "reset": _choice("reset", RESETS),
-    "condition": _choice("condition", CONDITIONS),
-}
+        if key == "leak":
+            neuron.leak.data.fill_(leak)
+        else:
+            setattr(neuron, key, text)
