@@ -7,13 +7,12 @@ r = amplitude * spikes / T of the same neuron, the error of a layer is |r - a| /
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
@@ -151,8 +150,9 @@ class ConversionError:
         def save(name: str, _: nn.Module, __: object, output: Tensor) -> None:
             found[name] = output.clone()
 
-        layers = self.activations.items()
-        with _removed([layer.register_forward_hook(partial(save, name)) for name, layer in layers]):
+        with ExitStack() as stack:
+            for name, layer in self.activations.items():
+                stack.enter_context(layer.register_forward_hook(partial(save, name)))
             yield found
 
     @contextmanager
@@ -162,14 +162,7 @@ class ConversionError:
         def replace(name: str, *_: object) -> Tensor:
             return values[name]
 
-        with _removed([self.activations[name].register_forward_hook(partial(replace, name)) for name in values]):
+        with ExitStack() as stack:
+            for name in values:
+                stack.enter_context(self.activations[name].register_forward_hook(partial(replace, name)))
             yield
-
-
-@contextmanager
-def _removed(hooks: list[RemovableHandle]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

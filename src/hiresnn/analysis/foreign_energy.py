@@ -31,7 +31,8 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled, record
 from hiresnn.foreign.cost import neuron_cost
 from hiresnn.foreign.flow import Flow, Signal
-from hiresnn.foreign.record import first_tensor, in_steps, require_steps
+from hiresnn.foreign.record import in_steps, require_steps
+from hiresnn.foreign.unrolled import picked
 from hiresnn.network import ChannelAffine
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -151,7 +152,7 @@ class ForeignEnergy:
         def spike(name: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._seen(name)
             flow.mark(output, Signal(timed=True, weighted=True))  # a membrane, beside the spikes
-            flow.mark(first_tensor(output), Signal(timed=True))
+            flow.mark(picked(output, 0), Signal(timed=True))
 
         def weigh(name: str, layer: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
             x = args[0] if args else next(iter(options.values()))
@@ -175,14 +176,11 @@ class ForeignEnergy:
 
         with ExitStack() as stack:
             stack.enter_context(flow.layers([*self._modules.values(), *neurons.values()]))
-            hooks = [inner.register_forward_pre_hook(enter)]
-            hooks += [neuron.register_forward_hook(partial(spike, name)) for name, neuron in neurons.items()]
-            hooks += [
-                layer.register_forward_hook(partial(weigh, name), with_kwargs=True)
-                for name, layer in self._modules.items()
-            ]
-            for hook in hooks:
-                stack.callback(hook.remove)
+            stack.enter_context(inner.register_forward_pre_hook(enter))
+            for name, neuron in neurons.items():
+                stack.enter_context(neuron.register_forward_hook(partial(spike, name)))
+            for name, layer in self._modules.items():
+                stack.enter_context(layer.register_forward_hook(partial(weigh, name), with_kwargs=True))
             yield
 
     def _seen(self, name: str) -> None:

@@ -7,7 +7,7 @@ of where it came from, and each operation hands the notes of its inputs on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,13 +75,11 @@ class Flow(TorchFunctionMode):
         def leave(*_: Any) -> None:
             self._inside -= 1
 
-        hooks = [hook for layer in layers for hook in
-                 (layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave))]  # fmt: skip
-        try:
+        with ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(layer.register_forward_pre_hook(enter))
+                stack.enter_context(layer.register_forward_hook(leave))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

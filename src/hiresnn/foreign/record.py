@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign.unrolled import Layout, Unrolled
+from hiresnn.foreign.unrolled import Layout, Unrolled, picked
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
         calls.clear()
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        steps = in_steps(name, first_tensor(output).detach(), network.timesteps, batch, network.layout)
+        steps = in_steps(name, picked(output, 0).detach(), network.timesteps, batch, network.layout)
         calls.setdefault(name, []).append(steps)
 
     def finish(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -52,10 +52,10 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
             spikes[name] = found
 
     with ExitStack() as stack:
-        hooks = [network.register_forward_pre_hook(start), network.register_forward_hook(finish)]
-        hooks += [layer.register_forward_hook(partial(save, name)) for name, layer in network.spiking.items()]
-        for hook in hooks:
-            stack.callback(hook.remove)
+        stack.enter_context(network.register_forward_pre_hook(start))
+        stack.enter_context(network.register_forward_hook(finish))
+        for name, layer in network.spiking.items():
+            stack.enter_context(layer.register_forward_hook(partial(save, name)))
         yield spikes
 
 
@@ -94,9 +94,3 @@ def require_steps(name: str, steps: int, timesteps: int) -> None:
             f"layer {name!r} is called for {steps} timesteps, but the adapter has timesteps={timesteps}; give the "
             "network's own number there, and call every layer once per timestep."
         )
-
-
-def first_tensor(output: Any) -> Tensor:
-    """Return the output of a layer, or the first of several: the spikes of (spikes, membrane)."""
-    found: Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    return found

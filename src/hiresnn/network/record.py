@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -29,12 +29,10 @@ def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
         patches = rows.shape[1] // max(1, window.batch)
         spikes[name] = rows.unflatten(1, (window.batch, patches)) if patches > 1 else rows
 
-    hooks = [lif.register_forward_hook(partial(save, name)) for name, lif in network.neurons.items()]
-    try:
+    with ExitStack() as stack:
+        for name, lif in network.neurons.items():
+            stack.enter_context(lif.register_forward_hook(partial(save, name)))
         yield spikes
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -> bool:
