@@ -41,7 +41,8 @@ def test_every_image_keeps_its_noise_where_its_pixels_go(augment: bool) -> None:
             changes = torch.zeros(6, 2, 25)
             for row, label in enumerate(labels.tolist()):  # the label is the number of the image
                 assert source.latest is not None
-                pixels = torch.arange(25) if source.latest.pixels is None else source.latest.pixels[row, 0]
+                _, moved = source.latest
+                pixels = torch.arange(25) if moved is None else moved[row, 0]
                 for channel in range(2):
                     for place, origin in enumerate(pixels.tolist()):
                         pixel = SPLIT.images[label, channel].flatten()[origin] / 255

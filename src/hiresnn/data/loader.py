@@ -1,7 +1,6 @@
 """Batches of a split that is stored on the device as uint8, and their augmentation there."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -11,19 +10,6 @@ from hiresnn.data.dataset import Split
 from hiresnn.errors import UsageError
 
 Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Where the images of a batch come from.
-
-    Attributes:
-        index: row of the split of each image, [B].
-        pixels: index of the source of each pixel in its image, [B, 1, H * W]; None where the image is as in the split.
-    """
-
-    index: Tensor
-    pixels: Tensor | None
 
 
 class Batches:
@@ -45,7 +31,8 @@ class Batches:
             are the whole batch, and every process gets the same number of batches.
 
     Attributes:
-        latest: where the latest batch comes from; None before the first.
+        latest: where the latest batch comes from; None before the first. The row of the split of each image, [B], and
+            the index of the source of each pixel in its image, [B, 1, H * W], or None without `augment`.
 
     Raises:
         UsageError: a batch size below 1, a missing generator, or one that is not on the CPU.
@@ -71,7 +58,7 @@ class Batches:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
         self.generator, self.part = generator, part
-        self.latest: Source | None = None
+        self.latest: tuple[Tensor, Tensor | None] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -97,7 +84,7 @@ class Batches:
                 pixels = _pixels(images, 4, augmentation)
                 images = gathered(images, pixels)
             number = torch.arange(len(self.labels), device=self.labels.device)[rows] if order is None else order[rows]
-            self.latest = Source(number[mine], None if pixels is None else pixels[mine])
+            self.latest = number[mine], None if pixels is None else pixels[mine]
             yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]
 
 
@@ -123,7 +110,7 @@ def flip_and_crop(
 
 
 def gathered(images: Shaped[Tensor, "batch channel height width"], pixels: Tensor) -> Tensor:
-    """Move pixels as `Source.pixels` says; returns a tensor like `images`."""
+    """Move pixels as the second part of `Batches.latest` says; returns a tensor like `images`."""
     batch, channels = images.shape[:2]
     return images.flatten(2).gather(2, pixels.expand(batch, channels, -1)).view(images.shape)
 

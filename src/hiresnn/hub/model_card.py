@@ -8,7 +8,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hiresnn.audit.card import Card, Point
 from hiresnn.report.reading import Run
 
 TAGS = ("image-classification", "adversarial-robustness", "robustness-audit")
@@ -57,6 +56,11 @@ def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
     point = card.at(card.setting.headline)
     data = {"name": card.data.name, "type": HUB_DATASETS.get(card.data.name, card.data.name), "split": card.data.split}
     spiking = SPIKING if card.subject.timesteps is not None else ()
+    accuracies = {
+        "Accuracy, clean": card.clean,
+        f"Accuracy under PGD-{run.recipe.attack.iterations} at {point.bound}": point.pgd,
+        f"Accuracy in the worst case of an audit at {point.bound}": point.worst,
+    }
     values: dict[str, Any] = {
         "library_name": "hiresnn",
         "pipeline_tag": "image-classification",
@@ -68,7 +72,9 @@ def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
             "results": [{
                 "task": {"type": "image-classification"},
                 "dataset": data,
-                "metrics": _metrics(card, point, run.recipe.attack.iterations),
+                "metrics": [
+                    {"type": "accuracy", "name": label, "value": share.percent} for label, share in accuracies.items()
+                ],
             }],
         }],
         "hiresnn": {
@@ -84,15 +90,6 @@ def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
         },
     }  # fmt: skip
     return values
-
-
-def _metrics(card: Card, point: Point, iterations: int) -> list[dict[str, Any]]:
-    rows = {
-        "Accuracy, clean": card.clean,
-        f"Accuracy under PGD-{iterations} at {point.bound}": point.pgd,
-        f"Accuracy in the worst case of an audit at {point.bound}": point.worst,
-    }
-    return [{"type": "accuracy", "name": label, "value": share.percent} for label, share in rows.items()]
 
 
 @cache

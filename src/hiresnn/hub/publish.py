@@ -11,7 +11,7 @@ from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import HUB_ID
 from hiresnn.hub.zoo import README
 from hiresnn.report.page import audit_page
-from hiresnn.report.reading import Run, read_runs
+from hiresnn.report.reading import read_runs
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.audit import ADVERSARIAL, verify
 from hiresnn.runs.audit import CARD as CARD_NAME
@@ -49,7 +49,18 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
             images.
         UsageError: the folder has files.
     """
-    run = checked_run(path)
+    (run,) = read_runs([path])
+    if run.notes:
+        raise RunError(run.notes[0])
+    for name, command in ((MODEL, f"hiresnn resume {path}"), (RESULT, f"hiresnn evaluate {path}"),
+                          (CARD, f"hiresnn audit {path}"), (IMAGES, f"hiresnn audit {path}")):  # fmt: skip
+        if not (path / name).is_file():
+            raise RunError(f"{path} has no {name}, so it cannot be published; run {command}.")
+    found = verify(path / CARD, str(path))
+    if found.problems:
+        raise RunError(
+            f"the audit in {path} does not verify ({found.problems[0]}); run hiresnn audit {path} --replace."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder; name a new one.")
     assert run.card is not None
@@ -66,27 +77,6 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in sorted([*copied, *texts])]
-
-
-def checked_run(path: Path) -> Run:
-    """Return a run that has weights, results and an audit that verifies.
-
-    Raises:
-        RunError: says what is missing or wrong, and which command to run.
-    """
-    (run,) = read_runs([path])
-    if run.notes:
-        raise RunError(run.notes[0])
-    for name, command in ((MODEL, f"hiresnn resume {path}"), (RESULT, f"hiresnn evaluate {path}"),
-                          (CARD, f"hiresnn audit {path}"), (IMAGES, f"hiresnn audit {path}")):  # fmt: skip
-        if not (path / name).is_file():
-            raise RunError(f"{path} has no {name}, so it cannot be published; run {command}.")
-    found = verify(path / CARD, str(path))
-    if found.problems:
-        raise RunError(
-            f"the audit in {path} does not verify ({found.problems[0]}); run hiresnn audit {path} --replace."
-        )
-    return run
 
 
 def upload(folder: Path, repository: str, *, private: bool = False) -> str:

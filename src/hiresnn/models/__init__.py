@@ -16,10 +16,11 @@ from hiresnn.models.own import OwnNetwork
 
 __all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build"]
 
-# Name -> the smallest image that the network accepts, in pixels per side.
+# Name -> the smallest image that the network accepts, in pixels per side: each pool halves it, and one pixel must stay.
+# The strided convolutions of resnet12 are padded, so that they keep one pixel.
 MODELS: dict[str, int] = {
-    **{name: vgg.smallest_image(name) for name in vgg.CONFIGURATIONS},
-    "resnet12": resnet.SMALLEST_IMAGE,
+    **{name: 1 << layers.count("pool") for name, layers in vgg.CONFIGURATIONS.items()},
+    "resnet12": 2,
 }
 
 

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 STEM_CHANNELS = 64
 BLOCKS = ((64, 1), (128, 2), (256, 2), (512, 2))  # output channels, stride
 
-# The one pool halves the image; a padded 3x3 convolution of stride 2 keeps at least one pixel.
-SMALLEST_IMAGE = 2
-
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; the second activation comes after their sum.

@@ -24,11 +24,6 @@ CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
 }
 
 
-def smallest_image(name: str) -> int:
-    """Return the smallest height and width, in pixels, that leaves one pixel after the pooling layers of `name`."""
-    return 1 << CONFIGURATIONS[name].count("pool")
-
-
 def vgg_layers(
     name: str,
     num_classes: int,

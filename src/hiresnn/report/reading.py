@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
@@ -56,14 +56,22 @@ def read_card(path: Path) -> Card:
         RunError: the file is missing, or it is not a card that this version can show.
     """
 
-    def read() -> Card:
+    try:
         card = Card.model_validate_json(path.read_text(encoding="utf-8"))
         _check_numbers(card.model_dump(exclude={"environment"}), "")
         if card.setting.headline not in [point.bound for point in card.curve]:
             raise ValueError(f"its curve lacks the headline bound {card.setting.headline!r}")
         return card
-
-    return _checked(read, f"{path} is not a readable audit card", "name a card.json of hiresnn audit, or audit again")
+    except ValidationError as error:
+        reason = brief(error)
+    except RecursionError:
+        reason = "its values are nested too deeply"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except (ValueError, OverflowError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    fix = "name a card.json of hiresnn audit, or audit again"
+    raise RunError(f"{path} is not a readable audit card ({reason[:300]}); {fix}.") from None
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
@@ -88,9 +96,7 @@ def _read_run(path: Path) -> Run:
 
     def part(name: str, read: Callable[[], T], missing: T) -> T:
         try:
-            if not folder.has(name):
-                return missing
-            return _checked(read, f"{path / name} is damaged", "delete the file or name another run")
+            return read() if folder.has(name) else missing
         except RunError as error:
             notes.append(str(error))
             return missing
@@ -99,7 +105,7 @@ def _read_run(path: Path) -> Run:
         path.name,
         path,
         folder.recipe,
-        part(ENVIRONMENT, lambda: TypeAdapter(dict[str, Any]).validate_python(folder.read_json(ENVIRONMENT)), {}),
+        part(ENVIRONMENT, lambda: folder.read_json(ENVIRONMENT), {}),
         part(METRICS, lambda: tuple(map(EpochRecord.model_validate, folder.read_metrics())), ()),
         part(RESULT, lambda: ResultRecord.model_validate(folder.read_json(RESULT)), None),
         part(CARD, lambda: read_card(path / CARD), None),
@@ -119,17 +125,3 @@ def _check_numbers(value: Any, place: str) -> None:
             _check_numbers(inner, f"{place}.{index}")
     elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
         raise ValueError(f"{place} is not a finite number below {LARGEST:g}")
-
-
-def _checked(read: Callable[[], T], what: str, fix: str) -> T:
-    try:
-        return read()
-    except ValidationError as error:
-        reason = brief(error)
-    except RecursionError:
-        reason = "its values are nested too deeply"
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8 text"
-    except (ValueError, OverflowError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise RunError(f"{what} ({reason[:300]}); {fix}.") from None

@@ -63,7 +63,7 @@ class MemoryNoise(Noise):
         self.batches += 1
         assert self.memory is not None
         assert self.source.latest is not None
-        self.rows, self.pixels = self.source.latest.index, self.source.latest.pixels
+        self.rows, self.pixels = self.source.latest
         delta = self.memory[self.rows].to(images) * (self.bound / PARTS)
         self.delta = delta if self.pixels is None else gathered(delta, self.pixels)
         if not len(delta):  # another process has the last rows; this one shows a blank image
