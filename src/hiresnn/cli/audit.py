@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -21,22 +20,16 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-class Preset(str, Enum):
-    """How much the audit tries."""
-
-    QUICK, STANDARD, THOROUGH = "quick", "standard", "thorough"
-
-
 def audit(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(metavar="TARGET", help=(
         "The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function "
         "takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K]. "
         "FILE.py:FUNCTION executes that file on this computer, so use only files that you trust."))] = None,
-    preset: Annotated[Preset, typer.Option(help=(
+    preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option(help=(
         "quick: 200 images. standard: 1,000 images, every gradient rule, more steps and restarts. thorough: 1,000 "
         "images, the most steps and restarts; takes hours. A larger preset continues a smaller one."
-        ))] = Preset.QUICK,
+        ))] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help=(
         "Data set, as for hiresnn train; default: the data set of the run."))] = None,
     images: Annotated[int | None, typer.Option(min=1, metavar="N", help=(
@@ -109,7 +102,7 @@ def audit(
         keep_memory()
         keep_kernels()
         curve = tuple(bounds.split(",")) if bounds else None
-        config = AuditConfig(preset.value, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
+        config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
         request = AuditRequest(
             target, config, tuple(twins or ()), source, images, eps, out, replace,
             command=shlex.join(["hiresnn", *(context.obj or [])]), views=tuple(dict.fromkeys(views or ())),

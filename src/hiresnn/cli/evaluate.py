@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -14,13 +13,6 @@ from rich.table import Table
 from hiresnn.cli import output
 from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
-
-
-class Side(str, Enum):
-    """Which images are attacked."""
-
-    TEST = "test"
-    HOLDOUT = "holdout"
 
 
 def evaluate(
@@ -39,11 +31,11 @@ def evaluate(
     data: Source = None,
     limit: Limit = None,
     split: Annotated[
-        Side,
+        Literal["test", "holdout"],
         typer.Option(
             help="test: the test images. holdout: training images kept out of training, for choosing hyperparameters."
         ),
-    ] = Side.TEST,
+    ] = "test",
     batch: Batch = 256,
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Seed of the attacks' random numbers; default: the recipe's.")
@@ -81,7 +73,7 @@ def evaluate(
             attacks=attacks or [],
             twins=twins or [],
             limit=limit,
-            split=split.value,
+            split=split,
             batch_size=batch,
             seed=seed,
             source=data,

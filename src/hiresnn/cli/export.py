@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,18 +16,8 @@ if TYPE_CHECKING:
     from hiresnn.exchange import Comparison
 
 
-class Format(str, Enum):
-    """What to write."""
-
-    NIR, ONNX = "nir", "onnx"
-    SNNTORCH, SPIKINGJELLY, SINABS = "snntorch", "spikingjelly", "sinabs"
-
-
-class Dialect(str, Enum):
-    """Which library reads a NIR file."""
-
-    PORTABLE = "portable"
-    SNNTORCH, SPIKINGJELLY, NORSE, SINABS = "snntorch", "spikingjelly", "norse", "sinabs"
+Format = Literal["nir", "onnx", "snntorch", "spikingjelly", "sinabs"]
+Dialect = Literal["portable", "snntorch", "spikingjelly", "norse", "sinabs"]
 
 
 def export(
@@ -41,7 +30,7 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The file to write.")],
     reader: Annotated[Dialect, typer.Option(help=(
         "The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and norse, "
-        "which read the same file; norse must read it with dt=1e-4."))] = Dialect.PORTABLE,
+        "which read the same file; norse must read it with dt=1e-4."))] = "portable",
     data: Source = None,
     images: Annotated[int, typer.Option(min=2, metavar="N", help=(
         "Number of test images, balanced over classes, on which the file is compared with the run."))] = 200,
@@ -64,12 +53,12 @@ def export(
     """
     from hiresnn.runs.export import export_run
 
-    found = export_run(target, out, to=to.value, reader=reader.value, source=data, limit=images)
+    found = export_run(target, out, to=to, reader=reader, source=data, limit=images)
     for change in found.unsaid:
         print(f"Changed: {change}.")
     if found.comparisons:
         output.console().print(table(found.comparisons))
-    elif to is Format.SPIKINGJELLY or to is Format.SNNTORCH or to is Format.SINABS:
+    elif to in ("snntorch", "spikingjelly", "sinabs"):
         print(f"Not compared here; to compare it with the run, run: python {out}")
     print(f"Written: {' and '.join(map(str, found.files))}")
 

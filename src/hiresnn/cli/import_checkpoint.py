@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from hiresnn.cli import output
 
 
-class Model(str, Enum):
-    """Networks of the authors' code."""
-
-    VGG5 = "vgg5"
-    VGG11 = "vgg11"
-    VGG16 = "vgg16"
-
-
-class Trained(str, Enum):
-    """How a network was trained."""
-
-    HIRE = "hire"
-    TRADITIONAL = "traditional"
-
-
 def import_checkpoint(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="FILE", help="A checkpoint: a state_dict of the authors' class VGG_SNN.")
     ],
-    model: Annotated[Model, typer.Option(help="The architecture.")],
+    model: Annotated[Literal["vgg5", "vgg11", "vgg16"], typer.Option(help="The architecture.")],
     data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="The images: cifar10, cifar100, or a file.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The run folder.")],
-    method: Annotated[Trained, typer.Option(help="How the network was trained.")] = Trained.HIRE,
+    method: Annotated[Literal["hire", "traditional"], typer.Option(help="How the network was trained.")] = "hire",
     timesteps: Annotated[int | None, typer.Option(min=1, metavar="T", help="Timesteps; default: the paper's.")] = None,
     twin: Annotated[
         Path | None,
@@ -56,8 +40,8 @@ def import_checkpoint(
     """
     from hiresnn.runs.import_checkpoint import import_checkpoint as run
 
-    found = run(checkpoint, model.value, out, source=data, method=method.value, timesteps=timesteps, twin=twin)
-    layers = output.table(f"{model.value} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")
+    found = run(checkpoint, model, out, source=data, method=method, timesteps=timesteps, twin=twin)
+    layers = output.table(f"{model} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")
     neurons = [*zip(found.thresholds, found.leaks, strict=True), None]  # the last layer has no neurons
     for (name, (_, shape)), neuron in zip(found.layers.items(), neurons, strict=True):
         numbers = ["", ""] if neuron is None else [f"{value:.4g}" for value in neuron]

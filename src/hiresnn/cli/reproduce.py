@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from hiresnn.cli.interrupt import continued_by
 from hiresnn.errors import UsageError
-
-
-class ScaleName(str, Enum):
-    """Size of the reproduction."""
-
-    SMOKE = "smoke"
-    CPU = "cpu"
-    MID = "mid"
-    FULL = "full"
-    PAPER = "paper"
 
 
 def reproduce(
@@ -33,13 +22,13 @@ def reproduce(
         ),
     ],
     scale: Annotated[
-        ScaleName,
+        Literal["smoke", "cpu", "mid", "full", "paper"],
         typer.Option(
             help="smoke: tiny networks on embedded digits; takes minutes. cpu: narrow networks on CIFAR; takes about a "
             "day on two cores. mid: VGG5 on CIFAR-10 at full width with fewer epochs; takes hours. full: the same at "
             "the paper's size; takes a day on two cores. paper: all networks of the paper; needs a GPU."
         ),
-    ] = ScaleName.SMOKE,
+    ] = "smoke",
     seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Seeds 0 to N-1 for every network; default: the scale's.")
     ] = None,
@@ -123,7 +112,7 @@ def reproduce(
         keep_memory()
         keep_kernels()
         sources = dict(_source(text) for text in data or [])
-        chosen = run_all.scale_of(scale.value, seeds=seeds, sources=sources, networks=network or ())
+        chosen = run_all.scale_of(scale, seeds=seeds, sources=sources, networks=network or ())
         study = Study(chosen, root=runs.resolve(), progress=Progress(quiet=quiet or dry_run))
         if dry_run:
             needs, _ = run_all.chosen(names, chosen)
@@ -132,7 +121,7 @@ def reproduce(
         written = run_all.reproduce(
             study,
             names,
-            out or runs / scale.value,
+            out or runs / scale,
             command=shlex.join(["hiresnn", *(context.obj or [])]),
             workers=parallel,
             scheduler=scheduler,
