@@ -22,15 +22,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn r
 
 
 @app.callback(invoke_without_command=True)
+@app.command("list", hidden=True)
 def listing(context: typer.Context) -> None:
     """List the recipes of the package, each with its description."""
-    if context.invoked_subcommand is None:
-        listed()
-
-
-@app.command("list", hidden=True)
-def listed() -> None:
-    """List the recipes of the package, each with its description."""
+    if context.invoked_subcommand is not None:
+        return
     from hiresnn.runs.recipe import shipped
 
     names = shipped()

@@ -19,15 +19,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn z
 
 
 @app.callback(invoke_without_command=True)
+@app.command("list", hidden=True)
 def listing(context: typer.Context) -> None:
     """List the networks with their accuracies in percent, as audited."""
-    if context.invoked_subcommand is None:
-        listed()
-
-
-@app.command("list", hidden=True)
-def listed() -> None:
-    """List the networks with their accuracies in percent, as audited."""
+    if context.invoked_subcommand is not None:
+        return
     from hiresnn.cli.output import console, table
     from hiresnn.hub.zoo import shipped
 
