@@ -45,8 +45,8 @@ def test_defaults_are_all_attacks_on_the_whole_test_set(monkeypatch: pytest.Monk
     assert code == 0
     assert asked == {
         "run": Path("runs/a"),
-        "attacks": [],
-        "twins": [],
+        "attacks": None,
+        "twins": None,
         "limit": None,
         "split": "test",
         "batch_size": 256,

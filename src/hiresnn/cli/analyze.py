@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from hiresnn.cli import output
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
+from hiresnn.errors import UsageError
 
 Target = Annotated[
     str,
@@ -79,7 +79,6 @@ HELP = {
 
 def _add(what: str) -> None:
     def command(
-        context: typer.Context,
         target: Target,
         attacks: Attacks = None,
         data: Source = None,
@@ -88,17 +87,15 @@ def _add(what: str) -> None:
         out: Out = None,
         quiet: Quiet = False,
     ) -> None:
-        with continued_by(context):
-            from hiresnn.progress import Progress
-            from hiresnn.runs import analyze
+        from hiresnn.progress import Progress
+        from hiresnn.runs import analyze
 
-            result = getattr(analyze, what)(
-                target, attacks=attacks, limit=limit, batch_size=batch, source=data, out=out,
-                progress=Progress(quiet=quiet),
-            )  # fmt: skip
-        console = output.console()
+        result = getattr(analyze, what)(
+            target, attacks=attacks, limit=limit, batch_size=batch, source=data, out=out,
+            progress=Progress(quiet=quiet),
+        )  # fmt: skip
         for table in TABLES[what](result):
-            console.print(table)
+            output.console().print(table)
 
     app.command(what, help=HELP[what])(command)
 
@@ -109,7 +106,6 @@ for name in HELP:
 
 @app.command()
 def conversion(
-    context: typer.Context,
     run: Run,
     timesteps: Annotated[str | None, typer.Option(metavar="LIST", help=(
         "Numbers of timesteps T, separated by commas, for example 4,8,16; default: a half, one, two and four times "
@@ -140,13 +136,23 @@ def conversion(
 
     hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
     """
-    from hiresnn.cli.conversion import numbers, report
+    from hiresnn.cli.conversion import figure, numbers, tables
+    from hiresnn.progress import Progress
+    from hiresnn.runs.conversion import conversion as measure
 
-    with continued_by(context):
-        report(
-            run, numbers("--timesteps", timesteps, int), numbers("--scales", scales, float), attacks=attacks,
-            source=data, limit=limit, batch_size=batch, quiet=quiet,
-        )  # fmt: skip
+    result = measure(
+        run, timesteps=numbers("--timesteps", timesteps, int), scales=numbers("--scales", scales, float),
+        attacks=attacks, source=data, limit=limit, batch_size=batch, progress=Progress(quiet=quiet),
+    )  # fmt: skip
+    for table in tables(result):
+        output.console().print(table)
+    try:
+        drawn = figure(result, run.resolve().name)
+    except UsageError:  # matplotlib is an extra
+        return
+    from hiresnn.charts import print as charts
+
+    charts.save(drawn, run / "analysis-conversion", kinds=("svg", "png"))
 
 
 def _count(number: float) -> str:

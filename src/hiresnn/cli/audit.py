@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import loaded
 
 if TYPE_CHECKING:
@@ -90,25 +89,21 @@ def audit(
         raise typer.BadParameter(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
-    with continued_by(context):
-        from hiresnn.audit import AuditConfig
-        from hiresnn.process import keep_kernels, keep_memory
-        from hiresnn.progress import Progress
-        from hiresnn.report.page import audit_page
-        from hiresnn.runs.atomic import write_atomically
-        from hiresnn.runs.audit import CARD, AuditRequest
-        from hiresnn.runs.audit import audit as run_audit
+    from hiresnn.audit import AuditConfig
+    from hiresnn.progress import Progress
+    from hiresnn.report.page import audit_page
+    from hiresnn.runs.atomic import write_atomically
+    from hiresnn.runs.audit import CARD, AuditRequest
+    from hiresnn.runs.audit import audit as run_audit
 
-        keep_memory()
-        keep_kernels()
-        curve = tuple(bounds.split(",")) if bounds else None
-        config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
-        request = AuditRequest(
-            target, config, tuple(twins or ()), source, images, eps, out, replace,
-            command=shlex.join(["hiresnn", *(context.obj or [])]), views=tuple(dict.fromkeys(views or ())),
-        )  # fmt: skip
-        card, folder = run_audit(request, progress=Progress())
-        write_atomically(folder / PAGE, audit_page(card).encode())
+    curve = tuple(bounds.split(",")) if bounds else None
+    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
+    request = AuditRequest(
+        target, config, tuple(twins or ()), source, images, eps, out, replace,
+        command=shlex.join(["hiresnn", *(context.obj or [])]), views=tuple(dict.fromkeys(views or ())),
+    )  # fmt: skip
+    card, folder = run_audit(request, progress=Progress())
+    write_atomically(folder / PAGE, audit_page(card).encode())
     console, conclusion = Console(highlight=False), card.conclusion
     console.print(table(card))
     console.print(conclusion.headline, markup=False, soft_wrap=True, style="bold")

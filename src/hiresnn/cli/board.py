@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Html, require_html
 
 
 def board(
-    context: typer.Context,
     cards: Annotated[
         list[str],
         typer.Argument(
@@ -35,15 +33,14 @@ def board(
 
     hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
     """
-    with continued_by(context):
-        from hiresnn.hub.zoo import SHELF, names
-        from hiresnn.report.board import board_page, read_entries
-        from hiresnn.runs.atomic import write_atomically
+    from hiresnn.hub.zoo import SHELF, names
+    from hiresnn.report.board import board_page, read_entries
+    from hiresnn.runs.atomic import write_atomically
 
-        require_html(out, "board.html")
-        shipped = [str(SHELF / name) for name in names()]
-        entries = read_entries([path for card in cards for path in (shipped if card == "zoo" else [card])])
-        write_atomically(out, board_page(entries).encode())
+    require_html(out, "board.html")
+    shipped = [str(SHELF / name) for name in names()]
+    entries = read_entries([path for card in cards for path in (shipped if card == "zoo" else [card])])
+    write_atomically(out, board_page(entries).encode())
     counted = [entry for entry in entries if not entry.problem]
     for entry in entries:
         if entry.problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
@@ -25,24 +24,6 @@ def numbers(option: str, text: str | None, kind: Callable[[str], Number]) -> lis
         return [kind(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"{option} is {quoted(text)}; give numbers separated by commas, such as 4,8,16.") from None
-
-
-def report(run: Path, timesteps: list[int] | None, scales: list[float] | None, *, quiet: bool, **options: Any) -> None:
-    """Measure, print the tables, and draw the figure if matplotlib is installed."""
-    from hiresnn.progress import Progress
-    from hiresnn.runs.conversion import conversion
-
-    result = conversion(run, timesteps=timesteps, scales=scales, progress=Progress(quiet=quiet), **options)
-    console = output.console()
-    for table in tables(result):
-        console.print(table)
-    try:
-        drawn = figure(result, run.resolve().name)
-    except UsageError:  # matplotlib is an extra
-        return
-    from hiresnn.charts import print as charts
-
-    charts.save(drawn, run / "analysis-conversion", kinds=("svg", "png"))
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:

@@ -11,12 +11,10 @@ import typer
 from rich.table import Table
 
 from hiresnn.cli import output
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
 
 
 def evaluate(
-    context: typer.Context,
     run: Run,
     attacks: Attacks = None,
     twins: Annotated[
@@ -61,25 +59,13 @@ def evaluate(
 
     hiresnn evaluate runs/mine --attack sa-pgd:rule=assg --limit 100 --out quick.json
     """
-    with continued_by(context):
-        from hiresnn.process import keep_kernels, keep_memory
-        from hiresnn.progress import Progress
-        from hiresnn.runs.evaluate import evaluate as attack
+    from hiresnn.progress import Progress
+    from hiresnn.runs.evaluate import evaluate as attack
 
-        keep_memory()
-        keep_kernels()
-        result = attack(
-            run,
-            attacks=attacks or [],
-            twins=twins or [],
-            limit=limit,
-            split=split,
-            batch_size=batch,
-            seed=seed,
-            source=data,
-            out=out,
-            progress=Progress(quiet=quiet),
-        )
+    result = attack(
+        run, attacks=attacks, twins=twins, limit=limit, split=split, batch_size=batch, seed=seed, source=data, out=out,
+        progress=Progress(quiet=quiet),
+    )  # fmt: skip
     if layer := result.get("dead_layer"):
         print(
             f"Warning: layer {layer!r} never spikes, so the network is dead: its logits do not depend on the image. "

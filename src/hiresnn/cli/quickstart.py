@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hiresnn.cli.interrupt import continued_by
-
 
 def quickstart(
-    context: typer.Context,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the run folders, one per method and seed.")
     ] = Path("runs/quickstart"),
@@ -26,13 +23,9 @@ def quickstart(
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """
-    with continued_by(context):
-        from hiresnn.process import keep_kernels, keep_memory
-        from hiresnn.progress import Progress
-        from hiresnn.runs.quickstart import quickstart as run
+    from hiresnn.progress import Progress
+    from hiresnn.runs.quickstart import quickstart as run
 
-        keep_memory()
-        keep_kernels()
-        text = run(out, seed=seed, progress=Progress())
+    text = run(out, seed=seed, progress=Progress())
     hire, robust = (out / f"{row}-seed{seed}" for row in ("hire", "robust"))
     print(f"{text}\nNext: hiresnn audit {hire}\n      hiresnn audit {robust}")

@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.cli.options import Html, require_html
 
 
 def report(
-    context: typer.Context,
     runs: Annotated[
         list[Path],
         typer.Argument(metavar="RUN...", help="Run folders that hiresnn train wrote, or the card.json of one audit."),
@@ -31,14 +29,13 @@ def report(
 
     hiresnn report runs/mine/audit/card.json -o audit.html
     """
-    with continued_by(context):
-        from hiresnn.report.page import page_of
-        from hiresnn.runs.atomic import write_atomically
+    from hiresnn.report.page import page_of
+    from hiresnn.runs.atomic import write_atomically
 
-        require_html(out, "report.html")
-        page, notes = page_of(runs)
-        content = page.encode()
-        write_atomically(out, content)
+    require_html(out, "report.html")
+    page, notes = page_of(runs)
+    content = page.encode()
+    write_atomically(out, content)
     for note in notes:
         Console(stderr=True, highlight=False).print(f"Not in the page: {note}", markup=False, soft_wrap=True)
     Console(highlight=False).print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).", markup=False, soft_wrap=True)

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from hiresnn.cli.interrupt import continued_by
 from hiresnn.errors import UsageError
 
 
@@ -99,34 +98,25 @@ def reproduce(
 
     hiresnn reproduce all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
     """
-    with continued_by(context):
-        from hiresnn.paper import run_all
-        from hiresnn.paper.artefacts import CLAIMS
-        from hiresnn.paper.plan import plan_text
-        from hiresnn.paper.study import Study
-        from hiresnn.process import keep_kernels, keep_memory
-        from hiresnn.progress import Progress
+    from hiresnn.paper import run_all
+    from hiresnn.paper.artefacts import CLAIMS
+    from hiresnn.paper.plan import plan_text
+    from hiresnn.paper.study import Study
+    from hiresnn.progress import Progress
 
-        if parallel > 1 and scheduler is not None:
-            raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
-        keep_memory()
-        keep_kernels()
-        sources = dict(_source(text) for text in data or [])
-        chosen = run_all.scale_of(scale, seeds=seeds, sources=sources, networks=network or ())
-        study = Study(chosen, root=runs.resolve(), progress=Progress(quiet=quiet or dry_run))
-        if dry_run:
-            needs, _ = run_all.chosen(names, chosen)
-            print(plan_text(run_all.plan_parts(study, needs), chosen.hardware))
-            return
-        written = run_all.reproduce(
-            study,
-            names,
-            out or runs / scale,
-            command=shlex.join(["hiresnn", *(context.obj or [])]),
-            workers=parallel,
-            scheduler=scheduler,
-            partial=partial,
-        )
+    if parallel > 1 and scheduler is not None:
+        raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
+    sources = dict(_source(text) for text in data or [])
+    chosen = run_all.scale_of(scale, seeds=seeds, sources=sources, networks=network or ())
+    study = Study(chosen, root=runs.resolve(), progress=Progress(quiet=quiet or dry_run))
+    if dry_run:
+        needs, _ = run_all.chosen(names, chosen)
+        print(plan_text(run_all.plan_parts(study, needs), chosen.hardware))
+        return
+    command = shlex.join(["hiresnn", *(context.obj or [])])
+    written = run_all.reproduce(
+        study, names, out or runs / scale, command=command, workers=parallel, scheduler=scheduler, partial=partial
+    )
     if CLAIMS in names and not quiet:
         print(run_all.claims_text(written[-1].parent))
     print(written[-1] if quiet else f"Written: {len(written)} files, listed in {written[-1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -27,7 +28,12 @@ from hiresnn.cli import (
     zoo,
 )
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
-from hiresnn.process import leads
+from hiresnn.process import keep_kernels, keep_memory, leads
+
+COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit", "reproduce"}
+"""Commands that train or attack for long: their process keeps memory and compiled kernels."""
+CONTINUED = {"quickstart", "resume", "audit", "reproduce"}
+"""Commands that continue their work when the same line is run again."""
 
 app = typer.Typer(
     name="hiresnn",
@@ -89,12 +95,18 @@ def hiresnn(
 
 
 def run(given: list[str]) -> None:
-    """Run one command line; see `hiresnn.cli.main`."""
+    """Run one command line; see `hiresnn.cli.main`. A command may change its `context.obj`, which Ctrl-C then names."""
     words = [word for word in given if word != "--debug"]
     if hasattr(sys.stdout, "reconfigure"):  # names of files may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _require_directory()
+        try:
+            os.getcwd()  # noqa: PTH109
+        except FileNotFoundError:
+            raise UsageError("the working directory no longer exists; change to another one.") from None
+        if words and words[0] in COMPUTING and not {"-h", "--help"} & {*words}:
+            keep_memory()
+            keep_kernels()
         try:
             app(args=words, prog_name="hiresnn", obj=words)
         finally:
@@ -103,13 +115,19 @@ def run(given: list[str]) -> None:
         if "--debug" in given:
             raise
         _fail(error)
+    except SystemExit as error:
+        if error.code == 130 and leads():  # typer turns KeyboardInterrupt into this
+            print(f"\nInterrupted.{_continuation(words)}", file=sys.stderr)
+        raise
 
 
-def _require_directory() -> None:
-    try:
-        os.getcwd()  # noqa: PTH109
-    except FileNotFoundError:
-        raise UsageError("the working directory no longer exists; change to another one.") from None
+def _continuation(words: list[str]) -> str:
+    """Return what to say at Ctrl-C if the command line `words` continues the work."""
+    if not words or words[0] not in CONTINUED:
+        return ""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    start = [] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m"]
+    return f" Continue with: {shlex.join([*start, 'hiresnn', *words])}"
 
 
 def _fail(error: HiresnnError | OSError) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hiresnn.cli.interrupt import Interruption, continued_by
 from hiresnn.cli.options import Quiet, Run, Source
 from hiresnn.errors import UsageError, closest, quoted
 
@@ -122,27 +121,26 @@ def train(
 
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
-    with continued_by(context) as interruption:
-        from hiresnn.runs.recipe import override, read, stated_keys
+    from hiresnn.runs.recipe import override, read, stated_keys
 
-        pairs = _pairs(assignments or [])
-        chosen = override(read(recipe), pairs)
-        if method is not None:
-            chosen = override(chosen, {"method": _quoted(method)}, "--method")
-        if seed is not None:
-            chosen = override(chosen, {"seed": str(seed)}, "--seed")
-        if data is not None:
-            chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
-        stated = stated_keys(recipe) | pairs.keys()
-        chosen, notes = _with_model(chosen, model, weights, stated)
-        with _processes(chosen, out, quiet, interruption) as (ranks, progress):
-            from hiresnn.runs.context import COUNTS
-            from hiresnn.runs.train import train as run
+    pairs = _pairs(assignments or [])
+    chosen = override(read(recipe), pairs)
+    if method is not None:
+        chosen = override(chosen, {"method": _quoted(method)}, "--method")
+    if seed is not None:
+        chosen = override(chosen, {"seed": str(seed)}, "--seed")
+    if data is not None:
+        chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
+    stated = stated_keys(recipe) | pairs.keys()
+    chosen, notes = _with_model(chosen, model, weights, stated)
+    with _processes(context, chosen, out, quiet) as (ranks, progress):
+        from hiresnn.runs.context import COUNTS
+        from hiresnn.runs.train import train as run
 
-            for note in notes:
-                progress.line(note)
-            clamp = [key for key in COUNTS if key not in stated]
-            folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
+        for note in notes:
+            progress.line(note)
+        clamp = [key for key in COUNTS if key not in stated]
+        folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
     if ranks.lead:
         print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
 
@@ -154,14 +152,13 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
     Example: hiresnn resume runs/digits-hire-seed0
     """
-    with continued_by(context) as interruption:
-        from hiresnn.runs.folder import RunFolder
+    from hiresnn.runs.folder import RunFolder
 
-        recipe = RunFolder.open(run).recipe
-        with _processes(recipe, run, quiet, interruption) as (ranks, progress):
-            from hiresnn.runs.train import train
+    recipe = RunFolder.open(run).recipe
+    with _processes(context, recipe, run, quiet) as (ranks, progress):
+        from hiresnn.runs.train import train
 
-            train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
+        train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
     if ranks.lead:
         print(run if quiet else f"Run folder: {run}\nNext: hiresnn evaluate {run}")
 
@@ -192,19 +189,21 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
 
 @contextmanager
 def _processes(
-    recipe: Recipe, out: Path | None, quiet: bool, interruption: Interruption
+    context: typer.Context, recipe: Recipe, out: Path | None, quiet: bool
 ) -> Iterator[tuple[Ranks, Progress]]:
-    """Prepare this process for training, alone or with the others that torchrun started."""
-    from hiresnn.process import keep_kernels, keep_memory
+    """Join the other processes that torchrun started, if any. At Ctrl-C `shell.run` offers to resume the run."""
     from hiresnn.progress import Progress
-    from hiresnn.runs.folder import default_folder
+    from hiresnn.runs.folder import RECIPE, default_folder
     from hiresnn.training import joined
 
-    keep_memory()
-    keep_kernels()
-    interruption.run = out or default_folder(recipe)
-    with joined() as ranks:
-        yield ranks, Progress(quiet=quiet or not ranks.lead)
+    run = out or default_folder(recipe)
+    try:
+        with joined() as ranks:
+            yield ranks, Progress(quiet=quiet or not ranks.lead)
+    except KeyboardInterrupt:
+        if (run / RECIPE).is_file():
+            context.obj[:] = ["resume", str(run)]
+        raise
 
 
 def _pairs(assignments: list[str]) -> dict[str, str]:
