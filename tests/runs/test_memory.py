@@ -76,11 +76,6 @@ def test_a_network_that_reads_values_has_no_estimate() -> None:
     assert footprint(Reads(), SHAPE) == Footprint(0, 0, 0)
 
 
-def test_recomputation_stores_less() -> None:
-    found = footprint(spiking(), SHAPE, 5)
-    assert found.inputs < found.recomputed().stored < found.stored + 2 * found.largest
-
-
 def images(count: int) -> DataSet:
     split = Split(torch.zeros(count, *SHAPE, dtype=torch.uint8), torch.arange(count) % 3)
     return DataSet("grey", split, split, ("a", "b", "c"))
@@ -109,6 +104,12 @@ def test_an_own_network_is_calibrated_on_fewer_images_where_they_are_large(tiny:
     few = calibration_images(own, network, large, 1000)
     assert 32 < few == int(CALIBRATION / (5 * footprint(network, large, 4).largest)) < 512
     assert calibration_images(override(tiny, {"conversion.images": "512"}), network, large, 1000) == 512
+
+
+def test_recomputation_takes_less_memory(tiny: Recipe) -> None:
+    long = override(tiny, {"snn.timesteps": "400"})
+    less = require_memory(override(long, {"snn.recompute": "true"}), data.load("digits"), "cpu")
+    assert less < require_memory(long, data.load("digits"), "cpu")
 
 
 def test_the_estimate_grows_with_batch_timesteps_and_width(tiny: Recipe) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.analysis import ConversionError
-from hiresnn.attacks import AttackSpec, verified
-from hiresnn.data import Batches, Split
+from hiresnn.attacks import verified
+from hiresnn.data import Batches
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.context import RunContext
@@ -76,7 +76,9 @@ def conversion(
             label = "clean" if attack is None else label_of(recipe, attack)
             measures = [ConversionError(ann, network) for network in networks]
             with progress.task(f"  {label}", len(shown)) as task:
-                for pixels, labels in _batches(ann, shown, attack, batch_size, context.device):
+                for pixels, labels in Batches(shown, batch_size, device=context.device):
+                    if attack is not None:
+                        pixels = verified(attack, ann, pixels, labels, eps=attack.eps)
                     for measure in measures:
                         measure.update(pixels, labels)
                     task.advance(len(labels))
@@ -125,13 +127,6 @@ def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork
     network = spiking_network(recipe, ann).to(images.device).eval()
     calibrate_by(recipe, network, images)
     return network.fuse(False)
-
-
-def _batches(
-    ann: nn.Module, shown: Split, attack: AttackSpec | None, batch_size: int, device: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for images, labels in Batches(shown, batch_size, device=device):
-        yield (images if attack is None else verified(attack, ann, images, labels, eps=attack.eps)), labels
 
 
 def _row(label: str, recipe: Recipe, measure: ConversionError) -> dict[str, Any]:

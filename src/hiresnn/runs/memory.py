@@ -51,10 +51,6 @@ class Footprint(NamedTuple):
     largest: float
     inputs: float
 
-    def recomputed(self) -> Footprint:
-        """Return what remains with snn.recompute."""
-        return self._replace(stored=self.inputs + 2 * self.largest)
-
 
 def require_memory(
     recipe: Recipe, dataset: DataSet, device: str, ranks: int = 1, network: nn.Module | None = None
@@ -96,7 +92,8 @@ def _stages(recipe: Recipe, dataset: DataSet, network: nn.Module) -> list[tuple[
     if recipe.method != "ann":
         periods = recipe.noise.periods if recipe.method in PERIODIC_METHODS else 1
         found = footprint(spiking_network(recipe, network), shape, recipe.snn.timesteps // periods)
-        found = found.recomputed() if recipe.snn.recompute else found
+        if recipe.snn.recompute:
+            found = found._replace(stored=found.inputs + 2 * found.largest)
         rows = min(recipe.snn.batch_size, available) if recipe.snn_epochs else 1
         stages.append(("snn.timesteps and snn.batch_size", rows, found))
     return [(key, rows, Footprint(*(half * size for size in found))) for key, rows, found in stages]

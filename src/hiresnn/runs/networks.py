@@ -80,17 +80,6 @@ def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn
     return ann
 
 
-def rescale_hint(recipe: Recipe, ann: nn.Module) -> str:
-    """Return what to say if the conversion of a network with biases leaves their proportion to the spikes to chance."""
-    biases = any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters())
-    if recipe.method == "ann" or recipe.conversion.rescale or not biases:
-        return ""
-    return (
-        "The network has biases or batch norms, and conversion.rescale is false, so the spiking network starts far "
-        "from the ANN; the recipe own, or --set conversion.rescale=true, starts close to it."
-    )
-
-
 def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
     """Return `ann` as the spiking network of sections snn and conversion; its thresholds are not calibrated yet."""
     settings = recipe.snn

@@ -33,8 +33,8 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
     results = {}
     for row, (name, method) in ROWS.items():
         recipe = override(read(name), {"seed": str(seed), "method": method})
-        run = _trained(recipe, out / f"{row}-seed{seed}", progress)
-        twin = _trained(_twin_recipe(recipe), out / f"{row}-seed{seed}-twin", progress)
+        run = train(recipe, out=out / f"{row}-seed{seed}", resume=True, progress=progress)
+        twin = train(_twin_recipe(recipe), out=out / f"{row}-seed{seed}-twin", resume=True, progress=progress)
         results[row] = evaluate(run, twins=[twin], progress=progress)
     return render(results)
 
@@ -44,10 +44,6 @@ def _twin_recipe(recipe: Recipe) -> Recipe:
     if recipe.method not in ("ann", "converted"):  # a converted network is its ANN, so another seed needs another ANN
         changes["ann.seed"] = str(recipe.seed)
     return override(recipe, changes)
-
-
-def _trained(recipe: Recipe, path: Path, progress: Progress) -> Path:
-    return train(recipe, out=path, resume=True, progress=progress)
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:

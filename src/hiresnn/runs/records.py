@@ -70,13 +70,9 @@ class SourceRecord(Record):
     weights: str | None = None
 
 
-class EnvironmentRecord(Record):
-    """environment.json: any names and values."""
-
-
 RECORDS: dict[str, type[Record]] = {
     "ann.json": AnnRecord,
-    "environment.json": EnvironmentRecord,
+    "environment.json": Record,
     "metrics.jsonl": EpochRecord,
     "result.json": ResultRecord,
     "result-holdout.json": ResultRecord,

@@ -20,7 +20,7 @@ from hiresnn.runs.distributed import check_ranks, load_data, take_folder
 from hiresnn.runs.folder import CONVERSION, METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
 from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
-from hiresnn.runs.networks import calibrate_by, checked_network, method_of, optimizer_of, rescale_hint, spiking_network
+from hiresnn.runs.networks import calibrate_by, checked_network, method_of, optimizer_of, spiking_network
 from hiresnn.runs.own_network import announce, own_code
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe
 from hiresnn.runs.trainer import Trainer
@@ -98,8 +98,13 @@ def _report_needs(recipe: Recipe, memory: float, checked: nn.Module | None, prog
     """Say how much memory a large training takes, and if the conversion of a user's network should rescale."""
     if memory > WORTH_SAYING:
         progress.line(f"This training takes about {memory / 2**30:.1f} GiB of memory.")
-    if checked is not None and (hint := rescale_hint(recipe, checked)):
-        progress.line(hint)
+    if checked is None or recipe.method == "ann" or recipe.conversion.rescale:
+        return
+    if any(name.rpartition(".")[2] == "bias" for name, _ in checked.named_parameters()):
+        progress.line(
+            "The network has biases or batch norms, and conversion.rescale is false, so the spiking network starts far "
+            "from the ANN; the recipe own, or --set conversion.rescale=true, starts close to it."
+        )
 
 
 def _copy(ann: Path, folder: RunFolder) -> None:
