@@ -30,10 +30,9 @@ from hiresnn.errors import HiresnnError, RunError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate
 from hiresnn.process import keep_memory
-from hiresnn.runs.compile_policy import should_fuse
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import cpu_model
-from hiresnn.runs.networks import method_of, optimizer_of, spiking_network
+from hiresnn.runs.networks import compile_neurons, method_of, optimizer_of, spiking_network
 from hiresnn.runs.recipe import Recipe, read
 from hiresnn.training import PRECISIONS, train_batch
 
@@ -146,7 +145,8 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
     scale = recipe.conversion.threshold_scale
     calibrate(network, images, percentile=recipe.conversion.percentile, threshold_scale=scale)
     presented = recipe.snn.epochs * (recipe.data.train_images or EPOCH)
-    return network.fuse(should_fuse(recipe.compile, network, images[:1], presented))
+    compile_neurons(recipe.compile, network, images[:1], presented)
+    return network
 
 
 def _forget_peak(device: str) -> None:

@@ -28,7 +28,6 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.array_cache import ArrayCache
 from hiresnn.runs.atomic import utf8, write_atomically
-from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import device_of
 from hiresnn.runs.deployed import DEPLOYED, audit_views, require_views
 from hiresnn.runs.environment import environment
@@ -36,6 +35,7 @@ from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.lock import locked
 from hiresnn.runs.memory import fitting_batch
 from hiresnn.runs.model_source import ModelSource, audit_folder, resolve_model
+from hiresnn.runs.networks import compile_neurons
 from hiresnn.runs.recipe import digest
 
 CARD = "card.json"

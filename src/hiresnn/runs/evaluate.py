@@ -21,11 +21,11 @@ from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_atomically
-from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.fields import SEEDS
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
 from hiresnn.runs.memory import fitting_batch
+from hiresnn.runs.networks import compile_neurons
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe
 

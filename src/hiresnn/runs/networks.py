@@ -13,12 +13,15 @@ from hiresnn import data
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate, spiking_graph
+from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate, compiling_pays, spiking_graph
 from hiresnn.neurons import Linear
+from hiresnn.progress import Progress
 from hiresnn.runs.own_network import OwnCode, own_code
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.weights import load_weights
 from hiresnn.training import Distillation, Method, method
+
+COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
 
 
 def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: OwnCode | None = None) -> nn.Module:
@@ -101,6 +104,15 @@ def calibrate_by(recipe: Recipe, network: SpikingNetwork, images: Tensor) -> Non
     """Set the thresholds from training images in [0, 1], as section conversion says."""
     part = recipe.conversion
     calibrate(network, images, percentile=part.percentile, threshold_scale=part.threshold_scale, rescale=part.rescale)
+
+
+def compile_neurons(
+    wanted: str, network: SpikingNetwork, image: Tensor, presentations: int, progress: Progress | None = None
+) -> None:
+    """Compile the neurons as `wanted`, the recipe's "always", "never" or "auto" (if it pays), and say so."""
+    network.fuse(compiling_pays(network, image, presentations) if wanted == "auto" else wanted == "always")
+    if progress is not None and network.fused:
+        progress.line(COMPILING)
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:

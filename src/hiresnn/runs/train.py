@@ -14,13 +14,19 @@ from hiresnn.exchange import rounding
 from hiresnn.progress import Progress
 from hiresnn.runs.ann import start_from_ann
 from hiresnn.runs.checkpoint import save
-from hiresnn.runs.compile_policy import compile_neurons
 from hiresnn.runs.context import RunContext, clamp_counts, device_of, splits
 from hiresnn.runs.distributed import check_ranks, load_data, take_folder
 from hiresnn.runs.folder import CONVERSION, METRICS, MODEL, RESULT, SOURCE, RunFolder, default_folder
 from hiresnn.runs.logs import log_to
 from hiresnn.runs.memory import calibration_images, fitting_batch, require_memory
-from hiresnn.runs.networks import calibrate_by, checked_network, method_of, optimizer_of, spiking_network
+from hiresnn.runs.networks import (
+    calibrate_by,
+    checked_network,
+    compile_neurons,
+    method_of,
+    optimizer_of,
+    spiking_network,
+)
 from hiresnn.runs.own_network import announce, own_code
 from hiresnn.runs.recipe import METHOD_NAMES, Recipe
 from hiresnn.runs.trainer import Trainer
