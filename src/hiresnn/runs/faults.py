@@ -12,12 +12,22 @@ from hiresnn.errors import LONGEST_VALUE, closest, quoted
 
 MOST_NAMED = 5
 """Further faulty keys that a sentence names."""
-_RANGES = {
-    "greater_than": ("gt", "greater than"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "less than"),
-    "less_than_equal": ("le", "at most"),
+_HINTS = {
+    "greater_than": "it must be greater than {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be less than {lt}",
+    "less_than_equal": "it must be at most {le}",
+    "value_error": "{error}",
+    "literal_error": "it must be one of {expected}",
+    "string_pattern_mismatch": "it must have the form {pattern}",
+    "string_too_short": "it must not be empty",
+    "string_too_long": "it must have at most {max_length} characters",
+    "too_long": "it must have at most {max_length} entries",
+    "string_unicode": "it must be UTF-8; rename the file or folder of this name",
+    "finite_number": "it must be finite",
+    "model_type": "it must be a section with keys of its own",
 }
+"""Kind of fault -> what to say, with pydantic's context filled in."""
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -85,25 +95,8 @@ def _fault(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _hint(kind: str, context: Mapping[str, Any], message: str) -> str:
-    if kind in _RANGES:
-        name, words = _RANGES[kind]
-        return f"it must be {words} {context[name]}"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"it must be one of {context['expected']}"
-    if kind == "string_pattern_mismatch":
-        return f"it must have the form {context['pattern']}"
-    if kind == "string_too_short":
-        return "it must not be empty"
-    if kind in ("string_too_long", "too_long"):
-        return f"it must have at most {context['max_length']} {'characters' if 'string' in kind else 'entries'}"
-    if kind == "string_unicode":
-        return "it must be UTF-8; rename the file or folder of this name"
-    if kind == "finite_number":
-        return "it must be finite"
-    if kind == "model_type":
-        return "it must be a section with keys of its own"
+    if kind in _HINTS:
+        return _HINTS[kind].format_map(context)
     expected = _TYPES.get(kind.partition("_")[0])
     return f"it must be {expected}" if expected else message
 
