@@ -39,13 +39,14 @@ class Train(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:  # NoSuchOption, whose module depends on the version of typer
-            from hiresnn.runs.recipe import keys
+            if hasattr(error, "option_name") and hasattr(error, "message"):
+                from hiresnn.runs.recipe import flatten, read
 
-            name = str(getattr(error, "option_name", "")).strip("-").replace("-", "_")
-            if hasattr(error, "message") and (found := [key for key in keys() if key.rpartition(".")[2] == name]):
-                options = " or ".join(f"--set {key}=..." for key in found)
-                error.message += f". It is a key of the recipe; write {options}"
-                error.possibilities = []  # type: ignore[attr-defined]
+                name = error.option_name.strip("-").replace("-", "_")
+                if found := [key for key in flatten(read("digits")) if key.rpartition(".")[2] == name]:
+                    options = " or ".join(f"--set {key}=..." for key in found)
+                    error.message += f". It is a key of the recipe; write {options}"
+                    error.possibilities = []  # type: ignore[attr-defined]
             raise
 
 

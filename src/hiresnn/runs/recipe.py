@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hiresnn.errors import RecipeError, closest, quoted
 from hiresnn.runs.faults import sentence, shown
@@ -93,16 +93,6 @@ def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") ->
                 )
         section[last] = _value(text)
     return _validated(merged, where)
-
-
-def keys() -> list[str]:
-    """Return the dotted names of all keys of a recipe, such as `snn.lr`."""
-    names = []
-    for name, field in Recipe.model_fields.items():
-        section = field.annotation
-        inner = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else None
-        names += [name] if inner is None else [f"{name}.{key}" for key in inner]
-    return names
 
 
 def dump(recipe: Recipe) -> str:
