@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.runs.user_code import in_a_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Keys under which training scripts store the state_dict of a network in a checkpoint."""
@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, ValueError) as error:
         raise UsageError(
-            f"weights {path} cannot be read ({_brief(error)}); check the path, or save them again."
+            f"weights {path} cannot be read ({in_a_line(error)[:200]}); check the path, or save them again."
         ) from None
     except Exception:
         raise UsageError(
@@ -85,8 +85,3 @@ def _fitted(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]
         if inner and others <= {"normalise.mean", "normalise.std"} and not set(weights) <= set(own):
             weights = inner
     return weights
-
-
-def _brief(error: BaseException) -> str:
-    first: Any = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:200]
