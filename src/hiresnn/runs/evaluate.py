@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,8 @@ def evaluate(
         HiresnnError: the folder has no trained network, a twin or the data do not fit, an attack is unknown, or the
             folder has attacks on more images.
     """
-    _check_seed(seed)
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
@@ -85,45 +85,26 @@ def evaluate(
         earlier = _earlier(folder, name, len(shown)) if out is None else {}
         opponents = [(kind, load_run(twin).to(context.device)) for twin, kind in _twins(folder, twins or [])]
         _prepare(context, network, [twin for _, twin in opponents], specs, shown)
-        measured = partial(_measured, context, network, shown, batch_size, attack_seed)
+
+        def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
+            torch.manual_seed(attack_seed)
+            found = accuracy(
+                network, shown, attack=attack, eps=eps, batch_size=batch_size, device=context.device, title=title,
+                progress=progress,
+            )  # fmt: skip
+            return round(found, 2)
+
         result: dict[str, Any] = {"clean": measured("clean"), "attacks": {}, "images": len(shown), "seed": recipe.seed}
         labels = {label_of(recipe, spec): spec for spec in specs}
         new = {label: _attacked(measured, label, spec, opponents, attack_seed) for label, spec in labels.items()}
         result["attacks"] = _merged(earlier, new)
         if (layer := _dead_layer(context, network, shown, batch_size)) is not None:
             result["dead_layer"] = layer
-        _write(result, folder, name, out)
+        if out is None:
+            folder.write_json(name, result)
+        else:
+            write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
-
-
-def _check_seed(seed: int | None) -> None:
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
-
-
-def _write(result: dict[str, Any], folder: RunFolder, name: str, out: Path | None) -> None:
-    if out is None:
-        folder.write_json(name, result)
-    else:
-        write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-
-
-def _measured(
-    context: RunContext,
-    network: nn.Module,
-    shown: Split,
-    batch_size: int,
-    seed: int,
-    title: str,
-    attack: Attack | None = None,
-    eps: float | None = None,
-) -> float:
-    torch.manual_seed(seed)
-    found = accuracy(
-        network, shown, attack=attack, eps=eps, batch_size=batch_size, device=context.device, title=title,
-        progress=context.progress,
-    )  # fmt: skip
-    return round(found, 2)
 
 
 def _attacked(
