@@ -113,31 +113,30 @@ def save(model: nn.Module, path: str | Path) -> None:
     write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
 
 
-def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
+def load(
+    path: str | Path, bare: Callable[[OwnSpec | None], nn.Module] | None = None, *, ann: nn.Module | None = None
+) -> nn.Module:
     """Read a network in eval mode, on the CPU: an ANN or a `SpikingNetwork`, as it was saved.
 
     The size of the network is compared with that of the file before any memory is allocated.
 
     Args:
         path: a file that `save` wrote.
-        ann: the structure of a user's own network; its weights do not matter. Built-in models need none.
+        bare: returns the structure of a user's own network, without normalisation.
+        ann: that structure itself; its weights do not matter. Built-in models need neither.
 
     Raises:
         RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
             belongs to another architecture.
     """
-    return load_with(Path(path), None if ann is None else lambda spec: ann)
-
-
-def load_with(path: Path, bare: Callable[[OwnSpec | None], nn.Module] | None = None) -> nn.Module:
-    """Read a network as `load` does; `bare` returns the structure of a user's own network, without normalisation."""
+    path, structure = Path(path), bare if ann is None else lambda _: ann
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
         with safe_open(path, framework="pt") as file:
             header = _header((file.metadata() or {}).get("hiresnn", ""), path)
             values = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-            model = _network(header, values, path, bare)
+            model = _network(header, values, path, structure)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
@@ -234,19 +233,12 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
     ((reset, start, condition, wait, surrogate, trainable),) = kinds
     if not isinstance(surrogate, Linear):
         raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
-    return {
-        "timesteps": network.timesteps,
-        "encoding": network.encoding.encoding,
-        "reset": reset,
-        "gamma": surrogate.gamma,
-        "width": surrogate.width,
-        "trainable": trainable,
-        # Version one reads the header of a network with these at their defaults.
-        **({"start": start} if start else {}),
-        **({"condition": condition} if condition != ">" else {}),
-        **({"wait": True} if wait else {}),
-        **({"max_pool": "currents"} if network.pools_currents else {}),
-    }
+    kind = Spiking.model_construct(
+        timesteps=network.timesteps, encoding=network.encoding.encoding, reset=reset, gamma=surrogate.gamma,
+        width=surrogate.width, trainable=trainable, start=start, condition=condition, wait=wait,
+        max_pool="currents" if network.pools_currents else "spikes",
+    )  # fmt: skip
+    return kind.model_dump(exclude_defaults=True)  # version one reads the header of a network with the defaults
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

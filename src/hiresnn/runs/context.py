@@ -13,7 +13,7 @@ from hiresnn import data
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load_with
+from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.logs import Log, no_log
 from hiresnn.runs.own_network import OwnCode
@@ -57,7 +57,7 @@ class RunContext:
 
     def load(self, folder: Path) -> nn.Module:
         """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
-        return load_with(folder / MODEL, None if self.own is None else self.own.bare)
+        return load(folder / MODEL, None if self.own is None else self.own.bare)
 
     def splits(self) -> tuple[Split, Split | None]:
         """Return (images to train on, images held out of training or None)."""

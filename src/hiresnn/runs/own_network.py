@@ -19,7 +19,7 @@ from hiresnn.models import OwnNetwork
 from hiresnn.network import evaluating
 from hiresnn.process import leads
 from hiresnn.runs import checkpoint
-from hiresnn.runs.checkpoint import OwnSpec, load_with
+from hiresnn.runs.checkpoint import OwnSpec
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.user_code import UserCode, in_a_line
@@ -187,7 +187,7 @@ def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = Fals
     """
     path, source = folder.require(MODEL), folder.recipe.model.source
     if source is None:
-        return load_with(path)
+        return checkpoint.load(path)
     if not may_run_code:
         raise UsageError(
             f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; name the "
@@ -197,7 +197,7 @@ def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = Fals
     assert code is not None
     if not quiet:
         announce(code, folder.path)
-    return load_with(path, code.bare)
+    return checkpoint.load(path, code.bare)
 
 
 def announce(code: OwnCode, run: Path) -> None:
