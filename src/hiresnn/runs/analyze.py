@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hiresnn.analysis import (
     energy_counter,
 )
 from hiresnn.progress import Progress
-from hiresnn.runs.subject import Request, Subject
+from hiresnn.runs.subject import Subject, opened
 
 LABEL = "estimated arithmetic energy, 45 nm"
 
@@ -93,19 +93,10 @@ def energy(target: str | Path, **options: Any) -> dict[str, Any]:
 
 
 def _analyzed(
-    target: str | Path,
-    what: str,
-    measured: Callable[[Subject, Progress], dict[str, Any]],
-    *,
-    attacks: Sequence[str] | None = None,
-    limit: int | None = None,
-    batch_size: int = 200,
-    source: str | None = None,
-    out: Path | None = None,
-    progress: Progress,
-) -> dict[str, Any]:
-    request = Request(str(target), attacks or [], limit, batch_size, source, out, progress)
-    with request.subject() as subject:
+    target: str | Path, what: str, measured: Callable[[Subject, Progress], dict[str, Any]],
+    *, progress: Progress, **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    with opened(str(target), progress=progress, **options) as subject:
         result = {"analysis": what, **subject.header, what: measured(subject, progress)}
         subject.write(f"analysis-{what}.json", result)
     return result

@@ -238,7 +238,7 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
         width=surrogate.width, trainable=trainable, start=start, condition=condition, wait=wait,
         max_pool="currents" if network.pools_currents else "spikes",
     )  # fmt: skip
-    return kind.model_dump(exclude_defaults=True)  # version one reads the header of a network with the defaults
+    return kind.model_dump(exclude_defaults=True)  # without what version one does not know
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

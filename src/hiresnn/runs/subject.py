@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from hiresnn import data
 from hiresnn.analysis import recording
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
-from hiresnn.data import Batches, DataSet, Split
+from hiresnn.data import Batches, Split
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 from hiresnn.network import SpikingNetwork
@@ -26,39 +26,10 @@ from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import RunFolder
 from hiresnn.runs.lock import locked
 from hiresnn.runs.memory import fitting_batch
-from hiresnn.runs.model_source import ModelSource, audit_folder, resolve_model
+from hiresnn.runs.model_source import audit_folder, resolve_model
 from hiresnn.runs.own_network import load_run
 
 CLEAN = "clean"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a caller asks for; see `energy`."""
-
-    target: str
-    attacks: Sequence[str]
-    limit: int | None
-    batch_size: int
-    source: str | None
-    out: Path | None
-    progress: Progress
-
-    def shown(self, dataset: DataSet) -> Split:
-        """Return the test images to measure on."""
-        return data.first(dataset.test, min(self.limit, len(dataset.test))) if self.limit else dataset.test
-
-    def subject(self) -> AbstractContextManager[Subject]:
-        """Return what is measured, a run folder or any other target."""
-        path = Path(self.target)
-        if not path.is_dir() and (":" in self.target or path.suffix == ".safetensors"):
-            found = resolve_model(self.target)
-            if found.folder is None:
-                return Subject.of_target(found, self)
-            path = found.folder
-        if self.out is not None:
-            raise UsageError(f"the results of run {path} are part of its folder; leave out --out.")
-        return Subject.of_run(path, self)
 
 
 @dataclass
@@ -77,61 +48,6 @@ class Subject:
     batch_size: int
     conditions: list[tuple[str, AttackSpec | None]]
     write: Callable[[str, Any], None]
-
-    @classmethod
-    @contextmanager
-    def of_run(cls, run: Path, request: Request) -> Iterator[Subject]:
-        """Open a run folder, which gets the results."""
-        with RunFolder.open(run, write=True) as folder:
-            context = RunContext.of_run(folder, request.progress, request.source)
-            recipe = context.recipe
-            specs = [attack_of(recipe, text) for text in dict.fromkeys(request.attacks)]
-            network = load_run(folder)
-            if not isinstance(network, SpikingNetwork):
-                raise UsageError(f"run {run} holds an ANN, which does not spike; name a run of another method.")
-            check_fits(network, context.dataset, f"{run}")
-            batch = fitting_batch(network, context.dataset, request.batch_size, context.device, context.progress)
-            labels = [label_of(recipe, spec) for spec in specs]
-            yield cls._on(
-                network, request.shown(context.dataset), context.device, recipe.seed, batch,
-                list(zip(labels, specs, strict=True)), folder.write_json,
-            )  # fmt: skip
-
-    @classmethod
-    @contextmanager
-    def of_target(cls, source: ModelSource, request: Request) -> Iterator[Subject]:
-        """Take a network from a file or a function; the results go into the folder of its audit, or another one."""
-        network = source.model
-        if not isinstance(network, SpikingNetwork | Unrolled):
-            raise UsageError(
-                f"{request.target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a function "
-                "that returns a network of hiresnn, or of another library in an adapter of hiresnn.foreign."
-            )
-        if request.source is None:
-            raise UsageError(f"{request.target} has no data set of its own; name one with --data, for example digits.")
-        dataset = data.load(request.source)
-        check_fits(network, dataset, request.target)
-        specs = [AttackSpec.parse(text) for text in dict.fromkeys(request.attacks)]
-        out = request.out or audit_folder(request.target, source)
-        with locked(out, "analysis folder"):
-
-            def write(name: str, result: Any) -> None:
-                write_atomically(out / name, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            yield cls._on(
-                network, request.shown(dataset), device, 0, request.batch_size,
-                [(spec.label, spec) for spec in specs], write,
-            )  # fmt: skip
-
-    @classmethod
-    def _on(
-        cls, network: SpikingNetwork | Unrolled, shown: Split, device: str, seed: int, batch_size: int,
-        attacks: list[tuple[str, AttackSpec]], write: Callable[[str, Any], None],
-    ) -> Subject:  # fmt: skip
-        if isinstance(network, SpikingNetwork):
-            network.fuse(False)  # figures must not depend on the work done before
-        return cls(network.to(device), shown, device, seed, batch_size, [(CLEAN, None), *attacks], write)
 
     @property
     def header(self) -> dict[str, Any]:
@@ -171,3 +87,59 @@ class Subject:
         with self.seeded(), frozen(self.network), recording(self.network) as spikes:
             self.network(images)
         return spikes
+
+
+@contextmanager
+def opened(
+    target: str,
+    *,
+    attacks: Sequence[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 200,
+    source: str | None = None,
+    out: Path | None = None,
+    progress: Progress,
+) -> Iterator[Subject]:
+    """Open a run folder, which gets the results, or take a network from a file or a function; options as for `energy`.
+
+    The results of a file or a function go into the folder of its audit, or another one.
+    """
+    path, texts = Path(target), dict.fromkeys(attacks or ())
+    found = resolve_model(target) if not path.is_dir() and (":" in target or path.suffix == ".safetensors") else None
+    network: Any
+    with ExitStack() as held:
+        if found is None or found.folder is not None:
+            path = found.folder if found and found.folder else path
+            if out is not None:
+                raise UsageError(f"the results of run {path} are part of its folder; leave out --out.")
+            folder = held.enter_context(RunFolder.open(path, write=True))
+            context = RunContext.of_run(folder, progress, source)
+            recipe, dataset, device, write = context.recipe, context.dataset, context.device, folder.write_json
+            conditions = [(label_of(recipe, spec), spec) for spec in (attack_of(recipe, text) for text in texts)]
+            network, seed = load_run(folder), recipe.seed
+            if not isinstance(network, SpikingNetwork):
+                raise UsageError(f"run {path} holds an ANN, which does not spike; name a run of another method.")
+            check_fits(network, dataset, f"{path}")
+            batch_size = fitting_batch(network, dataset, batch_size, device, progress)
+        else:
+            network, seed, device = found.model, 0, "cuda" if torch.cuda.is_available() else "cpu"
+            if not isinstance(network, SpikingNetwork | Unrolled):
+                raise UsageError(
+                    f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a function "
+                    "that returns a network of hiresnn, or of another library in an adapter of hiresnn.foreign."
+                )
+            if source is None:
+                raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
+            dataset = data.load(source)
+            check_fits(network, dataset, target)
+            conditions = [(spec.label, spec) for spec in map(AttackSpec.parse, texts)]
+            place = out or audit_folder(target, found)
+            held.enter_context(locked(place, "analysis folder"))
+
+            def write(name: str, value: Any) -> None:
+                write_atomically(place / name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+        if isinstance(network, SpikingNetwork):
+            network.fuse(False)  # figures must not depend on the work done before
+        shown = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
+        yield Subject(network.to(device), shown, device, seed, batch_size, [(CLEAN, None), *conditions], write)
