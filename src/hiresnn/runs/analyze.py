@@ -68,14 +68,8 @@ def energy(target: str | Path, **options: Any) -> dict[str, Any]:
         attacks: such as "pgd:eps=2/255", with the recipe's settings for what the text leaves out, or the attack's own
             where there is no recipe; each is measured beside the clean images.
         limit: number of test images, balanced over classes; None takes all.
-        batch_size: images per batch.
         source: images to use instead of those that the recipe names; required without a recipe.
         out: folder for the result of a target that is no run; None takes that of its audit.
-        progress: where progress is reported.
-
-    Raises:
-        HiresnnError: the target has no spiking network, the data do not fit, an attack is unknown, or a layer
-            cannot be counted.
     """
 
     def measured(subject: Subject, progress: Progress) -> dict[str, Any]:

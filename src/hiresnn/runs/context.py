@@ -28,14 +28,9 @@ class RunContext:
     """A recipe with its folder, data and devices.
 
     Attributes:
-        recipe: what to train.
         folder: the run folder; on ranks other than the first it drops every write.
-        dataset: the images that the recipe names.
-        progress: where progress is reported.
         device: "cpu", "cuda" or "cuda:1", never "auto".
-        ranks: the processes that train together.
         own: the code of the recipe's own network; None for a network of the package.
-        log: called with the row of each epoch.
     """
 
     recipe: Recipe
@@ -64,11 +59,9 @@ class RunContext:
         return splits(self.recipe, self.dataset)
 
     def batches(self, batch_size: int, stage: int) -> Batches:
-        """Return this rank's share of the shuffled training batches.
+        """Return this rank's share of shuffled training batches of `batch_size` images over all ranks.
 
-        Args:
-            batch_size: images of a batch over all ranks.
-            stage: 0 for the ANN, 1 for the SNN; the stages shuffle independently.
+        `stage` is 0 for the ANN, 1 for the SNN; they shuffle independently.
         """
         return Batches(
             self.splits()[0],
@@ -82,11 +75,7 @@ class RunContext:
 
 
 def device_of(recipe: Recipe) -> str:
-    """Return the device to compute on; "auto" is a GPU if there is one.
-
-    Raises:
-        UsageError: the recipe names a GPU that torch does not see.
-    """
+    """Return the device to compute on; "auto" is a GPU if there is one. Raises UsageError if torch does not see it."""
     if recipe.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.device.startswith("cuda") and not torch.cuda.is_available():
@@ -100,11 +89,7 @@ def device_of(recipe: Recipe) -> str:
 
 
 def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
-    """Divide the training set as the recipe says: (images to train on, images held out or None).
-
-    Raises:
-        UsageError: names the key of the recipe that asks for more images than there are.
-    """
+    """Divide the training set as the recipe says: (images to train on, images held out or None)."""
     split, held = dataset.train, None
     if recipe.data.holdout_images:
         split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
@@ -112,11 +97,7 @@ def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
 
 
 def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
-    """Lower counts of images to what the data set has, and say so in a line.
-
-    Args:
-        keys: the counts that may be lowered, of COUNTS: those that the user has not set.
-    """
+    """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
     total, counts = len(dataset.train), recipe.data
     held, train = counts.holdout_images, counts.train_images
     if held >= total and COUNTS[0] in keys and COUNTS[1] not in keys:

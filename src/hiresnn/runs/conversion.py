@@ -52,10 +52,6 @@ def conversion(
         scales: every threshold scale; None is that of the recipe.
         attacks: attacks on the ANN, such as "pgd:eps=2/255"; the error is measured on these images, too.
         limit: number of images, balanced over classes; None is at most 1,000.
-        batch_size, source, progress: as for `hiresnn.runs.analyze.energy`.
-
-    Raises:
-        HiresnnError: the ANN is missing, a value is out of range, the data do not fit, or an attack is unknown.
     """
     with RunFolder.open(run, write=True) as folder:
         context = RunContext.of_run(folder, progress, source)

@@ -24,11 +24,7 @@ FLOAT, ALL = "float", "all views"
 
 
 def require_views(views: Sequence[str], model: object, image: Tensor) -> dict[str, SpikingNetwork]:
-    """Return the network of each view, before any attack runs.
-
-    Raises:
-        UsageError: a view is unknown, or the network is none of hiresnn.
-    """
+    """Return the network of each view, before any attack runs."""
     if views and not isinstance(model, SpikingNetwork):
         raise UsageError(
             f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}; leave it out."
@@ -47,10 +43,7 @@ def audit_views(
     A view is attacked by the whole preset with its own gradients, and by what is made on the float network at every
     bound. Afterwards every adversarial image of one network counts for each of the others that it breaks.
 
-    Args:
-        networks: view -> its network.
-        result: the audit of the float network.
-        cache: returns the finished units of the audit of a network.
+    `result` is the audit of the float network; `cache` returns the finished units of the audit of a network.
 
     Returns:
         The content of deployed.json: bounds, number of images, and for each view the percentage that stands at each

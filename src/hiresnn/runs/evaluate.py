@@ -54,19 +54,13 @@ def evaluate(
             from the runs.
         limit: number of images, balanced over classes; None takes all.
         split: "test", or "holdout", the training images that the recipe held out.
-        batch_size: images per batch.
         seed: of what attacks and networks draw from torch's global generators; None is the recipe's. Every figure
             starts from it, so no figure depends on the others. The caller's generators stay as they are.
-        source: images to use instead of those that the recipe names, for example at another path.
+        source: images to use instead of those that the recipe names.
         out: file for the result instead of the run folder, which then stays as it is.
-        progress: where progress is reported.
 
     Returns:
         The content of result.json, with "dead_layer", the name of a layer that never spikes, if there is one.
-
-    Raises:
-        HiresnnError: the folder has no trained network, a twin or the data do not fit, an attack is unknown, or the
-            folder has attacks on more images.
     """
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
@@ -148,11 +142,7 @@ def _dead_layer(context: RunContext, network: nn.Module, shown: Split, batch_siz
 
 
 def _earlier(folder: RunFolder, name: str, images: int) -> dict[str, Any]:
-    """Return the attacks on as many images in the result `name`; attacks on fewer images are dropped.
-
-    Raises:
-        UsageError: the result has attacks on more images.
-    """
+    """Return the attacks on as many images in the result `name`; fewer are dropped, more raise UsageError."""
     if not folder.has(name):
         return {}
     found = folder.read_json(name)

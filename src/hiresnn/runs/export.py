@@ -18,15 +18,8 @@ def export_run(
 ) -> Export:
     """Write the network that `target` names and compare the file with it on test images.
 
-    Args:
-        target: a run folder, or another network; see `resolve_model`.
-        out: path of the file.
-        to, reader: see `hiresnn.exchange.export`.
-        source: the data set, by default that of the run.
-        limit: number of test images, balanced over classes.
-
-    Raises:
-        HiresnnError: a target, data set or format that cannot be used.
+    `target` is as for `resolve_model`, `to` and `reader` as for `hiresnn.exchange.export`. `source` is the data set, by
+    default that of the run; `limit` images of it are taken, balanced over classes.
     """
     require_target(out, to=to, reader=reader)
     subject = resolve_model(target)

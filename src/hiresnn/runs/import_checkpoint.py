@@ -81,15 +81,9 @@ def import_checkpoint(
     Args:
         path: a file that torch.save wrote: a state_dict, or a dictionary with one as "state_dict". No code in it runs.
         model: vgg5, vgg11 or vgg16. Width, hidden units, classes and the image size follow from the shapes.
-        out: the run folder; it must not hold a run.
-        source: the images, such as "cifar100", a file or a folder.
         method: how the network was trained, for the recipe: "hire" or "traditional".
         timesteps: T; None takes that of the paper.
         twin: a run to compare the weights with, to see whether both started from the same ANN.
-
-    Raises:
-        UsageError: the model is unknown, or T is not known.
-        RunError: the file is no such state_dict, or a shape or number in it is wrong.
     """
     if model not in NAMES:
         raise UsageError(f"model is {model!r}; {closest(model, NAMES)}.")

@@ -16,21 +16,8 @@ LOCK = ".lock"
 def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> ExitStack:
     """Create `folder` if it does not exist and lock it. The system releases the lock if the process dies.
 
-    Args:
-        folder: the folder that this process is about to write into.
-        what: names the folder in errors, such as "run folder".
-        wait: called once if another process holds the lock, before waiting for it; None refuses at once.
-
-    Returns:
-        The acquired lock. Leaving it as a context manager, or calling its `close`, releases it.
-
-    Raises:
-        BusyError: another process holds the lock and `wait` is None.
-        RunError: the folder cannot be created or written.
-
-    Example:
-        >>> with locked(tmp_path, "run folder"):
-        ...     (tmp_path / "result.json").touch()
+    If another process holds it, `wait` is called once before waiting; without `wait` that is a BusyError. `what` names
+    the folder in errors. Leaving the result as a context manager, or its `close`, releases the lock.
     """
     lock = FileLock(folder / LOCK)
     try:

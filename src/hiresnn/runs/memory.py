@@ -59,13 +59,7 @@ def require_memory(
 
     A training is refused only if what it has to store exceeds the memory: the weights, and the least that a batch
     stores for its backward pass. The number that is returned also has the working memory of a pass and the process.
-
-    Args:
-        ranks: processes that share every batch.
-        network: the ANN that the recipe builds for these images, if there is one already.
-
-    Raises:
-        UsageError: the training does not fit, or the recipe's model does not suit the images.
+    `ranks` processes share every batch; `network` is the ANN that the recipe builds, if there is one already.
     """
     if network is None:
         with torch.device("meta"):
@@ -103,10 +97,7 @@ def footprint(network: nn.Module, shape: torch.Size, timesteps: int = 1) -> Foot
     """Return the bytes per image of a training step, from a pass of a copy on the meta device, without memory.
 
     A network that cannot run there (it reads values, or creates tensors on a device of its own) counts as zero.
-
-    Args:
-        network: an ANN, or a SpikingNetwork, which stores more with every timestep.
-        shape: [C, H, W] of an image.
+    `shape` is [C, H, W]. A SpikingNetwork stores more with every timestep.
     """
     try:
         network = _without_memory(network).train()
@@ -167,9 +158,7 @@ def fitting_batch(
 ) -> int:
     """Return `wanted` images, or as many as take half of the memory of the device, which one line then says.
 
-    Args:
-        network: a network of this package, or a user's own that it trained.
-        gradients: whether gradients are computed, as in an attack.
+    `gradients` tells whether gradients are computed, as in an attack.
     """
     limit = memory_of(device)
     if limit is None:

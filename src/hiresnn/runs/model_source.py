@@ -58,10 +58,6 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
 
     A Python file or module is executed, also that of a run whose network is the user's own, unless `may_run_code` is
     False: then it is refused.
-
-    Raises:
-        RunError: the folder or file has no network that hiresnn wrote.
-        UsageError: the function does not exist, fails, or returns something that cannot be called.
     """
     where = text.rpartition(":")[0]
     path = Path(text)
@@ -96,9 +92,6 @@ def load_attack(text: str) -> None:
 
     The file is executed, so only a text that the user wrote may come here, never one from a stored file. Any other
     text, such as pgd:eps=2/255, is left alone.
-
-    Raises:
-        UsageError: the function does not exist or is no attack.
     """
     matched = USER_ATTACK.fullmatch(text)
     if matched is None:

@@ -27,13 +27,8 @@ COMPILING = "Neurons are compiled at the first batch: half a minute the first ti
 def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: OwnCode | None = None) -> nn.Module:
     """Return the ANN before its training, for the images of `dataset`.
 
-    Args:
-        split: its statistics normalise the images, if the recipe asks for that; None normalises by zeros and ones,
-            which has the same architecture.
-        own: the code of the recipe's own network, if it has one and the code has been found already.
-
-    Raises:
-        UsageError: the network does not suit the images, the weights do not fit, or the user's code fails.
+    The statistics of `split` normalise the images, if the recipe asks for that; None normalises by zeros and ones, with
+    the same architecture. `own` is the code of the recipe's own network, if it has been found already.
     """
     own = own or own_code(recipe)
     if own is not None:
@@ -71,9 +66,6 @@ def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn
     """Return a user's untrained ANN, or one that starts from a user's weights, once it is known to convert.
 
     Otherwise hours of training could end in a refusal.
-
-    Raises:
-        UsageError: the network does not suit the images, or cannot be converted as the recipe says.
     """
     ann = ann_of(recipe, dataset, dataset.train, own)
     if recipe.method != "ann":
@@ -126,10 +118,7 @@ def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
 
 
 def method_of(recipe: Recipe, teacher: nn.Module | None = None) -> Method:
-    """Return the training method with the periods and the noise of section noise (Algorithm 1, Eq. 6).
-
-    `teacher` is the ANN, which snn.distil needs.
-    """
+    """Return the training method with the noise of section noise (Alg. 1, Eq. 6); snn.distil needs the ANN."""
     noise = recipe.noise
     made = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
     if teacher is not None and recipe.snn.distil:

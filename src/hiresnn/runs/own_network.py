@@ -30,11 +30,8 @@ from hiresnn.runs.weights import load_weights
 class OwnCode:
     """The code of a recipe's own network, found on this machine, and the weights that the ANN starts from.
 
-    Attributes:
-        source: `model.source` of the recipe.
-        code: where the code is.
-        files: the files that define the network, each with its SHA-256.
-        weights: SHA-256 of the file of weights; None without one.
+    `source` is `model.source` of the recipe, `files` are those that define the network, each with its SHA-256, and
+    `weights` is the SHA-256 of the file of weights.
     """
 
     source: str
@@ -56,8 +53,7 @@ class OwnCode:
     def build(self, recipe: Recipe, dataset: DataSet, split: Split | None) -> OwnNetwork:
         """Call the user's function and put the normalisation of `split` in front; see `networks.ann_of`.
 
-        Raises:
-            UsageError: the function fails, or its network does not map the images to a logit for each class.
+        Raises UsageError if that fails, or the network does not map the images to a logit for each class.
         """
         if recipe.ann.activation != "relu":
             raise UsageError(
@@ -96,13 +92,8 @@ class OwnCode:
 def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     """Return the code of the recipe's own network, or None if its network is one of the package.
 
-    Args:
-        folder: a run folder. If it has a source.json, the code and the weights must be those that it names, and the
-            code is also looked for where it was.
-
-    Raises:
-        UsageError: the code or the file of weights does not exist.
-        RunError: they have changed since the run began.
+    If the run folder has a source.json, the code is also looked for where it was. A RunError says that the code or the
+    weights are not those that source.json names.
     """
     record = _record(folder)
     source, weights = recipe.model.source, recipe.model.weights
@@ -132,11 +123,7 @@ def require_weights(weights: str) -> None:
 
 
 def weights_digest(weights: str | None, known: str | None = None, folder: Path | None = None) -> str | None:
-    """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone.
-
-    Raises:
-        UsageError: there is no such file. RunError: it has changed.
-    """
+    """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone."""
     if weights is None:
         return None
     if known is not None and not _is_file(weights):
@@ -174,16 +161,8 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
 def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = False) -> nn.Module:
     """Return the trained network of a run in eval mode, on the CPU.
 
-    The code of a user's own network is executed, which one line on standard error says.
-
-    Args:
-        folder: a run that the user has named.
-        may_run_code: False refuses a run whose network is Python code.
-        quiet: leave out that line, for code that the user has just named.
-
-    Raises:
-        RunError: there is no network, it is damaged, or its code has changed.
-        UsageError: the code may not run, does not exist, or fails.
+    The code of a user's own network is executed, which one line on standard error says, unless `quiet`: for code that
+    the user has just named. Without `may_run_code` such a run is refused by a UsageError.
     """
     path, source = folder.require(MODEL), folder.recipe.model.source
     if source is None:

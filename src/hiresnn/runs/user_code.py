@@ -28,23 +28,14 @@ NUM_CLASSES = "num_classes"
 
 @dataclass(frozen=True)
 class UserCode:
-    """A function of the user's code, not executed yet.
-
-    Attributes:
-        where: path of a Python file, or the dotted name of a module.
-        function: name of the function in it.
-    """
+    """A function of the user's code, not executed yet; `where` is the path of a file, or a module's dotted name."""
 
     where: str
     function: str
 
     @classmethod
     def parse(cls, text: str) -> UserCode:
-        """Read FILE.py:FUNCTION or MODULE:FUNCTION.
-
-        Raises:
-            UsageError: the text has another form, or there is no such file.
-        """
+        """Read FILE.py:FUNCTION or MODULE:FUNCTION. Raises UsageError for another form."""
         where, _, function = text.rpartition(":")
         if not where:
             raise UsageError(
@@ -95,11 +86,7 @@ class UserCode:
     def network(self, num_classes: int | None = None) -> Any:
         """Call the function and return what it returns, a network anew at each call.
 
-        Args:
-            num_classes: passed to the function if it has a parameter of this name, or any keyword; None passes nothing.
-
-        Raises:
-            UsageError: the file, module or function does not exist, or fails.
+        `num_classes` is passed if the function has a parameter of this name, or any keyword; None passes nothing.
         """
         found = self.callable("add one that returns a network: images [B, C, H, W] -> logits")
         with _importable(self.where):
@@ -111,8 +98,7 @@ class UserCode:
     def callable(self, hint: str) -> Callable[..., Any]:
         """Import the file or module and return the function, which is not called; `hint` says what to add without it.
 
-        Raises:
-            UsageError: the file, module or function does not exist, or the import fails.
+        Raises UsageError if there is none, or the import fails.
         """
         with _importable(self.where):
             module = _module(self.where)
