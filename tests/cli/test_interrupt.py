@@ -87,6 +87,21 @@ def test_odd_names_end_in_a_short_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_ctrl_c_in_a_command_without_work_to_continue_says_only_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hiresnn.cli import main
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hiresnn.runs.recipe.shipped", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(["recipes"])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "\nInterrupted.\n"
+
+
 def test_signals_are_as_before_after_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     from hiresnn.cli import main
 
