@@ -75,7 +75,7 @@ class RunContext:
 
 
 def device_of(recipe: Recipe) -> str:
-    """Return the device to compute on; "auto" is a GPU if there is one. Raises UsageError if torch does not see it."""
+    """Return the device to compute on, a GPU for "auto" if there is one. Raises UsageError for one that torch lacks."""
     if recipe.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.device.startswith("cuda") and not torch.cuda.is_available():
