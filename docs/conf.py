@@ -34,7 +34,7 @@ autodoc_typehints = "none"  # the signature shows them as they are written, with
 
 
 def _link_to_repository(app: object, name: str, source: list[str]) -> None:
-    """Let links to files outside docs/, which this site does not have, point into the repository; pictures are copied."""
+    """Let links to files outside docs/ point into the repository; pictures are copied."""
     link = r"(?<!!)(\[[^\]]*\])\(\.\./(?!tutorials)([^)]+)\)"
     source[0] = re.sub(link, rf"\1({REPOSITORY}/blob/main/\2)", source[0])
 
