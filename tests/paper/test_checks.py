@@ -7,52 +7,46 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.paper.checks import CHECKS, RULES, Accuracies, CheckResult, answers, judge, verdict
+from hiresnn.paper.checks import CHECKS, RULES, answers, judge, verdict
 from hiresnn.paper.claims import claims
-from hiresnn.paper.measurements import Measurement
+from hiresnn.paper.measurements import BOXES, Measurement
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.plan import plan
 from hiresnn.paper.run_all import do
 from hiresnn.paper.study import Study
 
-from .conftest import page
+from .conftest import TWO_SEEDS, page
 
-HEALTHY = Accuracies(
-    clean=80.0,
-    white={"fgsm": 30.0, "pgd": 10.0},
-    black={"same-ann": {"fgsm": 33.0, "pgd": 12.0}, "independent": {"fgsm": 50.0, "pgd": 40.0}},
-    bounds=[("2/255", 55.0), ("8/255", 10.0), ("32/255", 0.0)],
-    unbounded=0.0,
-    random=75.0,
-)
+SCALE = replace(TWO_SEEDS, eps=("2/255", "8/255", "32/255"))
+NOISE = ("noise:kind=uniform,draws=20", "white")
+WHITE = {None: 80.0, "fgsm": 30.0, "pgd": 10.0, "pgd:eps=2/255": 55.0, "pgd:eps=8/255": 10.0, "pgd:eps=32/255": 0.0}
+TWINS = {"same-ann": {"fgsm": 33.0, "pgd": 12.0}, "independent": {"fgsm": 50.0, "pgd": 40.0}}
+HEALTHY = {(attack, box): left for box, each in {"white": WHITE, **TWINS}.items() for attack, left in each.items()}
+HEALTHY |= {("pgd:eps=1", "white"): 0.0, NOISE: 75.0}
 
 
-def failing(**changes: object) -> list[str]:
-    judged = judge(replace(HEALTHY, **changes))  # type: ignore[arg-type]
-    return [key for key, one in zip(CHECKS, judged, strict=True) if not one.passed]
+def failing(changes: dict[Any, float]) -> list[str]:
+    return [key for key, (passed, _) in zip(CHECKS, judge({**HEALTHY, **changes}, SCALE), strict=True) if not passed]
 
 
 def test_a_healthy_network_passes_all_five() -> None:
-    assert failing() == []
+    assert failing({}) == []
     assert len(CHECKS) == len(RULES) == 5
     assert tuple(claims().table4) == tuple(CHECKS)
 
 
 def test_one_step_fails_where_pgd_leaves_as_much_as_fgsm() -> None:
-    assert failing(white={"fgsm": 10.0, "pgd": 10.0}) == ["one_step"]
+    assert failing({("fgsm", "white"): 10.0}) == ["one_step"]
 
 
 @pytest.mark.parametrize("twin", ["same-ann", "independent"])
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
 def test_black_box_fails_where_a_twins_images_leave_less(twin: str, attack: str) -> None:
-    weaker = {kind: dict(left) for kind, left in HEALTHY.black.items()}
-    weaker[twin][attack] = HEALTHY.white[attack] - 1
-    assert failing(black=weaker) == ["black_box"]
+    assert failing({(attack, twin): HEALTHY[attack, "white"] - 1}) == ["black_box"]
 
 
 def test_black_box_passes_where_nothing_is_left_on_either_side() -> None:
-    nothing = {"fgsm": 30.0, "pgd": 0.0}
-    assert failing(white=nothing, black={"same-ann": nothing, "independent": nothing}) == []
+    assert failing({(attack, box): left for box in BOXES for attack, left in (("fgsm", 30.0), ("pgd", 0.0))}) == []
 
 
 @pytest.mark.parametrize(
@@ -66,27 +60,26 @@ def test_black_box_passes_where_nothing_is_left_on_either_side() -> None:
     ],
 )
 def test_bound_fails_where_a_larger_one_leaves_more(bounds: list[float], fails: list[str]) -> None:
-    labels = ("2/255", "8/255", "32/255")
-    assert failing(bounds=list(zip(labels, bounds, strict=True))) == fails
+    assert failing({(f"pgd:eps={eps}", "white"): left for eps, left in zip(SCALE.eps, bounds, strict=True)}) == fails
 
 
 def test_unbounded_fails_above_one_percent() -> None:
-    assert failing(unbounded=1.0) == []
-    assert failing(unbounded=1.1) == ["unbounded"]
+    assert failing({("pgd:eps=1", "white"): 1.0}) == []
+    assert failing({("pgd:eps=1", "white"): 1.1}) == ["unbounded"]
 
 
 def test_sampling_fails_where_random_draws_leave_no_more_than_pgd() -> None:
-    assert failing(random=10.1) == []
-    assert failing(random=10.0) == ["sampling"]
+    assert failing({NOISE: 10.1}) == []
+    assert failing({NOISE: 10.0}) == ["sampling"]
 
 
 def test_evidence_holds_the_numbers_that_decided() -> None:
-    one_step, black_box, bound, unbounded, sampling = judge(HEALTHY)
-    assert one_step.evidence == "FGSM leaves 30.0 %, PGD 10.0 %"
-    assert "PGD leaves 10.0 % made on itself, 12.0 % made on the same-ann twin" in black_box.evidence
-    assert bound.evidence == "PGD leaves 80.0 % at 0, 55.0 % at 2/255, 10.0 % at 8/255, 0.0 % at 32/255"
-    assert unbounded.evidence == "PGD without a bound leaves 0.0 %"
-    assert sampling.evidence == "random draws leave 75.0 %, PGD 10.0 %"
+    one_step, black_box, bound, unbounded, sampling = (evidence for _, evidence in judge(HEALTHY, SCALE))
+    assert one_step == "FGSM leaves 30.0 %, PGD 10.0 %"
+    assert "PGD leaves 10.0 % made on itself, 12.0 % made on the same-ann twin" in black_box
+    assert bound == "PGD leaves 80.0 % at 0, 55.0 % at 2/255, 10.0 % at 8/255, 0.0 % at 32/255"
+    assert unbounded == "PGD without a bound leaves 0.0 %"
+    assert sampling == "random draws leave 75.0 %, PGD 10.0 %"
 
 
 def answer(wanted: Measurement) -> Any:
@@ -123,7 +116,7 @@ def test_a_check_that_one_seed_fails_is_counted() -> None:
 
 
 def test_a_verdict_is_that_of_the_first_seed_that_fails_and_its_evidence_names_it() -> None:
-    good, bad = CheckResult(True, "good"), CheckResult(False, "bad")
+    good, bad = (True, "good"), (False, "bad")
     assert verdict([good, good]) == ("pass", "seed 0: good")
     assert verdict([bad]) == ("fail", "seed 0: bad")
     assert verdict([good, bad, bad]) == ("fail in 2 of 3 seeds", "seed 1: bad")

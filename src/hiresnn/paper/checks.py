@@ -7,7 +7,6 @@ By accuracies, as sec. 5.3 of the paper argues, with one rule per check; and ima
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -45,65 +44,48 @@ RULES = tuple(rule.format(slack=SLACK) for rule in section("table4.rules").value
 COLUMNS = ["model", "data set", "check", "paper", "by accuracies", "evidence", "image by image", "evidence, images"]
 
 
-@dataclass(frozen=True)
-class Accuracies:
-    """Accuracies of one network in percent."""
-
-    clean: float
-    white: Mapping[str, float]
-    """Attack ("fgsm", "pgd") -> at the paper's bound."""
-    black: Mapping[str, Mapping[str, float]]
-    """Kind of twin -> the same."""
-    bounds: Sequence[tuple[str, float]]
-    """(Bound as text, PGD), by increasing bound."""
-    unbounded: float
-    """PGD bounded only by [0, 1]."""
-    random: float
-    """The worst of the random draws at the paper's bound."""
+Left = Mapping[tuple[str | None, str], float]
+"""Attack and box, as in `_attacks` -> the accuracy that is left, in percent."""
+Result = tuple[bool, str]
+"""Whether one check passed, and the numbers that decided."""
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """Whether one check passed, and the numbers that decided."""
-
-    passed: bool
-    evidence: str
-
-
-def judge(found: Accuracies) -> list[CheckResult]:
+def judge(left: Left, scale: Scale) -> list[Result]:
     """The five checks by accuracies, in the order of CHECKS, each by its rule in RULES."""
-    fgsm, pgd = found.white["fgsm"], found.white["pgd"]
+    fgsm, pgd = left["fgsm", "white"], left["pgd", "white"]
+    unbounded, random = left["pgd:eps=1", "white"], left[_noise(scale), "white"]
     return [
-        CheckResult(pgd < fgsm, f"FGSM leaves {fgsm:.1f} %, PGD {pgd:.1f} %"),
-        _black_box(found),
-        _bound(found),
-        CheckResult(found.unbounded <= SLACK, f"PGD without a bound leaves {found.unbounded:.1f} %"),
-        CheckResult(found.random > pgd, f"random draws leave {found.random:.1f} %, PGD {pgd:.1f} %"),
+        (pgd < fgsm, f"FGSM leaves {fgsm:.1f} %, PGD {pgd:.1f} %"),
+        _black_box(left, scale),
+        _bound(left, scale),
+        (unbounded <= SLACK, f"PGD without a bound leaves {unbounded:.1f} %"),
+        (random > pgd, f"random draws leave {random:.1f} %, PGD {pgd:.1f} %"),
     ]
 
 
-def _black_box(found: Accuracies) -> CheckResult:
+def _black_box(left: Left, scale: Scale) -> Result:
     passed, words = True, []
-    for attack, white in found.white.items():
-        black = {kind: left[attack] for kind, left in found.black.items()}
-        passed &= all(left >= white for left in black.values())
-        twins = ", ".join(f"{left:.1f} % made on the {kind} twin" for kind, left in black.items())
+    for attack in ATTACKS:
+        white, black = left[attack, "white"], {kind: left[attack, kind] for kind in scale.twins}
+        passed &= all(each >= white for each in black.values())
+        twins = ", ".join(f"{each:.1f} % made on the {kind} twin" for kind, each in black.items())
         words.append(f"{attack.upper()} leaves {white:.1f} % made on itself, {twins}")
-    return CheckResult(passed, "; ".join(words))
+    return passed, "; ".join(words)
 
 
-def _bound(found: Accuracies) -> CheckResult:
-    left = [found.clean, *(accuracy for _, accuracy in found.bounds)]
-    rose = any(after > lowest + SLACK for lowest, after in zip(accumulate(left, min), left[1:], strict=False))
-    words = ", ".join(f"{accuracy:.1f} % at {bound}" for bound, accuracy in (("0", found.clean), *found.bounds))
-    return CheckResult(not rose and left[-1] < left[0], f"PGD leaves {words}")
+def _bound(left: Left, scale: Scale) -> Result:
+    found = {"0": left[None, "white"], **{bound: left[f"pgd:eps={bound}", "white"] for bound in scale.eps}}
+    clean, *attacked = found.values()
+    rose = any(after > lowest + SLACK for lowest, after in zip(accumulate(found.values(), min), attacked, strict=False))
+    words = ", ".join(f"{accuracy:.1f} % at {bound}" for bound, accuracy in found.items())
+    return not rose and attacked[-1] < clean, f"PGD leaves {words}"
 
 
-def verdict(results: Sequence[CheckResult]) -> tuple[str, str]:
+def verdict(results: Sequence[Result]) -> tuple[str, str]:
     """(verdict, evidence) over seeds, of the first seed that fails or otherwise of the first; the evidence names it."""
-    failed = [seed for seed, result in enumerate(results) if not result.passed]
+    failed = [seed for seed, result in enumerate(results) if not result[0]]
     shown = failed[0] if failed else 0
-    evidence = f"seed {shown}: {results[shown].evidence}"
+    evidence = f"seed {shown}: {results[shown][1]}"
     if not failed:
         return "pass", evidence
     return ("fail" if len(results) == 1 else f"fail in {len(failed)} of {len(results)} seeds"), evidence
@@ -124,9 +106,12 @@ def table4(values: Values) -> Page:
     judged: list[Claim] = []
     for network in networks:
         by_image = values.all(_by_image(network))
+        left = {each: values.all(accuracy(network, "hire", *each)) for each in _attacks(scale)}
         results = {
-            "by accuracies": [judge(accuracies(values, network, place)) for place in range(len(by_image))],
-            "image by image": [[CheckResult(not each["yes"], each["evidence"]) for each in seed] for seed in by_image],
+            "by accuracies": [
+                judge(dict(zip(left, each, strict=True)), scale) for each in zip(*left.values(), strict=True)
+            ],
+            "image by image": [[(not each["yes"], each["evidence"]) for each in seed] for seed in by_image],
         }
         for place, (key, check) in enumerate(CHECKS.items()):
             paper = str(claims().table4[key])
@@ -145,33 +130,16 @@ def table4(values: Values) -> Page:
     return Page([Table(text("table4.caption"), COLUMNS, rows)], notes=notes, networks=networks, claims=judged)
 
 
-def _passes(network: str, way: str, seeds: Sequence[Sequence[CheckResult]]) -> Claim:
+def _passes(network: str, way: str, seeds: Sequence[Sequence[Result]]) -> Claim:
     """The claim that a network passes all five checks, in one of the two ways."""
     names = [check.split()[0] for check in CHECKS.values()]
-    failed = [name for place, name in enumerate(names) if not all(seed[place].passed for seed in seeds)]
+    failed = [name for place, name in enumerate(names) if not all(seed[place][0] for seed in seeds)]
     found = f"fails {', '.join(failed)}" if failed else f"passes all five with {len(seeds)} seed(s)"
     return Claim(text("table4.claim"), page_verdict(not failed), found, f"{network_label(network)}, {way}", "sec. 5.3")
 
 
-def accuracies(values: Values, network: str, place: int) -> Accuracies:
-    """What the rules by accuracy look at, for one of the seeds."""
-    scale = values.scale
-
-    def left(attack: str | None, box: str = "white") -> float:
-        return float(values.all(accuracy(network, "hire", attack, box))[place])
-
-    return Accuracies(
-        clean=left(None),
-        white={attack: left(attack) for attack in ATTACKS},
-        black={box: {attack: left(attack, box) for attack in ATTACKS} for box in scale.twins},
-        bounds=[(bound, left(f"pgd:eps={bound}")) for bound in scale.eps],
-        unbounded=left("pgd:eps=1"),
-        random=left(_noise(scale)),
-    )
-
-
 def _attacks(scale: Scale) -> list[tuple[str | None, str]]:
-    """Attack and box of everything that `accuracies` reads."""
+    """Attack and box of everything that `judge` reads."""
     white = [None, *ATTACKS, *(f"pgd:eps={bound}" for bound in scale.eps), "pgd:eps=1", _noise(scale)]
     return [*((attack, "white") for attack in white), *((attack, box) for box in scale.twins for attack in ATTACKS)]
 
