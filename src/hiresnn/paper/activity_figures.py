@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,9 +67,10 @@ def rated(scale: Scale, *networks: str) -> tuple[str, ...]:
     return tuple(name for name in scale.present(networks) if "rate" in methods_of(scale, name))
 
 
-def fig1b_needs(scale: Scale) -> list[Measurement]:
-    """The activity of VGG11 in both codings."""
-    return _activities(rated(scale, VGG11))
+def needs(networks: Iterable[str], scale: Scale) -> list[Measurement]:
+    """The activity of some networks in both codings."""
+    pairs = [(network, method) for network in rated(scale, *networks) for method in CODINGS.values()]
+    return [Measurement(kind, network, method) for network, method in pairs for kind in ("activity", "pool-activity")]
 
 
 def fig1b(values: Values) -> Page:
@@ -109,11 +111,6 @@ def fig1b(values: Values) -> Page:
     )
 
 
-def fig3_needs(scale: Scale) -> list[Measurement]:
-    """The activity of both networks in both codings."""
-    return _activities(rated(scale, *VGGS))
-
-
 def fig3(values: Values) -> Page:
     """TASA of each layer of VGG5 and VGG11."""
     networks = rated(values.scale, *VGGS)
@@ -144,11 +141,6 @@ def fig3(values: Values) -> Page:
     ]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
     return Page([table], figure, notes, networks, judged, some_images(values.scale))
-
-
-def _activities(networks: tuple[str, ...]) -> list[Measurement]:
-    pairs = [(network, method) for network in networks for method in CODINGS.values()]
-    return [Measurement(kind, network, method) for network, method in pairs for kind in ("activity", "pool-activity")]
 
 
 def _layers(values: Values, network: str) -> Codings:

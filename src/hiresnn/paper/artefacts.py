@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hiresnn.paper import accuracy_tables as tables
 from hiresnn.paper import activity_figures as activity
@@ -14,6 +15,7 @@ from hiresnn.paper import coding_figures as codings
 from hiresnn.paper import distance_figures as distances
 from hiresnn.paper import sweep_figures as sweeps
 from hiresnn.paper.accuracy_page import AccuracyPage, MissingValueError, Values
+from hiresnn.paper.activity_figures import VGGS
 from hiresnn.paper.labels import VGG5, VGG11, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import AGREES, DIFFERS, OPEN, UNCLEAR, Cell, Page, Table
@@ -41,8 +43,9 @@ class Artefact:
     in_paper: bool = True
 
 
-def _figure(title: str, needs: Callable[[Scale], list[Measurement]], render: Callable[[Values], Page]) -> Artefact:
-    return Artefact(title, needs, render, has_figure=True)
+_figure = partial(Artefact, has_figure=True)
+_vgg5 = partial(Scale.present, networks=[VGG5])
+_vgg11 = partial(Scale.present, networks=[VGG11])
 
 
 def _accuracies(
@@ -59,14 +62,6 @@ def _accuracies(
     return Artefact(title, needs, render, has_figure=networks is not None)
 
 
-def _vgg5(scale: Scale) -> tuple[str, ...]:
-    return scale.present([VGG5])
-
-
-def _vgg11(scale: Scale) -> tuple[str, ...]:
-    return scale.present([VGG11])
-
-
 ARTEFACTS: dict[str, Artefact] = {
     "table1": _accuracies("ANN, rate-coded SNN and low-latency SNN under attack", tables.table1),
     "table2": _accuracies("HIRE-SNN under white-box attacks", tables.table2),
@@ -77,9 +72,9 @@ ARTEFACTS: dict[str, Artefact] = {
     "table7": Artefact("Energy of an operation and of an image", energy.totals_needs, energy.table7),
     "rate": _accuracies("HIRE-SNN against the rate-coded SNN", tables.against_rate),
     "fig1a": _figure("An image as direct and as rate-coded input", codings.fig1a_needs, codings.fig1a),
-    "fig1b": _figure("Spikes of each layer", activity.fig1b_needs, activity.fig1b),
+    "fig1b": _figure("Spikes of each layer", partial(activity.needs, [VGG11]), activity.fig1b),
     "fig1c": _accuracies("VGG11: SNN and ANN under attack", bars.fig1c, _vgg11),
-    "fig3": _figure("Time-averaged spiking activity of each layer", activity.fig3_needs, activity.fig3),
+    "fig3": _figure("Time-averaged spiking activity of each layer", partial(activity.needs, VGGS), activity.fig3),
     "fig4": _accuracies("Accuracy over timesteps T", sweeps.fig4, _vgg11),
     "fig5a": _figure("Distance behind a LIF layer over its leak", distances.fig5a_needs, distances.fig5a),
     "fig5b": _figure("Spike distance layer by layer", distances.fig5b_needs, distances.fig5b),
@@ -89,8 +84,8 @@ ARTEFACTS: dict[str, Artefact] = {
     "fig9": _accuracies("Gaussian and crafted noise", bars.fig9, sweeps.swept_networks),
     "fig10a": _figure("Timesteps of rate-coded and direct input", codings.fig10a_needs, codings.fig10a),
     "fig10b-e": _accuracies("Accuracy over the noise step", sweeps.fig10be, sweeps.swept_networks),
-    "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, energy.fig11a),
-    "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, energy.fig11b),
+    "fig11a": _figure("Energy of an image, FP32", energy.totals_needs, partial(energy.fig11, price="fp32")),
+    "fig11b": _figure("Energy of an image, INT32", energy.totals_needs, partial(energy.fig11, price="int32")),
     "bounds": replace(_accuracies("Accuracy at every bound in every box", tables.bounds), in_paper=False),
     "thresholds": Artefact("Threshold scales on held-out images", thresholds.needs, thresholds.page, in_paper=False),
 }

@@ -90,17 +90,9 @@ def table7(values: Values) -> Page:
     return _page(values.scale, tables, [], [text("table7.training"), quantised, words])
 
 
-def fig11a(values: Values) -> Page:
-    """Energies in FP32 as multiples of HIRE-SNN's."""
-    return _fig11(values, "fig11a", "fp32")
-
-
-def fig11b(values: Values) -> Page:
-    """Energies in INT32 as multiples of HIRE-SNN's."""
-    return _fig11(values, "fig11b", "int32")
-
-
-def _fig11(values: Values, name: str, price: str) -> Page:
+def fig11(values: Values, price: str) -> Page:
+    """Energies at one price list as multiples of HIRE-SNN's."""
+    name = {"fp32": "fig11a", "int32": "fig11b"}[price]
     found = {network: rows.totals(values, network) for network in networks_with(values.scale)}
     judged, times = [], []
     for network, each in found.items():
