@@ -9,7 +9,7 @@ import pytest
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.artefacts import ARTEFACTS
-from hiresnn.paper.measurements import Measurement, unique
+from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.store import Record
@@ -29,8 +29,8 @@ def page(
     name: str, answer: Answer, scale: Scale = TWO_SEEDS, where: Callable[[Measurement], Any] | None = None
 ) -> Page:
     """The page of an artefact whose values are given."""
-    needed = unique(each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale))
-    answers = {each: answer(each) for each in needed}
+    needed = [each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale)]
+    answers = {each: answer(each) for each in dict.fromkeys(needed)}
     records = {
         each: Record(value, HERE if where is None else where(each))
         for each, value in answers.items()

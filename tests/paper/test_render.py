@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hiresnn.paper.page import Page, Table, beside_paper, compared
-from hiresnn.paper.render import csv_text, index, markdown, text_of, write
+from hiresnn.paper.render import csv_text, markdown, text_of, write
 from hiresnn.paper.seedstat import SeedStat
 from hiresnn.paper.store import Record, Store, provenance
 from hiresnn.runs.environment import cpu_model
@@ -86,15 +86,11 @@ def test_csv_has_spread_and_seeds_beside_each_figure_over_seeds() -> None:
     assert lines[2] == "a|b,,0.1234,,,,0,0,0"
 
 
-def test_a_second_table_has_a_number_and_the_index_links_to_each(tmp_path: Path) -> None:
+def test_a_second_table_has_a_number(tmp_path: Path) -> None:
     out = tmp_path / "new"
     written = write("table9", "Nine", "", Page([TABLE, TABLE]), out)
     assert [path.name for path in written] == ["table9.md", "table9.csv", "table9-2.csv"]
     assert all(path.is_file() for path in written)
-    text = index([("table9", "Nine", False), ("fig9", "Figure nine", True)], "How.")
-    assert "- [table9](table9.md): Nine\n" in text
-    assert 'src="fig9.svg" alt="Figure nine"' in text
-    assert 'src="table9.svg"' not in text
 
 
 def test_a_figure_has_a_headline_and_stands_on_the_page(tmp_path: Path) -> None:

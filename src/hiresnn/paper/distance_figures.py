@@ -35,12 +35,13 @@ def fig5a_needs(scale: Scale) -> list[Measurement]:
 
 def fig5a(values: Values) -> Page:
     """Distance behind the layer over the distance of the images, for two random digits and for all."""
+    scale, setting = values.scale, claims().fig5a
     found = {step: values.all(behind_layer(step)) for step in STEPS}
     ratios = {
         which: {step: _ratios(seeds, which, image) for step, seeds in found.items()}
         for which, image in (("few", "image"), ("all", "images"))
     }
-    titles = {"few": f"{claims().fig5a.images} random digits", "all": f"{found[STEPS[0]][0]['of']} digits"}
+    titles = {"few": f"{setting.images} random digits", "all": f"{found[STEPS[0]][0]['of']} digits"}
     columns = ["leak", *(f"step {step}, {titles[which]}" for which in ratios for step in STEPS)]
     rows: list[list[Cell]] = [
         [f"{leak:g}", *(ratios[which][step][at] for which in ratios for step in STEPS)] for at, leak in enumerate(LEAKS)
@@ -66,8 +67,15 @@ def fig5a(values: Values) -> Page:
         charts.outside(drawn, columns=4)
         return drawn
 
+    recipe, source = scale.recipe(Run(DIGITS, "ann", 0)), scale.source(DIGITS).rpartition("/")[2]
+    model = {"model": recipe.model.label, "width": recipe.model.width, "epochs": recipe.ann.epochs}
+    notes = [
+        text("fig5a.digits", source=source, timesteps=setting.timesteps, threshold=setting.threshold),
+        text("fig5a.attack", seeds=seeds_label(scale.seeds_of(DIGITS)).capitalize(), **model),
+        text("not_printed"),
+    ]
     judged = [_certain_range(ratios["all"][step], step) for step in STEPS]
-    return Page(tables, figure, _digits_notes(values.scale), (DIGITS,), judged, some_images(values.scale))
+    return Page(tables, figure, notes, (DIGITS,), judged, some_images(scale))
 
 
 def _ratios(seeds: Sequence[Any], layer: str, image: str) -> list[SeedStat]:
@@ -82,18 +90,6 @@ def _certain_range(ratios: Sequence[SeedStat], step: str) -> Claim:
         "fig5a.found", below=len(below), leaks=len(LEAKS), which=", ".join(below) or "none", lowest=leak, ratio=ratio
     )
     return Claim(text("fig5a.claim"), verdict(0 < len(below) < len(LEAKS)), words, f"step {step}", OBSERVATION)
-
-
-def _digits_notes(scale: Scale) -> list[str]:
-    setting, recipe = claims().fig5a, scale.recipe(Run(DIGITS, "ann", 0))
-    model = {"model": recipe.model.label, "width": recipe.model.width, "epochs": recipe.ann.epochs}
-    seeds = seeds_label(scale.seeds_of(DIGITS)).capitalize()
-    source = scale.source(DIGITS).rpartition("/")[2]
-    return [
-        text("fig5a.digits", source=source, timesteps=setting.timesteps, threshold=setting.threshold),
-        text("fig5a.attack", seeds=seeds, **model),
-        text("not_printed"),
-    ]
 
 
 def fig5b_needs(scale: Scale) -> list[Measurement]:

@@ -78,7 +78,10 @@ def table7(values: Values) -> Page:
     moved: list[list[Cell]] = []
     for network in networks_with(values.scale):
         found = rows.totals(values, network)
-        energies += [_energy_row(network, total, found) for total in found.values()]
+        for (who, count), total in found.items():
+            nanojoules = [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
+            times = [total.over(found["hire", count], name) for name in PRICES]
+            energies.append([*network_labels(network), WHO[who], count, total.bits, *nanojoules, *times])
         moved += _memory_rows(values, network)
     tables = [
         Table(text("table7.prices"), ["operation", *beside_paper("INT32", "FP32")], _price_rows()),
@@ -147,12 +150,6 @@ def _price_rows() -> list[list[Cell]]:
             row += compared(printed("table7", name, key), round(ours[key], 6))
         found.append(row)
     return found
-
-
-def _energy_row(network: str, total: Total, found: dict[tuple[str, str], Total]) -> list[Cell]:
-    cells: list[Cell] = [*network_labels(network), WHO[total.who], total.count, total.bits]
-    cells += [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
-    return cells + [total.over(found["hire", total.count], name) for name in PRICES]
 
 
 def _memory_rows(values: Values, network: str) -> list[list[Cell]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from hiresnn.runs.evaluate import attack_of
 if TYPE_CHECKING:
     from hiresnn.attacks import AttackSpec
     from hiresnn.paper.scales import Scale
-    from hiresnn.runs.recipe import Recipe
 
 Changes = tuple[tuple[str, str], ...]
 """Changes of a recipe: pairs of dotted key and TOML text."""
@@ -101,10 +99,13 @@ class Measurement:
 
     def settings(self, scale: Scale) -> dict[str, Any]:
         """Everything but the runs that decides the value, as JSON."""
+        recipe = scale.recipe(self.run)
         if self.kind == "cost":
-            return {"batches": scale.cost_batches, "recipe": _cost_part(scale.recipe(self.run))}
+            data = {"images": recipe.data.train_images, "augment": recipe.data.augment}
+            part = recipe.keyed(exclude={"ann", "attack", "data"})
+            return {"batches": scale.cost_batches, "recipe": {**part, **data}}
         found: dict[str, Any] = {"seed": self.seed, "grid": list(self.grid)}
-        spec, recipe = self.spec(scale), scale.recipe(self.run)
+        spec = self.spec(scale)
         found["images"] = self.images(scale)
         found["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
         if self.kind == "gradient-checks":
@@ -139,13 +140,3 @@ def accuracy(
     if box not in BOXES:
         raise UsageError(f"box is {box!r}; {closest(box, BOXES)}.")
     return Measurement("accuracy", network, method, None, attack, box if attack else "white", changes)
-
-
-def unique(measurements: Iterable[Measurement]) -> list[Measurement]:
-    """Each measurement once, in the order of the first."""
-    return list(dict.fromkeys(measurements))
-
-
-def _cost_part(recipe: Recipe) -> dict[str, Any]:
-    part = recipe.keyed(exclude={"ann", "attack", "data"})
-    return {**part, "images": recipe.data.train_images, "augment": recipe.data.augment}

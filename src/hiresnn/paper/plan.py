@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hiresnn.paper.measurements import Measurement, Run, unique
+from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.store import file_name
 from hiresnn.paper.study import Study
@@ -45,7 +45,7 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
             jobs[name] = Job(name, run.method, training_seconds(study.scale, run), run, needs)
         return (name,)
 
-    for measurement in unique(measurements):
+    for measurement in dict.fromkeys(measurements):
         if study.find(measurement) is None:
             needs = [name for run in measurement.runs() for name in add_training(run)]
             name = file_name(study.key(measurement))

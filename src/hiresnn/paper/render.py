@@ -52,16 +52,6 @@ def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
     return "\n".join(lines)
 
 
-def index(entries: Iterable[tuple[str, str, bool]], header: str) -> str:
-    """The list of pages, (name, title, whether it has a figure) each, under `header`; figures are shown."""
-    lines = []
-    for name, title, has_figure in entries:
-        lines.append(f"- [{name}]({name}.md): {title}")
-        if has_figure:
-            lines += ["", f'  [<img src="{name}.svg" alt="{title}" width="400">]({name}.md)', ""]
-    return "\n".join(["# The paper, reproduced", "", header, "", *lines, ""])
-
-
 def write_runs(commands: Mapping[str, str], out: Path) -> Path:
     """Add runs and the command lines that train them to `out`/runs.csv; returns its path."""
     path = out / RUNS

@@ -12,11 +12,11 @@ from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.paper.accuracy_page import MissingValueError, Values
 from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
 from hiresnn.paper.labels import subtitle
-from hiresnn.paper.measurements import Measurement, Run, unique
+from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
-from hiresnn.paper.render import index, write, write_runs
+from hiresnn.paper.render import write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.store import file_name, provenance
 from hiresnn.paper.study import Study
@@ -42,8 +42,8 @@ def chosen(names: Sequence[str], scale: Scale) -> tuple[dict[str, list[Measureme
         if name != ALL and name not in ARTEFACTS:
             raise UsageError(f"there is no table or figure {name!r}; {closest(name, [*ARTEFACTS, ALL])}.")
     asked = [name for name in ARTEFACTS if name in names or (ALL in names and name in every(scale))]
-    needs = {name: unique(each for one in ARTEFACTS[name].needs(scale) for each in one.each(scale)) for name in asked}
-    possible = {name: each for name, each in needs.items() if each}
+    every_seed = {name: [each for one in ARTEFACTS[name].needs(scale) for each in one.each(scale)] for name in asked}
+    possible = {name: list(dict.fromkeys(each)) for name, each in every_seed.items() if each}
     if not possible:
         missing = f"{', '.join(asked)}: about networks that this reproduction does not have"
         raise UsageError(f"{missing}; it has {', '.join(scale.networks)}.")
@@ -91,7 +91,7 @@ def reproduce(
     for name in impossible:
         study.progress.line(f"{name} is left out: this reproduction has none of its networks")
     if not partial and (workers > 1 or scheduler is not None):
-        wanted = unique(each for measurements in needs.values() for each in measurements)
+        wanted = [each for measurements in needs.values() for each in measurements]
         work_through(study, lambda: plan(study, wanted), do, workers=workers, scheduler=scheduler)
     written: list[Path] = []
     failed: dict[str, HiresnnError] = {}
@@ -136,14 +136,19 @@ def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Pa
 
 
 def _write_index(study: Study, out: Path, command: str) -> Path:
+    """The list of all pages of the folder; figures are shown."""
     here = environment()
     header = (
         f"`{command}`\n\nScale {study.scale.name}. Written on {here['date'][:10]} by hiresnn {here['hiresnn']}; each "
         "page says where and when its values were measured."
     )
-    present = {name: artefact for name, artefact in ARTEFACTS.items() if (out / f"{name}.md").is_file()}
-    pages = [(name, artefact.title, artefact.has_figure) for name, artefact in present.items()]
-    write_atomically(out / INDEX, index(pages, header).encode())
+    lines = ["# The paper, reproduced", "", header, ""]
+    for name, artefact in ARTEFACTS.items():
+        if (out / f"{name}.md").is_file():
+            lines.append(f"- [{name}]({name}.md): {artefact.title}")
+            if artefact.has_figure:
+                lines += ["", f'  [<img src="{name}.svg" alt="{artefact.title}" width="400">]({name}.md)', ""]
+    write_atomically(out / INDEX, "\n".join([*lines, ""]).encode())
     return out / INDEX
 
 
