@@ -19,9 +19,8 @@ from hiresnn.paper.energy_rows import (
     PRINTED,
     Total,
     equal_bits,
-    layer_row,
     quantised_energy,
-    total_row,
+    row,
     totals,
 )
 from hiresnn.paper.measurements import Measurement
@@ -66,41 +65,41 @@ def cells(row: list[Any]) -> dict[str, Any]:
 
 
 def test_a_layer_on_the_image_pays_macs_as_printed() -> None:
-    row = cells(layer_row([report()], 0))
-    assert (row["layer"], row["input"]) == ("conv1", "image")
-    assert (row["FL_ANN, k"], row["zeta"], row["FL_SNN, k"]) == (1.0, 1.0, 1.0)
-    assert row["as printed FP32, nJ"] == pytest.approx(4.6)  # 1,000 MACs
-    assert row["as printed INT32, nJ"] == pytest.approx(3.2)
-    assert row["FP32, nJ"] == pytest.approx(0.9 * 4.6)  # 900 connections that exist
+    line = cells(row([report()], 0))
+    assert (line["layer"], line["input"]) == ("conv1", "image")
+    assert (line["FL_ANN, k"], line["zeta"], line["FL_SNN, k"]) == (1.0, 1.0, 1.0)
+    assert line["as printed FP32, nJ"] == pytest.approx(4.6)  # 1,000 MACs
+    assert line["as printed INT32, nJ"] == pytest.approx(3.2)
+    assert line["FP32, nJ"] == pytest.approx(0.9 * 4.6)  # 900 connections that exist
 
 
 def test_a_layer_on_spikes_pays_acs_for_its_activity() -> None:
-    row = cells(layer_row([report()], 2))
-    assert row["FL_SNN, k"] == pytest.approx(0.1)  # 200 x 0.5
-    assert row["as printed FP32, nJ"] == pytest.approx(0.09)
-    assert row["as printed INT32, nJ"] == pytest.approx(0.01)
+    line = cells(row([report()], 2))
+    assert line["FL_SNN, k"] == pytest.approx(0.1)  # 200 x 0.5
+    assert line["as printed FP32, nJ"] == pytest.approx(0.09)
+    assert line["as printed INT32, nJ"] == pytest.approx(0.01)
 
 
 def test_neurons_have_no_printed_cost_but_a_real_one() -> None:
-    row = cells(layer_row([report()], 1))
-    assert [row[name] for name in AS_PRINTED] == [None] * 5
-    assert row["input"] == ""
-    assert row["FP32, nJ"] == pytest.approx((120 * 0.9 + 80 * 3.7) / 1000)
-    assert row["INT32, nJ"] == pytest.approx((120 * 0.1 + 80 * 3.1) / 1000)
+    line = cells(row([report()], 1))
+    assert [line[name] for name in AS_PRINTED] == [None] * 5
+    assert line["input"] == ""
+    assert line["FP32, nJ"] == pytest.approx((120 * 0.9 + 80 * 3.7) / 1000)
+    assert line["INT32, nJ"] == pytest.approx((120 * 0.1 + 80 * 3.1) / 1000)
 
 
 def test_a_row_is_over_seeds() -> None:
-    zeta: Any = layer_row([report(zeta=0.5), report(zeta=0.7)], 2)[2 + list(COLUMNS).index("zeta")]
+    zeta: Any = row([report(zeta=0.5), report(zeta=0.7)], 2)[2 + list(COLUMNS).index("zeta")]
     assert (zeta.mean, zeta.deviation) == (pytest.approx(0.6), pytest.approx(0.2 / 2**0.5))
 
 
 def test_the_total_is_the_sum_of_the_layers() -> None:
-    row = cells(total_row([report()]))
-    assert row["zeta"] is None
-    assert (row["FL_ANN, k"], row["FL_SNN, k"]) == (pytest.approx(1.2), pytest.approx(1.1))
-    assert row["as printed FP32, nJ"] * 1000 == pytest.approx(1000 * 4.6 + 100 * 0.9)
-    assert row["as printed FP32, nJ"] * 1000 == pytest.approx(report().snn_printed(PRICES["fp32"]))
-    assert row["FP32, nJ"] * 1000 == pytest.approx(report().snn(PRICES["fp32"]))
+    line = cells(row([report()], None))
+    assert line["zeta"] is None
+    assert (line["FL_ANN, k"], line["FL_SNN, k"]) == (pytest.approx(1.2), pytest.approx(1.1))
+    assert line["as printed FP32, nJ"] * 1000 == pytest.approx(1000 * 4.6 + 100 * 0.9)
+    assert line["as printed FP32, nJ"] * 1000 == pytest.approx(report().snn_printed(PRICES["fp32"]))
+    assert line["FP32, nJ"] * 1000 == pytest.approx(report().snn(PRICES["fp32"]))
 
 
 def test_totals_are_the_equations_of_the_paper_and_the_sum_of_all_operations() -> None:
@@ -150,8 +149,8 @@ def test_bits_are_the_fewest_that_are_as_accurate(wanted: float, bits: int | Non
 
 
 def test_a_multiple_is_taken_seed_by_seed_over_the_seeds_of_both() -> None:
-    one = Total("rate", PRINTED, {"fp32": SeedStat.of([8.0])})
-    two = Total("hire", PRINTED, {"fp32": SeedStat.of([2.0, 100.0])})
+    one = Total({"fp32": SeedStat.of([8.0])})
+    two = Total({"fp32": SeedStat.of([2.0, 100.0])})
     assert one.over(two, "fp32") == SeedStat.of([4.0])
 
 

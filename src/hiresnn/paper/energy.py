@@ -61,9 +61,9 @@ def table6(values: Values) -> Page:
     tables = []
     for wanted in table6_needs(values.scale):
         found = rows.reports(values, wanted)
-        layers = [rows.layer_row(found, place) for place in range(len(found[0].layers))]
+        lines = [rows.row(found, place) for place in (*range(len(found[0].layers)), None)]
         caption = f"{network_label(wanted.network)}, {METHOD_LABELS[wanted.method]}, T = {found[0].timesteps}."
-        tables.append(Table(caption, ["layer", "input", *rows.COLUMNS], [*layers, rows.total_row(found)]))
+        tables.append(Table(caption, ["layer", "input", *rows.COLUMNS], lines))
     return _page(values.scale, tables, [text("table6.formulas")], [])
 
 

@@ -23,16 +23,12 @@ PRINTED, EVERY = "as printed", "every operation"
 FP32, INT32 = PRICES["fp32"], PRICES["int32"]
 
 
-def _printed_pj(layer: LayerOperations, prices: Prices) -> float:
-    return layer.flops_snn * (prices.mac if layer.inputs == "image" else prices.ac)
-
-
 COLUMNS: dict[str, Callable[[EnergyReport, LayerOperations], float]] = {
     "FL_ANN, k": lambda report, layer: layer.dense / K,
     "zeta": lambda report, layer: layer.activity,
     "FL_SNN, k": lambda report, layer: layer.flops_snn / K,
-    "as printed FP32, nJ": lambda report, layer: _printed_pj(layer, FP32) / K,
-    "as printed INT32, nJ": lambda report, layer: _printed_pj(layer, INT32) / K,
+    "as printed FP32, nJ": lambda report, layer: replace(report, layers=(layer,)).snn_printed(FP32) / K,
+    "as printed INT32, nJ": lambda report, layer: replace(report, layers=(layer,)).snn_printed(INT32) / K,
     "connections, k": lambda report, layer: layer.connections / K,
     "MACs, k": lambda report, layer: layer.macs / K,
     "ACs, k": lambda report, layer: layer.acs / K,
@@ -58,22 +54,17 @@ def reports(values: Values, measurement: Measurement) -> list[EnergyReport]:
     ]
 
 
-def layer_row(found: Sequence[EnergyReport], place: int) -> list[Cell]:
-    """The cells of one layer over seeds: its name, its kind of input, and COLUMNS."""
-    first = found[0].layers[place]
-    cells: list[Cell] = [first.name, first.inputs if first.dense else ""]
-    for name, value in COLUMNS.items():
-        stat = SeedStat.of(value(report, report.layers[place]) for report in found)
-        cells.append(None if name in AS_PRINTED and not first.dense else stat)
-    return cells
-
-
-def total_row(found: Sequence[EnergyReport]) -> list[Cell]:
-    """The sums over the layers, over seeds."""
+def row(found: Sequence[EnergyReport], place: int | None) -> list[Cell]:
+    """The cells of one layer over seeds: its name, its kind of input, and COLUMNS; None is the sum over all layers."""
+    chosen = slice(place, None if place is None else place + 1)
     cells: list[Cell] = ["total", ""]
+    empty: tuple[str, ...] = ("zeta",)
+    if place is not None:
+        first = found[0].layers[place]
+        cells, empty = [first.name, first.inputs if first.dense else ""], () if first.dense else AS_PRINTED
     for name, value in COLUMNS.items():
-        stat = SeedStat.of(sum(value(report, layer) for layer in report.layers) for report in found)
-        cells.append(None if name == "zeta" else stat)
+        stat = SeedStat.of(sum(value(report, layer) for layer in report.layers[chosen]) for report in found)
+        cells.append(None if name in empty else stat)
     return cells
 
 
@@ -82,14 +73,10 @@ class Total:
     """Energy of one image in picojoules.
 
     Attributes:
-        who: a key of `energy.WHO`.
-        count: PRINTED or EVERY.
         pj: price list ("fp32", "int32") -> over seeds, NaN for a seed that has none; None where no seed has it.
         bits: bits per activation of a quantised ANN, over seeds as `pj`.
     """
 
-    who: str
-    count: str
     pj: dict[str, SeedStat | None]
     bits: SeedStat | None = None
 
@@ -116,28 +103,23 @@ def total_needs(scale: Scale, network: str) -> list[Measurement]:
 
 
 def totals(values: Values, network: str) -> dict[tuple[str, str], Total]:
-    """(who, count) -> the total of one network."""
+    """(A key of `energy.WHO`, PRINTED or EVERY) -> the total of one network."""
     found = {who: reports(values, each) for who, each in operations(values.scale, network).items()}
-    hire, lines = found["hire"], []
+    hire, lines = found["hire"], dict[tuple[str, str], Total]()
     for who, each in found.items():
         if who != "training":  # Eq. 8 knows no images that change
-            lines.append(_total(who, PRINTED, each, EnergyReport.snn_printed))
-        lines.append(_total(who, EVERY, each, EnergyReport.snn))
-    lines += [
-        _total("ann", PRINTED, hire, EnergyReport.ann_printed),
-        _total("ann", EVERY, hire, EnergyReport.ann),
-        _quantised_total("equal-levels", hire, [report.bits for report in hire]),
-        _quantised_total("equal-accuracy", hire, equal_bits(values, network)),
-    ]
-    return {(total.who, total.count): total for total in lines}
+            lines[who, PRINTED] = _total(each, EnergyReport.snn_printed)
+        lines[who, EVERY] = _total(each, EnergyReport.snn)
+    return lines | {
+        ("ann", PRINTED): _total(hire, EnergyReport.ann_printed),
+        ("ann", EVERY): _total(hire, EnergyReport.ann),
+        ("equal-levels", EVERY): _quantised_total(hire, [report.bits for report in hire]),
+        ("equal-accuracy", EVERY): _quantised_total(hire, equal_bits(values, network)),
+    }
 
 
-def _total(
-    who: str, count: str, found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float]
-) -> Total:
-    return Total(
-        who, count, {name: SeedStat.of(energy(each, prices) for each in found) for name, prices in PRICES.items()}
-    )
+def _total(found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float]) -> Total:
+    return Total({name: SeedStat.of(energy(each, prices) for each in found) for name, prices in PRICES.items()})
 
 
 def equal_bits(values: Values, network: str) -> list[int | None]:
@@ -155,15 +137,15 @@ def quantised_energy(report: EnergyReport, bits: int | None, prices: Prices) -> 
     return math.nan if bits is None else replace(report, timesteps=2**bits - 1).quantised_ann(prices)
 
 
-def _quantised_total(who: str, found: Sequence[EnergyReport], bits: Sequence[int | None]) -> Total:
+def _quantised_total(found: Sequence[EnergyReport], bits: Sequence[int | None]) -> Total:
     """The total of an ANN with these bits per activation, one number per seed."""
     if all(each is None for each in bits):
-        return Total(who, EVERY, dict.fromkeys(PRICES))
+        return Total(dict.fromkeys(PRICES))
     pj: dict[str, SeedStat | None] = {
         name: SeedStat.of(quantised_energy(*seed, prices) for seed in zip(found, bits, strict=True))
         for name, prices in PRICES.items()
     }
-    return Total(who, EVERY, pj, SeedStat.of(math.nan if each is None else each for each in bits))
+    return Total(pj, SeedStat.of(math.nan if each is None else each for each in bits))
 
 
 def _quantised(network: str) -> Measurement:
