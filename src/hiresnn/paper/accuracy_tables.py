@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import largest_gain, smallest_gain
@@ -64,7 +64,7 @@ def table1(scale: Scale) -> AccuracyPage:
                     directions.append(_direction(what, *pair_))
         directions += [each for method in methods for each in _boxes(scale, network, method)]
         if not network.startswith("vgg5") and "independent" in scale.boxes:
-            losses = _gains_of(network, "ann", "traditional", ["independent"])
+            losses = gains_of([network], "ann", "traditional", ["independent"])
             paper = min(filter(None, (pair(gain)[0] for gain in losses.values())))
             judgements.append(smallest_gain(text("table1.below"), losses, paper, "sec. 3.1", network_label(network)))
     notes = [*_notes(scale, "table1", "rate"), text("twins"), text("ann_twin"), text("table1.rate", draws=scale.draws)]
@@ -92,12 +92,10 @@ def table2(scale: Scale) -> AccuracyPage:
     }
     lost = min(claims().table2[name].clean_change for name in claims().table2)
     most = claims().headline
-    over_ann = _all_gains(networks, "ann", ["white"])
+    over, over_ann = (gains_of(networks, "hire", other, ["white"]) for other in BASELINES)
     judgements = [
         smallest_gain(text("table2.clean", lost=-lost), kept, lost, "abstract", limit=lost),
-        smallest_gain(
-            text("table2.better"), _all_gains(networks, "traditional", ["white"]), most.white_smallest, "sec. 5.2"
-        ),
+        smallest_gain(text("table2.better"), over, most.white_smallest, "sec. 5.2"),
         *_headlines(networks, ["white"], "white", "sec. 5.2"),
         largest_gain(text("table2.over_ann", paper=most.over_ann), over_ann, most.over_ann, "sec. 5.2"),
     ]
@@ -113,13 +111,13 @@ def table3(scale: Scale) -> AccuracyPage:
     columns = ("model", "data set", "box")
     own = Grid(text("table3.caption"), columns, MEASURED, [((*texts[:2], texts[3]), cells) for texts, cells in rows])
     most = claims().headline
-    pgd = _all_gains(networks, "traditional", twins, ["pgd"])
+    pgd = gains_of(networks, "hire", "traditional", twins, ["pgd"])
     judgements = [
         *_headlines(networks, twins, "black", "abstract, sec. 5.2, 6"),
         largest_gain(text("table3.pgd", paper=most.pgd), pgd, most.pgd, "abstract"),
     ]
     for other in BASELINES:
-        every, smallest = _all_gains(networks, other, twins), most.black_smallest[other]
+        every, smallest = gains_of(networks, "hire", other, twins), most.black_smallest[other]
         claim = text("table3.better", other=METHOD_LABELS[other])
         judgements += [smallest_gain(claim, every, smallest, "sec. 5.2")] if every else []
     notes = [*_notes(scale, "table3"), text("twins"), text("ann_twin")]
@@ -164,7 +162,7 @@ def against_rate(scale: Scale) -> AccuracyPage:
     judgements = []
     for network in networks:
         gains = {"clean": Gain(accuracy(network, "hire"), accuracy(network, "rate"))}
-        gains |= _gains_of(network, "hire", "rate", scale.boxes)
+        gains |= gains_of([network], "hire", "rate", scale.boxes)
         for box in scale.boxes:
             cells = [pair(gain) for name, gain in gains.items() if name == "clean" or gain.better.box == box]
             rows.append(((*network_labels(network), BOX_LABELS[box]), cells))
@@ -212,33 +210,27 @@ def _row(network: str, method: str, box: str, changes: Changes = ()) -> Row:
     return (*network_labels(network), METHOD_LABELS[method], BOX_LABELS[box]), cells
 
 
-def _gains_of(
-    network: str, better: str, worse: str, boxes: Iterable[str], attacks: Iterable[str] = ATTACKS
+def gains_of(
+    networks: Iterable[str], better: str, worse: str, boxes: Collection[str], attacks: Collection[str] = ATTACKS
 ) -> dict[str, Gain]:
-    """Name -> gain, under each attack in each box that both methods have."""
+    """Name -> gain of one method over another, for each network, under each attack in each box that both have."""
     return {
         f"{network_label(network)}, {attack.upper()}, {BOX_LABELS[box]}": Gain(
             accuracy(network, better, attack, box), accuracy(network, worse, attack, box)
         )
+        for network in networks
         for box in boxes
         for attack in attacks
         if has_twin(better, box) and has_twin(worse, box)
     }
 
 
-def _all_gains(
-    networks: Iterable[str], other: str, boxes: Iterable[str], attacks: Iterable[str] = ATTACKS
-) -> dict[str, Gain]:
-    """The gains of HIRE-SNN over another method for every network."""
-    boxes, attacks = list(boxes), list(attacks)
-    return {name: gain for each in networks for name, gain in _gains_of(each, "hire", other, boxes, attacks).items()}
-
-
-def _headlines(networks: Iterable[str], boxes: Iterable[str], box: str, where: str) -> list[Judgement]:
+def _headlines(networks: Iterable[str], boxes: Collection[str], box: str, where: str) -> list[Judgement]:
     """The largest gain under FGSM over traditional training, one claim per data set."""
     found = []
     for dataset, paper in claims().headline[box].items():
-        ours = _all_gains([name for name in networks if name.endswith(f"-{dataset}")], "traditional", boxes, ["fgsm"])
+        present = [name for name in networks if name.endswith(f"-{dataset}")]
+        ours = gains_of(present, "hire", "traditional", boxes, ["fgsm"])
         claim = text("table2.up_to", paper=paper, box=box, dataset=labels.NAMES[dataset])
         found += [largest_gain(claim, ours, paper, where)] if ours else []
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import MEASURED, Bars, Group, above, at_most, draw_bars, each_attack, largest
 from hiresnn.paper.accuracy_page import AccuracyPage, Direction, Gain, Grid, Judgement, Pair, Row, pair
-from hiresnn.paper.accuracy_tables import has_twin
+from hiresnn.paper.accuracy_tables import gains_of, has_twin
 from hiresnn.paper.claims import printed
 from hiresnn.paper.labels import ATTACK_LABELS, ATTACKS, BOX_LABELS, METHOD_LABELS, VGG11, network_label, text
 from hiresnn.paper.measurements import BOXES, accuracy
@@ -62,12 +62,12 @@ def fig9(scale: Scale) -> AccuracyPage:
     judgements = []
     none, where = text("fig9.none", no_gain=NO_GAIN), "sec. 5.3"
     for box, words in BOX_LABELS.items():
-        crafted = _gains(network, "hire", "gaussian", box)
+        crafted = [*gains_of([network], "hire", "gaussian", [box]).values()]
         theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
         judgements.append(Judgement(text("fig9.better"), crafted, above(0.0), words, where, theirs, largest))
-        gaussian = _gains(network, "gaussian", "traditional", box)
+        gaussian = [*gains_of([network], "gaussian", "traditional", [box]).values()]
         judgements.append(Judgement(none, gaussian, at_most(NO_GAIN), words, where))
-    control = _gains(network, "noise-free", "traditional", "white")
+    control = [*gains_of([network], "noise-free", "traditional", ["white"]).values()]
     judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
     notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
     notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
@@ -78,9 +78,3 @@ def fig9(scale: Scale) -> AccuracyPage:
         "PGD": [("pgd", box) for box in BOXES],
     }
     return AccuracyPage((network,), grids, notes, (), judgements, draw_bars(bars, panels))
-
-
-def _gains(network: str, better: str, worse: str, box: str) -> tuple[Gain, ...]:
-    return tuple(
-        Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box)) for attack in ATTACKS
-    )
