@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from hiresnn.paper import claims, page, seedstat, store
 from hiresnn.paper.page import AGREES, DIFFERS, OPEN, UNCLEAR, Comparison, comparison_notes, verdict
-from hiresnn.paper.seedstat import SeedStat, difference_limits, points, wilson
+from hiresnn.paper.seedstat import SeedStat, difference_limits, wilson
 
 
 @pytest.mark.parametrize("module", [claims, page, seedstat, store])
@@ -67,12 +67,6 @@ def test_rounding_alone_has_no_deviation() -> None:
     assert SeedStat.of([0.1 + 0.2, 0.3, 0.3]).deviation == 0
     assert SeedStat.of([2831.2, 2831.2, 2831.2]).deviation == 0
     assert SeedStat.of([0.3, 0.3 + 1e-9]).deviation == pytest.approx(1e-9 / 2**0.5, rel=1e-4)
-
-
-def test_points_have_a_sign_and_the_deviation_over_seeds() -> None:
-    assert points(SeedStat.of([1.0, 3.0])) == "+2.0 ± 1.4"
-    assert points(SeedStat.of([-1.0])) == "-1.0"
-    assert points(SeedStat.of([math.nan])) == "n/a"
 
 
 def test_a_wilson_interval_is_that_of_scipy() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import VGG5, VGG11, network_label, network_labels, setting_notes, some_images, text
+from hiresnn.paper.labels import VGG5, VGG11, images_label, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
@@ -106,9 +106,8 @@ def fig1b(values: Values) -> Page:
 
     notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("fig1b.source"), *_pool_notes(layers)]
     table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
-    return Page(
-        [table], figure, notes, (VGG11,), [replace(_lower_sa(VGG11, layers), where="")], some_images(values.scale)
-    )
+    claim = replace(_lower_sa(VGG11, layers), where="")
+    return Page([table], figure, notes, (VGG11,), [claim], images_label(values.scale.analysed))
 
 
 def fig3(values: Values) -> Page:
@@ -140,7 +139,7 @@ def fig3(values: Values) -> Page:
         claim for network, layers in found.items() for claim in (_lower_sa(network, layers), *_tasa(network, layers))
     ]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
-    return Page([table], figure, notes, networks, judged, some_images(values.scale))
+    return Page([table], figure, notes, networks, judged, images_label(values.scale.analysed))
 
 
 def _layers(values: Values, network: str) -> Codings:
@@ -148,9 +147,10 @@ def _layers(values: Values, network: str) -> Codings:
     layers, pools = {}, {}
     for coding, method in CODINGS.items():
         seeds = values.all(Measurement("activity", network, method))
-        layers[coding] = [_layer(name, seeds) for name in seeds[0]]
+        layers[coding] = layers_of(seeds)
         if pooled := values.find(Measurement("pool-activity", network, method)):
-            pools[coding] = {int(pooled[0][name][3]): _layer(name, pooled) for name in pooled[0]}
+            places = [int(place) for *_, place in pooled[0].values()]
+            pools[coding] = dict(zip(places, layers_of(pooled), strict=True))
     if len(pools) == len(CODINGS):
         for coding, found in pools.items():  # from the last, so that earlier places stay right
             for place in sorted(found, reverse=True):
@@ -158,9 +158,12 @@ def _layers(values: Values, network: str) -> Codings:
     return layers
 
 
-def _layer(name: str, seeds: list[Any]) -> Layer:
-    neurons, steps, *_ = seeds[0][name]
-    return Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
+def layers_of(seeds: list[Any]) -> list[Layer]:
+    """The layers of a measured activity, given for each seed."""
+    return [
+        Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
+        for name, (neurons, steps, *_) in seeds[0].items()
+    ]
 
 
 def _with_total(layers: Codings) -> list[tuple[Layer, Layer]]:

@@ -7,7 +7,7 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.activity_figures import CODINGS, VGGS, rated
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.labels import VGG11, network_label, network_labels, setting_notes, some_images, text
+from hiresnn.paper.labels import VGG11, images_label, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
@@ -74,7 +74,9 @@ def fig10a(values: Values) -> Page:
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
     table = Table(text("fig10a.caption", within=WITHIN), columns, rows)
     notes = [*setting_notes(values.scale, networks, "rate"), text("fig10a.trained")]
-    return Page([table], lambda charts: _fig10a(charts, curves), notes, networks, judged, some_images(values.scale))
+    return Page(
+        [table], lambda charts: _fig10a(charts, curves), notes, networks, judged, images_label(values.scale.analysed)
+    )
 
 
 def _stopped(scale: Scale, network: str, coding: str) -> Measurement:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import DIGITS, VGG5, network_label, seeds_label, setting_notes, some_images, text
+from hiresnn.paper.labels import DIGITS, VGG5, images_label, network_label, seeds_label, setting_notes, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Claim, Page, Table, verdict
 from hiresnn.paper.scales import Scale
@@ -75,7 +75,7 @@ def fig5a(values: Values) -> Page:
         text("not_printed"),
     ]
     judged = [_certain_range(ratios["all"][step], step) for step in STEPS]
-    return Page(tables, figure, notes, (DIGITS,), judged, some_images(scale))
+    return Page(tables, figure, notes, (DIGITS,), judged, images_label(scale.analysed))
 
 
 def _ratios(seeds: Sequence[Any], layer: str, image: str) -> list[SeedStat]:

@@ -18,12 +18,12 @@ from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Total
 from hiresnn.paper.labels import (
     METHOD_LABELS,
     VGG11,
+    images_label,
     left_out,
     network_label,
     network_labels,
     section,
     setting_notes,
-    some_images,
     text,
 )
 from hiresnn.paper.measurements import Measurement
@@ -133,7 +133,7 @@ def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]
         text("energy.estimate"),
         *after,
     ]
-    return Page(tables, notes=notes, networks=networks, images=some_images(scale))
+    return Page(tables, notes=notes, networks=networks, images=images_label(scale.analysed))
 
 
 def _methods(scale: Scale, network: str) -> tuple[str, ...]:

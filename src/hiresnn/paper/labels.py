@@ -84,11 +84,6 @@ def images_label(count: int) -> str:
     return f"{count:,} test images" if count else "all test images"
 
 
-def some_images(scale: Scale) -> str:
-    """Number of test images on which spikes are counted."""
-    return images_label(scale.analysed)
-
-
 def seeds_label(seeds: tuple[int, ...]) -> str:
     """Such as "seeds 0, 1, 2"."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

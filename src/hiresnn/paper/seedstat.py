@@ -133,17 +133,6 @@ def difference_limits(ours: float, theirs: float, images: int) -> Limits:
     return ours - theirs - below, ours - theirs + above
 
 
-def points(value: SeedStat) -> str:
-    """Percentage points with their sign, and the deviation over seeds if there is one.
-
-    >>> points(SeedStat.of([1.0, 3.0]))
-    '+2.0 ± 1.4'
-    """
-    if not value.known:
-        return "n/a"
-    return f"{value.mean:+.1f}" + ("" if value.deviation is None else f" ± {value.deviation:.1f}")
-
-
 def with_limits(value: SeedStat) -> str:
     """Percentage points with their sign and their 95 % interval, where there is one.
 

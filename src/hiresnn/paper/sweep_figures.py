@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
+from hiresnn.eps import parse_eps
 from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import (
     LEVEL,
@@ -26,7 +26,7 @@ from hiresnn.paper.claims import claims, printed
 from hiresnn.paper.labels import BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
 from hiresnn.paper.measurements import Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.seedstat import SeedStat, points, with_limits
+from hiresnn.paper.seedstat import SeedStat, with_limits
 
 SWEPT = ("hire", "traditional")
 """Methods of Fig. 8; the paper draws the first."""
@@ -65,7 +65,7 @@ def fig8a(scale: Scale) -> AccuracyPage:
     """VGG5 under white-box PGD over the bound; K and alpha / eps stay."""
     attack = scale.recipe(Run(VGG5, "hire", 0)).attack
     bounds: dict[float, str | None] = {0.0: None, round(255 * attack.eps, 6): "pgd"}
-    bounds |= {_level(eps): f"pgd:eps={eps}" for eps in scale.eps}
+    bounds |= {round(255 * parse_eps(eps), 6): f"pgd:eps={eps}" for eps in scale.eps}
     levels = {method: {at: accuracy(VGG5, method, bounds[at]) for at in sorted(bounds)} for method in SWEPT}
     hire = list(levels["hire"].values())
 
@@ -86,7 +86,7 @@ def fig8a(scale: Scale) -> AccuracyPage:
         Judgement(text("fig8.falls", level=LEVEL), changes, falls, where="sec. 5.3"),
         Judgement(text("fig8.vanishes", level=LEVEL), hire[-1:], vanishes, where="sec. 5.3"),
     ]
-    printed_at = {0.0: None, _level(claims().setting.eps): "pgd"}
+    printed_at = {0.0: None, round(255 * parse_eps(claims().setting.eps), 6): "pgd"}
     notes = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")]
     return _fig8(scale, levels, printed_at, ("eps (1/255)", "PGD bound ε (1/255)"), notes, judgements, arrange)
 
@@ -112,7 +112,9 @@ def fig8b(scale: Scale) -> AccuracyPage:
     def levels_off(found: list[SeedStat]) -> Decision:
         if not found:
             return None, f"this scale's K ends at {last}"
-        return abs(found[0].mean) <= LEVEL, f"{points(found[0])} points from K = {level_from} to K = {last}"
+        spread = "" if found[0].deviation is None else f" ± {found[0].deviation:.1f}"
+        words = f"{found[0].mean:+.1f}{spread} points from K = {level_from} to K = {last}"
+        return abs(found[0].mean) <= LEVEL, words
 
     level, change = (
         text("fig8.level", after=level_from, level=LEVEL),
@@ -149,10 +151,6 @@ def _fig8(
     grid = Grid(text("fig8.caption", network=network_label(VGG5)), ("method", names[0]), MEASURED, rows)
     every = [*labels.setting_notes(scale, (VGG5,)), *notes]
     return AccuracyPage((VGG5,), [grid], every, (), judgements, draw_lines(curves, names[1], arrange, zoom))
-
-
-def _level(eps: str) -> float:
-    return round(float(255 * Fraction(eps)), 6)
 
 
 def swept_networks(scale: Scale) -> tuple[str, ...]:

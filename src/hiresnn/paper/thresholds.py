@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.accuracy_tables import methods_of
+from hiresnn.paper.activity_figures import layers_of, total
 from hiresnn.paper.labels import METHOD_LABELS, VGG5, setting_notes, text
 from hiresnn.paper.measurements import Changes, Measurement, Run
 from hiresnn.paper.page import Cell, Page, Table
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.seedstat import SeedStat, with_limits
+from hiresnn.paper.seedstat import with_limits
 
 THRESHOLDS = ("0.4", "0.7", "1.0")
 """Values of conversion.threshold_scale."""
@@ -36,8 +37,9 @@ def page(values: Values) -> Page:
     for method in _methods(scale):
         for threshold in THRESHOLDS:
             cells: list[Cell] = [values.read(each) for each in _accuracies(scale, method, threshold)]
-            activity = values.find(_activity(scale, method, threshold)) or []
-            rows.append([METHOD_LABELS[method], threshold, *cells, *_spikes(activity)])
+            layers = layers_of(seeds) if (seeds := values.find(_activity(scale, method, threshold))) else []
+            cells += [layers[0].sa, total(layers).tasa] if layers else [None, None]
+            rows.append([METHOD_LABELS[method], threshold, *cells])
     held = int(scale.recipe(Run(VGG5, "hire", 0, None, _changes(scale, THRESHOLDS[0]))).data.holdout_images)
     images = min(scale.images or held, held)
     gains: list[list[Cell]] = []
@@ -45,7 +47,8 @@ def page(values: Values) -> Page:
         sides = [_accuracies(scale, method, threshold) for method in ("hire", "traditional")]
         pairs = [(values.read(ours), values.read(theirs)) for ours, theirs in zip(*sides, strict=True)]
         gains.append([threshold, *(with_limits(ours.minus(theirs, images)) for ours, theirs in pairs)])
-    names = [_name(scale, each) for each in _accuracies(scale, "hire", THRESHOLDS[0])]
+    specs = [each.spec(scale) for each in _accuracies(scale, "hire", THRESHOLDS[0])]
+    names = ["clean" if spec is None else f"{spec.name.upper()} {255 * spec.eps:.3g}/255" for spec in specs]
     tables = [
         Table(text("thresholds.caption"), ["method", "threshold scale", *names, "SA of conv1", "TASA"], rows),
         Table(text("thresholds.gains"), ["threshold scale", *names], gains),
@@ -74,21 +77,3 @@ def _accuracies(scale: Scale, method: str, threshold: str) -> list[Measurement]:
 
 def _activity(scale: Scale, method: str, threshold: str) -> Measurement:
     return Measurement("activity", VGG5, method, changes=_changes(scale, threshold))
-
-
-def _spikes(seeds: list[dict[str, list[float]]]) -> list[Cell]:
-    """Spikes per neuron over T of the first layer, and per neuron and step of all layers together."""
-    if not seeds:
-        return [None, None]
-    first = SeedStat.of(layers["conv1"][2] / layers["conv1"][0] for layers in seeds)
-    steps = seeds[0]["conv1"][1]
-    every = SeedStat.of(
-        sum(spikes for _, _, spikes in layers.values()) / sum(neurons for neurons, *_ in layers.values()) / steps
-        for layers in seeds
-    )
-    return [first, every]
-
-
-def _name(scale: Scale, wanted: Measurement) -> str:
-    spec = wanted.spec(scale)
-    return "clean" if spec is None else f"{spec.name.upper()} {255 * spec.eps:.3g}/255"
