@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from hiresnn.analysis import SpikingActivity
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.paper import measuring
+from hiresnn.paper import distances, measuring
 from hiresnn.paper import study as module
 from hiresnn.paper.energy_rows import BITS
 from hiresnn.paper.measurements import Measurement, Run, accuracy
@@ -256,7 +256,7 @@ def test_accuracy_by_time_is_that_of_the_network_stopped_early(trained: Study) -
 
 
 def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "ROWS", 8)
+    monkeypatch.setattr(distances, "ROWS", 8)
     found = value(trained, Measurement("activity", VGG5, "traditional"))
     network = trained.network(run("traditional"))
     images, _ = trained.shown(VGG5, trained.scale.analysed)
@@ -269,7 +269,7 @@ def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch
 
 
 def test_pooling_layers_count_steps_whose_output_is_not_zero(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "ROWS", 8)
+    monkeypatch.setattr(distances, "ROWS", 8)
     found = value(trained, Measurement("pool-activity", VGG5, "traditional"))
     network = trained.network(run("traditional"))
     images, _ = trained.shown(VGG5, trained.scale.analysed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -69,15 +70,11 @@ def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
     These are "images" of "of". If there are any, "right" and "wrong" hold for that network "one" (a distance per layer,
     on a random one of these images) and "all" (the same for every image), and "image" the distances of the pixels.
     """
-    one, other, maker = (study.network(run) for run in wanted.runs())
-    if not isinstance(one, SpikingNetwork) or not isinstance(other, SpikingNetwork):
-        raise TypeError("spike distances need spiking networks")
+    one, other, maker = (study.spiking(run) for run in wanted.runs())
     attack = wanted.spec(study.scale)
     assert attack is not None
     shown, labels = study.shown(wanted.network, study.scale.analysed)
-    size = ROWS // one.timesteps
-    parts = zip(torch.split(shown, size), torch.split(labels, size), strict=True)
-    attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts])
+    attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts(one, shown, labels)])
     both = _right(one, shown, labels) & _right(other, shown, labels)
     first, second = (both & _right(network, attacked, labels) for network in (one, other))
     split = (first ^ second).nonzero()[:, 0]
@@ -99,13 +96,18 @@ def spike_distances(study: Study, wanted: Measurement) -> dict[str, Any]:
     }
 
 
+def parts(network: SpikingNetwork, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Tensors of as many images each, in batches that suit the network's T."""
+    size = max(1, ROWS // network.timesteps)
+    return zip(*(torch.split(each, size) for each in tensors), strict=True)
+
+
 @torch.no_grad()
 def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> tuple[list[str], Tensor]:
     """Names of the layers, and their spike distances [image, layer]."""
     distance, names = SpikeDistance(), {}
-    size = max(1, ROWS // network.timesteps)
-    for clean, perturbed in zip(torch.split(images, size), torch.split(attacked, size), strict=True):
-        recordings = [spikes_of(network, shown) for shown in (clean, perturbed)]
+    for both in parts(network, images, attacked):
+        recordings = [spikes_of(network, shown) for shown in both]
         names = layer_names(recordings[0])
         distance.update(*recordings)
     found = distance.compute()
@@ -129,5 +131,4 @@ def layer_names(spikes: dict[str, Tensor]) -> dict[str, str]:
 
 @torch.no_grad()
 def _right(network: SpikingNetwork, images: Tensor, labels: Tensor) -> Tensor:
-    parts = torch.split(images, max(1, ROWS // network.timesteps))
-    return correct(torch.cat([network(part) for part in parts]), labels)
+    return correct(torch.cat([network(part) for (part,) in parts(network, images)]), labels)

@@ -13,26 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hiresnn import data
-from hiresnn.analysis import Energy, SpikingActivity
+from hiresnn.analysis import Energy, SpikingActivity, evaluate
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
 from hiresnn.data import Split
 from hiresnn.errors import RunError
-from hiresnn.metrics import Accuracy, correct
-from hiresnn.network import SpikingNetwork
+from hiresnn.metrics import correct
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.pooling import AveragePool
 from hiresnn.neurons import Window
 from hiresnn.paper import checks, cost, distances
+from hiresnn.paper.distances import parts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.store import Record
 from hiresnn.paper.study import Study
 from hiresnn.runs.context import splits
 from hiresnn.runs.recipe import digest
-
-ROWS = 2000
-"""Images times timesteps of a batch."""
 
 
 def measure(study: Study, measurement: Measurement) -> Record:
@@ -93,17 +90,19 @@ def by_iteration(study: Study, wanted: Measurement) -> list[float]:
 
 def by_time(study: Study, wanted: Measurement) -> list[float]:
     """Percent of right answers on clean images when the network is stopped after each number of timesteps."""
-    network, shown = _spiking(study, wanted), study.shown(wanted.network, study.scale.analysed)
-    counts = [int(steps) for steps in wanted.grid]
-    return [_right(partial(network, timesteps=steps), shown, ROWS // steps) for steps in counts]
+    network, shown = study.spiking(wanted.run), study.shown(wanted.network, study.scale.analysed)
+    return [
+        evaluate(partial(network, timesteps=steps), *shown, batch_size=max(1, distances.ROWS // steps))
+        for steps in map(int, wanted.grid)
+    ]
 
 
 def activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     """Layer -> [neurons, timesteps, spikes per image] on clean images (Definition 1)."""
-    network = _spiking(study, wanted)
+    network = study.spiking(wanted.run)
     spikes, names = SpikingActivity(), {}
     shown, _ = study.shown(wanted.network, study.scale.analysed)
-    for images in torch.split(shown, max(1, ROWS // network.timesteps)):
+    for (images,) in parts(network, shown):
         recorded = distances.spikes_of(network, images)
         names = distances.layer_names(recorded)
         spikes.update(recorded)
@@ -115,13 +114,13 @@ def pool_activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
 
     The authors' code counts the spikes of a pooling layer in this way. An average of spikes is not 0 where one spikes.
     """
-    network = _spiking(study, wanted)
+    network = study.spiking(wanted.run)
     modules, neurons = dict(network.layers.named_modules()), list(network.neurons)
     order = [str(node.target) for node in network.layers.graph.nodes if node.op in ("call_module", "get_attr")]
     pools = [at for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)]
     places = {order[at]: sum(name in neurons for name in order[:at]) for at in pools}
     counted = SpikingActivity()
-    for images in torch.split(study.shown(wanted.network, study.scale.analysed)[0], max(1, ROWS // network.timesteps)):
+    for (images,) in parts(network, study.shown(wanted.network, study.scale.analysed)[0]):
         spikes = distances.spikes_of(network, images)
         before = {name: spikes[neurons[place - 1]] for name, place in places.items()}
         pooled = {name: F.max_pool2d(each.flatten(0, 1), 2) for name, each in before.items()}
@@ -160,10 +159,10 @@ def input_codings(study: Study, wanted: Measurement) -> dict[str, Any]:
 
 def operations(study: Study, wanted: Measurement) -> dict[str, Any]:
     """The `hiresnn.analysis.EnergyReport` of one image that changes grid[0] times within T, as JSON."""
-    network, spec = _spiking(study, wanted), wanted.spec(study.scale)
+    network, spec = study.spiking(wanted.run), wanted.spec(study.scale)
     counted = Energy(network, variants=int(wanted.grid[0]))
     images, labels = study.shown(wanted.network, study.scale.analysed)
-    size = max(1, int(0.8 * ROWS) // network.timesteps)
+    size = max(1, int(0.8 * distances.ROWS) // network.timesteps)
     for shown, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
         counted.update(shown if spec is None else verified(spec, network, shown, truth, eps=spec.eps))
     report = counted.compute()
@@ -180,7 +179,7 @@ def quantised_ann(study: Study, wanted: Measurement) -> list[float]:
     percent = []
     for bits in wanted.grid:
         with quantised(model, calibration, int(bits)):
-            percent.append(_right(model, shown, 200))
+            percent.append(evaluate(model, *shown))
     return percent
 
 
@@ -207,19 +206,3 @@ MEASURE: dict[str, Callable[[Study, Measurement], Any]] = {
     "cost": training_cost,
 }
 """Kind of measurement -> the function that carries it out, which says what it returns."""
-
-
-def _spiking(study: Study, wanted: Measurement) -> SpikingNetwork:
-    network = study.network(wanted.run)
-    if not isinstance(network, SpikingNetwork):
-        raise RunError(f"run {study.path(wanted.run)} holds an ANN where an SNN is expected; delete it and try again.")
-    return network
-
-
-@torch.no_grad()
-def _right(network: Callable[[Tensor], Tensor], shown: tuple[Tensor, Tensor], size: int) -> float:
-    """Percent of right answers, in batches of `size`."""
-    counter = Accuracy()
-    for images, labels in zip(*(torch.split(part, max(1, size)) for part in shown), strict=True):
-        counter.update(network(images), labels)
-    return counter.compute()

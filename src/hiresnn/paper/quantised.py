@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
 from hiresnn.network import evaluating
 
 SHARES = tuple(step / 20 for step in range(1, 21))
@@ -46,10 +45,6 @@ def best_ceiling(activations: Tensor, bits: int) -> float:
 @contextmanager
 def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[nn.Module]:
     """`ann` in eval mode with activations of `bits` bits, calibrated on `images` [B, C, H, W]."""
-    relus = [module for module in ann.modules() if isinstance(module, nn.ReLU)]
-    if bits < 1 or not relus:
-        wrong = f"an ANN with {len(relus)} nn.ReLU modules cannot have activations of {bits} bits"
-        raise UsageError(f"{wrong}; it takes at least one of each.")
     ceilings: dict[nn.Module, float] = {}
 
     def rounded(relu: nn.Module, inputs: tuple[Tensor, ...], activations: Tensor) -> Tensor:
@@ -58,7 +53,7 @@ def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[nn.Module]:
         return quantise(activations, ceilings[relu], bits)
 
     with ExitStack() as stack:
-        for relu in relus:
+        for relu in (module for module in ann.modules() if isinstance(module, nn.ReLU)):
             stack.enter_context(relu.register_forward_hook(rounded))
         stack.enter_context(evaluating(ann))
         with torch.no_grad():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hiresnn import data
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
+from hiresnn.errors import RunError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
@@ -95,6 +96,13 @@ class Study:
         sets = [word for key, text in sorted(values.items()) for word in ("--set", f"{key}={text}")]
         return shlex.join([*words, "--data", source, *sets])
 
+    def spiking(self, run: Run) -> SpikingNetwork:
+        """The trained network of a run of an SNN. Raises RunError where its folder holds an ANN."""
+        network = self.network(run)
+        if not isinstance(network, SpikingNetwork):
+            raise RunError(f"run {self.path(run)} holds an ANN where an SNN is expected; delete it and try again.")
+        return network
+
     def network(self, run: Run) -> nn.Module:
         """The trained network of a run in eval mode, on the device of its recipe."""
         with RunFolder.open(self.path(run)) as folder:
@@ -148,8 +156,4 @@ def _content(source: str) -> str:
         return source
     if not path.is_file():
         return data.load(source).digest
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
