@@ -12,8 +12,7 @@ from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.store import Record
-from hiresnn.paper.study import Study
+from hiresnn.paper.study import Record, Study
 from hiresnn.progress import Progress
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.timesteps": "2", "model.width": "0.0625"}

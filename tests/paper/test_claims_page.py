@@ -39,7 +39,7 @@ def test_the_terminal_shows_one_paragraph_for_each_claim(study: Study, tmp_path:
     for method, percent in (("hire", 40.0), ("traditional", 60.0)):
         for attack in ("fgsm", "pgd"):
             wanted = Measurement("accuracy", VGG5, method, 0, attack)
-            study.store.put(study.key(wanted), percent, 1.0)
+            study.put(wanted, percent, 1.0)
     written = reproduce(study, ["claims"], tmp_path, command="", partial=True)
     assert [path.name for path in written] == ["claims.md", "claims.csv", "runs.csv", "index.md"]
     text = claims_text(tmp_path)

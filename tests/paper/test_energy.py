@@ -26,7 +26,7 @@ from hiresnn.paper.energy_rows import (
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.paper.store import Record
+from hiresnn.paper.study import Record
 
 from .conftest import HERE, TWO_SEEDS, page
 from .drawn import heights, names, stars

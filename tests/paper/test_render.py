@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page, Table, beside_paper, compared
 from hiresnn.paper.render import csv_text, markdown, text_of, write
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.paper.store import Record, Store, provenance
+from hiresnn.paper.study import Record, Study, provenance
 from hiresnn.runs.environment import cpu_model
 
 TABLE = Table(
@@ -115,11 +116,11 @@ def test_provenance_names_each_processor_and_its_days_the_most_frequent_first() 
     )
 
 
-def test_a_stored_value_has_its_key_processor_and_versions(tmp_path: Path) -> None:
-    store = Store(tmp_path / "measured")
-    stored = store.put({"kind": "pair", "n": 1}, (1, 2.5), 0.5)
+def test_a_stored_value_has_its_processor_and_versions(study: Study) -> None:
+    one, other = (Measurement("cost", "vgg5-cifar10", method) for method in ("hire", "traditional"))
+    stored = study.put(one, (1, 2.5), 0.5)
     assert stored.value == [1, 2.5]
     assert stored.where["cpu"] == cpu_model()
     assert {"date", "threads", "torch", "git_commit", "semantics"} <= stored.where.keys()
-    assert store.find({"n": 1, "kind": "pair"}) == stored
-    assert store.find({"kind": "pair", "n": 2}) is None
+    assert study.find(one) == stored
+    assert study.find(other) is None

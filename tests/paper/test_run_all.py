@@ -176,8 +176,8 @@ def test_a_partial_page_has_what_is_measured_and_trains_nothing(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = accuracy(VGG5, "hire").each(study.scale) + accuracy(VGG5, "hire", "fgsm").each(study.scale)
-    study.store.put(study.key(wanted[0]), 71.25, 1.0)
-    study.store.put(study.key(wanted[1]), 12.5, 1.0)
+    study.put(wanted[0], 71.25, 1.0)
+    study.put(wanted[1], 12.5, 1.0)
 
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing may be trained")
@@ -194,7 +194,7 @@ def test_a_partial_page_has_what_is_measured_and_trains_nothing(
     assert row.count("n/a") == 4
     # what shows more than accuracies is written whole or not at all
     operations = ARTEFACTS["table6"].needs(study.scale)[0].each(study.scale)[0]
-    study.store.put(study.key(operations), {"layers": [], "timesteps": 4}, 1.0)
+    study.put(operations, {"layers": [], "timesteps": 4}, 1.0)
     assert len(reproduce(study, ["table6", "table2"], out, command="", partial=True)) == 5
 
 

@@ -6,12 +6,12 @@ import math
 import pytest
 from scipy.stats import binomtest
 
-from hiresnn.paper import claims, page, seedstat, store
+from hiresnn.paper import claims, page, seedstat, study
 from hiresnn.paper.page import AGREES, DIFFERS, OPEN, UNCLEAR, Comparison, comparison_notes, verdict
 from hiresnn.paper.seedstat import SeedStat, difference_limits, wilson
 
 
-@pytest.mark.parametrize("module", [claims, page, seedstat, store])
+@pytest.mark.parametrize("module", [claims, page, seedstat, study])
 def test_examples_run(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted

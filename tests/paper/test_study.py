@@ -24,7 +24,6 @@ from hiresnn.paper.measuring import measure
 from hiresnn.paper.plan import plan
 from hiresnn.paper.run_all import do
 from hiresnn.paper.scales import SCALES, Scale, Setting
-from hiresnn.paper.store import file_name
 from hiresnn.paper.study import Study
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RunFolder
@@ -99,11 +98,11 @@ def test_the_version_of_the_semantics_renames_runs_and_values(
     study: Study, tiny: Scale, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = accuracy(VGG5, "hire").each(tiny)[0]
-    before = study.name(run("hire")), file_name(study.key(wanted))
+    before = study.name(run("hire")), study.file_name(wanted)
     monkeypatch.setattr("hiresnn.runs.recipe.SEMANTICS", 99)
     other = study_in(study.root, tiny)
     assert other.name(run("hire")) != before[0]
-    assert file_name(other.key(wanted)) != before[1]
+    assert other.file_name(wanted) != before[1]
 
 
 def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hiresnn.paper.measurements import FROZEN, Measurement
 from hiresnn.paper.page import Cell, Claim, Comparison, Page, Table, beside_paper, compared, comparison_notes, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat, difference_limits
-from hiresnn.paper.store import Record
+from hiresnn.paper.study import Record
 
 
 @dataclass(frozen=True)

@@ -26,21 +26,19 @@ from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.distances import parts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
-from hiresnn.paper.store import Record
-from hiresnn.paper.study import Study
+from hiresnn.paper.study import Record, Study
 from hiresnn.runs.context import splits
 from hiresnn.runs.recipe import digest
 
 
 def measure(study: Study, measurement: Measurement) -> Record:
     """The value of a measurement whose runs are trained."""
-    key = study.key(measurement)
-    if found := study.store.find(key):
+    if found := study.find(measurement):
         return found
     started = time.perf_counter()
-    with seeded(int(digest(key)[:8], 16)):  # no value depends on what else was measured
+    with seeded(int(digest(study.key(measurement))[:8], 16)):  # no value depends on what else was measured
         value = MEASURE[measurement.kind](study, measurement)
-    return study.store.put(key, value, time.perf_counter() - started)
+    return study.put(measurement, value, time.perf_counter() - started)
 
 
 def accuracy(study: Study, wanted: Measurement) -> float:

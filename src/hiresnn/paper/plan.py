@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.store import file_name
 from hiresnn.paper.study import Study
 from hiresnn.progress import duration
 
@@ -48,7 +47,7 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
     for measurement in dict.fromkeys(measurements):
         if study.find(measurement) is None:
             needs = [name for run in measurement.runs() for name in add_training(run)]
-            name = file_name(study.key(measurement))
+            name = study.file_name(measurement)
             seconds, alone = measurement.seconds(study.scale), measurement.kind == "cost"
             jobs[name] = Job(name, "measure", seconds, measurement, tuple(needs), alone)
     return list(jobs.values())

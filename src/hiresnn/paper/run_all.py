@@ -18,8 +18,7 @@ from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.store import file_name, provenance
-from hiresnn.paper.study import Study
+from hiresnn.paper.study import Study, provenance
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
 
@@ -118,7 +117,7 @@ def reproduce(
 
 def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Path) -> list[Path]:
     """Write a page from the values that are there; nothing where it would be empty, or cannot do without the others."""
-    names = {measurement: file_name(study.key(measurement)) for measurement in measurements}  # some share a value
+    names = {measurement: study.file_name(measurement) for measurement in measurements}  # some share a value
     found = {measurement: record for measurement in measurements if (record := study.find(measurement))}
     stored = {names[measurement]: record for measurement, record in found.items()}
     missing, total, artefact = {*names.values()} - {*stored}, len({*names.values()}), ARTEFACTS[name]

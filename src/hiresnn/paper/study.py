@@ -1,14 +1,17 @@
 """Where a reproduction works: its scale, its folders of runs and measured values, and its data.
 
 A run lies in `root/runs/NETWORK-METHOD-seedN-DIGEST`, where the digest covers everything that decides it; a measured
-value lies in `root/measured`. Pages therefore share what they have in common, and a killed reproduction continues.
+value is a JSON file in `root/measured`, named after its key, written whole or not at all. Pages therefore share what
+they have in common, and a killed reproduction continues.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +24,33 @@ from hiresnn.errors import RunError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.store import Record, Store
 from hiresnn.progress import Progress
+from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import device_of
+from hiresnn.runs.environment import environment
 from hiresnn.runs.fields import PERIODIC_METHODS
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
-from hiresnn.runs.recipe import Recipe, digest, dump
+from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, dump
 from hiresnn.runs.train import train
 
 EMBEDDED = ("digits", *DOWNLOADED)
 """Data sources whose name stands for their content."""
+RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")
+"""Fields of `environment()` that are stored with a value."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored value, as JSON gives it back, and where and when it was measured: processor, versions, day."""
+
+    value: Any
+    where: Mapping[str, Any]
+
+    @property
+    def origin(self) -> str:
+        """Processor and version of the training semantics; only values of one origin are compared seed by seed."""
+        return f"{self.where.get('cpu')}, semantics {self.where.get('semantics')}"
 
 
 class Study:
@@ -39,7 +58,6 @@ class Study:
 
     def __init__(self, scale: Scale, *, root: Path, progress: Progress) -> None:
         self.scale, self.root, self.progress = scale, root, progress
-        self.store = Store(root / "measured")
         self._contents: dict[str, str] = {}
         self._datasets: dict[str, DataSet] = {}
         self._names: dict[Run, str] = {}
@@ -117,9 +135,37 @@ class Study:
         key = {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
         return key if runs or measurement.kind == "cost" else {**key, "content": self.content(measurement.network)}
 
+    def file_name(self, measurement: Measurement) -> str:
+        """The name of the file of a value, without the suffix: its kind, and the digest of its key."""
+        return f"{measurement.kind}-{digest(self.key(measurement))}"
+
+    def _value_path(self, measurement: Measurement) -> Path:
+        return self.root / "measured" / f"{self.file_name(measurement)}.json"
+
     def find(self, measurement: Measurement) -> Record | None:
-        """The stored value, None where it is not measured yet."""
-        return self.store.find(self.key(measurement))
+        """The stored value, None where there is none or its file is damaged: it is then measured again."""
+        path = self._value_path(measurement)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return Record(content["value"], content["where"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, measurement: Measurement, value: Any, seconds: float) -> Record:
+        """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
+        here, path = environment(), self._value_path(measurement)
+        where = {"semantics": SEMANTICS, **{field: here[field] for field in RECORDED}}
+        try:
+            record = {"key": self.key(measurement), "value": value, "seconds": round(seconds, 3), "where": where}
+            text = json.dumps(record, indent=1, allow_nan=False)
+        except ValueError:
+            raise RunError(
+                f"measured value {path.stem} holds a number that is not finite; the training it was measured on "
+                "diverged."
+            ) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+        return Record(json.loads(text)["value"], where)
 
     def content(self, network: str) -> str:
         """What stands for the content of a network's data: a public name, or a digest of file or images."""
@@ -157,3 +203,20 @@ def _content(source: str) -> str:
     if not path.is_file():
         return data.load(source).digest
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def provenance(records: Iterable[Record]) -> str:
+    """One sentence on where and when values were measured, the most frequent place first.
+
+    >>> provenance([Record(1.0, {"cpu": "A", "torch": "2.5", "date": "2026-11-24T09:00:00"})])
+    'Measured: 1 value on A, torch 2.5, 2026-11-24.'
+    """
+    days: dict[str, list[str]] = {}  # place -> the day of each value
+    for record in records:
+        where = record.where
+        days.setdefault(f"{where['cpu']}, torch {where['torch']}", []).append(str(where["date"])[:10])
+    clauses = [
+        f"{len(each)} value{'s' if len(each) > 1 else ''} on {where}, {' to '.join(sorted({min(each), max(each)}))}"
+        for where, each in sorted(days.items(), key=lambda pair: -len(pair[1]))
+    ]
+    return f"Measured: {'; '.join(clauses)}."
