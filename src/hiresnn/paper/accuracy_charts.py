@@ -49,9 +49,8 @@ def rows_of(curves: Curves) -> list[Row]:
 
 def each_attack(gains: Sequence[SeedStat]) -> str:
     """Gains under FGSM and PGD in words."""
-    return (
-        ", ".join(f"{each.upper()} {with_limits(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)) + " points"
-    )
+    words = [f"{each.upper()} {with_limits(gain)}" for each, gain in zip(ATTACKS, gains, strict=True)]
+    return ", ".join(words) + " points"
 
 
 def above(limit: float, words: Words = each_attack) -> Decide:

@@ -193,11 +193,8 @@ class AccuracyPage:
     def quantities(self) -> list[Quantity]:
         """Everything that the page shows or judges."""
         cells = [ours for grid in self.grids for _, row in grid.rows for _, ours in row]
-        found = [*cells, *(each.gain for each in self.directions)]
-        return [
-            *(each for each in found if each is not None),
-            *(one for all_ in self.judgements for one in all_.quantities),
-        ]
+        judged = [one for each in self.judgements for one in each.quantities]
+        return [one for one in (*cells, *(each.gain for each in self.directions), *judged) if one is not None]
 
     def needs(self) -> list[Measurement]:
         """What must be measured."""

@@ -77,19 +77,17 @@ def table2(scale: Scale) -> AccuracyPage:
     networks = networks_of(scale, "table2")
     rows: list[Row] = []
     directions: list[Direction] = []
+    kept: dict[str, Gain] = {}
     for network in networks:
         texts, (clean, *attacked) = _row(network, "hire", "white")
         gain = Gain(accuracy(network, "hire"), accuracy(network, "traditional"))
+        kept[f"{network_label(network)}, clean"] = gain
         change = printed("table2", network, "clean_change")
         rows.append((texts[:2], [clean, (change, gain), *attacked]))
         directions.append(_direction("HIRE-SNN over traditional SNN", gain.better, gain.worse, change))
     measured = ("clean", "clean over traditional SNN", "FGSM", "PGD")
     gains, compared = _gains("table2", networks, ["white"])
     grids = [Grid(text("table2.caption"), COLUMNS[:2], measured, rows), gains]
-    kept = {
-        f"{network_label(name)}, clean": Gain(accuracy(name, "hire"), accuracy(name, "traditional"))
-        for name in networks
-    }
     lost = min(claims().table2[name].clean_change for name in claims().table2)
     most = claims().headline
     over, over_ann = (gains_of(networks, "hire", other, ["white"]) for other in BASELINES)
@@ -142,17 +140,14 @@ def table5(scale: Scale) -> AccuracyPage:
                 over[f"{attack.upper()}, {BOX_LABELS[box]}"] = Gain(hire, traditional)
                 frozen[f"{attack.upper()}, {BOX_LABELS[box]}"] = Gain(hire, trained)
     rows = [_row(network, method, box, FROZEN) for network in networks for method in methods for box in scale.boxes]
-    notes, smallest = (
-        [*_notes(scale, "table5"), text("table5.frozen"), text("twins")],
-        claims().headline.frozen_smallest,
-    )
+    notes = [*_notes(scale, "table5"), text("table5.frozen"), text("twins")]
+    smallest = claims().headline.frozen_smallest
     judgements = [
         smallest_gain(text("table5.better"), over, smallest.traditional, "sec. 5.3"),
         smallest_gain(text("table5.more"), frozen, smallest.trained, "sec. 5.3"),
     ]
-    return AccuracyPage(
-        networks, [Grid(text("table5.caption"), COLUMNS, MEASURED, rows)], notes, directions, judgements
-    )
+    grids = [Grid(text("table5.caption"), COLUMNS, MEASURED, rows)]
+    return AccuracyPage(networks, grids, notes, directions, judgements)
 
 
 def against_rate(scale: Scale) -> AccuracyPage:

@@ -76,13 +76,8 @@ def needs(networks: Iterable[str], scale: Scale) -> list[Measurement]:
 def fig1b(values: Values) -> Page:
     """Spikes of each layer of VGG11 over all T steps, beside what the authors draw."""
     layers = _layers(values, VGG11)
-    columns = [
-        "layer",
-        "neurons",
-        "spikes, direct",
-        "spikes, rate-coded",
-        *beside_paper("SA, direct", "SA, rate-coded"),
-    ]
+    columns = ["layer", "neurons", "spikes, direct", "spikes, rate-coded"]
+    columns += beside_paper("SA, direct", "SA, rate-coded")
     drawn_by_authors = {coding: dict(claims().fig1b[coding]) for coding in CODINGS}
     rows: list[list[Cell]] = []
     for direct, rate in _with_total(layers):

@@ -17,6 +17,8 @@ GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
 """Timesteps after which networks are stopped in Fig. 10a."""
 AVERAGED = (1, 8, 25, 150)
 """Numbers of rate-coded timesteps that Fig. 1a averages: one, T of direct input, T at scale cpu, T of the paper."""
+CODED = Measurement("input-codings", VGG11, "rate", 0, grid=AVERAGED)
+"""What Fig. 1a needs."""
 WITHIN = 1.0
 """Percentage points below an accuracy that count as having reached it."""
 
@@ -26,16 +28,12 @@ TimeCurve = dict[int, SeedStat]
 
 def fig1a_needs(scale: Scale) -> list[Measurement]:
     """An image of CIFAR-100 in both codings."""
-    return [_codings(network) for network in scale.present([VGG11])]
-
-
-def _codings(network: str) -> Measurement:
-    return Measurement("input-codings", network, "rate", 0, grid=AVERAGED)
+    return [CODED] if scale.present([VGG11]) else []
 
 
 def fig1a(values: Values) -> Page:
     """One test image as direct input, and as rate-coded input averaged over some timesteps."""
-    (found,) = values.all(_codings(VGG11))
+    (found,) = values.all(CODED)
     shown = {"direct input": found["direct"]}
     shown |= {f"rate-coded, {'one step' if steps == 1 else f'mean of {steps} steps'}": image
               for steps, image in zip(AVERAGED, found["rate"], strict=True)}  # fmt: skip
@@ -101,10 +99,8 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
     holds, ours, found = None, None, "a network does not keep its own accuracy"
     if rate is not None and direct is not None:
         ours = rate.mean / direct.mean
-        holds, found = (
-            ours > 1,
-            f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}: {ours:.1f} times fewer",
-        )
+        holds = ours > 1
+        found = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}: {ours:.1f} times fewer"
     paper = limit if network == VGG11 else None
     claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
     return Claim(claim, verdict(holds), found, network_label(network), where, paper, ours)

@@ -41,11 +41,7 @@ def fig7(values: Values) -> Page:
     scale, networks = values.scale, values.scale.present(NETWORKS)
     found = {(each.network, each.method): values.all(each) for each in fig7_needs(scale)}
     rows: list[list[Cell]] = [
-        [
-            *network_labels(network),
-            METHOD_LABELS[method],
-            *(_stat(seeds, name, QUANTITIES[name]) for name in QUANTITIES),
-        ]
+        [*network_labels(network), METHOD_LABELS[method], *(_stat(seeds, *each) for each in QUANTITIES.items())]
         for (network, method), seeds in found.items()
     ]
     ratios: Ratios = {

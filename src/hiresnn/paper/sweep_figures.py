@@ -53,9 +53,8 @@ def fig4(scale: Scale) -> AccuracyPage:
         falls = [curve.fall for curve in attacked]
         judgements.append(Judgement(text("fig4.attacked", **ends), falls, at_most(LEVEL), BOX_LABELS[box], where))
     notes = [*labels.setting_notes(scale, (VGG11,)), text("twins")]
-    grid = Grid(
-        text("fig4.caption", network=network_label(VGG11)), ("attacker", "images", "T"), MEASURED, rows_of(curves)
-    )
+    caption = text("fig4.caption", network=network_label(VGG11))
+    grid = Grid(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
     ticks = sorted({*map(float, swept), paper_steps})
     draw = draw_panels({VGG11: curves}, "timesteps T", lambda axes: axes.set_xticks(ticks))
     return AccuracyPage((VGG11,), [grid], notes, (), judgements, draw)
@@ -116,10 +115,8 @@ def fig8b(scale: Scale) -> AccuracyPage:
         words = f"{found[0].mean:+.1f}{spread} points from K = {level_from} to K = {last}"
         return abs(found[0].mean) <= LEVEL, words
 
-    level, change = (
-        text("fig8.level", after=level_from, level=LEVEL),
-        Gain(hire[last], hire.get(level_from, hire[last])),
-    )
+    level = text("fig8.level", after=level_from, level=LEVEL)
+    change = Gain(hire[last], hire.get(level_from, hire[last]))
     judgements = [
         Judgement(text("fig8.decreases"), [hire[first], hire[last]], decreases, where="sec. 5.3"),
         Judgement(level, [change] if decides else [], levels_off, where="sec. 5.3"),
@@ -201,9 +198,8 @@ def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
 
     def words(found: list[SeedStat]) -> str:
         named = zip(attacked, found, strict=True)
-        return (
-            "; ".join(f"{curve.labels[1]}, {curve.labels[0]}: {with_limits(gain)}" for curve, gain in named) + " points"
-        )
+        each = [f"{curve.labels[1]}, {curve.labels[0]}: {with_limits(gain)}" for curve, gain in named]
+        return "; ".join(each) + " points"
 
     def lost(found: list[SeedStat]) -> str:
         return text("fig10be.found", drop=with_limits(found[0]), last=last)
