@@ -32,18 +32,10 @@ SPLITS = ("test", "holdout")
 
 
 def evaluate(
-    run: Path,
-    *,
-    attacks: list[str] | None = None,
-    twins: list[Path] | None = None,
-    limit: int | None = None,
-    split: str = "test",
-    batch_size: int = 200,
-    seed: int | None = None,
-    source: str | None = None,
-    out: Path | None = None,
-    progress: Progress,
-) -> dict[str, Any]:
+    run: Path, *, attacks: list[str] | None = None, twins: list[Path] | None = None, limit: int | None = None,
+    split: str = "test", batch_size: int = 200, seed: int | None = None, source: str | None = None,
+    out: Path | None = None, progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     """Measure the clean and attacked accuracy of a run, in percent.
 
     Args:
@@ -62,10 +54,7 @@ def evaluate(
     Returns:
         The content of result.json, with "dead_layer", the name of a layer that never spikes, if there is one.
     """
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
+    _require(seed, out)
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
@@ -99,6 +88,13 @@ def evaluate(
         else:
             write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
+
+
+def _require(seed: int | None, out: Path | None) -> None:
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
 
 
 def _attacked(
