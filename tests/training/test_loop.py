@@ -11,7 +11,7 @@ from hiresnn.errors import NotFiniteError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
-from hiresnn.training import Method, Noise, Presentation, cross_entropy, train_batch, train_epoch
+from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch, train_epoch
 
 
 class Constant(nn.Module):
@@ -185,6 +185,16 @@ def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the
     poisoned = [(images * math.nan, labels)]
     with pytest.raises(NotFiniteError, match=r"^layers\.1\.weight is no longer finite$"):
         train_epoch(network, optimizer, poisoned, Method(), timesteps=4)
+
+
+@pytest.mark.parametrize(("name", "passes"), [("traditional", 1), ("trades", 4), ("sparse", 4), ("mppd-tv", 3)])
+def test_every_pass_of_a_method_is_in_the_precision_of_the_training(name: str, passes: int) -> None:
+    network, outputs = spiking(), []
+    network.get_submodule("layers.1").register_forward_hook(lambda _, __, output: outputs.append(output.dtype))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    chosen = method(name, periods=1, step=0.1)
+    train_batch(network, optimizer, *batches(3)[0], chosen, timesteps=4, precision=torch.bfloat16)
+    assert outputs == passes * [torch.bfloat16]
 
 
 def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_in_float32() -> None:

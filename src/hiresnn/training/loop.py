@@ -82,6 +82,12 @@ def train_batch(
     earlier: Tensor | None = None
     results = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
+
+    def again(rows: Tensor) -> Tensor:
+        with cast():
+            logits: Tensor = model(rows)
+        return logits.float()
+
     with rounded(model, method.rounding), cast():
         method.noise.begin(model, images, labels)
     for period in range(method.periods):
@@ -94,7 +100,7 @@ def train_batch(
             with cast():
                 logits = present(shown, window)
             logits = logits.float()
-            loss = method.loss(Presentation(model, images, shown, labels, logits, window.timesteps, earlier))
+            loss = method.loss(Presentation(again, images, shown, labels, logits, window.timesteps, earlier))
             earlier = logits.detach()
             optimizer.zero_grad(set_to_none=True)
             ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Presentation(NamedTuple):
     """What a loss sees of one period.
 
     Attributes:
+        model: images -> logits [B, K], for a further pass; in the precision of the training.
         images, shown: [B, C, H, W] in [0, 1], without and with the noise.
         logits: [B, K], sums over `timesteps` steps. `earlier` are those of the period before, detached, or None.
     """
 
-    model: nn.Module
+    model: Callable[[Tensor], Tensor]
     images: Tensor
     shown: Tensor
     labels: Tensor

@@ -55,7 +55,7 @@ class MembraneDistance(Adversarial):
         """Return the loss of one period."""
         t = seen.timesteps
         shown = self._steps(t)
-        clean = seen.model(seen.images).float()
+        clean = seen.model(seen.images)
         both = F.cross_entropy(clean / t, seen.labels) + F.cross_entropy(seen.logits / t, seen.labels)
         distance = y = torch.zeros_like(clean)
         for unperturbed, perturbed in zip(self._steps(t), shown, strict=True):

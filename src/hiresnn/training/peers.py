@@ -37,7 +37,7 @@ def sparse_gradients(seen: Presentation, *, strength: float = 0.002, h: float = 
         return logits.gather(1, seen.labels[:, None])[:, 0] / t
 
     images = seen.shown.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(of_label(model(images).float()).sum(), images)
-    moved = of_label(model(images.detach() + h * gradient.sign()).float())
+    (gradient,) = torch.autograd.grad(of_label(model(images)).sum(), images)
+    moved = of_label(model(images.detach() + h * gradient.sign()))
     slope = (moved - of_label(seen.logits)) / h
     return F.cross_entropy(seen.logits / t, seen.labels) + strength * slope.square().mean()
