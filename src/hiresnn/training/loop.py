@@ -82,12 +82,7 @@ def train_batch(
     earlier: Tensor | None = None
     results = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
-
-    def again(rows: Tensor) -> Tensor:
-        with cast():
-            logits: Tensor = model(rows)
-        return logits.float()
-
+    again = partial(_logits, model, cast)
     with rounded(model, method.rounding), cast():
         method.noise.begin(model, images, labels)
     for period in range(method.periods):
@@ -110,6 +105,13 @@ def train_batch(
         _update(model, optimizer, method, shown.grad)
         results.append(result)
     return results
+
+
+def _logits(model: nn.Module, cast: Callable[[], torch.autocast], images: Tensor) -> Tensor:
+    """Compute logits once more for a loss, in the precision of the training."""
+    with cast():
+        logits: Tensor = model(images)
+    return logits.float()
 
 
 def _update(model: nn.Module, optimizer: Optimizer, method: Method, gradient: Tensor | None) -> None:
