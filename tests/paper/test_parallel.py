@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
+from joblib.parallel import get_active_backend
 
 from hiresnn.errors import BusyError, NotFiniteError, RunError, UsageError
 from hiresnn.paper import parallel
@@ -158,3 +159,10 @@ def test_a_scheduler_without_workers_is_refused(files: Files) -> None:
     cluster = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
     with cluster, pytest.raises(UsageError, match="has no workers; start some"):
         files.work(scheduler=cluster.scheduler_address)
+
+
+def test_a_worker_waits_for_as_long_as_a_training_takes() -> None:
+    """joblib warns where a worker with nothing to do has ended after five minutes."""
+    with parallel._backend(2, None):
+        backend, _ = get_active_backend()
+        assert backend.backend_kwargs["idle_worker_timeout"] == parallel.IDLE

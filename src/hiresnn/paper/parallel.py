@@ -25,6 +25,8 @@ DEATHS = 3
 """Times in a row that a worker may die before anything is finished."""
 WAIT = 10.0
 """Seconds before asking again for what another process has locked."""
+IDLE = 7 * 24 * 3600
+"""Seconds for which a worker may wait for a job; joblib's own 300 end with a warning, and a training takes longer."""
 
 Do = Callable[["Study", Any], object]
 
@@ -102,7 +104,8 @@ def _backend(workers: int, scheduler: str | None) -> Iterator[tuple[int, type[Ex
     """joblib's backend: the number of jobs at once, and what it raises when a worker has died."""
     if scheduler is None:
         threads = max(1, cpu_count() // workers)
-        with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=threads):
+        options = {"inner_max_num_threads": threads, "idle_worker_timeout": IDLE}
+        with parallel_config(backend="loky", n_jobs=workers, **options):
             yield workers, BrokenProcessPool
         return
     try:
