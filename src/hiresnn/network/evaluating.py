@@ -1,4 +1,4 @@
-"""A network in eval mode for a while."""
+"""Eval mode for a block of code; afterwards every layer has its own mode again."""
 
 from __future__ import annotations
 
