@@ -134,13 +134,10 @@ def measure_step(quick: bool, before: Path | None = None) -> Section:
     found = {name: spread(values, 1e3) for name, values in seconds.items()}
     for name, times in found.items():
         section.add(name, {"ms": times}, times["median"] / found[FLOOR]["median"])
-    floor = section.median(FLOOR, "ms")
-    section.at_most(
-        "time of hiresnn float32 over dense float32", over(section.median("hiresnn float32", "ms"), floor), 1.05
-    )
-    section.at_most(
-        "time of hiresnn bfloat16 over dense float32", over(section.median("hiresnn bfloat16", "ms"), floor), 0.60
-    )
+    floor = section.median("dense float32, fused SGD", "ms")
+    for name, most in zip(PRECISIONS, (1.05, 0.60), strict=True):
+        what = f"time of {name} over dense float32 with fused SGD"
+        section.at_most(what, over(section.median(name, "ms"), floor), most)
     for name in PRECISIONS if before else ():
         now, was = (section.median(name + version, "ms") for version in (", own process", ", before"))
         what = f"time of {name} over the version before (each in its own process)"

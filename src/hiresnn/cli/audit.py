@@ -26,8 +26,9 @@ def audit(
         "takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K]. "
         "FILE.py:FUNCTION executes that file on this computer, so use only files that you trust."))] = None,
     preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option(help=(
-        "quick: 200 images. standard: 1,000 images, every gradient rule, more steps and restarts. thorough: 1,000 "
-        "images, the most steps and restarts; takes hours. A larger preset continues a smaller one."
+        "quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the best "
+        "six, more steps and restarts. thorough: 1,000 images, attacks with all rules, the most steps and restarts; "
+        "takes hours. A larger preset continues a smaller one."
         ))] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help=(
         "Data set, as for hiresnn train; default: the data set of the run."))] = None,

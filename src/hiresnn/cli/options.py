@@ -52,7 +52,7 @@ Html = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only the result: of a training, its folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only the result (of a training, its folder).")]
 
 
 def require_html(out: Path, example: str) -> None:
