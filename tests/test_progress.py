@@ -125,8 +125,9 @@ def test_quiet_progress_prints_nothing_and_still_counts(terminal: bool, capfd: p
 
 def test_a_line_is_printed_as_it_is_even_if_it_looks_like_markup() -> None:
     progress, text = plain(Clock())
-    progress.line("a long path [bold]/with/brackets[/bold] that no console width breaks")
-    assert text.getvalue() == "a long path [bold]/with/brackets[/bold] that no console width breaks\n"
+    progress.line("a long path [bold]/with/brackets[/bold] and mine.py:fire:eps=0.1 that no console width breaks")
+    expected = "a long path [bold]/with/brackets[/bold] and mine.py:fire:eps=0.1 that no console width breaks\n"
+    assert text.getvalue() == expected
 
 
 def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each() -> None:

@@ -128,7 +128,7 @@ class Progress:
         """Print one line that stays, above the bars if there are any."""
         if not self.quiet:
             # A pipe has no width: a wrapped line would be two lines in a log.
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _add_bar(self, task: Task) -> None:
         if self._bars is None:

@@ -175,6 +175,11 @@ def test_the_table_has_one_row_per_bound_with_all_accuracies(card: Card, capsys:
         assert row[5] == f"{point.worst.low:.1f} - {point.worst.high:.1f}"
 
 
+def test_a_folder_with_brackets_and_colons_is_printed_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*OPTIONS, "--out", "audits [v2] :key:") == 0
+    assert f"Written: audits [v2] :key:/{CARD} and" in capsys.readouterr().out
+
+
 def test_the_headlines_row_is_bold(card: Card) -> None:
     assert [row.style for row in table(card).rows] == [None, None, "bold", None]
 

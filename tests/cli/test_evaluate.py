@@ -105,3 +105,11 @@ def test_without_a_twin_there_is_no_black_box_column(
     text = capsys.readouterr().out
     assert "black" not in text
     assert rows(text) == [["none (clean)", "81.2"], ["fgsm", "20.0"]]
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["mine.py:fire:eps=8/255", "runs[v2]/mine.py:attack", "[/]mine.py:attack"]
+    run(monkeypatch, {**RESULT, "attacks": {name: {"white_box": 20.0} for name in names}}, "a")
+    assert [name for name, _ in rows(capsys.readouterr().out)] == ["none (clean)", *names]

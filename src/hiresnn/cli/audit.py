@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hiresnn.cli import output
 from hiresnn.cli.options import loaded
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ def audit(
     )  # fmt: skip
     card, folder = run_audit(request, progress=Progress())
     write_atomically(folder / PAGE, audit_page(card).encode())
-    console, conclusion = Console(highlight=False), card.conclusion
+    console, conclusion = output.console(), card.conclusion
     console.print(table(card))
-    console.print(conclusion.headline, markup=False, soft_wrap=True, style="bold")
+    console.print(conclusion.headline, soft_wrap=True, style="bold")
     reasons = [f"- {reason}" for reason in conclusion.reasons]
     for line in (*reasons, f"Next: {conclusion.next_step}", f"Written: {folder / CARD} and {folder / PAGE}"):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if views:
         from hiresnn.runs.deployed import DEPLOYED
 
         console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
-        console.print(f"Written: {folder / DEPLOYED}", markup=False, soft_wrap=True)
+        console.print(f"Written: {folder / DEPLOYED}", soft_wrap=True)
 
 
 def table(card: Card) -> Table:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from hiresnn.cli import output
 
@@ -33,7 +34,7 @@ def doctor() -> None:
     shown = Table(show_header=False, box=None, padding=(0, 2))
     for name, finding in findings.items():
         colour = {"ok": "green", "slow": "yellow", "broken": "red"}[finding.verdict]
-        shown.add_row(name, f"[{colour}]{finding.verdict}[/{colour}]", finding.detail.replace("[", r"\["))
+        shown.add_row(name, Text(finding.verdict, colour), finding.detail)
     output.console().print(shown)
     broken = [name for name, finding in findings.items() if finding.verdict == "broken"]
     if broken:

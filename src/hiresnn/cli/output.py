@@ -12,8 +12,8 @@ WIDE = 1000
 
 
 def console() -> Console:
-    """Return the console for results."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    """Return the console for results. It prints texts as they are: names may hold brackets and colons."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def table(title: str, *headings: str) -> Table:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hiresnn.cli.options import Html, require_html
 
@@ -37,5 +37,5 @@ def report(
     content = page.encode()
     write_atomically(out, content)
     for note in notes:
-        Console(stderr=True, highlight=False).print(f"Not in the page: {note}", markup=False, soft_wrap=True)
-    Console(highlight=False).print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).", markup=False, soft_wrap=True)
+        print(f"Not in the page: {note}", file=sys.stderr)
+    print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).")
