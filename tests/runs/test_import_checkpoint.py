@@ -186,3 +186,12 @@ def test_positions_are_those_of_the_authors_modules() -> None:
     assert positions("vgg5") == ([0, 3, 6], 9)
     assert positions("vgg11") == ([0, 3, 6, 9, 12, 15, 18, 21], 24)
     assert positions("vgg16") == ([0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36], 39)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"\x80\x02.", b"\x80\x02G\x00."], ids=["empty", "text", "bare", "short"]
+)
+def test_a_damaged_file_is_refused_whatever_torch_raises(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "damaged.pt").write_bytes(content)
+    with pytest.raises(RunError, match=r"damaged\.pt cannot be read without running code"):
+        read_state(tmp_path / "damaged.pt")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,8 +127,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise RunError(f"there is no file {path}; name a checkpoint that torch.save wrote.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except OSError:
+        raise
+    except Exception as error:  # torch raises errors of many types for damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(
             f"{path} cannot be read without running code in it ({reason}); save its state_dict with torch.save."
         ) from None
