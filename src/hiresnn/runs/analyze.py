@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hiresnn.analysis import (
     PRICES,
     Distances,
-    EnergyReport,
-    LayerActivity,
     PerturbationDistance,
     SpikeDistance,
     SpikingActivity,
@@ -21,42 +21,20 @@ from hiresnn.analysis import (
 from hiresnn.progress import Progress
 from hiresnn.runs.subject import Subject, opened
 
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Images, and what an attack makes of them; see `Subject.batches`."""
 LABEL = "estimated arithmetic energy, 45 nm"
 
 
 def activity(target: str | Path, **options: Any) -> dict[str, Any]:
     """Measure SA and TASA of every layer (Definition 1), clean and under each attack; options as for `energy`."""
-
-    def measured(subject: Subject, progress: Progress) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for label, attack in subject.conditions:
-            measure = SpikingActivity()
-            for images, labels in subject.batches(label, progress):
-                measure.update(subject.spikes(subject.attacked(attack, images, labels)))
-            result[label] = _activity_rows(measure.compute())
-        return result
-
-    return _analyzed(target, "activity", measured, **options)
+    return _analyzed(target, "activity", _activity, **options)
 
 
 def distance(target: str | Path, **options: Any) -> dict[str, Any]:
     """Measure PD of the images and spike PD of every layer (Definition 2) per attack; options as for `energy`."""
     options["attacks"] = options.get("attacks") or ["pgd"]
-
-    def measured(subject: Subject, progress: Progress) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for label, attack in subject.conditions[1:]:
-            assert attack is not None
-            on_images, on_spikes = PerturbationDistance(), SpikeDistance()
-            for images, labels in subject.batches(label, progress):
-                adversarial = subject.attacked(attack, images, labels)
-                on_images.update(images, adversarial)
-                on_spikes.update(subject.spikes(images), subject.spikes(adversarial))
-            layers = {name: _spread(found) for name, found in on_spikes.compute().items()}
-            result[label] = {"images": _spread(on_images.compute()), "layers": layers}
-        return result
-
-    return _analyzed(target, "distance", measured, **options)
+    return _analyzed(target, "distance", _distance, clean=False, **options)
 
 
 def energy(target: str | Path, **options: Any) -> dict[str, Any]:
@@ -71,32 +49,30 @@ def energy(target: str | Path, **options: Any) -> dict[str, Any]:
         source: images to use instead of those that the recipe names; required without a recipe.
         out: folder for the result of a target that is no run; None takes that of its audit.
     """
-
-    def measured(subject: Subject, progress: Progress) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for label, attack in subject.conditions:
-            measure = energy_counter(subject.network)
-            for images, labels in subject.batches(label, progress):
-                adversarial = subject.attacked(attack, images, labels)
-                with subject.seeded():
-                    measure.update(adversarial)
-            result[label] = _energy_entry(measure.compute())
-        return result
-
-    return _analyzed(target, "energy", measured, **options)
+    return _analyzed(target, "energy", _energy, **options)
 
 
 def _analyzed(
-    target: str | Path, what: str, measured: Callable[[Subject, Progress], dict[str, Any]],
-    *, progress: Progress, **options: Any,
+    target: str | Path, what: str, entry: Callable[[Subject, Batches], dict[str, Any]],
+    *, clean: bool = True, progress: Progress, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
+    """Make an entry for each attack, and one for the clean images if `clean`, and write all into the folder."""
     with opened(str(target), progress=progress, **options) as subject:
-        result = {"analysis": what, **subject.header, what: measured(subject, progress)}
+        entries = {
+            label: entry(subject, subject.batches(label, attack, progress))
+            for label, attack in subject.conditions
+            if clean or attack is not None
+        }
+        result = {"analysis": what, **subject.header, what: entries}
         subject.write(f"analysis-{what}.json", result)
     return result
 
 
-def _activity_rows(layers: dict[str, LayerActivity]) -> dict[str, Any]:
+def _activity(subject: Subject, batches: Batches) -> dict[str, Any]:
+    measure = SpikingActivity()
+    for _, attacked in batches:
+        measure.update(subject.spikes(attacked))
+    layers = measure.compute()
     rows = {
         name: {"neurons": layer.neurons, "spikes": layer.spikes, "sa": layer.sa, "tasa": layer.tasa,
                "image_tasa_min": float(layer.image_rates.min()), "image_tasa_max": float(layer.image_rates.max())}
@@ -108,11 +84,25 @@ def _activity_rows(layers: dict[str, LayerActivity]) -> dict[str, Any]:
     return {"layers": rows, "total": total}
 
 
+def _distance(subject: Subject, batches: Batches) -> dict[str, Any]:
+    on_images, on_spikes = PerturbationDistance(), SpikeDistance()
+    for images, attacked in batches:
+        on_images.update(images, attacked)
+        on_spikes.update(subject.spikes(images), subject.spikes(attacked))
+    layers = {name: _spread(found) for name, found in on_spikes.compute().items()}
+    return {"images": _spread(on_images.compute()), "layers": layers}
+
+
 def _spread(found: Distances) -> dict[str, float]:
     return {"mean": found.mean, "min": float(found.per_image.min()), "max": float(found.per_image.max())}
 
 
-def _energy_entry(report: EnergyReport) -> dict[str, Any]:
+def _energy(subject: Subject, batches: Batches) -> dict[str, Any]:
+    measure = energy_counter(subject.network)
+    for _, attacked in batches:
+        with subject.seeded():
+            measure.update(attacked)
+    report = measure.compute()
     layers = [
         {**asdict(layer), "flops_snn": layer.flops_snn,
          "pj": {name: report.layer_energy(layer, prices) for name, prices in PRICES.items()}}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hiresnn.errors import RunError
 
@@ -37,6 +39,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value as `write_atomically` does, indented. NaN and infinity, which JSON lacks, are refused."""
+    write_atomically(path, utf8(json.dumps(value, indent=2, allow_nan=False) + "\n", path))
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of `path` whose process no longer runs; one that runs may be writing `path` as well."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
@@ -53,8 +60,8 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)  # sends nothing
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it is another user's
+        pass
     return True
 
 

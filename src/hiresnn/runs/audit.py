@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,14 +26,14 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.array_cache import ArrayCache
-from hiresnn.runs.atomic import utf8, write_atomically
+from hiresnn.runs.atomic import utf8, write_atomically, write_json
 from hiresnn.runs.context import device_of
 from hiresnn.runs.deployed import DEPLOYED, audit_views, require_views
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.lock import locked
 from hiresnn.runs.memory import fitting_batch
-from hiresnn.runs.model_source import ModelSource, audit_folder, resolve_model
+from hiresnn.runs.model_source import ModelSource, audit_folder, data_of, resolve_model
 from hiresnn.runs.networks import compile_neurons
 from hiresnn.runs.recipe import digest
 
@@ -73,12 +72,9 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
     """
     subject = resolve_model(request.target)
     recipe = subject.recipe
-    source = request.source or (recipe.data.source if recipe else None)
-    if source is None:
-        raise UsageError(f"{request.target} has no data set of its own; name one with --data, for example digits.")
+    dataset = data_of(request.target, subject, request.source)
     eps = request.eps or (recipe.attack.eps if recipe else 8 / 255)
     config = replace(request.config, eps=eps, paper=_paper(subject, parse_bound(eps)))
-    dataset = data.load(source, size=recipe.data.size if recipe else None)
     split = data.in_turn(dataset.test, min(request.images or config.plan.images, len(dataset.test)))
     device = device_of(recipe) if recipe else ("cuda" if torch.cuda.is_available() else "cpu")
     if subject.kind != "function" and isinstance(subject.model, nn.Module):
@@ -112,8 +108,7 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
         if views:
-            found = audit_views(views, result, cache_of, progress)
-            write_atomically(out / DEPLOYED, (json.dumps(found, indent=2) + "\n").encode())
+            write_json(out / DEPLOYED, audit_views(views, result, cache_of, progress))
     return card, out
 
 

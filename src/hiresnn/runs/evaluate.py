@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.atomic import write_json
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.fields import SEEDS
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
@@ -86,7 +85,7 @@ def evaluate(
         if out is None:
             folder.write_json(name, result)
         else:
-            write_atomically(out, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+            write_json(out, result)
     return result
 
 
@@ -212,12 +211,9 @@ def label_of(recipe: Recipe, spec: AttackSpec) -> str:
 def _images(context: RunContext, split: str, limit: int | None) -> Split:
     if split not in SPLITS:
         raise UsageError(f"split is {split!r}; {closest(split, SPLITS)}.")
-    chosen: Split | None = context.dataset.test
-    if split == "holdout":
-        chosen = context.splits()[1]
-        if chosen is None:
-            raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
-    assert chosen is not None
+    chosen = context.dataset.test if split == "test" else context.splits()[1]
+    if chosen is None:
+        raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
     return data.first(chosen, min(limit, len(chosen))) if limit else chosen
 
 

@@ -10,7 +10,7 @@ from hiresnn.exchange import Export, export
 from hiresnn.exchange.export import require_target
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.evaluate import check_fits
-from hiresnn.runs.model_source import resolve_model
+from hiresnn.runs.model_source import data_of, resolve_model
 
 
 def export_run(
@@ -29,10 +29,7 @@ def export_run(
             f"{target} is a {type(network).__name__}, not a spiking network of hiresnn; convert it first, or export "
             "a run whose method is not ann."
         )
-    source = source or (subject.recipe.data.source if subject.recipe else None)
-    if source is None:
-        raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
-    dataset = data.load(source, size=subject.recipe.data.size if subject.recipe else None)
+    dataset = data_of(target, subject, source)
     check_fits(network, dataset, target)
     split = data.in_turn(dataset.test, min(limit, len(dataset.test)))
     return export(network, out, split.images.float() / 255, split.labels, to=to, reader=reader, source=subject.name)

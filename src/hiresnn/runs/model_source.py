@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hiresnn import data
 from hiresnn.attacks import Model, register
+from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
@@ -59,15 +61,12 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     A Python file or module is executed, also that of a run whose network is the user's own, unless `may_run_code` is
     False: then it is refused.
     """
-    where = text.rpartition(":")[0]
-    path = Path(text)
-    if path.is_dir() or not (where or path.suffix):
-        with RunFolder.open(path) as folder:
-            network = load_run(folder, may_run_code=may_run_code)
-            return ModelSource(network, path.resolve().name, "run", folder.recipe, path)
+    path, where = Path(text), text.rpartition(":")[0]
+    if (run := run_named(text)) is not None:
+        folder = RunFolder.open(run)
+        network = load_run(folder, may_run_code=may_run_code)
+        return ModelSource(network, run.resolve().name, "run", folder.recipe, run)
     if path.suffix == ".safetensors":
-        if path.name == MODEL and (path.parent / RECIPE).is_file():
-            return resolve_model(str(path.parent), may_run_code=may_run_code)
         return ModelSource(load(path), path.stem, "file")
     if not where:
         raise UsageError(
@@ -80,8 +79,29 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     model: Model = code.network()
     if not callable(model):
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
-    name = code.label if code.is_file else f"{where}-{code.function}"
+    name = f"{Path(where).stem if code.is_file else where}-{code.function}"
     return ModelSource(model, name, "function", source=_main_digest(code))
+
+
+def run_named(text: str) -> Path | None:
+    """Return the run folder that `text` names, itself or by the weights in it; None for another target."""
+    path = Path(text)
+    if path.is_dir() or not (":" in text or path.suffix):
+        return path
+    return path.parent if path.name == MODEL and (path.parent / RECIPE).is_file() else None
+
+
+def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
+    """Load the images for the network that `target` names: those of `source`, or else those of its recipe.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    recipe = subject.recipe
+    source = source or (recipe.data.source if recipe else None)
+    if source is None:
+        raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
+    return data.load(source, size=recipe.data.size if recipe else None)
 
 
 USER_ATTACK = re.compile(r"(?P<where>[^:]+):(?P<function>[A-Za-z_]\w*)(:.*)?")

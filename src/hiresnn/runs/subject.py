@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.runs.atomic import write_json
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import RunFolder
 from hiresnn.runs.lock import locked
 from hiresnn.runs.memory import fitting_batch
-from hiresnn.runs.model_source import audit_folder, resolve_model
+from hiresnn.runs.model_source import audit_folder, data_of, resolve_model, run_named
 from hiresnn.runs.own_network import load_run
 
 CLEAN = "clean"
@@ -54,18 +53,15 @@ class Subject:
         """What every analysis states at its top."""
         return {"images": len(self.shown), "seed": self.seed, "timesteps": self.network.timesteps}
 
-    def batches(self, title: str, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels in batches, with a progress bar."""
+    def batches(self, title: str, attack: AttackSpec | None, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images and what the attack makes of them, the same without one, in batches with a progress bar."""
         with progress.task(f"  {title}", len(self.shown)) as task:
             for images, labels in Batches(self.shown, self.batch_size, device=self.device):
-                yield images, labels
+                attacked = images
+                if attack is not None:
+                    attacked = verified(attack, self.network, images, labels, eps=attack.eps)
+                yield images, attacked
                 task.advance(len(labels))
-
-    def attacked(self, attack: AttackSpec | None, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the images after the attack, checked for its bound; unchanged without an attack."""
-        if attack is None:
-            return images
-        return verified(attack, self.network, images, labels, eps=attack.eps)
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
@@ -104,12 +100,10 @@ def opened(
 
     The results of a file or a function go into the folder of its audit, or another one.
     """
-    path, texts = Path(target), dict.fromkeys(attacks or ())
-    found = resolve_model(target) if not path.is_dir() and (":" in target or path.suffix == ".safetensors") else None
+    texts = dict.fromkeys(attacks or ())
     network: Any
     with ExitStack() as held:
-        if found is None or found.folder is not None:
-            path = found.folder if found and found.folder else path
+        if (path := run_named(target)) is not None:
             if out is not None:
                 raise UsageError(f"the results of run {path} are part of its folder; leave out --out.")
             folder = held.enter_context(RunFolder.open(path, write=True))
@@ -122,22 +116,21 @@ def opened(
             check_fits(network, dataset, f"{path}")
             batch_size = fitting_batch(network, dataset, batch_size, device, progress)
         else:
+            found = resolve_model(target)
             network, seed, device = found.model, 0, "cuda" if torch.cuda.is_available() else "cpu"
             if not isinstance(network, SpikingNetwork | Unrolled):
                 raise UsageError(
                     f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a function "
                     "that returns a network of hiresnn, or of another library in an adapter of hiresnn.foreign."
                 )
-            if source is None:
-                raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
-            dataset = data.load(source)
+            dataset = data_of(target, found, source)
             check_fits(network, dataset, target)
             conditions = [(spec.label, spec) for spec in map(AttackSpec.parse, texts)]
             place = out or audit_folder(target, found)
             held.enter_context(locked(place, "analysis folder"))
 
             def write(name: str, value: Any) -> None:
-                write_atomically(place / name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+                write_json(place / name, value)
 
         if isinstance(network, SpikingNetwork):
             network.fuse(False)  # figures must not depend on the work done before

@@ -54,11 +54,6 @@ class UserCode:
         """Whether `where` is the path of a file."""
         return self.where.endswith(".py")
 
-    @property
-    def label(self) -> str:
-        """A short name without slashes, for titles and folders: mine-network, resnet18."""
-        return f"{Path(self.where).stem}-{self.function}" if self.is_file else self.function
-
     def files(self) -> dict[str, str]:
         """Return the files that define the network, each with its SHA-256.
 
