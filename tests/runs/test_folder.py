@@ -23,7 +23,6 @@ def listing(path: Path) -> dict[str, bytes]:
 
 def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path / "runs" / "a", DIGITS) as folder:
-        assert not folder.resumed
         assert folder.recipe == DIGITS
         assert folder.read_json(ENVIRONMENT)["python"]
     assert set(listing(tmp_path / "runs" / "a")) == {RECIPE, ENVIRONMENT}
@@ -31,14 +30,13 @@ def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Pa
 
 def test_an_empty_folder_becomes_a_run_folder(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
-        assert not folder.resumed
+        assert folder.recipe == DIGITS
 
 
 def test_the_same_recipe_continues_where_resume_is_asked(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path, DIGITS) as folder:
         folder.write_bytes(MODEL, b"weights")
     with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
-        assert folder.resumed
         assert folder.require(MODEL).read_bytes() == b"weights"
 
 
@@ -46,8 +44,8 @@ def test_a_folder_left_before_its_recipe_was_written_starts_afresh(tmp_path: Pat
     (tmp_path / LOCK).touch()
     (tmp_path / ENVIRONMENT).write_text("{}")
     (tmp_path / ".recipe.toml.123.hiresnn-part").write_text("half")
-    with RunFolder.create(tmp_path, DIGITS) as folder:
-        assert not folder.resumed
+    with RunFolder.create(tmp_path, DIGITS):
+        pass
     assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT}
 
 
@@ -200,10 +198,9 @@ def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path: Path) 
     def wait() -> None:
         raise AssertionError("nobody else writes")
 
-    with RunFolder.shared(tmp_path / "ann", DIGITS, wait=wait) as folder:
-        assert not folder.resumed
+    with RunFolder.shared(tmp_path / "ann", DIGITS, wait=wait):
+        pass
     with RunFolder.shared(tmp_path / "ann", override(DIGITS, {"snn.lr": "0.5"}), wait=wait) as folder:
-        assert folder.resumed
         assert folder.recipe == DIGITS
 
 

@@ -33,13 +33,10 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        resumed: whether the folder already held this run.
     """
 
-    def __init__(self, path: Path, lock: ExitStack | None, *, resumed: bool) -> None:
-        self.path, self.resumed = path, resumed
-        self._lock = lock
-        self._follows = False
+    def __init__(self, path: Path, lock: ExitStack | None, *, follows: bool = False) -> None:
+        self.path, self._lock, self._follows = path, lock, follows
 
     @classmethod
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
@@ -56,7 +53,8 @@ class RunFolder:
             if path.exists() and not path.is_dir():
                 raise RunError(f"--out {path} is a file; choose another --out.")
             _check(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
-            return cls._taken(path, locked(path, "run folder"), recipe, resume=resume)
+            with locked(path, "run folder") as lock:
+                return cls._taken(path, lock, recipe, resume=resume)
 
     @classmethod
     def shared(cls, path: str | Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
@@ -66,29 +64,21 @@ class RunFolder:
         `recipe` only in what does not matter.
         """
         path = Path(path)
-        with _usable(path):
-            lock = locked(path, "run folder", wait=wait)
-            try:
-                stored = _recipe(path) if (path / RECIPE).is_file() else recipe
-            except BaseException:
-                lock.close()
-                raise
+        with _usable(path), locked(path, "run folder", wait=wait) as lock:
+            stored = _recipe(path) if (path / RECIPE).is_file() else recipe
             return cls._taken(path, lock, stored, resume=True)
 
     @classmethod
     def _taken(cls, path: Path, lock: ExitStack, recipe: Recipe, *, resume: bool) -> RunFolder:
-        try:
-            resumed = _check(path, recipe, resume)
-            for left in path.glob(f".*{TEMPORARY_SUFFIX}"):
-                left.unlink()
-            folder = cls(path, lock, resumed=resumed)
-            if not resumed:
-                # The recipe is written last: a folder without one holds nothing of value.
-                folder.write_json(ENVIRONMENT, environment())
-                folder.write_text(RECIPE, dump(recipe))
-        except BaseException:
-            lock.close()
-            raise
+        resumed = _check(path, recipe, resume)
+        for left in path.glob(f".*{TEMPORARY_SUFFIX}"):
+            left.unlink()
+        folder = cls(path, lock)
+        if not resumed:
+            # The recipe is written last: a folder without one holds nothing of value.
+            folder.write_json(ENVIRONMENT, environment())
+            folder.write_text(RECIPE, dump(recipe))
+        folder._lock = lock.pop_all()  # kept when the caller's block ends, now that nothing can fail
         return folder
 
     @classmethod
@@ -101,14 +91,12 @@ class RunFolder:
                 raise RunError(f"run folder {path} {what}; name a folder that hiresnn train or hiresnn zoo copy wrote.")
             if not (path / RECIPE).is_file():
                 raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
-            return cls(path, locked(path, "run folder") if write else None, resumed=True)
+            return cls(path, locked(path, "run folder") if write else None)
 
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:
         """Return the folder for the ranks that do not write: they read it, and every write is dropped."""
-        folder = cls(Path(path), None, resumed=True)
-        folder._follows = True
-        return folder
+        return cls(Path(path), None, follows=True)
 
     def close(self) -> None:
         """Release the lock. Calling it twice is harmless."""
