@@ -214,11 +214,8 @@ def _wrapped(ann: nn.Module, spec: OwnSpec | None) -> nn.Module:
 
 
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
-    surrogate = Linear(kind.gamma, kind.width)
-    network = spiking_graph(
-        ann, kind.timesteps, reset=kind.reset, start=kind.start, condition=kind.condition, wait=kind.wait,
-        surrogate=surrogate, encoding=kind.encoding, max_pool=kind.max_pool,
-    )  # fmt: skip
+    options = kind.model_dump(exclude={"gamma", "width", "trainable"})
+    network = spiking_graph(ann, surrogate=Linear(kind.gamma, kind.width), **options)
     return network.train_neurons_(kind.trainable)
 
 

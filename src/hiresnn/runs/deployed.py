@@ -25,11 +25,13 @@ FLOAT, ALL = "float", "all views"
 
 def require_views(views: Sequence[str], model: object, image: Tensor) -> dict[str, SpikingNetwork]:
     """Return the network of each view, before any attack runs."""
-    if views and not isinstance(model, SpikingNetwork):
+    if not views:
+        return {}
+    if not isinstance(model, SpikingNetwork):
         raise UsageError(
             f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}; leave it out."
         )
-    return {view: deployed(model, view, image).eval() for view in views if isinstance(model, SpikingNetwork)}
+    return {view: deployed(model, view, image).eval() for view in views}
 
 
 def audit_views(

@@ -115,14 +115,11 @@ def footprint(network: nn.Module, shape: torch.Size, timesteps: int = 1) -> Foot
 
 def _without_memory(network: nn.Module) -> nn.Module:
     """Return a copy on the meta device, where tensors have a shape and no values."""
-    tensors = [*network.parameters(), *network.buffers()]
-    empty = {id(tensor): tensor.detach().to("meta").requires_grad_(tensor.requires_grad) for tensor in tensors}
-    memo = {
-        id(tensor): nn.Parameter(empty[id(tensor)], tensor.requires_grad)
-        if isinstance(tensor, nn.Parameter)
-        else empty[id(tensor)]
-        for tensor in tensors
-    }
+    memo = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        empty = tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
     return copy.deepcopy(network, memo)
 
 

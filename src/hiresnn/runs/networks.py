@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hiresnn import data
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate, compiling_pays, spiking_graph
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
-from hiresnn.runs.own_network import OwnCode, own_code
+from hiresnn.runs.own_network import OwnCode, normalisation, own_code
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.weights import load_weights
 from hiresnn.training import Distillation, Method, method
@@ -33,20 +32,17 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: Ow
     own = own or own_code(recipe)
     if own is not None:
         return own.build(recipe, dataset, split)
-    model, channels = recipe.model, dataset.in_channels
+    model = recipe.model
     if dataset.height != dataset.width:
         raise UsageError(
             f"the images of {dataset.name} are {dataset.height} x {dataset.width} (height x width), but {model.name} "
             "takes square images; crop them with data.size, or train a network of your own."
         )
-    mean: Any = None
-    std: Any = None
-    if model.normalise:
-        mean, std = data.channel_statistics(split) if split is not None else ([0.0] * channels, [1.0] * channels)
+    mean, std = normalisation(recipe, dataset, split)
     network = build(
         model.label,
         dataset.num_classes,
-        in_channels=channels,
+        in_channels=dataset.in_channels,
         image_size=dataset.height,
         width=model.width,
         hidden=model.hidden,

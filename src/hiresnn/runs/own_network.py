@@ -22,7 +22,7 @@ from hiresnn.runs import checkpoint
 from hiresnn.runs.checkpoint import OwnSpec
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.user_code import UserCode, in_a_line
+from hiresnn.runs.user_code import UserCode, in_a_line, is_file
 from hiresnn.runs.weights import load_weights
 
 
@@ -60,18 +60,15 @@ class OwnCode:
                 f"ann.activation = {recipe.ann.activation!r} is for networks of the package; use hiresnn.models.QCFS "
                 f"in the place of nn.ReLU in {self.source}."
             )
-        channels = dataset.in_channels
-        statistics: Any = (None, None)
-        if recipe.model.normalise:
-            statistics = data.channel_statistics(split) if split is not None else ([0.0] * channels, [1.0] * channels)
         spec = OwnSpec(
-            name=recipe.model.label, source=self.source, num_classes=dataset.num_classes, in_channels=channels,
-            height=dataset.height, width=dataset.width, normalise=recipe.model.normalise,
+            name=recipe.model.label, source=self.source, num_classes=dataset.num_classes,
+            in_channels=dataset.in_channels, height=dataset.height, width=dataset.width,
+            normalise=recipe.model.normalise,
         )  # fmt: skip
         network = self._module(dataset.num_classes)
         if recipe.model.weights:
             load_weights(network, Path(recipe.model.weights))
-        own = OwnNetwork(network, spec.model_dump(), *statistics)
+        own = OwnNetwork(network, spec.model_dump(), *normalisation(recipe, dataset, split))
         _check_logits(own, self.source, dataset)
         return own
 
@@ -89,34 +86,43 @@ class OwnCode:
         return self._module(spec.num_classes)
 
 
+def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tuple[Any, Any]:
+    """Return the (means, deviations) by which the recipe normalises, of each channel; (None, None) for none.
+
+    They are those of `split`; without it zeros and ones.
+    """
+    if not recipe.model.normalise:
+        return None, None
+    if split is None:
+        return [0.0] * dataset.in_channels, [1.0] * dataset.in_channels
+    return data.channel_statistics(split)
+
+
 def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     """Return the code of the recipe's own network, or None if its network is one of the package.
 
     If the run folder has a source.json, the code is also looked for where it was. A RunError says that the code or the
     weights are not those that source.json names.
     """
-    record = _record(folder)
-    source, weights = recipe.model.source, recipe.model.weights
+    record, source = _record(folder), recipe.model.source
     if source is None:
         return None
-    code = UserCode.parse(source)
+    code, known = UserCode.parse(source), record["files"]
     places = [code]
-    if record is not None and record["path"] is not None:
+    if record["path"] is not None:
         places.append(replace(code, where=record["path"]))
     if code.is_file:
-        places = [place for place in places if _is_file(place.where)] or [code]
-    known = None if record is None else record["files"]
+        places = [place for place in places if is_file(place.where)] or [code]
     found = [(place, place.files()) for place in places]
-    place, files = next(((place, files) for place, files in found if files == known), found[0])
-    if known is not None and files != known:
+    place, files = next((pair for pair in found if pair[1] == known), found[0])
+    if known not in (None, files):
         raise RunError(_changed(source, files, known, folder))
-    kept = None if record is None else record["weights"]
-    return OwnCode(source, place, files, weights_digest(weights, kept, folder))
+    return OwnCode(source, place, files, weights_digest(recipe.model.weights, record["weights"], folder))
 
 
 def require_weights(weights: str) -> None:
     """Raise UsageError unless there is such a file."""
-    if not _is_file(weights):
+    if not is_file(weights):
         raise UsageError(
             f"there is no file of weights {quoted(weights, 200)}; name a .safetensors file or a state_dict."
         )
@@ -126,7 +132,7 @@ def weights_digest(weights: str | None, known: str | None = None, folder: Path |
     """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone."""
     if weights is None:
         return None
-    if known is not None and not _is_file(weights):
+    if known is not None and not is_file(weights):
         return known
     require_weights(weights)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
@@ -158,11 +164,11 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
     return checkpoint.load(path / MODEL if path.is_dir() else path, ann=ann)
 
 
-def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = False) -> nn.Module:
+def load_run(folder: RunFolder, *, may_run_code: bool = True) -> nn.Module:
     """Return the trained network of a run in eval mode, on the CPU.
 
-    The code of a user's own network is executed, which one line on standard error says, unless `quiet`: for code that
-    the user has just named. Without `may_run_code` such a run is refused by a UsageError.
+    The code of a user's own network is executed, which one line on standard error says. Without `may_run_code` such a
+    run is refused by a UsageError.
     """
     path, source = folder.require(MODEL), folder.recipe.model.source
     if source is None:
@@ -174,8 +180,7 @@ def load_run(folder: RunFolder, *, may_run_code: bool = True, quiet: bool = Fals
         )
     code = own_code(folder.recipe, folder.path)
     assert code is not None
-    if not quiet:
-        announce(code, folder.path)
+    announce(code, folder.path)
     return checkpoint.load(path, code.bare)
 
 
@@ -185,11 +190,11 @@ def announce(code: OwnCode, run: Path) -> None:
         print(f"Executing {code.code.text}, the code of the network in {run}.", file=sys.stderr)
 
 
-def _record(folder: Path | None) -> dict[str, Any] | None:
+def _record(folder: Path | None) -> dict[str, Any]:
+    """Return the values of source.json in the run folder; all are None where there is none."""
     if folder is None or not (folder / SOURCE).is_file():
-        return None
-    record: dict[str, Any] = RunFolder.follow(folder).read_json(SOURCE)
-    return {"path": None, "files": {}, "weights": None, **record}
+        return {"path": None, "files": None, "weights": None}
+    return {"path": None, "files": {}, "weights": None, **RunFolder.follow(folder).read_json(SOURCE)}
 
 
 def _changed(source: str, files: Mapping[str, str], known: Mapping[str, str], folder: Path | None) -> str:
@@ -198,13 +203,6 @@ def _changed(source: str, files: Mapping[str, str], known: Mapping[str, str], fo
         f"{', '.join(names[:3])} of {source} {'has' if len(names) == 1 else 'have'} changed since the run {folder} "
         f"began; restore what the run began with, or, if the network is still the same, delete {SOURCE} there."
     )
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # a name too long, or with a null byte
-        return False
 
 
 @torch.no_grad()

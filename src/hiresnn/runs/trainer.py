@@ -85,9 +85,7 @@ class Trainer:
             settings.epochs, settings.lr, settings.decay, settings.milestones,
             cyclic=isinstance(settings, Ann) and settings.schedule == "cyclic",
         )  # fmt: skip
-        average = None
-        if settings.average:
-            average = Average(self.model, self.optimizer, settings.average)
+        average = Average(self.model, self.optimizer, settings.average) if settings.average else None
         return Training(
             self.model, self.optimizer, self.batches, self.method, schedule, self.context.recipe.precision,
             timesteps=getattr(settings, "timesteps", 1), ranks=ranks, generator=self.batches.generator,

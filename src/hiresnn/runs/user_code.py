@@ -123,17 +123,21 @@ def _called(found: Callable[..., Any], text: str, options: dict[str, Any]) -> An
         raise UsageError(f"{text} failed: {in_a_line(error)}{fix}") from error
 
 
-def _existing(where: str) -> Path:
-    path = Path(where)
+def is_file(text: str) -> bool:
+    """Return whether a user's text is the path of a file."""
     try:
-        if path.is_file():
-            return path
+        return Path(text).is_file()
     except (OSError, ValueError):  # a name too long, or with a null byte
-        pass
-    raise UsageError(
-        f"there is no file {quoted(where, 400)[1:-1]}; name a Python file and its function, such as "
-        "my_network.py:network."
-    )
+        return False
+
+
+def _existing(where: str) -> Path:
+    if not is_file(where):
+        raise UsageError(
+            f"there is no file {quoted(where, 400)[1:-1]}; name a Python file and its function, such as "
+            "my_network.py:network."
+        )
+    return Path(where)
 
 
 def _module(where: str) -> ModuleType:
