@@ -64,28 +64,25 @@ class Batches:
         return -(-len(self.labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = augmentation = None
-        if self.shuffle:
-            order = torch.randperm(len(self.labels), generator=self.generator).to(self.labels.device)
+        count, augmentation = len(self.labels), None
+        order = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
         if self.augment:
             seed = torch.randint(2**63 - 1, (), generator=self.generator)
             augmentation = torch.Generator().manual_seed(int(seed))
-        return self._epoch(order, augmentation)
+        return self._epoch(order.to(self.labels.device), augmentation)
 
-    def _epoch(self, order: Int64[Tensor, "image"] | None, augmentation: torch.Generator | None) -> Iterator[Batch]:
+    def _epoch(self, order: Int64[Tensor, "image"], augmentation: torch.Generator | None) -> Iterator[Batch]:
         which, parts = self.part
         whole = min(self.batch_size, len(self.labels))
         mine = slice(whole * which // parts, whole * (which + 1) // parts)
         for start in range(0, len(self.labels), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            index = rows if order is None else order[rows]
-            images, pixels = self.images[index], None
+            rows = order[start : start + self.batch_size]
+            images, pixels = self.images[rows], None
             if augmentation is not None:
                 pixels = _pixels(images, 4, augmentation)
                 images = gathered(images, pixels)
-            number = torch.arange(len(self.labels), device=self.labels.device)[rows] if order is None else order[rows]
-            self.latest = number[mine], None if pixels is None else pixels[mine]
-            yield images[mine].to(torch.float32).div_(255), self.labels[index][mine]
+            self.latest = rows[mine], None if pixels is None else pixels[mine]
+            yield images[mine].to(torch.float32).div_(255), self.labels[rows][mine]
 
 
 def flip_and_crop(
