@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,16 +121,17 @@ def train(
 
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
-    from hiresnn.runs.recipe import override, read, stated_keys
+    from hiresnn.runs.recipe import changed, override, read, stated_keys
 
     pairs = _pairs(assignments or [])
     chosen = override(read(recipe), pairs)
-    if method is not None:
-        chosen = override(chosen, {"method": _quoted(method)}, "--method")
-    if seed is not None:
-        chosen = override(chosen, {"seed": str(seed)}, "--seed")
-    if data is not None:
-        chosen = override(chosen, {"data.source": _quoted(data)}, "--data")
+    for option, key, value in (
+        ("--method", "method", method),
+        ("--seed", "seed", seed),
+        ("--data", "data.source", data),
+    ):
+        if value is not None:
+            chosen = changed(chosen, {key: value}, option)
     stated = stated_keys(recipe) | pairs.keys()
     chosen, notes = _with_model(chosen, model, weights, stated)
     with _processes(context, chosen, out, quiet) as (ranks, progress):
@@ -169,23 +169,23 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
     from hiresnn.models import MODELS
     from hiresnn.plugins import offered
     from hiresnn.runs.own_network import require_weights
-    from hiresnn.runs.recipe import override
+    from hiresnn.runs.recipe import changed
 
     if model is not None:
         named = (*MODELS, *offered("models"))
         own = model not in named
         if own and not {":", "."} & set(model):
             raise UsageError(f"--model {quoted(model)}: {closest(model, named)}, or FILE.py:FUNCTION of your own.")
-        changes = {"model.name": "none" if own else _quoted(model), "model.source": _quoted(model) if own else "none"}
-        recipe = override(recipe, changes, "--model")
+        changes = {"model.name": None if own else model, "model.source": model if own else None}
+        recipe = changed(recipe, changes, "--model")
     if weights is None:
         return recipe, []
-    recipe = override(recipe, {"model.weights": _quoted(weights)}, "--weights")
+    recipe = changed(recipe, {"model.weights": weights}, "--weights")
     require_weights(weights)  # before anything is printed
     if "ann.epochs" in stated or not recipe.ann.epochs:
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."
-    return override(recipe, {"ann.epochs": "0"}), [note]
+    return changed(recipe, {"ann.epochs": 0}), [note]
 
 
 @contextmanager
@@ -215,8 +215,3 @@ def _pairs(assignments: list[str]) -> dict[str, str]:
             raise UsageError(f"--set {quoted(assignment)} is not KEY=VALUE; write for example --set snn.lr=1e-3.")
         pairs[key.strip()] = value.strip()
     return pairs
-
-
-def _quoted(text: str) -> str:
-    # Names and paths stay text, even if they look like a TOML number.
-    return json.dumps(text, ensure_ascii=False)

@@ -63,7 +63,10 @@ def _analyzed(
             for label, attack in subject.conditions
             if clean or attack is not None
         }
-        result = {"analysis": what, **subject.header, what: entries}
+        result = {
+            "analysis": what, "images": len(subject.shown), "seed": subject.seed,
+            "timesteps": subject.network.timesteps, what: entries,
+        }  # fmt: skip
         subject.write(f"analysis-{what}.json", result)
     return result
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +15,7 @@ from hiresnn.runs.fields import LONGEST_NAME
 from hiresnn.runs.folder import ANN, MODEL, SOURCE, RunFolder
 from hiresnn.runs.networks import ann_of
 from hiresnn.runs.own_network import OwnCode, weights_digest
-from hiresnn.runs.recipe import Recipe, digest, override
+from hiresnn.runs.recipe import Recipe, changed, digest
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import ann_method
 
@@ -25,8 +23,7 @@ from hiresnn.training import ann_method
 def ann_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the ANN that `recipe` starts from; the method and the seed of the SNN do not matter."""
     name = f"{recipe.name[: LONGEST_NAME - 4]}-ann"
-    changes = {"method": "ann", "name": json.dumps(name), "seed": str(recipe.ann_seed), "ann.seed": "none"}
-    return override(recipe, changes)
+    return changed(recipe, {"method": "ann", "name": name, "seed": recipe.ann_seed, "ann.seed": None})
 
 
 def ann_part(recipe: Recipe) -> dict[str, object]:
@@ -70,8 +67,8 @@ def start_from_ann(context: RunContext) -> Path:
                 folder.write_json(SOURCE, context.own.record)
             if not ranks.from_lead(folder.has(MODEL)):
                 _train(replace(context, recipe=own, folder=folder))
-    note: dict[str, Any] = {"key": ann_key(recipe, dataset, context.own), "seed": recipe.ann_seed, "folder": path.name}
-    context.folder.write_json(ANN, note)
+    key = ann_key(recipe, dataset, context.own)
+    context.folder.write_json(ANN, {"key": key, "seed": recipe.ann_seed, "folder": path.name})
     return path
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from hiresnn import data
@@ -76,7 +75,7 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
     eps = request.eps or (recipe.attack.eps if recipe else 8 / 255)
     config = replace(request.config, eps=eps, paper=_paper(subject, parse_bound(eps)))
     split = data.in_turn(dataset.test, min(request.images or config.plan.images, len(dataset.test)))
-    device = device_of(recipe) if recipe else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(recipe)
     if subject.kind != "function" and isinstance(subject.model, nn.Module):
         check_fits(subject.model, dataset, request.target)
         batch = fitting_batch(subject.model, dataset, config.batch_size, device, progress)

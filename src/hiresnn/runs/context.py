@@ -17,7 +17,7 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.logs import Log, no_log
 from hiresnn.runs.own_network import OwnCode
-from hiresnn.runs.recipe import Recipe, override
+from hiresnn.runs.recipe import Recipe, changed
 from hiresnn.training import ALONE, Ranks
 
 COUNTS = ("data.train_images", "data.holdout_images")
@@ -74,9 +74,13 @@ class RunContext:
         )
 
 
-def device_of(recipe: Recipe) -> str:
-    """Return the device to compute on, a GPU for "auto" if there is one. Raises UsageError for one that torch lacks."""
-    if recipe.device == "auto":
+def device_of(recipe: Recipe | None) -> str:
+    """Return the device to compute on, a GPU for "auto", or without a recipe, if there is one.
+
+    Raises:
+        UsageError: torch lacks the device.
+    """
+    if recipe is None or recipe.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device is {recipe.device!r}, but torch sees no GPU; use cpu or auto.")
@@ -118,4 +122,4 @@ def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progre
         return recipe
     text = ", ".join(f"{key} from {old:,} to {new:,}" for key, (old, new) in changes.items())
     progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {text}.")
-    return override(recipe, {key: str(new) for key, (_, new) in changes.items()})
+    return changed(recipe, {key: new for key, (_, new) in changes.items()})

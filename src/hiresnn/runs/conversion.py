@@ -22,7 +22,7 @@ from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import ANN, RunFolder
 from hiresnn.runs.networks import calibrate_by, spiking_network
 from hiresnn.runs.own_network import load_run
-from hiresnn.runs.recipe import Recipe, override
+from hiresnn.runs.recipe import Recipe, changed
 
 FACTORS = (0.5, 1, 2, 4)
 """Multiples of the recipe's T that are measured by default."""
@@ -111,12 +111,9 @@ def _ann(folder: RunFolder) -> RunFolder:
 
 
 def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:
-    periods = {"noise.periods": "1"} if timesteps < recipe.noise.periods else {}  # no matter to a conversion
-    return override(
-        recipe,
-        {**periods, "snn.timesteps": f"{timesteps}", "conversion.threshold_scale": f"{scale:g}"},
-        "--timesteps or --scales",
-    )
+    # More periods than timesteps are no recipe; their number does not matter to a conversion.
+    values = {"noise.periods": 1, "snn.timesteps": timesteps, "conversion.threshold_scale": scale}
+    return changed(recipe, values, "--timesteps or --scales")
 
 
 def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork:

@@ -87,11 +87,10 @@ def _fault(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "missing":
         section = f"under [{'.'.join(path[:-1])}]" if path[:-1] else "at the top"
         return f"key {key} is missing; add it {section}"
-    if not path:
-        if "error" in context:  # a rule across fields, which names them
-            return str(context["error"])
-        return f"{shown(fault['input'])} is not allowed; {_hint(kind, context, fault['msg'])}"
-    return f"{key} = {shown(fault['input'])} is not allowed; {_hint(kind, context, fault['msg'])}"
+    if not path and "error" in context:  # a rule across fields, which names them
+        return str(context["error"])
+    named = f"{key} = " if path else ""
+    return f"{named}{shown(fault['input'])} is not allowed; {_hint(kind, context, fault['msg'])}"
 
 
 def _hint(kind: str, context: Mapping[str, Any], message: str) -> str:

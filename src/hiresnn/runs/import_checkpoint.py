@@ -7,7 +7,6 @@ and a leak per layer of neurons: features.0.weight, ..., classifier.6.weight, th
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from hiresnn.runs.checkpoint import load, save
 from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.folder import ANN, MODEL, RunFolder
 from hiresnn.runs.networks import spiking_network
-from hiresnn.runs.recipe import digest, override, read, shipped
+from hiresnn.runs.recipe import changed, digest, read, shipped
 
 STATISTICS = {
     10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -94,16 +93,16 @@ def import_checkpoint(
     dataset = data.load(source)
     known = STATISTICS.get(int(spec["num_classes"])) if spec["in_channels"] == 3 else None
     mean, std = known or data.channel_statistics(dataset.train)
-    recipe = override(
+    recipe = changed(
         read(f"{model}-{dataset.name}" if f"{model}-{dataset.name}" in shipped() else "vgg5-cifar10"),
         {
-            "name": json.dumps(f"{model}-imported"),
-            "method": json.dumps(method),
-            "model.name": json.dumps(NAMES[model]),
-            "model.width": str(spec["width"]),
-            "model.hidden": str(spec["hidden"]),
-            "data.source": json.dumps(source),
-            "snn.timesteps": str(steps),
+            "name": f"{model}-imported",
+            "method": method,
+            "model.name": NAMES[model],
+            "model.width": spec["width"],
+            "model.hidden": spec["hidden"],
+            "data.source": source,
+            "snn.timesteps": steps,
         },
         "import-checkpoint",
     )
@@ -112,8 +111,9 @@ def import_checkpoint(
     found = _fill(network, state, model, path)
     key = digest({"checkpoint": hashlib.sha256(path.read_bytes()).hexdigest()})
     if twin is not None:
-        found.cosines = cosines(network, load(RunFolder.open(twin).require(MODEL)))
-        if found.same_ann and (other := RunFolder.open(twin)).has(ANN):
+        other = RunFolder.open(twin)
+        found.cosines = cosines(network, load(other.require(MODEL)))
+        if found.same_ann and other.has(ANN):
             key = other.read_json(ANN)["key"]
     with RunFolder.create(out, recipe, resume=False) as folder:
         folder.write_json(ANN, {"key": key, "seed": recipe.ann_seed, "folder": path.name})

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hiresnn.progress import Progress
 from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.recipe import Recipe, override, read
+from hiresnn.runs.recipe import Recipe, changed, read
 from hiresnn.runs.train import train
 
 ROWS = {
@@ -32,7 +32,7 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
     """
     results = {}
     for row, (name, method) in ROWS.items():
-        recipe = override(read(name), {"seed": str(seed), "method": method})
+        recipe = changed(read(name), {"seed": seed, "method": method})
         run = train(recipe, out=out / f"{row}-seed{seed}", resume=True, progress=progress)
         twin = train(_twin_recipe(recipe), out=out / f"{row}-seed{seed}-twin", resume=True, progress=progress)
         results[row] = evaluate(run, twins=[twin], progress=progress)
@@ -40,10 +40,10 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
 
 
 def _twin_recipe(recipe: Recipe) -> Recipe:
-    changes = {"seed": str(recipe.seed + TWIN_SEED)}
-    if recipe.method not in ("ann", "converted"):  # a converted network is its ANN, so another seed needs another ANN
-        changes["ann.seed"] = str(recipe.seed)
-    return override(recipe, changes)
+    twin = changed(recipe, {"seed": recipe.seed + TWIN_SEED})
+    if recipe.method in ("ann", "converted"):  # a converted network is its ANN, so another seed needs another ANN
+        return twin
+    return changed(twin, {"ann.seed": recipe.seed})
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:

@@ -32,8 +32,8 @@ LONGEST_CHAIN = 10
 _SHELF = Path(__file__).parents[1] / "recipes"
 
 __all__ = [
-    "METHOD_NAMES", "SEMANTICS", "Recipe", "digest", "dump", "flatten", "override", "parse", "read", "shipped",
-    "shipped_text", "stated_keys",
+    "METHOD_NAMES", "SEMANTICS", "Recipe", "changed", "digest", "dump", "flatten", "override", "parse", "read",
+    "shipped", "shipped_text", "stated_keys",
 ]  # fmt: skip
 
 
@@ -61,20 +61,29 @@ def read(name_or_path: str | Path) -> Recipe:
     Raises:
         RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
-    text, where, folder = _source(str(name_or_path), Path())
+    return parse(*_source(str(name_or_path)))
+
+
+def parse(text: str, where: str, folder: Path = Path()) -> Recipe:
+    """Return the recipe in TOML `text`; `where` names its origin in errors. Raises RecipeError.
+
+    A file that it extends is found relative to `folder`.
+    """
     return _validated(_completed(_toml(text, where), where, folder), where)
 
 
-def parse(text: str, where: str) -> Recipe:
-    """Return the recipe in TOML `text`; `where` names its origin in errors. Raises RecipeError."""
-    return _validated(_completed(_toml(text, where), where, Path()), where)
-
-
 def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") -> Recipe:
-    """Return `recipe` with dotted keys replaced: `{"snn.lr": "1e-3", "data.source": "cifar10"}`.
+    """Return `recipe` with dotted keys replaced as by `changed`: `{"snn.lr": "1e-3", "data.source": "cifar10"}`.
 
-    A value is read as TOML. Anything that is not TOML is text, and `none` removes an optional value (`noise.bound`,
-    `ann.seed`).
+    A value is read as TOML. Anything that is not TOML is text, and `none` is None.
+    """
+    return changed(recipe, {key: _value(text) for key, text in values.items()}, where)
+
+
+def changed(recipe: Recipe, values: Mapping[str, object], where: str = "--set") -> Recipe:
+    """Return `recipe` with dotted keys replaced: `{"snn.lr": 1e-3, "data.source": "cifar10"}`.
+
+    None removes an optional value (`noise.bound`, `ann.seed`).
 
     Raises:
         RecipeError: an unknown key or a value that is not allowed.
@@ -82,7 +91,7 @@ def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") ->
     if not values:
         return recipe
     merged = recipe.model_dump()
-    for key, text in values.items():
+    for key, value in values.items():
         *path, last = key.split(".")
         section: Any = merged
         for name in path:
@@ -91,7 +100,7 @@ def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") ->
                 raise RecipeError(
                     f"{where} {quoted(key)}: {quoted(name)} is a value, not a section; set {quoted(name)} itself."
                 )
-        section[last] = _value(text)
+        section[last] = value
     return _validated(merged, where)
 
 
@@ -120,7 +129,7 @@ def stated_keys(name_or_path: str) -> set[str]:
     """Return the dotted keys that a user's recipe file states itself; none for a recipe of the package."""
     if name_or_path in _names():
         return set()
-    text, where, _ = _source(name_or_path, Path())
+    text, where, _ = _source(name_or_path)
     return set(_flat(_toml(text, where), ""))
 
 
@@ -131,7 +140,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return pairs
 
 
-def _source(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
+def _source(name_or_path: str, folder: Path = Path()) -> tuple[str, str, Path]:
     """Return the text of a recipe, where it comes from, and the folder that its `extends` is relative to."""
     if name_or_path in _names():
         return shipped_text(name_or_path), f'recipe of the package "{name_or_path}"', Path()

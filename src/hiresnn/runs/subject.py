@@ -20,7 +20,7 @@ from hiresnn.foreign import Unrolled
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.atomic import write_json
-from hiresnn.runs.context import RunContext
+from hiresnn.runs.context import RunContext, device_of
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import RunFolder
 from hiresnn.runs.lock import locked
@@ -47,11 +47,6 @@ class Subject:
     batch_size: int
     conditions: list[tuple[str, AttackSpec | None]]
     write: Callable[[str, Any], None]
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """What every analysis states at its top."""
-        return {"images": len(self.shown), "seed": self.seed, "timesteps": self.network.timesteps}
 
     def batches(self, title: str, attack: AttackSpec | None, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images and what the attack makes of them, the same without one, in batches with a progress bar."""
@@ -117,7 +112,7 @@ def opened(
             batch_size = fitting_batch(network, dataset, batch_size, device, progress)
         else:
             found = resolve_model(target)
-            network, seed, device = found.model, 0, "cuda" if torch.cuda.is_available() else "cpu"
+            network, seed, device = found.model, 0, device_of(None)
             if not isinstance(network, SpikingNetwork | Unrolled):
                 raise UsageError(
                     f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a function "

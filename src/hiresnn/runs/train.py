@@ -54,11 +54,8 @@ def train(
     agree. Several processes train together if each calls this with its `ranks`: they share every batch.
 
     Args:
-        recipe: what to train.
         out: the run folder; None is `runs/NAME-METHOD-seedN`.
         resume: continue the run that `out` holds.
-        progress: where progress is reported.
-        ranks: the processes that train together.
         clamp: keys of counts of images that are lowered to what the data set has, as `context.clamp_counts` does.
         log: where the row of each epoch goes besides metrics.jsonl, see `logs.log_to`.
 
