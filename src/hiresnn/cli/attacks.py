@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from hiresnn.cli import output
 
@@ -23,16 +24,15 @@ def attacks() -> None:
     from hiresnn.attacks.catalog import ATTACKS
     from hiresnn.attacks.options import STEP_SHARE, format_option
 
-    shown = _table("attack", "what it does", "options and defaults")
+    rows = []
     for name, info in ATTACKS.items():
         options = [
             f"{key}={f'{STEP_SHARE:g}*eps' if value is None else format_option(key, value)}"
             for key, value in info.options.items()
         ]
         rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=NAME+NAME"]}[info.rules]
-        shown.add_row(name, info.summary, ", ".join([*options, *rule]))
-    _add_plugins(shown, "attacks")
-    output.console().print(shown)
+        rows.append((name, info.summary, ", ".join([*options, *rule])))
+    _print("attacks", ("attack", "what it does"), rows)
 
 
 def rules() -> None:
@@ -46,23 +46,20 @@ def rules() -> None:
     """
     from hiresnn.neurons.rules import RULES
 
-    shown = _table("rule", "what it is", "options and defaults")
-    for name, info in RULES.items():
-        shown.add_row(name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
-    _add_plugins(shown, "rules")
-    output.console().print(shown)
+    rows = [
+        (name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
+        for name, info in RULES.items()
+    ]
+    _print("rules", ("rule", "what it is"), rows)
 
 
-def _add_plugins(shown: Table, kind: Kind) -> None:
-    """Add what installed packages offer, without importing it."""
+def _print(kind: Kind, headings: tuple[str, str], rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print a table of the rows and of what installed packages offer, which is not imported."""
     from hiresnn.plugins import offered
 
+    shown = Table(*(Column(heading, overflow="fold") for heading in (*headings, "options and defaults")))
+    for row in rows:
+        shown.add_row(*row)
     for name, entry in offered(kind).items():
         shown.add_row(name, f"plug-in {entry.value}", "")
-
-
-def _table(*headings: str) -> Table:
-    shown = Table()
-    for heading in headings:
-        shown.add_column(heading, overflow="fold")
-    return shown
+    output.console().print(shown)

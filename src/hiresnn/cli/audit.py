@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from hiresnn.cli import output
-from hiresnn.cli.options import loaded
+from hiresnn.cli.options import Batch, loaded
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hiresnn.audit import Card
 
 PAGE = "report.html"
@@ -53,7 +54,7 @@ def audit(
         "Audit the network as deployed, too: int8, int4 (any number of bits, also int8-channel), shared-scale, leak=1, "
         "reset=zero, condition='>=', or several joined by +, as in int8+leak=1. May be repeated."))] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")] = 200,
+    batch: Batch = 200,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help=(
         "Folder for the results; default: RUN/audit, or a folder in audits/."))] = None,
     replace: Annotated[bool, typer.Option("--replace", help=(
@@ -120,10 +121,8 @@ def audit(
 
 def table(card: Card) -> Table:
     """The curve: one row per bound, accuracies in percent with the 95 % interval of the worst case."""
-    rows = Table(title=f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}")
-    rows.add_column("bound")
-    for heading in ("noise", "FGSM", "PGD", "worst case", "95 %"):
-        rows.add_column(heading, justify="right")
+    title = f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}"
+    rows = output.table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
     for point in card.curve:
         attacked = (point.noise, point.fgsm, point.pgd)
         cells = [f"{share.percent:.1f}" if point.eps != 0 else "" for share in attacked]
@@ -135,10 +134,8 @@ def table(card: Card) -> Table:
 
 def deployed_table(found: dict[str, Any]) -> Table:
     """The worst case of every view: one row per view, one column per bound, in percent."""
-    rows = Table(title=f"Worst case, % of {found['images']:,} images", title_justify="left")
-    rows.add_column("view")
-    for bound in found["bounds"]:
-        rows.add_column("clean" if bound == "0" else bound, justify="right")
+    bounds = ("clean" if bound == "0" else bound for bound in found["bounds"])
+    rows = output.table(f"Worst case, % of {found['images']:,} images", "view", *bounds)
     for name, view in found["views"].items():
         rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
     rows.add_row("all views", *(f"{share:.1f}" for share in found["all views"]), style="bold")

@@ -15,7 +15,6 @@ app = typer.Typer(
     'With extends = "NAME" it contains only the values that differ from that recipe. Train a recipe by its name, '
     "change single values with hiresnn train --set, or copy it and edit the copy.\n\n"
     "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn recipes lists.")]

@@ -12,7 +12,6 @@ app = typer.Typer(
     "Each network comes with its recipe, its results and an audit of its robustness. From Python, "
     'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder, which every command takes.\n\n'
     "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn zoo lists.")]

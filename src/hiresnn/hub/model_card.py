@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,7 +42,12 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
     header = "".join(
         f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in metadata(run, name, license).items()
     )
-    return f"---\n{header}---\n\n{_template().render(values)}"
+    # Markdown is not HTML; the file names of a user are in code spans or plain text.
+    environment = Environment(
+        loader=PackageLoader("hiresnn.hub"), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return f"---\n{header}---\n\n{environment.get_template('model_card.md').render(values)}"
 
 
 def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
         f"Accuracy under PGD-{run.recipe.attack.iterations} at {point.bound}": point.pgd,
         f"Accuracy in the worst case of an audit at {point.bound}": point.worst,
     }
-    values: dict[str, Any] = {
+    return {
         "library_name": "hiresnn",
         "pipeline_tag": "image-classification",
         **({"license": license} if license else {}),
@@ -89,13 +93,3 @@ def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
             "fingerprint": card.subject.fingerprint,
         },
     }  # fmt: skip
-    return values
-
-
-@cache
-def _template() -> Any:
-    loader = PackageLoader("hiresnn.hub")
-    # Markdown is not HTML; the file names of a user are in code spans or plain text.
-    environment = Environment(loader=loader, autoescape=False, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
-    return environment.get_template("model_card.md")
