@@ -261,6 +261,15 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path
         load(path)
 
 
+def test_weights_of_eight_bits_which_torch_cannot_check_are_refused(tmp_path: Path, ann: nn.Module) -> None:
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({"format": 1, "spec": ann.spec})
+    tensors = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in ann.state_dict().items()}
+    save_file(tensors, path, {"hiresnn": header})
+    with pytest.raises(RunError, match=r"a\.safetensors: .* is torch\.float8_e4m3fn in torch\.strided"):
+        load(path)
+
+
 @pytest.mark.parametrize("part", ["bit", "nan"])
 def test_a_damaged_training_state_is_refused(tmp_path: Path, part: str) -> None:
     path = tmp_path / "resume.pt"

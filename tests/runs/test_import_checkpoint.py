@@ -132,6 +132,8 @@ def quiet() -> "object":
         ({"threshold.t9": torch.zeros(2)}, r"threshold.t9 has shape \[2\]"),
         ({"threshold.t0": torch.tensor(-1.0)}, r"threshold.t0 is -1; a threshold must be above 0"),
         ({"leak.l3": torch.tensor(float("nan"))}, "leak.l3 holds a number that is not finite"),
+        ({"features.6.weight": torch.tensor(1.0)}, "weights of a convolution or of a linear layer have a wrong rank"),
+        ({"leak.l3": torch.tensor(1.0).to(torch.float8_e4m3fn)}, r"leak\.l3 is torch\.float8_e4m3fn in torch\.strided"),
         ({"leak.l12": None}, "has no leak.l12, so it is not the authors' vgg5"),
     ],
 )

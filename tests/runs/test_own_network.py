@@ -283,6 +283,14 @@ class Malicious:
             lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.full((10,), torch.nan)}, path),
             r"'5\.bias' holds numbers that are not finite",
         ),
+        (
+            lambda path: torch.save({**build_mine().state_dict(), "5.weight": torch.eye(10, 32).to_sparse()}, path),
+            r"'5\.weight' is torch\.float32 in torch\.sparse_coo, not an ordinary tensor of real numbers",
+        ),
+        (
+            lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.ones(10) * 1j}, path),
+            r"'5\.bias' is torch\.complex64 in torch\.strided, not an ordinary tensor of real numbers",
+        ),
     ],
 )
 def test_other_files_of_weights_are_refused_before_a_folder_is_made(

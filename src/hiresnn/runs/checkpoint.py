@@ -23,6 +23,7 @@ from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Condition, Linear, Reset
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.faults import brief
+from hiresnn.runs.weights import kind_refused
 
 FORMAT = 1
 SEAL = b"hiresnn-sha256:"
@@ -250,6 +251,8 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 def _require_finite(tensors: Mapping[str, Tensor], where: str, hint: str) -> None:
     for name, tensor in tensors.items():
+        if reason := kind_refused(tensor):
+            raise RunError(f"{where}: {name} {reason}; {hint}.")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise RunError(f"{where}: {name} holds numbers that are not finite; {hint}.")
 

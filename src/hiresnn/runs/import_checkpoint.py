@@ -27,6 +27,7 @@ from hiresnn.runs.evaluate import check_fits
 from hiresnn.runs.folder import ANN, MODEL, RunFolder
 from hiresnn.runs.networks import spiking_network
 from hiresnn.runs.recipe import changed, digest, read, shipped
+from hiresnn.runs.weights import kind_refused
 
 STATISTICS = {
     10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -177,11 +178,11 @@ def _spec(state: Mapping[str, Tensor], model: str, path: Path) -> dict[str, Any]
             f"{path} has no {', '.join(missing[:3])}{' and others' * (len(missing) > 3)}, so it is not the authors' "
             f"{model}; choose another --model."
         )
-    first, linear, last = (state[f"{keys[name]}.weight"] for name in ("conv1", "linear1", "linear3"))
-    if first.dim() != 4 or linear.dim() != 2 or last.dim() != 2:
-        raise RunError(f"{path}: the weights of the first convolution or of a linear layer have a wrong rank.")
-    channels = state[f"features.{convolutions[-1]}.weight"].shape[0]
-    size = math.isqrt(linear.shape[1] // max(channels, 1))
+    first, deepest = (state[f"features.{at}.weight"] for at in (convolutions[0], convolutions[-1]))
+    linear, last = (state[f"{keys[name]}.weight"] for name in ("linear1", "linear3"))
+    if (first.dim(), deepest.dim(), linear.dim(), last.dim()) != (4, 4, 2, 2):
+        raise RunError(f"{path}: the weights of a convolution or of a linear layer have a wrong rank.")
+    size = math.isqrt(linear.shape[1] // max(deepest.shape[0], 1))
     return {
         "num_classes": last.shape[0],
         "in_channels": first.shape[1],
@@ -201,6 +202,8 @@ def _fill(network: SpikingNetwork, state: Mapping[str, Tensor], model: str, path
         value = state[key]
         if value.shape != parameter.shape:
             raise RunError(f"{path}: {key} has shape {list(value.shape)}, but {model} needs {list(parameter.shape)}.")
+        if reason := kind_refused(value):
+            raise RunError(f"{path}: {key} {reason}.")
         if not value.isfinite().all():
             raise RunError(f"{path}: {key} holds a number that is not finite.")
         used.add(key)

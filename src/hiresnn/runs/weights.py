@@ -19,13 +19,26 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 PREFIXES = ("module.", "network.", "_orig_mod.")
 """What DataParallel, an ANN of a hiresnn run and torch.compile put before every name."""
 
+NUMBERS = (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8, torch.int16,
+    torch.int32, torch.int64,
+)  # fmt: skip
+"""Types that a weight or a buffer in a file may have: not complex, quantised, or floats of eight bits."""
+
+
+def kind_refused(tensor: Tensor) -> str | None:
+    """Return what is wrong with the kind of a tensor in a file; None if it is an ordinary one of real numbers."""
+    if tensor.dtype in NUMBERS and tensor.layout is torch.strided and not tensor.is_meta:
+        return None
+    return f"is {tensor.dtype} in {tensor.layout}, not an ordinary tensor of real numbers"
+
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load the weights in `path` into `network`, all of them.
 
     Raises:
-        UsageError: the file is no .safetensors file and no state_dict, a weight is not finite, or names or shapes do
-            not fit the network.
+        UsageError: the file is no .safetensors file and no state_dict, a weight is not finite or is sparse, quantised
+            or complex, or names or shapes do not fit the network.
     """
     weights = _fitted(_read(path), network)
     own = network.state_dict()
@@ -44,6 +57,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
             f"weights {path} do not fit the network: {problems[0]}{more}; save the state_dict of this network, or load "
             "what fits inside your function."
         )
+    if odd := [f"{name!r} {reason}" for name, tensor in weights.items() if (reason := kind_refused(tensor))]:
+        raise UsageError(f"weights {path}: {odd[0]}; save it as float32.")
     if bad := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
         raise UsageError(f"weights {path}: {bad[0]!r} holds numbers that are not finite; use another file.")
     network.load_state_dict({**own, **weights})
