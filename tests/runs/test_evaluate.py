@@ -260,7 +260,6 @@ def test_the_holdout_has_a_result_of_its_own(tiny: Recipe, tmp_path: Path) -> No
             r"held no images out .data\.holdout_images = 0.*use --split test",
         ),
         ({"seed": 2**63}, f"seed is {2**63}; choose a whole number from 0 to {2**63 - 1}"),
-        ({"split": "train"}, "split is 'train'; choose one of test, holdout"),
         ({"attacks": ["ddos"]}, "attack 'ddos' is not known; choose one of fgsm, pgd"),
         ({"twins": ["run"]}, r"the twin .*run is the run itself, which would be a white-box attack"),
         ({"twins": ["run/../run"]}, "is the run itself"),

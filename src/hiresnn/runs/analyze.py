@@ -21,7 +21,7 @@ from hiresnn.analysis import (
 from hiresnn.progress import Progress
 from hiresnn.runs.subject import Subject, opened
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Pairs = Iterable[tuple[Tensor, Tensor]]
 """Images, and what an attack makes of them; see `Subject.batches`."""
 LABEL = "estimated arithmetic energy, 45 nm"
 
@@ -53,7 +53,7 @@ def energy(target: str | Path, **options: Any) -> dict[str, Any]:
 
 
 def _analyzed(
-    target: str | Path, what: str, entry: Callable[[Subject, Batches], dict[str, Any]],
+    target: str | Path, what: str, entry: Callable[[Subject, Pairs], dict[str, Any]],
     *, clean: bool = True, progress: Progress, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Make an entry for each attack, and one for the clean images if `clean`, and write all into the folder."""
@@ -71,9 +71,9 @@ def _analyzed(
     return result
 
 
-def _activity(subject: Subject, batches: Batches) -> dict[str, Any]:
+def _activity(subject: Subject, pairs: Pairs) -> dict[str, Any]:
     measure = SpikingActivity()
-    for _, attacked in batches:
+    for _, attacked in pairs:
         measure.update(subject.spikes(attacked))
     layers = measure.compute()
     rows = {
@@ -87,9 +87,9 @@ def _activity(subject: Subject, batches: Batches) -> dict[str, Any]:
     return {"layers": rows, "total": total}
 
 
-def _distance(subject: Subject, batches: Batches) -> dict[str, Any]:
+def _distance(subject: Subject, pairs: Pairs) -> dict[str, Any]:
     on_images, on_spikes = PerturbationDistance(), SpikeDistance()
-    for images, attacked in batches:
+    for images, attacked in pairs:
         on_images.update(images, attacked)
         on_spikes.update(subject.spikes(images), subject.spikes(attacked))
     layers = {name: _spread(found) for name, found in on_spikes.compute().items()}
@@ -100,9 +100,9 @@ def _spread(found: Distances) -> dict[str, float]:
     return {"mean": found.mean, "min": float(found.per_image.min()), "max": float(found.per_image.max())}
 
 
-def _energy(subject: Subject, batches: Batches) -> dict[str, Any]:
+def _energy(subject: Subject, pairs: Pairs) -> dict[str, Any]:
     measure = energy_counter(subject.network)
-    for _, attacked in batches:
+    for _, attacked in pairs:
         with subject.seeded():
             measure.update(attacked)
     report = measure.compute()

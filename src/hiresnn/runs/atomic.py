@@ -39,9 +39,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON value as `write_atomically` does, indented. NaN and infinity, which JSON lacks, are refused."""
-    write_atomically(path, utf8(json.dumps(value, indent=2, allow_nan=False) + "\n", path))
+def json_text(value: Any) -> str:
+    """Return a JSON value as the text of a file, indented. NaN and infinity, which JSON lacks, are refused."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def _remove_leftovers(path: Path) -> None:

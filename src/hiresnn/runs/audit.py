@@ -25,7 +25,7 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.array_cache import ArrayCache
-from hiresnn.runs.atomic import utf8, write_atomically, write_json
+from hiresnn.runs.atomic import json_text, utf8, write_atomically
 from hiresnn.runs.context import device_of
 from hiresnn.runs.deployed import DEPLOYED, audit_views, require_views
 from hiresnn.runs.environment import environment
@@ -107,7 +107,8 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         write_atomically(out / ADVERSARIAL, adversarial_archive(result))
         write_atomically(out / CARD, (card.model_dump_json(indent=2) + "\n").encode())
         if views:
-            write_json(out / DEPLOYED, audit_views(views, result, cache_of, progress))
+            found = audit_views(views, result, cache_of, progress)
+            write_atomically(out / DEPLOYED, json_text(found).encode())
     return card, out
 
 

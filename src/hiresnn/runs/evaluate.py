@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,10 +15,10 @@ from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.eps import format_eps
-from hiresnn.errors import RunError, UsageError, closest
+from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_json
+from hiresnn.runs.atomic import json_text, write_atomically
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.fields import SEEDS
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
@@ -27,13 +27,11 @@ from hiresnn.runs.networks import compile_neurons
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe
 
-SPLITS = ("test", "holdout")
-
 
 def evaluate(
     run: Path, *, attacks: list[str] | None = None, twins: list[Path] | None = None, limit: int | None = None,
-    split: str = "test", batch_size: int = 200, seed: int | None = None, source: str | None = None,
-    out: Path | None = None, progress: Progress,
+    split: Literal["test", "holdout"] = "test", batch_size: int = 200, seed: int | None = None,
+    source: str | None = None, out: Path | None = None, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the clean and attacked accuracy of a run, in percent.
 
@@ -85,7 +83,7 @@ def evaluate(
         if out is None:
             folder.write_json(name, result)
         else:
-            write_json(out, result)
+            write_atomically(out, json_text(result).encode())
     return result
 
 
@@ -209,8 +207,6 @@ def label_of(recipe: Recipe, spec: AttackSpec) -> str:
 
 
 def _images(context: RunContext, split: str, limit: int | None) -> Split:
-    if split not in SPLITS:
-        raise UsageError(f"split is {split!r}; {closest(split, SPLITS)}.")
     chosen = context.dataset.test if split == "test" else context.splits()[1]
     if chosen is None:
         raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hiresnn.errors import RecipeError, RunError
-from hiresnn.runs.atomic import TEMPORARY_SUFFIX, utf8, write_atomically
+from hiresnn.runs.atomic import TEMPORARY_SUFFIX, json_text, utf8, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.lock import LOCK, locked
 from hiresnn.runs.recipe import Recipe, dump, flatten, parse
@@ -141,7 +141,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON value, indented, whole or not at all."""
-        self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+        self.write_text(name, json_text(value))
 
     def write_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write all `rows` so far, one JSON object per line, in place of the earlier ones."""

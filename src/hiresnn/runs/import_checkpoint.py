@@ -11,14 +11,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.errors import RunError, UsageError, closest
+from hiresnn.errors import RunError, UsageError
 from hiresnn.models import build
 from hiresnn.models.vgg import CONFIGURATIONS
 from hiresnn.network import SpikingNetwork
@@ -67,11 +67,11 @@ class Imported:
 
 def import_checkpoint(
     path: Path,
-    model: str,
+    model: Literal["vgg5", "vgg11", "vgg16"],
     out: Path,
     *,
     source: str,
-    method: str,
+    method: Literal["hire", "traditional"],
     timesteps: int | None = None,
     twin: Path | None = None,
 ) -> Imported:
@@ -79,13 +79,11 @@ def import_checkpoint(
 
     Args:
         path: a file that torch.save wrote: a state_dict, or a dictionary with one as "state_dict". No code in it runs.
-        model: vgg5, vgg11 or vgg16. Width, hidden units, classes and the image size follow from the shapes.
-        method: how the network was trained, for the recipe: "hire" or "traditional".
+        model: its width, hidden units, classes and the image size follow from the shapes.
+        method: how the network was trained, for the recipe.
         timesteps: T; None takes that of the paper.
         twin: a run to compare the weights with, to see whether both started from the same ANN.
     """
-    if model not in NAMES:
-        raise UsageError(f"model is {model!r}; {closest(model, NAMES)}.")
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
         raise UsageError(f"the paper has no {model}, so its T is not known; give --timesteps.")

@@ -19,7 +19,7 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_json
+from hiresnn.runs.atomic import json_text, write_atomically
 from hiresnn.runs.context import RunContext, device_of
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import RunFolder
@@ -125,7 +125,7 @@ def opened(
             held.enter_context(locked(place, "analysis folder"))
 
             def write(name: str, value: Any) -> None:
-                write_json(place / name, value)
+                write_atomically(place / name, json_text(value).encode())
 
         if isinstance(network, SpikingNetwork):
             network.fuse(False)  # figures must not depend on the work done before
