@@ -175,6 +175,15 @@ def test_an_interrupted_training_of_an_own_network_is_resumed_to_the_same_weight
     assert (tmp_path / "run" / MODEL).read_bytes() == (whole / MODEL).read_bytes()
 
 
+def test_an_analysis_of_the_weights_in_a_run_executes_its_code_once(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied / "runs" / "hire"
+    analyze.activity(run / MODEL, limit=10, progress=Progress(quiet=True))
+    assert capsys.readouterr().err.count("Executing") == 1
+    assert (run / "analysis-activity.json").is_file()
+
+
 def test_changed_code_is_refused_by_the_name_of_the_file(tiny: Recipe, copied: Path) -> None:
     run = copied / "runs" / "hire"
     (copied / "parts.py").write_text(PARTS + "\n# changed\n")
