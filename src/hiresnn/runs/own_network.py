@@ -22,7 +22,7 @@ from hiresnn.runs import checkpoint
 from hiresnn.runs.checkpoint import OwnSpec
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.user_code import UserCode, in_a_line, is_file
+from hiresnn.runs.user_code import UserCode, file_exists, in_a_line
 from hiresnn.runs.weights import load_weights
 
 
@@ -112,7 +112,7 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     if record["path"] is not None:
         places.append(replace(code, where=record["path"]))
     if code.is_file:
-        places = [place for place in places if is_file(place.where)] or [code]
+        places = [place for place in places if file_exists(place.where)] or [code]
     found = [(place, place.files()) for place in places]
     place, files = next((pair for pair in found if pair[1] == known), found[0])
     if known not in (None, files):
@@ -122,7 +122,7 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
 
 def require_weights(weights: str) -> None:
     """Raise UsageError unless there is such a file."""
-    if not is_file(weights):
+    if not file_exists(weights):
         raise UsageError(
             f"there is no file of weights {quoted(weights, 200)}; name a .safetensors file or a state_dict."
         )
@@ -132,7 +132,7 @@ def weights_digest(weights: str | None, known: str | None = None, folder: Path |
     """Return the SHA-256 of the file of weights, which must be `known` if that is given; `known` if it is gone."""
     if weights is None:
         return None
-    if known is not None and not is_file(weights):
+    if known is not None and not file_exists(weights):
         return known
     require_weights(weights)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()

@@ -123,7 +123,7 @@ def _called(found: Callable[..., Any], text: str, options: dict[str, Any]) -> An
         raise UsageError(f"{text} failed: {in_a_line(error)}{fix}") from error
 
 
-def is_file(text: str) -> bool:
+def file_exists(text: str) -> bool:
     """Return whether a user's text is the path of a file."""
     try:
         return Path(text).is_file()
@@ -132,7 +132,7 @@ def is_file(text: str) -> bool:
 
 
 def _existing(where: str) -> Path:
-    if not is_file(where):
+    if not file_exists(where):
         raise UsageError(
             f"there is no file {quoted(where, 400)[1:-1]}; name a Python file and its function, such as "
             "my_network.py:network."
