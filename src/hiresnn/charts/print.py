@@ -42,6 +42,18 @@ class Stat(Protocol):
     def deviation(self) -> float | None: ...  # noqa: D102
 
 
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw with the settings of RC inside the decorated function."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.") from None
+    with matplotlib.rc_context(RC):
+        yield
+
+
+@_style()
 def figure(
     rows: int = 1,
     columns: int = 1,
@@ -56,73 +68,73 @@ def figure(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with _style():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
-        result = Figure(figsize=(width, height), layout="constrained")
-        grid = result.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
-        return result, [axes for row in grid for axes in row]
+    result = Figure(figsize=(width, height), layout="constrained")
+    grid = result.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
+    return result, [axes for row in grid for axes in row]
 
 
+@_style()
 def headline(result: Figure, title: str, about: str) -> None:
     """Write the title and, below it, what was measured, so that the figure can be read alone.
 
     `about` names network, data set, images and seeds: "VGG5 on CIFAR-10, 1,000 test images, 3 seeds (mean ± sd)".
     """
-    with _style():
-        text = result.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
-        note = result.axes[0].annotate(
-            about, (0, 0), xycoords=text, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
-        )
-        note.set_in_layout(False)  # the blank line of the title already reserves its space
+    text = result.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+    note = result.axes[0].annotate(
+        about, (0, 0), xycoords=text, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
+    )
+    note.set_in_layout(False)  # the blank line of the title already reserves its space
 
 
+@_style()
 def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> None:
     """Name the axes, with units, and the panel; `panel` 1 puts "(i)" before the title, 2 puts "(ii)"."""
-    with _style():
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        axes.set_title(f"({PANELS[panel - 1]}) {title}".rstrip() if panel else title, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(f"({PANELS[panel - 1]}) {title}".rstrip() if panel else title, loc="left")
 
 
+@_style()
 def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) -> None:
     """Draw a line through the means, with the sample standard deviation as error bars where there are seeds."""
-    with _style():
-        spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
-        axes.errorbar(
-            x, [stat.mean for stat in stats], yerr=spread, label=style.label, color=style.colour, marker=style.marker,
-            linestyle=style.dash, markersize=4, linewidth=1.3, capsize=2, elinewidth=0.9,
-        )  # fmt: skip
+    spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
+    axes.errorbar(
+        x, [stat.mean for stat in stats], yerr=spread, label=style.label, color=style.colour, marker=style.marker,
+        linestyle=style.dash, markersize=4, linewidth=1.3, capsize=2, elinewidth=0.9,
+    )  # fmt: skip
 
 
+@_style()
 def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
     """Show an image [height][width][channel] with values from 0 to 255, without axes; one channel is grey."""
-    with _style():
-        grey = [[pixel[0] for pixel in row] for row in pixels] if len(pixels[0][0]) == 1 else pixels
-        axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_axis_off()
-        label(axes, x="", y="", title=title, panel=panel)
+    grey = [[pixel[0] for pixel in row] for row in pixels] if len(pixels[0][0]) == 1 else pixels
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    label(axes, x="", y="", title=title, panel=panel)
 
 
+@_style()
 def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) -> None:
     """Make the axis "x" or "y" logarithmic, with plain numbers at 1, 2 and 5 of each decade.
 
     `ticks`, in increasing order, replace those; ticks too close to the previous one to be legible are left out.
     """
-    with _style():
-        from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-        legible: list[float] = []
-        for tick in ticks or ():
-            if not legible or tick >= 1.4 * legible[-1]:
-                legible.append(tick)
-        axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
-        axes.set(**{f"{which}scale": "log"})
-        axis.set_major_locator(FixedLocator(legible) if legible else LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_locator(NullLocator())
+    legible: list[float] = []
+    for tick in ticks or ():
+        if not legible or tick >= 1.4 * legible[-1]:
+            legible.append(tick)
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_major_locator(FixedLocator(legible) if legible else LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
+@_style()
 def focus(axes: Axes, stats: Sequence[Stat | None]) -> None:
     """Limit the y axis to the values of `stats` with their error bars, so that small differences are visible.
 
@@ -134,29 +146,29 @@ def focus(axes: Axes, stats: Sequence[Stat | None]) -> None:
     low, high = min(mean - spread for mean, spread in known), max(mean + spread for mean, spread in known)
     margin = max(0.12 * (high - low), (1 - (high - low)) / 2)
     bottom = max(low - margin, 0.0) if low >= 0 else low - margin
-    with _style():
-        axes.set_ylim(bottom, high + margin)
-        if bottom > 0:
-            axes.annotate(
-                f"axis starts at {bottom:.3g}", (0, 0), (4, 4), xycoords="axes fraction", textcoords="offset points",
-                fontsize=6, color="#444444", zorder=6, bbox=NOTE,
-            )  # fmt: skip
+    axes.set_ylim(bottom, high + margin)
+    if bottom > 0:
+        axes.annotate(
+            f"axis starts at {bottom:.3g}", (0, 0), (4, 4), xycoords="axes fraction", textcoords="offset points",
+            fontsize=6, color="#444444", zorder=6, bbox=NOTE,
+        )  # fmt: skip
 
 
+@_style()
 def level(axes: Axes, y: float, style: Style) -> None:
     """Draw a dotted horizontal line for a value that does not depend on x."""
-    with _style():
-        axes.axhline(y, label=style.label, color=style.colour, linestyle=":", linewidth=1.2)
+    axes.axhline(y, label=style.label, color=style.colour, linestyle=":", linewidth=1.2)
 
 
+@_style()
 def paper_points(axes: Axes, x: Sequence[float], y: Sequence[float | None], style: Style) -> None:
     """Draw the paper's values for a line as hollow stars in its colour; our points remain visible inside them."""
     known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
     if known:
-        with _style():
-            axes.plot(*zip(*known, strict=True), label=PAPER, color=style.colour, zorder=1.9, **STAR)
+        axes.plot(*zip(*known, strict=True), label=PAPER, color=style.colour, zorder=1.9, **STAR)
 
 
+@_style()
 def bars(
     axes: Axes,
     groups: Sequence[str],
@@ -169,31 +181,39 @@ def bars(
 
     `series` and `paper` hold one value per group; None leaves a gap. `digits` writes the value above each bar.
     """
-    with _style():
-        slot = 0.8 / len(series)
-        # Beside a star, the bar fills the left two thirds of its slot.
-        width, shift = (0.64 * slot, -0.16 * slot) if paper else (0.94 * slot, 0.0)
-        for number, (style, stats) in enumerate(series):
-            centres = [group + (number - (len(series) - 1) / 2) * slot for group in range(len(groups))]
-            at = [centre + shift for centre in centres]
-            means = [math.nan if stat is None else stat.mean for stat in stats]
-            look: Any = {"color": style.colour, "edgecolor": "white", "hatch": style.hatch, "linewidth": 0}
-            axes.bar(at, means, width, label=style.label, **look)
-            for x, stat in zip(at, stats, strict=True):
-                if stat is not None:
-                    _ends(axes, x, stat, digits)
-            if number < len(paper):
-                paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style.named(PAPER))
-        axes.set_xticks(range(len(groups)), groups)
-        axes.tick_params(axis="x", length=0)
+    slot = 0.8 / len(series)
+    # Beside a star, the bar fills the left two thirds of its slot.
+    width, shift = (0.64 * slot, -0.16 * slot) if paper else (0.94 * slot, 0.0)
+    for number, (style, stats) in enumerate(series):
+        centres = [group + (number - (len(series) - 1) / 2) * slot for group in range(len(groups))]
+        at = [centre + shift for centre in centres]
+        means = [math.nan if stat is None else stat.mean for stat in stats]
+        look: Any = {"color": style.colour, "edgecolor": "white", "hatch": style.hatch, "linewidth": 0}
+        axes.bar(at, means, width, label=style.label, **look)
+        for x, stat in zip(at, stats, strict=True):
+            if stat is not None:
+                _ends(axes, x, stat, digits)
+        if number < len(paper):
+            paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style.named(PAPER))
+    axes.set_xticks(range(len(groups)), groups)
+    axes.tick_params(axis="x", length=0)
 
 
+@_style()
 def outside(result: Figure, *, columns: int) -> None:
-    """Draw one legend for all panels below the figure, each name once."""
-    with _style():
-        result.legend(*_entries(result.axes), loc="outside lower center", ncols=columns)
+    """Draw one legend for all panels below the figure: each name once, and the paper's values last, in black."""
+    from matplotlib.lines import Line2D
+
+    entries: dict[str, Any] = {}
+    for axes in result.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    if entries.pop(PAPER, None):
+        entries[PAPER] = Line2D([], [], color=BLACK, **STAR)
+    result.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 
+@_style()
 def save(
     result: Figure,
     stem: Path,
@@ -209,8 +229,7 @@ def save(
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     for kind, path in zip(kinds, paths, strict=True):
         buffer = io.BytesIO()
-        with _style():
-            result.savefig(buffer, format=kind, metadata=without[kind])
+        result.savefig(buffer, format=kind, metadata=without[kind])
         write(path, buffer.getvalue())
     return paths
 
@@ -224,26 +243,3 @@ def _ends(axes: Axes, x: float, stat: Stat, digits: int | None) -> None:
             f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), textcoords="offset points",
             ha="center", va="bottom", fontsize=6.5, zorder=5, bbox=NOTE,
         )  # fmt: skip
-
-
-def _entries(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
-    """Handles and names for a legend, each name once; the paper's values come last, in black."""
-    entries: dict[str, Any] = {}
-    for axes in panels:
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(name, handle)
-    if entries.pop(PAPER, None):
-        from matplotlib.lines import Line2D
-
-        entries[PAPER] = Line2D([], [], color=BLACK, **STAR)
-    return list(entries.values()), list(entries)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.") from None
-    with matplotlib.rc_context(RC):
-        yield

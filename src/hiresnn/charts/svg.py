@@ -6,6 +6,7 @@ description; the page repeats all values in a table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ MARKERS = (  # outlines around (0, 0), about nine units wide
     "M-4.6,-1.4h3.2v-3.2h2.8v3.2h3.2v2.8h-3.2v3.2h-2.8v-3.2h-3.2z",
     "M-5,-3h10v6h-10z",
 )
+MOST_DRAWN = 40  # lines in a chart, as many as differ in colour, marker or dash; the tables of a page show all
 MOST_MARKERS = 12  # a line with more points has markers at some of them only, always at the last
 LEFT, TOP, RIGHT, BOTTOM = 52, 20, 14, 46  # margins around the data; text is 12 units high
 
@@ -48,6 +50,12 @@ class Series:
 
     name: str
     dots: tuple[Dot, ...]
+
+    @property
+    def marked(self) -> Sequence[Dot]:
+        """The points that get a marker: every few of them, counted from the last."""
+        every = max(1, math.ceil(len(self.dots) / MOST_MARKERS))
+        return self.dots[::-1][::every][::-1]
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Chart:
         """
         edges = {"left": LEFT, "top": TOP, "right": self.width - RIGHT, "bottom": self.height - BOTTOM}
         lines = list(enumerate(series))[::-1]
-        return _rendered("line_chart.svg", chart=self, lines=lines, key=key, kind=kind, marked=_marked, **edges)
+        return _rendered("line_chart.svg", chart=self, lines=lines, key=key, kind=kind, **edges)
 
     def at_x(self, value: float) -> str:
         """Horizontal coordinate of a value."""
@@ -91,20 +99,14 @@ class Chart:
 
     def outline(self, line: Series) -> str:
         """Corners of the band around a line: along the upper ends of its intervals, and back along the lower ends."""
-        known = [(self.at_x(dot.x), dot.low, dot.high) for dot in line.dots if None not in (dot.low, dot.high)]
-        upper = [f"{x},{self.at_y(high)}" for x, _, high in known if high is not None]
-        return " ".join(upper + [f"{x},{self.at_y(low)}" for x, low, _ in reversed(known) if low is not None])
+        known = [(dot.x, dot.low, dot.high) for dot in line.dots if dot.low is not None and dot.high is not None]
+        corners = [(x, high) for x, _, high in known] + [(x, low) for x, low, _ in reversed(known)]
+        return " ".join(f"{self.at_x(x)},{self.at_y(y)}" for x, y in corners)
 
 
 def legend(series: Sequence[Series]) -> Markup:
     """The legend of a line chart as an HTML list, which wraps on narrow screens; lines without points are left out."""
     return _rendered("legend.html", series=series)
-
-
-def _marked(line: Series) -> Sequence[Dot]:
-    """The points that get a marker: every few of them, counted from the last."""
-    every = max(1, -(-len(line.dots) // MOST_MARKERS))
-    return line.dots[::-1][::every][::-1]
 
 
 def _units(value: float) -> str:
@@ -113,14 +115,12 @@ def _units(value: float) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    loader = PackageLoader("hiresnn.charts")
-    result = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
-    return result
+def environment(package: str) -> Environment:
+    """Reads the templates of a package, which escape what is inserted and refuse a name that they are not given."""
+    loader = PackageLoader(package)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _rendered(template: str, **values: Any) -> Markup:
-    return Markup(_environment().get_template(template).render(values))
+    look = {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
+    return Markup(environment("hiresnn.charts").get_template(template).render(**look, **values))

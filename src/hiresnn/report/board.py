@@ -18,17 +18,16 @@ from markupsafe import Markup
 
 from hiresnn.audit.card import Card, Point
 from hiresnn.charts.axes import Axis, number_axis, percent_axis
-from hiresnn.charts.svg import Chart, Dot, Series, legend
+from hiresnn.charts.svg import MOST_DRAWN, Chart, Dot, Series, legend
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.report import words
 from hiresnn.report.page import rendered
-from hiresnn.report.reading import read_card
+from hiresnn.report.reading import read_card, unique_ends
 from hiresnn.runs.audit import CARD, verify
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
 from hiresnn.runs.price import training_price
 
 SCRIPT = Path(__file__).parent / "templates" / "sort.js"
-MOST_DRAWN = 40  # networks in a plot, as many as differ in colour or marker; the table shows all
 PRICE = "training price, passes per image"
 
 
@@ -141,11 +140,9 @@ def read_entries(arguments: Sequence[str]) -> list[Entry]:
     Raises:
         UsageError: there is no such file or folder.
     """
-    found = [_located(argument) for argument in arguments]
-    paths = list(dict.fromkeys(path.resolve() for _, path in found))
-    targets = {path.resolve(): target for target, path in found}
-    names = _names(paths)
-    return [_read(path, name, targets[path]) for path, name in zip(paths, names, strict=True)]
+    targets = dict(map(_located, arguments))
+    names = _names(list(targets))
+    return [_read(path, name, target) for (path, target), name in zip(targets.items(), names, strict=True)]
 
 
 def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
@@ -167,8 +164,8 @@ def script_policy(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _located(argument: str) -> tuple[str | None, Path]:
-    """Return (target or None, path of the card)."""
+def _located(argument: str) -> tuple[Path, str | None]:
+    """Return (path of the card, target or None)."""
     target, path = None, Path(argument)
     if not path.exists() and "=" in argument:
         target, _, rest = argument.rpartition("=")
@@ -181,20 +178,16 @@ def _located(argument: str) -> tuple[str | None, Path]:
         raise UsageError(
             f"{argument} has no {CARD}; name a {CARD} that hiresnn audit wrote, its folder, or an audited run."
         )
-    return target, card
+    return card.resolve(), target
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name each card by its run: the shortest end of the path, without audit/card.json, that no other card shares."""
-    parts = [(path.parent.parent if path.parent.name == "audit" else path.parent).parts for path in paths]
-    stems = [path.stem for path in paths]
-    names = []
-    for each, stem in zip(parts, stems, strict=True):
-        if parts.count(each) > 1 or stem != "card":  # several cards in one folder
-            names.append(stem)
-            continue
-        length = next(n for n in range(1, len(each) + 1) if sum(other[-n:] == each[-n:] for other in parts) == 1)
-        names.append("/".join(each[-length:]))
+    """Name each card by the end of its run's path, and cards that share a folder by their files."""
+    runs = [path.parent.parent if path.parent.name == "audit" else path.parent for path in paths]
+    names = [
+        path.stem if runs.count(run) > 1 or path.stem != "card" else end
+        for path, run, end in zip(paths, runs, unique_ends(runs), strict=True)
+    ]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
@@ -208,10 +201,9 @@ def _read(path: Path, name: str, target: str | None) -> Entry:
         if has_run:
             price = training_price(RunFolder.open(run).recipe)
         found = verify(path, target or (str(run) if has_run else None))
-        problem = found.problems[0] if found.problems else ""
-        more = len(found.problems) - 1
-        if problem and more > 0:
-            problem += f" (and {more} more)"
+        problem, *more = found.problems or [""]
+        if more:
+            problem += f" (and {len(more)} more)"
     except HiresnnError as error:
         problem = str(error)
     return Entry(name, path, card, price, problem)

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from hiresnn import __version__
 from hiresnn.audit.card import Card
 from hiresnn.charts.palette import DARK, LIGHT, heat_style, variables
+from hiresnn.charts.svg import MOST_DRAWN, environment
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
 from hiresnn.report import audit_view, runs_view, words
@@ -42,7 +43,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     """
     if not runs:
         raise UsageError("a page of runs needs at least one run folder; name one.")
-    first = runs[: runs_view.MOST_DRAWN]
+    first = runs[:MOST_DRAWN]
     return rendered(
         "runs.html",
         runs=runs,
@@ -78,10 +79,7 @@ def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
 
 @cache
 def _environment() -> Environment:
-    loader = PackageLoader("hiresnn.report")
-    result = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    result = environment("hiresnn.report")
     filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
     result.filters |= {function.__name__: function for function in filters}
     result.globals |= {"curves": audit_view.CURVES, "heat_style": heat_style, "interval": words.interval}

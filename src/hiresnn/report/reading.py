@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -55,7 +55,6 @@ def read_card(path: Path) -> Card:
     Raises:
         RunError: the file is missing, or it is not a card that this version can show.
     """
-
     try:
         card = Card.model_validate_json(path.read_text(encoding="utf-8"))
         _check_numbers(card.model_dump(exclude={"environment"}), "")
@@ -80,17 +79,18 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         RunError: a path is not a run folder, or its recipe is damaged.
     """
-    parts = [path.resolve().parts for path in paths]
-    names: dict[int, str] = {}
-    for count in range(1, max(map(len, parts), default=0) + 1):
-        seen = Counter(each[-count:] for each in parts)
-        for index, each in enumerate(parts):
-            if index not in names and (seen[each[-count:]] == 1 or count == len(each)):
-                names[index] = "/".join(each[-count:])
-    return [replace(_read_run(path), name=names[index]) for index, path in enumerate(paths)]
+    names = unique_ends([path.resolve() for path in paths])
+    return [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
 
 
-def _read_run(path: Path) -> Run:
+def unique_ends(paths: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as no other path ends with; the whole path if it is there twice."""
+    ends = [[path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in paths]
+    seen = Counter(end for each in ends for end in each)
+    return ["/".join(next((end for end in each if seen[end] == 1), each[-1])) for each in ends]
+
+
+def _read_run(path: Path, name: str) -> Run:
     folder = RunFolder.open(path)
     notes = []
 
@@ -102,7 +102,7 @@ def _read_run(path: Path) -> Run:
             return missing
 
     return Run(
-        path.name,
+        name,
         path,
         folder.recipe,
         part(ENVIRONMENT, lambda: folder.read_json(ENVIRONMENT), {}),

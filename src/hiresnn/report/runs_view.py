@@ -18,8 +18,6 @@ from hiresnn.runs.records import AttackRecord
 STAGES: dict[Literal["ann", "snn"], str] = {"ann": "ANN", "snn": "SNN"}
 WHITE, BLACK, TWIN = "white box", "black box", "twin: "
 
-MOST_DRAWN = 40  # runs in a chart, as many as differ in colour, marker or dash; tables show all
-
 Comparison = tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]
 """Settings that differ, with the value of each run, and settings that all runs share."""
 

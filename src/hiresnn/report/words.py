@@ -57,14 +57,10 @@ def number(value: float | None) -> str:
 
 def plain(value: Any) -> str:
     """A setting as its file writes it: text as it is, None as a dash, everything else as JSON; long ones are cut."""
+    if value is None:
+        return MISSING
     try:
-        text = (
-            MISSING
-            if value is None
-            else value
-            if isinstance(value, str)
-            else json.dumps(value, ensure_ascii=False, default=str)
-        )
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         return "not shown: nested too deeply"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
