@@ -6,7 +6,7 @@ r = amplitude * spikes / T of the same neuron, the error of a layer is |r - a| /
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +50,15 @@ class _Sums:
     count: int = 0
     accuracy: Accuracy = field(default_factory=Accuracy)
 
+    def add(self, activation: Tensor, value: Tensor, amplitude: float) -> None:
+        """Add a batch of the ANN's activations and of the values that stand for them."""
+        self.difference += float((value - activation).double().square().sum())
+        self.square += float(activation.double().square().sum())
+        self.activation += float(activation.sum(dtype=torch.float64))
+        self.value += float(value.sum(dtype=torch.float64))
+        self.above += int((activation > amplitude * (1 + 1e-5)).sum())
+        self.count += activation.numel()
+
 
 class ConversionError:
     """Accumulates the error of every layer of a spiking network beside the ANN that it was converted from.
@@ -86,12 +95,17 @@ class ConversionError:
     @torch.no_grad()
     def update(self, images: Tensor, labels: Tensor) -> None:
         """Add a batch: images [B, C, H, W] in [0, 1] and labels [B]."""
+        expected: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
+
+        def save(name: str, output: Tensor) -> None:
+            expected[name] = output.clone()
+
         with frozen(self.ann), frozen(self.network):
-            with self._activations() as expected:
+            with self._hooked(self.activations, save):
                 self.whole[0].update(self.ann(images), labels)
             with record(self.network) as spikes:
                 self.whole[1].update(self.network(images), labels)
-            values: dict[str, Tensor] = {}
             for name, activation in expected.items():
                 rates = spikes[name].mean(0)
                 if rates.numel() != activation.numel():
@@ -100,9 +114,10 @@ class ConversionError:
                         'each; put it in front of the ReLU in the ANN, or convert with max_pool="spikes".'
                     )
                 rates = rates.reshape(activation.shape)
-                values[name] = rates * self._amplitude(name, activation, rates)
-                self._add(name, activation, values[name])
-                with self._replaced(values):
+                amplitude = self._amplitude(name, activation, rates)
+                values[name] = rates * amplitude
+                self.sums[name].add(activation, values[name], amplitude)
+                with self._hooked(values, lambda name, _: values[name]):
                     self.sums[name].accuracy.update(self.ann(images), labels)
 
     def _amplitude(self, name: str, activation: Tensor, rates: Tensor) -> float:
@@ -112,16 +127,6 @@ class ConversionError:
             known = float((activation.double() * rates).sum()) / square if square else 1.0
             self.amplitudes[name] = known
         return known
-
-    def _add(self, name: str, activation: Tensor, value: Tensor) -> None:
-        sums, amplitude = self.sums[name], self.amplitudes[name]
-        assert amplitude is not None
-        sums.difference += float((value - activation).double().square().sum())
-        sums.square += float(activation.double().square().sum())
-        sums.activation += float(activation.sum(dtype=torch.float64))
-        sums.value += float(value.sum(dtype=torch.float64))
-        sums.above += int((activation > amplitude * (1 + 1e-5)).sum())
-        sums.count += activation.numel()
 
     def compute(self) -> dict[str, LayerError]:
         """Return layer name -> its error over all images so far. Raises UsageError before the first update."""
@@ -143,26 +148,13 @@ class ConversionError:
         return self.whole[0].compute(), self.whole[1].compute()
 
     @contextmanager
-    def _activations(self) -> Iterator[dict[str, Tensor]]:
-        """Collect the output of every activation of the ANN inside the block."""
-        found: dict[str, Tensor] = {}
+    def _hooked(self, names: Iterable[str], hook: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
+        """Call `hook` with name and output of these activations of the ANN; what it returns replaces the output."""
 
-        def save(name: str, _: nn.Module, __: object, output: Tensor) -> None:
-            found[name] = output.clone()
-
-        with ExitStack() as stack:
-            for name, layer in self.activations.items():
-                stack.enter_context(layer.register_forward_hook(partial(save, name)))
-            yield found
-
-    @contextmanager
-    def _replaced(self, values: dict[str, Tensor]) -> Iterator[None]:
-        """Replace the output of some activations of the ANN by `values` inside the block."""
-
-        def replace(name: str, *_: object) -> Tensor:
-            return values[name]
+        def call(name: str, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
+            return hook(name, output)
 
         with ExitStack() as stack:
-            for name in values:
-                stack.enter_context(self.activations[name].register_forward_hook(partial(replace, name)))
+            for name in names:
+                stack.enter_context(self.activations[name].register_forward_hook(partial(call, name)))
             yield

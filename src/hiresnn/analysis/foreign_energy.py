@@ -80,11 +80,8 @@ class _Weighted:
     def compute(self, images: int, timesteps: int) -> LayerOperations:
         """Return the layer's operations, a mean over `images`."""
         assert self.example is not None
-        connections = fan_out(self.layer, self.example).reshape(-1)
         inputs = self.first + self.later if self.timed else self.first
-        inputs = Inputs(
-            torch.as_tensor(inputs.events).reshape(-1), torch.as_tensor(inputs.magnitude).reshape(-1), inputs.fractional
-        )
+        connections = fan_out(self.layer, self.example).reshape(torch.as_tensor(inputs.events).shape)
         use = Synapses(self.name, self.layer, self.timed, not self.timed or self.weighted, True)
         has_bias = getattr(self.layer, "bias", None) is not None
         added = self.layer.get_parameter("weight").shape[0] if self.normed and not has_bias else 0
@@ -109,7 +106,7 @@ class ForeignEnergy:
         self._costs = {name: neuron_cost(name, neuron) for name, neuron in network.spiking.items()}
         self._modules = _counted(network)
         self._weighted: dict[str, _Weighted] = {}
-        self._order: list[str] = []
+        self._order: dict[str, None] = {}  # names in the order of their first call
         self._activity, self._images, self._classes = SpikingActivity(), 0, 0
 
     @torch.no_grad()
@@ -150,7 +147,7 @@ class ForeignEnergy:
             flow.mark(args[:1], Signal(timed=self.network.encodes))
 
         def spike(name: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self._seen(name)
+            self._order.setdefault(name)
             flow.mark(output, Signal(timed=True, weighted=True))  # a membrane, beside the spikes
             flow.mark(picked(output, 0), Signal(timed=True))
 
@@ -168,7 +165,7 @@ class ForeignEnergy:
                 return
             if isinstance(layer, _NORMS):
                 layer = self._weighted[name].layer if name in self._weighted else ChannelAffine(layer)
-            self._seen(name)
+            self._order.setdefault(name)
             entry = self._weighted.setdefault(name, _Weighted(name, layer))
             rows = in_steps(name, x, self.timesteps, batch, self.network.layout)
             entry.add(x, rows, signal, output.numel() // (rows.shape[0] * batch))
@@ -182,10 +179,6 @@ class ForeignEnergy:
             for name, layer in self._modules.items():
                 stack.enter_context(layer.register_forward_hook(partial(weigh, name), with_kwargs=True))
             yield
-
-    def _seen(self, name: str) -> None:
-        if name not in self._order:
-            self._order.append(name)
 
 
 def _counted(network: Unrolled) -> dict[str, nn.Module]:
