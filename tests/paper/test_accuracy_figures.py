@@ -11,8 +11,8 @@ from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 
+from ..charts.drawn import heights, lines, names, spreads, stars
 from .conftest import HERE, TWO_SEEDS, Answer, page, said
-from .drawn import heights, lines, names, spreads, stars
 
 MANY = replace(TWO_SEEDS, images=0)
 """As many test images as the paper has, so that a point is more than the error."""

@@ -9,8 +9,8 @@ from hiresnn.paper.distances import layer_names
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.seedstat import SeedStat
 
+from ..charts.drawn import heights, lines, names, stars
 from .conftest import TWO_SEEDS, page, said
-from .drawn import heights, lines, names, stars
 
 # layer -> neurons, timesteps, spikes per image; direct: SA 2, 1, 1, rate-coded: SA 5, 4, 2
 DIRECT = {"conv1": [100, 4, 200.0], "conv2": [50, 4, 50.0], "fc1": [10, 4, 10.0]}

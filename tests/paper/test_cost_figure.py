@@ -8,8 +8,8 @@ from hiresnn.charts import print as charts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 
+from ..charts.drawn import heights, names
 from .conftest import TWO_SEEDS, page
-from .drawn import heights, names
 
 MIB = 2**20
 PEAK = {"vgg5": 100.0, "vgg11": 200.0, "resnet12": 400.0}

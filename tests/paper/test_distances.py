@@ -20,8 +20,8 @@ from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.study import Study
 
+from ..charts.drawn import heights, lines, names
 from .conftest import TWO_SEEDS, page, said, study_in
-from .drawn import heights, lines, names
 
 # Threshold 0.8, ten steps, reset by subtraction. s marks a spike, with the membrane after it.
 # leak 1, current 0.25: .25 .5 .75 s.2 .45 .7 s.15 .4 .65 s.1                     3 spikes

@@ -9,7 +9,6 @@ import pytest
 from hiresnn.analysis import PRICES
 from hiresnn.charts import print as charts
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.energy_rows import (
     AS_PRINTED,
@@ -28,8 +27,8 @@ from hiresnn.paper.scales import SCALES
 from hiresnn.paper.seedstat import SeedStat
 from hiresnn.paper.study import Record
 
+from ..charts.drawn import heights, names, stars
 from .conftest import HERE, TWO_SEEDS, page
-from .drawn import heights, names, stars
 from .operations import report
 
 VGG11 = "vgg11-cifar100"
@@ -163,8 +162,8 @@ def test_the_energy_of_few_bits_is_that_of_shorter_multiplications() -> None:
 
 def test_only_the_vggs_have_a_rate_coded_network_and_only_where_the_scale_trains_it() -> None:
     networks = ("vgg5-cifar10", VGG11, "resnet12-cifar10")
-    assert ["rate" in methods_of(TWO_SEEDS, name) for name in networks] == [True, True, False]
-    assert "rate" not in methods_of(SCALES["full"], "vgg5-cifar10")
+    assert [TWO_SEEDS.is_rated(name) for name in networks] == [True, True, False]
+    assert not SCALES["full"].is_rated("vgg5-cifar10")
 
 
 def test_prices_are_those_of_table_7() -> None:

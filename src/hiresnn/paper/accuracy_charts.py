@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Curve, Decision, Gain, Judgement, Pair, Row, Values, printed_accuracy
@@ -16,16 +17,14 @@ LEVEL = 1.0
 """Percentage points of a change in Fig. 4, 8a and 8b that count as none."""
 Words = Callable[[list[SeedStat]], str]
 """Gains in words."""
-Decide = Callable[[list[SeedStat]], Decision]
-"""Decides a claim from gains."""
-Draw = Callable[[Any, Values], Any]
-"""Draws a figure from `hiresnn.charts.print` and the values."""
 Group = tuple[str | None, str]
 """Attack and box."""
 Bars = Mapping[str, Mapping[Group, Pair]]
 """Method -> attack and box -> bar; the first method has every group."""
 Curves = dict[str, list[Curve]]
 """Box -> its curves, the clean one first."""
+Arrange = Callable[[Any, Any, float], None]
+"""Prepares the axes of a panel: `hiresnn.charts.print`, the axes, the first x."""
 At = Callable[[str | None, str], Mapping[float, Measurement]]
 """Attack and box -> swept value -> accuracy."""
 
@@ -53,23 +52,18 @@ def each_attack(gains: Sequence[SeedStat]) -> str:
     return ", ".join(words) + " points"
 
 
-def above(limit: float, words: Words = each_attack) -> Decide:
-    """Decides whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it."""
-    return _decide(lambda low, high: low > limit, lambda low, high: high <= limit, words)
+def above(gains: list[SeedStat], limit: float = 0.0, words: Words = each_attack) -> Decision:
+    """Whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it."""
+    lows, highs = zip(*(gain.limits for gain in gains), strict=True)
+    holds = True if min(lows) > limit else False if min(highs) <= limit else UNCLEAR
+    return holds, words(gains)
 
 
-def at_most(limit: float, words: Words = each_attack) -> Decide:
-    """Decides in the same way whether all gains are at most a limit."""
-    return _decide(lambda low, high: high <= limit, lambda low, high: low > limit, words)
-
-
-def _decide(yes: Callable[[float, float], bool], no: Callable[[float, float], bool], words: Words) -> Decide:
-    def decide(gains: list[SeedStat]) -> Decision:
-        ends = [gain.limits for gain in gains]
-        holds = True if all(yes(*end) for end in ends) else False if any(no(*end) for end in ends) else UNCLEAR
-        return holds, words(gains)
-
-    return decide
+def at_most(gains: list[SeedStat], limit: float, words: Words = each_attack) -> Decision:
+    """In the same way whether all gains are at most a limit."""
+    lows, highs = zip(*(gain.limits for gain in gains), strict=True)
+    holds = True if max(highs) <= limit else False if max(lows) > limit else UNCLEAR
+    return holds, words(gains)
 
 
 def largest(found: list[SeedStat]) -> SeedStat:
@@ -77,25 +71,25 @@ def largest(found: list[SeedStat]) -> SeedStat:
     return max(found, key=lambda gain: gain.mean)
 
 
-def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float | None, where: str, of: str = "") -> Judgement:
+def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str) -> Judgement:
     """A claim of a gain "up to" a number: the direction of the largest of some named gains is judged."""
 
     def decide(found: list[SeedStat]) -> Decision:
         best = largest(found)
-        return above(0.0, lambda _: _named(best, found, gains))([best])
+        return above([best], words=lambda _: _named(best, found, gains))
 
-    return Judgement(claim, list(gains.values()), decide, of, where, paper, largest)
+    return Judgement(claim, list(gains.values()), decide, "", where, paper, largest)
 
 
 def smallest_gain(
-    claim: str, gains: Mapping[str, Gain], paper: float | None, where: str, of: str = "", limit: float = 0.0
+    claim: str, gains: Mapping[str, Gain], paper: float, where: str, of: str = "", limit: float = 0.0
 ) -> Judgement:
     """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
 
     def worst(found: list[SeedStat]) -> SeedStat:
         return min(found, key=lambda gain: gain.limits[0])
 
-    decide = above(limit, lambda found: _named(worst(found), found, gains))
+    decide = partial(above, limit=limit, words=lambda found: _named(worst(found), found, gains))
     return Judgement(claim, list(gains.values()), decide, of, where, paper, worst)
 
 
@@ -103,69 +97,59 @@ def _named(gain: SeedStat, found: list[SeedStat], gains: Mapping[str, Gain]) -> 
     return f"{with_limits(gain)} points ({list(gains)[found.index(gain)]})"
 
 
-def draw_bars(bars: Bars, panels: Mapping[str, Sequence[Group]]) -> Draw:
+def draw_bars(charts: Any, values: Values, bars: Bars, panels: Mapping[str, Sequence[Group]]) -> Any:
     """A panel for each title, under each other: groups of a bar per method, with the paper's values beside the bars."""
-
-    def draw(charts: Any, values: Values) -> Any:
-        size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.0 * len(panels)}
-        drawn, places = charts.figure(len(panels), 1, **size)
-        twins = {box: PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
-        for number, (axes, (title, groups)) in enumerate(zip(places, panels.items(), strict=True), start=1):
-            series, stars = [], []
-            for method, found in bars.items():
-                cells = [found.get(group, (None, None)) for group in groups]
-                stats = [None if ours is None else values.read(ours) for _, ours in cells]
-                series.append((charts.STYLES[method], stats))
-                stars.append([None if ours is None else paper for paper, ours in cells])  # no star without its bar
-            names = [f"{ATTACK_LABELS[attack]}\n{twins[box]}" if attack else "clean" for attack, box in groups]
-            charts.bars(axes, names, series, paper=stars, digits=1)
-            axes.set_ylim(bottom=0)
-            charts.label(axes, x="", y="accuracy (%)", title=title, panel=number if len(panels) > 1 else 0)
-        charts.outside(drawn, columns=5)
-        return drawn
-
-    return draw
+    size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.0 * len(panels)}
+    drawn, places = charts.figure(len(panels), 1, **size)
+    twins = {box: PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
+    for number, (axes, (title, groups)) in enumerate(zip(places, panels.items(), strict=True), start=1):
+        series, stars = [], []
+        for method, found in bars.items():
+            cells = [found.get(group, (None, None)) for group in groups]
+            stats = [None if ours is None else values.read(ours) for _, ours in cells]
+            series.append((charts.STYLES[method], stats))
+            stars.append([None if ours is None else paper for paper, ours in cells])  # no star without its bar
+        names = [f"{ATTACK_LABELS[attack]}\n{twins[box]}" if attack else "clean" for attack, box in groups]
+        charts.bars(axes, names, series, paper=stars, digits=1)
+        axes.set_ylim(bottom=0)
+        charts.label(axes, x="", y="accuracy (%)", title=title, panel=number if len(panels) > 1 else 0)
+    charts.outside(drawn, columns=5)
+    return drawn
 
 
-def draw_lines(curves: Sequence[Curve], x: str, arrange: Callable[[Any, Any, float], None], zoom: float = 0.0) -> Draw:
-    """Curves in one panel, whose axes `arrange` prepares from its first x; from x = `zoom` on again in a second one."""
-
-    def draw(charts: Any, values: Values) -> Any:
-        starts = (0.0, zoom) if zoom else (0.0,)
-        drawn, panels = charts.figure(
-            1, len(starts), width=charts.FULL_WIDTH if zoom else charts.HALF_WIDTH, height=2.6
-        )
-        for number, (axes, start) in enumerate(zip(panels, starts, strict=True), start=1):
-            arrange(charts, axes, start)
-            _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values, start)])
-            title = f"from K = {start:g} on, another y axis" if start else "all"
-            charts.label(axes, x=x, y="accuracy (%)", **({"title": title, "panel": number} if zoom else {}))
-        charts.outside(drawn, columns=3 if zoom else 2)
-        return drawn
-
-    return draw
+def draw_lines(
+    charts: Any, values: Values, curves: Sequence[Curve], x: str, arrange: Arrange, zoom: float = 0.0
+) -> Any:
+    """Curves in one panel; from x = `zoom` on again in a second one."""
+    starts = (0.0, zoom) if zoom else (0.0,)
+    drawn, panels = charts.figure(1, len(starts), width=charts.FULL_WIDTH if zoom else charts.HALF_WIDTH, height=2.6)
+    for number, (axes, start) in enumerate(zip(panels, starts, strict=True), start=1):
+        arrange(charts, axes, start)
+        _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values, start)])
+        title = f"from K = {start:g} on, another y axis" if start else "all"
+        charts.label(axes, x=x, y="accuracy (%)", **({"title": title, "panel": number} if zoom else {}))
+    charts.outside(drawn, columns=3 if zoom else 2)
+    return drawn
 
 
-def draw_panels(networks: Mapping[str, Curves], x: str, arrange: Callable[[Any], object]) -> Draw:
+def draw_panels(
+    charts: Any, values: Values, networks: Mapping[str, Curves], x: str, arrange: Callable[[Any], object]
+) -> Any:
     """A row of panels per network: clean accuracy, then each box; every panel has its own y axis."""
-
-    def draw(charts: Any, values: Values) -> Any:
-        size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.1 * len(networks)}
-        drawn, panels = charts.figure(len(networks), 1 + len(BOXES), **size)
-        shown = [
-            (network, title, curves)
-            for network, found in networks.items()
-            for title, curves in [("clean", found["white"][:1]), *((PANEL_LABELS[b], found[b][1:]) for b in BOXES)]
-        ]
-        for number, (axes, (network, title, curves)) in enumerate(zip(panels, shown, strict=True), start=1):
-            _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values)])
-            arrange(axes)
-            y = f"{network_label(network)}\naccuracy (%)" if title == "clean" else ""
-            charts.label(axes, x=x, y=y, title=title, panel=number)
-        charts.outside(drawn, columns=4)
-        return drawn
-
-    return draw
+    size = {"width": charts.FULL_WIDTH, "height": 0.6 + 2.1 * len(networks)}
+    drawn, panels = charts.figure(len(networks), 1 + len(BOXES), **size)
+    shown = [
+        (network, title, curves)
+        for network, found in networks.items()
+        for title, curves in [("clean", found["white"][:1]), *((PANEL_LABELS[b], found[b][1:]) for b in BOXES)]
+    ]
+    for number, (axes, (network, title, curves)) in enumerate(zip(panels, shown, strict=True), start=1):
+        _focus(charts, axes, [stat for curve in curves for stat in _line(charts, axes, curve, values)])
+        arrange(axes)
+        y = f"{network_label(network)}\naccuracy (%)" if title == "clean" else ""
+        charts.label(axes, x=x, y=y, title=title, panel=number)
+    charts.outside(drawn, columns=4)
+    return drawn
 
 
 def _focus(charts: Any, axes: Any, stats: list[SeedStat]) -> None:

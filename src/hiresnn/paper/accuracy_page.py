@@ -70,8 +70,11 @@ class Values:
         return SeedStat.of(values, ["" if each is None else each.origin for each in found])
 
 
-def printed_accuracy(quantity: Measurement) -> float | None:
-    """The accuracy that the paper prints (Tables 1, 2, 3 and 5), None where it prints none."""
+def printed_accuracy(quantity: Quantity) -> float | None:
+    """What the paper prints of a quantity (Tables 1, 2, 3 and 5), None where it prints none or only one side."""
+    if isinstance(quantity, Gain):
+        ours, theirs = printed_accuracy(quantity.better), printed_accuracy(quantity.worse)
+        return None if ours is None or theirs is None else round(ours - theirs, 6)
     network, method, attack = quantity.network, quantity.method, quantity.attack
     box = "white" if quantity.box == "white" else "black"
     where = ("clean",) if attack is None else (box, attack)
@@ -82,12 +85,9 @@ def printed_accuracy(quantity: Measurement) -> float | None:
     return printed("table1", network, method, *where)
 
 
-def pair(quantity: Measurement | Gain) -> Pair:
+def pair(quantity: Quantity) -> Pair:
     """A quantity beside what the paper prints of it."""
-    if isinstance(quantity, Measurement):
-        return printed_accuracy(quantity), quantity
-    ours, theirs = printed_accuracy(quantity.better), printed_accuracy(quantity.worse)
-    return None if ours is None or theirs is None else round(ours - theirs, 6), quantity
+    return printed_accuracy(quantity), quantity
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,18 @@ class Direction:
 
     name: str
     paper: float | None
-    gain: Gain | None
+    gain: Gain
     trivial: bool = False
 
     def comparison(self, values: Values) -> Comparison | None:
-        """The comparison, None where the paper or this scale has no such difference."""
-        if self.paper is None or self.gain is None:
+        """The comparison, None where the paper has no such difference."""
+        if self.paper is None:
             return None
-        theirs = [printed_accuracy(side) for side in (self.gain.better, self.gain.worse)]
-        low, high = (0.0, 0.0)
-        if (better := theirs[0]) is not None and (worse := theirs[1]) is not None:
+        better, worse = printed_accuracy(self.gain.better), printed_accuracy(self.gain.worse)
+        clear = True
+        if better is not None and worse is not None:
             low, high = difference_limits(better, worse, TEST_IMAGES)
-        clear = not low < 0 < high
+            clear = not low < 0 < high
         return Comparison(self.name, self.paper, values.read(self.gain), clear, self.trivial)
 
 
@@ -171,6 +171,11 @@ class Curve:
         """The first accuracy minus the last."""
         first, *_, last = self.points.values()
         return Gain(first, last)
+
+    @property
+    def rise(self) -> Gain:
+        """The last accuracy minus the first."""
+        return Gain(self.fall.worse, self.fall.better)
 
     def rows(self) -> list[Row]:
         """A row of the table for each point, ours or the paper's."""

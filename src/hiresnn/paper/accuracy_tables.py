@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import product
 
 from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import largest_gain, smallest_gain
@@ -37,12 +38,6 @@ def networks_of(scale: Scale, section: str) -> tuple[str, ...]:
     return scale.present(claims()[section])
 
 
-def methods_of(scale: Scale, network: str) -> tuple[str, ...]:
-    """Methods of Table 1 for a network: the paper has no rate-coded ResNet12, and a scale may train none."""
-    rated = scale.seeds_of(network, "rate")
-    return tuple(method for method in claims().table1[network] if method != "rate" or rated)
-
-
 def has_twin(method: str, box: str) -> bool:
     """Whether the box exists for a method: an ANN has no twin from the same ANN."""
     return (method, box) != ("ann", "same-ann")
@@ -53,19 +48,18 @@ def table1(scale: Scale) -> AccuracyPage:
     networks = networks_of(scale, "table1")
     rows, directions, judgements = [], [], []
     for network in networks:
-        methods = methods_of(scale, network)
+        methods = [method for method in claims().table1[network] if method != "rate" or scale.is_rated(network)]
         for box in scale.boxes:
             present = [method for method in methods if has_twin(method, box)]
             rows += [_row(network, method, box) for method in present]
             for one, other in COMPARED:
                 what = f"{BOX_LABELS[box]}, {METHOD_LABELS[one]} over {METHOD_LABELS[other]}"
-                for attack in ATTACKS if one in present and other in present else ():
-                    pair_ = accuracy(network, one, attack, box), accuracy(network, other, attack, box)
-                    directions.append(_direction(what, *pair_))
+                if one in present and other in present:
+                    directions += [_direction(what, _gain(network, one, other, attack, box)) for attack in ATTACKS]
         directions += [each for method in methods for each in _boxes(scale, network, method)]
         if not network.startswith("vgg5") and "independent" in scale.boxes:
             losses = gains_of([network], "ann", "traditional", ["independent"])
-            paper = min(filter(None, (pair(gain)[0] for gain in losses.values())))
+            paper = min(filter(None, map(printed_accuracy, losses.values())))
             judgements.append(smallest_gain(text("table1.below"), losses, paper, "sec. 3.1", network_label(network)))
     notes = [*_notes(scale, "table1", "rate"), text("twins"), text("ann_twin"), text("table1.rate", draws=scale.draws)]
     grids = [Grid(text("table1.caption"), COLUMNS, MEASURED, rows)]
@@ -80,11 +74,11 @@ def table2(scale: Scale) -> AccuracyPage:
     kept: dict[str, Gain] = {}
     for network in networks:
         texts, (clean, *attacked) = _row(network, "hire", "white")
-        gain = Gain(accuracy(network, "hire"), accuracy(network, "traditional"))
+        gain = _gain(network, "hire", "traditional")
         kept[f"{network_label(network)}, clean"] = gain
         change = printed("table2", network, "clean_change")
         rows.append((texts[:2], [clean, (change, gain), *attacked]))
-        directions.append(_direction("HIRE-SNN over traditional SNN", gain.better, gain.worse, change))
+        directions.append(_direction("HIRE-SNN over traditional SNN", gain, change))
     measured = ("clean", "clean over traditional SNN", "FGSM", "PGD")
     gains, compared = _gains("table2", networks, ["white"])
     grids = [Grid(text("table2.caption"), COLUMNS[:2], measured, rows), gains]
@@ -103,7 +97,7 @@ def table2(scale: Scale) -> AccuracyPage:
 def table3(scale: Scale) -> AccuracyPage:
     """HIRE-SNN in the black boxes, its gains, and the black boxes compared with the white box."""
     networks, twins = networks_of(scale, "table3"), scale.twins
-    rows = [_row(network, "hire", box) for network in networks for box in twins]
+    rows = [_row(network, "hire", box) for network, box in product(networks, twins)]
     gains, directions = _gains("table3", networks, twins)
     directions += [each for network in networks for each in _boxes(scale, network, "hire")]
     columns = ("model", "data set", "box")
@@ -131,15 +125,16 @@ def table5(scale: Scale) -> AccuracyPage:
     frozen: dict[str, Gain] = {}
     for network in networks:
         for attack, box in conditions:
-            traditional, hire = (accuracy(network, method, attack, box, FROZEN) for method in methods)
+            hire = accuracy(network, "hire", attack, box, FROZEN)
+            over_traditional = Gain(hire, accuracy(network, "traditional", attack, box, FROZEN))
+            over_trained = Gain(hire, accuracy(network, "hire", attack, box))
             where = f"{BOX_LABELS[box]}, " if attack else ""
-            directions.append(_direction(f"{where}HIRE-SNN over traditional SNN, both frozen", hire, traditional))
-            trained = accuracy(network, "hire", attack, box)
-            directions.append(_direction(f"{where}HIRE-SNN frozen over trained", hire, trained))
+            directions.append(_direction(f"{where}HIRE-SNN over traditional SNN, both frozen", over_traditional))
+            directions.append(_direction(f"{where}HIRE-SNN frozen over trained", over_trained))
             if attack:
-                over[f"{attack.upper()}, {BOX_LABELS[box]}"] = Gain(hire, traditional)
-                frozen[f"{attack.upper()}, {BOX_LABELS[box]}"] = Gain(hire, trained)
-    rows = [_row(network, method, box, FROZEN) for network in networks for method in methods for box in scale.boxes]
+                name = f"{attack.upper()}, {BOX_LABELS[box]}"
+                over[name], frozen[name] = over_traditional, over_trained
+    rows = [_row(network, method, box, FROZEN) for network, method, box in product(networks, methods, scale.boxes)]
     notes = [*_notes(scale, "table5"), text("table5.frozen"), text("twins")]
     smallest = claims().headline.frozen_smallest
     judgements = [
@@ -152,16 +147,15 @@ def table5(scale: Scale) -> AccuracyPage:
 
 def against_rate(scale: Scale) -> AccuracyPage:
     """HIRE-SNN minus the rate-coded SNN, clean and under attack, in every box."""
-    networks = [name for name in networks_of(scale, "table1") if "rate" in methods_of(scale, name)]
+    networks = [name for name in networks_of(scale, "table1") if scale.is_rated(name)]
     rows: list[Row] = []
     judgements = []
     for network in networks:
-        gains = {"clean": Gain(accuracy(network, "hire"), accuracy(network, "rate"))}
-        gains |= gains_of([network], "hire", "rate", scale.boxes)
+        gains = {"clean": _gain(network, "hire", "rate"), **gains_of([network], "hire", "rate", scale.boxes)}
         for box in scale.boxes:
             cells = [pair(gain) for name, gain in gains.items() if name == "clean" or gain.better.box == box]
             rows.append(((*network_labels(network), BOX_LABELS[box]), cells))
-        paper = min(value for gain in gains.values() if (value := pair(gain)[0]) is not None)
+        paper = min(value for gain in gains.values() if (value := printed_accuracy(gain)) is not None)
         claim, where = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
         judgements.append(smallest_gain(claim, gains, paper, where, network_label(network), limit=-SIMILAR))
     notes = [*labels.setting_notes(scale, networks, "rate"), text("twins"), text("table1.rate", draws=scale.draws)]
@@ -178,9 +172,7 @@ def bounds(scale: Scale) -> AccuracyPage:
             (*network_labels(network), METHOD_LABELS[method], BOX_LABELS[box]),
             [_at_bound(scale, accuracy(network, method, attack, box)) for attack in attacks],
         )
-        for network in networks
-        for method in ("ann", "traditional", "hire")
-        for box in scale.boxes
+        for network, method, box in product(networks, ("ann", "traditional", "hire"), scale.boxes)
         if has_twin(method, box)
     ]
     measured = ("clean", "FGSM", *(f"PGD {eps}" for eps in scale.eps))
@@ -205,17 +197,17 @@ def _row(network: str, method: str, box: str, changes: Changes = ()) -> Row:
     return (*network_labels(network), METHOD_LABELS[method], BOX_LABELS[box]), cells
 
 
+def _gain(network: str, better: str, worse: str, attack: str | None = None, box: str = "white") -> Gain:
+    return Gain(accuracy(network, better, attack, box), accuracy(network, worse, attack, box))
+
+
 def gains_of(
     networks: Iterable[str], better: str, worse: str, boxes: Collection[str], attacks: Collection[str] = ATTACKS
 ) -> dict[str, Gain]:
     """Name -> gain of one method over another, for each network, under each attack in each box that both have."""
     return {
-        f"{network_label(network)}, {attack.upper()}, {BOX_LABELS[box]}": Gain(
-            accuracy(network, better, attack, box), accuracy(network, worse, attack, box)
-        )
-        for network in networks
-        for box in boxes
-        for attack in attacks
+        f"{network_label(network)}, {attack.upper()}, {BOX_LABELS[box]}": _gain(network, better, worse, attack, box)
+        for network, box, attack in product(networks, boxes, attacks)
         if has_twin(better, box) and has_twin(worse, box)
     }
 
@@ -235,34 +227,34 @@ def _gains(section: str, networks: Iterable[str], boxes: Iterable[str]) -> tuple
     """The gains of HIRE-SNN over each baseline, as a table and as directions."""
     rows: list[Row] = []
     directions: list[Direction] = []
-    for network, box in ((network, box) for network in networks for box in boxes):
+    for network, box in product(networks, boxes):
         cells: list[Pair] = []
-        for other, attack in ((other, attack) for other in BASELINES for attack in ATTACKS):
-            gain = Gain(accuracy(network, "hire", attack, box), accuracy(network, other, attack, box))
+        for other, attack in product(BASELINES, ATTACKS):
+            gain = _gain(network, "hire", other, attack, box)
             theirs = printed(section, network, f"over_{other}", attack)
             cells.append((theirs, gain if has_twin(other, box) else None))
             if has_twin(other, box):
                 what = f"{BOX_LABELS[box]}, HIRE-SNN over {METHOD_LABELS[other]}"
-                directions.append(_direction(what, gain.better, gain.worse, theirs))
+                directions.append(_direction(what, gain, theirs))
         rows.append(((*network_labels(network), BOX_LABELS[box]), cells))
-    measured = tuple(f"{attack.upper()} over {METHOD_LABELS[other]}" for other in BASELINES for attack in ATTACKS)
+    measured = tuple(f"{attack.upper()} over {METHOD_LABELS[other]}" for other, attack in product(BASELINES, ATTACKS))
     return Grid(text("table2.gains"), ("model", "data set", "box"), measured, rows), directions
 
 
 def _boxes(scale: Scale, network: str, method: str) -> list[Direction]:
     """The black box against the white box, for each attack and twin: any network loses less there."""
-    found = []
-    for attack, box in ((attack, box) for attack in ATTACKS for box in scale.twins if has_twin(method, box)):
-        what = f"{METHOD_LABELS[method]}, {BOX_LABELS[box]} over white box"
-        black, white = accuracy(network, method, attack, box), accuracy(network, method, attack)
-        found.append(_direction(what, black, white, trivial=True))
-    return found
+    return [
+        _direction(
+            f"{METHOD_LABELS[method]}, {BOX_LABELS[box]} over white box",
+            Gain(accuracy(network, method, attack, box), accuracy(network, method, attack)),
+            trivial=True,
+        )
+        for attack, box in product(ATTACKS, scale.twins)
+        if has_twin(method, box)
+    ]
 
 
-def _direction(
-    what: str, better: Measurement, worse: Measurement, paper: float | None = None, *, trivial: bool = False
-) -> Direction:
+def _direction(what: str, gain: Gain, paper: float | None = None, *, trivial: bool = False) -> Direction:
     """A direction beside the difference that the paper prints, or that of its printed accuracies."""
-    name = f"{' / '.join(network_labels(better.network))}, {ATTACK_LABELS[better.attack]}, {what}"
-    gain = Gain(better, worse)
-    return Direction(name, pair(gain)[0] if paper is None else paper, gain, trivial)
+    name = f"{' / '.join(network_labels(gain.better.network))}, {ATTACK_LABELS[gain.better.attack]}, {what}"
+    return Direction(name, printed_accuracy(gain) if paper is None else paper, gain, trivial)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.claims import claims
 from hiresnn.paper.labels import VGG5, VGG11, images_label, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement
@@ -64,7 +63,7 @@ def _spiking(layers: list[Layer]) -> list[Layer]:
 
 def rated(scale: Scale, *networks: str) -> tuple[str, ...]:
     """Those of some networks that the scale trains in both codings."""
-    return tuple(name for name in scale.present(networks) if "rate" in methods_of(scale, name))
+    return tuple(name for name in scale.present(networks) if scale.is_rated(name))
 
 
 def needs(networks: Iterable[str], scale: Scale) -> list[Measurement]:

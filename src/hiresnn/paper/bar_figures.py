@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import MEASURED, Bars, Group, above, at_most, draw_bars, each_attack, largest
 from hiresnn.paper.accuracy_page import AccuracyPage, Direction, Gain, Grid, Judgement, Pair, Row, pair
@@ -27,17 +29,19 @@ def fig1c(scale: Scale) -> AccuracyPage:
     bars: dict[str, dict[tuple[str | None, str], Pair]] = {"ann": {}, "traditional": {}}
     for attack, box in ATTACKED:
         ann, snn = (accuracy(VGG11, method, attack, box) for method in bars)
-        cells = [pair(ann), pair(snn), pair(Gain(snn, ann))]
-        if not has_twin("ann", box):
+        gain = Gain(snn, ann)
+        cells = [pair(ann), pair(snn), pair(gain)]
+        if has_twin("ann", box):
+            directions.append(Direction(f"{attack.upper()}, {BOX_LABELS[box]}, SNN over ANN", cells[2][0], gain))
+        else:
             cells[0], cells[2] = (cells[0][0], None), (cells[2][0], None)
         bars["ann"][attack, box], bars["traditional"][attack, box] = cells[:2]
         rows.append(((BOX_LABELS[box], attack.upper()), cells))
-        gain = Gain(snn, ann) if has_twin("ann", box) else None
-        directions.append(Direction(f"{attack.upper()}, {BOX_LABELS[box]}, SNN over ANN", cells[2][0], gain))
     measured = (METHOD_LABELS["ann"], METHOD_LABELS["traditional"], "SNN minus ANN")
     notes = [*labels.setting_notes(scale, [VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
     grid = Grid(text("fig1c.caption"), ("box", "attack"), measured, rows)
-    return AccuracyPage((VGG11,), [grid], notes, directions, figure=draw_bars(bars, {"": ATTACKED}))
+    draw = partial(draw_bars, bars=bars, panels={"": ATTACKED})
+    return AccuracyPage((VGG11,), [grid], notes, directions, figure=draw)
 
 
 def fig9(scale: Scale) -> AccuracyPage:
@@ -64,9 +68,9 @@ def fig9(scale: Scale) -> AccuracyPage:
     for box, words in BOX_LABELS.items():
         crafted = [*gains_of([network], "hire", "gaussian", [box]).values()]
         theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        judgements.append(Judgement(text("fig9.better"), crafted, above(0.0), words, where, theirs, largest))
+        judgements.append(Judgement(text("fig9.better"), crafted, above, words, where, theirs, largest))
         gaussian = [*gains_of([network], "gaussian", "traditional", [box]).values()]
-        judgements.append(Judgement(none, gaussian, at_most(NO_GAIN), words, where))
+        judgements.append(Judgement(none, gaussian, partial(at_most, limit=NO_GAIN), words, where))
     control = [*gains_of([network], "noise-free", "traditional", ["white"]).values()]
     judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
     notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
@@ -77,4 +81,4 @@ def fig9(scale: Scale) -> AccuracyPage:
         "clean and FGSM": [(None, "white"), *(("fgsm", box) for box in BOXES)],
         "PGD": [("pgd", box) for box in BOXES],
     }
-    return AccuracyPage((network,), grids, notes, (), judgements, draw_bars(bars, panels))
+    return AccuracyPage((network,), grids, notes, (), judgements, partial(draw_bars, bars=bars, panels=panels))

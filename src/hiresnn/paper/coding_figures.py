@@ -6,7 +6,7 @@ from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.activity_figures import CODINGS, VGGS, rated
-from hiresnn.paper.claims import claims, printed
+from hiresnn.paper.claims import claims
 from hiresnn.paper.labels import VGG11, images_label, network_label, network_labels, setting_notes, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
@@ -63,7 +63,7 @@ def fig10a(values: Values) -> Page:
     networks = rated(values.scale, *VGGS)
     curves = {network: {coding: _time_curve(values, network, coding) for coding in ("rate", "direct")}
               for network in networks}  # fmt: skip
-    limit = printed("fig10a", "latency_gain_max") or 0.0
+    limit = claims().fig10a.latency_gain_max
     rows: list[list[Cell]] = []
     judged = []
     for network, found in curves.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.claims import printed
+from hiresnn.paper.claims import claims
 from hiresnn.paper.cost import WARM_BATCHES
 from hiresnn.paper.labels import METHOD_LABELS, VGG5, VGG11, left_out, network_labels, text
 from hiresnn.paper.measurements import Measurement, Run
@@ -50,7 +50,7 @@ def fig7(values: Values) -> Page:
     }
     first = found[networks[0], "hire"][0]
     timed = PROCESSOR if first["device"] == "cpu" else CLOCK
-    memory, time = (100 * (printed("fig7", name) or 0.0) for name in ("memory_saving_max", "extra_time"))
+    memory, time = 100 * claims().fig7.memory_saving_max, 100 * claims().fig7.extra_time
     saving = max(100 * (1 - each[0].mean) for each in ratios.values())
     extra = {network: 100 * (each[timed].mean - 1) for network, each in ratios.items()}
     longest = max(extra.values())
@@ -88,7 +88,7 @@ def _notes(scale: Scale, first: dict[str, Any]) -> list[str]:
 
 def _draw(charts: Any, ratios: Ratios, timed: int) -> Any:
     drawn, panels = charts.figure(1, 2, width=charts.FULL_WIDTH, height=2.6)
-    saving = printed("fig7", "memory_saving_max") or 0.0
+    saving = claims().fig7.memory_saving_max
     time = "processor time" if timed == PROCESSOR else "time"
     texts = ("peak memory\n(traditional = 1)", f"{time} of a batch\n(traditional = 1)")
     titles = (f"paper: up to {100 * saving:.0f} % less", "paper: no extra time")

@@ -12,9 +12,8 @@ from hiresnn.analysis import PRICES
 from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.paper import energy_rows as rows
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.claims import claims, printed
-from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Total
+from hiresnn.paper.energy_rows import EVERY, PRINTED, K, Totals
 from hiresnn.paper.labels import (
     METHOD_LABELS,
     VGG11,
@@ -80,7 +79,7 @@ def table7(values: Values) -> Page:
         found = rows.totals(values, network)
         for (who, count), total in found.items():
             nanojoules = [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
-            times = [total.over(found["hire", count], name) for name in PRICES]
+            times = [_times(found, who, count, name) for name in PRICES]
             energies.append([*network_labels(network), WHO[who], count, total.bits, *nanojoules, *times])
         moved += _memory_rows(values, network)
     tables = [
@@ -102,7 +101,7 @@ def fig11(values: Values, price: str) -> Page:
         for who, count in FIG11_ROWS:
             if (who, count) not in each:
                 continue
-            ours, theirs = each[who, count].over(each["hire", count], price), _printed_times(name, network, who)
+            ours, theirs = _times(each, who, count, price), _printed_times(name, network, who)
             cells = compared(theirs if count == PRINTED else None, ours)
             times.append([*network_labels(network), WHO[who], count, *cells])
             if theirs is not None and ours is not None:
@@ -137,7 +136,7 @@ def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]
 
 
 def _methods(scale: Scale, network: str) -> tuple[str, ...]:
-    return ("hire", "rate") if "rate" in methods_of(scale, network) else ("hire",)
+    return ("hire", "rate") if scale.is_rated(network) else ("hire",)
 
 
 def _price_rows() -> list[list[Cell]]:
@@ -168,11 +167,11 @@ def _printed_times(name: str, network: str, who: str) -> float | None:
     return printed(name, f"over_{who}") if network == VGG11 else None
 
 
-def _few_bits_notes(scale: Scale, found: dict[str, dict[tuple[str, str], Total]], price: str) -> list[str]:
+def _few_bits_notes(scale: Scale, found: dict[str, Totals], price: str) -> list[str]:
     """Where the quantised ANN needs less energy than HIRE-SNN, and where none is as accurate."""
     less, missing = [], []
     for network, each in found.items():
-        times, seeds = each["equal-accuracy", EVERY].over(each["hire", EVERY], price), len(scale.seeds_of(network))
+        times, seeds = _times(each, "equal-accuracy", EVERY, price), len(scale.seeds_of(network))
         known = 0 if times is None else times.seeds
         if times is not None and times.mean < 1:
             less.append(f"{network_label(network)} ({times.mean:.2f} times)")
@@ -184,7 +183,7 @@ def _few_bits_notes(scale: Scale, found: dict[str, dict[tuple[str, str], Total]]
     return notes
 
 
-def _draw(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str, price: str) -> Any:
+def _draw(charts: Any, found: dict[str, Totals], name: str, price: str) -> Any:
     styles = {
         "hire": charts.STYLES["hire"].named(WHO["hire"]),
         "rate": charts.STYLES["rate"],
@@ -206,6 +205,6 @@ def _draw(charts: Any, found: dict[str, dict[tuple[str, str], Total]], name: str
     return drawn
 
 
-def _times(totals: dict[tuple[str, str], Total], who: str, count: str, price: str) -> SeedStat | None:
-    """Energy as a multiple of that of HIRE-SNN in the same count."""
+def _times(totals: Totals, who: str, count: str, price: str) -> SeedStat | None:
+    """Energy as a multiple of that of HIRE-SNN in the same count; None where it is not counted or has no price."""
     return totals[who, count].over(totals["hire", count], price) if (who, count) in totals else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from hiresnn.analysis import PRICES, EnergyReport, LayerOperations, Prices
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.measurements import Measurement, Run, accuracy
 from hiresnn.paper.page import Cell
 from hiresnn.paper.scales import Scale
@@ -94,7 +93,7 @@ def operations(scale: Scale, network: str) -> dict[str, Measurement]:
         "attacked": counted(network, "hire", attack="pgd"),
         "training": counted(network, "hire", variants=periods),
     }
-    return found | ({"rate": counted(network, "rate")} if "rate" in methods_of(scale, network) else {})
+    return found | ({"rate": counted(network, "rate")} if scale.is_rated(network) else {})
 
 
 def total_needs(scale: Scale, network: str) -> list[Measurement]:
@@ -102,10 +101,14 @@ def total_needs(scale: Scale, network: str) -> list[Measurement]:
     return [*operations(scale, network).values(), _quantised(network), accuracy(network, "hire")]
 
 
-def totals(values: Values, network: str) -> dict[tuple[str, str], Total]:
-    """(A key of `energy.WHO`, PRINTED or EVERY) -> the total of one network."""
+Totals = dict[tuple[str, str], Total]
+"""(A key of `energy.WHO`, PRINTED or EVERY) -> the total of one network."""
+
+
+def totals(values: Values, network: str) -> Totals:
+    """The totals of one network."""
     found = {who: reports(values, each) for who, each in operations(values.scale, network).items()}
-    hire, lines = found["hire"], dict[tuple[str, str], Total]()
+    hire, lines = found["hire"], Totals()
     for who, each in found.items():
         if who != "training":  # Eq. 8 knows no images that change
             lines[who, PRINTED] = _total(each, EnergyReport.snn_printed)

@@ -8,7 +8,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from hiresnn.paper.claims import claims, read_toml
+from hiresnn.paper.claims import read_toml
 from hiresnn.paper.measurements import Run
 from hiresnn.paper.scales import Scale
 
@@ -66,10 +66,9 @@ def setting_notes(scale: Scale, networks: Iterable[str], *methods: str) -> list[
                 noise=recipe.noise.step,
             )
         )  # fmt: skip
-        rated = scale.seeds_of(network, "rate") if "rate" in claims().table1.get(network, ()) else ()
-        if "rate" in methods and rated:
-            steps = scale.setting(network).rate_timesteps
-            notes[-1] += " " + text("setting_rate", timesteps=steps, seeds=seeds_label(rated))
+        if "rate" in methods and scale.is_rated(network):
+            steps, seeds = scale.setting(network).rate_timesteps, seeds_label(scale.seeds_of(network, "rate"))
+            notes[-1] += " " + text("setting_rate", timesteps=steps, seeds=seeds)
     return notes
 
 

@@ -55,13 +55,15 @@ def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
 def write_runs(commands: Mapping[str, str], out: Path) -> Path:
     """Add runs and the command lines that train them to `out`/runs.csv; returns its path."""
     path = out / RUNS
-    known: dict[str, str] = {}
-    if path.is_file():
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        known = {row["run"]: row["command"] for row in rows}
+    known = {row["run"]: row["command"] for row in read_csv(path)}
     lines = [("run", "command"), *sorted({**known, **commands}.items())]
     write_atomically(path, _csv(lines).encode())
     return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that `write` or `write_runs` wrote, by column; none where it was not written."""
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
 
 
 def csv_text(table: Table) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +14,7 @@ from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
-from hiresnn.paper.render import write, write_runs
+from hiresnn.paper.render import read_csv, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import Study, provenance
 from hiresnn.runs.atomic import write_atomically
@@ -117,20 +115,20 @@ def reproduce(
 
 def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Path) -> list[Path]:
     """Write a page from the values that are there; nothing where it would be empty, or cannot do without the others."""
-    names = {measurement: study.file_name(measurement) for measurement in measurements}  # some share a value
     found = {measurement: record for measurement in measurements if (record := study.find(measurement))}
-    stored = {names[measurement]: record for measurement, record in found.items()}
-    missing, total, artefact = {*names.values()} - {*stored}, len({*names.values()}), ARTEFACTS[name]
+    files = {study.file_name(each): found.get(each) for each in measurements}  # some measurements share a file
+    known = [record for record in files.values() if record]
+    missing, artefact = len(files) - len(known), ARTEFACTS[name]
     try:
         page = artefact.render(Values(study.scale, found)) if found else None
     except MissingValueError:
         page = None
     if page is None:
-        study.progress.line(f"{name} is left out: {len(missing)} of its {total} values are not measured yet")
+        study.progress.line(f"{name} is left out: {missing} of its {len(files)} values are not measured yet")
         return []
     if missing:
-        page.notes.insert(0, f"Not finished: {len(missing)} of {total} values are not measured yet, and left out here.")
-    page.notes.append(provenance(stored.values()))
+        page.notes.insert(0, f"Not finished: {missing} of {len(files)} values are not measured yet, and left out here.")
+    page.notes.append(provenance(known))
     return write(name, artefact.title, subtitle(study.scale, page.networks, page.images), page, out)
 
 
@@ -153,11 +151,8 @@ def _write_index(study: Study, out: Path, command: str) -> Path:
 
 def claims_text(out: Path) -> str:
     """The verdicts on the claims of the paper in `out`, a paragraph each; empty where that page was not written."""
-    path = out / f"{CLAIMS}.csv"
-    if not path.is_file():
-        return ""
     paragraphs = []
-    for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+    for row in read_csv(out / f"{CLAIMS}.csv"):
         numbers = f"paper {row['paper']}, here {row['numbers']}" if row["paper"] else f"here {row['numbers']}"
         paragraphs.append(
             f"{row['verdict'].upper():13} {row['where']}: {row['claim']}\n{'':13} {numbers} [{row['page']}]"

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from hiresnn.errors import UsageError
-from hiresnn.paper.claims import read_toml
+from hiresnn.paper.claims import claims, read_toml
 from hiresnn.paper.measurements import BOXES, Changes, Run
 from hiresnn.runs.quickstart import TWIN_SEED
 from hiresnn.runs.recipe import Recipe, override, read
@@ -118,6 +118,10 @@ class Scale:
         """The seeds of a network; the method "rate" may have fewer."""
         setting = self.setting(network)
         return tuple(range(min(self.seeds, setting.rate_seeds if method == "rate" else setting.seeds)))
+
+    def is_rated(self, network: str) -> bool:
+        """Whether a network is also rate-coded: the paper has no such ResNet12, and a scale may train none."""
+        return "rate" in claims().table1.get(network, ()) and bool(self.seeds_of(network, "rate"))
 
     def source(self, network: str) -> str:
         """The data source of a network: a name, a file or a folder."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hiresnn.eps import parse_eps
@@ -12,6 +13,7 @@ from hiresnn.paper import labels
 from hiresnn.paper.accuracy_charts import (
     LEVEL,
     MEASURED,
+    Arrange,
     Curves,
     above,
     at_most,
@@ -22,7 +24,7 @@ from hiresnn.paper.accuracy_charts import (
     rows_of,
 )
 from hiresnn.paper.accuracy_page import AccuracyPage, Curve, Decision, Gain, Grid, Judgement, printed_accuracy
-from hiresnn.paper.claims import claims, printed
+from hiresnn.paper.claims import claims
 from hiresnn.paper.labels import BOX_LABELS, METHOD_LABELS, VGG5, VGG11, network_label, text
 from hiresnn.paper.measurements import Measurement, Run, accuracy
 from hiresnn.paper.scales import Scale
@@ -45,18 +47,18 @@ def fig4(scale: Scale) -> AccuracyPage:
         lambda attack, box: {float(steps): at(attack, box, steps) for steps in swept},
         lambda attack, box: {paper_steps: accuracy(VGG11, "traditional", attack, box)},
     )
-    drop = [Gain(curves["white"][0].fall.worse, curves["white"][0].fall.better)]
-    lower = above(0.0, lambda found: f"{with_limits(found[0])} points from the fewest steps to the most")
+    lower = partial(above, words=lambda found: f"{with_limits(found[0])} points from the fewest steps to the most")
+    level = partial(at_most, limit=LEVEL)
     where = "sec. 3.1, Observation 2"
-    judgements = [Judgement(text("fig4.clean", **ends), drop, lower, where=where)]
+    judgements = [Judgement(text("fig4.clean", **ends), [curves["white"][0].rise], lower, where=where)]
     for box, (_, *attacked) in curves.items():
         falls = [curve.fall for curve in attacked]
-        judgements.append(Judgement(text("fig4.attacked", **ends), falls, at_most(LEVEL), BOX_LABELS[box], where))
+        judgements.append(Judgement(text("fig4.attacked", **ends), falls, level, BOX_LABELS[box], where))
     notes = [*labels.setting_notes(scale, (VGG11,)), text("twins")]
     caption = text("fig4.caption", network=network_label(VGG11))
     grid = Grid(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
     ticks = sorted({*map(float, swept), paper_steps})
-    draw = draw_panels({VGG11: curves}, "timesteps T", lambda axes: axes.set_xticks(ticks))
+    draw = partial(draw_panels, networks={VGG11: curves}, x="timesteps T", arrange=lambda axes: axes.set_xticks(ticks))
     return AccuracyPage((VGG11,), [grid], notes, (), judgements, draw)
 
 
@@ -101,7 +103,7 @@ def fig8b(scale: Scale) -> AccuracyPage:
         for method in SWEPT
     }
     hire = left["hire"]
-    level_from = int(printed("fig8b", "levels_off_after") or 0)
+    level_from = claims().fig8b.levels_off_after
     decides = level_from in counts and last > level_from
 
     def decreases(found: list[SeedStat]) -> Decision:
@@ -136,7 +138,7 @@ def _fig8(
     names: tuple[str, str],
     notes: Sequence[str],
     judgements: Sequence[Judgement],
-    arrange: Callable[[Any, Any, float], None],
+    arrange: Arrange,
     zoom: float = 0.0,
 ) -> AccuracyPage:
     """A curve per method; `names` are those of the table's column and of the axis."""
@@ -147,7 +149,8 @@ def _fig8(
     rows = [row for curve in curves for row in curve.rows()]
     grid = Grid(text("fig8.caption", network=network_label(VGG5)), ("method", names[0]), MEASURED, rows)
     every = [*labels.setting_notes(scale, (VGG5,)), *notes]
-    return AccuracyPage((VGG5,), [grid], every, (), judgements, draw_lines(curves, names[1], arrange, zoom))
+    draw = partial(draw_lines, curves=curves, x=names[1], arrange=arrange, zoom=zoom)
+    return AccuracyPage((VGG5,), [grid], every, (), judgements, draw)
 
 
 def swept_networks(scale: Scale) -> tuple[str, ...]:
@@ -172,7 +175,7 @@ def fig10be(scale: Scale) -> AccuracyPage:
     columns = ("model", "data set", "attacker", "images", "eps_s")
     grid = Grid(text("fig10be.caption"), columns, MEASURED, rows)
     axis = "noise step $\\epsilon_s$ (pixels)"
-    draw = draw_panels(curves, axis, lambda axes: axes.locator_params(axis="x", nbins=4))
+    draw = partial(draw_panels, networks=curves, x=axis, arrange=lambda axes: axes.locator_params(axis="x", nbins=4))
     return AccuracyPage(networks, [grid], notes, (), judgements, draw)
 
 
@@ -194,7 +197,7 @@ def _over_noise(scale: Scale, network: str) -> Curves:
 def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
     """What the paper says of the sweep, from its first step to its last."""
     attacked, clean = [curve for found in curves.values() for curve in found[1:]], curves["white"][0]
-    last, limit = max(clean.points), printed("fig10b-e", "clean_drop_max") or 0.0
+    last, limit = max(clean.points), claims()["fig10b-e"].clean_drop_max
 
     def words(found: list[SeedStat]) -> str:
         named = zip(attacked, found, strict=True)
@@ -204,10 +207,10 @@ def _noise_steps(network: str, curves: Curves) -> list[Judgement]:
     def lost(found: list[SeedStat]) -> str:
         return text("fig10be.found", drop=with_limits(found[0]), last=last)
 
-    rises = [Gain(curve.fall.worse, curve.fall.better) for curve in attacked]
+    rises = [curve.rise for curve in attacked]
     cost = text("fig10be.drop", limit=limit, more=limit + 0.5)
     of, where = network_label(network), "sec. 5.3"
     return [
-        Judgement(text("fig10be.better", last=last), rises, above(0.0, words), of, where),
-        Judgement(cost, [clean.fall], at_most(limit + 0.5, lost), of, where, limit, largest),
+        Judgement(text("fig10be.better", last=last), rises, partial(above, words=words), of, where),
+        Judgement(cost, [clean.fall], partial(at_most, limit=limit + 0.5, words=lost), of, where, limit, largest),
     ]

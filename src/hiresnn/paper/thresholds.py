@@ -6,7 +6,6 @@ It is measured on images held out of training, because the scale is a hyperparam
 from __future__ import annotations
 
 from hiresnn.paper.accuracy_page import Values
-from hiresnn.paper.accuracy_tables import methods_of
 from hiresnn.paper.activity_figures import layers_of, total
 from hiresnn.paper.labels import METHOD_LABELS, VGG5, setting_notes, text
 from hiresnn.paper.measurements import Changes, Measurement, Run
@@ -58,8 +57,9 @@ def page(values: Values) -> Page:
 
 
 def _methods(scale: Scale) -> tuple[str, ...]:
-    rate = ("rate",) if scale.present([VGG5]) and "rate" in methods_of(scale, VGG5) else ()
-    return ("traditional", "hire", *rate) if scale.present([VGG5]) else ()
+    if not scale.present([VGG5]):
+        return ()
+    return ("traditional", "hire", "rate") if scale.is_rated(VGG5) else ("traditional", "hire")
 
 
 def _changes(scale: Scale, threshold: str) -> Changes:
