@@ -87,7 +87,8 @@ def smallest_gain(
     """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
 
     def worst(found: list[SeedStat]) -> SeedStat:
-        return min(found, key=lambda gain: gain.limits[0])
+        refuting = [gain for gain in found if gain.limits[1] <= limit]
+        return min(refuting or found, key=lambda gain: gain.limits[0])
 
     decide = partial(above, limit=limit, words=lambda found: _named(worst(found), found, gains))
     return Judgement(claim, list(gains.values()), decide, of, where, paper, worst)
