@@ -186,7 +186,7 @@ def test_mpd_sgr_moves_membranes_out_of_the_window() -> None:
         noise = MembraneOverlap(strength=5.0)
         noise.begin(model, IMAGES, LABELS)
         logits = model(IMAGES)
-        shares.append(torch.stack(noise.shares).mean().item())
+        shares.append(torch.stack(noise.shares.values).mean().item())
         optimizer.zero_grad()
         noise.loss(Presentation(model, IMAGES, IMAGES, LABELS, logits, 4, None)).backward()
         optimizer.step()

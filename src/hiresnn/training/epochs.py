@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.network import SpikingNetwork, compiling_pays
-from hiresnn.training.average import Average
 from hiresnn.training.loop import train_epoch
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.schedule import Schedule
 from hiresnn.training.selection import Selection
+from hiresnn.training.weights import Average
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -24,7 +24,7 @@ from hiresnn.neurons import Window
 from hiresnn.training.losses import Presentation
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
-from hiresnn.training.rounding import rounded
+from hiresnn.training.weights import rounded
 
 Batch = tuple[Tensor, Tensor]
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
 
 
 class Presentation(NamedTuple):
@@ -50,3 +53,56 @@ def consistent(seen: Presentation, *, pull: float = 1.0) -> Tensor:
     if seen.earlier is None:
         return loss
     return loss + pull * F.mse_loss(logits, seen.earlier / seen.timesteps)
+
+
+def sparse_gradients(seen: Presentation, *, strength: float = 0.002, h: float = 0.01) -> Tensor:
+    """Return CE(m) + strength * mean of ((f(x + h d) - f(x)) / h)^2, with d the sign of the gradient of f.
+
+    SR (Liu et al., ICML 2024): f(x) is the logit of the label, m = logits / T, and the difference is the L1 norm of
+    the gradient of f in the image, up to the order of h.
+    """
+    model, t = seen.model, seen.timesteps
+
+    def of_label(logits: Tensor) -> Tensor:
+        return logits.gather(1, seen.labels[:, None])[:, 0] / t
+
+    images = seen.shown.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(of_label(model(images)).sum(), images)
+    moved = of_label(model(images.detach() + h * gradient.sign()))
+    slope = (moved - of_label(seen.logits)) / h
+    return F.cross_entropy(seen.logits / t, seen.labels) + strength * slope.square().mean()
+
+
+class Distillation:
+    """The loss of robust soft labels (RSLAD, Zi et al., ICCV 2021), on logits averaged over time, m = logits / T.
+
+        (1 - weight) CE(m(x'), y) + weight t^2 KL(softmax(teacher(x) / t) || softmax(m(x') / t))
+
+    x' is what the method shows, the teacher sees the image x. The logits of teacher and network must have one scale, as
+    after a conversion with `rescale`.
+
+    Args:
+        teacher: images -> logits; it is used in eval mode and not trained.
+        weight: share of the divergence, in [0, 1].
+        temperature: t, above 0.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    def __init__(self, teacher: nn.Module, weight: float = 0.7, temperature: float = 1.0) -> None:
+        if not 0 <= weight <= 1 or not temperature > 0:
+            raise UsageError(
+                f"distillation: weight is {weight} and temperature is {temperature}; the weight must lie in [0, 1], "
+                "and the temperature must be above 0."
+            )
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.weight, self.temperature = weight, temperature
+
+    def __call__(self, seen: Presentation) -> Tensor:
+        """Return the loss of one period."""
+        logits, t = seen.logits / seen.timesteps, self.temperature
+        with torch.no_grad():
+            target = (self.teacher(seen.images).float() / t).log_softmax(1)
+        divergence = F.kl_div((logits / t).log_softmax(1), target, reduction="batchmean", log_target=True)
+        return (1 - self.weight) * F.cross_entropy(logits, seen.labels) + self.weight * t**2 * divergence

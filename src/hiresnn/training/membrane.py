@@ -1,7 +1,8 @@
-"""MPPD-TV: adversarial training that keeps the readout's membranes on both images together, step by step."""
+"""Losses on membranes: MPPD-TV keeps those of two images together, MPD-SGR moves them away from the threshold."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,8 +12,34 @@ from torch.utils.hooks import RemovableHandle
 
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import LIF, Linear, Window
+from hiresnn.neurons.lif import lif_steps
 from hiresnn.training.adversarial import Adversarial
 from hiresnn.training.losses import Presentation
+from hiresnn.training.noise import Noise
+
+
+class Heard:
+    """What layers compute in the passes of a batch, from the start of the batch to its loss."""
+
+    def __init__(self) -> None:
+        self.hooks: list[RemovableHandle] = []
+        self.values: list[Tensor] = []
+
+    def listen(self, layers: Iterable[nn.Module], value: Callable[[Any, Any, Tensor], Tensor]) -> None:
+        """Collect `value(layer, its inputs, its output)` from now on, at each call of each layer."""
+
+        def hear(*call: Any) -> None:
+            self.values.append(value(*call))
+
+        self.hooks = [layer.register_forward_hook(hear) for layer in layers]
+
+    def taken(self) -> list[Tensor]:
+        """Return the values and forget all: a network that holds on to a graph cannot be copied."""
+        for hook in self.hooks:
+            hook.remove()
+        values, self.hooks, self.values = self.values, [], []
+        return values
 
 
 class MembraneDistance(Adversarial):
@@ -20,8 +47,7 @@ class MembraneDistance(Adversarial):
 
         1/2 CE(m(x), y) + 1/2 CE(m(x'), y) + strength * mean |Y_t|,   Y_t = decay Y_(t-1) + c_t(x) - c_t(x')
 
-    c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes. A hook on the
-    network's layers collects c; the passes are those of training.
+    c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes.
 
     Args:
         step, options: see `Adversarial`.
@@ -31,39 +57,77 @@ class MembraneDistance(Adversarial):
 
     def __init__(self, step: float, *, strength: float = 2.5, decay: float = 0.99, **options: Any) -> None:
         super().__init__(step, **options)
-        self.strength, self.decay = strength, decay
-        self.hook: RemovableHandle | None = None  # from the start of a batch to its loss
-        self.readout: Tensor | None = None  # [T * B, K] of the latest pass
+        self.strength, self.decay, self.readout = strength, decay, Heard()
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Craft the noise of a batch, and listen to the readout until its loss."""
         if not isinstance(model, SpikingNetwork) or model.recomputes:
             raise UsageError("mppd-tv needs the readout of a spiking network at every step; leave snn.recompute off.")
-        self._forget()
+        self.readout.taken()  # by a batch that failed
         super().begin(model, images, labels)
-        self.hook = model.layers.register_forward_hook(self._listen)
-
-    def _listen(self, _: nn.Module, __: object, rows: Tensor) -> None:
-        self.readout = rows
-
-    def _forget(self) -> None:
-        if self.hook is not None:
-            self.hook.remove()
-        self.hook = self.readout = None  # a network that holds on to a graph cannot be copied
+        self.readout.listen([model.layers], lambda _, __, rows: rows)
 
     def loss(self, seen: Presentation) -> Tensor:
         """Return the loss of one period."""
         t = seen.timesteps
-        shown = self._steps(t)
         clean = seen.model(seen.images)
         both = F.cross_entropy(clean / t, seen.labels) + F.cross_entropy(seen.logits / t, seen.labels)
+        shown, unperturbed = (rows.float().view(t, *clean.shape) for rows in self.readout.taken())
         distance = y = torch.zeros_like(clean)
-        for unperturbed, perturbed in zip(self._steps(t), shown, strict=True):
-            y = self.decay * y + unperturbed - perturbed
+        for currents, perturbed in zip(unperturbed, shown, strict=True):
+            y = self.decay * y + currents - perturbed
             distance = distance + y.abs()
-        self._forget()
         return both / 2 + self.strength * (distance / t).mean()
 
-    def _steps(self, timesteps: int) -> Tensor:
-        assert self.readout is not None
-        return self.readout.float().view(timesteps, -1, self.readout.shape[-1])
+
+class MembraneOverlap(Noise):
+    """The loss of MPD-SGR (Jiang et al., AAAI 2026), on logits averaged over time, m = logits / T.
+
+        CE(m, y) + strength * mean over layers of P(|z| < width),   z ~ N(mean, std) of the layer
+
+    z = u / v_t - 1 is the normalised membrane over all steps, images and neurons of a layer, and `width` is where its
+    surrogate ends. The probability under the normal distribution has a gradient; the counted share has none. Spikes
+    inside the reset are constants. The images are those without noise.
+
+    A network with few membranes near the threshold has small surrogate gradients. That misleads an attacker who uses
+    the same surrogate, and only that attacker: docs/robust.md has what the audit finds.
+
+    Args:
+        strength: eta, at least 0.
+
+    Raises:
+        UsageError: the strength is negative.
+    """
+
+    def __init__(self, strength: float = 1.0) -> None:
+        if not strength >= 0:
+            raise UsageError(f"mpd-sgr: strength is {strength}; it must be at least 0.")
+        self.strength, self.shares = strength, Heard()
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Listen to the layers of neurons during the next forward pass."""
+        if not isinstance(model, SpikingNetwork) or model.recomputes:
+            raise UsageError("mpd-sgr needs the membranes of a spiking network; leave snn.recompute off.")
+        for layer in model.neurons.values():
+            if not isinstance(layer.surrogate, Linear):
+                raise UsageError(f"mpd-sgr needs a surrogate with a window, but that of {layer.name} is not linear.")
+        self.shares.taken()  # by a batch that failed
+        self.shares.listen(model.neurons.values(), lambda layer, inputs, _: share_inside(layer, *inputs))
+
+    def loss(self, seen: Presentation) -> Tensor:
+        """Return the loss of one period, whose forward pass is over."""
+        share = torch.stack(self.shares.taken()).mean()
+        return F.cross_entropy(seen.logits / seen.timesteps, seen.labels) + self.strength * share
+
+
+def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Tensor:
+    """Return P(|z| < width) of a layer, a scalar, from its input current as `LIF` takes it."""
+    assert isinstance(layer.surrogate, Linear)
+    current = layer.input_of(current, window, timed)
+    rows = window.by_step(current) if timed else current
+    steps = lif_steps(rows, None, layer.threshold, layer.leak, layer.scan(window.timesteps, timed))
+    z = torch.stack([each for _, each, _, _ in steps])
+    normal = torch.distributions.Normal(z.mean(), z.std().clamp(min=1e-6))
+    edge = z.new_tensor(layer.surrogate.width)
+    inside: Tensor = normal.cdf(edge) - normal.cdf(-edge)  # type: ignore[no-untyped-call]
+    return inside

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError, closest
 from hiresnn.plugins import find, offered
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
-from hiresnn.training.losses import Presentation, consistent, cross_entropy, trades
-from hiresnn.training.membrane import MembraneDistance
+from hiresnn.training.losses import Presentation, consistent, cross_entropy, sparse_gradients, trades
+from hiresnn.training.membrane import MembraneDistance, MembraneOverlap
 from hiresnn.training.memory import MemoryNoise
 from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
-from hiresnn.training.overlap import MembraneOverlap
-from hiresnn.training.peers import orthogonalise, sparse_gradients
 from hiresnn.training.twin import TwinNoise
+from hiresnn.training.weights import orthogonalise
 
 State = Literal["reset", "carry"]
 
@@ -93,8 +92,8 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
         noise=Adversarial(step, bound=bound, evaluating=True), after=orthogonalise
     ),
     "sparse": lambda periods, step, bound, state: Method(noise=Adversarial(step, bound=bound), loss=sparse_gradients),
-    "mppd-tv": lambda periods, step, bound, state: _membrane_distance(step, bound),
-    "mpd-sgr": lambda periods, step, bound, state: _membrane_overlap(),
+    "mppd-tv": lambda periods, step, bound, state: _with_own_loss(MembraneDistance(step, bound=bound)),
+    "mpd-sgr": lambda periods, step, bound, state: _with_own_loss(MembraneOverlap()),
 }
 
 ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
@@ -107,13 +106,7 @@ ANN_TRAININGS: dict[str, Callable[[float], Noise]] = {
 """How an ANN is trained -> noise of its training for the bound eps."""
 
 
-def _membrane_distance(step: float, bound: float) -> Method:
-    noise = MembraneDistance(step, bound=bound)
-    return Method(noise=noise, loss=noise.loss)
-
-
-def _membrane_overlap() -> Method:
-    noise = MembraneOverlap()
+def _with_own_loss(noise: MembraneDistance | MembraneOverlap) -> Method:
     return Method(noise=noise, loss=noise.loss)
 
 

@@ -1,13 +1,55 @@
-"""Exponential moving average of the weights of a network."""
+"""What training does to weights besides the steps of the optimiser: it rounds, averages and orthogonalises them."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+
+BETA = 1e-3
+"""Strength of `orthogonalise`, as published."""
+
+
+@contextmanager
+def rounded(model: nn.Module, rounding: Callable[[], None] | None) -> Iterator[None]:
+    """Round a network inside the block; afterwards it has its own weights again.
+
+    The gradient of the rounded network, applied to the network's own weights, is the straight-through gradient: the
+    derivative of rounding counts as 1 (Bengio et al. 2013).
+
+    Args:
+        rounding: rounds the parameters of `model` in place; None leaves them as they are.
+    """
+    if rounding is None:
+        yield
+        return
+    parameters = list(model.parameters())
+    own = [parameter.detach().clone() for parameter in parameters]
+    rounding()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, own, strict=True):
+                parameter.copy_(value)
+
+
+@torch.no_grad()
+def orthogonalise(model: nn.Module) -> None:
+    """Pull the rows of every weight W towards an orthogonal system: W <- (1 + b) W - b W W^T W, b = BETA.
+
+    SNN-RAT (Ding et al., NeurIPS 2022) does this after each update; a convolution is a matrix of one row per output
+    channel.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            rows = layer.weight.flatten(1)
+            layer.weight.copy_(((1 + BETA) * rows - BETA * rows @ rows.T @ rows).view_as(layer.weight))
 
 
 class Average:
