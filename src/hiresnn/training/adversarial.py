@@ -60,7 +60,7 @@ class Adversarial(Noise):
         self.step, self.start, self.bound = step, start, bound
         self.iterations, self.divergence = iterations, divergence
         self.timesteps, self.rules, self.turn, self.evaluating = timesteps, tuple(rules), 0, evaluating
-        self.delta: Tensor | None = None
+        self.delta: Tensor  # of the batch that began last
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Craft the noise of a batch on the network as it is now."""
@@ -90,7 +90,6 @@ class Adversarial(Noise):
 
     def apply(self, images: Tensor) -> Tensor:
         """Return clip(images + delta, 0, 1)."""
-        assert self.delta is not None, "begin comes before apply"
         return perturbed(images, self.delta)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -101,14 +101,9 @@ class Training:
         if not isinstance(model, SpikingNetwork) or not model._auto or len(self.rows) >= epochs:
             yield
             return
-        device = next(model.parameters()).device
-        generators = [each for each in (self.generator, model.encoding.generator) if each is not None]
-        states = [generator.get_state() for generator in generators]
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with undrawn(next(model.parameters()).device, self.generator, model.encoding.generator):
             images, _ = next(iter(self.batches))
             pays = compiling_pays(model, images[:1], epochs * len(self.batches) * len(images))
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
         if pays:
             model._compile()
         else:
@@ -187,3 +182,14 @@ class Training:
         if self.generator is not None:
             self.generator.set_state(state["order"])
         self.rows = json.loads(state["rows"])
+
+
+@contextmanager
+def undrawn(device: torch.device, *generators: torch.Generator | None) -> Iterator[None]:
+    """Let all random generators continue after the block as if nothing had been drawn in it."""
+    known = [generator for generator in generators if generator is not None]
+    states = [generator.get_state() for generator in known]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+    for generator, state in zip(known, states, strict=True):
+        generator.set_state(state)

@@ -17,7 +17,7 @@ from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SilentLayerError, SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Training
+from hiresnn.training.epochs import PRECISIONS, Training, undrawn
 from hiresnn.training.methods import Method
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
@@ -141,32 +141,23 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
     if spiking:
-        method, schedule = (
-            method_of(name, periods=settings["periods"], step=settings["noise_step"]),
-            Schedule(epochs, lr),
-        )
+        method = method_of(name, periods=settings["periods"], step=settings["noise_step"])
+        schedule = Schedule(epochs, lr)
         optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
     else:
         method, schedule = Method(), Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
     generator = torch.Generator().manual_seed(2 * settings["seed"] + spiking)
-    batches = UserBatches("train", train, settings["batch_size"], next(network.parameters()).device, generator)
+    device = next(network.parameters()).device
+    batches = UserBatches("train", train, settings["batch_size"], device, generator)
     if settings["rounding"] is not None:
         if not isinstance(network, SpikingNetwork):
             raise UsageError('rounding is for spiking networks; leave it out with method "ann".')
-        method.rounding = rounding_of(network, settings["rounding"], _first_image(batches))
+        with undrawn(device, batches.generator):
+            images, _ = next(iter(batches))
+        method.rounding = rounding_of(network, settings["rounding"], images[:1])
     return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
-
-
-def _first_image(batches: UserBatches) -> Tensor:
-    """Return an image [1, C, H, W]; the order of the batches to come stays the same."""
-    state = None if batches.generator is None else batches.generator.get_state()
-    with torch.random.fork_rng([]):
-        images, _ = next(iter(batches))
-    if batches.generator is not None and state is not None:
-        batches.generator.set_state(state)
-    return images[:1]
 
 
 def _train(

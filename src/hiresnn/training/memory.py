@@ -41,8 +41,8 @@ class MemoryNoise(Noise):
         if not (step >= 0 and bound > 0):
             raise UsageError(f"memory noise: step is {step} and bound is {bound}; give a bound above 0.")
         self.step, self.bound, self.batches = step, bound, 0
-        self.source: Batches | None = None
-        self.memory: Tensor | None = None  # int8 [N, C, H, W], in parts of the bound
+        self.source: Batches  # since `attach`
+        self.memory: Tensor  # since the first batch: int8 [N, C, H, W], in parts of the bound
 
     def attach(self, batches: Any) -> None:
         """Remember the batches, which know the images that they show."""
@@ -56,12 +56,10 @@ class MemoryNoise(Noise):
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Take the noise of the images of this batch."""
-        assert self.source is not None, "attach comes before begin"
         if self.batches % (FRESH * len(self.source)) == 0:
             shape = (len(self.source.labels), *images.shape[1:])
             self.memory = torch.randint(-PARTS, PARTS + 1, shape, dtype=torch.int8, device=images.device)
         self.batches += 1
-        assert self.memory is not None
         assert self.source.latest is not None
         self.rows, self.pixels = self.source.latest
         delta = self.memory[self.rows].to(images) * (self.bound / PARTS)
@@ -77,7 +75,6 @@ class MemoryNoise(Noise):
         """Improve the noise of the images of this batch."""
         if not len(self.rows):
             return
-        assert self.memory is not None
         if self.pixels is not None:
             moved = torch.zeros_like(gradient).flatten(2)
             pixels = self.pixels.expand(-1, gradient.shape[1], -1)
@@ -87,10 +84,11 @@ class MemoryNoise(Noise):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the memory and the number of batches so far."""
-        known = {} if self.memory is None else {"memory": self.memory}
+        known = {"memory": self.memory} if self.batches else {}
         return {"batches": torch.tensor(self.batches), **known}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
         self.batches = int(state.get("batches", 0))
-        self.memory = state["memory"].clone() if "memory" in state else None
+        if self.batches:
+            self.memory = state["memory"].clone()

@@ -55,11 +55,10 @@ class Ranks:
 
     def presenter(self, model: nn.Module) -> Present:
         """Return what maps images and window to logits, with a backward pass that averages gradients over all ranks."""
-        present: Present = model.present if isinstance(model, SpikingNetwork) else lambda images, window: model(images)
         if self.size == 1:
-            return present
+            return model.present if isinstance(model, SpikingNetwork) else lambda images, window: model(images)
         if self._averaging is None or self._averaging.module.model is not model:
-            self._averaging = DistributedDataParallel(_Presenter(model, present), **_OPTIONS)
+            self._averaging = DistributedDataParallel(_Presenter(model), **_OPTIONS)
         return self._averaging
 
     def weighted(self, loss: Tensor, rows: int, count: int) -> Tensor:
@@ -151,12 +150,12 @@ def joined() -> Iterator[Ranks]:
 class _Presenter(nn.Module):
     """Presents images in `forward`, because only calls of forward average gradients."""
 
-    def __init__(self, model: nn.Module, present: Present) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.present = model, present
+        self.model = model
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
-        return self.present(images, window)
+        return ALONE.presenter(self.model)(images, window)
 
 
 ALONE = Ranks()

@@ -94,7 +94,8 @@ class TwinNoise(Adversarial):
 
     def __init__(self, step: float, **options: Any) -> None:
         super().__init__(step, **options)
-        self.batches, self.gates = 0, [0.0, 0.0]
+        self.batches = 0
+        self.gates: list[float] = []  # since the last report
         self.scales: dict[str, float] = {}
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
@@ -111,21 +112,18 @@ class TwinNoise(Adversarial):
         self.delta = self.crafted(twin, images, labels)
 
     def _gate(self, model: SpikingNetwork, twin: RateTwin, images: Tensor, labels: Tensor) -> None:
-        state = torch.get_rng_state()
-        with frozen(model):
+        with frozen(model), torch.random.fork_rng([]):
             own, other = self.crafted(model, images, labels), self.crafted(twin, images, labels)
             with torch.no_grad():
                 shown = (images, (images + other).clamp(0, 1), (images + own).clamp(0, 1))
                 clean, by_twin, by_own = (float(F.cross_entropy(model(each).float(), labels)) for each in shown)
-        torch.set_rng_state(state)
         if by_own > clean:
-            self.gates = [self.gates[0] + (by_twin - clean) / (by_own - clean), self.gates[1] + 1]
+            self.gates.append((by_twin - clean) / (by_own - clean))
 
     def report(self) -> dict[str, Any]:
         """Return the mean gate since the last report."""
-        total, count = self.gates
-        self.gates = [0.0, 0.0]
-        return {"gate": round(total / count, 3)} if count else {}
+        gates, self.gates = self.gates, []
+        return {"gate": round(sum(gates) / len(gates), 3)} if gates else {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the number of batches so far and the scales."""

@@ -32,8 +32,7 @@ class UserBatches:
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
         if isinstance(images, tuple):
             pixels, labels = images
-            labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
-            _check(pixels, labels, name)
+            labels = _checked(pixels, labels, name)
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
                 images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
@@ -62,14 +61,15 @@ class UserBatches:
                     f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
                     "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
                 ) from error
-            if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
-                labels = labels[:, 0]
-            _check(pixels, labels, f"batch {number} of {self.name}")
+            labels = _checked(pixels, labels, f"batch {number} of {self.name}")
             shown = pixels.to(self.device, torch.float32)
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
 
 
-def _check(images: Tensor, labels: Tensor, what: str) -> None:
+def _checked(images: Tensor, labels: Tensor, what: str) -> Tensor:
+    """Return the labels as [N], or raise DataError."""
+    if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
+        labels = labels[:, 0]
     if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
         raise DataError(
             f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
@@ -79,3 +79,4 @@ def _check(images: Tensor, labels: Tensor, what: str) -> None:
     if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
         hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
         raise DataError(f"{what}: images ({images.dtype}) reach from {low:g} to {high:g}, not from 0 to 1; {hint}.")
+    return labels
