@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, project, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
-from hiresnn.attacks.iterative import climb, restart
+from hiresnn.attacks.iterative import climb, restarted
 from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCase
@@ -88,8 +88,10 @@ def sa_pgd(
     `pgd_restarts`.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    worst = WorstCase(model, images, labels, draws)
-    restart(worst, restarts, eps, iterations, chosen, lambda: SaPgdStep(eps, iterations), generator)
+    worst = restarted(
+        model, images, labels, chosen, lambda: SaPgdStep(eps, iterations),
+        eps=eps, iterations=iterations, restarts=restarts, draws=draws, generator=generator, leave=False,
+    )  # fmt: skip
     return finish_by_square(worst, eps, finish, generator)
 
 
@@ -99,21 +101,26 @@ class AdaptiveStep(ABC):
     Args:
         eps: L-infinity bound.
         iterations: of the run.
-        first: size of the first step.
+
+    Attributes:
+        first: size of the first step, as a multiple of eps.
+        before: the iterate before this one; None at the start.
     """
 
-    def __init__(self, eps: float, iterations: int, first: float) -> None:
-        self.eps, self.iterations, self.first = eps, iterations, first
+    first: float
+
+    def __init__(self, eps: float, iterations: int) -> None:
+        self.eps, self.iterations = eps, iterations
         self.checkpoints: Checkpoints | None = None
+        self.before: Tensor | None = None
 
     def __call__(self, images: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
         """Return the next iterates."""
         slope, each = found.gradient, (-1, *(1,) * (images.dim() - 1))  # one value per sample, beside its pixels
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(self.iterations, found.loss)
-            self.size = torch.full_like(found.loss, self.first).view(each)
+            self.size = torch.full_like(found.loss, self.first * self.eps).view(each)
             self.best_loss, self.best, self.best_slope = found.loss, adversarial, slope
-            self.before = adversarial
         else:
             better = (found.loss > self.best_loss).view(each)
             self.best = torch.where(better, adversarial, self.best)
@@ -135,16 +142,13 @@ class AdaptiveStep(ABC):
 class ApgdStep(AdaptiveStep):
     """A sign step with momentum: 0.75 of the new step and 0.25 of the previous one. The first size is 2 eps."""
 
-    def __init__(self, eps: float, iterations: int) -> None:
-        super().__init__(eps, iterations, 2 * eps)
-        self.moving = False
+    first = 2.0
 
     def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
         """See `AdaptiveStep`."""
         move = perturbed(images, ascend(adversarial - images, slope, self.size, self.eps)) - adversarial
-        if self.moving:
+        if self.before is not None:
             move = MOMENTUM * move + (1 - MOMENTUM) * (adversarial - self.before)
-        self.moving = True
         return move
 
 
@@ -154,17 +158,17 @@ class SaPgdStep(AdaptiveStep):
     g is the gradient, the means are over the pixels of a sample, and eta starts at eps.
     """
 
-    def __init__(self, eps: float, iterations: int) -> None:
-        super().__init__(eps, iterations, eps)
-        self.m = self.v = torch.zeros(())
+    first = 1.0
+    m: Tensor | float = 0.0
+    v: Tensor | float = 0.0
 
     def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
         """See `AdaptiveStep`."""
         pixels = tuple(range(1, slope.dim()))
         scaled = _divided(slope, slope.abs().mean(pixels, keepdim=True))
         square = scaled.square()  # of the scaled gradient, as the square of a tiny one would be 0 in float32
-        self.m = FIRST * self.m.to(slope) + scaled
-        self.v = SECOND * self.v.to(slope) + _divided(square, square.mean(pixels, keepdim=True))
+        self.m = FIRST * self.m + scaled
+        self.v = SECOND * self.v + _divided(square, square.mean(pixels, keepdim=True))
         return torch.clamp(self.size * _divided(self.m, self.v.sqrt()), -self.size, self.size)
 
 

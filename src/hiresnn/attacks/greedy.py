@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from hiresnn.attacks.gate import Images, Labels, checked
 from hiresnn.attacks.iterative import fixed_step, iterate
 from hiresnn.attacks.losses import LossGradient, choose_loss, expected_logits, loss_gradient
-from hiresnn.attacks.options import relative_step
 from hiresnn.attacks.worst_case import WorstCase
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
@@ -50,7 +48,7 @@ def greedy(
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
+    move = fixed_step(step, eps)
     worst = WorstCase(model, images, labels)
 
     def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:

@@ -8,7 +8,6 @@ choice (greedy.py) replaces the evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from jaxtyping import Bool
@@ -49,9 +48,14 @@ def iterate(
     return rows, adversarial
 
 
-def fixed_step(images: Tensor, adversarial: Tensor, found: LossGradient, *, step: float, eps: float) -> Tensor:
-    """Move along the sign of the gradient, inside the eps-ball and [0, 1] (Eq. 4)."""
-    return perturbed(images, ascend(adversarial - images, found.gradient, step, eps))
+def fixed_step(step: float | None, eps: float) -> Step:
+    """Return the step along the sign of the gradient, inside the eps-ball and [0, 1] (Eq. 4); None scales with eps."""
+    size = relative_step(eps) if step is None else step
+
+    def move(images: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
+        return perturbed(images, ascend(adversarial - images, found.gradient, size, eps))
+
+    return move
 
 
 @checked("fgsm")
@@ -108,9 +112,8 @@ def pgd(
         if watch is not None:
             watch(done, found.logits)
 
-    rows = torch.arange(len(images), device=images.device)
-    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
-    return iterate(images, rows, perturbed(images, noise), iterations, evaluate, move, record)[1]
+    rows, start = torch.arange(len(images), device=images.device), perturbed(images, noise)
+    return iterate(images, rows, start, iterations, evaluate, fixed_step(step, eps), record)[1]
 
 
 @checked("pgd-restarts")
@@ -143,8 +146,11 @@ def pgd_restarts(
 
     All else is as in `pgd`; where no adversarial image was found, the iterate with the largest margin loss is returned.
     """
-    chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    worst = _restarted(model, images, labels, eps, step, iterations, restarts, chosen, draws, generator)
+    chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
+    worst = restarted(
+        model, images, labels, chosen, lambda: move,
+        eps=eps, iterations=iterations, restarts=restarts, draws=draws, generator=generator,
+    )  # fmt: skip
     return finish_by_square(worst, eps, finish, generator)
 
 
@@ -161,49 +167,41 @@ def unbroken(
 
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
     """
+    move = fixed_step(step, eps)
     with frozen(model):
-        return ~_restarted(model, images, labels, eps, step, iterations, 1, cross_entropy, 1, None).broken
+        return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
 
 
-def _restarted(
+def restarted(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    eps: float,
-    step: float | None,
-    iterations: int,
-    restarts: int,
-    loss: Loss,
-    draws: int,
-    generator: torch.Generator | None,
-) -> WorstCase:
-    # The first iterate is the image itself, so its logits also say which images are misclassified from the start.
-    first = over_draws(draws)(model, images, labels, loss) if iterations else None
-    worst = WorstCase(model, images, labels, draws, first and first.logits)
-    move = partial(fixed_step, step=relative_step(eps) if step is None else step, eps=eps)
-    restart(worst, restarts, eps, iterations, loss, lambda: move, generator, leave=True, first=first)
-    return worst
-
-
-def restart(
-    worst: WorstCase,
-    restarts: int,
-    eps: float,
-    iterations: int,
     loss: Loss,
     new_step: Callable[[], Step],
-    generator: torch.Generator | None,
     *,
-    leave: bool = False,
-    first: LossGradient | None = None,
-) -> None:
-    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand."""
+    eps: float,
+    iterations: int,
+    restarts: int = 1,
+    draws: int = 1,
+    generator: torch.Generator | None = None,
+    leave: bool = True,
+) -> WorstCase:
+    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand.
+
+    Args:
+        new_step: makes the step of each start.
+        leave: see `climb`. All else is as in `pgd_restarts`.
+    """
+    # Where images may leave, the logits of the first iterate, the image itself, also say which are wrong at the start.
+    first = over_draws(draws)(model, images, labels, loss) if leave and iterations else None
+    worst = WorstCase(model, images, labels, draws, first and first.logits)
     for run in range(restarts):
         rows = worst.standing
-        start = worst.images[rows]
+        start = images[rows]
         if run:
             start = perturbed(start, uniform(start, eps, generator))
         climb(worst, rows, start, iterations, loss, new_step(), leave=leave, first=None if run else first)
+    return worst
 
 
 def climb(

@@ -91,10 +91,6 @@ class LossGradient(NamedTuple):
         return LossGradient(*(each[rows] for each in self))
 
 
-Gradient = Callable[[Model, Tensor, Tensor, Loss], LossGradient]
-"""(model, images, labels, loss) -> LossGradient."""
-
-
 def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
     """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there."""
     images = images.detach().requires_grad_()
@@ -105,8 +101,8 @@ def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> L
     return LossGradient(logits.detach(), value.detach(), gradient.nan_to_num())
 
 
-def over_draws(draws: int, gradient: Gradient = loss_gradient) -> Gradient:
-    """Average logits, loss and gradient over several passes (EOT, Athalye et al. 2018).
+def over_draws(draws: int) -> Callable[[Model, Tensor, Tensor, Loss], LossGradient]:
+    """Return `loss_gradient` averaged over several passes (EOT, Athalye et al. 2018).
 
     For networks with anything random in the forward pass, such as Poisson spikes, use at least 10 draws. An image then
     counts as misclassified by its mean logits.
@@ -114,10 +110,10 @@ def over_draws(draws: int, gradient: Gradient = loss_gradient) -> Gradient:
     if draws < 1:
         raise UsageError(f"draws is {draws}; a gradient needs at least 1.")
     if draws == 1:
-        return gradient
+        return loss_gradient
 
     def averaged(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
-        passes = [gradient(model, images, labels, loss) for _ in range(draws)]
+        passes = [loss_gradient(model, images, labels, loss) for _ in range(draws)]
         return LossGradient(*(torch.stack(each).mean(0) for each in zip(*passes, strict=True)))
 
     return averaged
