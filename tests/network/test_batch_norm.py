@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from hiresnn.analysis.energy import count_operations
 from hiresnn.network import ChannelAffine, ConversionWarning, convert, spiking_graph
+from hiresnn.network.batch_norm import remove_batch_norms
 
 from ..reference import ReferenceNetwork
 
@@ -115,6 +116,18 @@ def test_a_rescaled_network_with_affine_maps_comes_close_to_its_ann(
         logits = ann(images)
         error = (network(images) / timesteps - logits).abs().max()
     assert error < 0.1 * (logits.max() - logits.min())
+
+
+def test_a_second_norm_is_folded_into_what_the_first_became() -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    for norm in (ann[1], ann[2]):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    traced = fx.symbolic_trace(ann)
+    assert [change.became for _, change in remove_batch_norms(traced)] == ["part of 0", "part of 0"]
+    images = torch.rand(2, 3, 5, 5)
+    torch.testing.assert_close(traced(images), ann(images))
 
 
 def test_scale_and_shift_are_trained_and_counted_as_a_depthwise_convolution() -> None:

@@ -56,11 +56,10 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
     Raises:
         UsageError: a batch norm has no running statistics.
     """
-    modules = dict(traced.named_modules())
     done: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
-        norm = modules[str(node.target)] if node.op == "call_module" else None
-        if node in done or not isinstance(norm, _BATCH_NORMS):
+        norm = traced.get_submodule(node.target) if node.op == "call_module" else None
+        if node in done or not isinstance(norm, _BATCH_NORMS):  # an earlier call may have replaced it
             continue
         if norm.running_mean is None:
             raise UsageError(
@@ -68,7 +67,7 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
                 "track_running_stats=True."
             )
         source = node.all_input_nodes[0]  # also where it is called by keyword
-        layer = modules.get(str(source.target)) if source.op == "call_module" else None
+        layer = traced.get_submodule(source.target) if source.op == "call_module" else None
         calls = [call for call in traced.graph.nodes if call.op == "call_module" and call.target == source.target]
         norms = {user for call in calls for user in call.users}
         if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) and all(user.target == node.target for user in norms):
@@ -82,9 +81,8 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
                 traced.graph.erase_node(user)
             done |= norms
             yield node, Change(str(node.target), "BatchNorm", f"part of {source.target}")
-        elif isinstance(traced.get_submodule(str(node.target)), _BATCH_NORMS):  # not replaced by an earlier call
-            affine = ChannelAffine(norm)
-            traced.add_submodule(str(node.target), affine)
+        else:
+            traced.add_submodule(node.target, ChannelAffine(norm))
             yield node, Change(str(node.target), "BatchNorm", "ChannelAffine, a fixed scale and shift per channel")
     traced.delete_all_unused_submodules()
     traced.recompile()
