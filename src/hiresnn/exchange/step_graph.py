@@ -16,6 +16,7 @@ from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
 from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating, fused_block
 from hiresnn.network.pooling import AveragePool
+from hiresnn.network.report import name_of
 from hiresnn.neurons import LIF, Window
 
 INPUT = "input"
@@ -120,7 +121,7 @@ class _Builder(fx.Interpreter):
         elif n.op == "get_attr" or not isinstance(value, Tensor):
             self.sources[n] = ()
         elif value.shape[0] != 1:
-            raise UsageError(f"{_name(n)!r} moves the batch out of the first dimension, so it cannot be exported.")
+            raise UsageError(f"{name_of(n)!r} moves the batch out of the first dimension, so it cannot be exported.")
         elif n.op == "call_module":
             self.sources[n] = self._of_module(n, self.fetch_attr(str(n.target)), value)
         else:
@@ -131,7 +132,7 @@ class _Builder(fx.Interpreter):
         """Return the sources of the one tensor that enters `node`, or of the sum of `terms`."""
         names = [name for source in terms or node.all_input_nodes for name in self.sources[source]]
         if len(set(names)) != len(names):
-            raise UsageError(f"{_name(node)!r} adds a tensor to itself, which cannot be exported; use a factor of 2.")
+            raise UsageError(f"{name_of(node)!r} adds a tensor to itself, which cannot be exported; use a factor of 2.")
         return tuple(names)
 
     def _of_module(self, node: fx.Node, layer: nn.Module, value: Tensor) -> tuple[str, ...]:
@@ -160,7 +161,7 @@ class _Builder(fx.Interpreter):
             reason = f"is a {type(layer).__name__}"
         if reason:
             raise UsageError(
-                f"layer {_name(node)!r} {reason}, which cannot be exported; use Conv2d with a number of zeros as "
+                f"layer {name_of(node)!r} {reason}, which cannot be exported; use Conv2d with a number of zeros as "
                 "padding, Linear, AvgPool2d, Flatten, ReLU and sums."
             )
 
@@ -184,7 +185,7 @@ class _Builder(fx.Interpreter):
                 return self.sources[source]
             return self._add(node.name, nn.Flatten(), self.sources[source], value.shape[1:])
         raise UsageError(
-            f"{_name(node)!r} cannot be exported; the layers between neurons must be Conv2d, Linear, AvgPool2d, "
+            f"{name_of(node)!r} cannot be exported; the layers between neurons must be Conv2d, Linear, AvgPool2d, "
             "Flatten and sums of two of them."
         )
 
@@ -201,7 +202,7 @@ class _Builder(fx.Interpreter):
 def _refuse_wait(node: fx.Node, lif: Any, timed: Any) -> None:
     if lif.wait and timed:
         raise UsageError(
-            f"{_name(node)!r} waits for the layer before it (wait), which no step-by-step format can express; export "
+            f"{name_of(node)!r} waits for the layer before it (wait), which no step-by-step format can express; export "
             "to onnx, or convert without wait."
         )
 
@@ -225,7 +226,3 @@ def free_identifier(name: str, taken: Container[str]) -> str:
     name = identifier(name)
     numbered = (f"{name}_{number}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)
-
-
-def _name(node: fx.Node) -> str:
-    return str(node.target) if node.op == "call_module" else node.name

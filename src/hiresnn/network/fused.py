@@ -29,8 +29,7 @@ def fused_block(
         per_step = window.rows_per_step(current, timed, lif.name)
         mask = None if dropout is None else dropout.mask(current[:per_step], window)
         if mask is not None or pool is not None:
-            scan = lif.scan(window.timesteps, timed)
-            current = lif.input_of(current, window, timed)
+            current, scan = lif.arriving(current, window, timed)
             block = lif_scan(current, None, lif.threshold, lif.leak, scan, lif.surrogate, True, mask, pool is not None)
             return block[0]
     rows: Tensor = lif(current, window, timed)

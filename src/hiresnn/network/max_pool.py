@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.models import QCFS
-from hiresnn.network.report import MAX_POOLS, Change, kind_of
+from hiresnn.network.report import MAX_POOLS, Change, kind_of, name_of
 
 MaxPool = Literal["currents", "spikes"]
 RELUS = (nn.ReLU, nn.ReLU6, QCFS)
@@ -46,6 +46,5 @@ def pool_currents(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change]]:
         pool.replace_input_with(node, source)
         node.replace_input_with(source, pool)
         pool.append(node)
-        name = str(pool.target) if pooling is not None else pool.name
-        yield pool, Change(name, kind, "in front of the neurons: the maximum of their currents")
+        yield pool, Change(name_of(pool), kind, "in front of the neurons: the maximum of their currents")
     traced.recompile()

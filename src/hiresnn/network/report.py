@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import fx, nn
 
 from hiresnn.network.dropout import SharedDropout
+from hiresnn.network.fused import fused_block
 from hiresnn.neurons import LIF
 
 _ANALOGUE_CALLS = frozenset(
@@ -71,13 +72,14 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
         is_activation = type(layer).__module__ == "torch.nn.modules.activation" and kind != "MultiheadAttention"
         if kind in _ANALOGUE_CALLS or (is_activation and kind not in _SOFTMAX):
             report.warnings.append(
-                f"{_name(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
+                f"{name_of(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
                 "communicates by spikes alone."
             )
         if kind in _NORMS:
             report.warnings.append(
-                f"{_name(node)!r} ({kind}) normalises every timestep by the statistics of that timestep, which the ANN "
-                "does not do: train the spiking network, or use BatchNorm, which becomes part of the layer before it."
+                f"{name_of(node)!r} ({kind}) normalises every timestep by the statistics of that timestep, which the "
+                "ANN does not do: train the spiking network, or use BatchNorm, which becomes part of the layer before "
+                "it."
             )
     (last,) = (node.all_input_nodes for node in traced.graph.nodes if node.op == "output")
     node = last[0]
@@ -85,12 +87,12 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
         node = node.all_input_nodes[0]
     if kind_of(node, layer) in _SOFTMAX:
         report.warnings.append(
-            f"the network ends with a softmax, {_name(node)!r}, whose outputs do not sum over time; "
+            f"the network ends with a softmax, {name_of(node)!r}, whose outputs do not sum over time; "
             "end it with the layer before, whose outputs are logits."
         )
     if isinstance(layer, LIF):
         report.warnings.append(
-            f"the network ends with the ReLU {_name(node)!r}, so its logits are spike counts; "
+            f"the network ends with the ReLU {name_of(node)!r}, so its logits are spike counts; "
             "end it with a linear layer, whose logits can take any value."
         )
 
@@ -102,5 +104,7 @@ def kind_of(node: fx.Node, layer: nn.Module | None) -> str:
     return str(getattr(node.target, "__name__", node.target)) if node.op.startswith("call") else ""
 
 
-def _name(node: fx.Node) -> str:
-    return str(node.target) if node.op == "call_module" else node.name
+def name_of(node: fx.Node) -> str:
+    """Return the name of a layer as in the ANN, else that of the function or method in the graph."""
+    layer = node.args[0] if node.target is fused_block else node
+    return str(layer.target) if isinstance(layer, fx.Node) and layer.op in ("call_module", "get_attr") else node.name

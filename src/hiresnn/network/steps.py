@@ -15,6 +15,7 @@ from hiresnn.errors import UsageError
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import fused_block
+from hiresnn.network.report import name_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.neurons import LIF, Window
 
@@ -77,7 +78,7 @@ class _StepCheck(fx.Interpreter):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:
             raise UsageError(
-                f"{_name(n)!r} fails on {_IMAGES} images over {_TIMESTEPS} timesteps ({str(error).splitlines()[0]}); "
+                f"{name_of(n)!r} fails on {_IMAGES} images over {_TIMESTEPS} timesteps ({str(error).splitlines()[0]}); "
                 "a network must accept batches of any size."
             ) from error
         return value
@@ -105,12 +106,6 @@ class _StepCheck(fx.Interpreter):
         for source in node.all_input_nodes:
             if source in self.mixing:
                 raise UsageError(
-                    f"{_name(self.mixing[source])!r} mixes the rows of a batch, so {_name(node)!r} would mix timesteps;"
-                    " keep the batch in the first dimension from one neuron to the next."
+                    f"{name_of(self.mixing[source])!r} mixes the rows of a batch, so {name_of(node)!r} would mix "
+                    "timesteps; keep the batch in the first dimension from one neuron to the next."
                 )
-
-
-def _name(node: fx.Node) -> str:
-    """Return the name of a layer as in the ANN, else that of the function or method in the graph."""
-    layer = node.args[0] if node.target is fused_block else node
-    return str(layer.target) if isinstance(layer, fx.Node) and layer.op in ("call_module", "get_attr") else node.name

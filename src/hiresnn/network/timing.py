@@ -20,7 +20,7 @@ from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import fuse_blocks
 from hiresnn.network.max_pool import RELUS, is_relu
 from hiresnn.network.pooling import AveragePool
-from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of
+from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of, name_of
 from hiresnn.neurons import LIF
 
 _CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -109,8 +109,8 @@ class _Builder:
             node = self._replace(node, layer, new, timed)
             timed = timed or isinstance(new, LIF)
         elif timed and (kind := kind_of(node, layer)) in MAX_POOLS:
-            name = str(node.target) if layer is not None else node.name
-            self.changes.append((node, Change(name, kind, "unchanged: the maximum over the spikes of each timestep")))
+            became = "unchanged: the maximum over the spikes of each timestep"
+            self.changes.append((node, Change(name_of(node), kind, became)))
         if from_images:
             self.from_images.add(node)
         if timed:
@@ -134,7 +134,7 @@ class _Builder:
     def _replace(
         self, node: fx.Node, layer: nn.Module | None, new: LIF | SharedDropout | AveragePool, timed: bool
     ) -> fx.Node:
-        name = was = str(node.target if layer is not None else node.name)
+        name = was = name_of(node)
         arguments: tuple[Any, ...] = (node.all_input_nodes[0], self.window)
         if not isinstance(new, AveragePool):
             name, arguments = self._free_name(name), (*arguments, timed)

@@ -96,22 +96,19 @@ class LIF(nn.Module):
         Raises:
             UsageError: the rows cannot come from the images of the window.
         """
-        current = self.input_of(current, window, timed)
-        scan, m = self.scan(window.timesteps, timed), window.membranes.get(self)
+        current, scan = self.arriving(current, window, timed)
+        m = window.membranes.get(self)
         spikes, left = lif_scan(current, m, self.threshold, self.leak, scan, self.surrogate, window.fused)
         window.updates += spikes.numel()
         if window.carried:
             window.membranes[self] = left
         return spikes
 
-    def scan(self, timesteps: int, timed: bool) -> Scan:
-        """Return what is constant during a scan of this layer; `timed` as in `forward`."""
-        return Scan(timesteps, timed, self.reset, self.start, self.condition)
-
-    def input_of(self, current: Tensor, window: Window, timed: bool) -> Tensor:
-        """Return `current` at the steps at which it arrives: all of it at the first where the layer waits."""
+    def arriving(self, current: Tensor, window: Window, timed: bool) -> tuple[Tensor, Scan]:
+        """Return `current` as it arrives, all of it at the first step where the layer waits, and how it is scanned."""
         window.rows_per_step(current, timed, self.name)
-        return window.at_first_step(current) if self.wait and timed else current
+        scan = Scan(window.timesteps, timed, self.reset, self.start, self.condition)
+        return (window.at_first_step(current) if self.wait and timed else current), scan
 
     @torch.no_grad()
     def clamp_(self) -> None:

@@ -123,9 +123,9 @@ class MembraneOverlap(Noise):
 def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Tensor:
     """Return P(|z| < width) of a layer, a scalar, from its input current as `LIF` takes it."""
     assert isinstance(layer.surrogate, Linear)
-    current = layer.input_of(current, window, timed)
+    current, scan = layer.arriving(current, window, timed)
     rows = window.by_step(current) if timed else current
-    steps = lif_steps(rows, None, layer.threshold, layer.leak, layer.scan(window.timesteps, timed))
+    steps = lif_steps(rows, None, layer.threshold, layer.leak, scan)
     z = torch.stack([each for _, each, _, _ in steps])
     normal = torch.distributions.Normal(z.mean(), z.std().clamp(min=1e-6))
     edge = z.new_tensor(layer.surrogate.width)
