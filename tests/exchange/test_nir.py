@@ -162,10 +162,10 @@ def reads_nothing() -> nn.Module:
 def test_a_library_that_fails_is_named_and_hides_no_other(
     failing: str, read: Any, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nir_libraries, "_installed", lambda name: True)
+    monkeypatch.setattr(nir_libraries, "find_spec", lambda name: True)
     monkeypatch.setattr(nir_libraries, "version", lambda name: "1.0")
     made = {name: read if name == failing else Two for name in ("snntorch", "norse")}
-    monkeypatch.setattr(nir_libraries, "_READ", {name: lambda *_, make=make: make() for name, make in made.items()})
+    monkeypatch.setattr(nir_libraries, "_loaded", lambda name, *_: made[name]())
     found = export(counter(reset="zero"), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
     titles = {"snntorch": "snnTorch 1.0", "norse": "norse 1.0"}
     failed = titles.pop(failing)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiresnn.attacks import Attack, AttackSpec, Model, check, frozen
+from hiresnn.attacks import Attack, AttackSpec, check, frozen
 from hiresnn.audit.behaviour import fingerprint
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import Check
@@ -42,9 +42,7 @@ class AuditResult:
     labels: Tensor
     worst: WorstCase
     attacks: dict[str, PlannedAttack]  # label -> every attack that ran on all images, in order
-    alone: dict[
-        str, dict[str, Tensor]
-    ]  # attack of `PROTOCOL` -> bound -> images that it breaks alone or that are wrong
+    alone: dict[str, dict[str, Tensor]]  # attack of `PROTOCOL` -> bound -> images that it breaks alone, or wrong
     screened: list[RuleScreening]  # the last stage's screening of each rule
     screened_at: Bound
     without_gradient: dict[str, NDArray[np.bool_]]  # what each attack without a gradient broke of the screened images
@@ -130,14 +128,10 @@ class _Sweep:
 
     def _clean(self) -> Tensor:
         """Which images are misclassified without an attack."""
-
-        def unchanged(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-            return images
-
         parts = []
         for start, stop in self.batches:
-            rows = slice(start, stop)
-            work = partial(self._alone, unchanged, self.bounds[0], self.images[rows], self.labels[rows])
+            images, labels = self.images[start:stop], self.labels[start:stop]
+            work = partial(self._alone, lambda _, images, __: images, self.bounds[0], images, labels)
             parts.append(torch.from_numpy(self._unit(f"clean {start}-{stop}", work)["broken"]))
         return torch.cat(parts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -80,7 +80,7 @@ def compare(
         names: layer of the network -> its name in the answers of `others`, if that is another one.
     """
     found = [Comparison(name) for name in others]
-    for batch, classes in _batches(images, labels):
+    for batch, classes in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
         own = answers(network, batch, names)
         for comparison, other in zip(found, others.values(), strict=True):
             comparison.update(own, other(batch), classes)
@@ -94,8 +94,3 @@ def answers(network: SpikingNetwork, images: Tensor, names: Mapping[str, str] | 
     with evaluating(network), record(network) as spikes:
         logits = network(images.to(device))
     return logits, {(names or {}).get(layer, layer): each for layer, each in spikes.items()}
-
-
-def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    for start in range(0, len(images), BATCH):
-        yield images[start : start + BATCH], labels[start : start + BATCH]

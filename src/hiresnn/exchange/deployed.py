@@ -21,8 +21,8 @@ VIEWS = {
     "condition=X": "a neuron spikes at u > threshold or at u >= threshold",
 }
 """What a view may consist of -> its meaning; a view joins them by +, as in int8+leak=1."""
-_ALLOWED: dict[str, tuple[str, ...]] = {"leak": (), "reset": RESETS, "condition": CONDITIONS}
-"""What a view sets -> its values; a leak is a number."""
+_WORDS: dict[str, tuple[str, ...]] = {"reset": RESETS, "condition": CONDITIONS}
+"""What a view sets to a word -> the words."""
 
 
 def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwork:
@@ -45,27 +45,26 @@ def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwor
     rounding, rest = read_rounding(view)
     for part in rest:
         key, equals, value = part.partition("=")
-        if not equals or key not in _ALLOWED:
+        if not equals or key not in ("leak", *_WORDS):
             raise UsageError(f"view {view!r}: {part!r} is unknown; choose of {', '.join(VIEWS)}, joined by +.")
-        _set(subject, key, value, f"view {view!r}: {part}")
+        where = f"view {view!r}: {part}"
+        if key in _WORDS and value not in _WORDS[key]:
+            raise UsageError(f"{where} is unknown; choose one of {', '.join(_WORDS[key])}.")
+        for neuron in subject.neurons.values():
+            if key == "leak":
+                neuron.leak.data.fill_(_leak(value, where))
+            else:
+                setattr(neuron, key, value)
     if rounding is not None:
         rounding.apply(step_graph(subject, image))
     return subject
 
 
-def _set(network: SpikingNetwork, key: str, text: str, where: str) -> None:
-    """Set the leak, reset or condition of all neurons."""
-    if key == "leak":
-        try:
-            leak = float(text)
-        except ValueError:
-            leak = -1.0
-        if not 0 <= leak <= 1:
-            raise UsageError(f"{where} is no leak; give a number in [0, 1].")
-    elif text not in _ALLOWED[key]:
-        raise UsageError(f"{where} is unknown; choose one of {', '.join(_ALLOWED[key])}.")
-    for neuron in network.neurons.values():
-        if key == "leak":
-            neuron.leak.data.fill_(leak)
-        else:
-            setattr(neuron, key, text)
+def _leak(text: str, where: str) -> float:
+    try:
+        leak = float(text)
+    except ValueError:
+        leak = -1.0
+    if not 0 <= leak <= 1:
+        raise UsageError(f"{where} is no leak; give a number in [0, 1].")
+    return leak

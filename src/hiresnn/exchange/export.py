@@ -28,14 +28,8 @@ FORMATS = ("nir", "onnx", *LIBRARIES)
 _COMPARED = 64
 """Images in a Python file, with which it compares itself."""
 _READ_BY = {
-    "portable": {
-        "snnTorch, norse (simulated)": READERS["NIR"],
-        "SpikingJelly (simulated)": READERS["SpikingJelly"],
-    },
-    "snntorch": {"snnTorch (simulated)": READERS["snnTorch"]},
-    "spikingjelly": {"SpikingJelly (simulated)": READERS["SpikingJelly"]},
-    "norse": {"norse (simulated)": READERS["norse"]},
-    "sinabs": {"sinabs (simulated)": READERS["sinabs"]},
+    "portable": {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]},
+    **{title.lower(): {title: READERS[title]} for title in ("snnTorch", "SpikingJelly", "norse", "sinabs")},
 }
 """Dialect -> the readers of such a file, those with equal semantics together."""
 
@@ -153,7 +147,7 @@ def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable
         return found.logits, found.spikes
 
     dt = DIALECTS[dialect].dt
-    return {name: partial(run, replace(each, dt=dt)) for name, each in _READ_BY[dialect].items()}
+    return {f"{title} (simulated)": partial(run, replace(each, dt=dt)) for title, each in _READ_BY[dialect].items()}
 
 
 def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:

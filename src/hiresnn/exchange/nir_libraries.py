@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,37 +31,29 @@ def installed_readers(
         graph: what the file was written from, for the names of the layers.
         readers: "snntorch" and "norse" if they can read the file, each with the seconds per timestep of the file.
     """
-    if not _installed("nirtorch"):
+    if find_spec("nirtorch") is None:
         return {}
+    titles = {"snntorch": "snnTorch", "norse": "norse"}
     return {
-        f"{_TITLES[name]} {version(name)}": partial(_read, name, path, dt, graph)
+        f"{titles[name]} {version(name)}": partial(_read, name, path, dt, graph)
         for name, dt in readers.items()
-        if _installed(name)
+        if find_spec(name) is not None
     }
-
-
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _read(name: str, path: Path, dt: float, graph: StepGraph) -> Callable[[Tensor], Answers]:
     with quiet():
-        network = _READ[name](path, dt)
-    return partial(_present, network, graph)
+        return partial(_present, _loaded(name, path, dt), graph)
 
 
-def _snntorch(path: Path, dt: float) -> nn.Module:
-    network: nn.Module = import_module("snntorch.import_nir").import_from_nir(import_module("nir").read(path))
+def _loaded(name: str, path: Path, dt: float) -> nn.Module:
+    graph = import_module("nir").read(path)
+    network: nn.Module
+    if name == "norse":
+        network = import_module("norse.torch").from_nir(graph, dt=dt)
+    else:
+        network = import_module("snntorch.import_nir").import_from_nir(graph)
     return network
-
-
-def _norse(path: Path, dt: float) -> nn.Module:
-    network: nn.Module = import_module("norse.torch").from_nir(import_module("nir").read(path), dt=dt)
-    return network
-
-
-_READ = {"snntorch": _snntorch, "norse": _norse}
-_TITLES = {"snntorch": "snnTorch", "norse": "norse"}
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -157,14 +158,13 @@ def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
             raise UsageError(f"node {name!r} of the NIR file has no input; check its edges.")
     if "Output" not in {type(node).__name__ for node in graph.nodes.values()}:
         raise UsageError("the NIR file has no node Output; check how it was written.")
-    order: list[str] = []
-    while len(order) < len(sources):
-        ready = [name for name in sources if name not in order and set(sources[name]) <= set(order)]
-        if not ready:
-            loop = next(name for name in sources if name not in order)
-            raise UsageError(f"node {loop!r} of the NIR file is part of a loop; recurrent networks are not supported.")
-        order += ready
-    return order, sources
+    try:
+        return list(TopologicalSorter(sources).static_order()), sources
+    except CycleError as error:
+        loop = error.args[1][0]
+        raise UsageError(
+            f"node {loop!r} of the NIR file is part of a loop; recurrent networks are not supported."
+        ) from None
 
 
 def tensor(values: Any) -> Tensor:

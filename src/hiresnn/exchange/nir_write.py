@@ -102,9 +102,9 @@ def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
         raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
     nir, dialect = optional("nir", "nir"), DIALECTS[reader]
     pools = {node.name for node in graph.nodes if isinstance(node.layer, nn.AvgPool2d) and _foldable(graph, node)}
+    writer = _Writer(nir, graph, dialect, pools)
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type={"input": np.array(graph.image)})}
-    for node in graph.nodes:
-        nodes[node.name] = _Writer(nir, graph, dialect, pools).write(node)
+    nodes |= {node.name: writer.write(node) for node in graph.nodes}
     logits = graph.shape_of(graph.outputs[0])
     nodes[OUTPUT] = nir.Output(output_type={"output": np.array(logits)})
     edges = [(source, node.name) for node in graph.nodes for source in node.sources]
@@ -147,9 +147,8 @@ class _Writer:
         if isinstance(layer, nn.Linear):
             return self.nir.Affine(_array(layer.weight * factor), _bias(layer))
         assert isinstance(layer, nn.Conv2d)
-        return self._convolution(
-            node, _ungrouped(layer) * factor, _bias(layer), layer.stride, layer.padding, layer.dilation
-        )
+        weight = _ungrouped(layer) * factor
+        return self._convolution(node.sources[0], weight, _bias(layer), layer.stride, layer.padding, layer.dilation)
 
     def _factor(self, source: str) -> float:
         """Return the factor of an average that its sum lacks: 1 / pixels behind a pooling, else 1."""
@@ -162,19 +161,18 @@ class _Writer:
         return 1 / (height * width)
 
     def _convolution(
-        self, node: StepNode, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
+        self, source: str, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
     ) -> Any:
         return self.nir.Conv2d(
-            input_shape=tuple(self.graph.shape_of(node.sources[0])[1:]), weight=_array(weight), bias=bias,
+            input_shape=tuple(self.graph.shape_of(source)[1:]), weight=_array(weight), bias=bias,
             stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
         )  # fmt: skip
 
     def _normalise(self, layer: Normalise) -> Any:
         """Return (image - mean) / std as a dense convolution of one pixel."""
         mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
-        node = StepNode("", layer, (INPUT,), self.graph.image)
         weight = torch.diag(1 / std)[:, :, None, None]
-        return self._convolution(node, weight, _array(-mean / std), 1, 0, 1)
+        return self._convolution(INPUT, weight, _array(-mean / std), 1, 0, 1)
 
     def _pool(self, node: StepNode, layer: nn.AvgPool2d) -> Any:
         """Return a sum, or a dense convolution where nothing behind the pooling can take up the factor."""
@@ -183,7 +181,7 @@ class _Writer:
             return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
         channels = node.shape[0]
         weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / (size[0] * size[1]))
-        return self._convolution(node, weight, np.zeros(channels, np.float32), stride, padding, 1)
+        return self._convolution(node.sources[0], weight, np.zeros(channels, np.float32), stride, padding, 1)
 
     def _neurons(self, name: str, lif: LIF, shape: tuple[int, ...]) -> Any:
         leak, threshold = lif.leak.item(), lif.threshold.item()

@@ -6,9 +6,8 @@ is stored, which for most layers is pooled spikes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -34,7 +33,7 @@ def run_in_segments(layers: fx.GraphModule, images: Tensor, window: Window) -> T
         inputs = [node for node in needed if isinstance(values[node], Tensor)]
         rest = {node: values[node] for node in needed if node not in inputs}
         outputs = [node for node in nodes if any(user not in nodes for user in node.users)]
-        run = partial(_run, interpreter, nodes, inputs, rest, outputs, _Replay())
+        run = _segment(interpreter, nodes, inputs, rest, outputs)
         tensors = [values[node] for node in inputs]
         found = checkpoint(run, *tensors, use_reentrant=False) if spikes else run(*tensors)
         values.update(zip(outputs, found, strict=True))
@@ -42,34 +41,35 @@ def run_in_segments(layers: fx.GraphModule, images: Tensor, window: Window) -> T
     return logits
 
 
-class _Replay:
-    """Gives the recomputation the state that the window had before the first call of its segment."""
-
-    before: Window | None = None
-
-    def window(self, window: Window) -> Window:
-        state = window if self.before is None else self.before
-        copy = replace(state, membranes=dict(state.membranes), masks=dict(state.masks))
-        if self.before is None:
-            self.before = copy
-            return window
-        return copy
-
-
-def _run(
+def _segment(
     interpreter: fx.Interpreter,
     nodes: list[fx.Node],
     inputs: list[fx.Node],
     rest: dict[fx.Node, Any],
     outputs: list[fx.Node],
-    replay: _Replay,
-    *tensors: Tensor,
-) -> tuple[Any, ...]:
-    values = {node: replay.window(value) if isinstance(value, Window) else value for node, value in rest.items()}
-    interpreter.env = values | dict(zip(inputs, tensors, strict=True))
-    for node in nodes:
-        interpreter.env[node] = interpreter.run_node(node)
-    return tuple(interpreter.env[node] for node in outputs)
+) -> Callable[..., tuple[Any, ...]]:
+    """Return a function from the tensors of `inputs` to those of `outputs`.
+
+    Its first call leaves state in the window. Later calls, which compute again, start from the state before it.
+    """
+    before, first = {node: _copied(value) for node, value in rest.items()}, True
+
+    def run(*tensors: Tensor) -> tuple[Any, ...]:
+        nonlocal first
+        known, first = (rest if first else {node: _copied(value) for node, value in before.items()}), False
+        interpreter.env = known | dict(zip(inputs, tensors, strict=True))
+        for node in nodes:
+            interpreter.env[node] = interpreter.run_node(node)
+        return tuple(interpreter.env[node] for node in outputs)
+
+    return run
+
+
+def _copied(value: Any) -> Any:
+    """Return a window with state of its own; any other value is shared."""
+    if not isinstance(value, Window):
+        return value
+    return replace(value, membranes=dict(value.membranes), masks=dict(value.masks))
 
 
 def _segments(layers: fx.GraphModule) -> Iterator[tuple[list[fx.Node], bool]]:
