@@ -12,7 +12,7 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import export, from_snntorch, from_spikingjelly
-from hiresnn.exchange.step_graph import identifier
+from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import record
 
 from ..scripts import imported
@@ -51,7 +51,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(
     export(subject, tmp_path / "a.py", images(), LABELS, to=library)
     with torch.no_grad(), record(subject) as spikes:
         logits = subject(images())
-    own = {identifier(name): layer for name, layer in spikes.items()}
+    own = {free_identifier(name, ()): layer for name, layer in spikes.items()}
     found, layers = spikes_of(imported(tmp_path / "a.py").Network(), list(own))
     differing = {name: int((layers[name].reshape(layer.shape) != layer).sum()) for name, layer in own.items()}
     assert not any(differing.values()), differing

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.exchange import DIALECTS, READERS, Reader, export, nir_libraries, run_nir, step_graph, to_nir, write_nir
 from hiresnn.exchange.nir_write import unsaid
-from hiresnn.exchange.step_graph import identifier
+from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
 
 from .small import CLASSES, PIXELS, Elsewhere, T, counter, images, network
@@ -25,7 +25,7 @@ def differing(subject: SpikingNetwork, graph: Any, batch: Tensor, reader: Reader
     with torch.no_grad(), record(subject) as spikes:
         logits = subject(batch.double())
     found = run_nir(graph, batch, subject.timesteps, reader)
-    layers = {identifier(name): layer for name, layer in spikes.items()}
+    layers = {free_identifier(name, ()): layer for name, layer in spikes.items()}
     assert list(layers) == list(found.spikes)
     if not (counts := {name: int((layer != found.spikes[name]).sum()) for name, layer in layers.items()}):
         raise AssertionError("no layers")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.exchange import READERS, export, run_nir, step_graph, to_nir, write_nir
-from hiresnn.exchange.step_graph import identifier
+from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record
 
 from .small import CLASSES, PIXELS, T, counter, images, network
@@ -64,7 +64,7 @@ def spikes_of(reader: Callable[[Path], nn.Module], path: Path, names: list[str])
 def own(subject: SpikingNetwork) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.no_grad(), record(subject) as spikes:
         logits = subject(images())
-    return logits, {identifier(name): layer.flatten(2) for name, layer in spikes.items()}
+    return logits, {free_identifier(name, ()): layer.flatten(2) for name, layer in spikes.items()}
 
 
 @pytest.mark.parametrize(

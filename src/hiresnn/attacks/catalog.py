@@ -46,14 +46,13 @@ class AttackInfo:
     @property
     def options(self) -> dict[str, Value | None]:
         """Option -> default, in the order of the function's signature; the default of a step, None, scales with eps."""
-        parameters = inspect.signature(self.run).parameters
-        found = {name: each.default for name, each in parameters.items() if self._is_option(each)}
+        known, parameters = {*NUMBERS, *SWITCHES, *self.choices}, inspect.signature(self.run).parameters
+        found = {
+            name: each.default  # of what a text can set: known options, numbers and switches
+            for name, each in parameters.items()
+            if name in known or type(each.default) in (bool, int, float)
+        }
         return {**found, "step": None} if "step" in found else found
-
-    def _is_option(self, parameter: inspect.Parameter) -> bool:
-        """Whether a text can set a parameter: a known option, or one whose default is a number or a switch."""
-        known = parameter.name in {*NUMBERS, *SWITCHES, *self.choices}
-        return known or type(parameter.default) in (bool, int, float)
 
 
 ATTACKS: dict[str, AttackInfo] = {

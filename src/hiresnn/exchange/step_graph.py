@@ -207,22 +207,13 @@ def _refuse_wait(node: fx.Node, lif: Any, timed: Any) -> None:
         )
 
 
-def identifier(name: str) -> str:
-    """Return the name of a layer as an identifier of Python.
+def free_identifier(name: str, taken: Container[str]) -> str:
+    """Return the name of a layer as an identifier of Python, with a number behind it if that is taken.
 
-    >>> identifier("block1.conv1"), identifier("0")
-    ('block1_conv1', 'layer_0')
+    >>> free_identifier("block1.conv1", ()), free_identifier("0", ()), free_identifier("a.b", {"a_b"})
+    ('block1_conv1', 'layer_0', 'a_b_2')
     """
     name = "".join(letter if letter.isalnum() else "_" for letter in name)
-    return name if name.isidentifier() and not keyword.iskeyword(name) else f"layer_{name}"
-
-
-def free_identifier(name: str, taken: Container[str]) -> str:
-    """Return the name of a layer as an identifier, with a number behind it if that is taken.
-
-    >>> free_identifier("a.b", {"a_b"})
-    'a_b_2'
-    """
-    name = identifier(name)
+    name = name if name.isidentifier() and not keyword.iskeyword(name) else f"layer_{name}"
     numbered = (f"{name}_{number}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from hiresnn.neurons import gradient_rule
 from hiresnn.training.noise import CraftedNoise, Noise
 
 
+@dataclass(eq=False)
 class Adversarial(Noise):
     """Adversarial examples that are crafted anew at the beginning of each batch.
 
@@ -43,24 +45,23 @@ class Adversarial(Noise):
         UsageError: a value is negative or NaN.
     """
 
-    def __init__(
-        self,
-        step: float,
-        *,
-        start: float = 0.0,
-        bound: float = math.inf,
-        iterations: int = 1,
-        divergence: bool = False,
-        timesteps: int | None = None,
-        rules: Sequence[str] = (),
-        evaluating: bool = False,
-    ) -> None:
-        if not (step >= 0 and start >= 0 and bound >= 0):
-            raise UsageError(f"adversarial noise: step {step}, start {start}, bound {bound}; none may be negative.")
-        self.step, self.start, self.bound = step, start, bound
-        self.iterations, self.divergence = iterations, divergence
-        self.timesteps, self.rules, self.turn, self.evaluating = timesteps, tuple(rules), 0, evaluating
-        self.delta: Tensor  # of the batch that began last
+    step: float
+    _: KW_ONLY
+    start: float = 0.0
+    bound: float = math.inf
+    iterations: int = 1
+    divergence: bool = False
+    timesteps: int | None = None
+    rules: Sequence[str] = ()
+    evaluating: bool = False
+    turn: int = field(default=0, init=False)
+    delta: Tensor = field(init=False)  # of the batch that began last
+
+    def __post_init__(self) -> None:
+        if not (self.step >= 0 and self.start >= 0 and self.bound >= 0):
+            raise UsageError(
+                f"adversarial noise: step {self.step}, start {self.start}, bound {self.bound}; none may be negative."
+            )
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Craft the noise of a batch on the network as it is now."""

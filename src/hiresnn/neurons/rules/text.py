@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,15 +43,11 @@ class RuleInfo:
         return {name: float(each.default) for name, each in parameters if type(each.default) in (int, float)}
 
     @property
-    def is_layer_rule(self) -> bool:
-        """Whether the rule replaces the backward pass of a whole layer; only hiresnn's LIF can use it."""
-        return isinstance(self.make, type) and issubclass(self.make, LayerRule)
-
-    @property
     def flags(self) -> tuple[str, ...]:
         """The flags that the rule takes: none for a layer rule without a temporal chain."""
         own = set(FLAGS.values()) <= set(inspect.signature(self.make).parameters)
-        return tuple(FLAGS) if own or not self.is_layer_rule else ()
+        of_layer = isinstance(self.make, type) and issubclass(self.make, LayerRule)
+        return tuple(FLAGS) if own or not of_layer else ()
 
 
 RULES: dict[str, RuleInfo] = {
@@ -153,7 +150,7 @@ def _number(where: str, key: str, value: str) -> float:
     try:
         number = read_number(value)
     except (ValueError, OverflowError):
-        raise UsageError(f"{where}: {key} is {quoted(value)}; it takes a number.") from None
-    if number != number:
+        number = math.nan
+    if math.isnan(number):
         raise UsageError(f"{where}: {key} is {quoted(value)}; it takes a number.")
     return number
