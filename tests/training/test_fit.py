@@ -309,3 +309,18 @@ class Pictures(Dataset[Any]):
 def test_a_dataset_of_pictures_is_refused_with_the_transform_that_it_lacks() -> None:
     with pytest.raises(DataError, match=r"batch 1 of train cannot be read .*PIL.*transform=torchvision"):
         fit(snn(), Pictures(), **QUIET)
+
+
+class Refusing(Dataset[Any]):
+    """A data set whose own code fails and does not say why."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        raise TypeError
+
+
+def test_a_dataset_that_fails_without_a_reason_is_refused() -> None:
+    with pytest.raises(DataError, match=r"batch 1 of train cannot be read \(TypeError\)"):
+        fit(snn(), Refusing(), **QUIET)
