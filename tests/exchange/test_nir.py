@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange import DIALECTS, READERS, Reader, export, nir_libraries, run_nir, step_graph, to_nir, write_nir
+from hiresnn.exchange import (
+    DIALECTS,
+    READERS,
+    Reader,
+    export,
+    from_nir,
+    nir_libraries,
+    run_nir,
+    step_graph,
+    to_nir,
+    write_nir,
+)
 from hiresnn.exchange.nir_write import unsaid
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
@@ -230,6 +241,30 @@ def test_a_loop_is_refused() -> None:
     graph.edges.append(("layer_2", "layer_1"))
     with pytest.raises(UsageError, match="part of a loop"):
         run_nir(graph, PIXELS, 1)
+
+
+class SumBeforeFlatten(nn.Module):
+    """A pooling and neurons without one are added, and their sum is flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(3, 2, 2, stride=2)
+        self.pool, self.last = nn.AvgPool2d(2), nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last((self.pool(torch.relu(self.wide(x))) + torch.relu(self.narrow(x))).flatten(1))
+
+
+def test_the_factor_of_a_pooling_is_not_taken_from_what_is_added_to_it() -> None:
+    torch.manual_seed(0)
+    subject = spiking_graph(SumBeforeFlatten(), T, leak=0.8, reset="zero").eval()
+    for neuron in subject.neurons.values():
+        neuron.threshold.data.fill_(0.2)
+    graph = to_nir(step_graph(subject, images()))
+    assert not any(differing(subject, graph, images()).values())
+    graph.nodes["pool"] = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    back, logits = from_nir(graph), run_nir(graph, images(), T).logits
+    torch.testing.assert_close(back(images()).double(), logits, rtol=0, atol=1e-5)
 
 
 def test_an_unknown_reader_or_format_is_refused(tmp_path: Path) -> None:

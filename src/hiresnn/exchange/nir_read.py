@@ -149,12 +149,13 @@ class _Builder:
 
     def _is_taken_up(self, name: str) -> bool:
         """Tell whether all that follows a sum are weighted layers with this one input."""
-        for user in [user for user, sources in self.sources.items() if name in sources]:
-            kind = type(self.nir.nodes[user]).__name__
-            weighted = kind in ("Affine", "Linear", "Conv2d") and len(self.sources[user]) == 1
-            if not (weighted or (kind == "Flatten" and self._is_taken_up(user))):
-                return False
-        return True
+        kinds = {user: type(self.nir.nodes[user]).__name__ for user, sources in self.sources.items() if name in sources}
+        if any(len(self.sources[user]) > 1 for user in kinds):
+            return False
+        return all(
+            self._is_taken_up(user) if kind == "Flatten" else kind in ("Affine", "Linear", "Conv2d")
+            for user, kind in kinds.items()
+        )
 
     def _values(self, name: str, node: Any, leaky: bool) -> Values:
         """Return threshold and leak in units of Eq. 1; see `nir_write`."""

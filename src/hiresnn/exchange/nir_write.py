@@ -115,13 +115,13 @@ def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
 
 def _foldable(graph: StepGraph, pool: StepNode) -> bool:
     """Tell whether all that follows a pooling are weighted layers of this one input, which can take up its factor."""
-    for user in (node for node in graph.nodes if pool.name in node.sources):
-        if isinstance(user.layer, nn.Flatten):
-            if not _foldable(graph, user):
-                return False
-        elif not isinstance(user.layer, (nn.Conv2d, nn.Linear)) or len(user.sources) > 1:
-            return False
-    return pool.name not in graph.outputs
+    users = [node for node in graph.nodes if pool.name in node.sources]
+    if pool.name in graph.outputs or any(len(user.sources) > 1 for user in users):
+        return False
+    return all(
+        _foldable(graph, user) if isinstance(user.layer, nn.Flatten) else isinstance(user.layer, (nn.Conv2d, nn.Linear))
+        for user in users
+    )
 
 
 @dataclass(frozen=True)
