@@ -98,10 +98,6 @@ def sa_pgd(
 class AdaptiveStep(ABC):
     """Steps whose size is halved at checkpoints, where the search also returns to the best iterate.
 
-    Args:
-        eps: L-infinity bound.
-        iterations: of the run.
-
     Attributes:
         first: size of the first step, as a multiple of eps.
         before: the iterate before this one; None at the start.
@@ -184,8 +180,7 @@ class Checkpoints:
     the step nor the best loss has changed since the last checkpoint.
 
     Args:
-        iterations: of the run.
-        loss: at its start, [B].
+        loss: at the start of the run, [B].
     """
 
     def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:

@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +46,13 @@ def autoattack(
     """
     if version not in VERSIONS:
         raise UsageError(f"autoattack: version is {version!r}; {closest(version, VERSIONS)}.")
-    package = _package()
+    try:
+        package = importlib.import_module("pyautoattack")
+    except ImportError:
+        raise UsageError(
+            "autoattack needs the package pyautoattack, which is not installed; "
+            "install it with: pip install 'hiresnn[autoattack]'"
+        ) from None
     if not len(images) or not eps:
         return images.detach().clone()
 
@@ -68,17 +73,6 @@ def autoattack(
         found, _ = adversary.run_standard_evaluation(images.detach().float(), labels, batch_size=len(images))
     adversarial: Tensor = found.to(images.dtype)
     return adversarial
-
-
-def _package() -> Any:
-    """Import pyautoattack."""
-    try:
-        return importlib.import_module("pyautoattack")
-    except ImportError:
-        raise UsageError(
-            "autoattack needs the package pyautoattack, which is not installed; "
-            "install it with: pip install 'hiresnn[autoattack]'"
-        ) from None
 
 
 @contextmanager

@@ -15,13 +15,8 @@ def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: 
     """Return clip(perturbation + step * sign(gradient), -bound, bound), in pixel units.
 
     Eq. 6 is this function with step eps_s and bound eps_t. Eq. 4 is this function with step alpha and bound eps,
-    followed by the clip to [0, 1] in `perturbed`. Eq. 3 is one such step from zero with step = bound = eps.
-
-    Args:
-        perturbation: current perturbation.
-        gradient: gradient of the loss, same shape.
-        step: step size; a tensor holds one value per sample.
-        bound: radius of the ball.
+    followed by the clip to [0, 1] in `perturbed`. Eq. 3 is one such step from zero with step = bound = eps. A tensor
+    `step` holds one value per sample.
     """
     return project(perturbation + step * gradient.sign(), bound)
 

@@ -82,13 +82,10 @@ def require_images(images: Tensor) -> None:
 
 
 def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Decorate an attack so that its options and images are checked before it runs, and its result afterwards.
+    """Decorate the attack of that name so that options and images are checked before it runs, its result afterwards.
 
     The model is frozen meanwhile. The errors are UsageError for an option out of range or images that are not floats in
     [0, 1], and AttackError for an invalid result.
-
-    Args:
-        name: of the attack, for messages.
     """
 
     def decorate(attack: Callable[P, Tensor]) -> Callable[P, Tensor]:

@@ -60,7 +60,6 @@ def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: 
     """Return the untargeted loss of that name, or raise UsageError.
 
     Args:
-        model: the network under attack.
         mean_logits: divide the logits by the number of timesteps that the model sums them over, see `summed_steps`.
         allowed: further names that the caller handles, for the message.
     """

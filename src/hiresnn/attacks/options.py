@@ -50,8 +50,6 @@ def read_option(
 
     Args:
         attack: name or text of the attack for the message.
-        name: of the option.
-        value: a text or a value.
         choices: the texts allowed, for an option that takes a text.
         default: of an option of a user's attack, which says its type.
 

@@ -20,9 +20,7 @@ class WorstCase:
     Logits that are not finite count as misclassified.
 
     Attributes:
-        model: the network under attack.
-        images: the batch under attack.
-        labels: its true classes.
+        model, images, labels: the network and the batch under attack.
         draws: forward passes that logits are averaged over.
         logits: of the images themselves, [B, K].
         adversarial: the worst candidates so far, at first the images themselves.

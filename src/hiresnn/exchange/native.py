@@ -99,8 +99,6 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
     Run as a program, the file compares its logits with those of hiresnn.
 
     Args:
-        graph: see `step_graph`.
-        path: of the Python file.
         library: one of `LIBRARIES`.
         images, logits: [B, C, H, W] and [B, K], for that comparison.
         source: the name of the network, for the file's first line.
@@ -124,11 +122,7 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
 
 
 def require_replaceable(path: Path, *, weights: bool) -> None:
-    """Refuse a Python file that exists and that no export wrote, or such weights beside it.
-
-    Args:
-        path: of the Python file.
-        weights: whether there will be weights beside it.
+    """Refuse a Python file that exists and that no export wrote, or, with `weights`, such weights beside it.
 
     Raises:
         UsageError: a file is in the way; the message names it.

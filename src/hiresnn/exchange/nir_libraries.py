@@ -27,7 +27,6 @@ def installed_readers(
     It returns a function from images to logits and spikes. Both may raise whatever the library raises.
 
     Args:
-        path: of the NIR file.
         graph: what the file was written from, for the names of the layers.
         readers: "snntorch" and "norse" if they can read the file, each with the seconds per timestep of the file.
     """

@@ -14,15 +14,7 @@ from hiresnn.errors import UsageError
 
 
 def optional(name: str, extra: str) -> Any:
-    """Import and return a package.
-
-    Args:
-        name: of the package, such as "onnxruntime".
-        extra: of hiresnn that installs it, such as "onnx".
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Import and return a package; a UsageError names the `extra` of hiresnn that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

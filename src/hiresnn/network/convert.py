@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, get_args
+from typing import get_args
 
 from jaxtyping import Float
 from torch import Tensor, fx, nn
@@ -21,7 +21,7 @@ from hiresnn.network.max_pool import MaxPool, pool_currents
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import insert_time
-from hiresnn.neurons import LIF, Condition, Linear, Reset, Surrogate
+from hiresnn.neurons import LIF, Condition, Reset, Surrogate
 
 _STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
 
@@ -118,8 +118,8 @@ def spiking_graph(
     device = next((parameter.device for parameter in root.parameters()), None)
 
     def neuron() -> LIF:
-        options: dict[str, Any] = {"reset": reset, "start": start, "condition": condition, "wait": wait}
-        return LIF(leak=leak, surrogate=surrogate or Linear(), **options).to(device)
+        made = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)
+        return made.to(device)
 
     report = ConversionReport()
     moved = {node for node, _ in pooled}

@@ -62,8 +62,7 @@ def train_batch(
     Args:
         model: a SpikingNetwork, or an ANN, which has no timesteps and is updated once per batch.
         optimizer: holds the parameters of `model`.
-        images: [B, C, H, W] in [0, 1].
-        labels: [B].
+        images, labels: [B, C, H, W] in [0, 1], and [B].
         method: noise, loss, periods; its noise is updated in place.
         timesteps: T of all periods together; None is the network's own T.
         precision: torch.bfloat16 runs products under autocast; membranes, losses and weights stay float32.
