@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Model, fgsm, loss_gradient
-from hiresnn.attacks.ball import ascend, perturbed, uniform
+from hiresnn.attacks.ball import perturbed, uniform
+from hiresnn.attacks.iterative import fixed_step
 from hiresnn.attacks.losses import margin
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.instrumented import OWN, InstrumentedModel
@@ -65,11 +66,11 @@ def trace_pgd(
     model: Model, images: Tensor, labels: Int64[Tensor, " batch"], *, eps: float, iterations: int, loss: str
 ) -> PgdTrace:
     """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
-    step, ascended = eps / 4, LOSSES[loss]
+    step = fixed_step(eps / 4, eps)
     adversarial, losses, margins, wrong = images, [], [], []
     zero = zero_pixels = torch.zeros(0)
     for iteration in range(iterations + 1):
-        at = loss_gradient(model, adversarial, labels, ascended)
+        at = loss_gradient(model, adversarial, labels, LOSSES[loss])
         losses.append(at.loss)
         margins.append(margin(at.logits, labels).nan_to_num(torch.inf))
         wrong.append(~correct(at.logits, labels))
@@ -77,7 +78,7 @@ def trace_pgd(
             flat = at.gradient.flatten(1) == 0
             zero, zero_pixels = flat.all(1), flat.float().mean(1)
         if iteration < iterations:
-            adversarial = perturbed(images, ascend(adversarial - images, at.gradient, step, eps))
+            adversarial = step(images, adversarial, at)
     return PgdTrace(
         torch.stack(losses), torch.stack(margins).amax(0), torch.stack(wrong), zero, zero_pixels, adversarial.detach()
     )

@@ -167,14 +167,12 @@ class _Builder(fx.Interpreter):
 
     def _of_call(self, node: fx.Node, value: Tensor) -> tuple[str, ...]:
         if node.target is fused_block:
-            lif, _, pool = node.args[:3]
-            current: Any = node.args[3]
-            _refuse_wait(node, self.fetch_attr(str(lif.target)), node.args[5])  # type: ignore[union-attr]
-            shape = self.env[current].shape[1:]
-            sources = self._add(str(lif.target), self.fetch_attr(str(lif.target)), self.sources[current], shape)  # type: ignore[union-attr]
-            if pool is None:
-                return sources
-            return self._add(str(pool.target), nn.AvgPool2d(2), sources, value.shape[1:])  # type: ignore[union-attr]
+            arguments: Any = node.args
+            lif, _, pool, current, _, timed = arguments
+            layer = self.fetch_attr(str(lif.target))
+            _refuse_wait(node, layer, timed)
+            sources = self._add(str(lif.target), layer, self.sources[current], self.env[current].shape[1:])
+            return sources if pool is None else self._add(str(pool.target), nn.AvgPool2d(2), sources, value.shape[1:])
         if node.target == "with_time":
             return self._entering(node)
         if node.target in _SUMS and len(node.args) == 2 and all(self._is_layer(source) for source in node.args):

@@ -77,7 +77,7 @@ class _StepCheck(fx.Interpreter):
             elif n.op != "output" and not self.steps.keys().isdisjoint(n.all_input_nodes):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise UsageError(
                 f"{name_of(n)!r} fails on {_IMAGES} images over {_TIMESTEPS} timesteps ({reason}); a network must "
                 "accept batches of any size."

@@ -56,7 +56,7 @@ class UserBatches:
             except StopIteration:
                 return
             except TypeError as error:
-                reason = str(error).partition("\n")[0] or type(error).__name__
+                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
                 raise DataError(
                     f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
                     "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
