@@ -97,6 +97,7 @@ class Functional(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 2, 3, padding="same"), nn.ReLU()), "'0' pads with 'zeros', 'same'"),
         (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), nn.ReLU()), "'0' pads with 'reflect'"),
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AvgPool2d(4, ceil_mode=True)), "'2' uses ceil_mode"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(2)), "'2' does not flatten all"),
         (Functional("twice"), "'add' adds a tensor to itself"),
         (Functional("constant"), "'add' cannot be exported"),
         (Functional("max"), "max_pool2d.* cannot be exported"),

@@ -143,12 +143,12 @@ class _Builder(fx.Interpreter):
             layer = nn.AvgPool2d(2)
         elif isinstance(layer, nn.AdaptiveAvgPool2d) and tuple(value.shape[2:]) == (1, 1):
             layer = nn.AvgPool2d(tuple(before[1:]))
-        self._require(node, layer)
+        self._require(node, layer, value)
         if isinstance(layer, LIF):
             _refuse_wait(node, layer, node.args[2])
         return self._add(str(node.target), layer, self._entering(node), value.shape[1:])
 
-    def _require(self, node: fx.Node, layer: nn.Module) -> None:
+    def _require(self, node: fx.Node, layer: nn.Module, value: Tensor) -> None:
         """Refuse a layer that other formats cannot express."""
         reason = ""
         if isinstance(layer, nn.Conv2d) and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
@@ -157,6 +157,8 @@ class _Builder(fx.Interpreter):
             reason = "uses ceil_mode or divisor_override"
         elif isinstance(layer, nn.AvgPool2d) and not layer.count_include_pad and layer.padding not in (0, (0, 0)):
             reason = "does not count its padding"
+        elif isinstance(layer, nn.Flatten) and value.dim() != 2:
+            reason = "does not flatten all but the batch"
         elif not isinstance(layer, (Normalise, nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.Flatten, LIF)):
             reason = f"is a {type(layer).__name__}"
         if reason:
