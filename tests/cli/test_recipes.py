@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.cli import main
-from hiresnn.runs.recipe import read, shipped, shipped_text
+from hiresnn.runs.recipe import dump, read, shipped, shipped_text
 
 
 def run(*arguments: str) -> int:
@@ -27,9 +27,18 @@ def test_show_prints_the_recipe_with_its_comments(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == shipped_text("digits")
 
 
+def test_show_takes_a_file_and_completes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "digits"\nseed = 7\n')
+    assert run("show", str(mine)) == 0
+    assert capsys.readouterr().out == mine.read_text()
+    assert run("show", str(mine), "--resolved") == 0
+    assert capsys.readouterr().out == dump(read(mine))
+
+
 def test_an_unknown_name_is_wrong_usage_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "digit") == 2
-    assert "no recipe of the package is called 'digit'; did you mean" in capsys.readouterr().err
+    assert "no recipe file and no recipe of the package is called 'digit'; did you mean" in capsys.readouterr().err
 
 
 def test_a_copy_is_the_same_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from hiresnn.errors import UsageError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork, spiking_graph
 
-from .small import PIXELS, counter, images, network
+from .small import counter, images, network
 
 
 def layer() -> SpikingNetwork:
@@ -46,29 +46,65 @@ def values(subject: SpikingNetwork) -> list[list[float]]:
     ],
 )
 def test_numbers_are_rounded_as_worked_out_by_hand(view: str, expected: list[list[float]]) -> None:
-    for found, numbers in zip(values(deployed(layer(), view, PIXEL)), expected, strict=True):
+    for found, numbers in zip(values(deployed(layer(), view)), expected, strict=True):
         assert found == pytest.approx(numbers, abs=1e-6)
 
 
 def test_a_shared_scale_has_to_reach_the_threshold() -> None:
     subject = layer()
     subject.neurons["2"].threshold.data.fill_(12.7)  # 127 * 0.1, so weights are multiples of 0.1
-    assert values(deployed(subject, "shared-scale", PIXEL))[0] == pytest.approx([1.3, -0.5, 0.0])
-    assert values(deployed(subject, "int8", PIXEL))[0] == pytest.approx([1.27, -0.5, 0.0])
+    assert values(deployed(subject, "shared-scale"))[0] == pytest.approx([1.3, -0.5, 0.0])
+    assert values(deployed(subject, "int8"))[0] == pytest.approx([1.27, -0.5, 0.0])
 
 
 def test_layers_that_enter_the_same_neurons_share_a_scale() -> None:
-    subject = deployed(network("resnet12"), "int4", images()[:1])
+    subject = deployed(network("resnet12"), "int4")
     main, shortcut = (subject.layers.get_submodule(f"block2.{name}").weight.detach() for name in ("conv2", "shortcut"))
     scale = max(float(main.abs().max()), float(shortcut.abs().max())) / 7
     for weight in (main, shortcut):
         torch.testing.assert_close(weight / scale, (weight / scale).round())
 
 
+def test_a_max_pool_leaves_a_layer_and_its_neurons_one_scale() -> None:
+    ann = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(1, 2))
+    with torch.no_grad():
+        ann[0].weight.fill_(1.27)
+        ann[0].bias.fill_(0.004)
+    subject = spiking_graph(ann, 2)
+    subject.neurons["2"].threshold.data.fill_(0.333)
+    found = deployed(subject, "int8")  # the scale is 0.01
+    assert found.layers.get_submodule("0").bias.item() == 0.0
+    assert found.neurons["2"].threshold.item() == pytest.approx(0.33)
+
+
+def test_the_scale_and_shift_of_a_batch_norm_are_rounded() -> None:
+    ann = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 2))
+    with torch.no_grad():
+        ann[0].weight.copy_(torch.tensor([1.0, 0.26]))
+        ann[0].running_var.fill_(1 - ann[0].eps)
+    subject = spiking_graph(ann.eval(), 2)
+    norm = deployed(subject, "int3").layers.get_submodule("0")  # multiples of a third
+    assert norm.weight.tolist() == pytest.approx([1.0, 1 / 3])
+    assert deployed(subject, "int3-channel").layers.get_submodule("0").weight.tolist() == pytest.approx([1.0, 0.26])
+
+
+def test_weights_that_cannot_be_rounded_are_refused_by_name() -> None:
+    ann = nn.Sequential(nn.Conv2d(1, 2, 1), nn.GroupNorm(1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 2))
+    subject = spiking_graph(ann, 2)
+    with pytest.raises(UsageError, match=r"'1\.weight' cannot be rounded"):
+        deployed(subject, "int8")
+    assert deployed(subject, "leak=0.5").neurons["2"].leak.item() == 0.5
+
+
+def test_the_error_about_a_condition_shows_it_in_quotes() -> None:
+    with pytest.raises(UsageError, match="'condition=>='"):
+        deployed(counter(), "condition=")
+
+
 def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> None:
     subject = network(leak=0.9, reset="subtract")
     before = {name: value.clone() for name, value in subject.state_dict().items()}
-    copy = deployed(subject, "int4+leak=1+reset=zero+condition=>=", images()[:1])
+    copy = deployed(subject, "int4+leak=1+reset=zero+condition=>=")
     kinds = {(lif.leak.item(), lif.reset, lif.condition) for lif in copy.neurons.values()}
     assert kinds == {(1.0, "zero", ">=")}
     assert {(lif.reset, lif.condition) for lif in subject.neurons.values()} == {("subtract", ">")}
@@ -78,7 +114,7 @@ def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> No
 def test_more_bits_come_closer() -> None:
     subject = network()
     logits = subject(images()).detach()
-    changed = [deployed(subject, f"int{bits}", images())(images()).detach() for bits in (3, 16)]
+    changed = [deployed(subject, f"int{bits}")(images()).detach() for bits in (3, 16)]
     assert (changed[1] - logits).abs().sum() < (changed[0] - logits).abs().sum()
 
 
@@ -94,4 +130,4 @@ def test_more_bits_come_closer() -> None:
 )
 def test_an_unknown_view_is_refused(view: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        deployed(counter(), view, PIXELS)
+        deployed(counter(), view)

@@ -48,7 +48,7 @@ def test_the_worst_case_of_a_view_is_that_of_all_attacks_on_it_and_from_elsewher
         caches.append({})
         return caches[-1]
 
-    views = require_views(("int2", "reset=zero"), network, images[:1])
+    views = require_views(("int2", "reset=zero"), network)
     found = audit_views(views, result, cache, QUIET)
     assert (found["bounds"], found["images"]) == (["0", "8/255", "16/255"], 12)
     assert list(found["views"]) == [FLOAT, "int2", "reset=zero"]
@@ -68,7 +68,7 @@ def test_an_image_made_on_one_network_counts_on_another(network: SpikingNetwork,
     config = AuditConfig(CHEAP, "64/255", ())
     result = run_sweep(InstrumentedModel(network, images), images, labels, config)
     (position, adversarial), *_ = result.worst.adversarial.items()
-    same = {"int16": require_views(("int16",), network, images[:1])["int16"]}
+    same = {"int16": require_views(("int16",), network)["int16"]}
     alone = audit_views(same, result, lambda model: {}, QUIET)
     result.worst.level[:] = len(result.worst.bounds)  # as if nothing else had been found
     result.worst.level[position] = 1
@@ -81,9 +81,9 @@ def test_an_image_made_on_one_network_counts_on_another(network: SpikingNetwork,
 
 def test_a_view_is_refused_before_any_attack_runs(network: SpikingNetwork, images: Tensor) -> None:
     with pytest.raises(UsageError, match="view 'int99'"):
-        require_views(("int99",), network, images[:1])
+        require_views(("int99",), network)
     with pytest.raises(UsageError, match="this is a Flatten"):
-        require_views(("int8",), nn.Flatten(), images[:1])
+        require_views(("int8",), nn.Flatten())
 
 
 def test_the_views_of_a_run_are_written_beside_its_card(trained: Path, tmp_path: Path) -> None:

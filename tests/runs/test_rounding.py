@@ -13,8 +13,6 @@ from hiresnn.runs.folder import MODEL
 from hiresnn.runs.recipe import Recipe, dump, override, parse
 from hiresnn.runs.train import train
 
-IMAGE = torch.rand(1, 1, 8, 8)
-
 
 def network_of(run: Path) -> SpikingNetwork:
     network = load(run / MODEL)
@@ -22,14 +20,16 @@ def network_of(run: Path) -> SpikingNetwork:
     return network
 
 
-@pytest.mark.parametrize("changes", [{"method": "hire"}, {"snn.average": "0.9"}, {"method": "converted"}])
+@pytest.mark.parametrize(
+    "changes", [{"method": "hire"}, {"snn.average": "0.9"}, {"method": "converted"}, {"method": "rate"}]
+)
 @pytest.mark.parametrize("rounding", ["int4", "int8", "int4+shared-scale"])
 def test_the_audited_view_is_the_rounding_that_was_trained_with(
     tiny: Recipe, tmp_path: Path, heard, rounding: str, changes: dict[str, str]
 ) -> None:
     recipe = override(tiny, {**changes, "ann.epochs": "1", "snn.epochs": "1", "snn.rounding": rounding})
     network = network_of(train(recipe, out=tmp_path / "run", progress=heard))
-    view = deployed(network, rounding, IMAGE)
+    view = deployed(network, rounding)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), view.parameters(), strict=True))
     levels = 15 if rounding.startswith("int4") else 255
     weights = [value for name, value in network.named_parameters() if name.endswith("weight")]
@@ -62,7 +62,6 @@ def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
     [
         ({"snn.rounding": "int1"}, 'snn.rounding = "int1" is not allowed; write intN with 2 to 16 bits'),
         ({"snn.rounding": "leak=1"}, "write intN with 2 to 16 bits"),
-        ({"snn.rounding": "int4", "method": "rate"}, "Poisson spikes as input"),
     ],
 )
 def test_a_recipe_whose_rounding_is_impossible_is_refused(tiny: Recipe, changes: dict[str, str], message: str) -> None:

@@ -36,9 +36,7 @@ def values(network: SpikingNetwork) -> list[float]:
 def test_a_step_follows_the_gradient_of_the_rounded_network_from_the_weights_as_they_are() -> None:
     network = small()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    (result,) = train_batch(
-        network, optimizer, IMAGE, LABEL, Method(rounding=rounding(network, "int3", IMAGE)), timesteps=1
-    )
+    (result,) = train_batch(network, optimizer, IMAGE, LABEL, Method(rounding=rounding(network, "int3")), timesteps=1)
     # int3 has the levels -3 to 3. The scale of the first layer is 1/3: weights 1 and 1/3, threshold 2/3. That of the
     # readout is 1/6: weights 1/2 and -1/6.
     # u = 0.6 + 0.2 = 0.8, z = 0.8 / (2/3) - 1 = 0.2: a spike, so the logits are 1/2 and -1/6. The probability of class
@@ -61,7 +59,7 @@ def test_after_the_block_the_weights_are_there_again_even_if_it_fails() -> None:
     before = values(network)
 
     def one_pass() -> None:
-        with rounded(network, rounding(network, "int3", IMAGE)):
+        with rounded(network, rounding(network, "int3")):
             assert values(network) == pytest.approx([1, 1 / 3, 2 / 3, 1 / 2, -1 / 6])
             raise RuntimeError("out of memory")
 
@@ -75,8 +73,8 @@ def test_rounding_a_second_time_changes_nothing(view: str) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3))
-        once = deployed(convert(ann, torch.rand(8, 1, 4, 4), timesteps=2), view, torch.rand(1, 1, 4, 4))
-        twice = deployed(once, view, torch.rand(1, 1, 4, 4))
+        once = deployed(convert(ann, torch.rand(8, 1, 4, 4), timesteps=2), view)
+        twice = deployed(once, view)
         assert all(torch.equal(a, b) for a, b in zip(once.parameters(), twice.parameters(), strict=True))
 
 
@@ -100,7 +98,7 @@ def test_every_method_ends_with_the_network_that_it_trained(name: str, images: T
     train = (255 * images).byte(), labels  # memory noise needs to know which images a batch shows
     found = fit(network(images), train, method=name, epochs=1, lr=1e-2, rounding="int3", progress=False).network
     assert isinstance(found, SpikingNetwork)
-    again = deployed(found, "int3", images[:1])
+    again = deployed(found, "int3")
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), again.parameters(), strict=True))
     assert len(found.layers.get_submodule("1").weight.unique()) <= 7  # type: ignore[operator,union-attr]
 
@@ -111,7 +109,7 @@ def test_a_network_that_is_tuned_for_two_bits_is_better_than_one_that_is_only_ro
     options = {"method": "traditional", "epochs": 30, "lr": 1e-2, "progress": False}
     trained = fit(network(images), (images, labels), **options).network  # type: ignore[arg-type]
     assert isinstance(trained, SpikingNetwork)
-    only = deployed(trained, "int2", images[:1]).eval()
+    only = deployed(trained, "int2").eval()
     tuned = fit(trained, (images, labels), (images, labels), rounding="int2", **options)  # type: ignore[arg-type]
     with torch.no_grad():
         before = 100 * float((only(images).argmax(1) == labels).float().mean())
@@ -139,9 +137,9 @@ def test_an_average_is_of_the_weights_before_rounding_and_is_rounded_itself(imag
     optimizer = torch.optim.SGD(subject.parameters(), lr=0.1)
     average = Average(subject, optimizer, 0.5)
     way = method("traditional", periods=1, step=0.0)
-    way.rounding = rounding(subject, "int4", images)
+    way.rounding = rounding(subject, "int4")
     list(Training(subject, optimizer, [(images, labels)], way, Schedule(2, 0.1), average=average).run(lambda *_: None))
-    expected = deployed(average.model, "int4", images[:1])  # type: ignore[arg-type]
+    expected = deployed(average.model, "int4")  # type: ignore[arg-type]
     assert not torch.equal(next(expected.parameters()), next(average.model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(subject.parameters(), expected.parameters(), strict=True))
 

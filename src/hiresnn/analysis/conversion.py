@@ -84,7 +84,7 @@ class ConversionError:
         if missing := [name for name in network.neurons if name not in modules]:
             raise UsageError(
                 f"the ANN has no module {missing[0]!r}, of which the network has neurons; give the ANN that was "
-                "converted, with each activation as a module that is called once."
+                "converted, and write each of its activations as an nn.ReLU of its own that is called once."
             )
         self.ann, self.network = ann, network
         self.activations = {name: modules[name] for name in network.neurons}

@@ -32,14 +32,15 @@ def audit(
         "takes hours. A larger preset continues a smaller one."
         ))] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help=(
-        "Data set, as for hiresnn train; default: the data set of the run."))] = None,
+        "Data set, as for hiresnn train; default: the data set of the run. FILE.py:FUNCTION and .safetensors files "
+        "need it."))] = None,
     images: Annotated[int | None, typer.Option(min=1, metavar="N", help=(
         "Number of test images, balanced over classes; default: the preset's."))] = None,
     eps: Annotated[str | None, typer.Option(metavar="BOUND", help=(
         "Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255."))] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LIST", help=(
         "Bounds of the table, separated by commas. Default of quick: a quarter of --eps, half of it, --eps and inf; of "
-        "standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf."
+        "standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf. inf means no bound."
         ))] = None,
     attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded, help=(
         "An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "

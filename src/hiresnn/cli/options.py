@@ -40,7 +40,7 @@ Attacks = Annotated[
         help="An attack with its options, such as pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks "
         "and hiresnn rules list the names. FILE.py:FUNCTION is an attack of your own; this executes that file. "
         "Options that you leave out have the recipe's values for fgsm and pgd, and default values for other attacks. "
-        "If you give no step, it scales with eps.",
+        "A step that you leave out grows with eps.",
     ),
 ]
 Limit = Annotated[
@@ -52,7 +52,7 @@ Html = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only the result (of a training, its folder).")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.")]
 
 
 def require_html(out: Path, example: str) -> None:

@@ -36,19 +36,18 @@ def listing(context: typer.Context) -> None:
 
 @app.command()
 def show(
-    name: Name,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")],
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print every value, including those of the recipe that it extends.")
     ] = False,
 ) -> None:
-    """Print a recipe of the package with its comments.
+    """Print a recipe with its comments.
 
     Example: hiresnn recipes show digits --resolved
     """
-    from hiresnn.runs.recipe import dump, read, shipped_text
+    from hiresnn.runs.recipe import dump, read, text_of
 
-    text = shipped_text(name)
-    print(dump(read(name)) if resolved else text, end="")
+    print(dump(read(recipe)) if resolved else text_of(recipe), end="")
 
 
 @app.command()

@@ -68,7 +68,7 @@ def train(
             "--set",
             metavar="KEY=VALUE",
             help="Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md "
-            "explains every key, and hiresnn recipes show RECIPE --resolved prints their values.",
+            "explains every key, and hiresnn recipes show RECIPE --resolved prints every value.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,
@@ -93,7 +93,11 @@ def train(
     data: Source = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The run folder; default: runs/RECIPE-METHOD-seedN."),
+        typer.Option(
+            metavar="DIR",
+            help="The run folder; default: runs/RECIPE-METHOD-seedN, with --model of your own "
+            "runs/RECIPE-NETWORK-METHOD-seedN.",
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -117,7 +121,7 @@ def train(
 
     hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
 
-    hiresnn train vgg5-cifar10-cpu --model mine.py:network --weights trained.pt --data my_images/
+    hiresnn train own --model mine.py:network --weights trained.pt --data my_images/
 
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """

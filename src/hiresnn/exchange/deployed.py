@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from torch import Tensor
-
 from hiresnn.errors import UsageError
-from hiresnn.exchange.rounding import read_rounding
-from hiresnn.exchange.step_graph import step_graph
+from hiresnn.exchange.rounding import read_rounding, rounded_together
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import CONDITIONS, RESETS
 
@@ -25,7 +22,7 @@ _WORDS: dict[str, tuple[str, ...]] = {"reset": RESETS, "condition": CONDITIONS}
 """What a view sets to a word -> the words."""
 
 
-def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwork:
+def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     """Return a copy of a network as it would run on a device.
 
     Attacks on the copy follow the gradient of the rounded weights, which is that of straight-through rounding.
@@ -33,13 +30,12 @@ def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwor
     Args:
         network: does not change.
         view: one of `VIEWS`, or several joined by +, such as "int8+reset=zero".
-        image: any image of the data set, [1, C, H, W].
 
     Raises:
         UsageError: the view is unknown, or the network has layers that cannot be rounded.
 
     Example:
-        >>> int4 = deployed(network, "int4", images[:1])  # doctest: +SKIP
+        >>> int4 = deployed(network, "int4")  # doctest: +SKIP
     """
     subject = copy.deepcopy(network)
     rounding, rest = read_rounding(view)
@@ -49,14 +45,15 @@ def deployed(network: SpikingNetwork, view: str, image: Tensor) -> SpikingNetwor
             raise UsageError(f"view {view!r}: {part!r} is unknown; choose of {', '.join(VIEWS)}, joined by +.")
         where = f"view {view!r}: {part}"
         if key in _WORDS and value not in _WORDS[key]:
-            raise UsageError(f"{where} is unknown; choose one of {', '.join(_WORDS[key])}.")
+            quotes = f", in quotes for the shell: 'condition={CONDITIONS[-1]}'" if key == "condition" else ""
+            raise UsageError(f"{where} is unknown; choose one of {', '.join(_WORDS[key])}{quotes}.")
         for neuron in subject.neurons.values():
             if key == "leak":
                 neuron.leak.data.fill_(_leak(value, where))
             else:
                 setattr(neuron, key, value)
     if rounding is not None:
-        rounding.apply(step_graph(subject, image))
+        rounding.apply(rounded_together(subject))
     return subject
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange.step_graph import StepGraph, step_graph
-from hiresnn.network import SpikingNetwork
+from hiresnn.network import ChannelAffine, SharedDropout, SpikingNetwork, fused_block
 from hiresnn.neurons import LIF
 
 ROUNDINGS = "intN with 2 to 16 bits, such as int4, or intN-channel, shared-scale or intN+shared-scale"
 """What `rounding` takes."""
-_WEIGHTED = (nn.Conv2d, nn.Linear)
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
+_SCALE_KEPT = (
+    *(nn.Identity, nn.Dropout, SharedDropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, F.max_pool1d, F.max_pool2d),
+    *(operator.add, operator.iadd, torch.add, "add", "add_", "with_time"),
+)
+"""What whole multiples of a scale pass between a layer and its neurons and stay such: layers, functions and methods."""
+Group = tuple[list[nn.Module], LIF | None]
+"""Layers with weights that share a scale, and the neurons that they enter; None if they enter none directly."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,9 @@ class Rounding:
     channel: bool = False
 
     @torch.no_grad()
-    def apply(self, graph: StepGraph) -> None:
+    def apply(self, groups: Sequence[Group]) -> None:
         """Round weights, biases and thresholds in place."""
-        for layers, neuron in _groups(graph):
+        for layers, neuron in groups:
             if self.channel:
                 for layer in layers:
                     self._by_channel(layer)
@@ -57,7 +65,8 @@ class Rounding:
             neuron.threshold.copy_((neuron.threshold / scale).round().clamp(min=1) * scale)
 
     def _by_channel(self, layer: Any) -> None:
-        scale = self._scale(layer.weight.flatten(1).abs().amax(1)).clamp(min=torch.finfo(torch.float32).tiny)
+        largest = layer.weight.reshape(len(layer.weight), -1).abs().amax(1)
+        scale = self._scale(largest).clamp(min=torch.finfo(torch.float32).tiny)
         shape = (-1, *(1,) * (layer.weight.dim() - 1))
         layer.weight.copy_((layer.weight / scale.view(shape)).round() * scale.view(shape))
         if layer.bias is not None:
@@ -104,31 +113,59 @@ def require_rounding(text: str) -> Rounding:
     return found
 
 
-def rounding(network: SpikingNetwork, text: str, image: Tensor) -> Callable[[], None]:
+def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
     """Return a function that rounds a network in place, however its weights have changed by then.
 
     Args:
         text: such as "int4"; see `require_rounding`.
-        image: any image of the data set, [1, C, H, W].
 
     Raises:
         UsageError: there is no such rounding, or the network has layers that cannot be rounded.
     """
-    found, graph = require_rounding(text), step_graph(network, image)
-    return lambda: found.apply(graph)
+    found, groups = require_rounding(text), rounded_together(network)
+    return lambda: found.apply(groups)
 
 
-def _groups(graph: StepGraph) -> Iterator[tuple[list[nn.Module], LIF | None]]:
-    """Yield weighted layers that share a scale with the neurons that they enter, and those that enter none."""
-    grouped: set[str] = set()
-    for neuron in graph.neurons:
-        entering = [node for node in graph.nodes if node.name in neuron.sources and isinstance(node.layer, _WEIGHTED)]
-        grouped |= {node.name for node in entering}
-        if entering:
-            yield [node.layer for node in entering], neuron.layer  # type: ignore[misc]  # a LIF
-    for node in graph.nodes:
-        if isinstance(node.layer, _WEIGHTED) and node.name not in grouped:
-            yield [node.layer], None
+def rounded_together(network: SpikingNetwork) -> list[Group]:
+    """Return the layers of a network that share a scale, each layer with weights in one of the groups at least.
+
+    Layers share a scale if their sum enters the same neurons, also through max pooling.
+
+    Raises:
+        UsageError: a layer of another kind has weights; the message names it.
+    """
+    modules = dict(network.layers.named_modules())
+    groups: list[Group] = []
+    for node in network.layers.graph.nodes:
+        if node.target is fused_block:
+            neuron, current = modules[str(node.args[0].target)], node.args[3]
+        elif node.op == "call_module" and isinstance(modules[str(node.target)], LIF):
+            neuron, current = modules[str(node.target)], node.args[0]
+        else:
+            continue
+        if entering := list(dict.fromkeys(_entering(current, modules))):
+            groups.append((entering, neuron))
+    grouped = {layer for layers, _ in groups for layer in layers}
+    groups += [([layer], None) for layer in modules.values() if isinstance(layer, _WEIGHTED) and layer not in grouped]
+    known = {
+        id(value) for layer in modules.values() if isinstance(layer, (*_WEIGHTED, LIF)) for value in layer.parameters()
+    }
+    for name, value in network.layers.named_parameters():
+        if id(value) not in known:
+            raise UsageError(
+                f"{name!r} cannot be rounded; weights must be those of convolutions, linear layers and batch norms."
+            )
+    return groups
+
+
+def _entering(node: fx.Node, modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
+    """Yield the layers with weights whose outputs, summed, are the value of a node."""
+    layer = modules[str(node.target)] if node.op == "call_module" else None
+    if isinstance(layer, _WEIGHTED):
+        yield layer
+    elif node.target in _SCALE_KEPT or type(layer) in _SCALE_KEPT:
+        for source in node.all_input_nodes:
+            yield from _entering(source, modules)
 
 
 def _parameters(layer: Any, *, biases: bool) -> list[Tensor]:

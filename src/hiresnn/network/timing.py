@@ -48,7 +48,10 @@ def insert_time(
     for node in list(traced.graph.nodes):
         builder.visit(node)
     if not any(isinstance(layer, LIF) for layer in traced.modules()):
-        raise UsageError("the network has no ReLU (nn.ReLU or torch.relu), so there is nothing to make spike.")
+        raise UsageError(
+            "the network has no ReLU (nn.ReLU or torch.relu), so there is nothing to make spike; replace its "
+            "activations, such as SiLU or GELU, by nn.ReLU, and train the ANN again."
+        )
     add_warnings(report, traced)
     fuse_blocks(traced)
     traced.delete_all_unused_submodules()

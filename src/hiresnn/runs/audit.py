@@ -86,7 +86,7 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
         _refuse_smaller(out, len(images), config)
     model = _instrumented(request.target, subject, dataset, images, recipe.compile if recipe else "auto", progress)
     twins = _twins(request, model, dataset, images)
-    views = require_views(request.views, subject.model, images[:1])
+    views = require_views(request.views, subject.model)
     for name in (subject.name, dataset.name, *dataset.class_names, *twins, request.command):
         utf8(name, out / CARD)  # now, and not when all the work is done
     with locked(out, "audit folder"):

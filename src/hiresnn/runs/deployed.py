@@ -23,7 +23,7 @@ FLOAT, ALL = "float", "all views"
 """Names of the network as it is, and of the worst case over it and all views."""
 
 
-def require_views(views: Sequence[str], model: object, image: Tensor) -> dict[str, SpikingNetwork]:
+def require_views(views: Sequence[str], model: object) -> dict[str, SpikingNetwork]:
     """Return the network of each view, before any attack runs."""
     if not views:
         return {}
@@ -31,7 +31,7 @@ def require_views(views: Sequence[str], model: object, image: Tensor) -> dict[st
         raise UsageError(
             f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}; leave it out."
         )
-    return {view: deployed(model, view, image).eval() for view in views}
+    return {view: deployed(model, view).eval() for view in views}
 
 
 def audit_views(

@@ -217,7 +217,8 @@ def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
     except Exception as error:  # the network is the user's
         raise UsageError(
             f"{source} fails on the images of {dataset.name}, {shape} (channels x height x width): {in_a_line(error)}; "
-            "change the network to take such images, or their size with data.size (--debug shows where)."
+            "change the network to take such images, or their height and width with --set data.size=N (--debug shows "
+            "where)."
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
         found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits).__name__

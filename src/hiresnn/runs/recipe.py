@@ -55,6 +55,11 @@ def shipped_text(name: str) -> str:
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
 
+def text_of(name_or_path: str | Path) -> str:
+    """Return the TOML text of a recipe of the package, or of a file. Raises RecipeError if there is neither."""
+    return _source(str(name_or_path))[0]
+
+
 def read(name_or_path: str | Path) -> Recipe:
     """Return a recipe of the package, or the recipe in a TOML file, completed from the recipe that it extends.
 

@@ -259,11 +259,6 @@ class Recipe(Section):
                 f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
                 "method"
             )
-        if self.snn.rounding is not None and (self.method == "rate" or self.snn.encoding == "poisson"):
-            raise ValueError(
-                "snn.rounding needs the graph of the network, which Poisson spikes as input do not have; set "
-                'snn.encoding = "direct" and another method than rate'
-            )
         if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
             raise ValueError(
                 f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "

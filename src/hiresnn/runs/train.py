@@ -138,7 +138,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
     method = method_of(recipe, teacher)
     if settings.rounding is not None:
-        method.rounding = rounding(network, settings.rounding, images[:1])
+        method.rounding = rounding(network, settings.rounding)
     return Trainer(context, "SNN", settings, method, network, optimizer_of(recipe, network), batches)
 
 

@@ -17,7 +17,7 @@ from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SilentLayerError, SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Training, undrawn
+from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.methods import Method
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
@@ -154,9 +154,7 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
     if settings["rounding"] is not None:
         if not isinstance(network, SpikingNetwork):
             raise UsageError('rounding is for spiking networks; leave it out with method "ann".')
-        with undrawn(device, batches.generator):
-            images, _ = next(iter(batches))
-        method.rounding = rounding_of(network, settings["rounding"], images[:1])
+        method.rounding = rounding_of(network, settings["rounding"])
     return Training(network, optimizer, batches, method, schedule, precision, generator=batches.generator)
 
 
