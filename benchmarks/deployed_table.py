@@ -44,7 +44,7 @@ BRIEF = Preset("brief", 100, (Stage(
 
 def energy(network: SpikingNetwork, view: str, images: Tensor) -> list[str]:
     """Return the cells of a view: spikes and nJ for one image, and kB of weights."""
-    subject = network if view == FLOAT else deployed(network, view, images[:1])
+    subject = network if view == FLOAT else deployed(network, view)
     rounding = None if view == FLOAT else read_rounding(view)[0]
     report = count_operations(subject.eval(), images)
     spikes = sum(layer.events for layer in report.layers if layer.kind == "neurons")
