@@ -163,8 +163,8 @@ class _Builder(fx.Interpreter):
             reason = f"is a {type(layer).__name__}"
         if reason:
             raise UsageError(
-                f"layer {name_of(node)!r} {reason}, which only ONNX can express; export to onnx, or use Conv2d with a "
-                "number of zeros as padding, Linear, AvgPool2d, Flatten, ReLU and sums."
+                f"layer {name_of(node)!r} {reason}, which this format cannot express; export to onnx, or use Conv2d "
+                "with a number of zeros as padding, Linear, AvgPool2d, Flatten, ReLU and sums."
             )
 
     def _of_call(self, node: fx.Node, value: Tensor) -> tuple[str, ...]:
