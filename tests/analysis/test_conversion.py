@@ -88,19 +88,43 @@ def test_network_and_ann_are_left_as_they_were() -> None:
     assert torch.equal(plain(IMAGES), before[1])
 
 
-class Functional(nn.Module):
+class OneReLU(nn.Module):
+    """Calls one nn.ReLU twice, pools behind it, and activates by a function."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(16, 3)
+        self.conv, self.relu, self.pool = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)
+        self.drop, self.hidden, self.last = nn.Dropout(), nn.Linear(16, 8), nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.linear(F.relu(images.flatten(1)))
+        pooled = self.drop(self.pool(self.relu(self.conv(images))))
+        return self.last(F.relu6(self.relu(self.hidden(pooled.flatten(1))) - 0.1))
 
 
-def test_an_ann_whose_activations_are_no_modules_is_refused() -> None:
-    plain = Functional()
-    with pytest.raises(UsageError, match="the ANN has no module 'relu'"):
-        ConversionError(plain, convert(plain, IMAGES, timesteps=2))
+@pytest.mark.parametrize("max_pool", ["currents", "spikes"])
+@torch.no_grad()
+def test_activations_without_a_module_of_their_own_and_pools_behind_them_are_compared(max_pool: str) -> None:
+    torch.manual_seed(0)
+    plain = OneReLU().eval()
+    network = convert(plain, IMAGES, timesteps=64, max_pool=max_pool, **ON).eval()
+    measure = measured(network, plain)
+    layers = measure.compute()
+    assert list(layers) == ["relu", "relu_2", "relu6"]
+    right = [100 * (net(IMAGES).argmax(1) == LABELS).float().mean().item() for net in (plain, network)]
+    assert measure.accuracies == pytest.approx(tuple(right))
+    with record(network) as spikes:
+        network(IMAGES)
+    a = plain.relu(plain.conv(IMAGES))
+    a = plain.pool(a) if max_pool == "currents" else a
+    r = network.neurons["relu"].amplitude * spikes["relu"].mean(0)
+    assert layers["relu"].error == pytest.approx(((r - a).norm() / a.norm()).item(), rel=1e-4)
+    assert layers["relu6"].accuracy == measure.accuracies[1]  # the readout is linear
+
+
+def test_the_network_of_another_ann_is_refused() -> None:
+    network = convert(ann(), IMAGES, timesteps=2)
+    with pytest.raises(UsageError, match="has neurons 2, 4, but the ANN activations relu, relu_2, relu6"):
+        ConversionError(OneReLU(), network)
 
 
 def test_nothing_can_be_said_before_the_first_batch() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import SpikingNetwork, analogue, record
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class ConversionError:
     it is the factor that fits the first batch best (least squares).
 
     Args:
-        ann: the ANN; its activations are modules with the names of the network's neurons.
+        ann: the ANN; it stays as it is.
         network: made from it by `convert`.
 
     Raises:
-        UsageError: the ANN has no module of the name of a layer of neurons, or another number of activations.
+        UsageError: the network was not made from this ANN.
 
     Example:
         >>> measure = ConversionError(ann, network)  # doctest: +SKIP
@@ -80,14 +80,13 @@ class ConversionError:
     """
 
     def __init__(self, ann: nn.Module, network: SpikingNetwork) -> None:
-        modules = dict(ann.named_modules())
-        if missing := [name for name in network.neurons if name not in modules]:
+        self.ann, self.network = analogue(ann, network), network
+        self.activations = self.ann.neurons
+        if list(self.activations) != list(network.neurons):
             raise UsageError(
-                f"the ANN has no module {missing[0]!r}, of which the network has neurons; give the ANN that was "
-                "converted, and write each of its activations as an nn.ReLU of its own that is called once."
+                f"the network has neurons {', '.join(network.neurons)}, but the ANN activations "
+                f"{', '.join(self.activations)}; give the ANN that was converted."
             )
-        self.ann, self.network = ann, network
-        self.activations = {name: modules[name] for name in network.neurons}
         self.amplitudes = {name: lif.amplitude for name, lif in network.neurons.items()}
         self.sums = {name: _Sums() for name in self.activations}
         self.whole = Accuracy(), Accuracy()
@@ -107,13 +106,7 @@ class ConversionError:
             with record(self.network) as spikes:
                 self.whole[1].update(self.network(images), labels)
             for name, activation in expected.items():
-                rates = spikes[name].mean(0)
-                if rates.numel() != activation.numel():
-                    raise UsageError(
-                        f"a max pool of the ANN is in front of the neurons of {name!r}, so they have no activation "
-                        'each; put it in front of the ReLU in the ANN, or convert with max_pool="spikes".'
-                    )
-                rates = rates.reshape(activation.shape)
+                rates = spikes[name].mean(0).reshape(activation.shape)
                 amplitude = self._amplitude(name, activation, rates)
                 values[name] = rates * amplitude
                 self.sums[name].add(activation, values[name], amplitude)

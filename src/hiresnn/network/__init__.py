@@ -1,5 +1,6 @@
 """ANN to spiking network: encoding, conversion, the network over time, and recording of its spikes."""
 
+from hiresnn.network.analogue import analogue
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
 from hiresnn.network.convert import convert, spiking_graph
@@ -23,6 +24,7 @@ __all__ = [
     "SharedDropout",
     "SilentLayerError",
     "SpikingNetwork",
+    "analogue",
     "calibrate",
     "compiling_pays",
     "convert",

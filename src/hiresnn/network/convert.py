@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import get_args
 
 from jaxtyping import Float
@@ -97,6 +98,21 @@ def spiking_graph(
     max_pool: MaxPool = "currents",
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
+
+    def neuron(activation: nn.Module) -> LIF:
+        lif = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)
+        if isinstance(activation, QCFS):
+            lif.threshold.data.copy_(activation.threshold.detach())
+            lif.learned = True
+        return lif
+
+    return over_time(ann, timesteps, neuron, Encoder(encoding), max_pool)
+
+
+def over_time(
+    ann: nn.Module, timesteps: int, neuron: Callable[[nn.Module], LIF], encoder: Encoder, max_pool: MaxPool
+) -> SpikingNetwork:
+    """Build the graph of a spiking network, in which `neuron` makes the layer that replaces each activation."""
     if not isinstance(timesteps, int):
         raise UsageError(f"timesteps is {timesteps}; it must be a whole number.")
     if max_pool not in get_args(MaxPool):
@@ -116,15 +132,10 @@ def spiking_graph(
     changes = list(remove_batch_norms(traced))
     pooled = list(pool_currents(traced)) if max_pool == "currents" else []
     device = next((parameter.device for parameter in root.parameters()), None)
-
-    def neuron() -> LIF:
-        made = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)
-        return made.to(device)
-
     report = ConversionReport()
     moved = {node for node, _ in pooled}
-    changes += pooled
-    changes += [each for each in insert_time(traced, neuron, Encoder(encoding), report) if each[0] not in moved]
+    timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder, report)
+    changes += pooled + [each for each in timed if each[0] not in moved]
     report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
     network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
     network.pools_currents = bool(pooled)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import QCFS, Normalise
+from hiresnn.models import Normalise
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import fuse_blocks
@@ -30,11 +30,12 @@ _DROPOUT_CALLS = (F.dropout, *_CHANNEL_DROPOUT_CALLS)
 
 
 def insert_time(
-    traced: fx.GraphModule, neuron: Callable[[], LIF], encoder: Encoder, report: ConversionReport
+    traced: fx.GraphModule, neuron: Callable[[nn.Module], LIF], encoder: Encoder, report: ConversionReport
 ) -> list[tuple[fx.Node, Change]]:
     """Change `traced` in place to a network over time, called with images and a `Window`.
 
     Args:
+        neuron: gets an activation of the ANN as a module and makes the layer of neurons that replaces it.
         report: gets the warnings.
 
     Returns:
@@ -68,7 +69,7 @@ class _Builder:
         changes: nodes of the ANN whose layer became another, and what it became.
     """
 
-    def __init__(self, traced: fx.GraphModule, neuron: Callable[[], LIF]) -> None:
+    def __init__(self, traced: fx.GraphModule, neuron: Callable[[nn.Module], LIF]) -> None:
         self.traced, self.neuron = traced, neuron
         self.changes: list[tuple[fx.Node, Change]] = []
         self.graph, self.modules = traced.graph, dict(traced.named_modules())
@@ -123,11 +124,7 @@ class _Builder:
         """Return the layer that replaces a node of the ANN; None if it stays as it is."""
         called = node.target if layer is None and node.op.startswith("call") else None
         if is_relu(node, layer):
-            lif = self.neuron()
-            if isinstance(layer, QCFS):
-                lif.threshold.data.copy_(layer.threshold.detach())
-                lif.learned = True
-            return lif
+            return self.neuron(layer or (nn.ReLU6() if called is F.relu6 else nn.ReLU()))
         if isinstance(layer, _DROPOUTS):
             return SharedDropout(layer.p, channels=isinstance(layer, _CHANNEL_DROPOUTS))
         if called in _DROPOUT_CALLS and (p := _probability(node)) is not None:
