@@ -54,7 +54,7 @@ def audit(
     views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW", help=(
         "Audit the network as deployed, too: int8, int4 (any number of bits, also int8-channel), shared-scale, leak=1, "
         "reset=zero, condition='>=', or several joined by +, as in int8+leak=1. May be repeated."))] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
     batch: Batch = 200,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help=(
         "Folder for the results; default: RUN/audit, or a folder in audits/."))] = None,

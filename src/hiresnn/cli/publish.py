@@ -18,7 +18,10 @@ def publish(
         typer.Option("--dry-run", metavar="DIR", help="Only write the files into this new folder; upload nothing."),
     ] = None,
     license: Annotated[
-        str | None, typer.Option(help="Licence of the weights, as the hub writes it, such as mit; default: none named.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Licence of the weights, as the hub writes it, such as mit; default: none named."
+        ),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
 ) -> None:

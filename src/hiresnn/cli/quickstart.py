@@ -12,7 +12,7 @@ def quickstart(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the run folders, one per method and seed.")
     ] = Path("runs/quickstart"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
     """Train an ANN and three SNNs on handwritten digits, attack them, and print a table.
 

@@ -25,7 +25,7 @@ def reproduce(
         typer.Option(
             help="smoke: tiny networks on the digits of the package; takes minutes. cpu: narrow networks on CIFAR; "
             "takes about a day on two cores. mid: VGG5 on CIFAR-10 at full width with fewer epochs; takes hours. full: "
-            "the same with the paper's size and epochs; takes about 16 hours on two cores. paper: all networks of the "
+            "the same with the paper's size and epochs; takes about 37 hours on two cores. paper: all networks of the "
             "paper; needs a GPU."
         ),
     ] = "smoke",

@@ -55,11 +55,12 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
+            metavar="METHOD",
             help="How the SNN is trained. ann: no SNN, only the ANN. converted: the converted ANN, without further "
             "training. traditional: one update per batch. hire: HIRE-SNN. gaussian, noise-free: hire with random "
             "noise, or without noise. rate: traditional, with Poisson input. Methods of robust training "
             "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse, mppd-tv, mpd-sgr. Or the name of a plug-in; default: the recipe's."
+            "sparse, mppd-tv, mpd-sgr. Or the name of a plug-in; default: the recipe's.",
         ),
     ] = None,
     assignments: Annotated[
@@ -71,7 +72,9 @@ def train(
             "explains every key, and hiresnn recipes show RECIPE --resolved prints every value.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers; default: the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seed of all random numbers; default: the recipe's.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
