@@ -173,3 +173,15 @@ def test_pooling_fits_even_channels_last_rows() -> None:
     assert not AveragePool.fits(rows)
     assert AveragePool.fits(rows.contiguous(memory_format=torch.channels_last))
     assert not AveragePool.fits(torch.rand(2, 4, 5, 6).contiguous(memory_format=torch.channels_last))
+
+
+@compiled
+@torch.no_grad()
+def test_a_layer_that_is_replaced_is_replaced_in_the_compiled_network_too() -> None:
+    subject, (images, _) = one_block().eval().fuse(), batch()
+    before, names = subject(images), list(subject.state_dict())
+    setattr(subject.layers, "5", nn.Linear(4 * 16 * 16, 10))
+    after = subject(images)
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, subject.fuse(False)(images))
+    assert list(subject.state_dict()) == names

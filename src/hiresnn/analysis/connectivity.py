@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.flow import PRODUCTS
-from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork, fused_block
+from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork
 from hiresnn.neurons import LIF
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
@@ -50,7 +50,7 @@ def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
         inputs = [signals[source] for source in node.all_input_nodes if source in signals]
         timed, analog = any(each[0] for each in inputs), any(each[1] for each in inputs)
         poisson = isinstance(layer, Encoder) and layer.encoding == "poisson"
-        if isinstance(layer, LIF) or node.target is fused_block or poisson:
+        if isinstance(layer, LIF) or poisson:
             signals[node] = True, False
         elif isinstance(layer, WEIGHTED):
             name = str(node.target)

@@ -14,7 +14,7 @@ from hiresnn.analysis.operations import SynapseCounter, lif_operations, readout_
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
-from hiresnn.network import SpikingNetwork, fused_block, record
+from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import Window
 
 
@@ -73,10 +73,9 @@ class Energy(fx.Interpreter):
             raise UsageError("energy: no images were added; call update with a batch first.")
         activity, layers = self._activity.compute(), []
         for node in self.network.layers.graph.nodes:
-            name = str(node.args[0].target if node.target is fused_block else node.target)
             if node in self._counters:
                 layers.append(self._counters[node].compute(self._images))
-            elif node.op.startswith("call") and name in activity:
+            elif node.op == "call_module" and (name := str(node.target)) in activity:
                 layers.append(lif_operations(name, self._neurons[name], activity[name]))
         return EnergyReport((*layers, readout_operations(self._classes, self.timesteps)), self.timesteps)
 

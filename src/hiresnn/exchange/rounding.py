@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.network import ChannelAffine, SharedDropout, SpikingNetwork, fused_block
+from hiresnn.network import ChannelAffine, SharedDropout, SpikingNetwork
 from hiresnn.neurons import LIF
 
 ROUNDINGS = "intN with 2 to 16 bits, such as int4, or intN-channel, shared-scale or intN+shared-scale"
@@ -137,14 +137,9 @@ def rounded_together(network: SpikingNetwork) -> list[Group]:
     modules = dict(network.layers.named_modules())
     groups: list[Group] = []
     for node in network.layers.graph.nodes:
-        if node.target is fused_block:
-            neuron, current = modules[str(node.args[0].target)], node.args[3]
-        elif node.op == "call_module" and isinstance(modules[str(node.target)], LIF):
-            neuron, current = modules[str(node.target)], node.args[0]
-        else:
-            continue
-        if entering := list(dict.fromkeys(_entering(current, modules))):
-            groups.append((entering, neuron))
+        layer = modules[str(node.target)] if node.op == "call_module" else None
+        if isinstance(layer, LIF) and (entering := list(dict.fromkeys(_entering(node.args[0], modules)))):
+            groups.append((entering, layer))
     grouped = {layer for layers, _ in groups for layer in layers}
     groups += [([layer], None) for layer in modules.values() if isinstance(layer, _WEIGHTED) and layer not in grouped]
     known = {

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
-from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating, fused_block
+from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating
 from hiresnn.network.pooling import AveragePool
 from hiresnn.network.report import name_of
 from hiresnn.neurons import LIF, Window
@@ -168,13 +168,6 @@ class _Builder(fx.Interpreter):
             )
 
     def _of_call(self, node: fx.Node, value: Tensor) -> tuple[str, ...]:
-        if node.target is fused_block:
-            arguments: Any = node.args
-            lif, _, pool, current, _, timed = arguments
-            layer = self.fetch_attr(str(lif.target))
-            _refuse_wait(node, layer, timed)
-            sources = self._add(str(lif.target), layer, self.sources[current], self.env[current].shape[1:])
-            return sources if pool is None else self._add(str(pool.target), nn.AvgPool2d(2), sources, value.shape[1:])
         if node.target == "with_time":
             return self._entering(node)
         if node.target in _SUMS and len(node.args) == 2 and all(self._is_layer(source) for source in node.args):

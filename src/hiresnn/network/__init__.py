@@ -7,7 +7,6 @@ from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.evaluating import evaluating
-from hiresnn.network.fused import fused_block
 from hiresnn.network.record import compiling_pays, record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
@@ -29,7 +28,6 @@ __all__ = [
     "compiling_pays",
     "convert",
     "evaluating",
-    "fused_block",
     "record",
     "spiking_graph",
 ]

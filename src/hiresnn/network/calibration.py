@@ -12,7 +12,6 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.evaluating import evaluating
-from hiresnn.network.fused import fused_block
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
@@ -102,8 +101,6 @@ class _Calibrator(fx.Interpreter):
             amplitude = 1.0
         self.amplitude = amplitude
         value = super().run_node(n)
-        if n.target is fused_block:
-            layer = self.env[n.args[0]]  # type: ignore[index]
         if isinstance(layer, LIF):
             layer.amplitude = amplitude = amplitude * layer.threshold.item()
         if isinstance(value, Tensor) and n.op != "get_attr":
@@ -139,11 +136,6 @@ class _Calibrator(fx.Interpreter):
         if isinstance(layer, LIF):
             self._set_threshold(layer, *args)
         return super().call_module(target, args, kwargs)
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if target is fused_block:
-            self._set_threshold(args[0], *args[3:])
-        return super().call_function(target, args, kwargs)
 
     def _set_threshold(self, lif: LIF, current: Tensor, window: Window, timed: bool) -> None:
         if lif.learned:

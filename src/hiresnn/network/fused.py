@@ -1,9 +1,8 @@
 """A LIF layer with the dropout and the 2x2 average pooling behind it, in one pass over memory.
 
-The spikes in between are never written: at the paper's sizes they are the largest tensors of a training step. `convert`
-writes every such group of layers as one call of `fused_block` into the graph; the layers themselves stay where they
-were. They are called one after another if one of them has a hook, if the window carries state, or if kernels are not
-compiled.
+The spikes in between are never written: at the paper's sizes they are the largest tensors of a training step. A network
+with compiled kernels runs a copy of its graph, in which every such group of layers is one call of `fused_block`. The
+layers are called one after another if one of them has a hook, or if the window carries state.
 """
 
 from __future__ import annotations
@@ -51,9 +50,10 @@ def _hooked(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
-def fuse_blocks(traced: fx.GraphModule) -> None:
-    """Replace each call of a LIF layer and of the dropout and pooling behind it by one call of `fused_block`."""
-    graph, modules = traced.graph, dict(traced.named_modules())
+def in_blocks(layers: fx.GraphModule) -> fx.GraphModule:
+    """Return `layers` with each call of a LIF layer, and of dropout and pooling behind it, as one of `fused_block`."""
+    graph, modules = fx.Graph(), dict(layers.named_modules())
+    graph.output(graph.graph_copy(layers.graph, {}))
 
     def follower(node: fx.Node, kind: type[nn.Module]) -> fx.Node | None:
         users = list(node.users)
@@ -70,9 +70,10 @@ def fuse_blocks(traced: fx.GraphModule) -> None:
         if len(group) == 1:
             continue
         with graph.inserting_before(node):
-            layers = [call and graph.get_attr(str(call.target)) for call in (node, dropout, pool)]
+            parts = [call and graph.get_attr(str(call.target)) for call in (node, dropout, pool)]
         with graph.inserting_after(group[-1]):
-            block = graph.create_node("call_function", fused_block, (*layers, *node.args), name=f"{node.name}_block")
+            block = graph.create_node("call_function", fused_block, (*parts, *node.args), name=f"{node.name}_block")
         group[-1].replace_all_uses_with(block)
         for call in reversed(group):
             graph.erase_node(call)
+    return fx.GraphModule(layers, graph)

@@ -6,7 +6,7 @@ is stored, which for most layers is pooled spikes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +18,17 @@ from hiresnn.neurons import LIF, Window
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def run_in_segments(layers: fx.GraphModule, images: Tensor, window: Window) -> Tensor:
-    """Compute `layers(images, window)`, storing for the backward pass only what enters each segment.
+def run_in_segments(layers: fx.GraphModule, graph: fx.Graph, images: Tensor, window: Window) -> Tensor:
+    """Compute `graph` on the modules of `layers`, storing for the backward pass only what enters each segment.
 
     What precedes the first weighted layer, and the readout, are not segments.
     """
-    interpreter = fx.Interpreter(layers)
+    interpreter = fx.Interpreter(layers, graph=graph)
     values: dict[fx.Node, Any] = dict(
-        zip((node for node in layers.graph.nodes if node.op == "placeholder"), (images, window), strict=True)
+        zip((node for node in graph.nodes if node.op == "placeholder"), (images, window), strict=True)
     )
-    (result,) = (node for node in layers.graph.nodes if node.op == "output")
-    for nodes, spikes in _segments(layers):
+    (result,) = (node for node in graph.nodes if node.op == "output")
+    for nodes, spikes in _segments(graph, dict(layers.named_modules())):
         needed = dict.fromkeys(source for node in nodes for source in node.all_input_nodes if source in values)
         inputs = [node for node in needed if isinstance(values[node], Tensor)]
         rest = {node: values[node] for node in needed if node not in inputs}
@@ -72,12 +72,11 @@ def _copied(value: Any) -> Any:
     return replace(value, membranes=dict(value.membranes), masks=dict(value.masks))
 
 
-def _segments(layers: fx.GraphModule) -> Iterator[tuple[list[fx.Node], bool]]:
+def _segments(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> Iterator[tuple[list[fx.Node], bool]]:
     """Yield the nodes of each segment, and whether it has neurons after a weighted layer."""
-    modules = dict(layers.named_modules())
     nodes: list[fx.Node] = []
     weighted = spikes = False
-    for node in layers.graph.nodes:
+    for node in graph.nodes:
         if node.op in ("placeholder", "output"):
             continue
         layer = modules.get(str(node.target)) if node.op in ("call_module", "get_attr") else None

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from torch import fx, nn
 
 from hiresnn.network.dropout import SharedDropout
-from hiresnn.network.fused import fused_block
 from hiresnn.neurons import LIF
 
 _ANALOGUE_CALLS = frozenset(
@@ -106,5 +105,4 @@ def kind_of(node: fx.Node, layer: nn.Module | None) -> str:
 
 def name_of(node: fx.Node) -> str:
     """Return the name of a layer as in the ANN, else that of the function or method in the graph."""
-    layer = node.args[0] if node.target is fused_block else node
-    return str(layer.target) if isinstance(layer, fx.Node) and layer.op in ("call_module", "get_attr") else node.name
+    return str(node.target) if node.op == "call_module" else node.name

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network.encoding import Encoder
+from hiresnn.network.fused import in_blocks
 from hiresnn.network.recompute import run_in_segments
 from hiresnn.network.report import ConversionReport
 from hiresnn.neurons import LIF, Window, can_fuse
@@ -55,6 +56,7 @@ class SpikingNetwork(nn.Module):
         self.report = report or ConversionReport()
         self.recomputes = self.fused = self.pools_currents = False
         self._auto, self._updates = True, 0
+        self._blocks: tuple[fx.GraphModule, ...] = ()  # a tuple, so that its layers are not those of this network
         for parameter in self.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -63,7 +65,7 @@ class SpikingNetwork(nn.Module):
     def neurons(self) -> Mapping[str, LIF]:
         """Layer name -> LIF, first layer first; each has scalar `.threshold` and `.leak`."""
         modules = dict(self.layers.named_modules())
-        order = [str(node.target) for node in self.layers.graph.nodes if node.op in ("call_module", "get_attr")]
+        order = [str(node.target) for node in self.layers.graph.nodes if node.op == "call_module"]
         return MappingProxyType({name: lif for name in order if isinstance(lif := modules.get(name), LIF)})
 
     @property
@@ -86,10 +88,13 @@ class SpikingNetwork(nn.Module):
         if self._auto and self._updates > COMPILING_PAYS_ABOVE:
             self._compile()
         window.fused, window.updates = self.fused, 0
+        if self.fused and not self._blocks:
+            self._blocks = (in_blocks(self.layers),)
+        form = self._blocks[0] if self.fused else self.layers
         if self.recomputes and torch.is_grad_enabled():
-            rows = run_in_segments(self.layers, images, window)
-        else:
-            rows = self.layers(images, window)
+            rows = run_in_segments(self.layers, form.graph, images, window)
+        else:  # on the layers of this network, one of which may have been replaced since
+            rows = type(form).forward(self.layers, images, window)
         if rows.shape[0] != window.timesteps * window.batch:
             raise UsageError(
                 f"the network returns {rows.shape[0]} rows for {window.batch} images and {window.timesteps} timesteps; "

@@ -14,7 +14,6 @@ from torch import Tensor, fx
 from hiresnn.errors import UsageError
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
-from hiresnn.network.fused import fused_block
 from hiresnn.network.report import name_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.neurons import LIF, Window
@@ -57,7 +56,7 @@ class _StepCheck(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """Compute one node in both ways, and compare."""
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        spikes = isinstance(layer, LIF) or n.target is fused_block
+        spikes = isinstance(layer, LIF)
         if spikes or n.op == "output" or isinstance(layer, SharedDropout):
             self._refuse_mixing(n)
         try:

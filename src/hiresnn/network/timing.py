@@ -17,7 +17,6 @@ from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
-from hiresnn.network.fused import fuse_blocks
 from hiresnn.network.max_pool import RELUS, is_relu
 from hiresnn.network.pooling import AveragePool
 from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of, name_of
@@ -54,7 +53,6 @@ def insert_time(
             "activations, such as SiLU or GELU, by nn.ReLU, and train the ANN again."
         )
     add_warnings(report, traced)
-    fuse_blocks(traced)
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()

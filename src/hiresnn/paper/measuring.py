@@ -114,7 +114,7 @@ def pool_activity(study: Study, wanted: Measurement) -> dict[str, list[float]]:
     """
     network = study.spiking(wanted.run)
     modules, neurons = dict(network.layers.named_modules()), list(network.neurons)
-    order = [str(node.target) for node in network.layers.graph.nodes if node.op in ("call_module", "get_attr")]
+    order = [str(node.target) for node in network.layers.graph.nodes if node.op == "call_module"]
     pools = [at for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)]
     places = {order[at]: sum(name in neurons for name in order[:at]) for at in pools}
     counted = SpikingActivity()

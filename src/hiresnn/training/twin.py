@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.attacks.gate import frozen
 from hiresnn.errors import UsageError
-from hiresnn.network import SharedDropout, SpikingNetwork, fused_block, record
+from hiresnn.network import SharedDropout, SpikingNetwork, record
 from hiresnn.neurons import LIF, Window
 from hiresnn.training.adversarial import Adversarial
 
@@ -64,14 +64,6 @@ class RateTwin(fx.Interpreter):
         if isinstance(layer, SharedDropout):
             return args[0]
         return self._rate(layer, args[0]) if isinstance(layer, LIF) else super().call_module(target, args, kwargs)
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Compute a function; fused layers give their rate, pooled."""
-        if target is not fused_block:
-            return super().call_function(target, args, kwargs)
-        lif, _, pool, current, window, _ = args
-        rates = self._rate(lif, current)
-        return rates if pool is None else pool(rates, window)
 
     def _rate(self, lif: LIF, current: Tensor) -> Tensor:
         name = self.names[lif]
