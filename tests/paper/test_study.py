@@ -28,7 +28,7 @@ from hiresnn.paper.study import Study
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import SEMANTICS, override, read
-from hiresnn.training import epochs as loop
+from hiresnn.training import Training
 
 from .conftest import study_in
 
@@ -173,16 +173,16 @@ def test_an_interrupted_run_continues_to_the_same_weights_after_its_data_moved(
     trained: Study, tiny: Scale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
-    real = loop.train_epoch
+    real = Training._set_lr
 
-    def dying(*given: Any, **named: Any) -> Any:
+    def dying(training: Training, epoch: int) -> float:
         epochs.append(1)
         if len(epochs) == 4:  # two epochs of the ANN, one of the SNN
             raise KeyboardInterrupt
-        return real(*given, **named)
+        return real(training, epoch)
 
     study = study_in(tmp_path, tiny)
-    monkeypatch.setattr(loop, "train_epoch", dying)
+    monkeypatch.setattr(Training, "_set_lr", dying)
     with pytest.raises(KeyboardInterrupt):
         study.train(run("traditional"))
     (begun,) = (tmp_path / "runs").glob("vgg5*/recipe.toml")

@@ -18,7 +18,7 @@ from hiresnn.runs.fields import METHOD_NAMES
 from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
 from hiresnn.runs.train import train
-from hiresnn.training import loop
+from hiresnn.training import epochs
 
 
 def fit(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
@@ -68,14 +68,14 @@ def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
     tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     losses: dict[bool, list[float]] = {False: [], True: []}
-    train_batch = loop.train_batch
+    train_batch = epochs.train_batch
 
     def recorded(model, *arguments, **options):
         seen = train_batch(model, *arguments, **options)
         losses[isinstance(model, SpikingNetwork)] += [loss for loss, *_ in seen]
         return seen
 
-    monkeypatch.setattr(loop, "train_batch", recorded)
+    monkeypatch.setattr(epochs, "train_batch", recorded)
     # A long training of the ANN would make the last bits of this processor's sums into other spikes.
     short = {"method": method, "snn.epochs": "1"} | ({"ann.epochs": "1"} if method != "ann" else {})
     fit(override(tiny, short), tmp_path / "run")

@@ -67,7 +67,7 @@ class Training:
         self.trainer = Trainer(context, "SNN", settings, self.method, self.network, self.optimizer, self.batches)
 
     def fit(self) -> dict[str, Tensor]:
-        self.trainer.fit()
+        self.trainer.training().run()
         return self.network.state_dict()
 
 
@@ -137,7 +137,7 @@ def test_each_part_of_the_state_matters(
 ) -> None:
     expected = Training(RunFolder.create(tmp_path / "whole", tiny)).fit()
     fresh = Training(folder)
-    start = fresh.trainer._state(fresh.trainer._training())
+    start = fresh.trainer._state(fresh.trainer.training())
     stopped_after(1, Training(folder), monkeypatch)
     state = read_resume(folder.path / RESUME)
     if part in ("noise", "random"):
@@ -223,7 +223,7 @@ def test_the_state_of_another_network_is_refused_in_one_sentence(folder: RunFold
 @pytest.mark.parametrize("part", ["model", "optimizer", "ranks", "noise", "random", "order", "rows"])
 def test_a_state_without_one_of_its_parts_is_refused(folder: RunFolder, part: str) -> None:
     training = Training(folder)
-    state = training.trainer._state(training.trainer._training())
+    state = training.trainer._state(training.trainer.training())
     del (state["ranks"][0] if part in ("noise", "random") else state)[part]
     folder.write_bytes(RESUME, resume_bytes(state))
     with pytest.raises(RunError, match=rf"resume\.pt does not fit this run \('{part}'\)"):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.training import CraftedNoise, Method, train_batch, train_epoch
+from hiresnn.training import CraftedNoise, Method, Schedule, Training, train_batch
 
 RATE, STEP, BOUND = 0.05, 0.05, 0.08
 
@@ -138,8 +138,7 @@ def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state:
         images, labels = torch.rand(22, 1, 8, 8), torch.randint(5, (22,))
         batches = [(images[start : start + 7], labels[start : start + 7]) for start in (0, 7, 14, 21)]
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-        for _ in range(2):
-            train_epoch(network, optimizer, batches, method, timesteps=4)
+        Training(network, optimizer, batches, method, Schedule(2, 1e-2), timesteps=4).run()
         return network.state_dict()
 
     traditional = trained(Method())

@@ -260,7 +260,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: 
 
 
 def test_a_training_that_diverges_names_epoch_and_batch() -> None:
-    with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* lower lr, which is 1e\+38"):
+    with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* Lower lr, which is 1e\+38"):
         fit(snn(), (PIXELS, LABELS), **{**QUIET, "lr": 1e38})
 
 

@@ -1,28 +1,15 @@
-"""The training loop: what a batch and an epoch report, how often they update, and where they stop."""
+"""The training loop: what a batch reports, how often it updates, and what its loss sees."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.errors import NotFiniteError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
-from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch, train_epoch
-
-
-class Constant(nn.Module):
-    """Logits (0, ln 3) for every image: probabilities 1/4 and 3/4."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor([0.0, math.log(3)]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits.expand(len(images), 2)
+from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch
 
 
 class Frozen:
@@ -49,29 +36,6 @@ def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
     return [(torch.full((size, 1, 2, 2), 0.5), torch.ones(size, dtype=torch.int64)) for size in sizes]
 
 
-def test_an_epoch_reports_means_over_images_not_over_batches() -> None:
-    images = torch.zeros(3, 1, 2, 2)
-    shown = [(images, torch.tensor([0, 0, 1])), (images[:1], torch.tensor([1]))]
-    notes: list[tuple[int, str]] = []
-    result = train_epoch(
-        Constant(),
-        Frozen(),
-        shown,
-        Method(),
-        advance=lambda count, note: notes.append((count, note)),  # type: ignore[arg-type]
-    )
-    # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; every answer is 1, so half are correct.
-    assert result.loss == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
-    assert result.accuracy == 50
-    assert result.images == 4
-    assert notes == [(3, "loss 1.020"), (1, "loss 0.837")]
-
-
-def test_an_epoch_without_batches_reports_zeros() -> None:
-    result = train_epoch(Constant(), Frozen(), [], Method())  # type: ignore[arg-type]
-    assert (result.loss, result.accuracy, result.images) == (0, 0, 0)
-
-
 @pytest.mark.parametrize(("periods", "timesteps"), [(1, 1), (1, 4), (2, 5), (3, 4)])
 def test_every_period_is_one_update(periods: int, timesteps: int) -> None:
     frozen = Frozen()
@@ -86,8 +50,6 @@ def test_without_timesteps_a_network_trains_with_its_own() -> None:
     one = train_batch(network, Frozen(), images, labels, Method(), timesteps=1)  # type: ignore[arg-type]
     assert own == four
     assert own != one
-    epoch = train_epoch(network, Frozen(), [(images, labels)], Method())  # type: ignore[arg-type]
-    assert epoch.loss == four[0].loss
 
 
 def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before() -> None:
@@ -111,12 +73,6 @@ def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before() -
     assert seen[1].earlier is not None
     assert torch.equal(seen[1].earlier, seen[0].logits)
     assert not seen[1].earlier.requires_grad
-
-
-def test_an_epoch_switches_to_training_mode() -> None:
-    model = Constant().eval()
-    train_epoch(model, Frozen(), batches(2), Method())  # type: ignore[arg-type]
-    assert model.training
 
 
 @pytest.mark.parametrize(("state", "same"), [("carry", True), ("reset", False)])
@@ -159,32 +115,6 @@ def test_an_update_that_leaves_the_range_of_leak_or_threshold_is_clamped(
 
     train_batch(network, Overshoot(), *batches(2)[0], Method(), timesteps=4)  # type: ignore[arg-type]
     assert (lif.leak.item(), lif.threshold.item()) == pytest.approx(expected)
-
-
-def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weights() -> None:
-    weights = []
-
-    def shown() -> Iterator[tuple[Tensor, Tensor]]:
-        good, poisoned = batches(2, 2)
-        yield good
-        weights.append([parameter.detach().clone() for parameter in network.parameters()])
-        yield poisoned[0] * math.nan, poisoned[1]
-
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    before = network[1].weight.detach().clone()  # type: ignore[union-attr,operator]
-    with pytest.raises(NotFiniteError, match="the loss is nan at batch 2"):
-        train_epoch(network, torch.optim.SGD(network.parameters(), lr=0.1), shown(), Method())
-    assert not torch.equal(before, weights[0][0])
-    for parameter, earlier in zip(network.parameters(), weights[0], strict=True):
-        assert torch.equal(parameter, earlier)
-
-
-def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the_loss() -> None:
-    network, (images, labels) = spiking(), batches(2)[0]
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    poisoned = [(images * math.nan, labels)]
-    with pytest.raises(NotFiniteError, match=r"^layers\.1\.weight is no longer finite$"):
-        train_epoch(network, optimizer, poisoned, Method(), timesteps=4)
 
 
 @pytest.mark.parametrize(("name", "passes"), [("traditional", 1), ("trades", 4), ("sparse", 4), ("mppd-tv", 3)])

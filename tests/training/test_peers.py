@@ -131,11 +131,12 @@ def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:
     assert made.noise.kappa.abs().max() == pytest.approx(0.03)  # 0.02 after the first replay
 
 
-def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together() -> None:
-    model, noise = network(), MembraneDistance(0.1, bound=0.1, strength=0.7, decay=0.9)
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together(recomputes: bool) -> None:
+    model, noise = network().recompute(recomputes), MembraneDistance(0.1, bound=0.1, strength=0.7, decay=0.9)
     noise.begin(model, IMAGES, LABELS)
     noise.begin(model, IMAGES, LABELS)  # a batch that failed in between leaves nothing behind
-    assert len(model.layers._forward_hooks) == 1
+    assert len(model.readout._forward_hooks) == 1
     shown = noise.apply(IMAGES)
     logits = model(shown)
     loss = noise.loss(Presentation(model, IMAGES, shown, LABELS, logits, 4, None))
@@ -153,7 +154,7 @@ def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together() -> None:
     assert loss.item() == pytest.approx(((clean + adversarial) / 2).item() + 0.7 * total, rel=1e-4)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.layers.parameters() if parameter.dim() > 1)
-    assert not layers._forward_hooks  # so that a later pass leaves no graph in the noise
+    assert not model.readout._forward_hooks  # so that a later pass leaves no graph in the noise
 
 
 def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_the_window() -> None:

@@ -138,7 +138,7 @@ def test_an_average_is_of_the_weights_before_rounding_and_is_rounded_itself(imag
     average = Average(subject, optimizer, 0.5)
     way = method("traditional", periods=1, step=0.0)
     way.rounding = rounding(subject, "int4")
-    list(Training(subject, optimizer, [(images, labels)], way, Schedule(2, 0.1), average=average).run(lambda *_: None))
+    Training(subject, optimizer, [(images, labels)], way, Schedule(2, 0.1), average=average).run()
     expected = deployed(average.model, "int4")  # type: ignore[arg-type]
     assert not torch.equal(next(expected.parameters()), next(average.model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(subject.parameters(), expected.parameters(), strict=True))

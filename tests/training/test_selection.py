@@ -1,5 +1,6 @@
 """Choosing an epoch by robust accuracy, and going back from catastrophic overfitting."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ def run(subject: Training, accuracies: list[dict[str, float]] | None = None) -> 
     if accuracies is not None:
         assert subject.selection is not None
         subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
-    return list(subject.run(lambda count, note: None))
+    subject.run()
+    return subject.rows
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -80,12 +82,11 @@ def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch
     accuracies = [measured(60, 50), measured(85, 20), measured(60, 50)]
     assert subject.selection is not None
     subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]  # type: ignore
-    rows = subject.run(lambda count, note: None)
-    next(rows)
-    row = next(rows)
-    assert row["back_to_epoch"] == 1
-    assert equal(weights(subject.model), after[0])
-    assert "back_to_epoch" not in next(rows)
+    now: list[dict[str, Tensor]] = []
+    subject.after = lambda row: now.append(weights(subject.model))
+    subject.run()
+    assert [row.get("back_to_epoch") for row in subject.rows] == [None, 1, None]
+    assert equal(now[1], after[0])
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,13 @@ def test_going_back_a_second_time_restores_the_same_momentum() -> None:
     accuracies = [measured(60, 50), measured(90, 20), measured(90, 20)]
     assert subject.selection is not None
     subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
-    for row in subject.run(lambda count, note: None):
+
+    def after(row: dict[str, Any]) -> None:
         if "back_to_epoch" in row:
             found.append([state["momentum_buffer"].clone() for state in subject.optimizer.state.values()])
+
+    subject.after = after
+    subject.run()
     assert len(found) == 2
     assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
 
@@ -134,10 +139,10 @@ def test_a_resumed_training_ends_with_the_same_bits(select: str) -> None:
         values = accuracies()
         assert first.selection is not None
         first.selection.measure = lambda network, values=values: values.pop(0)  # type: ignore[method-assign]
-        rows = first.run(lambda count, note: None)
-        for _ in range(stopped_after):
-            next(rows)
+        states: list[dict[str, Any]] = []
+        first.after = lambda row, first=first, states=states: states.append(copy.deepcopy(first.state_dict()))  # type: ignore[misc]
+        first.run()
         second = training(select, average=True, epochs=4)
-        second.load_state_dict(first.state_dict())
-        run(second, values)
+        second.load_state_dict(states[stopped_after - 1])
+        run(second, accuracies()[stopped_after:])
         assert equal(weights(second.model), weights(whole.model))

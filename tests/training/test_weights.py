@@ -55,7 +55,7 @@ def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
     optimizer.register_step_pre_hook(lambda *_: lif.leak.data.add_(0.25) and None)
     average = Average(network, optimizer, 0.5)
     training = Training(network, optimizer, [(images, labels)], Method(), Schedule(3, 0.1), average=average)
-    list(training.run(lambda *_: None))
+    training.run()
     (averaged,) = average.model.neurons.values()  # type: ignore[union-attr,operator]
     assert averaged.leak.item() > 1
     assert lif.leak.item() == 1

@@ -15,7 +15,7 @@ from torch import nn
 from hiresnn.data import Batches, Split
 from hiresnn.errors import HiresnnError
 from hiresnn.network import spiking_graph
-from hiresnn.training import CraftedNoise, Method, Ranks, joined, train_epoch
+from hiresnn.training import CraftedNoise, Method, Ranks, Schedule, Training, joined
 
 CASES = ((12, 4), (10, 4), (9, 4), (3, 8))
 """(images, batch size): whole batches; last batches of two images and of one; a single batch that is short."""
@@ -34,8 +34,9 @@ def trained(images: int, batch_size: int, ranks: Ranks) -> dict[str, Any]:
     batches = Batches(split, batch_size, shuffle=True, generator=generator, part=part)
     noise = CraftedNoise(0.02, 0.05)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    results = [train_epoch(network, optimizer, batches, Method(2, noise), ranks=ranks) for _ in range(2)]
-    means = [(result.loss, result.accuracy, result.images) for result in results]
+    training = Training(network, optimizer, batches, Method(2, noise), Schedule(2, 0.1), ranks=ranks)
+    training.run()
+    means = [(row["loss"], row["train_accuracy"]) for row in training.rows]
     return {"weights": dict(network.state_dict()), "kappa": noise.kappa, "results": means}
 
 

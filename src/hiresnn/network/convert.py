@@ -102,7 +102,7 @@ def spiking_graph(
     def neuron(activation: nn.Module) -> LIF:
         lif = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)
         if isinstance(activation, QCFS):
-            lif.threshold.data.copy_(activation.threshold.detach())
+            lif.to(activation.threshold.device).threshold.data.copy_(activation.threshold.detach())
             lif.learned = True
         return lif
 

@@ -33,6 +33,7 @@ class SpikingNetwork(nn.Module):
     Attributes:
         timesteps: T of a call that does not name one; at least 1.
         layers: the traced ANN, in which every ReLU is a LIF. Files of version 1 call it `graph`.
+        readout: passes on what comes out of `layers` at every step, [T*B, classes], to whoever hooks it.
         spec: arguments of `hiresnn.models.build` that describe the ANN; None for a user's own.
         report: which layer of the ANN became what.
         pools_currents: whether a max pool of the ANN is in front of its neurons; see `convert`.
@@ -50,7 +51,7 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         if timesteps < 1:
             raise UsageError(f"timesteps is {timesteps}; a spiking network needs at least 1.")
-        self.layers = layers
+        self.layers, self.readout = layers, nn.Identity()
         self.timesteps = timesteps
         self.spec = spec
         self.report = report or ConversionReport()
@@ -95,6 +96,7 @@ class SpikingNetwork(nn.Module):
             rows = run_in_segments(self.layers, form.graph, images, window)
         else:  # on the layers of this network, one of which may have been replaced since
             rows = type(form).forward(self.layers, images, window)
+        rows = self.readout(rows)
         if rows.shape[0] != window.timesteps * window.batch:
             raise UsageError(
                 f"the network returns {rows.shape[0]} rows for {window.batch} images and {window.timesteps} timesteps; "

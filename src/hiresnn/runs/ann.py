@@ -82,7 +82,7 @@ def _train(context: RunContext) -> None:
     )
     batches = context.batches(settings.batch_size, stage=0)
     method = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
-    Trainer(context, "ANN", settings, method, network, optimizer, batches).fit()
+    Trainer(context, "ANN", settings, method, network, optimizer, batches).training().run()
     if context.ranks.lead:
         save(network, context.folder.path / MODEL)
     context.ranks.wait()

@@ -87,7 +87,7 @@ def train(
                 _copy(ann, folder)
             else:
                 trainer = _snn_trainer(context, ann)
-                trainer.fit()
+                trainer.training().run()
                 network = trainer.model
                 if ranks.lead:
                     save(network, folder.path / MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 
 from hiresnn import data
 from hiresnn.data import Batches
-from hiresnn.errors import NotFiniteError, RunError
+from hiresnn.errors import RunError
 from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import RESUME
@@ -47,50 +48,44 @@ class Trainer:
     optimizer: Optimizer
     batches: Batches
 
-    def fit(self) -> None:
-        """Train the epochs that the folder's training state does not hold yet, and store the state after each.
+    def training(self) -> Training:
+        """Return the training of the epochs that the folder's state does not hold; it stores its state after each.
 
         Raises:
-            NotFiniteError: names epoch and batch; the state after the last good epoch is in the folder.
             RunError: the training state is damaged or belongs to another stage.
         """
-        context, ranks, title = self.context, self.context.ranks, self.title
+        context, settings, ranks = self.context, self.settings, self.context.ranks
         if ranks.size > 1:
             # Every rank draws other random numbers than any rank of another seed; torch takes 64 bits.
             torch.manual_seed((torch.initial_seed() * ranks.size + ranks.rank) % 2**64)
-        training = self._training()
-        self._restore(training)
-        images, epochs = len(self.batches.labels), self.settings.epochs
-        if not epochs:  # nothing to report; the weights may still have to be rounded
-            list(training.run(lambda _count, _note: None))
-            return
-        with context.progress.task(f"{title} training", epochs * images, done=len(training.rows) * images) as task:
-            try:
-                for row in training.run(task.advance):
-                    context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
-                    self._write_metrics(training)
-                    context.log({"stage": title.lower(), **row})
-                    if "back_to_epoch" in row:
-                        context.progress.line(OVERFITTED.format(title=title, **row))
-            except NotFiniteError as error:
-                epoch = len(training.rows)
-                stored = f" The state after epoch {epoch} is in {context.folder.path}." if epoch else ""
-                raise NotFiniteError(
-                    f"{title} training, {error}.{stored} Lower {title.lower()}.lr and train into another --out."
-                ) from None
-
-    def _training(self) -> Training:
-        settings, ranks = self.settings, self.context.ranks
         schedule = Schedule(
             settings.epochs, settings.lr, settings.decay, settings.milestones,
             cyclic=isinstance(settings, Ann) and settings.schedule == "cyclic",
         )  # fmt: skip
         average = Average(self.model, self.optimizer, settings.average) if settings.average else None
-        return Training(
-            self.model, self.optimizer, self.batches, self.method, schedule, self.context.recipe.precision,
+        training = Training(
+            self.model, self.optimizer, self.batches, self.method, schedule, context.recipe.precision,
             timesteps=getattr(settings, "timesteps", 1), ranks=ranks, generator=self.batches.generator,
+            images=len(self.batches.labels), title=f"{self.title} training", progress=context.progress,
             average=average, selection=self._selection(),
         )  # fmt: skip
+        training.after, training.advice = partial(self._store, training), partial(self._advice, training)
+        self._restore(training)
+        return training
+
+    def _store(self, training: Training, row: dict[str, Any]) -> None:
+        """Write the state after an epoch, its row, and what the user should know."""
+        context = self.context
+        context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
+        self._write_metrics(training)
+        context.log({"stage": self.title.lower(), **row})
+        if "back_to_epoch" in row:
+            context.progress.line(OVERFITTED.format(title=self.title, **row))
+
+    def _advice(self, training: Training) -> str:
+        epoch = len(training.rows)
+        stored = f"The state after epoch {epoch} is in {self.context.folder.path}. " if epoch else ""
+        return f"{stored}Lower {self.title.lower()}.lr and train into another --out."
 
     def _selection(self) -> Selection | None:
         """Return what measures each epoch of an ANN under attack, if it is trained or chosen for that."""

@@ -3,7 +3,7 @@
 from hiresnn.training.adversarial import Adversarial, NoiseInTime
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.fit import FitResult, fit
-from hiresnn.training.loop import EpochResult, PeriodResult, train_batch, train_epoch
+from hiresnn.training.loop import PeriodResult, train_batch
 from hiresnn.training.losses import Distillation, Presentation, consistent, cross_entropy, sparse_gradients, trades
 from hiresnn.training.membrane import MembraneDistance, MembraneOverlap
 from hiresnn.training.memory import MemoryNoise
@@ -24,7 +24,6 @@ __all__ = [
     "Average",
     "CraftedNoise",
     "Distillation",
-    "EpochResult",
     "FitResult",
     "GaussianNoise",
     "MembraneDistance",
@@ -52,5 +51,4 @@ __all__ = [
     "sparse_gradients",
     "trades",
     "train_batch",
-    "train_epoch",
 ]

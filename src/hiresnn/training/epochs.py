@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch.optim import Optimizer
 
 from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.network import SpikingNetwork, compiling_pays
-from hiresnn.training.loop import train_epoch
+from hiresnn.progress import Progress, Task
+from hiresnn.training.loop import PeriodResult, train_batch
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.schedule import Schedule
@@ -24,6 +26,34 @@ from hiresnn.training.selection import Selection
 from hiresnn.training.weights import Average
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class _Means:
+    """Means over the periods of an epoch: loss, accuracy in percent on the noisy training images; and its seconds."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._loss, self._hits, self._shown = 0.0, 0, 0
+
+    def add(self, periods: Sequence[PeriodResult]) -> None:
+        """Add a batch."""
+        self._loss += periods[0].images * sum(period.loss for period in periods)
+        self._hits += sum(period.correct for period in periods)
+        self._shown += sum(period.images for period in periods)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss; 0 of no images."""
+        return self._loss / max(self._shown, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Percent; 0 of no images."""
+        return 100 * self._hits / max(self._shown, 1)
+
+    def seconds(self) -> float:
+        """Return the seconds since the epoch began."""
+        return round(time.perf_counter() - self._started, 3)
 
 
 @dataclass
@@ -34,6 +64,9 @@ class Training:
         batches: iterated once per epoch; `generator` is the random generator of their order, if it is not torch's.
         precision: a key of PRECISIONS.
         timesteps: T; None is the network's own T.
+        images: number of training images, the unit of progress; 0 counts batches instead.
+        title: of the training, for progress and errors.
+        after: gets the row of each epoch when it is done. advice: what to do where numbers are not finite.
         average: average of the weights, which becomes the weights of `model` in the end; None for none.
         selection: measures each epoch under attack, and may go back to an earlier one; None for none.
         rows: one row per finished epoch.
@@ -49,47 +82,77 @@ class Training:
     timesteps: int | None = None
     ranks: Ranks = ALONE
     generator: torch.Generator | None = None
+    images: int = 0
+    title: str = "Training"
+    progress: Progress = field(default_factory=partial(Progress, quiet=True))
+    after: Callable[[dict[str, Any]], object] = lambda row: None
+    advice: Callable[[], str] = lambda: "Lower the learning rate."
     average: Average | None = None
     selection: Selection | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, advance: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
-        """Train the epochs that `rows` does not hold yet; yield the row of each when it is done.
+    def run(self) -> None:
+        """Train the epochs that `rows` does not hold yet, and give the row of each to `after` when it is done.
 
-        When all are done, `model` gets the averaged weights or those of the selected epoch, rounded if `method` rounds.
+        In the end `model` has the averaged weights or those of the selected epoch, rounded if `method` rounds.
 
         Raises:
-            NotFiniteError, DataError: as `train_epoch`; names epoch and batch.
+            NotFiniteError: a loss is not finite, or a weight at the end of an epoch: a membrane that is NaN never
+                spikes, so the loss can hide it. Names epoch and batch.
+            DataError: a label is not a class of the network.
         """
         self.method.noise.attach(self.batches)
-        with self._decided():
+        with self._decided(), self._task() as task:
             for epoch in range(len(self.rows), self.schedule.epochs):
-                where = f"epoch {epoch + 1} of {self.schedule.epochs}"
-                start, lr = time.perf_counter(), self._set_lr(epoch)
-
-                def noted(count: int, note: str, where: str = where) -> None:
-                    advance(count, f"{where}, {note}")
-
-                try:
-                    result = train_epoch(
-                        self.model, self.optimizer, self.batches, self.method, timesteps=self.timesteps,
-                        precision=PRECISIONS[self.precision], advance=noted, ranks=self.ranks,
-                    )  # fmt: skip
-                except (NotFiniteError, DataError) as error:
-                    raise type(error)(f"{where}: {error}") from None
-                seconds = round(time.perf_counter() - start, 3)
-                row: dict[str, Any] = {"epoch": epoch + 1, "loss": result.loss, "train_accuracy": result.accuracy}
-                row |= {"lr": lr, "seconds": seconds, **self.method.noise.report()}
-                if isinstance(self.model, SpikingNetwork):
-                    row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
-                    row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
-                if self.selection is not None:
-                    start = time.perf_counter()
-                    row |= self._select(epoch + 1, self.selection)
-                    row["measuring_seconds"] = round(time.perf_counter() - start, 3)
-                self.rows.append(row)
-                yield row
+                means, lr, where = _Means(), self._set_lr(epoch), f"epoch {epoch + 1} of {self.schedule.epochs}"
+                self.model.train()
+                for number, (images, labels) in enumerate(self.batches, start=1):
+                    with self._located(f"{where}: ", f" at batch {number}"):
+                        periods = train_batch(
+                            self.model, self.optimizer, images, labels, self.method, timesteps=self.timesteps,
+                            precision=PRECISIONS[self.precision], ranks=self.ranks,
+                        )  # fmt: skip
+                    means.add(periods)
+                    task.advance(periods[0].images if self.images else 1, f"{where}, loss {means.loss:.3f}")
+                with self._located(f"{where}: "):
+                    self._require_finite()
+                self.rows.append(self._row(epoch + 1, means, lr))
+                self.after(self.rows[-1])
             self._finish()
+
+    def _task(self) -> AbstractContextManager[Task]:
+        """Show how many images are done, or batches where the number of images is not known."""
+        epochs, count = self.schedule.epochs, self.images or len(self.batches)
+        progress = self.progress if epochs else Progress(quiet=True)  # the weights may still have to be rounded
+        unit = "images" if self.images else "batches"
+        return progress.task(self.title, epochs * count, unit, done=len(self.rows) * count)
+
+    @contextmanager
+    def _located(self, before: str, behind: str = "") -> Iterator[None]:
+        """Add to an error where it happened, and to one of numbers that are not finite what to do."""
+        try:
+            yield
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{self.title}, {before}{error}{behind}. {self.advice()}") from None
+        except IndexError as error:  # by the cross-entropy
+            raise DataError(f"{self.title}, {before}a label is not a class of the network{behind} ({error})") from None
+
+    def _require_finite(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise NotFiniteError(f"{name} is no longer finite")
+
+    def _row(self, epoch: int, means: _Means, lr: float) -> dict[str, Any]:
+        row: dict[str, Any] = {"epoch": epoch, "loss": means.loss, "train_accuracy": means.accuracy, "lr": lr}
+        row |= {"seconds": means.seconds(), **self.method.noise.report()}
+        if isinstance(self.model, SpikingNetwork):
+            row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
+            row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
+        if self.selection is not None:
+            start = time.perf_counter()
+            row |= self._select(epoch, self.selection)
+            row["measuring_seconds"] = round(time.perf_counter() - start, 3)
+        return row
 
     @contextmanager
     def _decided(self) -> Iterator[None]:

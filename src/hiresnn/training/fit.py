@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks.gate import seeded
-from hiresnn.errors import NotFiniteError, RunError, UsageError
+from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SilentLayerError, SpikingNetwork, convert
@@ -164,18 +164,18 @@ def _train(
     """Train all epochs that the checkpoint does not hold."""
     if checkpoint is not None and checkpoint.exists():
         _resume(training, settings, checkpoint)
-    count, done = len(training.batches), len(training.rows)
-    with progress.task("Training", settings["epochs"] * count, "batches", done=done * count) as task:
-        try:
-            for row in training.run(lambda _, note: task.advance(1, note)):
-                if checkpoint is not None:
-                    part = checkpoint.with_name(f"{checkpoint.name}.part")
-                    torch.save({"settings": settings, **training.state_dict()}, part)
-                    part.replace(checkpoint)
-                if log is not None:
-                    log(row)
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{error}; lower lr, which is {settings['lr']:g}.") from None
+
+    def after(row: dict[str, Any]) -> None:
+        if checkpoint is not None:
+            part = checkpoint.with_name(f"{checkpoint.name}.part")
+            torch.save({"settings": settings, **training.state_dict()}, part)
+            part.replace(checkpoint)
+        if log is not None:
+            log(row)
+
+    training.progress, training.after = progress, after
+    training.advice = lambda: f"Lower lr, which is {settings['lr']:g}."
+    training.run()
 
 
 def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:

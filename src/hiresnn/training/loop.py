@@ -8,8 +8,7 @@ gradients of weights, thresholds, leaks and input, all at the old weights (lines
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hiresnn.errors import DataError, NotFiniteError
+from hiresnn.errors import NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
@@ -34,15 +33,6 @@ class PeriodResult(NamedTuple):
 
     loss: float
     correct: int
-    images: int
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """Means over an epoch: loss of all periods, and accuracy in percent on the noisy training images."""
-
-    loss: float
-    accuracy: float
     images: int
 
 
@@ -131,49 +121,3 @@ def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int,
         summed, hits = ranks.summed(mean * rows if rows else 0.0, hits if rows else 0.0)
         mean = summed / count
     return PeriodResult(mean, int(hits), count)
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: Optimizer,
-    batches: Iterable[Batch],
-    method: Method,
-    *,
-    timesteps: int | None = None,
-    precision: torch.dtype = torch.float32,
-    advance: Callable[[int, str], None] = lambda count, note: None,
-    ranks: Ranks = ALONE,
-) -> EpochResult:
-    """Train on every batch once; return means over all ranks.
-
-    Args:
-        model, optimizer, method, timesteps, precision, ranks: as for `train_batch`.
-        batches: (images [B, C, H, W] in [0, 1], labels [B]).
-        advance: called after each batch with its number of images and a note such as "loss 1.23".
-
-    Raises:
-        NotFiniteError: names the batch, counted from 1, at which the loss was not finite, or a weight that is not
-            finite at the end: a membrane that is NaN never spikes, so the loss can hide it.
-        DataError: a label is not a class of the network.
-    """
-    model.train()
-    losses, hits, shown, total = 0.0, 0, 0, 0
-    for number, (images, labels) in enumerate(batches, start=1):
-        try:
-            periods = train_batch(
-                model, optimizer, images, labels, method, timesteps=timesteps, precision=precision, ranks=ranks
-            )
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{error} at batch {number}") from None
-        except IndexError as error:  # by the cross-entropy
-            raise DataError(f"a label is not a class of the network at batch {number} ({error})") from None
-        count = periods[0].images
-        losses += count * sum(period.loss for period in periods)
-        hits += sum(period.correct for period in periods)
-        shown += count * len(periods)
-        total += count
-        advance(count, f"loss {losses / shown:.3f}")
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise NotFiniteError(f"{name} is no longer finite")
-    return EpochResult(losses / max(shown, 1), 100 * hits / max(shown, 1), total)

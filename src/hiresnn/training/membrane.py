@@ -61,11 +61,11 @@ class MembraneDistance(Adversarial):
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Craft the noise of a batch, and listen to the readout until its loss."""
-        if not isinstance(model, SpikingNetwork) or model.recomputes:
-            raise UsageError("mppd-tv needs the readout of a spiking network at every step; leave snn.recompute off.")
+        if not isinstance(model, SpikingNetwork):
+            raise UsageError(f"mppd-tv needs the readout of a spiking network, not of {type(model).__name__}.")
         self.readout.taken()  # by a batch that failed
         super().begin(model, images, labels)
-        self.readout.listen([model.layers], lambda _, __, rows: rows)
+        self.readout.listen([model.readout], lambda _, __, rows: rows)
 
     def loss(self, seen: Presentation) -> Tensor:
         """Return the loss of one period."""

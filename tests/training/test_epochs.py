@@ -1,0 +1,130 @@
+"""The epochs of a training: what is reported, and what ends it."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.errors import DataError, NotFiniteError
+from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.progress import Progress, Task
+from hiresnn.training import Method, Schedule, Training
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class Constant(nn.Module):
+    """Logits (0, ln 3) for every image: probabilities 1/4 and 3/4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([0.0, math.log(3)]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), 2)
+
+
+def linear() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+
+
+def spiking() -> SpikingNetwork:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+    nn.init.constant_(ann[1].weight, 1.0)  # type: ignore[arg-type]
+    return spiking_graph(ann, 4)
+
+
+def batches(*sizes: int) -> Batches:
+    return [(torch.full((size, 1, 2, 2), 0.5), torch.ones(size, dtype=torch.int64)) for size in sizes]
+
+
+def training(model: nn.Module, shown: Iterable[tuple[Tensor, Tensor]], *, epochs: int = 1, lr: float = 0.1) -> Training:
+    return Training(model, torch.optim.SGD(model.parameters(), lr=lr), shown, Method(), Schedule(epochs, lr))
+
+
+class Noted(Progress):
+    """Notes what is reported about the progress."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.seen: list[tuple[int, int, str]] = []
+
+    def _show(self, task: Task) -> None:
+        self.seen.append((task.done, task.total, task.note))
+
+
+@pytest.mark.parametrize(("images", "done", "total"), [(4, [3, 4], 4), (0, [1, 2], 2)], ids=["images", "batches"])
+def test_an_epoch_reports_means_over_images_not_over_batches(images: int, done: list[int], total: int) -> None:
+    pixels = torch.zeros(3, 1, 2, 2)
+    subject = training(Constant(), [(pixels, torch.tensor([0, 0, 1])), (pixels[:1], torch.tensor([1]))], lr=1e-30)
+    subject.progress = shown = Noted()
+    subject.images = images
+    subject.run()
+    (row,) = subject.rows
+    # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; every answer is 1, so half are correct.
+    assert row["loss"] == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
+    assert row["train_accuracy"] == 50
+    notes = ["epoch 1 of 1, loss 1.020", "epoch 1 of 1, loss 0.837"]
+    assert shown.seen == [(count, total, note) for count, note in zip(done, notes, strict=True)]
+
+
+def test_an_epoch_without_batches_reports_zeros() -> None:
+    subject = training(linear(), [])
+    subject.run()
+    assert (subject.rows[0]["loss"], subject.rows[0]["train_accuracy"]) == (0, 0)
+
+
+def test_an_epoch_switches_to_training_mode_and_every_row_is_handed_over() -> None:
+    model, rows = linear().eval(), []
+    subject = training(model, batches(2), epochs=2)
+    subject.after = lambda row: rows.append((row["epoch"], model.training))
+    subject.run()
+    assert rows == [(1, True), (2, True)]
+
+
+def test_without_timesteps_a_network_trains_with_its_own() -> None:
+    losses = []
+    for timesteps in (None, 4, 1):
+        subject = training(spiking(), batches(3))
+        subject.timesteps = timesteps
+        subject.run()
+        losses.append(subject.rows[0]["loss"])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weights() -> None:
+    weights = []
+
+    class Shown(list[tuple[Tensor, Tensor]]):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            good, poisoned = batches(2, 2)
+            yield good
+            weights.append([parameter.detach().clone() for parameter in network.parameters()])
+            yield poisoned[0] * math.nan, poisoned[1]
+
+    network = linear()
+    before = network[1].weight.detach().clone()  # type: ignore[union-attr,operator]
+    subject = training(network, Shown(), epochs=2)
+    subject.title, subject.advice = "SNN training", lambda: "Lower snn.lr."
+    message = r"^SNN training, epoch 1 of 2: the loss is nan at batch 2\. Lower snn\.lr\.$"
+    with pytest.raises(NotFiniteError, match=message):
+        subject.run()
+    assert not torch.equal(before, weights[0][0])
+    for parameter, earlier in zip(network.parameters(), weights[0], strict=True):
+        assert torch.equal(parameter, earlier)
+
+
+def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the_loss() -> None:
+    (images, labels), *_ = batches(2)
+    with pytest.raises(NotFiniteError, match=r"epoch 1 of 1: layers\.1\.weight is no longer finite\."):
+        training(spiking(), [(images * math.nan, labels)]).run()
+
+
+def test_a_label_that_is_no_class_names_the_batch() -> None:
+    images, labels = batches(2)[0]
+    with pytest.raises(DataError, match="epoch 1 of 1: a label is not a class of the network at batch 1"):
+        training(linear(), [(images, labels + 2)]).run()
