@@ -1,4 +1,6 @@
+import copy
 import logging
+import pickle
 
 import pytest
 import torch
@@ -8,7 +10,9 @@ from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import convert, record
 from hiresnn.network import spiking as spiking_module
-from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
+from hiresnn.neurons import LIF, MIN_THRESHOLD, Window, can_fuse
+
+compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
 
 
 def spiking(name="vgg5", *, classes=10, channels=3, size=8, timesteps=4, seed=0, leak=0.9, **options):
@@ -267,3 +271,15 @@ def test_an_output_of_another_number_of_rows_is_refused():
     network.layers.linear3 = nn.Sequential(network.layers.linear3, nn.Unflatten(0, (-1, 4)), nn.Flatten(1, 2))
     with pytest.raises(UsageError, match="returns 3 rows for 3 images and 4 timesteps"):
         network(pictures())
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=compiled)])
+def test_a_network_is_pickled_and_copied_with_all_that_it_computes(fused: bool) -> None:
+    ann = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    images = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    network = convert(ann.eval(), images, timesteps=2).fuse(fused)
+    expected = network(images)
+    for other in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        assert torch.equal(other(images), expected)
+        assert list(other.neurons) == list(network.neurons)
+        assert other.fused is fused

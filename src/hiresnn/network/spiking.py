@@ -159,6 +159,9 @@ class SpikingNetwork(nn.Module):
         for neuron in self.neurons.values():
             neuron.clamp_()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_blocks": ()}  # made again; torch.fx cannot pickle the calls in it
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
         for name in [name for name in state_dict if name.startswith(f"{prefix}graph.")]:  # written by version 1
             state_dict[f"{prefix}layers.{name.removeprefix(f'{prefix}graph.')}"] = state_dict.pop(name)
