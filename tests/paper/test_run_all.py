@@ -20,6 +20,8 @@ from hiresnn.paper.plan import Job, plan, plan_text
 from hiresnn.paper.run_all import chosen, do, plan_parts, reproduce, scale_of
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import Study
+from hiresnn.runs.environment import environment
+from hiresnn.runs.recipe import SEMANTICS
 
 from .conftest import study_in
 
@@ -207,6 +209,28 @@ def test_command_lines_are_stored_beside_earlier_ones(
     rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
     assert [row["run"].rpartition("-")[0] for row in rows] == ["vgg5-cifar10-ann-seed0", "vgg5-cifar10-hire-seed0"]
     assert rows[1]["command"].startswith("hiresnn train digits --method hire --seed 0 --data digits --set ")
+    assert {row["read from"] for row in rows} == {""}  # nothing was trained or measured
+
+
+def test_the_list_of_networks_says_what_trained_each_or_else_what_measured_it_first(
+    study: Study, tmp_path: Path, needed: dict[str, list[Measurement]]
+) -> None:
+    hire, ann = accuracy(VGG5, "hire"), accuracy(VGG5, "ann")
+    for measurement in (hire, ann, replace(hire, attack="fgsm")):
+        study.put(measurement.each(study.scale)[0], 50.0, 1.0)
+    folder = study.path(ann.each(study.scale)[0].runs()[0])
+    folder.mkdir(parents=True)
+    (folder / "environment.json").write_text(
+        '{"cpu": "Z80", "hiresnn": "0.0.1", "torch": "1.0", "date": "1976-07-01T00:00:00+00:00"}'
+    )
+    needed["table2"] = [hire, ann]
+    reproduce(study, ["table2"], tmp_path, command="", partial=True)
+    reproduce(study, ["table2"], tmp_path, command="", partial=True)
+    (first, second) = csv.DictReader((tmp_path / "runs.csv").read_text().splitlines())
+    trained = {"processor": "Z80", "hiresnn": "0.0.1", "torch": "1.0", "date": "1976-07-01", "read from": "training"}
+    assert first.items() >= {**trained, "semantics": str(SEMANTICS)}.items()
+    here = environment()
+    assert second.items() >= {"processor": here["cpu"], "hiresnn": here["hiresnn"], "read from": "measurement"}.items()
 
 
 def test_the_full_scale_runs_to_its_end_and_continues_what_is_there(

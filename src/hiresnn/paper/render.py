@@ -14,6 +14,8 @@ from hiresnn.paper.seedstat import SeedStat
 from hiresnn.runs.atomic import write_atomically
 
 RUNS = "runs.csv"
+RUN_COLUMNS = ("run", "command", "processor", "hiresnn", "semantics", "torch", "date", "read from")
+"""Of runs.csv: what trained a network, or measured it first where its folder is gone; "read from" tells which."""
 NOTHING = "n/a"
 """What Markdown shows for a missing value; in CSV the cell is empty."""
 
@@ -52,11 +54,11 @@ def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
     return "\n".join(lines)
 
 
-def write_runs(commands: Mapping[str, str], out: Path) -> Path:
-    """Add runs and the command lines that train them to `out`/runs.csv; returns its path."""
+def write_runs(runs: Iterable[Mapping[str, str]], out: Path) -> Path:
+    """Add runs, rows of RUN_COLUMNS, to `out`/runs.csv, in place of earlier rows of the same run; returns its path."""
     path = out / RUNS
-    known = {row["run"]: row["command"] for row in read_csv(path)}
-    lines = [("run", "command"), *sorted({**known, **commands}.items())]
+    rows = {row["run"]: row for row in (*read_csv(path), *runs)}
+    lines = [RUN_COLUMNS, *([rows[run].get(column) or "" for column in RUN_COLUMNS] for run in sorted(rows))]
     write_atomically(path, _csv(lines).encode())
     return path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import read_csv, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.study import Study, provenance
+from hiresnn.paper.study import Record, Study, provenance
 from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
 
@@ -103,10 +103,7 @@ def reproduce(
                 raise
             failed[name] = error
             study.progress.line(f"{name} failed: {error}")
-    commands: dict[str, str] = {}
-    for run in (run for measurements in needs.values() for each in measurements for run in each.runs()):
-        commands.setdefault(study.name(run), study.command(run))
-    written += [write_runs(commands, out), _write_index(study, out, command)]
+    written += [write_runs(_runs(study, needs), out), _write_index(study, out, command)]
     if failed:
         first = next(iter(failed))
         raise RunError(f"{len(failed)} of {len(needs)} artefacts failed, {first} first: {failed[first]}")
@@ -130,6 +127,25 @@ def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Pa
         page.notes.insert(0, f"Not finished: {missing} of {len(files)} values are not measured yet, and left out here.")
     page.notes.append(provenance(known))
     return write(name, artefact.title, subtitle(study.scale, page.networks, page.images), page, out)
+
+
+def _runs(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
+    """A row of runs.csv for every network."""
+    values: dict[Run, list[Record]] = {}
+    for measurement in (each for measurements in needs.values() for each in measurements):
+        record = study.find(measurement)
+        for run in measurement.runs():
+            values.setdefault(run, []).extend([record] if record else [])
+    for run, records in values.items():
+        first = min((record.where for record in records), key=lambda where: str(where["date"]), default={})
+        trained = study.trained_on(run)
+        origin = trained or first
+        yield {
+            "run": study.name(run), "command": study.command(run), "processor": str(origin.get("cpu", "")),
+            "hiresnn": str(origin.get("hiresnn", "")), "semantics": str(first.get("semantics", "")),
+            "torch": str(origin.get("torch", "")), "date": str(origin.get("date", ""))[:10],
+            "read from": "training" if trained else "measurement" if first else "",
+        }  # fmt: skip
 
 
 def _write_index(study: Study, out: Path, command: str) -> Path:

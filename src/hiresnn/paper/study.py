@@ -30,7 +30,7 @@ from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import environment
 from hiresnn.runs.fields import PERIODIC_METHODS
-from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
+from hiresnn.runs.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder
 from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, dump
 from hiresnn.runs.train import train
 
@@ -166,6 +166,14 @@ class Study:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         return Record(json.loads(text)["value"], where)
+
+    def trained_on(self, run: Run) -> Mapping[str, Any]:
+        """The environment in which a network was trained; empty where its folder is gone."""
+        try:
+            found = json.loads((self.path(run) / ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def content(self, network: str) -> str:
         """What stands for the content of a network's data: a public name, or a digest of file or images."""
