@@ -18,7 +18,8 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import LIF, Linear
-from hiresnn.runs.checkpoint import load, read_resume, resume_bytes, save
+from hiresnn.runs.checkpoint import load, save
+from hiresnn.runs.training_state import read_resume, resume_bytes
 
 SHAPE = {"in_channels": 1, "image_size": 8, "width": 0.0625, "hidden": 16, "mean": (0.3,), "std": (0.2,)}
 

@@ -15,12 +15,12 @@ from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import METRICS, RESUME, RunFolder
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.schema import Snn
 from hiresnn.runs.trainer import Trainer
+from hiresnn.runs.training_state import read_resume, resume_bytes
 from hiresnn.training import Method
 from hiresnn.training.noise import CraftedNoise, Noise
 

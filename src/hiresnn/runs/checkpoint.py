@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -20,71 +17,10 @@ from torch import Tensor, nn
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork, build
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.neurons import Condition, Linear, Reset
+from hiresnn.neurons import Linear
 from hiresnn.runs.atomic import write_atomically
-from hiresnn.runs.faults import brief
+from hiresnn.runs.header import FORMAT, Header, OwnSpec, Spec, Spiking, read_header
 from hiresnn.runs.weights import kind_refused
-
-FORMAT = 1
-SEAL = b"hiresnn-sha256:"
-"""Precedes the SHA-256 at the end of a training state; version one wrote none."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, frozen=True, extra="forbid")
-
-
-class Spec(_Part):
-    """Arguments of `hiresnn.models.build`. The limits keep the sizes of layers within 64-bit integers."""
-
-    name: str
-    num_classes: Annotated[int, Field(ge=1, le=10**6)]
-    in_channels: Annotated[int, Field(ge=1, le=10**4)] = 3
-    image_size: Annotated[int, Field(ge=1, le=10**4)] = 32
-    width: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    hidden: Annotated[int, Field(ge=1, le=10**6)] = 4096
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    batch_norm: bool = False
-    activation: Literal["relu", "qcfs"] = "relu"
-    levels: Annotated[int, Field(ge=1, le=10**6)] = 8
-    mean: list[float] | None = None
-    std: list[float] | None = None
-
-
-class OwnSpec(_Part):
-    """A user's own network: its code is `source`, which a file of weights never runs by itself."""
-
-    name: str
-    source: str
-    num_classes: Annotated[int, Field(ge=1, le=10**6)]
-    in_channels: Annotated[int, Field(ge=1, le=10**4)]
-    height: Annotated[int, Field(ge=1, le=10**4)]
-    width: Annotated[int, Field(ge=1, le=10**4)]
-    normalise: bool
-
-
-class Spiking(_Part):
-    """What makes the ANN a spiking network, apart from thresholds and leaks, which are tensors of the file."""
-
-    timesteps: Annotated[int, Field(ge=1, le=10**6)]
-    encoding: Literal["direct", "poisson"]
-    reset: Reset
-    gamma: Annotated[float, Field(gt=0, le=1e6)]
-    width: Annotated[float, Field(gt=0, le=1e6)]
-    trainable: bool
-    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    condition: Condition = ">"
-    wait: bool = False
-    max_pool: Literal["spikes", "currents"] = "spikes"
-
-
-class Header(_Part):
-    """The JSON in the metadata of a weights file. `checksum` is absent in files of version one."""
-
-    format: int
-    spec: Spec | OwnSpec | None
-    spiking: Spiking | None = None
-    checksum: str | None = None
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -109,7 +45,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         # Tied weights share memory, which safetensors refuses: the file gets a copy for each name.
         tensors[name] = copy.clone() if copy.untyped_storage().data_ptr() in memory else copy
         memory.add(copy.untyped_storage().data_ptr())
-    _require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
+    require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
     header["checksum"] = checksum(tensors)
     write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
 
@@ -135,7 +71,7 @@ def load(
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = _header((file.metadata() or {}).get("hiresnn", ""), path)
+            header = read_header((file.metadata() or {}).get("hiresnn", ""), path)
             values = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
             model = _network(header, values, path, structure)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -143,26 +79,13 @@ def load(
         raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
     if header.checksum is not None and header.checksum != checksum(tensors):
         raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
-    _require_finite(tensors, str(path), "copy it again or train the run again")
+    require_finite(tensors, str(path), "copy it again or train the run again")
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise RunError(f"{path} belongs to another architecture ({reason}); load it with the right one.") from None
     return model.eval()
-
-
-def _header(text: str, path: Path) -> Header:
-    where = f"{path} was not written by hiresnn.save: its header does not describe a network"
-    try:
-        values = json.loads(text)
-        if isinstance(values, dict) and isinstance(found := values.get("format"), int) and found > FORMAT:
-            raise RunError(f"{path} has format {found}, but this hiresnn reads up to {FORMAT}; update hiresnn.")
-        return Header.model_validate(values)
-    except ValidationError as error:
-        raise RunError(f"{where} ({brief(error)}); name a file that it wrote.") from None
-    except (ValueError, RecursionError):
-        raise RunError(f"{where}; name a file that it wrote.") from None
 
 
 def _network(header: Header, values: int, path: Path, bare: Callable[[OwnSpec | None], nn.Module] | None) -> nn.Module:
@@ -249,43 +172,10 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _require_finite(tensors: Mapping[str, Tensor], where: str, hint: str) -> None:
+def require_finite(tensors: Mapping[str, Tensor], where: str, hint: str) -> None:
+    """Raise RunError where a tensor cannot be a weight or holds numbers that are not finite."""
     for name, tensor in tensors.items():
         if reason := kind_refused(tensor):
             raise RunError(f"{where}: {name} {reason}; {hint}.")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise RunError(f"{where}: {name} holds numbers that are not finite; {hint}.")
-
-
-def resume_bytes(state: dict[str, Any]) -> bytes:
-    """Return a training state (tensors, numbers, text, lists and dicts of them) as bytes for `read_resume`."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getvalue()
-    return content + SEAL + hashlib.sha256(content).digest()
-
-
-def read_resume(path: Path) -> dict[str, Any]:
-    """Read a training state. torch's loader is restricted to data, so the file cannot run code.
-
-    Raises:
-        RunError: the file is damaged, or a weight in it is not finite.
-    """
-    hint = "delete it to train from the start"
-    try:
-        content, seal, checksum = path.read_bytes().rpartition(SEAL)
-        if not seal:
-            content = checksum  # version one wrote no checksum
-        elif checksum != hashlib.sha256(content).digest():
-            raise ValueError
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about a foreign pickle before it refuses it
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}); {hint}.") from None
-    if not isinstance(state, dict):
-        raise RunError(f"{path} is no training state; {hint}.")
-    weights = state.get("model")
-    if isinstance(weights, dict):
-        _require_finite({k: v for k, v in weights.items() if isinstance(v, Tensor)}, str(path), hint)
-    return state

@@ -19,8 +19,8 @@ from hiresnn.models import OwnNetwork
 from hiresnn.network import evaluating
 from hiresnn.process import leads
 from hiresnn.runs import checkpoint
-from hiresnn.runs.checkpoint import OwnSpec
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
+from hiresnn.runs.header import OwnSpec
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.user_code import UserCode, file_exists, in_a_line
 from hiresnn.runs.weights import load_weights

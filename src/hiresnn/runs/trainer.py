@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 from hiresnn import data
 from hiresnn.data import Batches
 from hiresnn.errors import RunError
-from hiresnn.runs.checkpoint import read_resume, resume_bytes
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.folder import RESUME
 from hiresnn.runs.recipe import SEMANTICS
 from hiresnn.runs.schema import Ann, Snn
+from hiresnn.runs.training_state import read_resume, resume_bytes
 from hiresnn.training import Average, Method, Schedule, Selection, Training
 
 HELD_OUT = 400
