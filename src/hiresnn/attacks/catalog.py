@@ -76,8 +76,9 @@ def register(
 
     Args:
         name: a name that no attack of the package has.
-        function: (model, images, labels, *, eps=..., ...) -> adversarial images; its keyword arguments with a number or
-            a switch as their default are the options of the attack. Its result is checked like that of every attack.
+        function: `(model, images, labels, *, eps=..., ...)`, returns adversarial images; its keyword arguments with a
+            number or a switch as their default are the options of the attack. Its result is checked like that of every
+            attack.
         rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile.
         source: SHA-256 of the files that define it; stored with results.
 
