@@ -22,9 +22,10 @@ torch.set_num_threads(1)
 
 
 def pytest_configure(config):
-    """Warnings are errors, except for three that torch's compiler raises about torch or about this Python."""
+    """Warnings are errors, except for four that torch's compiler raises about torch or about this Python."""
     config.addinivalue_line("filterwarnings", "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit:DeprecationWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Skipping serialization of skipfiles:UserWarning")  # torch 2.6
     config.addinivalue_line("filterwarnings", "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 
 

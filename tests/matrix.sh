@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-.venv-matrix}
-TORCH_OLD=${TORCH_OLD:-"torch==2.4.0 torchvision==0.19.0"}
+TORCH_OLD=${TORCH_OLD:-"torch==2.6.0 torchvision==0.21.0"}
 for pin in $TORCH_OLD; do
   lower="${pin%%==*}>=$(echo "${pin##*==}" | cut -d. -f1,2)"
   grep -q "\"$lower," pyproject.toml || { echo "pyproject.toml does not say $lower; change TORCH_OLD"; exit 1; }

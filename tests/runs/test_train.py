@@ -39,6 +39,8 @@ def numbered() -> DataSet:
     return DataSet("numbered", Split(pixels[:60], labels[:60]), Split(pixels[60:], labels[60:]), tuple("abcdef"))
 
 
+DROPOUT = 415.0
+"""What torch 2.13 and 2.15 leave of 400 ones. Torch 2.6 draws other numbers, so the losses differ, too."""
 # The loss of the first five updates; whoever changes what a method means changes these numbers.
 FIRST_LOSSES: dict[str, list[float]] = {
     "ann": [2.3678, 2.4401, 2.3406, 2.3528, 2.2461],
@@ -63,6 +65,17 @@ FIRST_LOSSES: dict[str, list[float]] = {
 }
 
 
+def dropout_of_this_torch() -> float:
+    """What a dropout from seed 0 leaves of 400 ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return float(torch.nn.functional.dropout(torch.ones(400), 0.2).sum())
+
+
+pinned = pytest.mark.skipif(dropout_of_this_torch() != DROPOUT, reason="this torch draws other random numbers")
+
+
+@pinned
 @pytest.mark.parametrize("method", FIRST_LOSSES)
 def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
     tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -89,6 +102,7 @@ def test_every_method_that_trains_has_its_first_losses() -> None:
     assert FIRST_LOSSES.keys() == set(METHOD_NAMES) - {"converted"}
 
 
+@pinned
 def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny: Recipe, tmp_path: Path) -> None:
     out = fit(override(tiny, {"method": "converted", "ann.epochs": "1"}), tmp_path / "run")
     network = load(out / MODEL)

@@ -250,9 +250,10 @@ def test_the_states_of_gpus_that_are_not_here_do_not_matter(folder: RunFolder, m
         raise IndexError("tuple index out of range")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    # Optimisers of torch 2.15 ask the GPU whether a graph is being captured.
-    check = "_accelerator_graph_capture_health_check"
-    monkeypatch.setattr(torch.optim.Optimizer, check, lambda self: None, raising=False)
+    # Optimisers ask the GPU whether a graph is being captured.
+    for device in ("accelerator", "cuda"):  # the newer and the older name
+        check = f"_{device}_graph_capture_health_check"
+        monkeypatch.setattr(torch.optim.Optimizer, check, lambda self: None, raising=False)
     monkeypatch.setattr(torch.cuda, "set_rng_state_all", missing)
     Training(folder).fit()
     assert read_resume(folder.path / RESUME)["ranks"][0]["cuda_random"] == []

@@ -8,7 +8,7 @@ the identity in the backward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
@@ -129,9 +129,9 @@ def through_rounding() -> Iterator[ThroughRounding]:
 
     Not covered are comparisons (`(x > 0.5).float()`), arithmetic, indexing and views between the two casts, the
     remainder (`x - x % 0.1`), and rounding outside torch or in TorchScript. Compiled functions run eagerly inside the
-    block (torch 2.6 or later), so nothing is compiled anew. The backward pass may run outside the block.
+    block, because torch.compile would compile the mode into them. The backward pass may run outside the block.
     """
-    with _eager(), ThroughRounding() as mode:
+    with torch.compiler.set_stance("force_eager"), ThroughRounding() as mode:
         yield mode
 
 
@@ -183,10 +183,3 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _is_integer(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool)
-
-
-def _eager() -> AbstractContextManager[None]:
-    """Run compiled functions eagerly; otherwise torch.compile would compile the mode into them."""
-    if not hasattr(torch.compiler, "set_stance"):
-        return nullcontext()
-    return cast("AbstractContextManager[None]", torch.compiler.set_stance("force_eager"))
