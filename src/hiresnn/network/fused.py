@@ -39,7 +39,7 @@ def fused_block(
 
 def _fits(lif: LIF, dropout: SharedDropout | None, pool: AveragePool | None, current: Tensor, window: Window) -> bool:
     """Tell whether one pass can replace the layers."""
-    if not window.fused or window.carried or isinstance(lif.surrogate, LayerRule):
+    if window.carried or isinstance(lif.surrogate, LayerRule):
         return False
     if pool is not None and not AveragePool.fits(current):
         return False
