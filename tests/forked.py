@@ -1,89 +1,60 @@
-"""Commands in forked children: importing hiresnn and torch anew would take longer than what most tests run."""
+"""Commands in child processes that have imported hiresnn: to import it anew takes longer than what most tests run.
 
+The children are forked by a server, not by the process of the tests: after a backward pass, torch refuses autograd in a
+forked child wherever it finds a GPU.
+"""
+
+import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 SECONDS = 600
 """After which a child ends itself."""
 
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["hiresnn.cli.shell", "hiresnn.cli.train", "hiresnn.runs.train", "torch.distributed"])
+
 
 class Forked:
-    """A child of this process that runs `action`, with its standard output and standard error in files.
+    """A child that runs `action`, which can be pickled, with its standard output and standard error in files.
 
     A SystemExit of the action becomes the exit code, as in a process of its own.
     """
 
     def __init__(self, action: Callable[[], object], environment: Mapping[str, str] | None = None) -> None:
-        self.files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
-        self.returncode: int | None = None
-        self.process = os.fork()
-        if not self.process:
-            self._run(action, environment or {})
-
-    def _run(self, action: Callable[[], object], environment: Mapping[str, str]) -> None:
-        code = 1
-        try:
-            signal.alarm(SECONDS)
-            os.environ |= environment
-            for number, file in enumerate(self.files, start=1):
-                os.dup2(file.fileno(), number)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
-            action()
-            code = 0
-        except SystemExit as ended:
-            if isinstance(ended.code, str):
-                print(ended.code, file=sys.stderr)
-            else:
-                code = ended.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+        self.folder = Path(tempfile.mkdtemp())
+        self.files = [self.folder / name for name in ("output", "errors")]
+        self.process = SERVER.Process(target=_run, args=(action, {**os.environ, **(environment or {})}, *self.files))
+        self.process.start()
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while the child runs."""
-        return self._ended(os.WNOHANG)
+        return self.process.exitcode
 
     def wait(self) -> tuple[int, str, str]:
         """Wait for the end; exit code, standard output and standard error."""
-        code = self._ended(0)
-        assert code is not None
-        texts = []
-        for file in self.files:
-            file.seek(0)
-            texts.append(file.read().decode())
-            file.close()
-        return code, texts[0], texts[1]
+        self.process.join()
+        output, errors = (file.read_bytes().decode() if file.exists() else "" for file in self.files)
+        shutil.rmtree(self.folder)
+        assert self.process.exitcode is not None
+        return self.process.exitcode, output, errors
 
     def kill(self) -> None:
         """Send SIGKILL."""
-        os.kill(self.process, signal.SIGKILL)
-
-    def _ended(self, options: int) -> int | None:
-        if self.returncode is None:
-            process, status = os.waitpid(self.process, options)
-            self.returncode = os.waitstatus_to_exitcode(status) if process else None
-        return self.returncode
+        self.process.kill()
 
 
 def hiresnn(*arguments: str) -> Callable[[], object]:
     """The command line `hiresnn ARGUMENTS`, as an action."""
-
-    def action() -> None:
-        from hiresnn.cli import main
-
-        main(list(arguments))
-
-    return action
+    return partial(_main, list(arguments))
 
 
 def several(size: int, action: Callable[[], object]) -> list[tuple[int, str, str]]:
@@ -94,3 +65,28 @@ def several(size: int, action: Callable[[], object]) -> list[tuple[int, str, str
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     ranks = [Forked(action, {**shared, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}) for rank in range(size)]
     return [rank.wait() for rank in ranks]
+
+
+def _main(arguments: list[str]) -> None:
+    from hiresnn.cli import main
+
+    main(arguments)
+
+
+def _run(action: Callable[[], object], environment: Mapping[str, str], output: Path, errors: Path) -> None:
+    import torch
+
+    signal.alarm(SECONDS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
+    torch.set_num_threads(1)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in enumerate((output, errors), start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
+    try:
+        action()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()

@@ -49,6 +49,7 @@ def linear(classes: int) -> nn.Module:
 GREY = torch.full((2, 1, 4, 4), 0.5)
 
 
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("version", ["standard", "rand"])
 def test_autoattack_follows_the_gradient_rule_in_force(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyautoattack.square.SquareAttack.perturb", lambda self, x, y: x)  # it needs no gradient

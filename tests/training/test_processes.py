@@ -1,6 +1,7 @@
 """Two and three processes train the network that one trains, and end with one sentence when a process dies."""
 
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .together import CASES, train_and_lose_one, trained
 def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """The folder of a training by several processes, and (exit code, standard error) of each."""
     folder = tmp_path_factory.mktemp(f"{request.param}-processes")
-    ended = several(request.param, lambda: train_and_lose_one(folder))
+    ended = several(request.param, partial(train_and_lose_one, folder))
     return folder, [(code, errors) for code, _, errors in ended]
 
 
