@@ -131,6 +131,25 @@ def test_a_perturbation_of_exactly_eps_passes_with_a_millionth_of_rounding():
         check(grey, grey + 0.05 + 1e-5, eps=0.05)
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8])
+def test_labels_of_any_whole_numbers_are_attacked(kind):
+    expected = apgd(Network(), IMAGES, LABELS, eps=EPS, iterations=5, generator=torch.Generator().manual_seed(0))
+    found = apgd(Network(), IMAGES, LABELS.to(kind), eps=EPS, iterations=5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(found, expected)
+    assert torch.equal(
+        verified(own_eps(fgsm), Network(), IMAGES, LABELS.to(kind), eps=EPS), fgsm(Network(), IMAGES, LABELS, eps=EPS)
+    )
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_is_attacked_as_exactly_as_its_images_can_say(precision):
+    images, eps = IMAGES.to(precision), 8 / 255
+    adversarial = fgsm(Network().to(precision), images, LABELS, eps=eps)
+    assert 0.9 * eps < (adversarial - images).abs().max().item() < eps + torch.finfo(precision).eps
+    with pytest.raises(AttackError, match="moved a pixel by"):
+        check(images, (images + 2 * eps).clamp(0, 1), eps=eps)
+
+
 def test_an_empty_batch_is_a_valid_result():
     check(IMAGES[:0], IMAGES[:0], eps=EPS)
 

@@ -17,7 +17,7 @@ from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, build_card, evidence_of, subject_of
 from hiresnn.audit.card import Images, Share
 from hiresnn.audit.presets import PROTOCOL, Choice, step
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import SpikingNetwork, convert, record
 
 from .small import Run, square, stage
 
@@ -52,6 +52,21 @@ def made(found: AuditResult) -> Card:
 @pytest.fixture(scope="module")
 def card(found: AuditResult) -> Card:
     return made(found)
+
+
+def test_the_activity_of_a_random_network_depends_on_the_seed_alone(run: Run, shown: Shown) -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+    poisson = convert(ann, shown[0], timesteps=3, encoding="poisson").eval()
+    cards = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        cards.append(made(run(poisson, *shown, {}, stages=(stage(square(2), sample=4),))))
+        assert torch.initial_seed() == seed
+        drawn = torch.rand(1)
+        torch.manual_seed(seed)
+        assert torch.equal(torch.rand(1), drawn)
+    assert cards[0].activity == cards[1].activity
 
 
 def test_it_reads_back_from_json(card: Card) -> None:

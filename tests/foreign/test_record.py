@@ -32,6 +32,11 @@ def test_rows_are_sorted_by_step_and_image(layout: Any, rows: Tensor, expected: 
     assert torch.equal(in_steps("layer", rows, T, B, layout), expected)
 
 
+def test_a_sequence_of_one_step_is_a_sequence() -> None:
+    assert torch.equal(in_steps("layer", STEPS[:1], 1, B, "sequence"), STEPS[:1])
+    assert torch.equal(in_steps("layer", STEPS[0], 1, B, "sequence"), STEPS[:1])
+
+
 @pytest.mark.parametrize(
     ("layout", "rows"), [("steps", torch.ones(5, 4)), ("any", torch.ones(5, 4)), ("any", torch.ones(2, 2))]
 )

@@ -189,3 +189,15 @@ def test_the_attributes_for_reports_are_set():
     model = spiking(readout="sum")
     assert (model.timesteps, model.library, model.neurons) == (2, "toy", 1)
     assert "library='toy', timesteps=2, readout='sum'" in repr(model)
+
+
+def test_a_network_that_overwrites_its_input_gets_the_images_at_every_step():
+    class Centres(nn.Module):
+        def forward(self, images):
+            return images.sub_(0.5).flatten(1)
+
+    images = IMAGES.clone().requires_grad_()
+    logits = Unrolled(Centres(), 3, library="toy")(images)
+    torch.testing.assert_close(logits, (IMAGES - 0.5).flatten(1))
+    logits.sum().backward()
+    assert torch.equal(images.detach(), IMAGES)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from hiresnn.errors import UsageError
 from hiresnn.network import calibrate, convert, spiking_graph
@@ -51,6 +52,10 @@ REFUSED = {
     "no statistics": (
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),
         "batch norm '1' has no running statistics, so it cannot be folded",
+    ),
+    "parametrized": (
+        nn.Sequential(parametrizations.weight_norm(nn.Conv2d(1, 1, 1)), nn.BatchNorm2d(1), nn.ReLU()),
+        "batch norm '1' cannot be folded into '0', whose weights are parametrized; remove that first",
     ),
     "recurrent": (
         nn.Sequential(nn.Flatten(), nn.ReLU(), nn.GRUCell(1, 1)),

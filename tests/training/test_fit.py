@@ -118,6 +118,30 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
+def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            raise StoppedError
+
+    def poisson() -> SpikingNetwork:
+        torch.manual_seed(0)
+        ann = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS[0].numel(), 8), nn.ReLU(), nn.Linear(8, 3))
+        network = convert(ann, PIXELS / 300, timesteps=4, encoding="poisson")
+        network.encoding.generator = torch.Generator().manual_seed(1)
+        return network
+
+    whole = poisson()
+    fit(whole, (PIXELS, LABELS), **QUIET)
+    with pytest.raises(StoppedError):
+        fit(poisson(), (PIXELS, LABELS), checkpoint=tmp_path / "state.pt", log=stop, **QUIET)
+    resumed = poisson()
+    fit(resumed, (PIXELS, LABELS), checkpoint=tmp_path / "state.pt", **QUIET)
+    assert same(weights(whole), weights(resumed))
+
+
 @pytest.mark.parametrize("pays", [True, False])
 def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_training(
     pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

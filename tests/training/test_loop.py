@@ -10,6 +10,7 @@ from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
 from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch
+from hiresnn.training.losses import sparse_gradients
 
 
 class Frozen:
@@ -71,7 +72,7 @@ def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before() -
     assert all(torch.equal(each.images, images) and torch.equal(each.shown, images / 2) for each in seen)
     assert seen[0].earlier is None
     assert seen[1].earlier is not None
-    assert torch.equal(seen[1].earlier, seen[0].logits)
+    assert torch.equal(seen[1].earlier, seen[0].logits.detach() / 2)
     assert not seen[1].earlier.requires_grad
 
 
@@ -139,3 +140,76 @@ def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None
         assert parameter.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("state", "steps"), [("carry", [2, 4]), ("reset", [2, 2])])
+def test_the_logits_of_carried_periods_are_divided_by_all_their_timesteps(state: str, steps: list[int]) -> None:
+    seen: list[Presentation] = []
+
+    def loss(presentation: Presentation) -> Tensor:
+        seen.append(presentation)
+        return cross_entropy(presentation)
+
+    network, (images, labels) = spiking(), batches(3)[0]
+    train_batch(network, Frozen(), images, labels, Method(2, state=state, loss=loss))  # type: ignore[arg-type]
+    assert [each.timesteps for each in seen] == steps
+    for each in seen:
+        torch.testing.assert_close(each.logits, network(images, each.timesteps))
+        torch.testing.assert_close(each.model(images), each.logits)  # over as many steps, from rest
+    assert seen[1].earlier is not None
+    torch.testing.assert_close(seen[1].earlier, network(images, 2) / 2)
+
+
+def test_a_further_pass_of_a_loss_can_have_the_dropout_masks_of_the_first() -> None:
+    network, (images, labels) = spiking(dropout=0.5).train(), batches(3)[0]
+    others: list[Tensor] = []
+
+    def loss(seen: Presentation) -> Tensor:
+        drawn = torch.get_rng_state()
+        for _ in range(2):
+            torch.testing.assert_close(seen.model(images, same_draws=True), seen.logits)
+        assert torch.equal(torch.get_rng_state(), drawn)
+        others.append(seen.model(images) - seen.logits)
+        return cross_entropy(seen)
+
+    train_batch(network, Frozen(), images, labels, Method(loss=loss))  # type: ignore[arg-type]
+    assert others[0].abs().max() > 0
+
+
+def test_dropout_is_no_gradient_to_the_loss_of_sparse_gradients() -> None:
+    """Without a gradient in the images, masks of their own would still make f(x + h d) - f(x) large."""
+    network, (images, labels) = spiking(dropout=0.5).train(), batches(3)[0]
+    network.layers.get_submodule("1").weight.data.fill_(100.0)  # every neuron spikes at every step
+    lost: list[tuple[Tensor, Tensor]] = []
+
+    def loss(seen: Presentation) -> Tensor:
+        lost.append((sparse_gradients(seen, strength=1.0), cross_entropy(seen._replace(logits=seen.logits / 4))))
+        return lost[-1][0]
+
+    train_batch(network, Frozen(), images, labels, Method(loss=loss))  # type: ignore[arg-type]
+    torch.testing.assert_close(*lost[0])
+
+
+def test_a_batch_without_images_changes_nothing() -> None:
+    network, frozen = spiking(), Frozen()
+    images, labels = batches(3)[0]
+    results = train_batch(network, frozen, images[:0], labels[:0], Method(2))  # type: ignore[arg-type]
+    assert results == [(0.0, 0, 0)] * 2
+    assert frozen.updates == 0
+
+
+@pytest.mark.parametrize("name", ["mppd-tv", "mpd-sgr"])
+def test_an_interrupted_batch_leaves_no_hook(name: str) -> None:
+    network, (images, labels) = spiking(), batches(3)[0]
+
+    def interrupted(*_: object) -> None:
+        if any(module._forward_hooks for module in (network.readout, *network.neurons.values())):
+            raise KeyboardInterrupt
+
+    handle = network.layers.get_submodule("4").register_forward_hook(interrupted)
+    made = method(name, periods=1, step=0.0)
+    made.noise.needs_gradient = False
+    with pytest.raises(KeyboardInterrupt):
+        train_batch(network, Frozen(), images, labels, made)  # type: ignore[arg-type]
+    handle.remove()
+    assert not [module for module in network.modules() if module._forward_hooks]

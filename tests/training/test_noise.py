@@ -106,9 +106,11 @@ def test_a_negative_step_or_bound_is_refused(step: float, bound: float) -> None:
 
 def test_without_noise_the_batch_is_shown_as_it_is() -> None:
     noise = Noise()
-    assert noise.apply(GREY) is GREY
-    noise.update(GREY)
-    assert noise.apply(GREY) is GREY
+    noise.update(torch.ones_like(GREY))
+    shown = noise.apply(GREY)
+    assert torch.equal(shown, GREY)
+    shown.fill_(0)  # by a network that writes into its input
+    assert GREY.all()
 
 
 def test_gaussian_noise_has_zero_mean_and_its_standard_deviation() -> None:

@@ -59,3 +59,15 @@ def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
     (averaged,) = average.model.neurons.values()  # type: ignore[union-attr,operator]
     assert averaged.leak.item() > 1
     assert lif.leak.item() == 1
+
+
+def test_a_weight_with_two_names_is_averaged_once() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    model[1].weight = model[0].weight
+    model[0].weight.data.fill_(0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    average = Average(model, optimizer, 0.1)
+    model[0].weight.grad = torch.ones(1, 1)
+    optimizer.step()
+    for layer in average.model.children():
+        assert layer.weight.item() == pytest.approx(-0.9)

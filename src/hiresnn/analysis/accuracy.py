@@ -84,6 +84,6 @@ def _measure(
         for images, labels in batches:
             shown = images if attack is None else verified(attack, model, images, labels, eps=eps)
             with torch.no_grad():
-                measure.update(model(shown), labels)
+                measure.update(model(shown.clone()), labels)  # a network may write into its input
             task.advance(labels.shape[0], f"{measure.compute():.1f} %")
     return measure.compute()

@@ -108,6 +108,6 @@ def spike_rates(
     activity = SpikingActivity()
     with torch.no_grad(), frozen(network), recording(network) as spikes:
         for batch in torch.split(images, batch_size):
-            network(batch)
+            network(batch.clone())  # it may write into its input
             activity.update(spikes)
     return {name: layer.tasa for name, layer in activity.compute().items()}

@@ -102,16 +102,16 @@ class ConversionError:
 
         with frozen(self.ann), frozen(self.network):
             with self._hooked(self.activations, save):
-                self.whole[0].update(self.ann(images), labels)
+                self.whole[0].update(self.ann(images.clone()), labels)
             with record(self.network) as spikes:
-                self.whole[1].update(self.network(images), labels)
+                self.whole[1].update(self.network(images.clone()), labels)
             for name, activation in expected.items():
                 rates = spikes[name].mean(0).reshape(activation.shape)
                 amplitude = self._amplitude(name, activation, rates)
                 values[name] = rates * amplitude
                 self.sums[name].add(activation, values[name], amplitude)
-                with self._hooked(values, lambda name, _: values[name]):
-                    self.sums[name].accuracy.update(self.ann(images), labels)
+                with self._hooked(values, lambda name, _: values[name].clone()):
+                    self.sums[name].accuracy.update(self.ann(images.clone()), labels)
 
     def _amplitude(self, name: str, activation: Tensor, rates: Tensor) -> float:
         known = self.amplitudes[name]

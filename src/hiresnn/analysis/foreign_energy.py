@@ -116,7 +116,7 @@ class ForeignEnergy:
         for each in self._weighted.values():
             each.steps = 0
         with frozen(self.network), record(self.network) as spikes, self._watched(flow, len(images)), flow:
-            self._classes = self.network(images).shape[1]
+            self._classes = self.network(images.clone()).shape[1]
         for each in self._weighted.values():
             if each.steps != 1 or each.timed:  # a network with a loop of its own may compute the image's side once
                 require_steps(each.name, each.steps, self.timesteps)

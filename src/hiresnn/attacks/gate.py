@@ -42,7 +42,7 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
     """
     require_images(images)
     with frozen(model):
-        adversarial = attack(model, images.clone(), labels.clone()).detach()
+        adversarial = attack(model, images.clone(), labels.to(torch.int64, copy=True)).detach()
     check(images, adversarial, eps=eps)
     return adversarial
 
@@ -60,7 +60,7 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
         raise AttackError(f"the attack returned pixels in [{low:.4f}, {high:.4f}]; they must lie in [0, 1].")
     if eps is not None:
         distance = (adversarial - images).abs().max().item()
-        if distance > eps + ROUNDING:
+        if distance > eps + max(ROUNDING, torch.finfo(images.dtype).eps / 2):  # of a pixel below 1 in half precision
             raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
 
 
@@ -100,6 +100,7 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
                 if (option in NUMBERS or option in SWITCHES) and value is not None:
                     values[option] = read_option(name, option, value)
             require_images(values["images"])
+            values["labels"] = values["labels"].long()
             with frozen(values["model"]):
                 adversarial = attack(*bound.args, **bound.kwargs).detach()
             check(values["images"], adversarial, eps=values["eps"])

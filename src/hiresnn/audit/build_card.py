@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hiresnn import __version__
 from hiresnn.analysis import SpikingActivity
-from hiresnn.attacks import frozen
+from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import share
@@ -163,10 +163,11 @@ def _activity(result: AuditResult) -> list[parts.Layer] | None:
     measured = []
     for images in (result.images, adversarial):
         activity = SpikingActivity()
-        for batch in torch.split(images, result.config.batch_size):
-            with record(network) as spikes:
-                network(batch)
-            activity.update(spikes)
+        with seeded(seed_of(result.config.seed, "activity")):
+            for batch in torch.split(images, result.config.batch_size):
+                with record(network) as spikes:
+                    network(batch)
+                activity.update(spikes)
         measured.append(activity.compute())
     clean, attacked = measured
     return [

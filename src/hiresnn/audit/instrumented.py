@@ -57,7 +57,8 @@ class InstrumentedModel(nn.Module):
         self.weights = weights_of(model)
         with frozen(self):
             self.behaviour: Behaviour = observe(self._call, images)
-            self.rounds = rounds(self._call, images)
+            with seeded(0):
+                self.rounds = rounds(self._call, images)
         first = self.behaviour.logits
         self.digest = fingerprint([("logits", first)]) if self.behaviour.repeatable else None
         self.classes, self.random = first.shape[1], self.behaviour.random

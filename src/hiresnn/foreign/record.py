@@ -40,7 +40,7 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
         calls.clear()
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        steps = in_steps(name, picked(output, 0).detach(), network.timesteps, batch, network.layout)
+        steps = in_steps(name, picked(output, 0).detach().clone(), network.timesteps, batch, network.layout)
         calls.setdefault(name, []).append(steps)
 
     def finish(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -67,7 +67,7 @@ def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout
     """
     shape = tuple(rows.shape)
     one_step, flat = shape[:1] == (batch,), shape[:1] == (timesteps * batch,)
-    sequence = shape[:2] == (timesteps, batch) and timesteps > 1
+    sequence = shape[:2] == (timesteps, batch) and (timesteps > 1 or layout == "sequence")
     if layout == "batch first" and shape[:2] == (batch, timesteps):
         return rows.transpose(0, 1)
     if layout == "batch first" and flat:

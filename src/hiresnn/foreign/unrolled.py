@@ -29,8 +29,8 @@ def picked(result: Any, output: int) -> Tensor:
 
 
 def each_step(network: nn.Module, steps: Tensor, output: int) -> Tensor:
-    """Call the network once per step: [B, ...] -> [B, K]."""
-    return torch.stack([picked(network(step), output) for step in steps])
+    """Call the network once per step: [B, ...] -> [B, K]. It gets copies, as it may write into its input."""
+    return torch.stack([picked(network(step.clone()), output) for step in steps])
 
 
 def whole_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
@@ -40,7 +40,7 @@ def whole_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
 
 def once(network: nn.Module, steps: Tensor, output: int) -> Tensor:
     """Call the network once with the images, which it repeats by itself: [B, ...] -> [T, B, K], or [B, K] read out."""
-    outputs = picked(network(steps[0]), output)
+    outputs = picked(network(steps[0].clone()), output)
     return outputs[None] if outputs.dim() == 2 else outputs
 
 

@@ -1,6 +1,6 @@
 """ANN to spiking network: encoding, conversion, the network over time, and recording of its spikes."""
 
-from hiresnn.network.analogue import analogue
+from hiresnn.network.analogue import analogue, require_same_answers
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
 from hiresnn.network.convert import convert, spiking_graph
@@ -29,5 +29,6 @@ __all__ = [
     "convert",
     "evaluating",
     "record",
+    "require_same_answers",
     "spiking_graph",
 ]

@@ -8,6 +8,7 @@ from typing import no_type_check
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
 
 from hiresnn.errors import UsageError
 from hiresnn.network.report import Change
@@ -54,7 +55,7 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
     pre-activation networks and DenseNets, becomes a `ChannelAffine`.
 
     Raises:
-        UsageError: a batch norm has no running statistics.
+        UsageError: a batch norm has no running statistics, or the layer before it has parametrized weights.
     """
     done: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
@@ -71,6 +72,11 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
         calls = [call for call in traced.graph.nodes if call.op == "call_module" and call.target == source.target]
         norms = {user for call in calls for user in call.users}
         if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) and all(user.target == node.target for user in norms):
+            if is_parametrized(layer):
+                raise UsageError(
+                    f"batch norm {node.target!r} cannot be folded into {source.target!r}, whose weights are "
+                    "parametrized; remove that first (torch.nn.utils.parametrize.remove_parametrizations)."
+                )
             if isinstance(layer, nn.Linear):
                 merged: nn.Module = fuse_linear_bn_eval(layer, norm)
             else:

@@ -59,7 +59,7 @@ def calibrate(
     with evaluating(network):
         check_steps(network, images)
         calibrator = _Calibrator(network, percentile, threshold_scale, rescale)
-        calibrator.run(images, Window(network.timesteps, images.shape[0]))
+        calibrator.run(images.clone(), Window(network.timesteps, images.shape[0]))
 
 
 def _check_images(images: Tensor) -> None:
@@ -82,7 +82,7 @@ class _Calibrator(fx.Interpreter):
         self.extra_traceback = False  # it would be appended to the sentence of a UsageError
         self.percentile, self.threshold_scale, self.rescale = percentile, threshold_scale, rescale
         self.amplitudes: dict[fx.Node, float] = {}  # what 1 stands for in the value of a node, in units of the ANN
-        self.rescaled: set[str] = set()
+        self.rescaled: set[int] = set()  # addresses of weights
         self.amplitude = 1.0  # of what enters the current node
         self.done: set[fx.Node] = set()
 
@@ -93,19 +93,54 @@ class _Calibrator(fx.Interpreter):
         amplitude = self._common_amplitude(n)
         self.done.add(n)
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        factor, expected = 2.0, None  # a layer that is not linear shows that by its answer to twice its input
         if isinstance(layer, _WEIGHTED):
-            if n.target in self.rescaled:
-                raise UsageError(f"{n.target!r} is called twice, so the network cannot be rescaled; convert without.")
-            self.rescaled.add(str(n.target))
+            if layer.weight.data_ptr() in self.rescaled:
+                raise UsageError(
+                    f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without."
+                )
+            self.rescaled.add(layer.weight.data_ptr())
+            factor = amplitude
+        if amplitude != 1 and not isinstance(layer, LIF) and n.op.startswith("call"):
+            expected = self._with_larger_input(n, factor)
+        if isinstance(layer, _WEIGHTED):
             layer.weight.mul_(amplitude)
-            amplitude = 1.0
+            factor = amplitude = 1.0
         self.amplitude = amplitude
         value = super().run_node(n)
+        self._require_linear(n, factor, value, expected)
         if isinstance(layer, LIF):
             layer.amplitude = amplitude = amplitude * layer.threshold.item()
         if isinstance(value, Tensor) and n.op != "get_attr":
             self.amplitudes[n] = amplitude
         return value
+
+    def _with_larger_input(self, node: fx.Node, factor: float) -> Any:
+        """Compute a node whose inputs, apart from parameters, are `factor` times as large."""
+
+        def larger(source: fx.Node) -> Any:
+            value = self.env[source]
+            if not isinstance(value, Tensor):
+                return value
+            return value * factor if source in self.amplitudes else value.clone()
+
+        arguments, options = fx.node.map_arg((node.args, node.kwargs), larger)
+        return getattr(super(), node.op)(node.target, arguments, options)
+
+    def _require_linear(self, node: fx.Node, factor: float, value: Any, expected: Any) -> None:
+        if not isinstance(expected, Tensor) or not expected.is_floating_point() or not expected.numel():
+            return
+        scale = float(expected.abs().max())
+        if not torch.allclose(factor * value, expected, rtol=0, atol=0.01 * scale):
+            if factor == 1:
+                raise UsageError(
+                    f"the weights of {node.target!r} cannot be multiplied; remove their parametrization "
+                    "(torch.nn.utils.parametrize.remove_parametrizations), or convert without rescale."
+                )
+            raise UsageError(
+                f"{node.name!r} does not grow in proportion to the spikes that it gets, so the network cannot be "
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
+            )
 
     def _common_amplitude(self, node: fx.Node) -> float:
         """Return the amplitude of what enters a node; weighted layers that join spikes take up theirs."""

@@ -5,26 +5,20 @@ Works on any network of stateless layers that torch.fx can trace, with ReLUs as 
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable
-from typing import get_args
 
 from jaxtyping import Float
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from hiresnn.errors import UsageError, closest
-from hiresnn.models import QCFS, Normalise
-from hiresnn.network.batch_norm import remove_batch_norms
+from hiresnn.models import QCFS
+from hiresnn.network.analogue import require_same_answers
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.encoding import Encoder, Encoding
-from hiresnn.network.max_pool import MaxPool, pool_currents
-from hiresnn.network.report import ConversionReport, ConversionWarning
+from hiresnn.network.graph import over_time
+from hiresnn.network.max_pool import MaxPool
+from hiresnn.network.report import ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
-from hiresnn.network.timing import insert_time
 from hiresnn.neurons import LIF, Condition, Reset, Surrogate
-
-_STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
 
 
 def convert(
@@ -81,6 +75,7 @@ def convert(
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
+    require_same_answers(ann, network, images)
     return network
 
 
@@ -107,55 +102,3 @@ def spiking_graph(
         return lif
 
     return over_time(ann, timesteps, neuron, Encoder(encoding), max_pool)
-
-
-def over_time(
-    ann: nn.Module, timesteps: int, neuron: Callable[[nn.Module], LIF], encoder: Encoder, max_pool: MaxPool
-) -> SpikingNetwork:
-    """Build the graph of a spiking network, in which `neuron` makes the layer that replaces each activation."""
-    if not isinstance(timesteps, int):
-        raise UsageError(f"timesteps is {timesteps}; it must be a whole number.")
-    if max_pool not in get_args(MaxPool):
-        raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
-    _refuse_spiking(ann)
-    training = ann.training
-    root = copy.deepcopy(ann).eval()
-    try:
-        traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise UsageError(
-            f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
-        ) from error
-    if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
-        raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
-    positions = {node: position for position, node in enumerate(traced.graph.nodes)}
-    changes = list(remove_batch_norms(traced))
-    pooled = list(pool_currents(traced)) if max_pool == "currents" else []
-    device = next((parameter.device for parameter in root.parameters()), None)
-    report = ConversionReport()
-    moved = {node for node, _ in pooled}
-    timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder, report)
-    changes += pooled + [each for each in timed if each[0] not in moved]
-    report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
-    network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
-    network.pools_currents = bool(pooled)
-    return network.train(training)
-
-
-def _refuse_spiking(ann: nn.Module) -> None:
-    for module in ann.modules():
-        library = type(module).__module__.split(".")[0]
-        if isinstance(module, SpikingNetwork | LIF):
-            raise UsageError(f"{type(ann).__name__} spikes already: convert takes an ANN; use the network as it is.")
-        if library in _STATEFUL_LIBRARIES:
-            raise UsageError(
-                f"{type(ann).__name__} spikes already, by {type(module).__name__} of {library}: convert takes an ANN; "
-                f"wrap a network of {library} with hiresnn.foreign.{library}."
-            )
-
-
-class _Tracer(fx.Tracer):
-    """Keeps normalisations and activations of the package in one piece, so that they can be found in the graph."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalise | QCFS) or super().is_leaf_module(m, module_qualified_name)

@@ -25,7 +25,7 @@ def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         window = inputs[1]
-        rows = window.by_step(output.detach())
+        rows = window.by_step(output.detach().clone())  # the next layer may write into its input
         patches = rows.shape[1] // max(1, window.batch)
         spikes[name] = rows.unflatten(1, (window.batch, patches)) if patches > 1 else rows
 

@@ -118,7 +118,7 @@ def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:
 
 def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork:
     network = spiking_network(recipe, ann).to(images.device).eval()
-    calibrate_by(recipe, network, images)
+    calibrate_by(recipe, ann, network, images)
     return network.fuse(False)
 
 

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate, compiling_pays, spiking_graph
+from hiresnn.network import (
+    SilentLayerError,
+    SpikingNetwork,
+    calibrate,
+    compiling_pays,
+    require_same_answers,
+    spiking_graph,
+)
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 from hiresnn.runs.own_network import OwnCode, normalisation, own_code
@@ -67,7 +74,9 @@ def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn
     if recipe.method != "ann":
         with suppress(SilentLayerError):  # training can change that
             images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
-            calibrate(spiking_network(recipe, ann), images, rescale=recipe.conversion.rescale)
+            network = spiking_network(recipe, ann)
+            calibrate(network, images, rescale=recipe.conversion.rescale)
+            require_same_answers(ann, network, images)
     return ann
 
 
@@ -88,10 +97,11 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
     return network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
 
 
-def calibrate_by(recipe: Recipe, network: SpikingNetwork, images: Tensor) -> None:
-    """Set the thresholds from training images in [0, 1], as section conversion says."""
+def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:
+    """Set the thresholds of `network`, made from `ann`, from training images in [0, 1], as section conversion says."""
     part = recipe.conversion
     calibrate(network, images, percentile=part.percentile, threshold_scale=part.threshold_scale, rescale=part.rescale)
+    require_same_answers(ann, network, images)
 
 
 def compile_neurons(

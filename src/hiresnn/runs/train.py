@@ -134,7 +134,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     if count < min(recipe.conversion.images, len(split)):
         context.progress.line(f"Thresholds are calibrated on {count} images, so that it takes little memory.")
     images = data.first(split, count).images.to(context.device) / 255
-    calibrate_by(recipe, network, images)
+    calibrate_by(recipe, teacher, network, images)
     compile_neurons(recipe.compile, network, images[:1], settings.epochs * len(split), context.progress)
     method = method_of(recipe, teacher)
     if settings.rounding is not None:

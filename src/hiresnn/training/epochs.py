@@ -209,6 +209,10 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
+    def _encoding(self) -> torch.Generator | None:
+        """Return the generator of Poisson spikes, where it is not the global one."""
+        return self.model.encoding.generator if isinstance(self.model, SpikingNetwork) else None
+
     def _set_lr(self, epoch: int) -> float:
         lr = self.schedule.rate(epoch)
         for group in self.optimizer.param_groups:
@@ -223,6 +227,7 @@ class Training:
             "random": torch.get_rng_state(),
             # Only of the GPU in use: the machine that resumes may have fewer GPUs.
             "cuda_random": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
+            "encoding": None if (encoding := self._encoding()) is None else encoding.get_state(),
         }
         return {
             "rows": json.dumps(self.rows),
@@ -242,6 +247,8 @@ class Training:
         torch.set_rng_state(own["random"])
         if own["cuda_random"] and device.type == "cuda":
             torch.cuda.set_rng_state(own["cuda_random"][0], device)
+        if (encoding := self._encoding()) is not None and own.get("encoding") is not None:
+            encoding.set_state(own["encoding"])
         if self.generator is not None:
             self.generator.set_state(state["order"])
         self.rows = json.loads(state["rows"])

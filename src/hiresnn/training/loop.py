@@ -47,7 +47,7 @@ def train_batch(
     precision: torch.dtype = torch.float32,
     ranks: Ranks = ALONE,
 ) -> list[PeriodResult]:
-    """Train on one batch; return one result per period.
+    """Train on one batch; return one result per period. A batch without images changes nothing.
 
     Args:
         model: a SpikingNetwork, or an ANN, which has no timesteps and is updated once per batch.
@@ -62,6 +62,8 @@ def train_batch(
         NotFiniteError: the loss is not finite. The update of that period was not made.
     """
     rows, count = len(images), ranks.total(len(images))
+    if count == 0:
+        return [PeriodResult(0.0, 0, 0)] * method.periods
     if rows == 0:  # Every rank takes part in every pass: this one shows a blank image whose loss has weight 0.
         images, labels = images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
     if timesteps is None:
@@ -69,38 +71,59 @@ def train_batch(
     window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
     present = ranks.presenter(model)
     earlier: Tensor | None = None
-    results = []
+    results: list[PeriodResult] = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
-    again = partial(_logits, model, cast)
-    with rounded(model, method.rounding), cast():
-        method.noise.begin(model, images, labels)
-    for period in range(method.periods):
-        if period:
-            window = window.following() if window.carried else Window(window.timesteps, window.batch)
-        shown = method.noise.apply(images)
-        if method.noise.needs_gradient:
-            shown = shown.detach().requires_grad_()
-        with rounded(model, method.rounding):
-            with cast():
-                logits = present(shown, window)
-            logits = logits.float()
-            loss = method.loss(Presentation(again, images, shown, labels, logits, window.timesteps, earlier))
-            earlier = logits.detach()
-            optimizer.zero_grad(set_to_none=True)
-            ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
-        result = _result(loss, earlier, labels, rows, count, ranks)
-        if not math.isfinite(result.loss):
-            raise NotFiniteError(f"the loss is {result.loss}")
-        _update(model, optimizer, method, shown.grad)
-        results.append(result)
+    try:
+        with rounded(model, method.rounding), cast():
+            method.noise.begin(model, images, labels)
+        for period in range(method.periods):
+            if period:
+                window = window.following() if window.carried else Window(window.timesteps, window.batch)
+            steps = window.timesteps * (period + 1 if window.carried else 1)
+            shown = method.noise.apply(images)
+            if method.noise.needs_gradient:
+                shown = shown.detach().requires_grad_()
+            with rounded(model, method.rounding):
+                again = _Again(model, cast, steps, images.device)
+                with cast():
+                    logits = present(shown, window)
+                logits = logits.float()
+                loss = method.loss(Presentation(again, images, shown, labels, logits, steps, earlier))
+                earlier = logits.detach() / steps
+                optimizer.zero_grad(set_to_none=True)
+                ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
+            result = _result(loss, logits, labels, rows, count, ranks)
+            if not math.isfinite(result.loss):
+                raise NotFiniteError(f"the loss is {result.loss}")
+            _update(model, optimizer, method, shown.grad)
+            results.append(result)
+    finally:
+        method.noise.end()
     return results
 
 
-def _logits(model: nn.Module, cast: Callable[[], torch.autocast], images: Tensor) -> Tensor:
-    """Compute logits once more for a loss, in the precision of the training."""
-    with cast():
-        logits: Tensor = model(images)
-    return logits.float()
+class _Again:
+    """A further pass of `model` for a loss: over `steps` timesteps from rest, in the precision of the training."""
+
+    def __init__(self, model: nn.Module, cast: Callable[[], torch.autocast], steps: int, device: torch.device) -> None:
+        self.model, self.cast, self.steps = model, cast, steps
+        self.devices = [device] if device.type == "cuda" else []
+        self.drawn = [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self.devices)]
+
+    def __call__(self, images: Tensor, same_draws: bool = False) -> Tensor:
+        if not same_draws:
+            return self._logits(images)
+        with torch.random.fork_rng(self.devices):
+            torch.set_rng_state(self.drawn[0])
+            for device, state in zip(self.devices, self.drawn[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            return self._logits(images)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        steps = {"timesteps": self.steps} if isinstance(self.model, SpikingNetwork) else {}
+        with self.cast():
+            logits: Tensor = self.model(images, **steps)
+        return logits.float()
 
 
 def _update(model: nn.Module, optimizer: Optimizer, method: Method, gradient: Tensor | None) -> None:

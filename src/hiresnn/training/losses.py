@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,12 +17,14 @@ class Presentation(NamedTuple):
     """What a loss sees of one period.
 
     Attributes:
-        model: images -> logits [B, K], for a further pass; in the precision of the training.
+        model: images -> logits [B, K], for a further pass over `timesteps` steps, in the precision of the training.
+            With `same_draws` it has the dropout masks, and the other random numbers, that the pass of `shown` had.
         images, shown: [B, C, H, W] in [0, 1], without and with the noise.
-        logits: [B, K], sums over `timesteps` steps. `earlier` are those of the period before, detached, or None.
+        logits: [B, K], of `shown`, sums over `timesteps` steps.
+        earlier: logits per timestep of the period before, detached, or None.
     """
 
-    model: Callable[[Tensor], Tensor]
+    model: Callable[..., Tensor]
     images: Tensor
     shown: Tensor
     labels: Tensor
@@ -52,16 +55,16 @@ def consistent(seen: Presentation, *, pull: float = 1.0) -> Tensor:
     loss = F.cross_entropy(logits, seen.labels)
     if seen.earlier is None:
         return loss
-    return loss + pull * F.mse_loss(logits, seen.earlier / seen.timesteps)
+    return loss + pull * F.mse_loss(logits, seen.earlier)
 
 
 def sparse_gradients(seen: Presentation, *, strength: float = 0.002, h: float = 0.01) -> Tensor:
     """Return CE(m) + strength * mean of ((f(x + h d) - f(x)) / h)^2, with d the sign of the gradient of f.
 
     SR (Liu et al., ICML 2024): f(x) is the logit of the label, m = logits / T, and the difference is the L1 norm of
-    the gradient of f in the image, up to the order of h.
+    the gradient of f in the image, up to the order of h. All passes share their dropout masks.
     """
-    model, t = seen.model, seen.timesteps
+    model, t = partial(seen.model, same_draws=True), seen.timesteps
 
     def of_label(logits: Tensor) -> Tensor:
         return logits.gather(1, seen.labels[:, None])[:, 0] / t

@@ -47,7 +47,8 @@ class MembraneDistance(Adversarial):
 
         1/2 CE(m(x), y) + 1/2 CE(m(x'), y) + strength * mean |Y_t|,   Y_t = decay Y_(t-1) + c_t(x) - c_t(x')
 
-    c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes.
+    c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes. Both passes share
+    their dropout masks.
 
     Args:
         step, options: see `Adversarial`.
@@ -63,14 +64,13 @@ class MembraneDistance(Adversarial):
         """Craft the noise of a batch, and listen to the readout until its loss."""
         if not isinstance(model, SpikingNetwork):
             raise UsageError(f"mppd-tv needs the readout of a spiking network, not of {type(model).__name__}.")
-        self.readout.taken()  # by a batch that failed
         super().begin(model, images, labels)
         self.readout.listen([model.readout], lambda _, __, rows: rows)
 
     def loss(self, seen: Presentation) -> Tensor:
         """Return the loss of one period."""
         t = seen.timesteps
-        clean = seen.model(seen.images)
+        clean = seen.model(seen.images, same_draws=True)
         both = F.cross_entropy(clean / t, seen.labels) + F.cross_entropy(seen.logits / t, seen.labels)
         shown, unperturbed = (rows.float().view(t, *clean.shape) for rows in self.readout.taken())
         distance = y = torch.zeros_like(clean)
@@ -78,6 +78,10 @@ class MembraneDistance(Adversarial):
             y = self.decay * y + currents - perturbed
             distance = distance + y.abs()
         return both / 2 + self.strength * (distance / t).mean()
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.readout.taken()
 
 
 class MembraneOverlap(Noise):
@@ -111,13 +115,16 @@ class MembraneOverlap(Noise):
         for layer in model.neurons.values():
             if not isinstance(layer.surrogate, Linear):
                 raise UsageError(f"mpd-sgr needs a surrogate with a window, but that of {layer.name} is not linear.")
-        self.shares.taken()  # by a batch that failed
         self.shares.listen(model.neurons.values(), lambda layer, inputs, _: share_inside(layer, *inputs))
 
     def loss(self, seen: Presentation) -> Tensor:
         """Return the loss of one period, whose forward pass is over."""
         share = torch.stack(self.shares.taken()).mean()
         return F.cross_entropy(seen.logits / seen.timesteps, seen.labels) + self.strength * share
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.shares.taken()
 
 
 def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Tensor:

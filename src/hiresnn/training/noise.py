@@ -24,11 +24,14 @@ class Noise:
         """Prepare for a batch of images [B, C, H, W] in [0, 1]; called before its first period."""
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return the noisy images of one period, in [0, 1]."""
-        return images
+        """Return the noisy images of one period, in [0, 1], which the network may write into."""
+        return images.clone()
 
     def update(self, gradient: Tensor) -> None:
         """Use the gradient of the period's loss with respect to the noisy images, [B, C, H, W]."""
+
+    def end(self) -> None:
+        """Let go of the batch; called after its last period, and when it fails."""
 
     def attach(self, batches: Any) -> None:
         """Get to know the batches of a training before its first epoch."""

@@ -77,8 +77,10 @@ class Average:
         """Take in the weights of `model`."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        values = model.state_dict()
-        for name, average in self.model.state_dict().items():
+        values, averages = model.state_dict(), self.model.state_dict()
+        each = {(average.data_ptr(), average.shape): name for name, average in averages.items()}  # tied weights once
+        for name in each.values():
+            average = averages[name]
             if average.is_floating_point():
                 average.lerp_(values[name], 1 - decay)
             else:

@@ -1,0 +1,75 @@
+"""The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import get_args
+
+from torch import fx, nn
+
+from hiresnn.errors import UsageError, closest
+from hiresnn.models import QCFS, Normalise
+from hiresnn.network.batch_norm import remove_batch_norms
+from hiresnn.network.encoding import Encoder
+from hiresnn.network.inplace import use_results
+from hiresnn.network.max_pool import MaxPool, pool_currents
+from hiresnn.network.report import ConversionReport
+from hiresnn.network.spiking import SpikingNetwork
+from hiresnn.network.timing import insert_time
+from hiresnn.neurons import LIF
+
+_STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
+
+
+def over_time(
+    ann: nn.Module, timesteps: int, neuron: Callable[[nn.Module], LIF], encoder: Encoder, max_pool: MaxPool
+) -> SpikingNetwork:
+    """Build the graph of a spiking network, in which `neuron` makes the layer that replaces each activation."""
+    if not isinstance(timesteps, int):
+        raise UsageError(f"timesteps is {timesteps}; it must be a whole number.")
+    if max_pool not in get_args(MaxPool):
+        raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
+    _refuse_spiking(ann)
+    training = ann.training
+    root = copy.deepcopy(ann).eval()
+    try:
+        traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise UsageError(
+            f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
+        ) from error
+    if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
+        raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
+    use_results(traced)
+    positions = {node: position for position, node in enumerate(traced.graph.nodes)}
+    changes = list(remove_batch_norms(traced))
+    pooled = list(pool_currents(traced)) if max_pool == "currents" else []
+    device = next((parameter.device for parameter in root.parameters()), None)
+    report = ConversionReport()
+    moved = {node for node, _ in pooled}
+    timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder, report)
+    changes += pooled + [each for each in timed if each[0] not in moved]
+    report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
+    network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
+    network.pools_currents = bool(pooled)
+    return network.train(training)
+
+
+def _refuse_spiking(ann: nn.Module) -> None:
+    for module in ann.modules():
+        library = type(module).__module__.split(".")[0]
+        if isinstance(module, SpikingNetwork | LIF):
+            raise UsageError(f"{type(ann).__name__} spikes already: convert takes an ANN; use the network as it is.")
+        if library in _STATEFUL_LIBRARIES:
+            raise UsageError(
+                f"{type(ann).__name__} spikes already, by {type(module).__name__} of {library}: convert takes an ANN; "
+                f"wrap a network of {library} with hiresnn.foreign.{library}."
+            )
+
+
+class _Tracer(fx.Tracer):
+    """Keeps normalisations and activations of the package in one piece, so that they can be found in the graph."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Normalise | QCFS) or super().is_leaf_module(m, module_qualified_name)
