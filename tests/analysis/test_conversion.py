@@ -98,7 +98,7 @@ class OneReLU(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         pooled = self.drop(self.pool(self.relu(self.conv(images))))
-        return self.last(F.relu6(self.relu(self.hidden(pooled.flatten(1))) - 0.1))
+        return self.last(F.relu6(0.9 * self.relu(self.hidden(pooled.flatten(1)))))
 
 
 @pytest.mark.parametrize("max_pool", ["currents", "spikes"])

@@ -8,7 +8,8 @@ gradients of weights, thresholds, leaks and input, all at the old weights (lines
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -66,16 +67,11 @@ def train_batch(
         return [PeriodResult(0.0, 0, 0)] * method.periods
     if rows == 0:  # Every rank takes part in every pass: this one shows a blank image whose loss has weight 0.
         images, labels = images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
-    if timesteps is None:
-        timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
-    window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
-    present = ranks.presenter(model)
+    window, present = _window(model, method, timesteps, len(images)), ranks.presenter(model)
     earlier: Tensor | None = None
     results: list[PeriodResult] = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
-    try:
-        with rounded(model, method.rounding), cast():
-            method.noise.begin(model, images, labels)
+    with _noise(model, method, images, labels, cast):
         for period in range(method.periods):
             if period:
                 window = window.following() if window.carried else Window(window.timesteps, window.batch)
@@ -97,9 +93,27 @@ def train_batch(
                 raise NotFiniteError(f"the loss is {result.loss}")
             _update(model, optimizer, method, shown.grad)
             results.append(result)
+    return results
+
+
+def _window(model: nn.Module, method: Method, timesteps: int | None, batch: int) -> Window:
+    """Return the window of the first period."""
+    if timesteps is None:
+        timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
+    return Window(method.steps(timesteps), batch, carried=method.state == "carry")
+
+
+@contextmanager
+def _noise(
+    model: nn.Module, method: Method, images: Tensor, labels: Tensor, cast: Callable[[], torch.autocast]
+) -> Iterator[None]:
+    """Prepare the noise of a batch, and let it go of the batch at its end."""
+    try:
+        with rounded(model, method.rounding), cast():
+            method.noise.begin(model, images, labels)
+        yield
     finally:
         method.noise.end()
-    return results
 
 
 class _Again:
