@@ -3,6 +3,8 @@
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from hiresnn.errors import UsageError
+
 
 def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
     """Return which images are classified correctly: all logits are finite, and the largest is that of the label.
@@ -15,6 +17,15 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
     [True, False, False]
     """
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
+
+
+def require_classes(labels: Int64[Tensor, " batch"], classes: int) -> None:
+    """Raise UsageError unless all labels lie in 0 to classes - 1."""
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+        raise UsageError(
+            f"labels reach from {int(labels.min())} to {int(labels.max())}, but the network has {classes} classes; "
+            "labels are class numbers counted from 0."
+        )
 
 
 class Accuracy:
@@ -31,7 +42,8 @@ class Accuracy:
         self.right = self.seen = 0
 
     def update(self, logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> None:
-        """Add a batch."""
+        """Add a batch. Raises UsageError where a label is not a class of the network."""
+        require_classes(labels, logits.shape[1])
         self.right += int(correct(logits, labels).sum())
         self.seen += labels.shape[0]
 

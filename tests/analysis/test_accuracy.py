@@ -95,6 +95,14 @@ def test_evaluate_refuses_images_that_are_not_in_0_to_1(images: Tensor, message:
         evaluate(Bright(), images, SPLIT.labels)
 
 
+@pytest.mark.parametrize("label", [-1, 7])
+def test_evaluate_refuses_labels_that_are_no_class_of_the_network(label: int) -> None:
+    labels = SPLIT.labels.clone()
+    labels[1] = label
+    with pytest.raises(UsageError, match=rf"labels reach from .*{label}.* classes; labels are class numbers"):
+        evaluate(Bright(), IMAGES, labels)
+
+
 def test_evaluate_refuses_a_batch_size_below_one() -> None:
     with pytest.raises(UsageError, match="batch_size is 0"):
         evaluate(Bright(), IMAGES, SPLIT.labels, batch_size=0)

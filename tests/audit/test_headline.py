@@ -55,9 +55,11 @@ def test_the_headline_is_the_number_to_report() -> None:
         ({"gradient_left": 10, "without_gradient": 2}, True),
         ({"unbroken": 9}, False),
         ({"unbroken": 10}, True),
+        ({"without": (20, 40)}, False),
+        ({"without": (21, 40)}, True),
     ],
 )
-def test_where_attacks_fail_agreement_means_nothing(changes: dict[str, int], failed: bool) -> None:
+def test_where_attacks_fail_agreement_means_nothing(changes: dict[str, Any], failed: bool) -> None:
     evidence = replace(NONE, **changes)
     assert concluded(190, 190, evidence=evidence).verdict == ("unreliable" if failed else "agrees")
     gap = concluded(190, 60, evidence=evidence)

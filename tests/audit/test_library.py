@@ -123,6 +123,7 @@ def test_an_archive_that_is_missing_or_holds_other_arrays_is_refused(tmp_path: P
         ({"labels": torch.zeros(4, dtype=torch.int64)}, "an audit needs images"),
         ({"labels": torch.zeros(3, 1, dtype=torch.int64)}, r"labels \[3, 1\] of torch.int64; an audit needs"),
         ({"labels": torch.zeros(3)}, "an audit needs images"),
+        ({"labels": torch.tensor([0, 10, 3])}, "labels reach from 0 to 10, but the network has 10 classes"),
         ({"images": torch.full((3, 1, 8, 8), 255.0)}, r"\[0, 1\]"),
         ({"eps": 8}, "did you mean 8/255"),
         ({"preset": "fast"}, "preset is 'fast'"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hiresnn.attacks import ATTACKS, pgd
 from hiresnn.audit import AuditResult, InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
+from hiresnn.audit.build_card import evidence_of
 from hiresnn.audit.presets import PROTOCOL, Choice, step
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.network import SpikingNetwork
@@ -418,6 +419,8 @@ def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
     few = stage(step("apgd", Choice.BEST, iterations=2), square(20))
     found = run(Thresholded(network), shown[0][:20], shown[1][:20], stages=(few,))
     assert found.screened[0].zero.all()
+    screened = len(found.screened[0].zero)
+    assert evidence_of(found).without == (screened, screened)
     assert set(found.worst.by) - {""} <= {PROTOCOL[2], "square:queries=20"}
     assert found.worst.count(bound("24/255")) < found.worst.count(bound("0"))
     for text in PROTOCOL[:2]:

@@ -101,6 +101,19 @@ def test_an_imported_network_has_its_librarys_rates_and_operations(library: str,
     same(count_operations(carried, images()), count_operations(own, images()))
 
 
+def test_a_network_that_pools_spikes_is_imported_with_the_pool_behind_them() -> None:
+    torch.manual_seed(0)
+    neurons = [Leaky(0.9, 0.2, reset_mechanism="subtract", reset_delay=False) for _ in range(2)]
+    features = 2 * nn.MaxPool2d(2)(images()).flatten(1).shape[1]
+    layers = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), neurons[0], nn.MaxPool2d(2), nn.Flatten(), nn.Linear(features, 8), neurons[1],
+        nn.Linear(8, 3),
+    )  # fmt: skip
+    carried, own = snntorch(layers, T, readout="sum"), from_snntorch(layers, T)
+    torch.testing.assert_close(own(images()), carried(images()), rtol=0, atol=1e-5)
+    assert list(spike_rates(own, images()).values()) == list(spike_rates(carried, images()).values())
+
+
 def test_a_batch_norm_of_a_foreign_network_counts_as_the_imported_one() -> None:
     torch.manual_seed(0)
 

@@ -55,6 +55,8 @@ def test_the_report_lists_what_became_of_each_layer() -> None:
         (lambda: Calling(F.gelu), r"'gelu' \(gelu\) stays analogue"),
         (lambda: Calling(torch.tanh), r"'tanh' \(tanh\) stays analogue"),
         (lambda: Calling(lambda x: x.sigmoid()), r"'sigmoid' \(sigmoid\) stays analogue"),
+        (lambda: Calling(lambda x: x.clamp(min=0)), r"'clamp' \(clamp\) stays analogue"),
+        (lambda: Calling(torch.abs), r"'abs_1' \(abs\) stays analogue"),
         (lambda: linear(end=(nn.Softmax(1),)), "ends with a softmax, '4'"),
         (lambda: linear(end=(nn.LogSoftmax(1), nn.Flatten())), "ends with a softmax, '4'"),
         (lambda: Calling(F.relu, lambda x: x.softmax(1)), "ends with a softmax, 'softmax'"),

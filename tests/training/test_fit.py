@@ -224,6 +224,7 @@ def test_the_seed_decides_the_training() -> None:
         (PIXELS.long(), LABELS, "int64"),
         (PIXELS, LABELS[:3], "labels"),
         (PIXELS, LABELS / 2, "whole numbers"),
+        (PIXELS, LABELS - 100, "a label is -100; labels are class numbers counted from 0"),
         (PIXELS[0], LABELS[:1], r"\[N, C, H, W\]"),
     ],
 )
@@ -258,7 +259,9 @@ class Empty(Dataset[Any]):
         (snn, {"precision": "float16"}, "precision is 'float16'"),
         (snn, {"batch_size": 0}, "batch_size is 0"),
         (snn, {"periods": 5}, "periods is 5 and timesteps is 4"),
-        (snn, {"noise_step": -1.0}, "step is -1"),
+        (snn, {"noise_step": -1.0}, "noise_step is -1.0; give a number in pixel units, from 0 to 1, such as 8 / 255"),
+        (snn, {"noise_step": 8}, "noise_step is 8; give a number in pixel units"),
+        (snn, {"noise_step": "8/255"}, "noise_step is '8/255'; give a number in pixel units"),
         (snn, {"train": (PIXELS[:0], LABELS[:0])}, "train has no images"),
         (snn, {"train": []}, "train has no images"),
         (snn, {"train": PIXELS}, r"train has no labels; give \(images, labels\)"),
@@ -270,11 +273,41 @@ def test_settings_out_of_range_are_refused(network: Any, change: dict[str, Any],
         fit(network(), given.pop("train"), **given)
 
 
+@pytest.mark.parametrize("images", [Split(PIXELS, LABELS), (PIXELS.numpy(), LABELS.tolist())])
+def test_a_split_and_arrays_of_numpy_are_trained_on(images: Any) -> None:
+    whole, other = snn(), snn()
+    fit(whole, (PIXELS, LABELS), **QUIET)
+    fit(other, images, **QUIET)
+    assert same(weights(whole), weights(other))
+
+
+def test_an_ann_that_views_its_feature_maps_is_trained_and_converted() -> None:
+    class Views(nn.Module):
+        """As in PyTorch's tutorial: `view` fails on tensors whose channels come last in memory."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(PIXELS.shape[1], 4, 3, padding=1), nn.LazyLinear(3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.conv(images).relu()
+            logits: Tensor = self.last(maps.view(maps.size(0), -1))
+            return logits
+
+    torch.manual_seed(0)
+    ann = Views()
+    ann(PIXELS / 255)
+    fit(ann, (PIXELS, LABELS), method="ann", **QUIET)
+    fit(ann, (PIXELS, LABELS), **QUIET)
+
+
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
     with pytest.raises(RunError, match=r"lr 0\.01, not 0\.02, seed 0, not 4; use those, or name another file"):
         fit(snn(), (PIXELS, LABELS), checkpoint=path, **{**QUIET, "lr": 0.02, "seed": 4})
+    with pytest.raises(RunError, match=r"batches \d+, not 1; use those, or name another file"):
+        fit(snn(), (PIXELS[:2], LABELS[:2]), checkpoint=path, **QUIET)
     with pytest.raises(RunError, match="size mismatch"):
         fit(convert(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)), PIXELS / 255,
                     timesteps=4), (PIXELS, LABELS), checkpoint=path, **QUIET)  # fmt: skip

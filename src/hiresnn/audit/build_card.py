@@ -102,18 +102,19 @@ def subject_of(
 def evidence_of(result: AuditResult) -> Evidence:
     """What the attacks on all images showed, as counts."""
     worst, headline = result.worst, result.config.headline
-    finite = [bound for bound in worst.bounds[1:] if not math.isinf(bound.eps)]
-    gradient_left = sum(worst.count(bound, gradient=True) for bound in finite)
+    gradient_left = sum(worst.count(bound, gradient=True) for bound in worst.bounds[1:])
     place = worst.bounds.index(headline)
     missed = ~result.alone["pgd"][headline.label] & (worst.level <= place)
     by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
     gradient = [label for label, attack in result.attacks.items() if attack.follows_gradient]
+    zero = np.logical_and.reduce([each.zero for each in result.screened]) if result.screened else np.zeros(0, bool)
     return Evidence(
         gradient_left=gradient_left,
-        without_gradient=gradient_left - sum(worst.count(bound) for bound in finite),
+        without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
         unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else 0,
         correct=worst.count(worst.bounds[0]),
         found_by=next(iter(by.most_common(1)), ("", 0)),
+        without=(int(zero.sum()), len(zero)),
         last=(gradient[-1], sum(worst.broke(gradient[-1]).values()) if len(gradient) > 2 else 0),
     )
 

@@ -1,7 +1,8 @@
 """The number to report: decided by the gap between the paper's PGD and the worst case at the headline bound.
 
 - *unreliable*: the network fails a severe check of its behaviour; or PGD and the worst case agree only because all
-  attacks fail: images stand without any bound, or attacks without gradients break what all gradient attacks left.
+  attacks fail: images stand without any bound, attacks without gradients break what all gradient attacks left, or no
+  gradient rule finds a gradient.
 - *overestimated*: the worst case is at least 1 percentage point and 5 images below PGD.
 - *agrees*: the gap is smaller.
 
@@ -18,6 +19,7 @@ from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Verdict
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
 SOME = 0.05  # share of the images from which attacks count as failed
+HALF = 0.5  # share of the screened images without any gradient from which gradient attacks count as failed
 UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
 WIDE = 8.0  # width in percentage points from which an interval asks for more images
 SEVERE = ("repeated calls", "batch order and size", "dependence on the image", "weights unchanged", "answers unchanged")
@@ -29,12 +31,16 @@ LARGER = {"quick": "standard", "standard": "thorough"}
 class Evidence:
     """What the attacks on all images showed, as counts."""
 
-    gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all finite bounds
+    gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all bounds
     without_gradient: int  # how many of those pairs attacks without gradients broke
     unbroken: int  # correct images that stand without any bound
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
     last: tuple[str, int] = ("", 0)  # the last attack, and how many images it broke
+    without: tuple[int, int] = (
+        0,
+        0,
+    )  # screened images whose gradient is zero under every rule, and all that were screened
 
     @property
     def failures(self) -> list[str]:
@@ -47,6 +53,9 @@ class Evidence:
             )
         if self.unbroken > SOME * self.correct:
             found.append(f"{self.unbroken} of {self.correct} correct images stand without any bound")
+        without, screened = self.without
+        if without > HALF * screened:
+            found.append(f"no gradient rule has a gradient on {without} of {screened} screened images")
         return found
 
 

@@ -26,7 +26,7 @@ from hiresnn.audit.presets import PROTOCOL, AuditConfig, Stage, planned
 from hiresnn.audit.screening import Record, RuleScreening, screen_rule, screening_bound, select_rules
 from hiresnn.audit.worst_case import Cost, WorstCase
 from hiresnn.errors import UsageError
-from hiresnn.metrics import correct
+from hiresnn.metrics import correct, require_classes
 from hiresnn.progress import Progress
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
@@ -65,8 +65,9 @@ def audit(
         cache: finished units by key; entries are trusted. None keeps nothing.
 
     Raises:
-        UsageError: no image is classified correctly, or the network fails.
+        UsageError: no image is classified correctly, a label is not a class of the network, or the network fails.
     """
+    require_classes(labels, model.classes)
     work = {} if cache is None else cache
     return _Sweep(model, images, labels, config, twins or {}, work, progress or Progress(quiet=True)).run()
 

@@ -192,6 +192,8 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
     if "ann.epochs" in stated or not recipe.ann.epochs:
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."
+    if recipe.model.normalise:
+        note += " Its images are normalised; if it was trained on images in [0, 1], --set model.normalise=false."
     return changed(recipe, {"ann.epochs": 0}), [note]
 
 

@@ -52,9 +52,11 @@ class DataSet:
     def __post_init__(self) -> None:
         shapes = [tuple(split.images.shape[1:]) for split in (self.train, self.test)]
         if shapes[0] != shapes[1]:
+            colours = shapes[0][0] != shapes[1][0]
+            remedy = "store all in colour, or all in grey" if colours else "crop and resize them with data.size"
             raise DataError(
                 f"{self.name}: images are {list(shapes[0])} in the training split and {list(shapes[1])} in the test "
-                "split (channels, height, width), but all must have one shape; crop and resize them with data.size."
+                f"split (channels, height, width), but all must have one shape; {remedy}."
             )
         if self.num_classes > MAX_CLASSES:
             raise DataError(f"{self.name}: there are {self.num_classes} classes; at most {MAX_CLASSES} are supported.")

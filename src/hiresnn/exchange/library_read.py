@@ -81,7 +81,7 @@ def _imported(
     if len(resets) != 1:
         what = f"neurons with the resets {', '.join(sorted(resets))}" if resets else f"no neuron of {library}"
         raise UsageError(f"{type(network).__name__} has {what}; only a network with one kind can be imported.")
-    imported = spiking_graph(root, timesteps, reset=resets.pop(), condition=spikes).eval()
+    imported = spiking_graph(root, timesteps, reset=resets.pop(), condition=spikes, max_pool="spikes").eval()
     if set(imported.neurons) != set(found):
         other = sorted(set(imported.neurons) ^ set(found))[0]
         raise UsageError(

@@ -53,7 +53,7 @@ def from_nir(
     if not timesteps:
         raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
     builder = _Builder(graph, dt)
-    network = spiking_graph(builder.network(), timesteps, reset=reset).eval()
+    network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network
 

@@ -16,7 +16,10 @@ from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
+_WEIGHTED = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.Linear, ChannelAffine),
+)
 _JOINS = (operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, torch.concat, torch.concatenate)
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
@@ -139,7 +142,8 @@ class _Calibrator(fx.Interpreter):
                 )
             raise UsageError(
                 f"{node.name!r} does not grow in proportion to the spikes that it gets, so the network cannot be "
-                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
+                "(conversion.rescale = false in a recipe)."
             )
 
     def _common_amplitude(self, node: fx.Node) -> float:
@@ -162,7 +166,8 @@ class _Calibrator(fx.Interpreter):
         if len(amplitudes) > 1:
             raise UsageError(
                 f"{node.name!r} combines spikes of two layers, or spikes with something else, so the network cannot be "
-                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale."
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
+                "(conversion.rescale = false in a recipe)."
             )
         return min(amplitudes, default=1.0)
 

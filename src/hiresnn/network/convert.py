@@ -10,6 +10,7 @@ import warnings
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hiresnn.errors import UsageError
 from hiresnn.models import QCFS
 from hiresnn.network.analogue import require_same_answers
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
@@ -93,6 +94,9 @@ def spiking_graph(
     max_pool: MaxPool = "currents",
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
+
+    if isinstance(surrogate, str):
+        raise UsageError(f"surrogate is {surrogate!r}; give a surrogate itself, such as hiresnn.neurons.Linear().")
 
     def neuron(activation: nn.Module) -> LIF:
         lif = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import get_args
 
+import torch
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, closest
@@ -42,6 +43,7 @@ def over_time(
     if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
         raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
     use_results(traced)
+    _reshape_any_layout(traced)
     positions = {node: position for position, node in enumerate(traced.graph.nodes)}
     changes = list(remove_batch_norms(traced))
     pooled = list(pool_currents(traced)) if max_pool == "currents" else []
@@ -54,6 +56,24 @@ def over_time(
     network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
     network.pools_currents = bool(pooled)
     return network.train(training)
+
+
+def memory_format_of(ann: nn.Module) -> torch.memory_format:
+    """Return how an ANN best stores its weights: channels last, which is faster, unless its `view` needs the other."""
+    try:
+        nodes = _Tracer().trace(ann).nodes
+    except Exception:  # the network is the user's
+        return torch.contiguous_format
+    views = any(node.op == "call_method" and node.target == "view" for node in nodes)
+    return torch.contiguous_format if views else torch.channels_last
+
+
+def _reshape_any_layout(traced: fx.GraphModule) -> None:
+    """Replace `view` by `reshape`, which does not depend on how the network lays out its tensors in memory."""
+    for node in traced.graph.nodes:
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+            node.target = "reshape"
+    traced.recompile()
 
 
 def _refuse_spiking(ann: nn.Module) -> None:

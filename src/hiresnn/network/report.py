@@ -16,6 +16,13 @@ _ANALOGUE_CALLS = frozenset(
         *("prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "tanhshrink"),
     }
 )
+_FUNCTIONS = frozenset(
+    {
+        *("abs", "clamp", "clamp_", "clamp_min", "clamp_max", "clip", "exp", "hardshrink", "log", "maximum", "minimum"),
+        *("pow", "sign", "sin", "softshrink", "sqrt", "square", "threshold", "where"),
+    }
+)
+"""Functions that are activations behind a layer, and often prepare the images in front of the first one."""
 MAX_POOLS = frozenset(
     {f"{kind}{n}d" for n in (1, 2, 3) for kind in ("MaxPool", "AdaptiveMaxPool", "max_pool", "adaptive_max_pool")}
 )
@@ -69,7 +76,8 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         kind = kind_of(node, layer)
         is_activation = type(layer).__module__ == "torch.nn.modules.activation" and kind != "MultiheadAttention"
-        if kind in _ANALOGUE_CALLS or (is_activation and kind not in _SOFTMAX):
+        is_function = kind in _FUNCTIONS and _behind_a_layer(node, modules)
+        if kind in _ANALOGUE_CALLS or is_function or (is_activation and kind not in _SOFTMAX):
             report.warnings.append(
                 f"{name_of(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
                 "communicates by spikes alone."
@@ -94,6 +102,20 @@ def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
             f"the network ends with the ReLU {name_of(node)!r}, so its logits are spike counts; "
             "end it with a linear layer, whose logits can take any value."
         )
+
+
+def _behind_a_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Tell whether a layer with weights comes before a node."""
+    before, seen = list(node.all_input_nodes), set[fx.Node]()
+    while before:
+        source = before.pop()
+        if source in seen:
+            continue
+        seen.add(source)
+        if source.op == "call_module" and next(modules[str(source.target)].parameters(), None) is not None:
+            return True
+        before += source.all_input_nodes
+    return False
 
 
 def kind_of(node: fx.Node, layer: nn.Module | None) -> str:

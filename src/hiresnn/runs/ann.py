@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from hiresnn.data import DataSet
+from hiresnn.errors import UsageError
+from hiresnn.network import memory_format_of
 from hiresnn.runs.checkpoint import save
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.distributed import take_folder
@@ -76,7 +79,8 @@ def _train(context: RunContext) -> None:
     recipe, settings = context.recipe, context.recipe.ann
     torch.manual_seed(recipe.seed)
     network = ann_of(recipe, context.dataset, context.splits()[0], context.own)
-    network.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _require_whole_batches(network, len(context.splits()[0]), settings.batch_size)
+    network.to(context.device, memory_format=memory_format_of(network))  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
     )
@@ -86,3 +90,13 @@ def _train(context: RunContext) -> None:
     if context.ranks.lead:
         save(network, context.folder.path / MODEL)
     context.ranks.wait()
+
+
+def _require_whole_batches(network: nn.Module, images: int, batch_size: int) -> None:
+    """Refuse a last batch of one image, before the first epoch, where a batch norm would fail on it."""
+    norms = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm1d)]
+    if norms and images % batch_size == 1:
+        raise UsageError(
+            f"ann.batch_size = {batch_size} leaves a last batch of one of the {images} images, which batch norm "
+            f"{norms[0]!r} cannot normalise; take another batch size."
+        )

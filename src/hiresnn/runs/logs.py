@@ -67,9 +67,11 @@ def _tensorboard(folder: Path) -> Log:
         tensorboard: Any = import_module("torch.utils.tensorboard")
     except ImportError:
         raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
-    writer = tensorboard.SummaryWriter(str(folder))
+    writer: Any = None
 
     def write(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
         for name, value in scalars({key: value for key, value in row.items() if key != "epoch"}):
             writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
         writer.flush()

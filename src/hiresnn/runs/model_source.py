@@ -74,7 +74,9 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
             "runs/mine or my_network.py:network."
         )
     if not may_run_code:
-        raise UsageError(f"{text!r} names Python code, which a file may not choose; name the network yourself.")
+        raise UsageError(
+            f"{text!r} names Python code, which a file may not choose; name the network in front of --verify."
+        )
     code = UserCode.parse(text)
     model: Model = code.network()
     if not callable(model):

@@ -220,9 +220,10 @@ def _check_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
             "change the network to take such images, or their height and width with --set data.size=N (--debug shows "
             "where)."
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, dataset.num_classes):
-        found = list(logits.shape[1:]) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(logits, torch.Tensor):
+        raise UsageError(f"{source} returns {type(logits).__name__}; its forward must return the logits alone.")
+    if logits.shape != (2, dataset.num_classes):
         raise UsageError(
-            f"{source} returns {found} for an image, but {dataset.name} has {dataset.num_classes} classes; give the "
-            "function a parameter num_classes, and return that many logits."
+            f"{source} returns {list(logits.shape[1:])} for an image, but {dataset.name} has {dataset.num_classes} "
+            "classes; give the function a parameter num_classes, and return that many logits."
         )

@@ -15,7 +15,7 @@ from hiresnn.attacks.gate import seeded
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SilentLayerError, SpikingNetwork, convert
+from hiresnn.network import SilentLayerError, SpikingNetwork, convert, memory_format_of
 from hiresnn.progress import Progress
 from hiresnn.training.epochs import PRECISIONS, Training
 from hiresnn.training.methods import Method
@@ -127,7 +127,7 @@ def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progres
 
 def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:
     """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
-    name, epochs, lr, precision = (settings[key] for key in ("method", "epochs", "lr", "precision"))
+    name, epochs, lr, precision, step = (settings[k] for k in ("method", "epochs", "lr", "precision", "noise_step"))
     spiking = isinstance(network, SpikingNetwork)
     if name == "ann" and spiking:
         raise UsageError(f"method is {name!r}, which trains an ANN, not a SpikingNetwork; choose another method.")
@@ -138,19 +138,22 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
             f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
             f"and one of {', '.join(PRECISIONS)}."
         )
+    if not isinstance(step, int | float) or not 0 <= step <= 1:
+        raise UsageError(f"noise_step is {step!r}; give a number in pixel units, from 0 to 1, such as 8 / 255.")
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
     if spiking:
-        method = method_of(name, periods=settings["periods"], step=settings["noise_step"])
+        method = method_of(name, periods=settings["periods"], step=step)
         schedule = Schedule(epochs, lr)
         optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
     else:
         method, schedule = Method(), Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=memory_format_of(network))  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
     generator = torch.Generator().manual_seed(2 * settings["seed"] + spiking)
     device = next(network.parameters()).device
     batches = UserBatches("train", train, settings["batch_size"], device, generator)
+    settings["batches"] = len(batches)  # of a checkpoint, too
     if settings["rounding"] is not None:
         if not isinstance(network, SpikingNetwork):
             raise UsageError('rounding is for spiking networks; leave it out with method "ann".')

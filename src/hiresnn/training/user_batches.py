@@ -13,7 +13,7 @@ from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, UsageError
 from hiresnn.training.loop import Batch
 
-Images = tuple[Tensor, Tensor] | Dataset[Any] | Iterable[Batch]
+Images = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch]
 
 
 class UserBatches:
@@ -30,8 +30,10 @@ class UserBatches:
         shuffle = generator is not None
         if isinstance(images, Tensor):
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
+        if isinstance(images, Split):
+            images = (images.images, images.labels)
         if isinstance(images, tuple):
-            pixels, labels = images
+            pixels, labels = map(torch.as_tensor, images)  # also of NumPy
             labels = _checked(pixels, labels, name)
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
@@ -55,7 +57,7 @@ class UserBatches:
                 pixels, labels = next(batches)
             except StopIteration:
                 return
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 reason = next(iter(str(error).splitlines()), "") or type(error).__name__
                 raise DataError(
                     f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
@@ -75,6 +77,8 @@ def _checked(images: Tensor, labels: Tensor, what: str) -> Tensor:
             f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
             "images [N, C, H, W] and whole numbers [N]."
         )
+    if len(labels) and labels.min() < 0:
+        raise DataError(f"{what}: a label is {int(labels.min())}; labels are class numbers counted from 0.")
     low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 0)
     if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
         hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
