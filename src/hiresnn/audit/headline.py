@@ -37,10 +37,7 @@ class Evidence:
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
     last: tuple[str, int] = ("", 0)  # the last attack, and how many images it broke
-    without: tuple[int, int] = (
-        0,
-        0,
-    )  # screened images whose gradient is zero under every rule, and all that were screened
+    without: tuple[int, int] = (0, 0)  # screened images whose gradient is zero under every rule, and all screened
 
     @property
     def failures(self) -> list[str]:

@@ -100,7 +100,7 @@ class _Calibrator(fx.Interpreter):
         if isinstance(layer, _WEIGHTED):
             if layer.weight.data_ptr() in self.rescaled:
                 raise UsageError(
-                    f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without."
+                    f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without rescale."
                 )
             self.rescaled.add(layer.weight.data_ptr())
             factor = amplitude

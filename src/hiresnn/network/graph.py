@@ -71,7 +71,7 @@ def memory_format_of(ann: nn.Module) -> torch.memory_format:
 def _reshape_any_layout(traced: fx.GraphModule) -> None:
     """Replace `view` by `reshape`, which does not depend on how the network lays out its tensors in memory."""
     for node in traced.graph.nodes:
-        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[-1], torch.dtype):
             node.target = "reshape"
     traced.recompile()
 
