@@ -53,6 +53,11 @@ REFUSED = {
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, track_running_stats=False), nn.ReLU()),
         "batch norm '1' has no running statistics, so it cannot be folded",
     ),
+    "compiled": (
+        torch.jit.script(nn.Sequential(nn.Flatten(), nn.ReLU())),
+        "RecursiveScriptModule cannot be traced by torch.fx; give the network that it was made from",
+    ),
+    "parallel": (nn.DataParallel(nn.Sequential(nn.Flatten(), nn.ReLU())), "DataParallel cannot be traced"),
     "parametrized": (
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(1, 1, 1)), nn.BatchNorm2d(1), nn.ReLU()),
         "batch norm '1' cannot be folded into '0', whose weights are parametrized; remove that first",
@@ -134,3 +139,10 @@ def test_a_network_of_another_spiking_library_is_refused_by_its_name():
 def test_calibration_needs_images():
     with pytest.raises(UsageError, match="no images to calibrate with"):
         calibrate(spiking_graph(chain(), 2), FOUR[:0])
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_network_that_cannot_be_copied_is_refused_with_the_remedy():
+    ann = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(1, 4)), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.raises(UsageError, match=r"Sequential cannot be copied .*torch.nn.utils.remove_weight_norm"):
+        convert(ann, FOUR, timesteps=2)

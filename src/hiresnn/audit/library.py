@@ -57,7 +57,8 @@ def run_audit(
             "[B, C, H, W] and labels [B], integers, at least one."
         )
     require_images(images)
-    config = AuditConfig(preset, eps, None if bounds is None else tuple(bounds), tuple(attacks), seed, batch_size)
+    chosen = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    config = AuditConfig(preset, eps, None if bounds is None else tuple(bounds), chosen, seed, batch_size)
     opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)

@@ -33,7 +33,13 @@ def over_time(
         raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
     _refuse_spiking(ann)
     training = ann.training
-    root = copy.deepcopy(ann).eval()
+    try:
+        root = copy.deepcopy(ann).eval()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{type(ann).__name__} cannot be copied ({error}); where it uses torch.nn.utils.weight_norm, remove that "
+            "first (torch.nn.utils.remove_weight_norm)."
+        ) from error
     try:
         traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -77,6 +83,8 @@ def _reshape_any_layout(traced: fx.GraphModule) -> None:
 
 
 def _refuse_spiking(ann: nn.Module) -> None:
+    if isinstance(ann, torch.jit.ScriptModule | nn.DataParallel):
+        raise UsageError(f"{type(ann).__name__} cannot be traced by torch.fx; give the network that it was made from.")
     for module in ann.modules():
         library = type(module).__module__.split(".")[0]
         if isinstance(module, SpikingNetwork | LIF):
