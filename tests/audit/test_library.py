@@ -1,5 +1,6 @@
 """`run_audit` from Python, the archive of adversarial images and its verification, and one card pinned by value."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "adversarial.npz").write_bytes(content)
     with pytest.raises(RunError, match="damaged"):
         read_archive(tmp_path / "adversarial.npz")
+
+
+def test_an_archive_with_damaged_bytes_inside_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole, unnoticed = (folder / "adversarial.npz").read_bytes(), []
+    for place in range(0, len(whole) - 20, max(1, len(whole) // 40)):
+        flipped = bytes(byte ^ 0xFF for byte in whole[place : place + 20])
+        (tmp_path / "adversarial.npz").write_bytes(whole[:place] + flipped + whole[place + 20 :])
+        with suppress(RunError):  # and no other error; the directory of a ZIP archive has bytes that nothing reads
+            read_archive(tmp_path / "adversarial.npz")
+            unnoticed.append(place)
+    assert len(unnoticed) < 10
 
 
 def test_an_archive_that_is_missing_or_holds_other_arrays_is_refused(tmp_path: Path) -> None:

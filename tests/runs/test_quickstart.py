@@ -57,6 +57,17 @@ def test_another_seed_has_folders_of_its_own(
     assert {entry.name for entry in tmp_path.iterdir()} == expected | {"ann"}
 
 
+def test_an_attack_that_only_one_run_has_is_left_out_of_the_table() -> None:
+    both = {"white_box": 25.0, "black_box": 50.0}
+    results: dict[str, Any] = {
+        name: {"seed": 0, "images": 4, "clean": 75.0, "attacks": {"fgsm": both}} for name in ("ann", "hire")
+    }
+    before = render(results)
+    results["ann"]["attacks"] = {"noise": {"white_box": 1.0}, "fgsm": both}
+    results["hire"]["attacks"] = {"fgsm": both, "pgd": {"white_box": 2.0}}
+    assert render(results) == before
+
+
 def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box() -> None:
     def result(clean: float, white: float, black: float) -> dict[str, object]:
         return {"clean": clean, "attacks": {"pgd": {"white_box": white, "black_box": black}}, "images": 1234, "seed": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ def read_archive(path: Path) -> Arrays:
             arrays = dict(file.items())
     except FileNotFoundError:
         raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.") from None
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise RunError(f"{path} is damaged ({error}); {advice}.") from None
     sizes = {len(values) for values in arrays.values() if values.ndim}
     kinds = {name: values.dtype.kind for name, values in arrays.items()}

@@ -58,13 +58,16 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     )
     table.add_column("")
     table.add_column("clean", justify="right")
-    for label in first["attacks"]:
+    # An evaluation of one of the runs by hand may have added attacks that the others lack.
+    every = [each["attacks"] for each in results.values()]
+    labels = [label for label in first["attacks"] if all("black_box" in each.get(label, {}) for each in every)]
+    for label in labels:
         heading = label.replace(":", "\n").replace(",", "\n")
         table.add_column(f"{heading}\nwhite box", justify="right")
         table.add_column(f"{heading}\nblack box", justify="right")
     for row, result in results.items():
         cells = [f"{result['clean']:.1f}"]
-        for entry in result["attacks"].values():
+        for entry in (result["attacks"][label] for label in labels):
             cells += [f"{entry['white_box']:.1f}", f"{entry['black_box']:.1f}"]
         table.add_row(row, *cells)
     console = Console(file=io.StringIO(), width=120, record=True)
