@@ -21,10 +21,13 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
 
 def require_classes(labels: Int64[Tensor, " batch"], classes: int) -> None:
     """Raise UsageError unless all labels lie in 0 to classes - 1."""
-    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+    if not len(labels):
+        return
+    low, high = map(int, labels.aminmax())
+    if low < 0 or high >= classes:
         raise UsageError(
-            f"labels reach from {int(labels.min())} to {int(labels.max())}, but the network has {classes} classes; "
-            "labels are class numbers counted from 0."
+            f"labels reach from {low} to {high}, but the network has {classes} classes; labels are class numbers "
+            "counted from 0."
         )
 
 

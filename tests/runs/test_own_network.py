@@ -19,7 +19,7 @@ from hiresnn.models import OwnNetwork
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs import analyze
-from hiresnn.runs.ann import ann_key
+from hiresnn.runs.ann import _require_whole_batches, ann_key
 from hiresnn.runs.evaluate import evaluate
 from hiresnn.runs.folder import MODEL, RESUME, SOURCE, RunFolder
 from hiresnn.runs.model_source import resolve_model
@@ -385,3 +385,11 @@ def test_weights_that_changed_since_the_run_began_are_refused(tiny: Recipe, tmp_
     torch.save(build_mine().state_dict(), tmp_path / "w.pt")
     with pytest.raises(RunError, match=r"w\.pt has changed since the run .*run began; restore that file"):
         fit(recipe, run, resume=True)
+
+
+def test_a_last_batch_of_one_image_is_refused_before_the_training_where_a_batch_norm_fails_on_it() -> None:
+    norm = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(4))
+    _require_whole_batches(norm, 12, 4)
+    _require_whole_batches(torch.nn.Sequential(torch.nn.Flatten()), 13, 4)
+    with pytest.raises(UsageError, match=r"ann.batch_size = 4 leaves a last batch of one of the 13 images, .* '1'"):
+        _require_whole_batches(norm, 13, 4)

@@ -49,6 +49,16 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in ("seconds", "stage")} for row in rows]
 
 
+class StoppedError(Exception):
+    """Stands in for whatever ends a training."""
+
+
+def stop(row: dict[str, Any]) -> None:
+    """Stop a training after its first epoch."""
+    if row["epoch"] == 1:
+        raise StoppedError
+
+
 def test_fit_is_part_of_the_public_interface() -> None:
     assert hiresnn.fit is fit
 
@@ -83,13 +93,6 @@ def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path:
 
 @pytest.mark.parametrize("source", ["tensors", "floats", "dataset", "loader", "batches"])
 def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption(source: str, tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(row: dict[str, Any]) -> None:
-        if row["epoch"] == 1:
-            raise StoppedError
-
     def images() -> Any:
         dataset = TensorDataset(PIXELS, LABELS)
         return {
@@ -119,13 +122,6 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
 
 
 def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(row: dict[str, Any]) -> None:
-        if row["epoch"] == 1:
-            raise StoppedError
-
     def poisson() -> SpikingNetwork:
         torch.manual_seed(0)
         ann = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS[0].numel(), 8), nn.ReLU(), nn.Linear(8, 3))

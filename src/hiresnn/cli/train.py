@@ -193,7 +193,7 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."
     if recipe.model.normalise:
-        note += " Its images are normalised; if it was trained on images in [0, 1], --set model.normalise=false."
+        note += " Its images are normalised; if it was trained on images in [0, 1], add --set model.normalise=false."
     return changed(recipe, {"ann.epochs": 0}), [note]
 
 

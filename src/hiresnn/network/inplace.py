@@ -11,7 +11,7 @@ _WITH_OPTION = (F.relu, F.relu6)
 
 
 def use_results(traced: fx.GraphModule) -> None:
-    """Give every later user of the input of an in-place activation its result, which is what that user reads."""
+    """Let later nodes that use the input of an in-place activation use its result, as they do in the ANN."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     modules = dict(traced.named_modules())
     for node in traced.graph.nodes:

@@ -79,7 +79,8 @@ def _train(context: RunContext) -> None:
     recipe, settings = context.recipe, context.recipe.ann
     torch.manual_seed(recipe.seed)
     network = ann_of(recipe, context.dataset, context.splits()[0], context.own)
-    _require_whole_batches(network, len(context.splits()[0]), settings.batch_size)
+    if settings.epochs:
+        _require_whole_batches(network, len(context.splits()[0]), settings.batch_size)
     network.to(context.device, memory_format=memory_format_of(network))  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
