@@ -10,7 +10,7 @@ from figures import PEERS
 from hiresnn.charts import print as plotting
 from hiresnn.charts.palette import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.atomic import write_atomically
 
 Sections = dict[str, dict[str, Any]]
 

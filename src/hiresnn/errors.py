@@ -4,6 +4,7 @@ The command line prints the message without a traceback and exits with `exit_cod
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 LONGEST_VALUE = 80
@@ -61,6 +62,21 @@ def quoted(value: object, limit: int = LONGEST_VALUE) -> str:
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
         return "a number with thousands of digits"
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return an exception of other code as one line: its type and the first line of its text."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def command_line(*words: object) -> str:
+    """Return a command of hiresnn as a shell reads it, for a user to copy.
+
+    >>> command_line("evaluate", "runs/my run")
+    "hiresnn evaluate 'runs/my run'"
+    """
+    return shlex.join(["hiresnn", *map(str, words)])
 
 
 def closest(word: object, known: Iterable[str]) -> str:

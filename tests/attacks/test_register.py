@@ -1,17 +1,17 @@
 """Attacks that users add: registered, as a file, or offered by an installed package."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hiresnn import plugins
 from hiresnn.attacks import ATTACKS, AttackSpec, parse, register
 from hiresnn.audit import AuditConfig
-from hiresnn.errors import AttackError, UsageError
+from hiresnn.errors import AttackError, HiresnnError, UsageError
 from hiresnn.neurons.rules import RULES, rule_from_text
 from hiresnn.runs.audit import _identity
 from hiresnn.runs.model_source import load_attack
@@ -133,3 +133,27 @@ def test_work_of_an_audit_does_not_outlive_a_change_of_the_users_files(tmp_path:
         with (tmp_path / changed).open("a") as more:
             more.write("# changed\n")
     assert found[0] != found[1]
+
+
+def raises(error: BaseException) -> Callable[..., Tensor]:
+    def attack(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:
+        raise error
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (raises(SystemExit(0)), r"attack 'mine' failed: SystemExit: 0 \(--debug"),
+        (raises(KeyError("x")), r"attack 'mine' failed: KeyError: 'x'"),
+        (lambda model, images, labels, eps=0.1: None, "the attack returned NoneType; it must return a tensor"),
+        (lambda model, images, labels, eps=0.1: images.numpy(), "the attack returned ndarray"),
+        (raises(UsageError("eps is too small.")), "eps is too small"),
+    ],
+    ids=["exit", "key", "none", "numpy", "own"],
+)
+def test_an_attack_of_the_users_that_fails_is_a_sentence(function: Callable[..., Tensor], message: str) -> None:
+    register("mine", function)
+    with pytest.raises(HiresnnError, match=message):
+        ATTACKS["mine"].run(MODEL, IMAGES, LABELS, eps=0.1)

@@ -109,3 +109,10 @@ def test_signals_are_as_before_after_a_command(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main(["--version"])
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@LINUX
+def test_a_closed_standard_output_loses_only_the_text() -> None:
+    command = [sys.executable, "-m", "hiresnn", "recipes"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -131,3 +131,9 @@ def test_more_bits_come_closer() -> None:
 def test_an_unknown_view_is_refused(view: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         deployed(counter(), view)
+
+
+@pytest.mark.parametrize("view", ["int8+int4", "leak=1+leak=0.5", "reset=zero+reset=zero"])
+def test_a_view_sets_nothing_twice(view: str) -> None:
+    with pytest.raises(UsageError, match=r"two numbers of bits|sets (leak|reset) twice"):
+        deployed(layer(), view)

@@ -274,7 +274,7 @@ def test_an_unknown_reader_or_format_is_refused(tmp_path: Path) -> None:
         ({"to": "onnx", "reader": "norse"}, "only a NIR file has dialects"),
     ):
         with pytest.raises(UsageError, match=message):
-            export(counter(), tmp_path / "a", PIXELS, CLASSES, **options)  # type: ignore[arg-type]
+            export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, **options)  # type: ignore[arg-type]
 
 
 def test_strides_groups_and_padding_are_kept() -> None:

@@ -157,7 +157,7 @@ def test_an_interrupted_write_keeps_the_earlier_record(cache: ArrayCache, monkey
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hiresnn.runs.atomic.os.replace", interrupted)
+    monkeypatch.setattr("hiresnn.atomic.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cache["a"] = {"forward": np.asarray(1)}
     same(cache["a"], RECORD)

@@ -537,7 +537,26 @@ def test_a_card_makes_verification_run_no_code(tmp_path: Path) -> None:
 def test_the_next_step_keeps_what_was_asked_for(runs: Path) -> None:
     card, _ = audited(runs / "run", eps="16/255", bounds=("4/255", "16/255"), attacks=("pgd:iterations=3",))
     assert card.conclusion.next_step.endswith(
-        "--eps 16/255 --bounds 4/255,16/255 --attack pgd:iterations=3 --preset standard"
+        "--eps 16/255 --bounds 4/255,16/255 --attack pgd:iterations=3 --batch 15 --preset standard"
+    )
+    out, twin = runs / "an audit", runs / "same"
+    card, _ = audited(
+        runs / "run", seed=3, batch_size=200, bounds=None, eps=None, out=out, twins=(str(twin),), views=("int8",)
+    )
+    assert card.conclusion.next_step == (
+        f"hiresnn audit {runs / 'run'} --twin {twin} --as int8 --seed 3 --out '{out}' --preset standard"
     )
     with pytest.raises(RunError, match=r"name the card\.json in the folder of an audit"):
         verify(runs / "run" / "recipe.toml")
+
+
+def test_a_card_in_a_run_is_verified_against_that_run_wherever_it_is(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = done.rename(done.parent / "moved")
+    assert verify(moved / "run" / "audit").problems == ()
+    monkeypatch.chdir(moved / "run" / "audit")
+    assert verify(Path(CARD)).problems == ()
+    other = shutil.copytree(moved / "run" / "audit", moved / "card of another folder")
+    with pytest.raises(RunError, match="run folder runs/run does not exist"):
+        verify(other)

@@ -12,6 +12,7 @@ import torch
 
 from hiresnn import data
 from hiresnn.attacks import ATTACKS, fgsm, parse
+from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.runs import evaluate as module
@@ -37,7 +38,7 @@ def attacked(run: Path, **options: Any) -> dict[str, Any]:
 def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Path) -> None:
     result = attacked(runs / "run", twins=[runs / "independent", runs / "same"])
     assert result == json.loads((runs / "run" / RESULT).read_text())
-    assert list(result) == ["clean", "attacks", "images", "seed"]
+    assert list(result) == ["clean", "attacks", "images", "seed", "data"]
     assert (result["images"], result["seed"]) == (40, 0)
     (row,) = result["attacks"].values()
     assert set(row) == {"white_box", "twins", "black_box", "attack_seed", "twin_seeds", "options"}
@@ -339,3 +340,34 @@ def test_a_twin_for_other_images_is_refused(runs: Path, tmp_path: Path, tiny: Re
 
 def test_the_shipped_quickstart_recipe_attacks_at_three_bounds_or_fewer() -> None:
     assert len(recipe_attacks(read("digits"))) == 3
+
+
+def test_figures_on_other_images_are_not_mixed(runs: Path, tmp_path: Path) -> None:
+    attacked(runs / "run")
+    digits = data.load("digits")
+    arrays = {"train_images": digits.train.images, "train_labels": digits.train.labels}
+    arrays |= {"test_images": 255 - digits.test.images, "test_labels": digits.test.labels}
+    other = tmp_path / "other.npz"
+    np.savez(other, **{name: array.squeeze(1).numpy() if array.dim() == 4 else array for name, array in arrays.items()})
+    before = (runs / "run" / RESULT).read_bytes()
+    with pytest.raises(UsageError, match="images of another data set; write elsewhere with --out"):
+        attacked(runs / "run", attacks=["noise"], source=str(other))
+    assert (runs / "run" / RESULT).read_bytes() == before
+    attacked(runs / "run", attacks=["noise"], source=str(other), out=tmp_path / "other.json")
+
+
+def test_a_result_replaces_an_earlier_result_but_no_other_file(runs: Path, tmp_path: Path) -> None:
+    weights = runs / "run" / MODEL
+    before = weights.read_bytes()
+    with pytest.raises(UsageError, match=r"model\.safetensors exists, is no result of hiresnn evaluate"):
+        attacked(runs / "run", out=weights)
+    assert weights.read_bytes() == before
+    for attack in ("fgsm", "noise"):
+        result = attacked(runs / "run", attacks=[attack], out=tmp_path / "result.json")
+        assert json.loads((tmp_path / "result.json").read_text()) == result
+
+
+def test_the_table_names_the_seed_of_the_attacks(runs: Path) -> None:
+    result = attacked(runs / "run", attacks=["noise"], seed=7)
+    assert table(result).title == "Accuracy in percent on 40 images, seed 0, some attacks with seed 7"
+    assert table(attacked(runs / "run", attacks=["noise"])).title == "Accuracy in percent on 40 images, seed 0"

@@ -1,5 +1,7 @@
 """`hiresnn export` writes a file and prints what its readers change."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from typer.testing import CliRunner
 
 from hiresnn import data
 from hiresnn.cli.shell import app
-from hiresnn.errors import UsageError
+from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import FORMATS, export
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
@@ -56,7 +58,8 @@ def test_the_weights_of_an_export_replace_no_network(to: str, trained: Path, tmp
     run = tmp_path / "run"
     shutil.copytree(trained / "run", run)
     before = (run / MODEL).read_bytes()
-    for target, out in ((run, run / "model.py"), (run / MODEL, run / "model.py"), (run, run / "model.text")):
+    for target in (run, run / MODEL):
+        out = run / "model.py"
         with pytest.raises(UsageError, match=r"would replace .*model\.safetensors, which hiresnn export did not write"):
             export_run(str(target), out, to=to)
         assert not out.exists()
@@ -64,11 +67,33 @@ def test_the_weights_of_an_export_replace_no_network(to: str, trained: Path, tmp
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_no_export_is_named_like_weights(to: str, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"weights")
-    with pytest.raises(UsageError, match=r"a\.safetensors is a name for weights.*name a\.(py|nir|onnx)\."):
-        export_run(str(trained / "run"), tmp_path / "a.safetensors", to=to)
-    assert (tmp_path / "a.safetensors").read_bytes() == b"weights"
+def test_an_export_has_the_suffix_of_its_format_and_replaces_no_other_file(
+    to: str, trained: Path, tmp_path: Path
+) -> None:
+    for name in ("a.safetensors", "a.txt", "a.onnx" if to == "nir" else "a.nir"):
+        (tmp_path / name).write_bytes(b"mine")
+        with pytest.raises(UsageError, match=rf"{name} is no name for what --to {to} writes.*name a\.(py|nir|onnx)\."):
+            export_run(str(trained / "run"), tmp_path / name, to=to)
+        assert (tmp_path / name).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("to", ["nir", "onnx", "spikingjelly"])
+def test_a_full_disk_keeps_the_earlier_export(
+    to: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in {"nir": ("nir",), "onnx": ("onnx", "onnxscript")}.get(to, ()):
+        pytest.importorskip(package, exc_type=ImportError)
+    out = tmp_path / f"a{'.py' if to == 'spikingjelly' else f'.{to}'}"
+    export_run(str(trained / "run"), out, to=to, limit=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="disk is full"):
+        export_run(str(trained / "run"), out, to=to, limit=2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained: Path, tmp_path: Path) -> None:

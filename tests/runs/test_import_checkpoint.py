@@ -195,5 +195,11 @@ def test_positions_are_those_of_the_authors_modules() -> None:
 )
 def test_a_damaged_file_is_refused_whatever_torch_raises(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "damaged.pt").write_bytes(content)
-    with pytest.raises(RunError, match=r"damaged\.pt cannot be read without running code"):
+    with pytest.raises(RunError, match=r"damaged\.pt is damaged or is no file of torch\.save"):
         read_state(tmp_path / "damaged.pt")
+
+
+def test_code_in_a_file_is_named_and_not_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": Path("x")}, tmp_path / "code.pt")
+    with pytest.raises(RunError, match=r"cannot be read without running code in it \(pathlib\.\w+\); save its state"):
+        read_state(tmp_path / "code.pt")

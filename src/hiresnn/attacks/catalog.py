@@ -18,7 +18,7 @@ from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts
 from hiresnn.attacks.losses import LOSSES, TARGETED
 from hiresnn.attacks.options import NUMBERS, SWITCHES, Value
 from hiresnn.attacks.search import KINDS, random_noise, square
-from hiresnn.errors import UsageError, closest, quoted
+from hiresnn.errors import AttackError, HiresnnError, UsageError, closest, in_a_line, quoted
 from hiresnn.plugins import find, offered
 
 
@@ -100,7 +100,12 @@ def register(
 
     @wraps(function)
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
-        return verified(partial(function, **options), model, images, labels, eps=options["eps"])
+        try:
+            return verified(partial(function, **options), model, images, labels, eps=options["eps"])
+        except HiresnnError:
+            raise
+        except (Exception, SystemExit) as error:  # code of the user's
+            raise AttackError(f"attack {quoted(name)} failed: {in_a_line(error)} (--debug shows where)") from error
 
     ATTACKS[name] = AttackInfo(run, rules, source=source)
 

@@ -38,11 +38,15 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
 
     Raises:
         UsageError: the images are not floats in [0, 1].
-        AttackError: the result has another shape, is not finite, leaves [0, 1], or is further away than eps.
+        AttackError: the result is no tensor, has another shape, is not finite, leaves [0, 1], or is further away than
+            eps.
     """
     require_images(images)
     with frozen(model):
-        adversarial = attack(model, images.clone(), labels.to(torch.int64, copy=True)).detach()
+        adversarial: object = attack(model, images.clone(), labels.to(torch.int64, copy=True))
+    if not isinstance(adversarial, Tensor):
+        raise AttackError(f"the attack returned {type(adversarial).__name__}; it must return a tensor of images.")
+    adversarial = adversarial.detach()
     check(images, adversarial, eps=eps)
     return adversarial
 

@@ -52,7 +52,7 @@ def bound_at(eps: float) -> Bound:
     if eps >= 1:
         return UNBOUNDED
     quarters = 4 * 255 * eps
-    if abs(quarters - round(quarters)) < 1e-6:
+    if round(quarters) and abs(quarters - round(quarters)) < 1e-6:
         return Bound(round(quarters) / 4 / 255, f"{round(quarters) / 4:g}/255")
     return Bound(eps, f"{eps:.6g}")
 

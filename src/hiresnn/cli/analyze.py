@@ -166,7 +166,7 @@ def _count(number: float) -> str:
 def activity_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return one row per layer: neurons, and SA and TASA for clean images and each attack."""
     measured = result["activity"]
-    headings = [f"{label}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
+    headings = [f"{output.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
     where = f"on {result['images']:,} images, T = {result['timesteps']}"
     shown = output.table(f"Spiking activity {where}", "layer", "neurons", *headings)
     first = measured["clean"]
@@ -181,7 +181,7 @@ def distance_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return one row for the images and one per layer; one column per attack."""
     measured = result["distance"]
     title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
-    shown = output.table(title, "layer", *measured)
+    shown = output.table(title, "layer", *map(output.broken, measured))
     shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
     for name in next(iter(measured.values()))["layers"]:
         shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))

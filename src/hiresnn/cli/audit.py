@@ -92,10 +92,10 @@ def audit(
         raise typer.BadParameter(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
+    from hiresnn.atomic import write_atomically
     from hiresnn.audit import AuditConfig
     from hiresnn.progress import Progress
     from hiresnn.report.page import audit_page
-    from hiresnn.runs.atomic import write_atomically
     from hiresnn.runs.audit import CARD, AuditRequest
     from hiresnn.runs.audit import audit as run_audit
 

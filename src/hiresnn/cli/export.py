@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,7 +60,7 @@ def export(
     if found.comparisons:
         output.console().print(table(found.comparisons))
     elif to in ("snntorch", "spikingjelly", "sinabs"):
-        print(f"Not compared here; to compare it with the run, run: python {out}")
+        print(f"Not compared here; to compare it with the run, run: {shlex.join(['python', str(out)])}")
     print(f"Written: {' and '.join(map(str, found.files))}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hiresnn.cli import output
+from hiresnn.errors import command_line
 
 
 def import_checkpoint(
@@ -52,4 +53,4 @@ def import_checkpoint(
         print(f"Ignored entries: {', '.join(found.ignored)}")
     if found.same_ann is not None:
         print(f"Both networks started from {'the same ANN' if found.same_ann else 'independent ANNs'}.")
-    print(f"Run folder: {out}\nNext: hiresnn evaluate {out}")
+    print(f"Run folder: {out}\nNext: {command_line('evaluate', out)}")

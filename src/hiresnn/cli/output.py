@@ -16,6 +16,11 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
 
 
+def broken(label: str) -> str:
+    """Return the label of an attack as several short lines, for the heading of a column."""
+    return label.replace(":", "\n").replace(",", "\n")
+
+
 def table(title: str, *headings: str) -> Table:
     """Return an empty table whose first column is text and whose other columns are numbers."""
     made = Table(title=title, title_justify="left")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hiresnn.errors import command_line
+
 
 def quickstart(
     out: Annotated[
@@ -28,4 +30,4 @@ def quickstart(
 
     text = run(out, seed=seed, progress=Progress())
     hire, robust = (out / f"{row}-seed{seed}" for row in ("hire", "robust"))
-    print(f"{text}\nNext: hiresnn audit {hire}\n      hiresnn audit {robust}")
+    print(f"{text}\nNext: {command_line('audit', hire)}\n      {command_line('audit', robust)}")

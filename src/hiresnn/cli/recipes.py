@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hiresnn.errors import UsageError, closest
+from hiresnn.errors import UsageError, closest, command_line
 
 app = typer.Typer(
     help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
@@ -59,14 +59,14 @@ def copy(
 
     Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
     """
-    from hiresnn.runs.atomic import write_atomically
+    from hiresnn.atomic import write_atomically
     from hiresnn.runs.recipe import shipped_text
 
     text = shipped_text(name)
     if file.exists():
         raise UsageError(f"{file} exists and is not replaced; choose another file name.")
     write_atomically(file, text.encode())
-    print(f"Wrote {file}. Train it with: hiresnn train {file}")
+    print(f"Wrote {file}. Train it with: {command_line('train', file)}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -97,6 +98,8 @@ def hiresnn(
 def run(given: list[str]) -> None:
     """Run one command line; see `hiresnn.cli.main`. A command may change its `context.obj`, which Ctrl-C then names."""
     words = [word for word in given if word != "--debug"]
+    if sys.stdout is None:  # the caller has closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it stays open
     if hasattr(sys.stdout, "reconfigure"):  # names of files may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -138,18 +141,18 @@ def _fail(error: HiresnnError | OSError) -> None:
     elif error.filename is not None:
         name = str(error.filename)
         text = f"{name if len(name) <= 200 else name[:200] + '...'}: {error.strerror}; check name and permissions."
-    elif _unwritable(error):
+    elif _unwritable():
         text = f"standard output cannot be written: {error.strerror}."
     if leads() or isinstance(error, LostProcessError):  # that process may be the only one left
         print(f"Error: {text}", file=sys.stderr)
     sys.exit(code)
 
 
-def _unwritable(error: OSError) -> bool:
+def _unwritable() -> bool:
     """Return whether standard output fails; it is then closed, so that Python does not complain at exit."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # a failed flush may have emptied the buffer, so that another one would succeed
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
-    return error.strerror is not None
+    return False

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from hiresnn.cli.options import Quiet, Run, Source
-from hiresnn.errors import UsageError, closest, quoted
+from hiresnn.errors import UsageError, closest, command_line, quoted
 
 if TYPE_CHECKING:
     from hiresnn.progress import Progress
@@ -150,7 +150,7 @@ def train(
         clamp = [key for key in COUNTS if key not in stated]
         folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
     if ranks.lead:
-        print(folder if quiet else f"Run folder: {folder}\nNext: hiresnn evaluate {folder}")
+        print(folder if quiet else f"Run folder: {folder}\nNext: {command_line('evaluate', folder)}")
 
 
 def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
@@ -168,7 +168,7 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
         train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
     if ranks.lead:
-        print(run if quiet else f"Run folder: {run}\nNext: hiresnn evaluate {run}")
+        print(run if quiet else f"Run folder: {run}\nNext: {command_line('evaluate', run)}")
 
 
 def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: set[str]) -> tuple[Recipe, list[str]]:

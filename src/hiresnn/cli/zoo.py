@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hiresnn.errors import command_line
+
 app = typer.Typer(
     help="List, show and copy the pretrained networks of the package. Without a command, list them.\n\n"
     "Each network comes with its recipe, its results and an audit of its robustness. From Python, "
@@ -67,5 +69,5 @@ def copy(
     from hiresnn.hub.zoo import copy as copy_network
 
     copy_network(name, folder)
-    print(f"Wrote {folder}.\nNext: hiresnn evaluate {folder}")
-    print(f"      hiresnn audit {folder} --verify {folder}/audit/card.json")
+    print(f"Wrote {folder}.\nNext: {command_line('evaluate', folder)}")
+    print(f"      {command_line('audit', folder, '--verify', folder / 'audit/card.json')}")

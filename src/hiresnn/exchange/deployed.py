@@ -39,6 +39,9 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     """
     subject = copy.deepcopy(network)
     rounding, rest = read_rounding(view)
+    keys = [part.partition("=")[0] for part in rest]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise UsageError(f"view {view!r} sets {twice[0]} twice; choose one value.")
     for part in rest:
         key, equals, value = part.partition("=")
         if not equals or key not in ("leak", *_WORDS):

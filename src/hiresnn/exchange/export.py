@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare
-from hiresnn.exchange.native import LIBRARIES, WEIGHTS, native_unsaid, require_replaceable, write_native
+from hiresnn.exchange.native import LIBRARIES, native_unsaid, require_replaceable, write_native
 from hiresnn.exchange.nir_libraries import installed_readers
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, unread, unsaid, write_nir
@@ -25,6 +25,8 @@ from hiresnn.network import SpikingNetwork
 
 FORMATS = ("nir", "onnx", *LIBRARIES)
 """What a network can be exported to."""
+_ALSO = {"nir": (".h5", ".hdf5")}
+"""Suffixes that a file may have beside the usual one."""
 _COMPARED = 64
 """Images in a Python file, with which it compares itself."""
 _READ_BY = {
@@ -132,10 +134,12 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         raise UsageError(f"{path} is a folder; name a file in it, such as {path / f'mine{suffix}'}.")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
-    if path.suffix.lower() == WEIGHTS:
-        raise UsageError(f"{path} is a name for weights, not for what --to {to} writes; name {path.stem}{suffix}.")
-    if path.suffix == ".py" or to in LIBRARIES:
-        require_replaceable(path, weights=to in LIBRARIES)
+    if path.suffix.lower() not in (suffix, *_ALSO.get(to, ())):
+        raise UsageError(
+            f"{path} is no name for what --to {to} writes, which replaces an earlier file; name {path.stem}{suffix}."
+        )
+    if to in LIBRARIES:
+        require_replaceable(path)
 
 
 def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from hiresnn.atomic import write_together
 from hiresnn.errors import UsageError
 from hiresnn.exchange.native_text import FILE, LEAKY, NORMALISE
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
@@ -108,6 +109,7 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
 
     Raises:
         UsageError: the library has no such neuron.
+        RunError: the files cannot be written; what was there is kept.
     """
     spelling = LIBRARIES[library]
     _require(graph, spelling)
@@ -116,13 +118,13 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
     for node in graph.nodes:
         if not isinstance(node.layer, LIF):
             tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
-    save_file({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()}, weights)
-    path.write_text(_text(graph, spelling, path, weights, source), encoding="utf-8")
+    stored = save({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()})
+    write_together({weights: stored, path: _text(graph, spelling, path, weights, source).encode()})
     return weights
 
 
-def require_replaceable(path: Path, *, weights: bool) -> None:
-    """Refuse a Python file that exists and that no export wrote, or, with `weights`, such weights beside it.
+def require_replaceable(path: Path) -> None:
+    """Refuse a Python file that exists and that no export wrote, or such weights beside it.
 
     Raises:
         UsageError: a file is in the way; the message names it.
@@ -130,7 +132,7 @@ def require_replaceable(path: Path, *, weights: bool) -> None:
     if path.is_file() and "written by hiresnn" not in path.read_text("utf-8", "replace"):
         raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
     beside = path.with_suffix(WEIGHTS)
-    if weights and beside.exists() and not _are_exported(beside):
+    if beside.exists() and not _are_exported(beside):
         raise UsageError(
             f"the weights of {path.name} would replace {beside}, which hiresnn export did not write; name a file "
             f"other than {path.name}."

@@ -12,6 +12,7 @@ layer has a bias. NIR has only a reset to a value; what else a file cannot say i
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hiresnn.atomic import write_atomically
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
@@ -87,12 +89,15 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> Any:
 
     Raises:
         UsageError: the package nir is missing, the reader is unknown, or it cannot read such a network.
+        RunError: the file cannot be written; what was there is kept.
     """
     nir = optional("nir", "nir")
     made = to_nir(graph, reader)
-    nir.write(path, made)
+    content = io.BytesIO()
+    nir.write(content, made)
     if DIALECTS[reader].integrators:
-        _drop_resets(path)
+        _drop_resets(content)
+    write_atomically(path, content.getvalue())
     return made
 
 
@@ -205,9 +210,9 @@ class _Writer:
         )  # fmt: skip
 
 
-def _drop_resets(path: Path) -> None:
+def _drop_resets(content: io.BytesIO) -> None:
     """Remove v_reset, which nir before 1.0.6 cannot read, from a file."""
-    with optional("h5py", "nir").File(path, "r+") as file:
+    with optional("h5py", "nir").File(content, "r+") as file:
         names: list[str] = []
         file.visit(names.append)
         for name in names:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hiresnn.atomic import write_atomically
 from hiresnn.exchange.compare import Answers
 from hiresnn.exchange.optional import optional, quiet
 from hiresnn.exchange.step_graph import require_direct
@@ -24,6 +25,7 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
 
     Raises:
         UsageError: a package of the extra "onnx" is missing, or the images are encoded as Poisson spikes.
+        RunError: the file cannot be written; what was there is kept.
     """
     for package in ("onnx", "onnxscript"):
         optional(package, "onnx")
@@ -36,7 +38,8 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
             output_names=["logits"], dynamic_shapes={"images": {0: batch}}, verbose=False,
         )  # fmt: skip
         assert program is not None
-        program.save(path)
+        content = program.model_proto.SerializeToString()
+    write_atomically(path, content)
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:

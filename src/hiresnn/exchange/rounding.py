@@ -89,6 +89,8 @@ def read_rounding(view: str) -> tuple[Rounding | None, list[str]]:
     rest = []
     for part in view.split("+"):
         if found := re.fullmatch(r"int(\d{1,2})(-channel)?", part):
+            if bits is not None:
+                raise UsageError(f"view {view!r} has two numbers of bits; choose one.")
             bits, channel = int(found[1]), bool(found[2])
             if not 2 <= bits <= 16:
                 raise UsageError(f"view {view!r}: {part} has {bits} bits; choose 2 to 16.")

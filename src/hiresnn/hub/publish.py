@@ -6,13 +6,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hiresnn.errors import RunError, UsageError
+from hiresnn.atomic import new_folder, write_atomically
+from hiresnn.errors import RunError, UsageError, command_line
 from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import HUB_ID
 from hiresnn.hub.zoo import README
 from hiresnn.report.page import audit_page
 from hiresnn.report.reading import read_runs
-from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.audit import ADVERSARIAL, verify
 from hiresnn.runs.audit import CARD as CARD_NAME
 from hiresnn.runs.folder import ENVIRONMENT, METRICS, MODEL, RECIPE, RESULT
@@ -52,14 +52,14 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
     (run,) = read_runs([path])
     if run.notes:
         raise RunError(run.notes[0])
-    for name, command in ((MODEL, f"hiresnn resume {path}"), (RESULT, f"hiresnn evaluate {path}"),
-                          (CARD, f"hiresnn audit {path}"), (IMAGES, f"hiresnn audit {path}")):  # fmt: skip
+    for name, command in ((MODEL, "resume"), (RESULT, "evaluate"), (CARD, "audit"), (IMAGES, "audit")):
         if not (path / name).is_file():
-            raise RunError(f"{path} has no {name}, so it cannot be published; run {command}.")
+            raise RunError(f"{path} has no {name}, so it cannot be published; run {command_line(command, path)}.")
     found = verify(path / CARD, str(path))
     if found.problems:
         raise RunError(
-            f"the audit in {path} does not verify ({found.problems[0]}); run hiresnn audit {path} --replace."
+            f"the audit in {path} does not verify ({found.problems[0]}); run "
+            f"{command_line('audit', path, '--replace')}."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder; name a new one.")
@@ -70,12 +70,13 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
         CARD: card.model_dump_json(indent=2) + "\n",
         **({REPORT: audit_page(card)} if publication.pictures else {}),
     }
-    (folder / CARD).parent.mkdir(parents=True, exist_ok=True)
     copied = [name for name in COPIED if (path / name).is_file()]
-    for name in copied:
-        shutil.copyfile(path / name, folder / name)
-    for name, text in texts.items():
-        write_atomically(folder / name, text.encode())
+    with new_folder(folder):
+        (folder / CARD).parent.mkdir()
+        for name in copied:
+            shutil.copyfile(path / name, folder / name)
+        for name, text in texts.items():
+            write_atomically(folder / name, text.encode())
     return [folder / name for name in sorted([*copied, *texts])]
 
 

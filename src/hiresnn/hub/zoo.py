@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from hiresnn.atomic import new_folder
 from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.report.reading import Run, read_runs
 
@@ -38,8 +39,10 @@ def copy(name: str, folder: Path) -> None:
 
     Raises:
         UsageError: there is no such network, or the folder exists.
+        RunError: the folder cannot be written; nothing is left of it.
     """
     source = folder_of(name)
     if folder.exists():
         raise UsageError(f"{folder} exists and is not replaced; name a new folder.")
-    shutil.copytree(source, folder)
+    with new_folder(folder):
+        shutil.copytree(source, folder, dirs_exist_ok=True)

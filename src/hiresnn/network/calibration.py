@@ -185,11 +185,13 @@ class _Calibrator(fx.Interpreter):
         if lif.wait:
             steps = steps.mean(0, keepdim=True)  # its input arrives at once, so the steps do not matter
         rank = max(1, round(steps.shape[1] * self.percentile / 100))
-        top = max(float(step.kthvalue(rank).values) for step in steps.float()) * self.threshold_scale
+        highest = max(float(step.kthvalue(rank).values) for step in steps.float())
+        top = highest * self.threshold_scale
         if not top > MIN_THRESHOLD:
             raise SilentLayerError(
                 f"{lif.name}: the {self.percentile:g}th percentile of its input times threshold_scale is {top:.3g}, "
-                "so it would never spike; train the ANN first."
+                f"but a threshold must be above {MIN_THRESHOLD:g}; "
+                + ("raise threshold_scale." if highest > MIN_THRESHOLD else "train the ANN first.")
             )
         lif.threshold.fill_(top)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from hiresnn.atomic import write_atomically
 from hiresnn.paper.page import Cell, Page, Table
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.runs.atomic import write_atomically
 
 RUNS = "runs.csv"
 RUN_COLUMNS = ("run", "command", "processor", "hiresnn", "semantics", "torch", "date", "read from")

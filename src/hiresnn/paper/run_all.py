@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.paper.accuracy_page import MissingValueError, Values
 from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
@@ -17,7 +18,6 @@ from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import read_csv, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import Record, Study, provenance
-from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.environment import environment
 
 ALL = "all"

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.atomic import write_atomically
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
 from hiresnn.errors import RunError
@@ -25,7 +26,6 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.context import device_of
 from hiresnn.runs.environment import environment

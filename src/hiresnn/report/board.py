@@ -23,8 +23,8 @@ from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.report import words
 from hiresnn.report.page import rendered
 from hiresnn.report.reading import read_card, unique_ends
-from hiresnn.runs.audit import CARD, verify
-from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
+from hiresnn.runs.audit import CARD, run_around, verify
+from hiresnn.runs.folder import RunFolder
 from hiresnn.runs.price import training_price
 
 SCRIPT = Path(__file__).parent / "templates" / "sort.js"
@@ -196,11 +196,9 @@ def _read(path: Path, name: str, target: str | None) -> Entry:
     card = price = None
     try:
         card = read_card(path)
-        run = path.parent.parent
-        has_run = (run / MODEL).is_file() and (run / RECIPE).is_file()
-        if has_run:
+        if (run := run_around(path)) is not None:
             price = training_price(RunFolder.open(run).recipe)
-        found = verify(path, target or (str(run) if has_run else None))
+        found = verify(path, target or run)
         problem, *more = found.problems or [""]
         if more:
             problem += f" (and {len(more)} more)"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hiresnn.runs.atomic import write_atomically
+from hiresnn.atomic import write_atomically
 
 KEY = "unit"
 DIGEST = 32  # bytes of SHA-256 at the end of a file, which detect damage on the disk

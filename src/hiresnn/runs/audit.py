@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.atomic import json_text, utf8, write_atomically
 from hiresnn.attacks import ATTACKS
 from hiresnn.audit import PRESETS, AuditConfig, AuditResult, Card, InstrumentedModel, parse_bound
 from hiresnn.audit import audit as run_sweep
@@ -21,15 +22,15 @@ from hiresnn.audit.library import LOOKED_AT
 from hiresnn.audit.verification import Verification, adversarial_archive, read_archive
 from hiresnn.audit.verification import verify as verify_arrays
 from hiresnn.data import DataSet
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import RunError, UsageError, command_line
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.array_cache import ArrayCache
-from hiresnn.runs.atomic import json_text, utf8, write_atomically
 from hiresnn.runs.context import device_of
 from hiresnn.runs.deployed import DEPLOYED, audit_views, require_views
 from hiresnn.runs.environment import environment
 from hiresnn.runs.evaluate import check_fits
+from hiresnn.runs.folder import MODEL, RECIPE
 from hiresnn.runs.lock import locked
 from hiresnn.runs.memory import fitting_batch
 from hiresnn.runs.model_source import ModelSource, audit_folder, data_of, resolve_model
@@ -114,9 +115,6 @@ def audit(request: AuditRequest, *, progress: Progress) -> tuple[Card, Path]:
 
 def _card(request: AuditRequest, subject: ModelSource, dataset: DataSet, result: AuditResult, twins: list[str]) -> Card:
     recipe, images = subject.recipe, result.images
-    options = {"--data": request.source, "--eps": request.eps, "--bounds": ",".join(request.config.bounds or ())}
-    named = [word for option, value in options.items() if value for word in (option, str(value))]
-    named += [word for attack in request.config.attacks for word in ("--attack", attack)]
     return build_card(
         result,
         subject=subject_of(
@@ -128,17 +126,31 @@ def _card(request: AuditRequest, subject: ModelSource, dataset: DataSet, result:
             size=list(images.shape[1:]),
         ),
         command=request.command,
-        repeat=shlex.join(["hiresnn", "audit", request.target, *named]),
+        repeat=_repeat(request),
         target=request.target, twins=twins, environment=environment(),
     )  # fmt: skip
+
+
+def _repeat(request: AuditRequest) -> str:
+    """Return the command line of an audit without its preset and its number of images."""
+    config = request.config
+    named: dict[str, Iterable[object]] = {
+        "--data": [request.source], "--eps": [request.eps], "--bounds": [",".join(config.bounds or ())],
+        "--attack": config.attacks, "--twin": request.twins, "--as": request.views, "--seed": [config.seed],
+        "--batch": [config.batch_size if config.batch_size != AuditConfig.batch_size else None],
+        "--out": [request.out],
+    }  # fmt: skip
+    words = [word for option, values in named.items() for value in values if value for word in (option, value)]
+    return command_line("audit", request.target, *words)
 
 
 def verify(path: Path, name: str | None = None) -> Verification:
     """Check the adversarial images beside a card, or in its folder, against the network and the card.
 
     Args:
-        name: the audited network, see `runs.model_source.resolve_model`; None takes the one that the card names.
-            A card never makes this run code: a network from FILE.py:FUNCTION must be named again.
+        name: the audited network, see `runs.model_source.resolve_model`; None takes the run around the card, or else
+            the network that the card names. A card never makes this run code: a network from FILE.py:FUNCTION must be
+            named again.
 
     Raises:
         HiresnnError: a card, archive or network that cannot be read.
@@ -147,15 +159,24 @@ def verify(path: Path, name: str | None = None) -> Verification:
     card = _read_card(path, "name the card.json in the folder of an audit")
     if card is None:
         raise RunError(f"{path} does not exist; name a card.json that hiresnn audit wrote.")
-    target = name or card.setting.target
+    target = name or run_around(path) or card.setting.target
     if target is None or (name is None and card.subject.kind == "function"):
         raise UsageError(
-            f"{path} may not choose the code that runs; name its network: hiresnn audit TARGET --verify {path}"
+            f"{path} may not choose the code that runs; name its network: "
+            f"{command_line('audit', 'TARGET', '--verify', path)}"
         )
     model = resolve_model(target, may_run_code=name is not None).model
     if isinstance(model, nn.Module):
         model.cpu()
     return verify_arrays(card, read_archive(path.parent / ADVERSARIAL), model)
+
+
+def run_around(card: Path) -> str | None:
+    """Return the run folder whose audit a card is, such as RUN/audit/card.json, wherever the folder is by now."""
+    folder = card.absolute().parent
+    run = folder.parent
+    complete = folder.name.startswith("audit") and (run / MODEL).is_file() and (run / RECIPE).is_file()
+    return str(run) if complete else None
 
 
 def _read_card(path: Path, fix: str = "move it elsewhere, or audit with --replace") -> Card | None:

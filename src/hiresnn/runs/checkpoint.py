@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork, build
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Linear
-from hiresnn.runs.atomic import write_atomically
 from hiresnn.runs.header import FORMAT, Header, OwnSpec, Spec, Spiking, read_header
 from hiresnn.runs.weights import kind_refused
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.analysis import ConversionError
-from hiresnn.attacks import verified
+from hiresnn.attacks import seeded, verified
 from hiresnn.data import Batches
+from hiresnn.errors import RunError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.runs.context import RunContext
@@ -60,7 +61,7 @@ def conversion(
         steps = timesteps or sorted({max(1, round(factor * own[0])) for factor in FACTORS})
         pairs = dict.fromkeys([own, *((step, scale) for scale in scales or own[1:] for step in steps)])
         recipes = [_at(recipe, *pair) for pair in pairs]
-        attacked = [None, *(attack_of(recipe, text) for text in dict.fromkeys(attacks or ()))]
+        attacked = [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]
         ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
         images = data.first(train, min(recipe.conversion.images, len(train))).images.to(context.device) / 255
@@ -72,9 +73,10 @@ def conversion(
             label = "clean" if attack is None else label_of(recipe, attack)
             measures = [ConversionError(ann, network) for network in networks]
             with progress.task(f"  {label}", len(shown)) as task:
-                for pixels, labels in Batches(shown, batch_size, device=context.device):
+                for number, (pixels, labels) in enumerate(Batches(shown, batch_size, device=context.device)):
                     if attack is not None:
-                        pixels = verified(attack, ann, pixels, labels, eps=attack.eps)
+                        with seeded(recipe.seed + number):
+                            pixels = verified(attack, ann, pixels, labels, eps=attack.eps)
                     for measure in measures:
                         measure.update(pixels, labels)
                     task.advance(len(labels))
@@ -106,8 +108,14 @@ def _ann(folder: RunFolder) -> RunFolder:
     """Return the folder of the ANN that a run started from; a run of the method "ann" is that itself."""
     if folder.recipe.method == "ann":
         return folder
-    name = folder.read_json(folder.require(ANN).name)["folder"]
-    return RunFolder.open(folder.path.parent / "ann" / name)
+    place = folder.path.parent / "ann" / folder.read_json(ANN)["folder"] if folder.has(ANN) else None
+    if place is None or not place.is_dir():
+        missing = "does not name" if place is None else f"started from {place}, which does not exist, so it lacks"
+        raise RunError(
+            f"run {folder.path} {missing} the ANN that it was converted from; name a run that hiresnn train wrote, in "
+            "the folder where it was trained."
+        )
+    return RunFolder.open(place)
 
 
 def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:

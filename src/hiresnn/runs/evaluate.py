@@ -12,13 +12,13 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.atomic import json_text, write_atomically
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import json_text, write_atomically
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.fields import SEEDS
 from hiresnn.runs.folder import ANN, MODEL, RESULT, RunFolder
@@ -26,6 +26,7 @@ from hiresnn.runs.memory import fitting_batch
 from hiresnn.runs.networks import compile_neurons
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe
+from hiresnn.runs.records import read_record
 
 
 def evaluate(
@@ -46,7 +47,7 @@ def evaluate(
         seed: of what attacks and networks draw from torch's global generators; None is the recipe's. Every figure
             starts from it, so no figure depends on the others. The caller's generators stay as they are.
         source: images to use instead of those that the recipe names.
-        out: file for the result instead of the run folder, which then stays as it is.
+        out: file for the result instead of the run folder, which then stays as it is. It replaces only a result.
 
     Returns:
         The content of result.json, with "dead_layer", the name of a layer that never spikes, if there is one.
@@ -62,7 +63,7 @@ def evaluate(
         batch_size = fitting_batch(network, context.dataset, batch_size, context.device, progress)
         shown = _images(context, split, limit)
         name = RESULT if split == "test" else f"result-{split}.json"
-        earlier = _earlier(folder, name, len(shown)) if out is None else {}
+        earlier = _earlier(folder, name, len(shown), context.dataset.digest) if out is None else {}
         opponents = [(kind, load_run(twin).to(context.device)) for twin, kind in _twins(folder, twins or [])]
         _prepare(context, network, [twin for _, twin in opponents], specs, shown)
 
@@ -74,7 +75,10 @@ def evaluate(
             )  # fmt: skip
             return round(found, 2)
 
-        result: dict[str, Any] = {"clean": measured("clean"), "attacks": {}, "images": len(shown), "seed": recipe.seed}
+        result: dict[str, Any] = {
+            "clean": measured("clean"), "attacks": {}, "images": len(shown), "seed": recipe.seed,
+            "data": context.dataset.digest,
+        }  # fmt: skip
         labels = {label_of(recipe, spec): spec for spec in specs}
         new = {label: _attacked(measured, label, spec, opponents, attack_seed) for label, spec in labels.items()}
         result["attacks"] = _merged(earlier, new)
@@ -92,6 +96,16 @@ def _require(seed: int | None, out: Path | None) -> None:
         raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
+    if out is not None and out.exists() and not _is_result(out):
+        raise UsageError(f"--out {out} exists, is no result of hiresnn evaluate, and is not replaced; name a new file.")
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        read_record(path.read_text("utf-8", "replace"), RESULT, str(path))
+    except (RunError, OSError):
+        return False
+    return True
 
 
 def _attacked(
@@ -134,11 +148,20 @@ def _dead_layer(context: RunContext, network: nn.Module, shown: Split, batch_siz
     return next((name for name, layer in spikes.items() if not layer.any()), None)
 
 
-def _earlier(folder: RunFolder, name: str, images: int) -> dict[str, Any]:
-    """Return the attacks on as many images in the result `name`; fewer are dropped, more raise UsageError."""
+def _earlier(folder: RunFolder, name: str, images: int, content: str) -> dict[str, Any]:
+    """Return the attacks on the same images in the result `name`; those on fewer images are dropped.
+
+    Raises:
+        UsageError: the result is of another data set, or of more images.
+    """
     if not folder.has(name):
         return {}
     found = folder.read_json(name)
+    if found["attacks"] and found.get("data", content) != content:  # results before version 0.2 do not say
+        raise UsageError(
+            f"{folder.path / name} has attacks on the images of another data set; write elsewhere with --out FILE, or "
+            "move that file."
+        )
     if found["attacks"] and images < found["images"]:
         count = found["images"]
         raise UsageError(

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hiresnn.atomic import TEMPORARY_SUFFIX, json_text, utf8, write_atomically
 from hiresnn.errors import RecipeError, RunError
-from hiresnn.runs.atomic import TEMPORARY_SUFFIX, json_text, utf8, write_atomically
 from hiresnn.runs.environment import environment
 from hiresnn.runs.lock import LOCK, locked
 from hiresnn.runs.recipe import Recipe, dump, flatten, parse

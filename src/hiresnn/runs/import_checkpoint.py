@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,8 @@ def import_checkpoint(
         timesteps: T; None takes that of the paper.
         twin: a run to compare the weights with, to see whether both started from the same ANN.
     """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not an empty folder; name a new one.")
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
         raise UsageError(f"the paper has no {model}, so its T is not known; give --timesteps.")
@@ -112,6 +115,11 @@ def import_checkpoint(
     if twin is not None:
         other = RunFolder.open(twin)
         found.cosines = cosines(network, load(other.require(MODEL)))
+        if missing := found.layers.keys() - found.cosines.keys():
+            raise UsageError(
+                f"the twin {twin} has no layer {min(missing)} of the same shape, so it is no {model} of this size; "
+                "name another run."
+            )
         if found.same_ann and other.has(ANN):
             key = other.read_json(ANN)["key"]
     with RunFolder.create(out, recipe, resume=False) as folder:
@@ -129,10 +137,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # torch raises errors of many types for damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(
-            f"{path} cannot be read without running code in it ({reason}); save its state_dict with torch.save."
-        ) from None
+        if found := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
+            reason = f"cannot be read without running code in it ({found[1]}); save its state_dict with torch.save"
+        else:
+            reason = "is damaged or is no file of torch.save; copy it again, or name another one"
+        raise RunError(f"{path} {reason}.") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):

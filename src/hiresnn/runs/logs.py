@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hiresnn.errors import UsageError, quoted
-from hiresnn.runs.user_code import UserCode, in_a_line
+from hiresnn.errors import UsageError, in_a_line, quoted
+from hiresnn.runs.user_code import UserCode
 
 Log = Callable[[Mapping[str, Any]], object]
 """Called with the row of each epoch as metrics.jsonl has it, and "stage", which is "ann" or "snn"."""

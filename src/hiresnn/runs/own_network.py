@@ -14,7 +14,7 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import HiresnnError, RunError, UsageError, quoted
+from hiresnn.errors import HiresnnError, RunError, UsageError, in_a_line, quoted
 from hiresnn.models import OwnNetwork
 from hiresnn.network import evaluating
 from hiresnn.process import leads
@@ -22,7 +22,7 @@ from hiresnn.runs import checkpoint
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
 from hiresnn.runs.header import OwnSpec
 from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.user_code import UserCode, file_exists, in_a_line
+from hiresnn.runs.user_code import UserCode, file_exists
 from hiresnn.runs.weights import load_weights
 
 

@@ -32,7 +32,7 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
     """
     results = {}
     for row, (name, method) in ROWS.items():
-        recipe = changed(read(name), {"seed": seed, "method": method})
+        recipe = changed(read(name), {"seed": seed, "method": method}, "--seed")
         run = train(recipe, out=out / f"{row}-seed{seed}", resume=True, progress=progress)
         twin = train(_twin_recipe(recipe), out=out / f"{row}-seed{seed}-twin", resume=True, progress=progress)
         results[row] = evaluate(run, twins=[twin], progress=progress)
@@ -40,7 +40,7 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
 
 
 def _twin_recipe(recipe: Recipe) -> Recipe:
-    twin = changed(recipe, {"seed": recipe.seed + TWIN_SEED})
+    twin = changed(recipe, {"seed": recipe.seed + TWIN_SEED}, "--seed, of the twins")
     if recipe.method in ("ann", "converted"):  # a converted network is its ANN, so another seed needs another ANN
         return twin
     return changed(twin, {"ann.seed": recipe.seed})

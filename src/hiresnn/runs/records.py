@@ -38,12 +38,13 @@ class AttackRecord(Record):
 
 
 class ResultRecord(Record):
-    """result.json: accuracies in percent on `images` images."""
+    """result.json: accuracies in percent on `images` images of the data set with the digest `data`."""
 
     clean: Percent
     attacks: dict[str, AttackRecord]
     images: Annotated[int, Field(ge=0, le=LARGEST)]
     seed: int
+    data: str | None = None
 
 
 class EpochRecord(Record):

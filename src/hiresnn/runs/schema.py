@@ -259,6 +259,11 @@ class Recipe(Section):
                 f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
                 "method"
             )
+        if self.snn.recompute and self.method == "mpd-sgr":
+            raise ValueError(
+                "snn.recompute does not store the membranes that the method mpd-sgr needs; set it to false or choose "
+                "another method"
+            )
         if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
             raise ValueError(
                 f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "

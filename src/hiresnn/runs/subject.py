@@ -13,13 +13,13 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.analysis import recording
+from hiresnn.atomic import json_text, write_atomically
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
 from hiresnn.data import Batches, Split
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.atomic import json_text, write_atomically
 from hiresnn.runs.context import RunContext, device_of
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import RunFolder
@@ -51,10 +51,11 @@ class Subject:
     def batches(self, title: str, attack: AttackSpec | None, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images and what the attack makes of them, the same without one, in batches with a progress bar."""
         with progress.task(f"  {title}", len(self.shown)) as task:
-            for images, labels in Batches(self.shown, self.batch_size, device=self.device):
+            for number, (images, labels) in enumerate(Batches(self.shown, self.batch_size, device=self.device)):
                 attacked = images
                 if attack is not None:
-                    attacked = verified(attack, self.network, images, labels, eps=attack.eps)
+                    with seeded(self.seed + number):  # what the attack draws must not depend on earlier work
+                        attacked = verified(attack, self.network, images, labels, eps=attack.eps)
                 yield images, attacked
                 task.advance(len(labels))
 
@@ -104,7 +105,8 @@ def opened(
             folder = held.enter_context(RunFolder.open(path, write=True))
             context = RunContext.of_run(folder, progress, source)
             recipe, dataset, device, write = context.recipe, context.dataset, context.device, folder.write_json
-            conditions = [(label_of(recipe, spec), spec) for spec in (attack_of(recipe, text) for text in texts)]
+            specs = [attack_of(recipe, text, recipe.seed) for text in texts]
+            conditions = [(label_of(recipe, spec), spec) for spec in specs]
             network, seed = load_run(folder), recipe.seed
             if not isinstance(network, SpikingNetwork):
                 raise UsageError(f"run {path} holds an ANN, which does not spike; name a run of another method.")

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from hiresnn.errors import HiresnnError, UsageError, quoted, suggestion
+from hiresnn.errors import HiresnnError, UsageError, in_a_line, quoted, suggestion
 
 PREFIX = "hiresnn_target_"
 """Prefix of the module names under which users' files are imported."""
@@ -226,12 +226,6 @@ def _imports(path: Path, root: Path) -> Iterator[Path]:
             for end in range(1, len(parts) + 1):
                 module = folder.joinpath(*parts[:end])
                 yield from (file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file())
-
-
-def in_a_line(error: BaseException) -> str:
-    """Return an exception of a user's code as one line: its type and the first line of its text."""
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _digest(path: Path) -> str:

@@ -11,8 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
-from hiresnn.runs.user_code import in_a_line
+from hiresnn.errors import UsageError, in_a_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Keys under which training scripts store the state_dict of a network in a checkpoint."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.atomic import new_folder, utf8, write_atomically, write_together
 from hiresnn.errors import RunError
-from hiresnn.runs.atomic import utf8, write_atomically
 
 
 def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_full_disk_is_named_and_keeps_the_earlier_file(
         write_atomically(path, b"12345")
     monkeypatch.undo()
     assert f"the disk is full: {path} (5 bytes) could not be written" in str(caught.value)
-    assert "free some space and continue with --resume" in str(caught.value)
+    assert "free some space and run the command again (a training continues with --resume)" in str(caught.value)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -86,3 +86,41 @@ def test_what_a_killed_process_left_beside_the_file_is_removed(tmp_path: Path) -
         part.touch()
     write_atomically(tmp_path / "result.json", b"{}")
     assert set(tmp_path.iterdir()) == {tmp_path / "result.json", other, alive}
+
+
+def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path: Path) -> None:
+    new, empty = tmp_path / "a" / "new", tmp_path / "empty"
+    empty.mkdir()
+
+    def filled(folder: Path, error: Exception) -> None:
+        with new_folder(folder):
+            (folder / "inner").mkdir()
+            (folder / "file").write_text("half")
+            raise error
+
+    with pytest.raises(RunError, match="No space left; nothing was left in it"):
+        filled(new, OSError(errno.ENOSPC, "No space left"))
+    with pytest.raises(ValueError, match="a defect"):
+        filled(empty, ValueError("a defect"))
+    assert not new.exists()
+    assert list(empty.iterdir()) == []
+    with new_folder(new):
+        (new / "file").write_text("whole")
+    assert (new / "file").read_text() == "whole"
+
+
+def test_several_files_change_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_together({one: b"1", two: b"2"})
+    calls = []
+
+    def second_fails(_: int) -> None:
+        calls.append(_)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", second_fails)
+    with pytest.raises(RunError, match=r"two \(1 bytes\) could not be written"):
+        write_together({one: b"3", two: b"4"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
+    assert sorted(tmp_path.iterdir()) == [one, two]
