@@ -90,6 +90,19 @@ def test_an_attack_keeps_its_bound_and_moves_something(
 
 
 @every_attack
+def test_an_attack_is_the_same_inside_inference_mode(
+    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
+) -> None:
+    torch.manual_seed(0)
+    adversarial = spec(name, options)(network, images, labels)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        inside = spec(name, options)(network, images + 0, labels + 0)
+    assert torch.equal(inside, adversarial)
+    assert not inside.is_inference()
+
+
+@every_attack
 def test_an_attack_never_changes_the_images_even_if_the_model_writes_into_its_input(
     network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
 ) -> None:

@@ -153,3 +153,14 @@ def test_images_and_options_that_cannot_be_used_are_refused(
 def test_the_next_step_is_a_call_with_the_larger_preset(folder: Path) -> None:
     assert "preset='standard'" in card_in(folder).conclusion.next_step
     assert card_in(folder).setting.command.endswith("preset='quick')")
+
+
+def test_an_audit_inside_inference_mode_finds_the_same(
+    network: SpikingNetwork, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
+    images, labels = (each[:12] for each in shown)
+    card = run_audit(network, images, labels, bounds=("8/255",))
+    with torch.inference_mode():
+        inside = run_audit(network, images + 0, labels + 0, bounds=("8/255",))
+    assert inside.curve == card.curve

@@ -146,3 +146,9 @@ def test_a_network_that_cannot_be_copied_is_refused_with_the_remedy():
     ann = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(1, 4)), nn.ReLU(), nn.Linear(4, 2))
     with pytest.raises(UsageError, match=r"Sequential cannot be copied .*torch.nn.utils.remove_weight_norm"):
         convert(ann, FOUR, timesteps=2)
+
+
+def test_a_scale_that_is_too_small_is_named_and_not_the_ann() -> None:
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with pytest.raises(UsageError, match=r"a threshold is at least 0\.001; raise threshold_scale"):
+        convert(ann, torch.rand(8, 1, 2, 2), timesteps=2, threshold_scale=1e-6)

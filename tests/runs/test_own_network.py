@@ -393,3 +393,15 @@ def test_a_last_batch_of_one_image_is_refused_before_the_training_where_a_batch_
     _require_whole_batches(torch.nn.Sequential(torch.nn.Flatten()), 13, 4)
     with pytest.raises(UsageError, match=r"ann.batch_size = 4 leaves a last batch of one of the 13 images, .* '1'"):
         _require_whole_batches(norm, 13, 4)
+
+
+def test_a_compiled_network_is_trained_and_one_without_gradients_is_refused(tiny: Recipe, tmp_path: Path) -> None:
+    path = code_in(tmp_path)
+    path.write_text(
+        MINE + "\ndef compiled():\n    import torch\n    return torch.compile(ten(), backend='eager')\n"
+        "\ndef still():\n    return ten().requires_grad_(False)\n"
+    )
+    run = fit(own(tiny, f"{path}:compiled", **{"ann.epochs": "1"}), tmp_path / "runs" / "compiled")
+    assert "layers.network.1.weight" in load_run(RunFolder.open(run)).state_dict()
+    with pytest.raises(UsageError, match="no parameter of the network is trained"):
+        fit(own(tiny, f"{path}:still"), tmp_path / "runs" / "still")

@@ -250,6 +250,8 @@ class Empty(Dataset[Any]):
         (snn, {"method": "ann"}, "trains an ANN, not a SpikingNetwork"),
         (snn, {"method": "fire"}, "method is 'fire'; did you mean .hire.. choose one of"),
         (snn, {"method": "converted"}, "fit has nothing to train"),
+        (ann, {"method": "anm"}, r"method is 'anm'; did you mean .ann.. choose one of ann, consistency, free"),
+        (lambda: ann().requires_grad_(False), {"method": "ann"}, "no parameter of the network is trained"),
         (snn, {"epochs": -1}, "epochs is -1"),
         (snn, {"lr": 0.0}, r"lr is 0\.0"),
         (snn, {"precision": "float16"}, "precision is 'float16'"),
@@ -377,3 +379,12 @@ class Refusing(Dataset[Any]):
 def test_a_dataset_that_fails_without_a_reason_is_refused() -> None:
     with pytest.raises(DataError, match=r"batch 1 of train cannot be read \(TypeError\)"):
         fit(snn(), Refusing(), **QUIET)
+
+
+def test_what_torch_compile_made_of_a_network_is_trained_like_the_network() -> None:
+    plain, compiled = snn(), torch.compile(snn(), backend="eager")
+    found = fit(compiled, (PIXELS, LABELS), **QUIET).network
+    assert isinstance(found, SpikingNetwork)
+    assert same(weights(fit(plain, (PIXELS, LABELS), **QUIET).network), weights(found))
+    made = fit(torch.compile(ann(), backend="eager"), (PIXELS, LABELS), timesteps=2, **QUIET).network
+    assert isinstance(made, SpikingNetwork)

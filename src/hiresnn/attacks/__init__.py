@@ -3,7 +3,7 @@
 from hiresnn.attacks.adaptive import apgd, sa_pgd
 from hiresnn.attacks.autoattack import autoattack
 from hiresnn.attacks.catalog import ATTACKS, AttackInfo, register
-from hiresnn.attacks.gate import Attack, Model, check, frozen, require_images, seeded, verified
+from hiresnn.attacks.gate import Attack, Model, check, frozen, require_images, seeded, verified, with_gradients
 from hiresnn.attacks.greedy import greedy
 from hiresnn.attacks.iterative import fgsm, pgd, pgd_restarts, unbroken
 from hiresnn.attacks.losses import LOSSES, LossGradient, loss_gradient, over_draws
@@ -46,4 +46,5 @@ __all__ = [
     "transfer",
     "unbroken",
     "verified",
+    "with_gradients",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -24,10 +24,27 @@ Attack = Callable[[Model, Tensor, Tensor], Tensor]
 """(model, images, labels) -> adversarial images of the same shape."""
 
 P = ParamSpec("P")
+R = TypeVar("R")
 ROUNDING = 1e-6
 """How far float32 rounding of image + perturbation may exceed a bound."""
 
 
+def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that needs gradients so that it works inside torch.inference_mode, on tensors made there."""
+
+    def ordinary(value: Any) -> Any:
+        return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        inside = torch.is_inference_mode_enabled()
+        with torch.inference_mode(False) if inside else nullcontext():  # it would leave torch.no_grad as well
+            return function(*map(ordinary, args), **{name: ordinary(value) for name, value in kwargs.items()})
+
+    return called
+
+
+@with_gradients
 def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, eps: float | None) -> Tensor:
     """Run any attack, also a user's own, and check its result.
 
@@ -95,6 +112,7 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     def decorate(attack: Callable[P, Tensor]) -> Callable[P, Tensor]:
         signature = inspect.signature(attack)
 
+        @with_gradients
         @wraps(attack)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             bound = signature.bind(*args, **kwargs)

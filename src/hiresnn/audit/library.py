@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import Model, require_images
+from hiresnn.attacks import Model, require_images, with_gradients
 from hiresnn.audit.build_card import build_card, subject_of
 from hiresnn.audit.card import Card, Images
 from hiresnn.audit.instrumented import InstrumentedModel
@@ -23,6 +23,7 @@ from hiresnn.progress import Progress
 LOOKED_AT = 16  # images on which the behaviour of a network is observed
 
 
+@with_gradients
 def run_audit(
     model: Model, images: Tensor, labels: Tensor, *, preset: str = "quick", eps: float | str = 8 / 255,
     bounds: Sequence[str] | None = None, attacks: Sequence[str] = (), twins: Mapping[str, Model] | None = None,

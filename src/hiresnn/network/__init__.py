@@ -7,7 +7,7 @@ from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.evaluating import evaluating
-from hiresnn.network.graph import memory_format_of
+from hiresnn.network.graph import memory_format_of, uncompiled
 from hiresnn.network.record import compiling_pays, record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
@@ -33,4 +33,5 @@ __all__ = [
     "record",
     "require_same_answers",
     "spiking_graph",
+    "uncompiled",
 ]

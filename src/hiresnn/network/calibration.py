@@ -190,8 +190,11 @@ class _Calibrator(fx.Interpreter):
         if not top > MIN_THRESHOLD:
             raise SilentLayerError(
                 f"{lif.name}: the {self.percentile:g}th percentile of its input times threshold_scale is {top:.3g}, "
-                f"but a threshold must be above {MIN_THRESHOLD:g}; "
-                + ("raise threshold_scale." if highest > MIN_THRESHOLD else "train the ANN first.")
+                + (
+                    f"and a threshold is at least {MIN_THRESHOLD:g}; raise threshold_scale."
+                    if highest > MIN_THRESHOLD
+                    else "so it would never spike; train the ANN first."
+                )
             )
         lif.threshold.fill_(top)
 

@@ -15,7 +15,7 @@ from hiresnn.models import QCFS
 from hiresnn.network.analogue import require_same_answers
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.encoding import Encoder, Encoding
-from hiresnn.network.graph import over_time
+from hiresnn.network.graph import over_time, uncompiled
 from hiresnn.network.max_pool import MaxPool
 from hiresnn.network.report import ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
@@ -69,6 +69,7 @@ def convert(
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP
         >>> print(network.report)  # doctest: +SKIP
     """
+    ann = uncompiled(ann)
     network = spiking_graph(
         ann, timesteps, leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate,
         encoding=encoding, max_pool=max_pool,

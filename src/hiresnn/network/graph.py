@@ -64,6 +64,12 @@ def over_time(
     return network.train(training)
 
 
+def uncompiled(network: nn.Module) -> nn.Module:
+    """Return the network inside what torch.compile made of it, which shares its weights; others as they are."""
+    inner = getattr(network, "_orig_mod", network)
+    return inner if isinstance(inner, nn.Module) else network
+
+
 def memory_format_of(ann: nn.Module) -> torch.memory_format:
     """Return how an ANN best stores its weights: channels last, which is faster, unless its `view` needs the other."""
     try:

@@ -21,6 +21,7 @@ from hiresnn.runs.own_network import OwnCode, weights_digest
 from hiresnn.runs.recipe import Recipe, changed, digest
 from hiresnn.runs.trainer import Trainer
 from hiresnn.training import ann_method
+from hiresnn.training.epochs import trained_parameters
 
 
 def ann_recipe(recipe: Recipe) -> Recipe:
@@ -83,8 +84,9 @@ def _train(context: RunContext) -> None:
         _require_whole_batches(network, len(context.splits()[0]), settings.batch_size)
     network.to(context.device, memory_format=memory_format_of(network))  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
-    )
+        trained_parameters(network, settings.epochs), lr=settings.lr, momentum=settings.momentum,
+        weight_decay=settings.weight_decay, fused=True,
+    )  # fmt: skip
     batches = context.batches(settings.batch_size, stage=0)
     method = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
     Trainer(context, "ANN", settings, method, network, optimizer, batches).training().run()

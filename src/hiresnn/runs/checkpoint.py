@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork, build
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import SpikingNetwork, spiking_graph, uncompiled
 from hiresnn.neurons import Linear
 from hiresnn.runs.header import FORMAT, Header, OwnSpec, Spec, Spiking, read_header
 from hiresnn.runs.weights import kind_refused
@@ -33,6 +33,7 @@ def save(model: nn.Module, path: str | Path) -> None:
             plain network.
         RunError: a weight is not finite, or the file cannot be written.
     """
+    model = uncompiled(model)
     header: dict[str, Any] = {"format": FORMAT, "spec": getattr(model, "spec", None)}
     if isinstance(model, SpikingNetwork):
         header["spiking"] = _describe(model)

@@ -26,6 +26,7 @@ from hiresnn.runs.own_network import OwnCode, normalisation, own_code
 from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.weights import load_weights
 from hiresnn.training import Distillation, Method, method
+from hiresnn.training.epochs import trained_parameters
 
 COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
 
@@ -116,7 +117,7 @@ def compile_neurons(
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser of section snn over the trainable parameters of `network`."""
     settings = recipe.snn
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters = trained_parameters(network, recipe.snn_epochs)
     options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, fused=True, **options)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from hiresnn.errors import DataError, NotFiniteError
+from hiresnn.errors import DataError, NotFiniteError, UsageError
 from hiresnn.network import SpikingNetwork, compiling_pays
 from hiresnn.progress import Progress, Task
 from hiresnn.training.loop import PeriodResult, train_batch
@@ -263,3 +263,18 @@ def undrawn(device: torch.device, *generators: torch.Generator | None) -> Iterat
         yield
     for generator, state in zip(known, states, strict=True):
         generator.set_state(state)
+
+
+def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient; all of them if there is no epoch to train.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = [parameter for parameter in network.parameters() if parameter.requires_grad or not epochs]
+    if not found:
+        raise UsageError(
+            "no parameter of the network is trained, because all have requires_grad = False; set it to True where the "
+            "network shall learn."
+        )
+    return found

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks.gate import seeded
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SilentLayerError, SpikingNetwork, convert, memory_format_of
+from hiresnn.network import SilentLayerError, SpikingNetwork, convert, memory_format_of, uncompiled
+from hiresnn.plugins import offered
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Training
-from hiresnn.training.methods import Method
+from hiresnn.training.epochs import PRECISIONS, Training, trained_parameters
+from hiresnn.training.methods import METHODS, Method
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
 from hiresnn.training.user_batches import Images, UserBatches
@@ -89,8 +90,7 @@ def fit(
         >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
     """
     shown = Progress(quiet=not progress)
-    if method != "ann" and not isinstance(network, SpikingNetwork):
-        network = _converted(network, train, timesteps, seed, shown)
+    network = _of_method(method, uncompiled(network), train, timesteps, seed, shown)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
     lr = (1e-4 if spiking else 0.01) if lr is None else lr
     settings = {
@@ -104,6 +104,22 @@ def fit(
         return FitResult(network, training.rows, _accuracy(network, test, device))
     finally:
         network.train(mode)
+
+
+def _of_method(
+    name: str, network: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress
+) -> nn.Module:
+    """Return the network that the method trains: an ANN is converted for a method of spiking networks."""
+    if name == "ann" and isinstance(network, SpikingNetwork):
+        raise UsageError(f"method is {name!r}, which trains an ANN, not a SpikingNetwork; choose another method.")
+    if name == "converted":
+        raise UsageError('method "converted" is the network that hiresnn.convert returns; fit has nothing to train.')
+    known = {"ann", *METHODS, *offered("methods")} - {"converted"}
+    if name not in known:
+        raise UsageError(f"method is {name!r}; {closest(name, sorted(known))}.")
+    if name == "ann" or isinstance(network, SpikingNetwork):
+        return network
+    return _converted(network, train, timesteps, seed, progress)
 
 
 def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress) -> SpikingNetwork:
@@ -129,10 +145,6 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
     """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
     name, epochs, lr, precision, step = (settings[k] for k in ("method", "epochs", "lr", "precision", "noise_step"))
     spiking = isinstance(network, SpikingNetwork)
-    if name == "ann" and spiking:
-        raise UsageError(f"method is {name!r}, which trains an ANN, not a SpikingNetwork; choose another method.")
-    if name == "converted":
-        raise UsageError('method "converted" is the network that hiresnn.convert returns; fit has nothing to train.')
     if epochs < 0 or not 0 < lr < math.inf or precision not in PRECISIONS:
         raise UsageError(
             f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
@@ -140,7 +152,7 @@ def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Tr
         )
     if not isinstance(step, int | float) or not 0 <= step <= 1:
         raise UsageError(f"noise_step is {step!r}; give a number in pixel units, from 0 to 1, such as 8 / 255.")
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters = trained_parameters(network, epochs)
     optimizer: torch.optim.Optimizer
     if spiking:
         method = method_of(name, periods=settings["periods"], step=step)
