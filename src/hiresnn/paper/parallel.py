@@ -7,6 +7,7 @@ are files, so only names come back, and what a dead worker had begun continues f
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -105,7 +106,9 @@ def _backend(workers: int, scheduler: str | None) -> Iterator[tuple[int, type[Ex
     if scheduler is None:
         threads = max(1, cpu_count() // workers)
         options = {"inner_max_num_threads": threads, "idle_worker_timeout": IDLE}
-        with parallel_config(backend="loky", n_jobs=workers, **options):
+        with parallel_config(backend="loky", n_jobs=workers, **options), warnings.catch_warnings():
+            # joblib replaces a worker whose memory has grown, and says so as if something were wrong.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             yield workers, BrokenProcessPool
         return
     try:
