@@ -304,8 +304,10 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: 
     fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
     with pytest.raises(RunError, match=r"lr 0\.01, not 0\.02, seed 0, not 4; use those, or name another file"):
         fit(snn(), (PIXELS, LABELS), checkpoint=path, **{**QUIET, "lr": 0.02, "seed": 4})
-    with pytest.raises(RunError, match=r"batches \d+, not 1; use those, or name another file"):
+    with pytest.raises(RunError, match=r"batches \d+, not 1, other images; use those"):
         fit(snn(), (PIXELS[:2], LABELS[:2]), checkpoint=path, **QUIET)
+    with pytest.raises(RunError, match="is of a training with other images; use those, or name another file"):
+        fit(snn(), (255 - PIXELS, LABELS), checkpoint=path, **QUIET)
     with pytest.raises(RunError, match="size mismatch"):
         fit(convert(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)), PIXELS / 255,
                     timesteps=4), (PIXELS, LABELS), checkpoint=path, **QUIET)  # fmt: skip

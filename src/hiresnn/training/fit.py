@@ -177,6 +177,8 @@ def _train(
     training: Training, settings: dict[str, Any], checkpoint: Path | None, progress: Progress, log: Log | None
 ) -> None:
     """Train all epochs that the checkpoint does not hold."""
+    if checkpoint is not None and isinstance(training.batches, UserBatches):
+        settings["images"] = training.batches.content()
     if checkpoint is not None and checkpoint.exists():
         _resume(training, settings, checkpoint)
 
@@ -198,7 +200,11 @@ def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         before = state["settings"]
         pairs = {name: (before.get(name), settings.get(name)) for name in {**before, **settings}}
-        other = [f"{name} {then}, not {now}" for name, (then, now) in pairs.items() if then != now]
+        other = [
+            "other images" if name == "images" else f"{name} {then}, not {now}"
+            for name, (then, now) in pairs.items()
+            if then != now
+        ]
         if not other:
             training.load_state_dict(state)
     except Exception as error:

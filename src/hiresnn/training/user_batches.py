@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ class UserBatches:
         self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
     ) -> None:
         shuffle = generator is not None
+        self._tensors: tuple[Tensor, ...] = ()
         if isinstance(images, Tensor):
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
         if isinstance(images, Split):
@@ -35,6 +37,7 @@ class UserBatches:
         if isinstance(images, tuple):
             pixels, labels = map(torch.as_tensor, images)  # also of NumPy
             labels = _checked(pixels, labels, name)
+            self._tensors = pixels, labels
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
                 images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
@@ -49,6 +52,13 @@ class UserBatches:
 
     def __len__(self) -> int:
         return len(self.source)  # type: ignore[arg-type]
+
+    def content(self) -> str:
+        """Return the SHA-256 of images and labels that were given as tensors; that of nothing for other sources."""
+        digest = hashlib.sha256()
+        for tensor in self._tensors:
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def __iter__(self) -> Iterator[Batch]:
         batches = iter(self.source)
