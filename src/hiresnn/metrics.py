@@ -9,13 +9,18 @@ from hiresnn.errors import UsageError
 def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
     """Return which images are classified correctly: all logits are finite, and the largest is that of the label.
 
-    Without the first condition a row of NaN would count as class 0.
+    Without the first condition a row of NaN would count as class 0. Raises UsageError for labels of another shape.
 
     >>> import torch
     >>> logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [float("nan"), 0.0]])
     >>> correct(logits, torch.tensor([0, 0, 0])).tolist()
     [True, False, False]
     """
+    if labels.shape != logits.shape[:1]:
+        raise UsageError(
+            f"labels have the shape {list(labels.shape)} for logits {list(logits.shape)}; give one class number per "
+            "image, [B]."
+        )
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
 
 

@@ -36,7 +36,7 @@ def find(kind: Kind, name: str) -> Any | None:
         return None
     try:
         return entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"plug-in {name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}; update or remove "
             "the package that offers it."

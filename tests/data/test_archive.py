@@ -186,7 +186,10 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
         ({"x_train": GREY.astype(np.int16) + 256}, r"x_train .* 256\.\.256.* scale 0\.\.255"),
         ({"x_train": GREY + 1}, r"x_train .* 1\.\.1.* scale 0\.\.255"),
         ({"x_train": GREY.astype(bool)}, "x_train is of type bool; save integers"),
-        ({"x_train": GREY + 1.5}, r"x_train is of type float64 and its pixels lie in 1\.5\.\.1\.5.*; divide by 255"),
+        (
+            {"x_train": GREY + 1.5},
+            r"x_train is of type float64 .* 1\.5\.\.1\.5.*; divide by the value of white",
+        ),
         ({"x_train": GREY + 300.0}, r"x_train .* 300\.0\.\.300\.0.* normalisation"),
         ({"x_test": np.full((3, 4, 4), -0.1)}, r"x_test is of type float64 .* -0\.1\.\.-0\.1.* normalisation"),
         ({"x_test": np.full((3, 4, 4), np.nan)}, "x_test .*not finite"),

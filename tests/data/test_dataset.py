@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,3 +103,26 @@ def test_a_constant_channel_has_the_std_of_one_grey_level():
     mean, std = channel_statistics(Split(images, torch.tensor([0, 1, 0, 1])))
     assert mean == pytest.approx((0.2,))
     assert std == (1 / 255,)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.rand(3, 1, 2, 2), torch.zeros(3).long(), "images are torch.float32 of shape .*give uint8"),
+        (torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(3).long(), r"of shape \[3, 2, 2\]"),
+        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(4).long(), "for 3 images; give int64"),
+        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint8), "labels are torch.uint8"),
+    ],
+)
+def test_a_split_of_another_form_is_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):  # the type checks of the tests would refuse it first
+        Split.__post_init__(SimpleNamespace(images=images, labels=labels))  # type: ignore[arg-type]
+
+
+def test_a_label_that_is_no_class_and_two_classes_of_one_name_are_refused() -> None:
+    two = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]))
+    three = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 2]))
+    with pytest.raises(DataError, match="labels of the test split reach from 0 to 2, but there are 2 classes"):
+        DataSet("x", two, three, ("a", "b"))
+    with pytest.raises(DataError, match="two classes are called 'a'"):
+        DataSet("x", two, two, ("a", "a"))

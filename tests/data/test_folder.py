@@ -192,3 +192,15 @@ def test_a_file_of_random_bytes_is_an_unreadable_image(content):
         (root / "train/b/0.png").write_bytes(content)
         with pytest.raises(DataError, match=r"train/b/0\.png: this image cannot be read"):
             load_folder(root)
+
+
+def test_an_image_in_a_folder_within_a_class_is_named(pets):
+    save(pets / "train/cat/more/a.png", 1)
+    with pytest.raises(DataError, match=r"more/a\.png: this image is in a folder within its class; move it to"):
+        load_folder(pets)
+
+
+def test_a_ppm_of_sixteen_bits_is_refused(pets):
+    (pets / "train/cat/b.ppm").write_bytes(b"P6 4 4 65535\n" + bytes(96))
+    with pytest.raises(DataError, match=r"b\.ppm: its pixels have more than 8 bits"):
+        load_folder(pets)

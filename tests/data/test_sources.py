@@ -138,3 +138,9 @@ def test_a_path_that_is_not_utf8_is_loaded_only_if_its_name_can_be_printed(tmp_p
     assert load(str(odd / "toy.npz")).name == "toy"
     with pytest.raises(DataError, match="not valid UTF-8; rename"):
         load(str(odd / os.fsdecode(b"toy\xfe.npz")))
+
+
+@pytest.mark.parametrize("size", [0, -3, 5000])
+def test_a_size_out_of_range_is_refused(size: int) -> None:
+    with pytest.raises(UsageError, match=f"size is {size}; give a whole number of pixels from 1 to 4096"):
+        load("digits", size=size)

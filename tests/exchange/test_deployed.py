@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import deployed
@@ -137,3 +137,34 @@ def test_an_unknown_view_is_refused(view: str, message: str) -> None:
 def test_a_view_sets_nothing_twice(view: str) -> None:
     with pytest.raises(UsageError, match=r"two numbers of bits|sets (leak|reset) twice"):
         deployed(layer(), view)
+
+
+def test_a_channel_of_zeros_keeps_its_bias() -> None:
+    subject = layer()
+    subject.layers.get_submodule("1").weight.data.zero_()
+    assert values(deployed(subject, "int8-channel"))[:2] == [[0.0, 0.0, 0.0], [pytest.approx(0.999)]]
+    assert values(deployed(subject, "int8"))[1] == [pytest.approx(0.999)]
+
+
+def test_a_layer_that_enters_two_layers_of_neurons_shares_its_scale_with_both() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.last = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            shown = images.flatten(1)
+            first = self.a(shown)
+            logits: Tensor = self.last(first.relu() + (first + self.b(shown)).relu())
+            return logits
+
+    torch.manual_seed(0)
+    subject = spiking_graph(Two(), 2)
+    for number, neuron in enumerate(subject.neurons.values()):
+        neuron.threshold.data.fill_(0.31 + number)
+    once = deployed(subject, "int4")
+    scale = max(once.layers.get_submodule(name).weight.abs().max() for name in ("a", "b")) / 7
+    for number in (once.layers.get_submodule("a").weight, *(each.threshold for each in once.neurons.values())):
+        torch.testing.assert_close(number / scale, (number / scale).round())
+    again = deployed(once, "int4")
+    assert all(torch.equal(one, two) for one, two in zip(once.parameters(), again.parameters(), strict=True))

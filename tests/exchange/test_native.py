@@ -12,7 +12,8 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import export, from_snntorch, from_spikingjelly
-from hiresnn.exchange.step_graph import free_identifier
+from hiresnn.exchange.native import write_native
+from hiresnn.exchange.step_graph import free_identifier, step_graph
 from hiresnn.network import record
 
 from ..scripts import imported
@@ -224,3 +225,12 @@ def test_a_spikingjelly_neuron_is_read_by_its_equation(v_reset: float | None, de
 def test_a_spikingjelly_neuron_that_cannot_be_imported_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         from_spikingjelly(nn.Sequential(nn.Flatten(), LIFNode(**options), nn.Linear(3, 2)), 2)
+
+
+@pytest.mark.parametrize("source", ['a "quoted" """name', "run\\Nx", "line\nbreak"])
+def test_any_name_of_a_network_gives_a_valid_file(source: str, tmp_path: Path) -> None:
+    subject = network("vgg5")
+    logits = subject(images()).detach()
+    path = tmp_path / "it's\\N.py"
+    write_native(step_graph(subject, images()), path, "spikingjelly", images(), logits, source)
+    compile(path.read_text(encoding="utf-8"), str(path), "exec")

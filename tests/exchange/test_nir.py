@@ -289,3 +289,22 @@ def test_strides_groups_and_padding_are_kept() -> None:
     graph = to_nir(step_graph(subject, images()))
     assert isinstance(graph.nodes["layer_2"], nir.Conv2d)  # neurons follow the pooling
     assert not any(differing(subject, graph, images()).values())
+
+
+def test_a_file_for_norse_comes_back_with_its_own_seconds_per_timestep(tmp_path: Path) -> None:
+    subject = network("vgg5", leak=0.9)
+    write_nir(step_graph(subject, images()), tmp_path / "a.nir", "norse")
+    found = from_nir(tmp_path / "a.nir", reset=next(iter(subject.neurons.values())).reset)
+    leaks = [neuron.leak.item() for neuron in found.neurons.values()]
+    assert leaks == pytest.approx([0.9] * len(leaks), abs=1e-5)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for pixels, classes, message in (
+        (255 * PIXELS, CLASSES, "divide by 255"),
+        (PIXELS, CLASSES[:1], "one class number per image"),
+        (PIXELS, CLASSES[:, None], "one class number per image"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export(counter(), tmp_path / "a.nir", pixels, classes, to="nir")
+    assert not (tmp_path / "a.nir").exists()

@@ -12,6 +12,7 @@ import torch
 import hiresnn
 from hiresnn.errors import RunError, UsageError
 from hiresnn.hub.pretrained import ALLOWED, from_pretrained
+from hiresnn.network import SpikingNetwork
 from hiresnn.runs.folder import MODEL
 
 IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -91,3 +92,7 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused(run: Path, tmp_path: Pa
     shutil.copy(__file__, run / "pytorch_model.bin")
     with pytest.raises(RunError, match="there is no file"):
         from_pretrained(run)
+
+
+def test_a_path_with_the_name_of_a_network_of_the_package_is_that_network() -> None:
+    assert isinstance(from_pretrained(Path("digits-hire")), SpikingNetwork)

@@ -170,3 +170,36 @@ def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:
     with pytest.raises(UsageError, match="at least one"):
         board_page([])
     assert "No network counts" in board_page([entry(card, "a", 1.0, problem="no")])
+
+
+def test_a_card_with_another_percentage_does_not_count(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    values = json.loads((tmp_path / "mine" / CARD).read_text())
+    values["curve"][-1]["worst"]["percent"] = 97.0
+    (tmp_path / "mine" / CARD).write_text(json.dumps(values))
+    (found,) = read_entries([str(tmp_path / "mine")])
+    assert re.search(r"the card says 97 % \(.*\) for worst, but \d+ of 200 are", found.problem)
+
+
+def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_together() -> None:
+    card = Card.model_validate_json((SHELF / "digits-hire" / CARD).read_bytes())
+    other = card.model_copy(
+        update={"data": card.data.model_copy(update={"classes": ["cat", "dog"], "size": [3, 32, 32]})}
+    )
+    groups, _ = grouped([entry(card, "a", 50.0), entry(other, "b", 90.0)])
+    assert sorted([each.name for each in group.entries] for group in groups) == [["a"], ["b"]]
+    assert {group.data for group in groups} >= {"digits (3x32x32, cat, dog, test)"}
+    assert groups[0].key != groups[1].key
+
+
+def test_a_card_in_a_run_of_the_users_code_executes_nothing(tmp_path: Path) -> None:
+    copy("digits-hire", tmp_path / "evil")
+    mark = tmp_path / "executed"
+    (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\ndef network():\n    pass\n")
+    recipe = tmp_path / "evil" / "recipe.toml"
+    text = recipe.read_text().replace('name = "vgg5"', f'source = "{tmp_path / "evil.py"}:network"')
+    assert "evil.py" in text
+    recipe.write_text(text)
+    (found,) = read_entries([str(tmp_path / "evil")])
+    assert found.problem
+    assert not mark.exists()

@@ -20,7 +20,7 @@ from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
 from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, audit, verify
+from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, _repeat, audit, verify
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override
@@ -539,13 +539,9 @@ def test_the_next_step_keeps_what_was_asked_for(runs: Path) -> None:
     assert card.conclusion.next_step.endswith(
         "--eps 16/255 --bounds 4/255,16/255 --attack pgd:iterations=3 --batch 15 --preset standard"
     )
-    out, twin = runs / "an audit", runs / "same"
-    card, _ = audited(
-        runs / "run", seed=3, batch_size=200, bounds=None, eps=None, out=out, twins=(str(twin),), views=("int8",)
-    )
-    assert card.conclusion.next_step == (
-        f"hiresnn audit {runs / 'run'} --twin {twin} --as int8 --seed 3 --out '{out}' --preset standard"
-    )
+    config = AuditConfig(seed=3)
+    request = AuditRequest("runs/run", config, ("runs/same",), out=Path("an audit"), views=("int8", "leak=1"))
+    assert _repeat(request) == "hiresnn audit runs/run --twin runs/same --as int8 --as leak=1 --seed 3 --out 'an audit'"
     with pytest.raises(RunError, match=r"name the card\.json in the folder of an audit"):
         verify(runs / "run" / "recipe.toml")
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import hiresnn
 from hiresnn.errors import RunError, UsageError
-from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.models import OwnNetwork, build
+from hiresnn.network import SpikingNetwork, convert, spiking_graph
 from hiresnn.neurons import LIF, Linear
 from hiresnn.runs.checkpoint import load, save
 from hiresnn.runs.training_state import read_resume, resume_bytes
@@ -326,3 +326,53 @@ def test_tied_weights_are_saved_and_loaded(tmp_path: Path, images: Tensor) -> No
     network = convert(Tied(), images, timesteps=4)
     save(network, tmp_path / "a.safetensors")
     assert torch.equal(load(tmp_path / "a.safetensors", ann=Tied())(images), network.eval()(images))
+
+
+def test_the_anns_of_two_loaded_networks_are_not_the_same_object(tmp_path: Path) -> None:
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    for number in (0, 1):
+        torch.manual_seed(number)
+        made = OwnNetwork(
+            nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)),
+            {"name": "own", "source": "mine.py:ann", "num_classes": 2, "in_channels": 1, "height": 2, "width": 2,
+             "normalise": False}, None, None,
+        )  # fmt: skip
+        save(made, tmp_path / f"{number}.safetensors")
+    first = load(tmp_path / "0.safetensors", ann=ann)
+    before = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    second = load(tmp_path / "1.safetensors", ann=ann)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in first.state_dict().items())
+    assert not torch.equal(second.state_dict()["network.1.weight"], before["network.1.weight"])
+
+
+def test_double_precision_is_stored_and_read(tmp_path: Path) -> None:
+    network = build("vgg5", 3, in_channels=1, image_size=8, width=0.05, hidden=8).double()
+    save(network, tmp_path / "a.safetensors")
+    found = load(tmp_path / "a.safetensors")
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.state_dict().items())
+    assert next(found.parameters()).dtype == torch.float64
+
+
+def test_an_imported_network_is_read_with_one_of_the_same_structure(tmp_path: Path) -> None:
+    def imported(threshold: float, timesteps: int = 3) -> SpikingNetwork:
+        ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        network = spiking_graph(ann, timesteps)
+        network.neurons["2"].threshold.data.fill_(threshold)
+        return network
+
+    network, other = imported(0.7), imported(0.4)
+    save(network, tmp_path / "a.safetensors")
+    found = load(tmp_path / "a.safetensors", ann=other)
+    assert isinstance(found, SpikingNetwork)
+    assert found.neurons["2"].threshold.item() == pytest.approx(0.7)
+    assert other.neurons["2"].threshold.item() == pytest.approx(0.4)
+    with pytest.raises(UsageError, match="timesteps are not those of the spiking network given"):
+        load(tmp_path / "a.safetensors", ann=imported(0.4, timesteps=5))
+
+
+def test_an_attribute_spec_of_the_users_is_not_taken_for_ours(tmp_path: Path) -> None:
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    ann.spec = "mine"
+    network = convert(ann, torch.rand(8, 1, 2, 2), timesteps=2)
+    save(network, tmp_path / "a.safetensors")
+    assert isinstance(load(tmp_path / "a.safetensors", ann=ann), SpikingNetwork)

@@ -57,3 +57,17 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("snn/loss")] == [(3, 0.5)]
     assert events.Scalars("snn/leaks/lif1")[0].value == 1.0
+
+
+def test_a_log_cannot_change_the_row_and_its_exit_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def change(row):\n    row['thresholds'].clear()\n\ndef leave(row):\n    raise SystemExit(0)\n"
+    )
+    row = {"epoch": 1, "thresholds": {"relu1": 0.5}}
+    log_to(f"{tmp_path / 'mine.py'}:change", tmp_path)(row)
+    assert row == {"epoch": 1, "thresholds": {"relu1": 0.5}}
+    with pytest.raises(UsageError, match="failed: SystemExit: 0"):
+        log_to(f"{tmp_path / 'mine.py'}:leave", tmp_path)(row)
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(UsageError, match=r"ends\.py cannot be imported: SystemExit: 0"):
+        log_to(f"{tmp_path / 'ends.py'}:any", tmp_path)

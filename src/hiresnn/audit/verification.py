@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hiresnn.attacks import Model, frozen
 from hiresnn.attacks.gate import ROUNDING
-from hiresnn.audit.card import Card
+from hiresnn.audit.card import Card, Share, share
 from hiresnn.audit.instrumented import InstrumentedModel
 from hiresnn.audit.sweep import AuditResult
 from hiresnn.errors import RunError
@@ -71,6 +71,10 @@ def read_archive(path: Path) -> Arrays:
     return arrays
 
 
+TOLERANCE = 0.02
+"""Percentage points by which a rounded percentage may differ."""
+
+
 @torch.no_grad()
 def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -> Verification:
     """Check every adversarial image of `read_archive` against the network, its bound and the counts of the card."""
@@ -104,4 +108,12 @@ def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -
         standing = card.clean.count - int((eps <= at).sum())
         if standing != point.worst.count:
             problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
+        for name in ("fgsm", "pgd", "noise", "worst"):
+            given: Share = getattr(point, name)
+            found = share(given.count, given.of)
+            if max(abs(getattr(given, key) - getattr(found, key)) for key in ("percent", "low", "high")) > TOLERANCE:
+                problems.append(
+                    f"at {point.bound} the card says {given.percent:g} % ({given.low:g} to {given.high:g}) for {name}, "
+                    f"but {given.count} of {given.of} are {found.percent:g} % ({found.low:g} to {found.high:g})"
+                )
     return Verification(count, tuple(problems))

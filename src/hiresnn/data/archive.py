@@ -134,7 +134,11 @@ def _grey_levels(field: str, x: Array) -> Array:
             raise DataError(f"{found}, but integers must use the scale 0..255; scale them, or save floats in [0, 1].")
         return x.astype(np.uint8, copy=False)
     if low < 0 or high > 1:
-        fix = "divide by 255" if low >= 0 and high <= 255 else "undo any normalisation and scale them to [0, 1]"
+        fix = (
+            "divide by the value of white, such as 255"
+            if low >= 0 and high <= 255
+            else "undo any normalisation and scale them to [0, 1]"
+        )
         raise DataError(f"{found}, but floats must lie in [0, 1]; {fix}.")
     grey = np.empty(x.shape, dtype=np.uint8)
     for start in range(0, len(x), 1024):  # in parts, so that no second float copy of the whole is needed

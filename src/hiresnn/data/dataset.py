@@ -21,10 +21,27 @@ SMALLEST_STD = 1 / 255
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as grey levels 0 to 255, and the class of each, counted from 0."""
+    """Images as grey levels 0 to 255, and the class of each, counted from 0.
+
+    Raises:
+        DataError: images or labels have another type or shape.
+    """
 
     images: UInt8[Tensor, "image channel height width"]
     labels: Int64[Tensor, "image"]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise DataError(
+                f"images are {images.dtype} of shape {list(images.shape)}; give uint8 of [N, C, H, W], such as "
+                "(255 * images).round().to(torch.uint8) for floats in [0, 1]."
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"labels are {labels.dtype} of shape {list(labels.shape)} for {len(images)} images; give int64, one "
+                "class number per image."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,8 +57,9 @@ class DataSet:
         class_names: one name per class, in the order of the labels.
 
     Raises:
-        DataError: the splits differ in shape, there are too many classes, or a name is not valid Unicode (from a file
-            name that is not UTF-8), which no report could contain.
+        DataError: the splits differ in shape, there are too many classes, a label is none of them, two classes have
+            one name, or a name is not valid Unicode (from a file name that is not UTF-8), which no report could
+            contain.
     """
 
     name: str
@@ -60,6 +78,15 @@ class DataSet:
             )
         if self.num_classes > MAX_CLASSES:
             raise DataError(f"{self.name}: there are {self.num_classes} classes; at most {MAX_CLASSES} are supported.")
+        for part, split in (("training", self.train), ("test", self.test)):
+            low, high = map(int, split.labels.aminmax()) if len(split) else (0, 0)
+            if low < 0 or high >= self.num_classes:
+                raise DataError(
+                    f"{self.name}: the labels of the {part} split reach from {low} to {high}, but there are "
+                    f"{self.num_classes} classes; count classes from 0, and name all of them."
+                )
+        if twice := [name for name in dict.fromkeys(self.class_names) if self.class_names.count(name) > 1]:
+            raise DataError(f"{self.name}: two classes are called {twice[0]!r}; give each a name of its own.")
         for name in (self.name, *self.class_names):
             if any("\ud800" <= letter <= "\udfff" for letter in name):
                 raise DataError(f"the name {name!a} is not valid UTF-8; rename the file, the folder or the class.")

@@ -75,6 +75,9 @@ def _image_files(part: Path) -> dict[str, list[Path]]:
     for folder in folders:
         entries = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
         images[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
+        nested = (file for inner in entries if inner.is_dir() for file in sorted(inner.iterdir()))
+        if inner := next((file for file in nested if file.suffix.lower() in SUFFIXES), None):
+            raise DataError(f"{inner}: this image is in a folder within its class; move it to {folder}, or remove it.")
         if not images[folder.name]:
             raise DataError(f"{folder}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some.")
     return images
@@ -119,7 +122,9 @@ def _pixels(file: Path, size: int | None) -> Pixels:
 
 
 def _is_deep(image: ImageFile) -> bool:
-    return image.mode.startswith(DEEP_MODES) or any(DEEP_STORAGE.search(str(tile[3])) for tile in image.tile)
+    if image.mode.startswith(DEEP_MODES) or any(DEEP_STORAGE.search(str(tile[3])) for tile in image.tile):
+        return True
+    return image.format == "PPM" and any(isinstance(tile[3], tuple) and tile[3][-1] > 255 for tile in image.tile)
 
 
 def _stacked(images: list[Pixels], colour: bool) -> UInt8[Tensor, "image channel height width"]:

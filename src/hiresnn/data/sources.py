@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hiresnn.data.archive import load_archive
-from hiresnn.data.dataset import DataSet, Split
+from hiresnn.data.dataset import MAX_SIDE, DataSet, Split
 from hiresnn.data.digits import load_digits
 from hiresnn.data.folder import load_folder
 from hiresnn.data.resize import resized
@@ -41,6 +41,8 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
         UsageError: `source` is none of these.
         DataError: the data are missing, unreadable or damaged.
     """
+    if size is not None and not 1 <= size <= MAX_SIDE:
+        raise UsageError(f"size is {size}; give a whole number of pixels from 1 to {MAX_SIDE}.")
     if source == "digits":
         return resized(load_digits(), size)
     try:

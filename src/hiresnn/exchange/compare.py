@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -46,8 +47,9 @@ class Comparison:
         self.before.update(logits.float(), labels)
         self.after.update(changed.float(), labels)
         self.images += len(labels)
-        self.decisions += int((logits.argmax(1) != changed.argmax(1)).sum())
-        self.logits = max(self.logits, float((logits - changed).abs().max()))
+        finite = [each.isfinite().all(1) for each in (logits, changed)]
+        self.decisions += int(((logits.argmax(1) != changed.argmax(1)) | (finite[0] != finite[1])).sum())
+        self.logits = max(self.logits, float((logits - changed).abs().nan_to_num(math.inf, math.inf).max()))
         for layer, spikes in own[1].items():
             if layer in other[1]:
                 there = other[1][layer].cpu().reshape(spikes.shape)

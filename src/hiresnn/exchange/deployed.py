@@ -10,7 +10,8 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import CONDITIONS, RESETS
 
 VIEWS = {
-    "intN": "weights of N bits (2 to 16), one scale per layer; biases and thresholds are whole multiples of it",
+    "intN": "weights of N bits (2 to 16), one scale per layer; biases and thresholds are whole multiples of it, "
+    "except a threshold behind an average pooling",
     "intN-channel": "weights of N bits, one scale per output channel, of which biases are multiples; float thresholds",
     "shared-scale": "weights, bias and threshold of a layer in 8 bits (or N, with intN) with one scale, as on Speck",
     "leak=X": "every leak is X; leak=1 is a chip with integrate-and-fire neurons",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hiresnn.attacks import require_images
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare
 from hiresnn.exchange.native import LIBRARIES, native_unsaid, require_replaceable, write_native
@@ -84,6 +85,7 @@ def export(
     """
     path = Path(path)
     require_target(path, to=to, reader=reader)
+    _require_compared(images, labels)
     if to == "onnx":
         write_onnx(network, path, images)
         return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
@@ -114,6 +116,15 @@ def export(
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             notes.append(f"{name} is installed but cannot run the file, so it is not compared ({reason})")
     return Export(files, notes, comparisons)
+
+
+def _require_compared(images: Tensor, labels: Tensor) -> None:
+    require_images(images)
+    if images.dim() != 4 or labels.shape != images.shape[:1]:
+        raise UsageError(
+            f"images are {list(images.shape)} and labels {list(labels.shape)}; give images [N, C, H, W] and one class "
+            "number per image, [N]."
+        )
 
 
 def require_target(path: Path, *, to: str, reader: str = "portable") -> None:

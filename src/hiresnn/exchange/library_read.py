@@ -99,6 +99,8 @@ def _leaky(name: str, neuron: Any) -> _Neuron:
         raise UsageError(f"{where}: only Leaky can.")
     if not neuron.init_hidden or getattr(neuron, "output", False):
         raise UsageError(f"{where}: it must keep its state (init_hidden=True) and return spikes alone (output=False).")
+    if getattr(neuron, "inhibition", False) or float(getattr(neuron, "graded_spikes_factor", 1.0)) != 1:
+        raise UsageError(f"{where}: inhibition and graded spikes have no counterpart.")
     mechanism, delay = str(neuron.reset_mechanism), bool(getattr(neuron, "reset_delay", True))
     if (mechanism, delay) not in _RESETS:
         raise UsageError(f"{where}: its reset {mechanism!r} with reset_delay={delay} has no counterpart.")

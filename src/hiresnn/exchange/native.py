@@ -181,10 +181,15 @@ def _text(graph: StepGraph, spelling: Library, path: Path, weights: Path, source
         steps.append(f"        {node.name} = self.{node.name}({' + '.join(map(_variable, node.sources))})")
     normalise = NORMALISE if any(isinstance(node.layer, Normalise) for node in graph.nodes) else ""
     return FILE.format(
-        source=source, title=spelling.title, file=path.name, weights=weights.name, imports=spelling.imports,
-        timesteps=graph.timesteps, normalise=normalise, layers="\n".join(layers), steps="\n".join(steps),
-        output=" + ".join(map(_variable, graph.outputs)), rest=spelling.rest,
+        source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=weights.name,
+        imports=spelling.imports, timesteps=graph.timesteps, normalise=normalise, layers="\n".join(layers),
+        steps="\n".join(steps), output=" + ".join(map(_variable, graph.outputs)), rest=spelling.rest,
     )  # fmt: skip
+
+
+def _in_docstring(text: str) -> str:
+    """Return a text without what would end a docstring, or mean something else in it."""
+    return "".join(letter if letter.isprintable() and letter not in '"\\' else "_" for letter in text)
 
 
 def _variable(source: str) -> str:

@@ -31,7 +31,7 @@ FILE = '''"""{source} as a {title} network, written by hiresnn.
 
     python {file}
 
-compares its logits with those that hiresnn computed. The weights are in {weights}.
+compares its logits with those that hiresnn computed.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ from torch import nn
 {imports}
 
 TIMESTEPS = {timesteps}
-TENSORS = load_file(Path(__file__).with_name("{weights}"))
+TENSORS = load_file(Path(__file__).with_name({weights!r}))
 
 {normalise}
 class Timestep(nn.Module):

@@ -29,7 +29,7 @@ class Values(NamedTuple):
 
 
 def from_nir(
-    source: str | Path | Any, timesteps: int | None = None, *, dt: float = 1e-4, reset: Reset = "zero"
+    source: str | Path | Any, timesteps: int | None = None, *, dt: float | None = None, reset: Reset = "zero"
 ) -> SpikingNetwork:
     """Return the network in a NIR file, in eval mode.
 
@@ -39,7 +39,7 @@ def from_nir(
     Args:
         source: path of a NIR file, or a nir.NIRGraph.
         timesteps: T; None takes that in the metadata of a file that hiresnn wrote.
-        dt: seconds per timestep.
+        dt: seconds per timestep; None takes that in the metadata, or else 1e-4.
         reset: of all neurons. The file says "zero"; "subtract" restores a network that was trained with it.
 
     Raises:
@@ -49,10 +49,11 @@ def from_nir(
         >>> network = from_nir("net.nir", timesteps=6)  # doctest: +SKIP
     """
     graph = optional("nir", "nir").read(source) if isinstance(source, (str, Path)) else source
-    timesteps = timesteps or int((getattr(graph, "metadata", None) or {}).get("timesteps", 0))
+    metadata = getattr(graph, "metadata", None) or {}
+    timesteps = timesteps or int(metadata.get("timesteps", 0))
     if not timesteps:
         raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
-    builder = _Builder(graph, dt)
+    builder = _Builder(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network

@@ -24,8 +24,10 @@ _SCALE_KEPT = (
     *(operator.add, operator.iadd, torch.add, "add", "add_", "with_time"),
 )
 """What whole multiples of a scale pass between a layer and its neurons and stay such: layers, functions and methods."""
-Group = tuple[list[nn.Module], LIF | None]
-"""Layers with weights that share a scale, and the neurons that they enter; None if they enter none directly."""
+_EXACT = 2**24
+"""Up to here, float32 holds every whole number."""
+Group = tuple[list[nn.Module], list[LIF]]
+"""Layers with weights that share a scale, and the neurons that they enter directly, often none or one layer of them."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +47,28 @@ class Rounding:
     @torch.no_grad()
     def apply(self, groups: Sequence[Group]) -> None:
         """Round weights, biases and thresholds in place."""
-        for layers, neuron in groups:
+        for layers, neurons in groups:
             if self.channel:
                 for layer in layers:
                     self._by_channel(layer)
             else:
-                self._together(layers, neuron)
+                self._together(layers, neurons)
 
-    def _together(self, layers: list[nn.Module], neuron: LIF | None) -> None:
+    def _together(self, layers: list[nn.Module], neurons: list[LIF]) -> None:
         values = [value for layer in layers for value in _parameters(layer, biases=self.shared)]
-        if neuron is not None and self.shared:
-            values.append(neuron.threshold)
+        values += [neuron.threshold for neuron in neurons if self.shared]
         scale = self._scale(torch.stack([value.abs().max() for value in values]).max())
-        if not scale:
-            return
         for value in (value for layer in layers for value in _parameters(layer, biases=True)):
-            value.copy_((value / scale).round() * scale)
-        if neuron is not None:
-            neuron.threshold.copy_((neuron.threshold / scale).round().clamp(min=1) * scale)
+            value.copy_(_multiple(value, scale))
+        for neuron in neurons:
+            threshold = _multiple(neuron.threshold, scale)
+            neuron.threshold.copy_(threshold.clamp(min=scale.item()) if scale else threshold)
 
     def _by_channel(self, layer: Any) -> None:
-        largest = layer.weight.reshape(len(layer.weight), -1).abs().amax(1)
-        scale = self._scale(largest).clamp(min=torch.finfo(torch.float32).tiny)
-        shape = (-1, *(1,) * (layer.weight.dim() - 1))
-        layer.weight.copy_((layer.weight / scale.view(shape)).round() * scale.view(shape))
+        scale = self._scale(layer.weight.reshape(len(layer.weight), -1).abs().amax(1))
+        layer.weight.copy_(_multiple(layer.weight, scale.view(-1, *(1,) * (layer.weight.dim() - 1))))
         if layer.bias is not None:
-            layer.bias.copy_((layer.bias / scale).round() * scale)
+            layer.bias.copy_(_multiple(layer.bias, scale))
 
     def _scale(self, largest: Tensor) -> Tensor:
         """Return the scale at which `largest` is the largest weight, in floats that a second rounding finds again."""
@@ -141,9 +139,12 @@ def rounded_together(network: SpikingNetwork) -> list[Group]:
     for node in network.layers.graph.nodes:
         layer = modules[str(node.target)] if node.op == "call_module" else None
         if isinstance(layer, LIF) and (entering := list(dict.fromkeys(_entering(node.args[0], modules)))):
-            groups.append((entering, layer))
+            shared = [group for group in groups if not set(group[0]).isdisjoint(entering)]
+            groups = [group for group in groups if group not in shared]
+            layers = dict.fromkeys([each for group in shared for each in group[0]] + entering)
+            groups.append(([*layers], [*(each for group in shared for each in group[1]), layer]))
     grouped = {layer for layers, _ in groups for layer in layers}
-    groups += [([layer], None) for layer in modules.values() if isinstance(layer, _WEIGHTED) and layer not in grouped]
+    groups += [([layer], []) for layer in modules.values() if isinstance(layer, _WEIGHTED) and layer not in grouped]
     known = {
         id(value) for layer in modules.values() if isinstance(layer, (*_WEIGHTED, LIF)) for value in layer.parameters()
     }
@@ -160,9 +161,15 @@ def _entering(node: fx.Node, modules: Mapping[str, nn.Module]) -> Iterator[nn.Mo
     layer = modules[str(node.target)] if node.op == "call_module" else None
     if isinstance(layer, _WEIGHTED):
         yield layer
-    elif node.target in _SCALE_KEPT or type(layer) in _SCALE_KEPT:
+    elif (node.target in _SCALE_KEPT or type(layer) in _SCALE_KEPT) and "alpha" not in node.kwargs:
         for source in node.all_input_nodes:
             yield from _entering(source, modules)
+
+
+def _multiple(values: Tensor, scale: Tensor) -> Tensor:
+    """Return the nearest whole multiples of a scale; values stay where it is 0, or so small that it changes nothing."""
+    quotient = values / scale
+    return torch.where(quotient.abs() < _EXACT, quotient.round() * scale, values)
 
 
 def _parameters(layer: Any, *, biases: bool) -> list[Tensor]:

@@ -109,7 +109,7 @@ class _Builder(fx.Interpreter):
         self.nodes: list[StepNode] = []
         self.sources: dict[fx.Node, tuple[str, ...]] = {}
         self.outputs: tuple[str, ...] = ()
-        self.names = {INPUT, "output"}
+        self.names = {INPUT, "output", "images", "self", *dir(nn.Module)}  # the last are taken in a Python file
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node, and note its layer."""
@@ -159,6 +159,8 @@ class _Builder(fx.Interpreter):
             reason = "does not count its padding"
         elif isinstance(layer, nn.Flatten) and value.dim() != 2:
             reason = "does not flatten all but the batch"
+        elif isinstance(layer, nn.Linear) and value.dim() != 2:
+            reason = "gets more than one vector per image"
         elif not isinstance(layer, (Normalise, nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.Flatten, LIF)):
             reason = f"is a {type(layer).__name__}"
         if reason:
@@ -170,7 +172,12 @@ class _Builder(fx.Interpreter):
     def _of_call(self, node: fx.Node, value: Tensor) -> tuple[str, ...]:
         if node.target == "with_time":
             return self._entering(node)
-        if node.target in _SUMS and len(node.args) == 2 and all(self._is_layer(source) for source in node.args):
+        if (
+            node.target in _SUMS
+            and len(node.args) == 2
+            and not node.kwargs
+            and all(self._is_layer(source) for source in node.args)
+        ):
             return self._entering(node, node.args)
         if node.target in _RESHAPES and value.dim() == 2:
             source = node.all_input_nodes[0]

@@ -43,9 +43,9 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
 
 def _folder(name: str | Path, revision: str | None) -> Path:
     """Return the folder of a network, downloaded if `name` is the id of a hub repository."""
-    if isinstance(name, str) and name in names():
-        return folder_of(name)
     path = Path(name)
+    if str(name) in names() and not (isinstance(name, Path) and path.is_dir()):
+        return folder_of(str(name))
     if path.is_dir():
         return path
     if path.is_file():

@@ -47,11 +47,16 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
     Raises:
         RunError: the run is not complete, or its audit card does not verify against its network and its adversarial
             images.
-        UsageError: the folder has files.
+        UsageError: the folder has files, or the network is of the user's own code.
     """
     (run,) = read_runs([path])
     if run.notes:
         raise RunError(run.notes[0])
+    if run.recipe.model.source is not None:
+        raise UsageError(
+            f"{path} has a network of your own, {run.recipe.model.source}, whose code a published folder would lack; "
+            "publish that code with the weights, the recipe and the audit of the run yourself."
+        )
     for name, command in ((MODEL, "resume"), (RESULT, "evaluate"), (CARD, "audit"), (IMAGES, "audit")):
         if not (path / name).is_file():
             raise RunError(f"{path} has no {name}, so it cannot be published; run {command_line(command, path)}.")

@@ -14,7 +14,7 @@ from hiresnn.models.activation import QCFS
 from hiresnn.models.normalise import Normalise
 from hiresnn.models.own import OwnNetwork
 
-__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build"]
+__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build", "spec_of"]
 
 # Name -> the smallest image that the network accepts, in pixels per side: each pool halves it, and one pixel must stay.
 # The strided convolutions of resnet12 are padded, so that they keep one pixel.
@@ -94,6 +94,13 @@ def build(
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     network.spec = spec
     return network
+
+
+def spec_of(network: object) -> dict[str, Any] | None:
+    """Return the `spec` of a network that `build` made or that wraps a user's own; None for any other network."""
+    spec = getattr(network, "spec", None)
+    known = isinstance(spec, dict) and {"name", "num_classes", "in_channels"} <= spec.keys()
+    return spec if known else None
 
 
 def _check_ranges(spec: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, closest
-from hiresnn.models import QCFS, Normalise
+from hiresnn.models import QCFS, Normalise, spec_of
 from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.inplace import use_results
@@ -59,7 +59,7 @@ def over_time(
     timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder, report)
     changes += pooled + [each for each in timed if each[0] not in moved]
     report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
-    network = SpikingNetwork(traced, timesteps, getattr(ann, "spec", None), report)
+    network = SpikingNetwork(traced, timesteps, spec_of(ann), report)
     network.pools_currents = bool(pooled)
     return network.train(training)
 

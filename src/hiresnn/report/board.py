@@ -147,14 +147,20 @@ def read_entries(arguments: Sequence[str]) -> list[Entry]:
 
 def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
     """Return the verified entries by data set and bound, the largest group first, and the entries that do not count."""
-    counted: dict[tuple[str, str], list[Entry]] = {}
+    counted: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         if entry.card is not None and not entry.problem:
-            counted.setdefault((entry.card.data.name, entry.point.bound), []).append(entry)
+            data = entry.card.data
+            form = f"{'x'.join(map(str, data.size))}, {', '.join(data.classes)}, {data.split}"
+            counted.setdefault((data.name, entry.point.bound, form), []).append(entry)
+    pairs = [key[:2] for key in counted]
     groups = [
-        Group(data, bound, tuple(sorted(each, key=lambda entry: (-entry.point.worst.percent, entry.name))))
-        for (data, bound), each in counted.items()
-    ]
+        Group(  # data sets of one name that differ are told apart by all that a card says of them
+            name if pairs.count((name, bound)) == 1 else f"{name} ({form})", bound,
+            tuple(sorted(each, key=lambda entry: (-entry.point.worst.percent, entry.name))),
+        )
+        for (name, bound, form), each in counted.items()
+    ]  # fmt: skip
     groups.sort(key=lambda group: (-len(group.entries), group.data, group.bound))
     return groups, [entry for entry in entries if entry.problem]
 
@@ -198,7 +204,7 @@ def _read(path: Path, name: str, target: str | None) -> Entry:
         card = read_card(path)
         if (run := run_around(path)) is not None:
             price = training_price(RunFolder.open(run).recipe)
-        found = verify(path, target or run)
+        found = verify(path, target)
         problem, *more = found.problems or [""]
         if more:
             problem += f" (and {len(more)} more)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.models import OwnNetwork, build
+from hiresnn.models import OwnNetwork, build, spec_of
 from hiresnn.network import SpikingNetwork, spiking_graph, uncompiled
 from hiresnn.neurons import Linear
 from hiresnn.runs.header import FORMAT, Header, OwnSpec, Spec, Spiking, read_header
@@ -34,7 +35,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         RunError: a weight is not finite, or the file cannot be written.
     """
     model = uncompiled(model)
-    header: dict[str, Any] = {"format": FORMAT, "spec": getattr(model, "spec", None)}
+    header: dict[str, Any] = {"format": FORMAT, "spec": spec_of(model)}
     if isinstance(model, SpikingNetwork):
         header["spiking"] = _describe(model)
     elif header["spec"] is None:
@@ -42,10 +43,10 @@ def save(model: nn.Module, path: str | Path) -> None:
     tensors: dict[str, Tensor] = {}
     memory = set()
     for name, tensor in model.state_dict().items():
-        copy = tensor.detach().cpu().contiguous()
+        stored = tensor.detach().cpu().contiguous()
         # Tied weights share memory, which safetensors refuses: the file gets a copy for each name.
-        tensors[name] = copy.clone() if copy.untyped_storage().data_ptr() in memory else copy
-        memory.add(copy.untyped_storage().data_ptr())
+        tensors[name] = stored.clone() if stored.untyped_storage().data_ptr() in memory else stored
+        memory.add(stored.untyped_storage().data_ptr())
     require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
     header["checksum"] = checksum(tensors)
     write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
@@ -61,13 +62,14 @@ def load(
     Args:
         path: a file that `save` wrote.
         bare: returns the structure of a user's own network, without normalisation.
-        ann: that structure itself; its weights do not matter. Built-in models need neither.
+        ann: that structure itself, which is copied; its weights do not matter. For a spiking network that has no ANN,
+            such as an imported one, a spiking network of the same structure. Built-in models need neither.
 
     Raises:
         RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
             belongs to another architecture.
     """
-    path, structure = Path(path), bare if ann is None else lambda _: ann
+    path, structure = Path(path), bare if ann is None else lambda _: copy.deepcopy(uncompiled(ann))
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
@@ -81,6 +83,9 @@ def load(
     if header.checksum is not None and header.checksum != checksum(tensors):
         raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
     require_finite(tensors, str(path), "copy it again or train the run again")
+    kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    if len(kinds) == 1:  # such as float64
+        model.to(kinds.pop())
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -95,7 +100,12 @@ def _network(header: Header, values: int, path: Path, bare: Callable[[OwnSpec | 
     try:
         if bare is not None:
             own = spec if isinstance(spec, OwnSpec) else None
-            ann = _wrapped(bare(own), own)
+            given = bare(own)
+            if isinstance(given, SpikingNetwork) and header.spiking is not None:
+                if _describe(given) != header.spiking.model_dump(exclude_defaults=True):
+                    raise UsageError("its neurons, encoding or timesteps are not those of the spiking network given.")
+                return given
+            ann = _wrapped(given, own)
         elif isinstance(spec, Spec):
             ann = _built(spec, values, path)
         else:

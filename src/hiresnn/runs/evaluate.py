@@ -17,6 +17,7 @@ from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError
+from hiresnn.models import spec_of
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.progress import Progress
 from hiresnn.runs.context import RunContext
@@ -255,7 +256,7 @@ def _twins(folder: RunFolder, twins: list[Path]) -> list[tuple[RunFolder, str]]:
 
 def check_fits(model: nn.Module, dataset: DataSet, what: str) -> None:
     """Raise RunError if the network takes images of another shape than the data set has, or has other classes."""
-    spec = getattr(model, "spec", None) or {}
+    spec = spec_of(model) or {}
     hint = "name the images that it was trained for with --data"
     if spec.get("in_channels", dataset.in_channels) != dataset.in_channels:
         raise RunError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -40,8 +41,8 @@ def log_to(target: str | None, folder: Path) -> Log:
 
     def call(row: Mapping[str, Any]) -> None:
         try:
-            function(dict(row))
-        except Exception as error:  # the function is the user's
+            function(copy.deepcopy(dict(row)))  # which it may change
+        except (Exception, SystemExit) as error:  # the function is the user's
             raise UsageError(
                 f"{target} failed: {in_a_line(error)} (--debug shows where); correct it and continue with --resume."
             ) from error

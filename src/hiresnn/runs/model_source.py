@@ -7,12 +7,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hiresnn import data
 from hiresnn.attacks import Model, register
 from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
+from hiresnn.models import spec_of
 from hiresnn.network import SpikingNetwork
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL, RECIPE, RunFolder
@@ -51,7 +52,7 @@ class ModelSource:
     @property
     def architecture(self) -> str:
         """The name under which `hiresnn.models.build` made the network, that of a user's function, or its class."""
-        spec: dict[str, Any] = getattr(self.model, "spec", None) or {}
+        spec = spec_of(self.model) or {}
         return str(spec.get("name") or type(self.model).__name__)
 
 

@@ -145,7 +145,7 @@ def _module(where: str) -> ModuleType:
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"module {where!r} cannot be imported: {in_a_line(error)}; name an importable module or a "
                 "FILE.py:FUNCTION."
@@ -160,7 +160,7 @@ def _module(where: str) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses and pickled classes look up their module by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{path} cannot be imported: {in_a_line(error)} (--debug shows where)") from error
     return module
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError, in_a_line
+from hiresnn.models import Normalise
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Keys under which training scripts store the state_dict of a network in a checkpoint."""
@@ -42,7 +43,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
     weights = _fitted(_read(path), network)
     own = network.state_dict()
     # Older files do not count batches, and those of other libraries do not hold our normalisation.
-    needed = [name for name in own if not name.endswith("num_batches_tracked") and not name.startswith("normalise.")]
+    ours = isinstance(getattr(network, "normalise", None), Normalise)
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    needed = [name for name in needed if not (ours and name.startswith("normalise."))]
     problems = [f"it lacks {name!r}" for name in needed if name not in weights]
     problems += [f"the network has no {name!r}" for name in weights if name not in own]
     problems += [
