@@ -128,3 +128,15 @@ def test_the_number_of_timesteps_must_be_known() -> None:
     with pytest.raises(UsageError, match="give timesteps"):
         from_nir(graph)
     assert from_nir(graph, timesteps=3).timesteps == 3
+
+
+@pytest.mark.parametrize("change", ["weight", "threshold"])
+def test_numbers_that_are_not_finite_are_refused(change: str) -> None:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    for node in graph.nodes.values():
+        if change == "weight" and hasattr(node, "weight"):
+            node.weight[:] = float("nan")
+        if change == "threshold" and hasattr(node, "v_threshold"):
+            node.v_threshold[:] = float("inf")
+    with pytest.raises(UsageError, match=r"weights that are not finite|threshold inf"):
+        from_nir(graph, 4)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 from hiresnn.errors import RunError, UsageError
+from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import from_pretrained
 from hiresnn.hub.publish import Publication, export, upload
-from hiresnn.report.reading import read_card
+from hiresnn.report.reading import read_card, read_runs
 from hiresnn.runs.folder import MODEL
 
 PUBLICATION = Publication("me/mine", license="mit")
@@ -150,3 +152,11 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path: Path, m
         upload(tmp_path, "me/mine")
     with pytest.raises(UsageError, match="write user/name"):
         upload(tmp_path, "mine")
+
+
+def test_class_names_are_shown_as_they_are(run: Path) -> None:
+    (read,) = read_runs([run])
+    assert read.card is not None
+    images = read.card.data.model_copy(update={"classes": ["<img src=x>", "a|b", "__c__", "d\ne"]})
+    text = model_card(replace(read, card=read.card.model_copy(update={"data": images})), "me/mine")
+    assert r"classes: \<img src=x\>, a\|b, \_\_c\_\_, d e." in text

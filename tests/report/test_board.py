@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from hiresnn.audit.card import Card
 from hiresnn.errors import UsageError
 from hiresnn.hub.zoo import SHELF, copy
 from hiresnn.report.board import MOST_DRAWN, Entry, board_page, grouped, read_entries
+from hiresnn.runs.audit import verify
 from hiresnn.runs.price import training_price
 from hiresnn.runs.recipe import read
 
@@ -178,7 +180,27 @@ def test_a_card_with_another_percentage_does_not_count(tmp_path: Path) -> None:
     values["curve"][-1]["worst"]["percent"] = 97.0
     (tmp_path / "mine" / CARD).write_text(json.dumps(values))
     (found,) = read_entries([str(tmp_path / "mine")])
-    assert re.search(r"the card says 97 % \(.*\) for worst, but \d+ of 200 are", found.problem)
+    assert re.search(r"worst: the card says 97 % \(.*\), but \d+ of 200 are", found.problem)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card["curve"][-1]["pgd"].update(of=31), r"pgd: the card counts \d+ of 31 images, but 200 were"),
+        (lambda card: card["curve"][1].update(bound="64/255"), "the card calls a bound of .* 64/255"),
+        (lambda card: card["clean"].update(high=100.0), "clean: the card says"),
+    ],
+    ids=["total", "bound", "clean"],
+)
+def test_a_card_that_contradicts_itself_does_not_count(
+    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    copy("digits-hire", tmp_path / "mine")
+    values = json.loads((tmp_path / "mine" / CARD).read_text())
+    change(values)
+    (tmp_path / "mine" / CARD).write_text(json.dumps(values))
+    assert verify(tmp_path / "mine" / CARD).problems
+    assert any(re.search(message, problem) for problem in verify(tmp_path / "mine" / CARD).problems)
 
 
 def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_together() -> None:

@@ -293,6 +293,10 @@ class Malicious:
             r"'5\.bias' holds numbers that are not finite",
         ),
         (
+            lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.full((10,), 1e300).double()}, path),
+            r"'5\.bias' holds numbers that are not finite as torch\.float32",
+        ),
+        (
             lambda path: torch.save({**build_mine().state_dict(), "5.weight": torch.eye(10, 32).to_sparse()}, path),
             r"'5\.weight' is torch\.float32 in torch\.sparse_coo, not an ordinary tensor of real numbers",
         ),
@@ -399,9 +403,13 @@ def test_a_compiled_network_is_trained_and_one_without_gradients_is_refused(tiny
     path = code_in(tmp_path)
     path.write_text(
         MINE + "\ndef compiled():\n    import torch\n    return torch.compile(ten(), backend='eager')\n"
+        "\nONE = None\ndef once():\n    global ONE\n    ONE = ONE or ten()\n    return ONE\n"
         "\ndef still():\n    return ten().requires_grad_(False)\n"
     )
     run = fit(own(tiny, f"{path}:compiled", **{"ann.epochs": "1"}), tmp_path / "runs" / "compiled")
     assert "layers.network.1.weight" in load_run(RunFolder.open(run)).state_dict()
+    twins = [fit(own(tiny, f"{path}:once", seed=str(seed)), tmp_path / "runs" / f"once{seed}") for seed in (0, 1)]
+    first, second = (load_run(RunFolder.open(twin)) for twin in twins)
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
     with pytest.raises(UsageError, match="no parameter of the network is trained"):
         fit(own(tiny, f"{path}:still"), tmp_path / "runs" / "still")

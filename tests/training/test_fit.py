@@ -154,7 +154,8 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
         return present(network, *args)
 
     def stop(row: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
 
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
     monkeypatch.setattr(sys.modules["hiresnn.network.record"], "COMPILING_PAYS_ABOVE", work - pays)
@@ -165,9 +166,10 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
     events.clear()  # of the conversion
     with pytest.raises(KeyboardInterrupt):
         fit(network, (PIXELS, LABELS), log=stop, **options)
+    assert events == ["compiled"] * pays + ["period"] * 12
+    events.clear()
+    fit(network, (PIXELS, LABELS), **options)  # the second epoch again
     assert events == ["compiled"] * pays + ["period"] * 6
-    fit(network, (PIXELS, LABELS), **options)
-    assert events[len(events) // 2 :] == ["compiled"] * pays + ["period"] * 6
     assert network._auto
 
 
@@ -390,3 +392,19 @@ def test_what_torch_compile_made_of_a_network_is_trained_like_the_network() -> N
     assert same(weights(fit(plain, (PIXELS, LABELS), **QUIET).network), weights(found))
     made = fit(torch.compile(ann(), backend="eager"), (PIXELS, LABELS), timesteps=2, **QUIET).network
     assert isinstance(made, SpikingNetwork)
+
+
+def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def log(row: dict[str, Any]) -> None:
+        if row["epoch"] == 2 and len(seen) == 1:
+            seen.append(0)
+            raise OSError("the tracker is away")
+        seen.append(row["epoch"])
+
+    options = {**QUIET, "epochs": 3, "checkpoint": tmp_path / "state.pt", "log": log}
+    with pytest.raises(OSError, match="away"):
+        fit(snn(), (PIXELS, LABELS), **options)
+    fit(snn(), (PIXELS, LABELS), **options)
+    assert seen == [1, 0, 2, 3]

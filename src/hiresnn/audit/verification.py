@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hiresnn.attacks import Model, frozen
 from hiresnn.attacks.gate import ROUNDING
+from hiresnn.audit.bounds import parse_bound
 from hiresnn.audit.card import Card, Share, share
 from hiresnn.audit.instrumented import InstrumentedModel
 from hiresnn.audit.sweep import AuditResult
@@ -108,12 +109,25 @@ def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -
         standing = card.clean.count - int((eps <= at).sum())
         if standing != point.worst.count:
             problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
-        for name in ("fgsm", "pgd", "noise", "worst"):
-            given: Share = getattr(point, name)
-            found = share(given.count, given.of)
-            if max(abs(getattr(given, key) - getattr(found, key)) for key in ("percent", "low", "high")) > TOLERANCE:
-                problems.append(
-                    f"at {point.bound} the card says {given.percent:g} % ({given.low:g} to {given.high:g}) for {name}, "
-                    f"but {given.count} of {given.of} are {found.percent:g} % ({found.low:g} to {found.high:g})"
-                )
+        bound = parse_bound(point.bound).eps
+        if not math.isclose(bound, math.inf if point.eps is None else point.eps, rel_tol=1e-4):
+            problems.append(f"the card calls a bound of {point.eps} {point.bound}")
+        shares = {name: getattr(point, name) for name in ("fgsm", "pgd", "noise", "worst")}
+        problems += [
+            f"at {point.bound}, {name}: {fault}" for name, each in shares.items() for fault in _faults(card, each)
+        ]
+    problems += [f"clean: {fault}" for fault in _faults(card, card.clean)]
     return Verification(count, tuple(problems))
+
+
+def _faults(card: Card, given: Share) -> Iterator[str]:
+    """Yield what is wrong with a percentage of a card."""
+    if given.of != card.data.images or given.count > given.of:
+        yield f"the card counts {given.count} of {given.of} images, but {card.data.images} were audited"
+        return
+    found = share(given.count, given.of)
+    if max(abs(getattr(given, key) - getattr(found, key)) for key in ("percent", "low", "high")) > TOLERANCE:
+        yield (
+            f"the card says {given.percent:g} % ({given.low:g} to {given.high:g}), but {given.count} of {given.of} are "
+            f"{found.percent:g} % ({found.low:g} to {found.high:g})"
+        )

@@ -75,7 +75,7 @@ def _image_files(part: Path) -> dict[str, list[Path]]:
     for folder in folders:
         entries = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
         images[folder.name] = [file for file in entries if file.suffix.lower() in SUFFIXES]
-        nested = (file for inner in entries if inner.is_dir() for file in sorted(inner.iterdir()))
+        nested = (file for inner in entries if inner.is_dir() for file in sorted(inner.rglob("*")))
         if inner := next((file for file in nested if file.suffix.lower() in SUFFIXES), None):
             raise DataError(f"{inner}: this image is in a folder within its class; move it to {folder}, or remove it.")
         if not images[folder.name]:

@@ -74,7 +74,7 @@ def _of_plugin(source: str, make: Callable[[], Any]) -> DataSet:
         found = make()
     except HiresnnError:
         raise
-    except Exception as error:  # the code is the plug-in's
+    except (Exception, SystemExit) as error:  # the code is the plug-in's
         raise DataError(f"the plug-in for the data set {source!r} failed: {type(error).__name__}: {error}.") from error
     if not isinstance(found, DataSet):
         kind = type(found).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,6 +132,8 @@ class _Builder:
         weight = torch.as_tensor(node.weight, dtype=torch.float32) * self._factor(self.sources[name][0])
         layer.weight = nn.Parameter(weight)
         bias = getattr(node, "bias", None)
+        if not (weight.isfinite().all() and np.isfinite(0.0 if bias is None else bias).all()):
+            raise UsageError(f"node {name!r} of the NIR file has weights that are not finite; write the file again.")
         if bias is not None and np.any(bias):
             layer.bias = nn.Parameter(torch.as_tensor(bias, dtype=torch.float32).clone())
         return layer
@@ -176,7 +179,7 @@ class _Builder:
         rest = float(tensor(np.float32(self.dt)) / numbers["tau"]) if leaky else 1.0
         threshold = numbers["v_threshold"] / (numbers["r"] * rest) if numbers["r"] * rest else 0.0
         leak = 1 - rest if leaky else 1.0
-        if not (threshold > 0 and 0 <= leak <= 1):
+        if not (0 < threshold < math.inf and 0 <= leak <= 1):
             raise UsageError(
                 f"node {name!r} of the NIR file has threshold {threshold:.4g} and leak {leak:.4g} with dt = "
                 f"{self.dt:g}; a threshold is above 0 and a leak in [0, 1]. Give the dt of the file."

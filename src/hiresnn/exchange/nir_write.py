@@ -168,6 +168,11 @@ class _Writer:
     def _convolution(
         self, source: str, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
     ) -> Any:
+        if weight.shape[2] != weight.shape[3]:
+            raise UsageError(
+                f"a convolution or pooling behind {source!r} has windows of {weight.shape[2]} x {weight.shape[3]} "
+                "pixels, but the package nir handles only square ones; export to onnx, or use square windows."
+            )
         return self.nir.Conv2d(
             input_shape=tuple(self.graph.shape_of(source)[1:]), weight=_array(weight), bias=bias,
             stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -42,12 +43,18 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
     header = "".join(
         f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in metadata(run, name, license).items()
     )
-    # Markdown is not HTML; the file names of a user are in code spans or plain text.
+    # Markdown is not HTML; names that the user gave are escaped by the filter `plain`.
     environment = Environment(
         loader=PackageLoader("hiresnn.hub"), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["plain"] = _plain
     return f"---\n{header}---\n\n{environment.get_template('model_card.md').render(values)}"
+
+
+def _plain(text: str) -> str:
+    """Return a name as Markdown that shows it as it is, in one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
 def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:

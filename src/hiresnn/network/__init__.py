@@ -7,7 +7,7 @@ from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.evaluating import evaluating
-from hiresnn.network.graph import memory_format_of, uncompiled
+from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.record import compiling_pays, record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
@@ -28,6 +28,7 @@ __all__ = [
     "calibrate",
     "compiling_pays",
     "convert",
+    "copied",
     "evaluating",
     "memory_format_of",
     "record",

@@ -32,14 +32,7 @@ def over_time(
     if max_pool not in get_args(MaxPool):
         raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
     _refuse_spiking(ann)
-    training = ann.training
-    try:
-        root = copy.deepcopy(ann).eval()
-    except RuntimeError as error:
-        raise UsageError(
-            f"{type(ann).__name__} cannot be copied ({error}); where it uses torch.nn.utils.weight_norm, remove that "
-            "first (torch.nn.utils.remove_weight_norm)."
-        ) from error
+    training, root = ann.training, copied(ann).eval()
     try:
         traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -68,6 +61,17 @@ def uncompiled(network: nn.Module) -> nn.Module:
     """Return the network inside what torch.compile made of it, which shares its weights; others as they are."""
     inner = getattr(network, "_orig_mod", network)
     return inner if isinstance(inner, nn.Module) else network
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a deep copy of a network. Raises UsageError where torch cannot copy it."""
+    try:
+        return copy.deepcopy(network)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{type(network).__name__} cannot be copied ({error}); where it uses torch.nn.utils.weight_norm, remove "
+            "that first (torch.nn.utils.remove_weight_norm)."
+        ) from error
 
 
 def memory_format_of(ann: nn.Module) -> torch.memory_format:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork, build, spec_of
-from hiresnn.network import SpikingNetwork, spiking_graph, uncompiled
+from hiresnn.network import SpikingNetwork, copied, spiking_graph, uncompiled
 from hiresnn.neurons import Linear
 from hiresnn.runs.header import FORMAT, Header, OwnSpec, Spec, Spiking, read_header
 from hiresnn.runs.weights import kind_refused
@@ -69,7 +68,7 @@ def load(
         RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
             belongs to another architecture.
     """
-    path, structure = Path(path), bare if ann is None else lambda _: copy.deepcopy(uncompiled(ann))
+    path, structure = Path(path), bare if ann is None else lambda _: copied(uncompiled(ann))
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
@@ -83,9 +82,8 @@ def load(
     if header.checksum is not None and header.checksum != checksum(tensors):
         raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
     require_finite(tensors, str(path), "copy it again or train the run again")
-    kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
-    if len(kinds) == 1:  # such as float64
-        model.to(kinds.pop())
+    if {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float64}:
+        model.double()  # fewer bits than 32 are read into float32
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

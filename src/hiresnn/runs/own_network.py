@@ -16,7 +16,7 @@ from hiresnn import data
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, RunError, UsageError, in_a_line, quoted
 from hiresnn.models import OwnNetwork
-from hiresnn.network import evaluating, uncompiled
+from hiresnn.network import copied, evaluating, uncompiled
 from hiresnn.process import leads
 from hiresnn.runs import checkpoint
 from hiresnn.runs.folder import MODEL, SOURCE, RunFolder
@@ -77,7 +77,7 @@ class OwnCode:
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
             raise UsageError(f"{self.source} returned {kind}; to be trained, it must return a torch.nn.Module.")
-        return uncompiled(network)
+        return copied(uncompiled(network))  # the function may return the same network at every call
 
     def bare(self, spec: OwnSpec | None) -> nn.Module:
         """Return the structure of the network that `spec` describes, with new weights."""

@@ -76,9 +76,9 @@ class Trainer:
     def _store(self, training: Training, row: dict[str, Any]) -> None:
         """Write the state after an epoch, its row, and what the user should know."""
         context = self.context
+        context.log({"stage": self.title.lower(), **row})  # first: if it fails, the resumed training logs this epoch
         context.folder.write_bytes(RESUME, resume_bytes(self._state(training)))
         self._write_metrics(training)
-        context.log({"stage": self.title.lower(), **row})
         if "back_to_epoch" in row:
             context.progress.line(OVERFITTED.format(title=self.title, **row))
 

@@ -61,8 +61,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
         )
     if odd := [f"{name!r} {reason}" for name, tensor in weights.items() if (reason := kind_refused(tensor))]:
         raise UsageError(f"weights {path}: {odd[0]}; save it as float32.")
-    if bad := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
-        raise UsageError(f"weights {path}: {bad[0]!r} holds numbers that are not finite; use another file.")
+    if bad := [name for name, tensor in weights.items() if not tensor.to(own[name].dtype).isfinite().all()]:
+        raise UsageError(
+            f"weights {path}: {bad[0]!r} holds numbers that are not finite as {own[bad[0]].dtype}; use another file."
+        )
     network.load_state_dict({**own, **weights})
 
 

@@ -183,12 +183,12 @@ def _train(
         _resume(training, settings, checkpoint)
 
     def after(row: dict[str, Any]) -> None:
+        if log is not None:  # first: if it fails, the resumed training logs this epoch
+            log(row)
         if checkpoint is not None:
             part = checkpoint.with_name(f"{checkpoint.name}.part")
             torch.save({"settings": settings, **training.state_dict()}, part)
             part.replace(checkpoint)
-        if log is not None:
-            log(row)
 
     training.progress, training.after = progress, after
     training.advice = lambda: f"Lower lr, which is {settings['lr']:g}."
