@@ -293,7 +293,9 @@ class Malicious:
             r"'5\.bias' holds numbers that are not finite",
         ),
         (
-            lambda path: torch.save({**build_mine().state_dict(), "5.bias": torch.full((10,), 1e300).double()}, path),
+            lambda path: torch.save(
+                {**build_mine().state_dict(), "5.bias": torch.full((10,), 1e300, dtype=torch.float64)}, path
+            ),
             r"'5\.bias' holds numbers that are not finite as torch\.float32",
         ),
         (
