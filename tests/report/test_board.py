@@ -187,7 +187,7 @@ def test_a_card_with_another_percentage_does_not_count(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda card: card["curve"][-1]["pgd"].update(of=31), r"pgd: the card counts \d+ of 31 images, but 200 were"),
-        (lambda card: card["curve"][1].update(bound="64/255"), "the card calls a bound of .* 64/255"),
+        (lambda card: card["curve"][1].update(bound="64/255"), "the card gives the bound 64/255 as eps = "),
         (lambda card: card["clean"].update(high=100.0), "clean: the card says"),
     ],
     ids=["total", "bound", "clean"],

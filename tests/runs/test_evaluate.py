@@ -369,5 +369,5 @@ def test_a_result_replaces_an_earlier_result_but_no_other_file(runs: Path, tmp_p
 
 def test_the_table_names_the_seed_of_the_attacks(runs: Path) -> None:
     result = attacked(runs / "run", attacks=["noise"], seed=7)
-    assert table(result).title == "Accuracy in percent on 40 images, seed 0, some attacks with seed 7"
+    assert table(result).title == "Accuracy in percent on 40 images, seed 0, seed of the attacks 7"
     assert table(attacked(runs / "run", attacks=["noise"])).title == "Accuracy in percent on 40 images, seed 0"

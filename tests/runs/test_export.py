@@ -72,7 +72,9 @@ def test_an_export_has_the_suffix_of_its_format_and_replaces_no_other_file(
 ) -> None:
     for name in ("a.safetensors", "a.txt", "a.onnx" if to == "nir" else "a.nir"):
         (tmp_path / name).write_bytes(b"mine")
-        with pytest.raises(UsageError, match=rf"{name} is no name for what --to {to} writes.*name a\.(py|nir|onnx)\."):
+        with pytest.raises(
+            UsageError, match=rf"{name} does not end in .*, as a file of --to {to} must; name a\.(py|nir|onnx)\."
+        ):
             export_run(str(trained / "run"), tmp_path / name, to=to)
         assert (tmp_path / name).read_bytes() == b"mine"
 

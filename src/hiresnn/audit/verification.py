@@ -111,7 +111,7 @@ def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -
             problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
         bound = parse_bound(point.bound).eps
         if not math.isclose(bound, math.inf if point.eps is None else point.eps, rel_tol=1e-4):
-            problems.append(f"the card calls a bound of {point.eps} {point.bound}")
+            problems.append(f"the card gives the bound {point.bound} as eps = {point.eps}")
         shares = {name: getattr(point, name) for name in ("fgsm", "pgd", "noise", "worst")}
         problems += [
             f"at {point.bound}, {name}: {fault}" for name, each in shares.items() for fault in _faults(card, each)

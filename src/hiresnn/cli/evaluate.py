@@ -82,9 +82,9 @@ def table(result: Mapping[str, Any]) -> Table:
     black = any(row.get("black_box") is not None for row in rows.values()) and not kinds
     headings = ["white box", *(["black box"] if black else []), *(f"twin: {kind}" for kind in kinds)]
     title = f"Accuracy in percent on {result['images']:,} images, seed {result['seed']}"
-    seeds = sorted({row["attack_seed"] for row in rows.values() if "attack_seed" in row} - {result["seed"]})
-    if seeds:
-        title += f", some attacks with seed {' and '.join(map(str, seeds))}"
+    seeds = sorted({row["attack_seed"] for row in rows.values() if "attack_seed" in row})
+    if set(seeds) - {result["seed"]}:
+        title += f", seed of the attacks {' and '.join(map(str, seeds))}"
     shown = output.table(title, "attack", *headings)
     shown.add_row("none (clean)", _percent(result["clean"]), *([""] * (black + len(kinds))))
     for name, row in rows.items():

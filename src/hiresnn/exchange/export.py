@@ -146,9 +146,7 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
     if path.suffix.lower() not in (suffix, *_ALSO.get(to, ())):
-        raise UsageError(
-            f"{path} is no name for what --to {to} writes, which replaces an earlier file; name {path.stem}{suffix}."
-        )
+        raise UsageError(f"{path} does not end in {suffix}, as a file of --to {to} must; name {path.stem}{suffix}.")
     if to in LIBRARIES:
         require_replaceable(path)
 

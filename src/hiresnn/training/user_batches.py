@@ -54,7 +54,7 @@ class UserBatches:
         return len(self.source)  # type: ignore[arg-type]
 
     def content(self) -> str:
-        """Return the SHA-256 of images and labels that were given as tensors; that of nothing for other sources."""
+        """Return the SHA-256 of images and labels that were given as tensors; all other sources have the same."""
         digest = hashlib.sha256()
         for tensor in self._tensors:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
