@@ -121,6 +121,20 @@ def test_focus_shows_small_differences_and_says_where_the_axis_starts(
     assert [text.get_text() for text in axes.texts] == note
 
 
+@pytest.mark.parametrize(
+    ("rates", "corner"),
+    [([90.0, 80.0, 70.0], (0, 0)), ([70.0, 80.0, 90.0], (1, 0)), ([70.0, 70.0, 70.0, 90.0], (0, 1))],
+)
+def test_the_note_on_the_axis_stands_where_no_point_is(rates: list[float], corner: tuple[int, int]) -> None:
+    _, (axes,) = plotting.figure()
+    stats = [SeedStat.of([rate]) for rate in rates]
+    plotting.line(axes, range(len(stats)), stats, plotting.STYLES["hire"])
+    plotting.focus(axes, stats)
+    (note,) = axes.texts
+    assert note.xy == corner
+    assert (note.get_ha(), note.get_va()) == (("left", "right")[corner[0]], ("bottom", "top")[corner[1]])
+
+
 def test_a_logarithmic_axis_has_plain_numbers() -> None:
     drawn, (axes,) = plotting.figure()
     plotting.line(axes, [1, 7, 40], [SeedStat.of([1.0])] * 3, STYLES["hire"])

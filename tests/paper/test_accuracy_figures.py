@@ -147,21 +147,25 @@ class TestFig8a:
     @pytest.mark.parametrize(
         ("accuracies", "falls", "vanishes"),
         [
-            (
-                (80, 30, 20, 0),
-                "Agrees: the largest change from one bound to the next is -10.0",
-                "Agrees: 0.0 %",
-            ),
-            ((80, 30, 20, 22), "Differs: the largest change from one bound to the next is +2.0", "Differs"),
+            ((80, 30, 20, 0), "Agrees: +80.0 (", "Agrees: 0.0 %"),
+            ((80, 30, 20, 22), "Differs: +58.0 (", "Differs"),
             # The tolerance of both is exactly 1 point.
-            ((80, 30, 0.0, 1.0), "Agrees: the largest change from one bound to the next is +1.0", "Agrees"),
-            ((80, 30, 0.0, 1.01), "Differs: the largest change", "Differs: 1.0 % is left at 96"),
+            ((80, 30, 0.0, 1.0), "Agrees: +79.0 (", "Agrees"),
+            ((80, 30, 0.0, 1.01), "the largest rise between two bounds is 1.0", "Differs: 1.0 % is left at 96"),
+            # An accuracy that no bound lowers is a sign of masked gradients.
+            ((80, 80, 80, 80), "Within error: +0.0 (", "Differs: 80.0 %"),
         ],
     )
     def test_claims_are_judged_within_a_point(self, accuracies: Any, falls: str, vanishes: str) -> None:
         first, second = self.notes(*accuracies)
         assert falls in first
         assert vanishes in second
+
+    def test_what_is_left_at_the_papers_own_bound_decides_nothing(self) -> None:
+        """At 8/255 the paper's HIRE-SNN keeps 9.1 %; the scale of this test attacks at 32/255."""
+        scale = replace(MANY, eps=("16/255", "32/255"))
+        claim = page("fig8a", lambda wanted: 9.1 if wanted.attack else 87.5, scale).claims[1]
+        assert (claim.verdict, claim.found) == ("not judged", "9.1 % is left at 32/255, the largest bound here")
 
 
 class TestFig8b:

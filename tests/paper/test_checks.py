@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.paper.checks import CHECKS, RULES, answers, judge, verdict
+from hiresnn.paper.checks import CHECKS, RULES, answers, judge, table4_needs, verdict
 from hiresnn.paper.claims import claims
 from hiresnn.paper.measurements import BOXES, Measurement
 from hiresnn.paper.measuring import measure
@@ -164,3 +164,10 @@ def test_questions_are_asked_of_a_trained_network(study: Study) -> None:
     found = measure(study, wanted).value
     assert len(found) == 5
     assert all(each["evidence"] for each in found)
+
+
+def test_both_twins_are_asked_where_the_scale_has_only_the_white_box() -> None:
+    alone = replace(SCALE, boxes=("white",))
+    assert judge({**HEALTHY, ("fgsm", "same-ann"): 1.0}, alone)[1][0] is False
+    boxes = {wanted.box for wanted in table4_needs(alone) if wanted.kind == "accuracy"}
+    assert boxes == {"white", "same-ann", "independent"}

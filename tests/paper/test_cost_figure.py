@@ -103,3 +103,10 @@ def test_a_network_that_the_scale_lacks_is_named() -> None:
     assert any(
         note.startswith("Left out") and "VGG11 on CIFAR-100, ResNet12 on CIFAR-10." in note for note in made.notes
     )
+
+
+def test_costs_of_two_machines_are_not_divided() -> None:
+    made = page("fig7", lambda wanted: cost(wanted, threads=8 if wanted.method == "hire" else 1))
+    assert [claim.verdict for claim in made.claims] == ["not judged", "not judged"]
+    assert [cell for row in made.tables[1].rows for cell in row[2:] if cell.known] == []  # type: ignore[union-attr]
+    assert "a processor, 1 threads; a processor, 8 threads" in made.notes[0]

@@ -124,3 +124,10 @@ def test_a_stored_value_has_its_processor_and_versions(study: Study) -> None:
     assert {"date", "threads", "torch", "git_commit", "semantics"} <= stored.where.keys()
     assert study.find(one) == stored
     assert study.find(other) is None
+
+
+def test_tables_of_an_earlier_page_do_not_stay(tmp_path: Path) -> None:
+    table = Table("", ["a"], [["1"]])
+    write("table6", "", "", Page([table] * 3), tmp_path)
+    write("table6", "", "", Page([table]), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table6.csv", "table6.md"]

@@ -11,6 +11,7 @@ import pytest
 
 from hiresnn.errors import NotFiniteError, RunError, UsageError
 from hiresnn.paper import run_all
+from hiresnn.paper import study as study_module
 from hiresnn.paper.artefacts import ARTEFACTS, Artefact
 from hiresnn.paper.artefacts import every as all_of
 from hiresnn.paper.measurements import Measurement, accuracy
@@ -99,7 +100,9 @@ def test_pages_without_their_network_are_left_out_of_all_and_refused_alone(
     needed["table1"] = []
     written = reproduce(study, ["table1", "table2"], tmp_path, command="")
     assert [path.name for path in written] == ["table2.md", "table2.csv", "runs.csv", "index.md"]
-    with pytest.raises(UsageError, match="fig4: about networks that this reproduction does not have; it has vgg5"):
+    with pytest.raises(
+        UsageError, match="fig4: scale smoke has no network or no black box for it; its networks are vgg5"
+    ):
         reproduce(study, ["fig4"], tmp_path, command="")
 
 
@@ -192,7 +195,7 @@ def test_a_partial_page_has_what_is_measured_and_trains_nothing(
     assert "Not finished: 6 of 8 values are not measured yet, and left out here." in text
     assert "\n- Measured: 2 values on " in text
     row = next(line for line in text.splitlines() if line.startswith("| VGG5"))
-    assert "| 87.5 | 71.2 |" in row
+    assert "| 87.5 | 71.3 |" in row
     assert row.count("n/a") == 4
     # what shows more than accuracies is written whole or not at all
     operations = ARTEFACTS["table6"].needs(study.scale)[0].each(study.scale)[0]
@@ -231,6 +234,22 @@ def test_the_list_of_networks_says_what_trained_each_or_else_what_measured_it_fi
     assert first.items() >= {**trained, "semantics": str(SEMANTICS)}.items()
     here = environment()
     assert second.items() >= {"processor": here["cpu"], "hiresnn": here["hiresnn"], "read from": "measurement"}.items()
+
+
+def test_values_of_two_trainings_of_one_network_are_named(
+    study: Study, tmp_path: Path, needed: dict[str, list[Measurement]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hire = accuracy(VGG5, "hire")
+    study.put(hire.each(study.scale)[0], 50.0, 1.0)
+    monkeypatch.setattr(study_module, "environment", lambda: {**environment(), "cpu": "Z80"})
+    study.put(replace(hire, attack="fgsm").each(study.scale)[0], 50.0, 1.0)
+    needed["table2"] = [hire, replace(hire, attack="fgsm")]
+    reproduce(study, ["table2"], tmp_path, command="", partial=True)
+    name = study.name(hire.each(study.scale)[0].run)
+    assert "trained more than once, on other processors" in (tmp_path / "table2.md").read_text()
+    assert f"not all of one training: {name}." in (tmp_path / "table2.md").read_text()
+    (row,) = csv.DictReader((tmp_path / "runs.csv").read_text().splitlines())
+    assert row["processor"] == f"{environment()['cpu']}; Z80"
 
 
 def test_the_full_scale_runs_to_its_end_and_continues_what_is_there(

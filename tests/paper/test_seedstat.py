@@ -139,3 +139,16 @@ def test_comparisons_are_counted_and_those_that_do_not_agree_are_named() -> None
 
 def test_a_verdict_needs_something_to_judge() -> None:
     assert (verdict(True), verdict(False), verdict(None)) == (AGREES, DIFFERS, OPEN)
+
+
+def test_values_of_two_origins_are_not_divided() -> None:
+    ours, theirs = SeedStat.of([5.0, 7.0], ["A", "A"]), SeedStat.of([1.0, 1.0], ["A", "B"])
+    assert (ours.over(theirs).mean, ours.over(theirs).seeds) == (5.0, 1)
+    doubled = theirs.map(lambda value: 2 * value)
+    assert (doubled.values, doubled.origins) == ((2.0, 2.0), ("A", "B"))
+
+
+@pytest.mark.parametrize(("value", "text"), [(80.35, "80.4"), (80.25, "80.3"), (-0.05, "-0.1"), (1234.55, "1,234.6")])
+def test_halves_are_rounded_away_from_zero(value: float, text: str) -> None:
+    assert seedstat.one_decimal(value) == text
+    assert seedstat.one_decimal(value, signed=True).lstrip("+") == text

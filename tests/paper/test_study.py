@@ -405,3 +405,11 @@ def test_a_network_has_as_many_seeds_as_its_setting_allows(tiny: Scale) -> None:
 def test_a_wrong_name_is_a_usage_error(tiny: Scale, wrong: Callable[[Scale], object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         wrong(tiny)
+
+
+def test_too_few_test_images_are_refused(trained: Study, tiny: Scale) -> None:
+    with pytest.raises(
+        UsageError, match=r"measures on 20,000 test images of vgg5-cifar10, and its data have \d+; give"
+    ):
+        study_in(trained.root, replace(tiny, images=20_000)).test(VGG5, 20_000)
+    assert len(trained.test(VGG5, 20)) == 20

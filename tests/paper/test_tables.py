@@ -13,11 +13,11 @@ import pytest
 
 from hiresnn.paper.claims import printed
 from hiresnn.paper.measurements import FROZEN, Measurement
-from hiresnn.paper.page import DIFFERS, Page, Table
+from hiresnn.paper.page import DIFFERS, Claim, Page, Table
 from hiresnn.paper.render import csv_text, markdown
 from hiresnn.paper.seedstat import SeedStat
 
-from .conftest import HERE, TWO_SEEDS, page, said
+from .conftest import HERE, TWO_SEEDS, Answer, page, said
 
 ALL = ["table1", "table2", "table3", "table5"]
 VGG5 = "vgg5-cifar10"
@@ -271,3 +271,49 @@ def test_a_refuted_claim_shows_a_gain_that_refutes_it() -> None:
     assert better.found.endswith(" points (PGD, white box)")
     assert isinstance(better.ours, SeedStat)
     assert better.ours.mean == pytest.approx(-3)
+
+
+def test_what_is_measured_can_refute_a_claim_and_what_is_missing_keeps_it_open() -> None:
+    def lost(wanted: Measurement) -> float | None:
+        """HIRE-SNN is far below traditional training under FGSM; its PGD is not measured."""
+        if wanted.attack == "pgd":
+            return None
+        return 10.0 if (wanted.method, wanted.attack) == ("hire", "fgsm") else faithful(wanted)
+
+    def unfinished(wanted: Measurement) -> float | None:
+        return None if wanted.attack == "pgd" else faithful(wanted)
+
+    def claim(answer: Answer) -> Claim:
+        return next(each for each in page("table2", answer, ALL_IMAGES).claims if "every network" in each.text)
+
+    assert claim(lost).verdict == "differs"
+    assert "4 of 8 values are missing" in claim(lost).found
+    assert claim(unfinished).verdict == "not judged"
+    largest = next(each for each in page("table2", unfinished, ALL_IMAGES).claims if "over the ANN" in each.text)
+    assert largest.verdict == "agrees"  # one large gain is enough for "up to"
+
+
+def test_the_loss_of_clean_accuracy_is_that_of_the_networks_that_are_there() -> None:
+    """The paper loses 3 points on one ResNet12 and 0.4 on VGG5."""
+
+    def loses(wanted: Measurement) -> float:
+        return faithful(wanted) - (3.0 if (wanted.method, wanted.attack) == ("hire", None) else 0.0)
+
+    (claim, *_) = page("table2", loses, ALL_IMAGES.only([VGG5])).claims
+    assert ("at most 0.4 points" in claim.text, claim.verdict) == (True, "differs")
+
+
+def test_frozen_neurons_cost_clean_accuracy() -> None:
+    claim = page("table5", faithful, ALL_IMAGES).claims[-1]
+    assert (claim.paper, claim.verdict) == (pytest.approx(0.7), "within error")
+    dear = page("table5", lambda wanted: faithful(wanted) - (5.0 if wanted.changes else 0.0), ALL_IMAGES).claims[-1]
+    assert dear.verdict == "agrees"
+
+
+def test_the_sources_of_claims_are_the_sections_that_make_them() -> None:
+    where = {claim.text: claim.where for claim in page("table3", faithful, ALL_IMAGES).claims}
+    of = {
+        name: next(each for text, each in where.items() if f"black box ({name})" in text)
+        for name in ("CIFAR-10", "CIFAR-100")
+    }
+    assert of == {"CIFAR-10": "abstract, sec. 5.2, 6", "CIFAR-100": "sec. 5.2"}

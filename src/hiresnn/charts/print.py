@@ -148,10 +148,24 @@ def focus(axes: Axes, stats: Sequence[Stat | None]) -> None:
     bottom = max(low - margin, 0.0) if low >= 0 else low - margin
     axes.set_ylim(bottom, high + margin)
     if bottom > 0:
+        x, y = _free_corner(axes)
         axes.annotate(
-            f"axis starts at {bottom:.3g}", (0, 0), (4, 4), xycoords="axes fraction", textcoords="offset points",
-            fontsize=6, color="#444444", zorder=6, bbox=NOTE,
+            f"axis starts at {bottom:.3g}", (x, y), (4 - 8 * x, 4 - 8 * y), xycoords="axes fraction",
+            textcoords="offset points", ha="right" if x else "left", va="top" if y else "bottom", fontsize=6,
+            color="#444444", zorder=6, bbox=NOTE,
         )  # fmt: skip
+
+
+def _free_corner(axes: Axes) -> tuple[int, int]:
+    """The corner (0 or 1 in x and y) with the fewest points of lines near it; the lower left one of equal ones."""
+    axes.autoscale_view(scaley=False)  # limits are otherwise set when the figure is drawn
+    to_panel = axes.transData + axes.transAxes.inverted()
+    points = [point for each in axes.lines for point in to_panel.transform(each.get_xydata())]
+
+    def near(corner: tuple[int, int]) -> int:
+        return sum(abs(x - corner[0]) < 0.55 and abs(y - corner[1]) < 0.16 for x, y in points)
+
+    return min([(0, 0), (1, 0), (0, 1), (1, 1)], key=near)
 
 
 @_style()
@@ -161,11 +175,14 @@ def level(axes: Axes, y: float, style: Style) -> None:
 
 
 @_style()
-def paper_points(axes: Axes, x: Sequence[float], y: Sequence[float | None], style: Style) -> None:
-    """Draw the paper's values for a line as hollow stars in its colour; our points remain visible inside them."""
+def paper_points(axes: Axes, x: Sequence[float], y: Sequence[float | None], style: Style, *, name: str = PAPER) -> None:
+    """Draw the paper's values for a line as hollow stars in its colour; our points remain visible inside them.
+
+    `name` says in the legend where they come from.
+    """
     known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
     if known:
-        axes.plot(*zip(*known, strict=True), label=PAPER, color=style.colour, zorder=1.9, **STAR)
+        axes.plot(*zip(*known, strict=True), label=name, color=style.colour, zorder=1.9, **STAR)
 
 
 @_style()
@@ -208,8 +225,9 @@ def outside(result: Figure, *, columns: int) -> None:
     for axes in result.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
-    if entries.pop(PAPER, None):
-        entries[PAPER] = Line2D([], [], color=BLACK, **STAR)
+    for name in [name for name, handle in entries.items() if getattr(handle, "get_marker", str)() == STAR["marker"]]:
+        del entries[name]
+        entries[name] = Line2D([], [], color=BLACK, **STAR)
     result.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 

@@ -53,22 +53,31 @@ def each_attack(gains: Sequence[SeedStat]) -> str:
 
 
 def above(gains: list[SeedStat], limit: float = 0.0, words: Words = each_attack) -> Decision:
-    """Whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it."""
-    lows, highs = zip(*(gain.limits for gain in gains), strict=True)
-    holds = True if min(lows) > limit else False if min(highs) <= limit else UNCLEAR
-    return holds, words(gains)
+    """Whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it.
+
+    Where a gain is missing, the others can refute the claim, but nothing can confirm it.
+    """
+    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
+    return _decided(gains, min(lows) > limit, min(highs) <= limit), words(gains)
 
 
 def at_most(gains: list[SeedStat], limit: float, words: Words = each_attack) -> Decision:
     """In the same way whether all gains are at most a limit."""
-    lows, highs = zip(*(gain.limits for gain in gains), strict=True)
-    holds = True if max(highs) <= limit else False if max(lows) > limit else UNCLEAR
-    return holds, words(gains)
+    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
+    return _decided(gains, max(highs) <= limit, max(lows) > limit), words(gains)
+
+
+def _decided(gains: list[SeedStat], holds: bool, refuted: bool) -> bool | str | None:
+    if refuted:
+        return False
+    if not all(gain.known for gain in gains):
+        return None
+    return True if holds else UNCLEAR
 
 
 def largest(found: list[SeedStat]) -> SeedStat:
-    """The one with the largest mean."""
-    return max(found, key=lambda gain: gain.mean)
+    """The known one with the largest mean."""
+    return max((gain for gain in found if gain.known), key=lambda gain: gain.mean)
 
 
 def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str) -> Judgement:
@@ -76,9 +85,12 @@ def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str
 
     def decide(found: list[SeedStat]) -> Decision:
         best = largest(found)
-        return above([best], words=lambda _: _named(best, found, gains))
+        (low, high), words = best.limits, _named(best, found, gains)
+        if low > 0:
+            return True, words
+        return _decided(found, False, high <= 0 and all(gain.known for gain in found)), words
 
-    return Judgement(claim, list(gains.values()), decide, "", where, paper, largest)
+    return Judgement(claim, list(gains.values()), decide, "", where, paper, largest, some=True)
 
 
 def smallest_gain(
@@ -87,15 +99,18 @@ def smallest_gain(
     """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
 
     def worst(found: list[SeedStat]) -> SeedStat:
-        refuting = [gain for gain in found if gain.limits[1] <= limit]
-        return min(refuting or found, key=lambda gain: gain.limits[0])
+        known = [gain for gain in found if gain.known]
+        refuting = [gain for gain in known if gain.limits[1] <= limit]
+        return min(refuting or known, key=lambda gain: gain.limits[0])
 
     decide = partial(above, limit=limit, words=lambda found: _named(worst(found), found, gains))
-    return Judgement(claim, list(gains.values()), decide, of, where, paper, worst)
+    return Judgement(claim, list(gains.values()), decide, of, where, paper, worst, some=True)
 
 
 def _named(gain: SeedStat, found: list[SeedStat], gains: Mapping[str, Gain]) -> str:
-    return f"{with_limits(gain)} points ({list(gains)[found.index(gain)]})"
+    missing = sum(not each.known for each in found)
+    words = f"; {missing} of {len(found)} values are missing or may not be compared" if missing else ""
+    return f"{with_limits(gain)} points ({list(gains)[found.index(gain)]}){words}"
 
 
 def draw_bars(charts: Any, values: Values, bars: Bars, panels: Mapping[str, Sequence[Group]]) -> Any:

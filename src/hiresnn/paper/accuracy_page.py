@@ -59,6 +59,11 @@ class Values:
         each = measurement.each(self.scale)
         return [self.records[one].value for one in each] if all(one in self.records for one in each) else None
 
+    def origins(self, measurement: Measurement) -> list[str]:
+        """Where the value of each seed was measured, and by which version of the training; "" for a missing one."""
+        found = [self.records.get(each) for each in measurement.each(self.scale)]
+        return ["" if each is None else each.origin for each in found]
+
     def read(self, quantity: Quantity) -> SeedStat:
         """A quantity over seeds, NaN for those that are missing."""
         if isinstance(quantity, Gain):
@@ -67,7 +72,7 @@ class Values:
         found = [self.records.get(each) for each in quantity.each(self.scale)]
         at = quantity.at
         values = [math.nan if each is None else each.value if at is None else each.value[at] for each in found]
-        return SeedStat.of(values, ["" if each is None else each.origin for each in found])
+        return SeedStat.of(values, self.origins(quantity))
 
 
 def printed_accuracy(quantity: Quantity) -> float | None:
@@ -133,7 +138,9 @@ class Direction:
 class Judgement:
     """A claim of the paper and the measured quantities whose statistics decide it; the rest as in `Claim`.
 
-    `shows` says that the claim is about the largest of the quantities, which then stands beside `paper`.
+    Attributes:
+        shows: of several quantities, the one that then stands beside `paper`.
+        some: whether `decide` and `shows` also take statistics of which some, not all, are unknown.
     """
 
     text: str
@@ -143,11 +150,12 @@ class Judgement:
     where: str = ""
     paper: float | None = None
     shows: Callable[[list[SeedStat]], SeedStat] | None = None
+    some: bool = False
 
     def claim(self, values: Values) -> Claim:
         """The claim with its verdict."""
         stats = [values.read(quantity) for quantity in self.quantities]
-        known = all(stat.known for stat in stats)
+        known = (any if self.some and stats else all)(stat.known for stat in stats)
         holds, found = self.decide(stats) if known else (None, "values are missing or may not be compared")
         ours = self.shows(stats) if known and stats and self.shows else None
         result = holds if isinstance(holds, str) else verdict(holds)

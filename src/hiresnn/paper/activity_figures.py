@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import VGG5, VGG11, images_label, network_label, network_labels, setting_notes, text
+from hiresnn.paper.labels import (
+    VGG5,
+    VGG11,
+    images_label,
+    network_label,
+    network_labels,
+    setting_notes,
+    text,
+    with_rate,
+)
 from hiresnn.paper.measurements import Measurement
-from hiresnn.paper.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, compared, verdict
+from hiresnn.paper.page import OPEN, UNCLEAR, Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat
 
@@ -54,7 +63,7 @@ def total(layers: list[Layer]) -> Layer:
     layers = _spiking(layers)
     seeds = zip(*(layer.spikes.values for layer in layers), strict=True)
     neurons = sum(layer.neurons for layer in layers)
-    return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds)))
+    return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds), layers[0].spikes.origins))
 
 
 def _spiking(layers: list[Layer]) -> list[Layer]:
@@ -90,7 +99,9 @@ def fig1b(values: Values) -> Page:
         for coding, found in layers.items():
             charts.line(axes, range(len(found)), [layer.sa for layer in found], charts.STYLES[coding])
             theirs = [drawn_by_authors[coding].get(name) for name in names]
-            charts.paper_points(axes, range(len(names)), theirs, charts.STYLES[coding])
+            steps = claims().fig1b.timesteps
+            source = f"drawn by the authors (T = {steps.direct}, rate-coded T = {steps.rate})"
+            charts.paper_points(axes, range(len(names)), theirs, charts.STYLES[coding], name=source)
         if any(layer.spikes.mean for found in layers.values() for layer in found):
             charts.logarithmic(axes, "y")
         axes.set_xticks(range(len(names)), names)
@@ -101,7 +112,7 @@ def fig1b(values: Values) -> Page:
     notes = [*setting_notes(values.scale, (VGG11,), "rate"), text("fig1b.source"), *_pool_notes(layers)]
     table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
     claim = replace(_lower_sa(VGG11, layers), where="")
-    return Page([table], figure, notes, (VGG11,), [claim], images_label(values.scale.analysed))
+    return Page([table], figure, notes, (VGG11,), [claim], _images(values.scale, [VGG11]))
 
 
 def fig3(values: Values) -> Page:
@@ -133,18 +144,18 @@ def fig3(values: Values) -> Page:
         claim for network, layers in found.items() for claim in (_lower_sa(network, layers), *_tasa(network, layers))
     ]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
-    return Page([table], figure, notes, networks, judged, images_label(values.scale.analysed))
+    return Page([table], figure, notes, networks, judged, _images(values.scale, networks))
 
 
 def _layers(values: Values, network: str) -> Codings:
     """The layers of neurons, and the pooling layers between them where they are measured in both codings."""
     layers, pools = {}, {}
     for coding, method in CODINGS.items():
-        seeds = values.all(Measurement("activity", network, method))
-        layers[coding] = layers_of(seeds)
-        if pooled := values.find(Measurement("pool-activity", network, method)):
+        counted, pooling = (Measurement(kind, network, method) for kind in ("activity", "pool-activity"))
+        layers[coding] = layers_of(values.all(counted), values.origins(counted))
+        if pooled := values.find(pooling):
             places = [int(place) for *_, place in pooled[0].values()]
-            pools[coding] = dict(zip(places, layers_of(pooled), strict=True))
+            pools[coding] = dict(zip(places, layers_of(pooled, values.origins(pooling)), strict=True))
     if len(pools) == len(CODINGS):
         for coding, found in pools.items():  # from the last, so that earlier places stay right
             for place in sorted(found, reverse=True):
@@ -152,10 +163,10 @@ def _layers(values: Values, network: str) -> Codings:
     return layers
 
 
-def layers_of(seeds: list[Any]) -> list[Layer]:
-    """The layers of a measured activity, given for each seed."""
+def layers_of(seeds: list[Any], origins: Sequence[str] = ()) -> list[Layer]:
+    """The layers of a measured activity, given for each seed; `origins` as in `SeedStat`."""
     return [
-        Layer(name, int(neurons), int(steps), SeedStat.of(found[name][2] for found in seeds))
+        Layer(name, int(neurons), int(steps), SeedStat.of((found[name][2] for found in seeds), origins))
         for name, (neurons, steps, *_) in seeds[0].items()
     ]
 
@@ -172,9 +183,10 @@ def _pool_notes(layers: Codings) -> list[str]:
 
 def _lower_sa(network: str, layers: Codings) -> Claim:
     """The first half of Observation 1, on all neurons together."""
-    direct, rate = (total(found).sa.mean for found in layers.values())
-    found = f"SA {direct:.3g} direct, {rate:.3g} rate-coded, all layers together"
-    return Claim(text("fig3.lower"), verdict(direct < rate), found, network_label(network), OBSERVATION)
+    direct, rate = (total(found).sa for found in layers.values())
+    holds = direct.mean < rate.mean if direct.minus(rate).known else None
+    found = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together{_seeds(direct, rate)}"
+    return Claim(text("fig3.lower"), verdict(holds), found, network_label(network), OBSERVATION)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
@@ -184,7 +196,8 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         direct, rate = (_mean_tasa(_spiking(each)[:count]) for each in layers.values())
         low, high = direct.minus(SeedStat.of([rate.mean] * len(direct.values))).limits
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
-        numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded"
+        result = result if direct.minus(rate).known else OPEN
+        numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded{_seeds(direct, rate)}"
         found.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
     return found
 
@@ -192,4 +205,15 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
 def _mean_tasa(layers: list[Layer]) -> SeedStat:
     """The mean over layers, seed by seed."""
     seeds = zip(*(layer.tasa.values for layer in layers), strict=True)
-    return SeedStat.of(sum(each) / len(each) for each in seeds)
+    return SeedStat.of((sum(each) / len(each) for each in seeds), layers[0].spikes.origins)
+
+
+def _images(scale: Scale, networks: Iterable[str]) -> str:
+    return with_rate(scale, networks, images_label(scale.analysed))
+
+
+def _seeds(direct: SeedStat, rate: SeedStat) -> str:
+    """How many seeds decide, and whether both numbers are of one kind of processor and version."""
+    if not direct.minus(rate).known:
+        return ", but these may not be compared: different trainings of the two networks"
+    return f" (seeds: {direct.seeds} and {rate.seeds})"

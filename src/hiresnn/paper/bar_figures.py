@@ -68,9 +68,9 @@ def fig9(scale: Scale) -> AccuracyPage:
     for box, words in BOX_LABELS.items():
         crafted = [*gains_of([network], "hire", "gaussian", [box]).values()]
         theirs = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
-        judgements.append(Judgement(text("fig9.better"), crafted, above, words, where, theirs, largest))
+        judgements.append(Judgement(text("fig9.better"), crafted, above, words, where, theirs, largest, some=True))
         gaussian = [*gains_of([network], "gaussian", "traditional", [box]).values()]
-        judgements.append(Judgement(none, gaussian, partial(at_most, limit=NO_GAIN), words, where))
+        judgements.append(Judgement(none, gaussian, partial(at_most, limit=NO_GAIN), words, where, some=True))
     control = [*gains_of([network], "noise-free", "traditional", ["white"]).values()]
     judgements.append(Judgement(text("fig9.nothing"), control, lambda found: (None, each_attack(found))))
     notes = [*labels.setting_notes(scale, (network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]

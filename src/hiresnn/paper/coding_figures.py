@@ -7,7 +7,7 @@ from typing import Any
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.activity_figures import CODINGS, VGGS, rated
 from hiresnn.paper.claims import claims
-from hiresnn.paper.labels import VGG11, images_label, network_label, network_labels, setting_notes, text
+from hiresnn.paper.labels import VGG11, images_label, network_label, network_labels, setting_notes, text, with_rate
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
@@ -69,12 +69,12 @@ def fig10a(values: Values) -> Page:
     for network, found in curves.items():
         rows += _latency_rows(network, found)
         judged.append(_fewer_steps(network, found, limit))
+    grid = sorted({steps for found in curves.values() for curve in found.values() for steps in curve})
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
-    table = Table(text("fig10a.caption", within=WITHIN), columns, rows)
+    table = Table(text("fig10a.caption", within=WITHIN, grid=", ".join(map(str, grid))), columns, rows)
     notes = [*setting_notes(values.scale, networks, "rate"), text("fig10a.trained")]
-    return Page(
-        [table], lambda charts: _fig10a(charts, curves), notes, networks, judged, images_label(values.scale.analysed)
-    )
+    images = with_rate(values.scale, networks, images_label(values.scale.analysed))
+    return Page([table], lambda charts: _fig10a(charts, curves), notes, networks, judged, images)
 
 
 def _stopped(scale: Scale, network: str, coding: str) -> Measurement:
@@ -85,8 +85,8 @@ def _stopped(scale: Scale, network: str, coding: str) -> Measurement:
 
 def _time_curve(values: Values, network: str, coding: str) -> TimeCurve:
     measurement = _stopped(values.scale, network, coding)
-    seeds = zip(*values.all(measurement), strict=True)
-    return {int(steps): SeedStat.of(each) for steps, each in zip(measurement.grid, seeds, strict=True)}
+    seeds, origins = zip(*values.all(measurement), strict=True), values.origins(measurement)
+    return {int(steps): SeedStat.of(each, origins) for steps, each in zip(measurement.grid, seeds, strict=True)}
 
 
 def _paper_steps(network: str) -> float:
@@ -98,9 +98,13 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
     rate, direct = (needed(curves[coding], curves[coding]) for coding in ("rate", "direct"))
     holds, ours, found = None, None, "a network does not keep its own accuracy"
     if rate is not None and direct is not None:
-        ours = rate.mean / direct.mean
-        holds = ours > 1
-        found = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}: {ours:.1f} times fewer"
+        times = rate.over(direct)
+        found = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}"
+        if times.known:
+            holds, ours = times.mean > 1, times.mean
+            found += f": {ours:.1f} times fewer"
+        else:
+            found += ", but these may not be compared: different trainings of the two networks"
     paper = limit if network == VGG11 else None
     claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
     return Claim(claim, verdict(holds), found, network_label(network), where, paper, ours)
@@ -113,7 +117,7 @@ def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]
     rows: list[list[Cell]] = [[*labels, "trained with", float(max(rate)), *steps, max(rate) / max(direct)]]
     for what, target in (("needed, own accuracy", rate), ("needed, accuracy of direct-coded", direct)):
         slow, fast = needed(rate, target), needed(direct, direct)
-        times = None if slow is None or fast is None else slow.mean / fast.mean
+        times = None if slow is None or fast is None else slow.over(fast)
         rows.append([*labels, what, slow or "not reached", *compared(None, fast), times])
     return rows
 
@@ -121,13 +125,14 @@ def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]
 def needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
     """The fewest steps from which on each seed stays within WITHIN of the target's final accuracy; None for never."""
     steps, wanted = list(curve), list(target.values())[-1].values
+    origins = next(iter(curve.values())).origins
     fewest = []
     for values, final in zip(zip(*(stat.values for stat in curve.values()), strict=True), wanted, strict=False):
         short = [count for count, value in zip(steps, values, strict=True) if value < final - WITHIN]
         if short and short[-1] == steps[-1]:
             return None
         fewest.append(next(count for count in steps if not short or count > short[-1]))
-    return SeedStat.of(fewest)
+    return SeedStat.of(fewest, origins)
 
 
 def _fig10a(charts: Any, curves: dict[str, dict[str, TimeCurve]]) -> Any:
@@ -136,8 +141,7 @@ def _fig10a(charts: Any, curves: dict[str, dict[str, TimeCurve]]) -> Any:
     trained = {name: [max(curves[name][coding]) for coding in codings] for name in networks}
     groups = [f"{network_labels(name)[0]}\ntrained: {rate:g}, {direct:g}" for name, (rate, direct) in trained.items()]
     series = [(charts.STYLES[c], [needed(curves[name][c], curves[name][c]) for name in networks]) for c in codings]
-    paper = [[None] * len(networks), [_paper_steps(name) for name in networks]]
-    charts.bars(panels[0], groups, series, paper=paper)
+    charts.bars(panels[0], groups, series)  # without stars: the paper prints the steps of training, not those needed
     charts.label(panels[0], x="network", y="timesteps needed", title="needed for own accuracy", panel=1)
     for number, (axes, network) in enumerate(zip(panels[1:], networks, strict=True), start=2):
         for coding, curve in curves[network].items():

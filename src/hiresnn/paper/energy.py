@@ -24,11 +24,12 @@ from hiresnn.paper.labels import (
     section,
     setting_notes,
     text,
+    with_rate,
 )
 from hiresnn.paper.measurements import Measurement
-from hiresnn.paper.page import Cell, Claim, Page, Table, beside_paper, compared, verdict
+from hiresnn.paper.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, compared, verdict
 from hiresnn.paper.scales import Scale
-from hiresnn.paper.seedstat import SeedStat
+from hiresnn.paper.seedstat import SeedStat, one_decimal
 
 PRICE_LABELS: dict[str, str] = section("energy.prices")
 OPERATIONS: dict[str, str] = section("energy.operations")
@@ -116,9 +117,11 @@ def fig11(values: Values, price: str) -> Page:
 def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours: SeedStat) -> Claim:
     """The claim that HIRE-SNN needs less energy than another network, judged in one of the two counts."""
     claim = text("fig11.claim", who=WHO[who], times=theirs, price=PRICE_LABELS[price])
-    of, found = f"{network_label(network)}, {count}", f"{ours.mean:.1f} times"
+    of, found = f"{network_label(network)}, {count}", f"{one_decimal(ours.mean)} times"
     where = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
-    return Claim(claim, verdict(ours.limits[0] > 1), found, of, where, theirs if count == PRINTED else None, ours)
+    low, high = ours.limits
+    result = UNCLEAR if low <= 1 <= high else verdict(low > 1)
+    return Claim(claim, result, found, of, where, theirs if count == PRINTED else None, ours)
 
 
 def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]) -> Page:
@@ -132,7 +135,7 @@ def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]
         text("energy.estimate"),
         *after,
     ]
-    return Page(tables, notes=notes, networks=networks, images=images_label(scale.analysed))
+    return Page(tables, notes=notes, networks=networks, images=with_rate(scale, networks, images_label(scale.analysed)))
 
 
 def _methods(scale: Scale, network: str) -> tuple[str, ...]:
@@ -206,5 +209,9 @@ def _draw(charts: Any, found: dict[str, Totals], name: str, price: str) -> Any:
 
 
 def _times(totals: Totals, who: str, count: str, price: str) -> SeedStat | None:
-    """Energy as a multiple of that of HIRE-SNN in the same count; None where it is not counted or has no price."""
-    return totals[who, count].over(totals["hire", count], price) if (who, count) in totals else None
+    """Energy as a multiple of that of HIRE-SNN in the same count; None where it is not counted or has no price.
+
+    Also None where the two were measured on different trainings of their networks (`SeedStat.over`).
+    """
+    found = totals[who, count].over(totals["hire", count], price) if (who, count) in totals else None
+    return found if found is not None and found.known else None

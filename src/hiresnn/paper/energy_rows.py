@@ -107,22 +107,28 @@ Totals = dict[tuple[str, str], Total]
 
 def totals(values: Values, network: str) -> Totals:
     """The totals of one network."""
-    found = {who: reports(values, each) for who, each in operations(values.scale, network).items()}
-    hire, lines = found["hire"], Totals()
-    for who, each in found.items():
+    wanted, lines = operations(values.scale, network), Totals()
+    for who, each in wanted.items():
+        found, origins = reports(values, each), values.origins(each)
         if who != "training":  # Eq. 8 knows no images that change
-            lines[who, PRINTED] = _total(each, EnergyReport.snn_printed)
-        lines[who, EVERY] = _total(each, EnergyReport.snn)
+            lines[who, PRINTED] = _total(found, EnergyReport.snn_printed, origins)
+        lines[who, EVERY] = _total(found, EnergyReport.snn, origins)
+    hire, origins = reports(values, wanted["hire"]), values.origins(wanted["hire"])
     return lines | {
-        ("ann", PRINTED): _total(hire, EnergyReport.ann_printed),
-        ("ann", EVERY): _total(hire, EnergyReport.ann),
-        ("equal-levels", EVERY): _quantised_total(hire, [report.bits for report in hire]),
-        ("equal-accuracy", EVERY): _quantised_total(hire, equal_bits(values, network)),
+        ("ann", PRINTED): _total(hire, EnergyReport.ann_printed, origins),
+        ("ann", EVERY): _total(hire, EnergyReport.ann, origins),
+        ("equal-levels", EVERY): _quantised_total(hire, [report.bits for report in hire], origins),
+        ("equal-accuracy", EVERY): _quantised_total(hire, equal_bits(values, network), origins),
     }
 
 
-def _total(found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float]) -> Total:
-    return Total({name: SeedStat.of(energy(each, prices) for each in found) for name, prices in PRICES.items()})
+def _total(
+    found: Sequence[EnergyReport], energy: Callable[[EnergyReport, Prices], float], origins: Sequence[str]
+) -> Total:
+    pj: dict[str, SeedStat | None] = {
+        name: SeedStat.of((energy(each, prices) for each in found), origins) for name, prices in PRICES.items()
+    }
+    return Total(pj)
 
 
 def equal_bits(values: Values, network: str) -> list[int | None]:
@@ -140,12 +146,12 @@ def quantised_energy(report: EnergyReport, bits: int | None, prices: Prices) -> 
     return math.nan if bits is None else replace(report, timesteps=2**bits - 1).quantised_ann(prices)
 
 
-def _quantised_total(found: Sequence[EnergyReport], bits: Sequence[int | None]) -> Total:
+def _quantised_total(found: Sequence[EnergyReport], bits: Sequence[int | None], origins: Sequence[str]) -> Total:
     """The total of an ANN with these bits per activation, one number per seed."""
     if all(each is None for each in bits):
         return Total(dict.fromkeys(PRICES))
     pj: dict[str, SeedStat | None] = {
-        name: SeedStat.of(quantised_energy(*seed, prices) for seed in zip(found, bits, strict=True))
+        name: SeedStat.of((quantised_energy(*seed, prices) for seed in zip(found, bits, strict=True)), origins)
         for name, prices in PRICES.items()
     }
     return Total(pj, SeedStat.of(math.nan if each is None else each for each in bits))

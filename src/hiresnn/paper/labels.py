@@ -83,6 +83,17 @@ def images_label(count: int) -> str:
     return f"{count:,} test images" if count else "all test images"
 
 
+def with_rate(scale: Scale, networks: Iterable[str], images: str) -> str:
+    """The images of a page that also shows rate-coded networks, with their T and seeds, which may be others."""
+    rated = [name for name in networks if scale.is_rated(name)]
+    each = {
+        name: f"T = {scale.setting(name).rate_timesteps}, {seeds_label(scale.seeds_of(name, 'rate'))}" for name in rated
+    }
+    if len(set(each.values())) == 1:
+        return f"{images}, rate-coded: {each[rated[0]]}"
+    return ", ".join([images, *(f"rate-coded {network_labels(name)[0]}: {words}" for name, words in each.items())])
+
+
 def seeds_label(seeds: tuple[int, ...]) -> str:
     """Such as "seeds 0, 1, 2"."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hiresnn.atomic import write_atomically
 from hiresnn.paper.page import Cell, Page, Table
-from hiresnn.paper.seedstat import SeedStat
+from hiresnn.paper.seedstat import SeedStat, one_decimal
 
 RUNS = "runs.csv"
 RUN_COLUMNS = ("run", "command", "processor", "hiresnn", "semantics", "torch", "date", "read from")
@@ -28,9 +28,12 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
     out.mkdir(parents=True, exist_ok=True)
     written = [out / f"{name}.md"]
     for number, table in enumerate(page.tables, start=1):
-        path = out / f"{name}{'' if number == 1 else f'-{number}'}.csv"
+        path = _table_path(out, name, number)
         write_atomically(path, csv_text(table).encode())
         written.append(path)
+    number = len(page.tables)
+    while (stale := _table_path(out, name, number := number + 1)).is_file():  # of an earlier page with more tables
+        stale.unlink()
     if page.figure is not None:
         charts = import_module("hiresnn.charts.print")
         figure = page.figure(charts)
@@ -38,6 +41,10 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
         written += charts.save(figure, out / name, write=write_atomically)
     write_atomically(written[0], markdown(name, title, subtitle, page).encode())
     return written
+
+
+def _table_path(out: Path, name: str, number: int) -> Path:
+    return out / f"{name}{'' if number == 1 else f'-{number}'}.csv"
 
 
 def markdown(name: str, title: str, subtitle: str, page: Page) -> str:
@@ -99,7 +106,7 @@ def text_of(cell: Cell, *, signed: bool = False) -> str:
     if not isinstance(cell, SeedStat):
         return _number(cell, signed=signed)
     if not cell.deviation or abs(cell.mean) >= 1:
-        spread = "" if cell.deviation is None else f" ± {cell.deviation:,.1f}"
+        spread = "" if cell.deviation is None else f" ± {one_decimal(cell.deviation)}"
         return f"{_number(cell.mean, signed=signed)}{spread}"
     decimals = max(1, 1 - math.floor(math.log10(cell.deviation)))
     return f"{cell.mean:{'+' if signed else ''}.{decimals}f} ± {cell.deviation:.{decimals}f}"
@@ -110,8 +117,7 @@ def _number(value: float, *, signed: bool = False) -> str:
         return NOTHING
     if value == 0:
         return "0.0"
-    digits = ",.1f" if abs(value) >= 1 else ".3g"
-    return format(value, f"{'+' if signed else ''}{digits}")
+    return one_decimal(value, signed=signed) if abs(value) >= 1 else format(value, f"{'+' if signed else ''}.3g")
 
 
 def _plain(cell: Cell) -> str:

@@ -10,7 +10,7 @@ from hiresnn.atomic import write_atomically
 from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.paper.accuracy_page import MissingValueError, Values
 from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
-from hiresnn.paper.labels import subtitle
+from hiresnn.paper.labels import subtitle, text
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.measuring import measure
 from hiresnn.paper.parallel import work_through
@@ -42,8 +42,10 @@ def chosen(names: Sequence[str], scale: Scale) -> tuple[dict[str, list[Measureme
     every_seed = {name: [each for one in ARTEFACTS[name].needs(scale) for each in one.each(scale)] for name in asked}
     possible = {name: list(dict.fromkeys(each)) for name, each in every_seed.items() if each}
     if not possible:
-        missing = f"{', '.join(asked)}: about networks that this reproduction does not have"
-        raise UsageError(f"{missing}; it has {', '.join(scale.networks)}.")
+        raise UsageError(
+            f"{', '.join(asked)}: scale {scale.name} has no network or no black box for it; its networks are "
+            f"{', '.join(scale.networks)}, its attackers {', '.join(scale.boxes)}."
+        )
     return possible, [name for name in asked if name not in possible]
 
 
@@ -86,7 +88,7 @@ def reproduce(
         raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.")
     out.mkdir(parents=True, exist_ok=True)  # fails now rather than after a day of training
     for name in impossible:
-        study.progress.line(f"{name} is left out: this reproduction has none of its networks")
+        study.progress.line(f"{name} is left out: this reproduction has no network or no black box for it")
     if not partial and (workers > 1 or scheduler is not None):
         wanted = [each for measurements in needs.values() for each in measurements]
         work_through(study, lambda: plan(study, wanted), do, workers=workers, scheduler=scheduler)
@@ -125,12 +127,23 @@ def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Pa
         return []
     if missing:
         page.notes.insert(0, f"Not finished: {missing} of {len(files)} values are not measured yet, and left out here.")
+    page.notes += _mixed(study, found)
     page.notes.append(provenance(known))
     return write(name, artefact.title, subtitle(study.scale, page.networks, page.images), page, out)
 
 
+def _mixed(study: Study, found: Mapping[Measurement, Record]) -> list[str]:
+    """A sentence on networks whose values come from more than one training: of another processor or version."""
+    origins: dict[str, set[str]] = {}
+    for measurement, record in found.items():
+        for run in measurement.runs():
+            origins.setdefault(study.name(run), set()).add(record.origin)
+    names = sorted(name for name, each in origins.items() if len(each) > 1)
+    return [text("mixed", runs=", ".join(names))] if names else []
+
+
 def _runs(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
-    """A row of runs.csv for every network."""
+    """A row of runs.csv for every network; all processors where its folder is gone and its values are of several."""
     values: dict[Run, list[Record]] = {}
     for measurement in (each for measurements in needs.values() for each in measurements):
         record = study.find(measurement)
@@ -140,8 +153,10 @@ def _runs(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> Iterator[
         first = min((record.where for record in records), key=lambda where: str(where["date"]), default={})
         trained = study.trained_on(run)
         origin = trained or first
+        places = [trained] if trained else [record.where for record in records]
+        processors = "; ".join(dict.fromkeys(str(where["cpu"]) for where in places if where.get("cpu")))
         yield {
-            "run": study.name(run), "command": study.command(run), "processor": str(origin.get("cpu", "")),
+            "run": study.name(run), "command": study.command(run), "processor": processors,
             "hiresnn": str(origin.get("hiresnn", "")), "semantics": str(first.get("semantics", "")),
             "torch": str(origin.get("torch", "")), "date": str(origin.get("date", ""))[:10],
             "read from": "training" if trained else "measurement" if first else "",

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 
 Z = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -68,11 +69,12 @@ class SeedStat:
 
     def map(self, function: Callable[[float], float]) -> SeedStat:
         """The statistic of `function` of each value."""
-        return SeedStat.of(map(function, self.values))
+        return SeedStat.of(map(function, self.values), self.origins)
 
     def over(self, other: SeedStat) -> SeedStat:
-        """The ratio seed by seed, over the first seeds, which both have."""
-        return SeedStat.of(ours / theirs for ours, theirs in zip(self.values, other.values, strict=False))
+        """The ratio seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts."""
+        pairs = zip(self.values, other.values, self._same_origin(other), strict=False)
+        return SeedStat.of(ours / theirs if same else math.nan for ours, theirs, same in pairs)
 
     def minus(self, other: SeedStat, images: int = 0) -> SeedStat:
         """The difference seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts.
@@ -96,7 +98,7 @@ class SeedStat:
         return replace(found, interval=(found.mean - below, found.mean + above))
 
     def unpaired(self, other: SeedStat) -> int:
-        """Number of measured seeds that may not be subtracted: other processors or versions made the two values."""
+        """Number of measured seeds that may not be compared: other processors or versions made the two values."""
         pairs = zip(self.values, other.values, self._same_origin(other), strict=False)
         return sum(not same and not math.isnan(ours - theirs) for ours, theirs, same in pairs)
 
@@ -142,4 +144,15 @@ def with_limits(value: SeedStat) -> str:
     if not value.known:
         return "n/a"
     low, high = value.limits
-    return f"{value.mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if low < high else "")
+    interval = f" ({one_decimal(low, signed=True)} to {one_decimal(high, signed=True)})" if low < high else ""
+    return one_decimal(value.mean, signed=True) + interval
+
+
+def one_decimal(value: float, *, signed: bool = False) -> str:
+    """A finite number with one decimal; halves are rounded away from zero, as readers do it.
+
+    >>> one_decimal(80.35)
+    '80.4'
+    """
+    exact = Decimal(repr(round(value, 9)))  # without the noise of sums in binary
+    return format(exact.quantize(Decimal("0.1"), ROUND_HALF_UP), f"{'+' if signed else ''},.1f")

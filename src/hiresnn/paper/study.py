@@ -21,7 +21,7 @@ from hiresnn import data
 from hiresnn.atomic import write_atomically
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
-from hiresnn.errors import RunError
+from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
@@ -194,9 +194,14 @@ class Study:
         return device_of(self.scale.recipe(Run(network, "ann", 0)))
 
     def test(self, network: str, count: int) -> Split:
-        """The first `count` test images (0: all), balanced over the classes."""
+        """The first `count` test images (0: all), balanced over the classes. Raises UsageError for fewer images."""
         test = self.dataset(network).test
-        return data.first(test, min(count, len(test)))
+        if count > len(test):  # pages and intervals would speak of images that there are not
+            raise UsageError(
+                f"scale {self.scale.name} measures on {count:,} test images of {network}, and its data have "
+                f"{len(test):,}; give data with more by --data, or choose another --scale."
+            )
+        return data.first(test, count)
 
     def shown(self, network: str, count: int) -> tuple[Tensor, Tensor]:
         """Those images [B, C, H, W] in [0, 1] and their labels [B], on the network's device."""
