@@ -1,7 +1,8 @@
 """Before hiresnn is imported: shapes in its signatures are checked at run time, and torch computes on one thread.
 
 Three kinds of modules are not checked: those that torch.compile reads, those whose signatures have no shapes, and those
-that answer a wrong choice with their own message (network.convert, network.encoding), which the check would precede.
+that answer a wrong choice with their own message (network.convert, network.encoding, data.user_batches), which the
+check would precede.
 """
 
 import os
@@ -15,7 +16,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-CHECKED = ("attacks", "data", "models", "network.spiking", "training.noise")
+DATA = tuple(f"data.{module}" for module in ("archive", "dataset", "digits", "folder", "loader", "resize", "subset"))
+CHECKED = ("attacks", *DATA, "models", "network.spiking", "training.noise")
 
 install_import_hook([f"hiresnn.{package}" for package in CHECKED], "beartype.beartype")
 torch.set_num_threads(1)

@@ -104,7 +104,9 @@ def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> 
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_quiet_progress_prints_nothing_and_still_counts(terminal: bool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_quiet_progress_prints_only_warnings_and_still_counts(
+    terminal: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     clock, text = Clock(), io.StringIO()
     progress = Progress(quiet=True, console=Console(file=text, force_terminal=terminal), clock=clock)
 
@@ -114,12 +116,13 @@ def test_quiet_progress_prints_nothing_and_still_counts(terminal: bool, capfd: p
                 clock.now += 100
                 task.advance(note="loss 1")
             progress.line("a line")
+            progress.line("a warning", warning=True)
             assert task.done == 3
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert text.getvalue() == ""
+    assert text.getvalue() == "a warning\n"
     assert capfd.readouterr() == ("", "")
 
 

@@ -85,8 +85,8 @@ class Progress:
     """Shows the progress of long work.
 
     On a terminal every open task is a bar with its speed and the time left. Elsewhere (a pipe, a log file) a running
-    task prints a line at most every `every` seconds. Both leave one line when a task ends. With `quiet=True` nothing
-    is printed; a pickled copy, in another process, is quiet too.
+    task prints a line at most every `every` seconds. Both leave one line when a task ends. With `quiet=True` only
+    warnings are printed; a pickled copy, in another process, is quiet too.
     """
 
     def __init__(
@@ -124,9 +124,9 @@ class Progress:
                     self._bars = None
             self.line(task.ended(failed))
 
-    def line(self, text: str) -> None:
-        """Print one line that stays, above the bars if there are any."""
-        if not self.quiet:
+    def line(self, text: str, *, warning: bool = False) -> None:
+        """Print one line that stays, above the bars if there are any; a warning also if quiet."""
+        if warning or not self.quiet:
             # A pipe has no width: a wrapped line would be two lines in a log.
             self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 

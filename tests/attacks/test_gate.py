@@ -202,3 +202,10 @@ def test_images_that_are_not_floats_in_0_to_1_are_refused_with_the_cause(images,
 def test_every_attack_refuses_images_in_0_to_255_with_the_cause(attack):
     with pytest.raises(UsageError, match="divide by 255"):
         attack(Network(), IMAGES * 255, LABELS, eps=EPS)
+
+
+def test_an_option_without_its_name_is_refused_with_the_call_that_works():
+    with pytest.raises(
+        TypeError, match=r"pgd: too many positional arguments; .* such as pgd\(model, images, labels, eps="
+    ):
+        pgd(Network(), IMAGES, LABELS, EPS)

@@ -159,6 +159,24 @@ def test_what_is_no_folder_is_no_run(tmp_path: Path, make: str, reason: str) -> 
         RunFolder.open(tmp_path / "a")
 
 
+def test_the_name_of_a_network_of_the_package_is_answered_with_the_command_that_copies_it() -> None:
+    """The cards of these networks name such a folder in their next command."""
+    with pytest.raises(
+        RunError, match=r"digits-hire is a network of the package: .* hiresnn zoo copy digits-hire digits-hire\."
+    ):
+        RunFolder.open("digits-hire")
+
+
+def test_a_run_by_a_method_that_no_package_offers_any_more_says_what_to_install(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, DIGITS).close()
+    text = (tmp_path / RECIPE).read_text()
+    (tmp_path / RECIPE).write_text(text.replace('method = "hire"', 'method = "elsewhere"'))
+    with pytest.raises(
+        RunError, match=r"cannot be read: .*method = \"elsewhere\" is not allowed.*install the package that offers"
+    ):
+        _ = RunFolder.open(tmp_path).recipe
+
+
 def test_a_folder_without_a_recipe_is_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run folder: it has no recipe\.toml"):
         RunFolder.open(tmp_path)
@@ -173,7 +191,7 @@ def test_a_missing_file_is_named_with_the_mend(tmp_path: Path) -> None:
 def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
     RunFolder.create(tmp_path, DIGITS).close()
     (tmp_path / RECIPE).write_text("seed = ")
-    with pytest.raises(RunError, match=r"is damaged: .*recipe\.toml, "):
+    with pytest.raises(RunError, match=r"cannot be read: .*recipe\.toml, "):
         RunFolder.create(tmp_path, DIGITS, resume=True)
 
 
@@ -220,7 +238,7 @@ def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first
 def test_a_damaged_shared_folder_is_refused_and_not_left_locked(tmp_path: Path) -> None:
     (tmp_path / RECIPE).write_text("seed = ")
     for _ in range(2):
-        with pytest.raises(RunError, match="is damaged"):
+        with pytest.raises(RunError, match="cannot be read"):
             RunFolder.shared(tmp_path, DIGITS, wait=lambda: pytest.fail("it is locked"))
 
 

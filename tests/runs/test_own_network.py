@@ -207,7 +207,9 @@ def test_no_file_chooses_the_code_that_runs(copied: Path) -> None:
     with pytest.raises(RunError, match=r"network of your own, .*; hiresnn\.load\('.*hire'\) executes it, or pass"):
         hiresnn.load(run / MODEL)
     for text in (run, run / MODEL):
-        with pytest.raises(UsageError, match=r"Python code.* which a file may not choose to run; name the network"):
+        with pytest.raises(
+            UsageError, match=r"Python code.* which a file may not choose to run; if you trust it, name the run"
+        ):
             resolve_model(str(text), may_run_code=False)
     network = hiresnn.load(run / MODEL, ann=build_mine())
     assert isinstance(network, SpikingNetwork)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
 from hiresnn.attacks.gate import require_images
-from hiresnn.data import Batches, Split
+from hiresnn.data import Batches, Split, tensors
+from hiresnn.data.user_batches import Images
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
 from hiresnn.metrics import Accuracy
@@ -15,16 +16,18 @@ from hiresnn.progress import Progress, Task
 
 
 def evaluate(
-    model: Model, images: Tensor, labels: Tensor, *, attack: Attack | str | None = None, batch_size: int = 200
-) -> float:
+    model: Model, images: Tensor | Images, labels: Tensor | None = None, *, attack: Attack | str | None = None,
+    batch_size: int = 200,
+) -> float:  # fmt: skip
     """Return the accuracy of any model in percent; images whose logits are not finite count as wrong.
 
     The model runs in eval mode, on the device of its parameters, and is left as it was.
 
     Args:
         model: images [B, C, H, W] in [0, 1] -> logits [B, K].
-        images: floats in [0, 1], [N, C, H, W] with N at least 1.
-        labels: class numbers [N], counted from 0.
+        images: floats in [0, 1], [N, C, H, W] with N at least 1. Or images with their labels, as `hiresnn.fit` takes
+            them, such as a Dataset or a DataLoader; all of them must fit into memory.
+        labels: class numbers [N], counted from 0; None where `images` has them.
         attack: None for clean accuracy; a function (model, images, labels) -> images; or a text such as
             "pgd:eps=2/255". The attacked images must be in [0, 1] and within the attack's own eps.
         batch_size: images per batch, at least 1.
@@ -39,6 +42,9 @@ def evaluate(
         >>> evaluate(model, images, torch.tensor([0, 0]))
         50.0
     """
+    if labels is None:
+        images, labels = tensors(images, batch_size=batch_size)
+    assert isinstance(images, Tensor)
     require_images(images)
     if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
         raise UsageError(

@@ -115,7 +115,11 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
         @with_gradients
         @wraps(attack)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                call = f"{name}(model, images, labels, eps=8/255)"
+                raise TypeError(f"{name}: {error}; write options by name, such as {call}") from None
             bound.apply_defaults()
             values = bound.arguments
             for option, value in values.items():

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hiresnn.audit.behaviour import CONSTANT
 from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Verdict
 
 GAP, GAP_IMAGES = 1.0, 5
@@ -75,6 +76,7 @@ def conclude(
     """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
+    constant = [check.detail for check in failed if check.name == CONSTANT] == severe
     verdict, headline = headline_of(point, severe, evidence.failures)
     reasons = [*severe]
     gap, (label, count) = point.pgd.count - point.worst.count, evidence.found_by
@@ -89,7 +91,9 @@ def conclude(
         reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
     wide = point.worst.high - point.worst.low > WIDE
     larger = LARGER.get(preset)
-    if severe:
+    if severe and constant:
+        step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
+    elif severe:
         step = "Make the network's answers depend on the images alone (docs/foreign.md), then repeat the audit."
     elif larger and (unfinished or wide or evidence.failures or preset == "quick"):
         step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")

@@ -17,6 +17,8 @@ from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import audit
 from hiresnn.audit.verification import adversarial_archive
+from hiresnn.data import tensors
+from hiresnn.data.user_batches import Images as UserImages
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
@@ -25,17 +27,18 @@ LOOKED_AT = 16  # images on which the behaviour of a network is observed
 
 @with_gradients
 def run_audit(
-    model: Model, images: Tensor, labels: Tensor, *, preset: str = "quick", eps: float | str = 8 / 255,
-    bounds: Sequence[str] | None = None, attacks: Sequence[str] = (), twins: Mapping[str, Model] | None = None,
-    seed: int = 0, batch_size: int = 200, name: str = "network", classes: Sequence[str] | None = None,
-    folder: Path | str | None = None, cache: MutableMapping[str, Record] | None = None,
-    progress: Progress | None = None,
+    model: Model, images: Tensor | UserImages, labels: Tensor | None = None, *, preset: str = "quick",
+    eps: float | str = 8 / 255, bounds: Sequence[str] | None = None, attacks: Sequence[str] = (),
+    twins: Mapping[str, Model] | None = None, seed: int = 0, batch_size: int = 200, name: str = "network",
+    classes: Sequence[str] | None = None, folder: Path | str | None = None,
+    cache: MutableMapping[str, Record] | None = None, progress: Progress | None = None,
 ) -> Card:  # fmt: skip
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
 
     Args:
         model: any callable, images [B, C, H, W] in [0, 1] -> logits [B, K]. Its mode and weights stay as they are.
-        images, labels: float in [0, 1], and their classes [B]; all of them are attacked.
+        images, labels: float in [0, 1], and their classes [B]; all of them are attacked. `images` alone may be a
+            Dataset, a DataLoader or whatever else `hiresnn.fit` takes, with its labels.
         preset, eps, bounds, attacks, seed, batch_size: see `AuditConfig`.
         twins: name -> a network whose adversarial images are tried on this one.
         name, classes: names for the card. folder: where to write card.json and adversarial.npz, if anywhere.
@@ -52,6 +55,9 @@ def run_audit(
         >>> print(card.conclusion.headline)  # doctest: +SKIP
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
+    if labels is None:
+        images, labels = tensors(images)
+    assert isinstance(images, Tensor)
     if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images):
         raise UsageError(
             f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an audit needs images "

@@ -48,8 +48,9 @@ def evaluate(
 
     A white-box attack makes its images on the run itself. With --twin, the command also measures black-box attacks,
     which make their images on another run. Without --attack, the attacks are FGSM and PGD at the bounds of the run's
-    recipe. The command prints accuracies in percent and adds them to result.json in the run folder. hiresnn audit
-    checks whether a stronger attack lowers them.
+    recipe. The command prints accuracies in percent and adds them to result.json in the run folder. Accuracies there
+    that were measured on more images are not replaced: give --out for a try with fewer (--limit), also with a network
+    of hiresnn zoo. hiresnn audit checks whether a stronger attack lowers the accuracies.
 
     Examples:
 

@@ -16,7 +16,8 @@ Source = Annotated[
         "--data",
         metavar="SOURCE",
         help="The images: digits, cifar10, cifar100, mnist, fashion-mnist, svhn, the name of a plug-in, an .npz file, "
-        "or a folder with train/CLASS/NAME.png and test/CLASS/NAME.png; default: the data set of the recipe.",
+        "or a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg and others); default: the data set of "
+        "the recipe.",
     ),
 ]
 
@@ -52,7 +53,7 @@ Html = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result and warnings, no progress.")]
 
 
 def require_html(out: Path, example: str) -> None:

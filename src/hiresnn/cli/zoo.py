@@ -12,7 +12,7 @@ from hiresnn.errors import command_line
 app = typer.Typer(
     help="List, show and copy the pretrained networks of the package. Without a command, list them.\n\n"
     "Each network comes with its recipe, its results and an audit of its robustness. From Python, "
-    'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder, which every command takes.\n\n'
+    'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder, which the other commands take.\n\n'
     "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json",
 )
 
@@ -62,7 +62,7 @@ def copy(
     name: Name,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new run folder; it must not exist yet.")],
 ) -> None:
-    """Copy a network to a run folder, which evaluate, audit, analyze and report take.
+    """Copy a network to a run folder, which evaluate, audit, analyze and report take (not analyze conversion).
 
     Example: hiresnn zoo copy digits-hire mine
     """

@@ -6,6 +6,7 @@ from hiresnn.data.folder import load_folder
 from hiresnn.data.loader import Batches, flip_and_crop
 from hiresnn.data.sources import load
 from hiresnn.data.subset import first, holdout, in_turn
+from hiresnn.data.user_batches import tensors
 
 __all__ = [
     "Batches",
@@ -19,4 +20,5 @@ __all__ = [
     "load",
     "load_archive",
     "load_folder",
+    "tensors",
 ]

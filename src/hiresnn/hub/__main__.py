@@ -8,8 +8,7 @@ from pathlib import Path
 
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.hub.publish import Publication, export
-from hiresnn.hub.zoo import SHELF
-from hiresnn.runs.folder import MODEL
+from hiresnn.runs.folder import MODEL, SHELF
 
 WEIGHTS, LARGEST = 2 * 2**20, 4 * 2**20
 """Bytes of the weights of a network of the package, and of all its files together."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from hiresnn.atomic import new_folder
 from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.report.reading import Run, read_runs
+from hiresnn.runs.folder import SHELF
 
-SHELF = Path(__file__).with_name("networks")
 README = "README.md"
 
 

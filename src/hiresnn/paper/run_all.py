@@ -123,7 +123,10 @@ def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Pa
     except MissingValueError:
         page = None
     if page is None:
-        study.progress.line(f"{name} is left out: {missing} of its {len(files)} values are not measured yet")
+        study.progress.line(
+            f"{name} is left out: {missing} of its {len(files)} values are not measured yet; leave out --partial to "
+            "measure them"
+        )
         return []
     if missing:
         page.notes.insert(0, f"Not finished: {missing} of {len(files)} values are not measured yet, and left out here.")

@@ -54,7 +54,8 @@ def _file_name(value: str) -> str:
 
 def _method(value: str) -> str:
     if value not in METHOD_NAMES and value not in offered("methods"):
-        raise ValueError(closest(value, (*METHOD_NAMES, *offered("methods"))))
+        found = closest(value, (*METHOD_NAMES, *offered("methods")))
+        raise ValueError(f"{found}, or install the package that offers it (docs/plugins.md)")
     return value
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hiresnn.atomic import TEMPORARY_SUFFIX, json_text, utf8, write_atomically
-from hiresnn.errors import RecipeError, RunError
+from hiresnn.errors import RecipeError, RunError, command_line
 from hiresnn.runs.environment import environment
 from hiresnn.runs.lock import LOCK, locked
 from hiresnn.runs.recipe import Recipe, dump, flatten, parse
@@ -24,6 +24,8 @@ RESUME = "resume.pt"
 ANN = "ann.json"
 SOURCE = "source.json"
 CONVERSION = "conversion.txt"
+SHELF = Path(__file__).parents[1] / "hub/networks"
+"""The networks of the package."""
 
 
 class RunFolder:
@@ -88,6 +90,11 @@ class RunFolder:
         with _usable(path):
             if not path.is_dir():
                 what = "is a file" if path.exists() else "does not exist"
+                if (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
+                    raise RunError(
+                        f"run folder {path} {what}; {path} is a network of the package: make a run folder of it with "
+                        f"{command_line('zoo', 'copy', path, path)}."
+                    )
                 raise RunError(f"run folder {path} {what}; name a folder that hiresnn train or hiresnn zoo copy wrote.")
             if not (path / RECIPE).is_file():
                 raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
@@ -192,7 +199,7 @@ def _recipe(path: Path) -> Recipe:
     try:
         return parse(_text(path / RECIPE), str(path / RECIPE))
     except RecipeError as error:
-        raise RunError(f"run folder {path} is damaged: {error}") from None
+        raise RunError(f"run folder {path} cannot be read: {error}") from None
 
 
 @contextmanager

@@ -175,8 +175,9 @@ def load_run(folder: RunFolder, *, may_run_code: bool = True) -> nn.Module:
         return checkpoint.load(path)
     if not may_run_code:
         raise UsageError(
-            f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; name the "
-            "network yourself."
+            f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; if you "
+            f"trust it, name the run yourself: {folder.path}={folder.path}/audit/card.json for hiresnn board, "
+            f"{folder.path} in front of --verify for hiresnn audit."
         )
     code = own_code(folder.recipe, folder.path)
     assert code is not None

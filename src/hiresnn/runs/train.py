@@ -129,7 +129,7 @@ def _snn_trainer(context: RunContext, ann: Path) -> Trainer:
     if context.own is not None:
         context.folder.write_text(CONVERSION, f"{network.report}\n")
         for warning in network.report.warnings:
-            context.progress.line(f"Warning: {warning}")
+            context.progress.line(f"Warning: {warning}", warning=True)
     count = calibration_images(recipe, network, split.images.shape[1:], len(split))
     if count < min(recipe.conversion.images, len(split)):
         context.progress.line(f"Thresholds are calibrated on {count} images, so that it takes little memory.")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks.gate import seeded
+from hiresnn.data.user_batches import Images, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
@@ -22,7 +23,6 @@ from hiresnn.training.epochs import PRECISIONS, Training, trained_parameters
 from hiresnn.training.methods import METHODS, Method
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
-from hiresnn.training.user_batches import Images, UserBatches
 
 Log = Callable[[dict[str, Any]], object]
 CALIBRATION_IMAGES = 512

@@ -1,4 +1,4 @@
-"""The images that a caller of `hiresnn.fit` passes, in whatever form, as checked batches."""
+"""The images that a caller passes from Python, in whatever form, as checked batches or as two tensors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from hiresnn.data import Batches, Split
+from hiresnn.data.dataset import Split
+from hiresnn.data.loader import Batches
 from hiresnn.errors import DataError, UsageError
-from hiresnn.training.loop import Batch
 
+Batch = tuple[Tensor, Tensor]
 Images = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch]
 
 
@@ -76,6 +77,30 @@ class UserBatches:
             labels = _checked(pixels, labels, f"batch {number} of {self.name}")
             shown = pixels.to(self.device, torch.float32)
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
+
+
+def tensors(images: Images, *, name: str = "images", batch_size: int = 200) -> tuple[Tensor, Tensor]:
+    """Read all images and labels of a Dataset, a DataLoader, a Split or a pair of arrays.
+
+    Args:
+        images: (images [N, C, H, W], labels [N]); a Split; a Dataset of (image, label); or batches with a length, such
+            as a DataLoader. Images are uint8, or floats in [0, 1].
+        name: what to call them in a message. batch_size: how many images of a Dataset are read at a time.
+
+    Returns:
+        Images as float32 in [0, 1] and labels as int64, on the CPU. All of them must fit into memory.
+
+    Raises:
+        UsageError: no images, or images without labels.
+        DataError: images or labels of the wrong type, shape or range.
+
+    Example:
+        >>> images, labels = hiresnn.data.tensors(test_loader)  # doctest: +SKIP
+        >>> card = hiresnn.run_audit(network, images, labels)  # doctest: +SKIP
+    """
+    batches = UserBatches(name, images, batch_size, torch.device("cpu"))
+    pixels, labels = zip(*batches, strict=True)
+    return torch.cat(pixels), torch.cat(labels)
 
 
 def _checked(images: Tensor, labels: Tensor, what: str) -> Tensor:
