@@ -205,6 +205,6 @@ def test_fig5b_draws_the_table_and_judges_a_rise_by_definition_2() -> None:
     assert "exactly one of them does when perturbed; one of these images, chosen at random" in said(made)
     right, wrong = made.claims
     assert (right.of, right.verdict) == ("M1, right on the perturbed image", "agrees")
-    assert right.found == "on the image shown it rises at fc2; it rises somewhere on 1 of 2 images"
+    assert right.found == "it rises somewhere on 1 of 2 images, and at fc2 on the image shown"
     assert wrong.verdict == "differs"
-    assert wrong.found == "on the image shown it rises at no layer; it rises somewhere on 0 of 2 images"
+    assert wrong.found == "it rises somewhere on 0 of 2 images, and at no layer on the image shown"
