@@ -82,6 +82,7 @@ def test_the_command_prints_the_cost_of_every_kind_of_training(
     assert cost.main([str(path), *["--batches", "1", "--channels", "1", "--size", "8", "--classes", "10"]]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["fused"], found["batches"], found["batch_size"], kept) == (False, 1, 4, [True])
+    assert min(found["traditional_seconds_per_batch"], found["traditional_processor_seconds_per_batch"]) > 0
 
 
 def test_an_unknown_recipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

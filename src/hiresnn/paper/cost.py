@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,18 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     """Train on random batches in this process, once for the memory and once for the time.
 
     The peak is read over a single batch, since all have one shape, and while freed blocks go back to the system; the
-    time under `keep_memory`, as the command line trains.
+    time under `keep_memory`, as the command line trains. Traditional training of the same recipe takes turns with it,
+    batch by batch, so that a change of the machine's speed slows both.
 
     Returns:
         peak_bytes: most that training held at once, of resident memory or, on a GPU, in tensors, without left_bytes,
         which the process holds when training is over. seconds_per_batch: by the clock, the median over the timed
-        batches. processor_seconds_per_batch: of all threads, the mean. fused: whether kernels were compiled. device,
-        processor, threads, batch_size, batches.
+        batches. processor_seconds_per_batch: of all threads, the median. traditional_*: the same two of traditional
+        training. fused: whether kernels were compiled. device, processor, threads, batch_size, batches.
     """
     torch.manual_seed(recipe.seed)
     device, batch_size = device_of(recipe), recipe.snn.batch_size
+    traditional = recipe.model_copy(update={"method": "traditional"})
     shape = ((WARM_BATCHES + batches) * batch_size, channels, size, size)
     split = Split(torch.randint(0, 256, shape, dtype=torch.uint8), torch.randint(0, classes, shape[:1]))
 
@@ -93,19 +96,22 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     left = _memory(device, IN_USE)
 
     keep_memory()
-    training = _training(recipe, split, classes)
-    for _ in range(WARM_BATCHES):
-        next(training)
+    rivals = {"": recipe, "traditional_": traditional}
+    trainings = {name: _training(each, split, classes) for name, each in rivals.items()}
+    for training in trainings.values():
+        for _ in range(WARM_BATCHES):
+            next(training)
     _wait(device)
-    wall, processor = [time.perf_counter()], time.process_time()
-    for _ in range(batches):
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for _, (name, training) in product(range(batches), trainings.items()):
+        wall, processor = time.perf_counter(), time.process_time()
         next(training)
         _wait(device)
-        wall.append(time.perf_counter())
+        seconds[f"{name}seconds_per_batch"].append(time.perf_counter() - wall)
+        seconds[f"{name}processor_seconds_per_batch"].append(time.process_time() - processor)
     return {
         "peak_bytes": peak - left,
-        "seconds_per_batch": statistics.median(after - before for before, after in pairwise(wall)),
-        "processor_seconds_per_batch": (time.process_time() - processor) / batches,
+        **{name: statistics.median(each) for name, each in seconds.items()},
         "left_bytes": left,
         "fused": fused,
         "device": device,

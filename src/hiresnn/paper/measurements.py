@@ -103,7 +103,7 @@ class Measurement:
         if self.kind == "cost":
             data = {"images": recipe.data.train_images, "augment": recipe.data.augment}
             part = recipe.keyed(exclude={"ann", "attack", "data"})
-            return {"batches": scale.cost_batches, "recipe": {**part, **data}}
+            return {"batches": scale.cost_batches, "in turns": True, "recipe": {**part, **data}}
         found: dict[str, Any] = {"seed": self.seed, "grid": list(self.grid)}
         spec = self.spec(scale)
         found["images"] = self.images(scale)
