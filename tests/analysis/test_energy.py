@@ -10,8 +10,9 @@ from dataclasses import astuple
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import hiresnn
 from hiresnn.analysis import (
     PRICES,
     Energy,
@@ -154,3 +155,21 @@ def test_weights_off_chip_are_read_once_from_dram() -> None:
     traffic = EnergyReport(LAYERS, 3).snn_traffic()
     assert traffic.on_chip_pj == SRAM_WORD_PJ * (42 + 24 + 60)
     assert traffic.off_chip_pj == traffic.on_chip_pj + DRAM_WORD_PJ * 34
+
+
+def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch() -> None:
+    class Shifting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.out = nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(torch.relu(self.linear(x.sub_(0.1).flatten(1))))
+
+    images = torch.rand(2, 1, 2, 2)
+    network = hiresnn.convert(Shifting(), images.clone(), timesteps=2)
+    before = images.clone()
+    count_operations(network, images)
+    assert torch.equal(images, before)
+    with pytest.raises(UsageError, match="the batch has no images"):
+        count_operations(network, images[:0])

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import pgd, pgd_restarts, unbroken
+from hiresnn.errors import UsageError
 
 
 class Trap:
@@ -67,3 +68,15 @@ def test_unbroken_agrees_with_the_images_of_pgd_restarts() -> None:
     assert (Trap()(found).argmax(1) == LABELS).tolist() == [False, True]
     # the images, the gap at 0.6 for the first, then the other alone; its last iterate
     assert model.sizes == [2, 2, 1, 1, 1, 1]
+
+
+def test_unbroken_checks_its_images_and_options_and_works_inside_inference_mode() -> None:
+    options = {"eps": 0.3, "step": 0.1}
+    expected = unbroken(Trap(), IMAGES, LABELS, **options)
+    assert expected.tolist() == [False, True]
+    with torch.inference_mode():
+        assert torch.equal(unbroken(Trap(), IMAGES.clone(), LABELS, **options), expected)
+    with pytest.raises(UsageError, match="divide by 255"):
+        unbroken(Trap(), 255 * IMAGES, LABELS, **options)
+    with pytest.raises(UsageError, match="eps"):
+        unbroken(Trap(), IMAGES, LABELS, eps=-0.1)

@@ -261,7 +261,7 @@ def test_a_fused_network_gives_equal_logits_and_compiles_nothing_new(monkeypatch
     traced = functools.partial(torch.compile, dynamic=True, fullgraph=True, backend="eager")
     kernels = {loop: traced(loop) for loop in (layer.scan_forward, layer.scan_backward)}
     monkeypatch.setattr(layer, "kernel", lambda loop, fused: kernels[loop] if fused else loop)
-    monkeypatch.setattr("hiresnn.network.spiking.can_fuse", lambda device: True)
+    monkeypatch.setattr("hiresnn.network.spiking.compiles", lambda device: True)
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
     images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)

@@ -164,3 +164,23 @@ def test_an_audit_inside_inference_mode_finds_the_same(
     with torch.inference_mode():
         inside = run_audit(network, images + 0, labels + 0, bounds=("8/255",))
     assert inside.curve == card.curve
+
+
+def test_the_call_on_the_card_repeats_the_audit(
+    network: SpikingNetwork, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
+    images, labels = (each[:6] for each in shown)
+    options: dict[str, Any] = {
+        "bounds": ("1/255",),
+        "attacks": ["pgd:iterations=3"],
+        "batch_size": 3,
+        "eps": "2/255",
+        "seed": 4,
+    }
+    card = run_audit(network, images, labels, twins={"other": network}, **options)
+    expected = (
+        "hiresnn.run_audit(model, images, labels, eps='2/255', seed=4, bounds=['1/255'], attacks=['pgd:iterations=3'], "
+        "twins={'other': ...}, batch_size=3"
+    )
+    assert card.setting.command == f"{expected}, preset='quick')"

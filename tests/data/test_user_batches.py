@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import hiresnn
 from hiresnn.data import Split, tensors
@@ -50,3 +50,22 @@ def test_evaluate_and_audit_take_a_loader() -> None:
     assert hiresnn.evaluate(Net(), loader) == hiresnn.evaluate(Net(), FLOATS, LABELS) == 100.0
     card = hiresnn.run_audit(Net(), loader, eps="8/255")
     assert card.data.images == 3
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(FLOATS[0], 0)])
+
+
+@pytest.mark.parametrize(
+    "given", [Stream(), DataLoader(Stream()), iter([(FLOATS, LABELS)])], ids=["stream", "loader", "iterator"]
+)
+def test_what_has_no_length_is_refused_in_a_sentence(given) -> None:
+    with pytest.raises(UsageError, match="images has no length; give a list of batches"):
+        tensors(given)
+
+
+def test_evaluate_and_audit_take_numpy_arrays_and_labels_of_any_integer_type() -> None:
+    assert hiresnn.evaluate(Net(), FLOATS.numpy(), LABELS.numpy()) == 100.0
+    cards = [hiresnn.run_audit(Net(), FLOATS, LABELS.to(kind)) for kind in (torch.int64, torch.int32, torch.uint8)]
+    assert len({card.model_dump_json(include={"curve", "conclusion"}) for card in cards}) == 1

@@ -408,3 +408,21 @@ def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path:
         fit(snn(), (PIXELS, LABELS), **options)
     fit(snn(), (PIXELS, LABELS), **options)
     assert seen == [1, 0, 2, 3]
+
+
+def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(capsys) -> None:
+    """Its two layers of neurons are concatenated. Each warning of the conversion comes once."""
+
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.out = nn.Linear(16, 4), nn.Linear(16, 4), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return self.out(torch.cat([torch.relu(self.one(x)), torch.relu(self.two(x))], 1))
+
+    torch.manual_seed(0)
+    result = hiresnn.fit(Joined(), (torch.rand(8, 1, 4, 4), torch.arange(8) % 3), epochs=0)
+    assert "The conversion does not rescale the ANN: " in capsys.readouterr().err
+    assert isinstance(result.network, SpikingNetwork)

@@ -33,15 +33,16 @@ def test_the_loss_is_that_of_its_equation(weight: float, t: float) -> None:
     assert Distillation(teacher(), weight, t)(seen).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_teacher_is_used_in_eval_mode_and_gets_no_gradient() -> None:
-    master = teacher()
+def test_the_teacher_is_used_in_eval_mode_gets_no_gradient_and_stays_as_it_is() -> None:
+    master = teacher().train()
     loss = Distillation(master)
     logits = torch.randn(4, 3, requires_grad=True)
     seen = Presentation(nn.Identity(), IMAGES, IMAGES, LABELS, logits, 1, None)
     assert loss(seen) == loss(seen)  # no dropout
     loss(seen).backward()
     assert logits.grad is not None
-    assert not any(parameter.requires_grad for parameter in master.parameters())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in master.parameters())
+    assert master.training
 
 
 @pytest.mark.parametrize(("weight", "temperature"), [(1.1, 1.0), (-0.1, 1.0), (0.5, 0.0), (float("nan"), 1.0)])

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
 from hiresnn.attacks.gate import require_images
-from hiresnn.data import Batches, Split, tensors
-from hiresnn.data.user_batches import Images
+from hiresnn.data import Batches, Split
+from hiresnn.data.user_batches import Images, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
 from hiresnn.metrics import Accuracy
@@ -42,9 +42,7 @@ def evaluate(
         >>> evaluate(model, images, torch.tensor([0, 0]))
         50.0
     """
-    if labels is None:
-        images, labels = tensors(images, batch_size=batch_size)
-    assert isinstance(images, Tensor)
+    images, labels = labelled(images, labels)
     require_images(images)
     if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
         raise UsageError(

@@ -79,7 +79,10 @@ class PerturbationDistance:
         self._images = SpikeDistance()
 
     def update(self, images: Tensor, adversarial: Tensor) -> None:
-        """Add a batch of images and their adversarial images, both [B, C, H, W] in [0, 1]; UsageError as above."""
+        """Add a batch of images and their adversarial images, both [B, C, H, W] in [0, 1].
+
+        Raises UsageError if the shapes differ.
+        """
         self._images.update({"images": images[None]}, {"images": adversarial[None]})  # as a sequence of one step
 
     def compute(self) -> Distances:

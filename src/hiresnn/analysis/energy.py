@@ -52,10 +52,12 @@ class Energy(fx.Interpreter):
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Run a batch in [0, 1] and count. Parameters, mode and gradients of the network stay as they are."""
+        """Run a batch in [0, 1] and count. The network stays as it is. Raises UsageError for an empty batch."""
+        if not len(images):
+            raise UsageError("energy: the batch has no images.")
         self._window = Window(self.timesteps, len(images))
         with frozen(self.network), record(self.network) as spikes:
-            self._classes = self.run(images, self._window).shape[1]
+            self._classes = self.run(images.clone(), self._window).shape[1]  # a layer may write into its input
         self._activity.update(spikes)
         self._images += len(images)
 

@@ -44,9 +44,10 @@ class _Weighted:
 
     Attributes:
         first, later: what entered at the first step, and at all others.
-        steps: timesteps seen in the present forward pass, and how many dimensions of its input count them and images.
-        timed: something of its input changes over time; weighted: see `Signal`.
+        timed: something of its input changes over time.
+        weighted: see `Signal`.
         normed: a batch norm follows directly.
+        steps: timesteps seen in the present forward pass.
     """
 
     name: str

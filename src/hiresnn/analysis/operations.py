@@ -30,7 +30,8 @@ class LayerOperations:
         units: output values per step; the neurons of a layer of neurons.
         dense: Table 6, k^2 H_o W_o C_o C_i per step, padding counted as input; 0 without weights.
         connections: the same without those that only see padding.
-        activity: zeta, spikes per input over all steps (1 for an image); 0 without weights.
+        activity: zeta, spikes per input over all steps; 0 without weights. An input that is no spikes counts once for
+            each time that the layer computes: once for an image that does not change, T times for a current.
         events: input values over all steps that are not zero.
         macs, acs, multiplications: effective operations; an AC is any addition.
         parameters: trained parameters of the layer.

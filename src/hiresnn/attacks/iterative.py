@@ -14,9 +14,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Images, Labels, Model, checked, frozen
+from hiresnn.attacks.gate import Images, Labels, Model, checked, frozen, require_images, with_gradients
 from hiresnn.attacks.losses import Loss, LossGradient, choose_loss, cross_entropy, over_draws
-from hiresnn.attacks.options import relative_step
+from hiresnn.attacks.options import read_option, relative_step
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCase
 
@@ -154,6 +154,7 @@ def pgd_restarts(
     return finish_by_square(worst, eps, finish, generator)
 
 
+@with_gradients
 def unbroken(
     model: Model,
     images: Images,
@@ -166,8 +167,15 @@ def unbroken(
     """Return which images are classified correctly at every iterate of `pgd_restarts` with one start.
 
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
+
+    Raises:
+        UsageError: an option out of range, or images that are not floats in [0, 1].
     """
-    move = fixed_step(step, eps)
+    require_images(images)
+    for option, value in {"eps": eps, "step": step, "iterations": iterations}.items():
+        if value is not None:
+            read_option("unbroken", option, value)
+    labels, move = labels.long(), fixed_step(step, eps)
     with frozen(model):
         return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
 

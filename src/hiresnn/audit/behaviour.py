@@ -62,7 +62,7 @@ def observe(model: Model, images: Tensor) -> Behaviour:
     if raw.dtype in (torch.float16, torch.bfloat16):
         words = f"the network computes in half precision ({str(raw.dtype).removeprefix('torch.')}): rounding hides "
         checks.append(_check(PRECISION, False, words + "small changes of the logits from gradients"))
-    return Behaviour(first, torch.equal(first, again), is_random, _differ(*twice.chunk(2)), tuple(checks))
+    return Behaviour(first, torch.equal(_bits(first), _bits(again)), is_random, _differ(*twice.chunk(2)), tuple(checks))
 
 
 def answers(model: Model, images: Tensor) -> Tensor:
@@ -81,7 +81,13 @@ def answers(model: Model, images: Tensor) -> Tensor:
 def final_checks(
     model: Model, images: Tensor, before: Behaviour, same_weights: bool, written: bool, rows: int
 ) -> list[Check]:
-    """The checks that only the end decides: whether a call wrote into its images, how many rows were not finite."""
+    """The checks that only the end decides: finite logits, input, weights and answers unchanged.
+
+    Args:
+        images, before: the images of `observe`, and what it found.
+        same_weights: whether weights and buffers are the same as before. written: whether a call wrote into its images.
+        rows: number of rows of logits that were not finite.
+    """
     checks = [
         _check(FINITE, not rows, f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
                if rows else "all logits were finite"),
@@ -109,7 +115,14 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
 
 def weights_of(model: Model) -> str | None:
     """Fingerprint of all weights and buffers of a module; None for other callables."""
-    return fingerprint(model.state_dict().items()) if isinstance(model, nn.Module) else None
+    if not isinstance(model, nn.Module):
+        return None
+    return fingerprint((name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor))
+
+
+def _bits(logits: Tensor) -> Tensor:
+    """The float32 logits as integers, in which NaN equals itself."""
+    return logits.contiguous().view(torch.int32)
 
 
 def _batch_check(model: Model, images: Tensor, logits: Tensor) -> Check:
@@ -130,9 +143,9 @@ def _check(name: str, passed: bool, detail: str) -> Check:
 
 
 def _close(logits: Tensor, others: Tensor) -> Tensor:
-    """For each row, whether it is equal up to rounding; two rows that are not finite count as equal."""
-    finite = logits.nan_to_num(0, 0, 0).abs().max()
-    close = torch.isclose(logits, others, rtol=1e-3, atol=1e-4 * float(finite), equal_nan=True)
+    """For each row, whether it is equal up to rounding; NaN equals NaN, element by element."""
+    largest = logits.nan_to_num(0, 0, 0).abs().max()
+    close = torch.isclose(logits, others, rtol=1e-3, atol=1e-4 * float(largest), equal_nan=True)
     return close.all(1)
 
 

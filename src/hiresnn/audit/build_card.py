@@ -26,6 +26,7 @@ from hiresnn.audit.instrumented import OWN, seed_of
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.sweep import AuditResult
 from hiresnn.audit.verdict import report
+from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF
 
@@ -42,11 +43,16 @@ def build_card(
         subject, data, environment: what was audited, on what, and where.
         command: how to repeat this audit. repeat: the same without its preset, see `headline.conclude`.
         target: the network as the command line names it.
+
+    Raises:
+        UsageError: the preset did not screen the network's own rule.
     """
     worst, config, cost = result.worst, result.config, result.cost
+    if OWN not in [each.rule for each in result.screened]:
+        raise UsageError(f"a card needs the network's own rule; let the last stage of the preset screen {OWN!r}.")
     reports = [report(each, result.screened, result.without_gradient, result.screened_at) for each in result.screened]
     curve = {bound.label: _point(result, bound) for bound in config.curve}
-    headline, own = curve[config.headline.label], next(report for report in reports if report.rule == OWN)
+    headline, own = curve[config.headline.label], next(each for each in reports if each.rule == OWN)
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, data.classes)
     checks = list(result.checks)
@@ -106,7 +112,7 @@ def evidence_of(result: AuditResult) -> Evidence:
     place = worst.bounds.index(headline)
     missed = ~result.alone["pgd"][headline.label] & (worst.level <= place)
     by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
-    gradient = [label for label, attack in result.attacks.items() if attack.follows_gradient]
+    swept = [label for label, attack in result.attacks.items() if attack.follows_gradient and not attack.plain]
     zero = np.logical_and.reduce([each.zero for each in result.screened]) if result.screened else np.zeros(0, bool)
     return Evidence(
         gradient_left=gradient_left,
@@ -115,7 +121,7 @@ def evidence_of(result: AuditResult) -> Evidence:
         correct=worst.count(worst.bounds[0]),
         found_by=next(iter(by.most_common(1)), ("", 0)),
         without=(int(zero.sum()), len(zero)),
-        last=(gradient[-1], sum(worst.broke(gradient[-1]).values()) if len(gradient) > 2 else 0),
+        last=(swept[-1], sum(worst.broke(swept[-1]).values())) if swept else ("", 0),
     )
 
 

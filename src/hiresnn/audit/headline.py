@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hiresnn.audit.behaviour import CONSTANT
+from hiresnn.audit.behaviour import ANSWERS, BATCH, CONSTANT, REPEATED, WEIGHTS
 from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, Verdict
 
 GAP, GAP_IMAGES = 1.0, 5
@@ -23,7 +23,7 @@ SOME = 0.05  # share of the images from which attacks count as failed
 HALF = 0.5  # share of the screened images without any gradient from which gradient attacks count as failed
 UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
 WIDE = 8.0  # width in percentage points from which an interval asks for more images
-SEVERE = ("repeated calls", "batch order and size", "dependence on the image", "weights unchanged", "answers unchanged")
+SEVERE = (REPEATED, BATCH, CONSTANT, WEIGHTS, ANSWERS)
 """Checks (see `behaviour`) without which no accuracy of the network means anything."""
 LARGER = {"quick": "standard", "standard": "thorough"}
 
@@ -37,7 +37,7 @@ class Evidence:
     unbroken: int  # correct images that stand without any bound
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
-    last: tuple[str, int] = ("", 0)  # the last attack, and how many images it broke
+    last: tuple[str, int] = ("", 0)  # the last gradient attack of the search, and how many images it broke first
     without: tuple[int, int] = (0, 0)  # screened images whose gradient is zero under every rule, and all screened
 
     @property

@@ -23,10 +23,13 @@ from hiresnn.neurons.rules import rule_from_text
 
 OWN = "own"  # the gradient rule that the network came with, used exactly as it is
 ROUNDING = "through-rounding"
-"""The network's own rule, with gradients passed straight through roundings and saturated logits."""
+"""The network's own rule, with logits divided by `scale` and, where the forward pass rounds, gradients that pass
+straight through the rounding (BPDA)."""
 DRAWS = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
-SATURATED, TAMED = 64.0, 4.0
-"""Median difference of the two largest logits above which float32 loses the cross-entropy's gradient; its target."""
+SATURATED = 64.0
+"""Median gap of the two largest logits above which the gradient of the cross-entropy underflows in float32."""
+RESCALED_GAP = 4.0
+"""Median gap to which such logits are scaled down."""
 
 
 class InstrumentedModel(nn.Module):
@@ -64,7 +67,7 @@ class InstrumentedModel(nn.Module):
         self.classes, self.random = first.shape[1], self.behaviour.random
         self.draws = draws if self.random else 1
         typical = float(first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
-        self.scale = max(float(summed_steps(model)), typical / TAMED if typical > SATURATED else 0.0)
+        self.scale = max(float(summed_steps(model)), typical / RESCALED_GAP if typical > SATURATED else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
         """One call of the network on a copy of the images; a failure of the user's code becomes a UsageError."""

@@ -17,8 +17,8 @@ from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import audit
 from hiresnn.audit.verification import adversarial_archive
-from hiresnn.data import tensors
 from hiresnn.data.user_batches import Images as UserImages
+from hiresnn.data.user_batches import labelled
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
@@ -36,12 +36,14 @@ def run_audit(
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
 
     Args:
-        model: any callable, images [B, C, H, W] in [0, 1] -> logits [B, K]. Its mode and weights stay as they are.
+        model: any callable, images [B, C, H, W] in [0, 1] -> logits [B, K]. Its mode and weights stay as they are. The
+            images must be on its device.
         images, labels: float in [0, 1], and their classes [B]; all of them are attacked. `images` alone may be a
             Dataset, a DataLoader or whatever else `hiresnn.fit` takes, with its labels.
         preset, eps, bounds, attacks, seed, batch_size: see `AuditConfig`.
         twins: name -> a network whose adversarial images are tried on this one.
-        name, classes: names for the card. folder: where to write card.json and adversarial.npz, if anywhere.
+        name, classes: names of the network and of its classes, for the card.
+        folder: where to write card.json and adversarial.npz; None writes nothing.
         cache: finished units of work by key, so that an interrupted audit can continue.
 
     Returns:
@@ -55,9 +57,7 @@ def run_audit(
         >>> print(card.conclusion.headline)  # doctest: +SKIP
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
-    if labels is None:
-        images, labels = tensors(images)
-    assert isinstance(images, Tensor)
+    images, labels = labelled(images, labels)
     if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images):
         raise UsageError(
             f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an audit needs images "
@@ -70,7 +70,7 @@ def run_audit(
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
     names = list(classes) if classes is not None else [str(label) for label in range(instrumented.classes)]
-    call = f"hiresnn.run_audit(model, images, labels, eps={config.headline.label!r}, seed={seed}"
+    call = _call(config, twins or {})
     card = build_card(
         result,
         subject=subject_of(result, name=name, library=type(model).__module__.partition(".")[0]),
@@ -86,3 +86,13 @@ def run_audit(
         (folder / "adversarial.npz").write_bytes(adversarial_archive(result))
         (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card
+
+
+def _call(config: AuditConfig, twins: Mapping[str, Model]) -> str:
+    """The call that repeats an audit, without its preset and its last bracket."""
+    words = [f"eps={config.headline.label!r}", f"seed={config.seed}"]
+    words += [] if config.bounds is None else [f"bounds={list(config.bounds)!r}"]
+    words += [f"attacks={list(config.attacks)!r}"] if config.attacks else []
+    words += [f"twins={{{', '.join(f'{name!r}: ...' for name in twins)}}}"] if twins else []
+    words += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
+    return f"hiresnn.run_audit(model, images, labels, {', '.join(words)}"

@@ -67,6 +67,7 @@ def audit(
     Raises:
         UsageError: no image is classified correctly, a label is not a class of the network, or the network fails.
     """
+    labels = labels.long()
     require_classes(labels, model.classes)
     work = {} if cache is None else cache
     return _Sweep(model, images, labels, config, twins or {}, work, progress or Progress(quiet=True)).run()

@@ -16,12 +16,12 @@ MAX_SIDE = 4096
 """Largest height and width of an image, in pixels."""
 MAX_CLASSES = 100_000
 SMALLEST_STD = 1 / 255
-"""Smallest standard deviation of a channel, one grey level: a constant channel must not be divided by zero."""
+"""Smallest standard deviation of a channel, one step of 8 bits: a constant channel must not be divided by zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as grey levels 0 to 255, and the class of each, counted from 0.
+    """Images as 8-bit pixel values, 0 to 255, and the class of each, counted from 0.
 
     Raises:
         DataError: images or labels have another type or shape.

@@ -19,7 +19,7 @@ def rank_in_class(labels: Int64[Tensor, "image"]) -> Int64[Tensor, "image"]:
 
 
 def first(split: Split, count: int, *, key: str = "count") -> Split:
-    """Select `count` images, class by class in turn: the first of each class before the second of any.
+    """Select `count` images, round-robin over the classes: the first of each class before the second of any.
 
     When a class runs out of images, the others fill up. The images stay in their order.
 
@@ -34,7 +34,10 @@ def first(split: Split, count: int, *, key: str = "count") -> Split:
 
 
 def in_turn(split: Split, count: int) -> Split:
-    """Select the images of `first`, ordered class by class in turn: a smaller count gives the start of a larger one.
+    """Select the images of `first`, in round-robin order: a smaller count gives the start of a larger one.
+
+    Args:
+        count: how many images; 0 means all.
 
     Raises:
         UsageError: as `first`.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from hiresnn.data.dataset import Split
 from hiresnn.data.loader import Batches
@@ -44,11 +44,17 @@ class UserBatches:
                 images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
             else:
                 images = TensorDataset(pixels, labels)
-        if isinstance(images, Dataset):
+        if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
             images = DataLoader(images, batch_size, shuffle=shuffle, generator=generator)
         self.name, self.device, self.source = name, device, images
         self.generator: torch.Generator | None = getattr(images, "generator", None)
-        if not len(self):
+        try:
+            empty = not len(self)
+        except TypeError:
+            raise UsageError(
+                f"{name} has no length; give a list of batches, a Dataset with a length, or a DataLoader over one."
+            ) from None
+        if empty:
             raise UsageError(f"{name} has no images.")
 
     def __len__(self) -> int:
@@ -77,6 +83,13 @@ class UserBatches:
             labels = _checked(pixels, labels, f"batch {number} of {self.name}")
             shown = pixels.to(self.device, torch.float32)
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
+
+
+def labelled(images: Tensor | Images, labels: Tensor | None, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+    """Return images and labels as tensors; without `labels`, `images` must have them, see `tensors`."""
+    if labels is None:
+        return tensors(images, batch_size=batch_size)
+    return torch.as_tensor(images), torch.as_tensor(labels)
 
 
 def tensors(images: Images, *, name: str = "images", batch_size: int = 200) -> tuple[Tensor, Tensor]:

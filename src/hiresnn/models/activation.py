@@ -19,8 +19,8 @@ class QCFS(nn.Module):
 
         y = threshold * clip(floor(levels * x / threshold + 1/2) / levels, 0, 1)
 
-    The gradient passes straight through the rounding: it is 1 in x where 0 <= x <= threshold, else 0; in the threshold
-    it is (y - x) / threshold there, 1 above and 0 below.
+    The gradient passes straight through the rounding: with respect to x it is 1 where 0 <= x <= threshold, else 0; with
+    respect to the threshold it is (y - x) / threshold there, 1 above and 0 below.
 
     `hiresnn.convert` makes it a LIF with this threshold. Over T = `levels` steps of constant input, a neuron that
     starts at half its threshold and does not leak sends exactly levels * y / threshold spikes.

@@ -2,7 +2,7 @@
 
 from hiresnn.network.analogue import analogue, require_same_answers
 from hiresnn.network.batch_norm import ChannelAffine
-from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
+from hiresnn.network.calibration import THRESHOLD_SCALE, NotRescalableError, SilentLayerError, calibrate
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
@@ -21,6 +21,7 @@ __all__ = [
     "ConversionWarning",
     "Encoder",
     "Encoding",
+    "NotRescalableError",
     "SharedDropout",
     "SilentLayerError",
     "SpikingNetwork",

@@ -29,6 +29,10 @@ class SilentLayerError(UsageError):
     """A layer of neurons gets so little input that it would never spike."""
 
 
+class NotRescalableError(UsageError):
+    """The structure of a network does not allow `rescale`."""
+
+
 @torch.no_grad()
 def calibrate(
     network: SpikingNetwork,
@@ -99,7 +103,7 @@ class _Calibrator(fx.Interpreter):
         factor, expected = 2.0, None  # a layer that is not linear shows that by its answer to twice its input
         if isinstance(layer, _WEIGHTED):
             if layer.weight.data_ptr() in self.rescaled:
-                raise UsageError(
+                raise NotRescalableError(
                     f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without rescale."
                 )
             self.rescaled.add(layer.weight.data_ptr())
@@ -136,11 +140,11 @@ class _Calibrator(fx.Interpreter):
         scale = float(expected.abs().max())
         if not torch.allclose(factor * value, expected, rtol=0, atol=0.01 * scale):
             if factor == 1:
-                raise UsageError(
+                raise NotRescalableError(
                     f"the weights of {node.target!r} cannot be multiplied; remove their parametrization "
                     "(torch.nn.utils.parametrize.remove_parametrizations), or convert without rescale."
                 )
-            raise UsageError(
+            raise NotRescalableError(
                 f"{node.name!r} does not grow in proportion to the spikes that it gets, so the network cannot be "
                 "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
                 "(conversion.rescale = false in a recipe)."
@@ -164,7 +168,7 @@ class _Calibrator(fx.Interpreter):
                 self.amplitudes[source] = min(wanted)
         amplitudes = {self.amplitudes[source] for source in sources}
         if len(amplitudes) > 1:
-            raise UsageError(
+            raise NotRescalableError(
                 f"{node.name!r} combines spikes of two layers, or spikes with something else, so the network cannot be "
                 "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
                 "(conversion.rescale = false in a recipe)."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from hiresnn.models import QCFS
 from hiresnn.network.analogue import require_same_answers
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.encoding import Encoder, Encoding
+from hiresnn.network.evaluating import evaluating
 from hiresnn.network.graph import over_time, uncompiled
 from hiresnn.network.max_pool import MaxPool
 from hiresnn.network.report import ConversionWarning
@@ -43,7 +45,7 @@ def convert(
 
     Args:
         ann: images [B, C, H, W] in [0, 1] -> logits [B, K].
-        images: calibration batch of training images in [0, 1], such as 512 of them.
+        images: calibration batch of training images in [0, 1], such as 512 of them, on the device of the ANN.
         timesteps: T, at least 1.
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
             layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
@@ -52,8 +54,9 @@ def convert(
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         leak: initial leak of every layer, in [0, 1].
         reset, start, condition, wait, surrogate, encoding: see `LIF` and `Encoder`.
-        max_pool: of a max pool right behind a ReLU: "currents" pools in front of the neurons, which the ANN computes as
-            well; "spikes" takes the maximum over the spikes of each timestep.
+        max_pool: of a max pool right behind a ReLU: "currents" takes the maximum of the input currents, before the
+            neurons, which the ANN computes as well because max and ReLU commute; "spikes" takes the maximum over the
+            spikes of each timestep, which overestimates the rate.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -76,9 +79,25 @@ def convert(
     )  # fmt: skip
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
+    _require_fitting(ann, images)
     calibrate(network, images, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
     require_same_answers(ann, network, images)
     return network
+
+
+def _require_fitting(ann: nn.Module, images: Tensor) -> None:
+    """Raise UsageError where the ANN itself fails on the images, most often because of their size."""
+    if not (images.is_floating_point() and len(images)):
+        return  # calibrate says what is wrong
+    try:
+        with torch.no_grad(), evaluating(ann):
+            ann(images[:1].clone())
+    except Exception as error:  # of the user's code
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UsageError(
+            f"the network itself fails on images of shape {list(images.shape[1:])} ({reason}); convert it with images "
+            "of the size and type that it takes."
+        ) from error
 
 
 def spiking_graph(

@@ -17,7 +17,7 @@ from hiresnn.network.encoding import Encoder
 from hiresnn.network.fused import in_blocks
 from hiresnn.network.recompute import run_in_segments
 from hiresnn.network.report import ConversionReport
-from hiresnn.neurons import LIF, Window, can_fuse
+from hiresnn.neurons import LIF, Window
 from hiresnn.neurons.compiled import compiles
 
 COMPILING_PAYS_ABOVE = 4e9
@@ -25,7 +25,7 @@ COMPILING_PAYS_ABOVE = 4e9
 
 
 class SpikingNetwork(nn.Module):
-    """Images in [0, 1] -> logits; a pure function of the images: no state outlives a call.
+    """Images in [0, 1] -> logits; no membrane potential or other state of a layer outlives a call.
 
     `hiresnn.convert` makes it. Everything between two neurons gets rows [T*B, ...] and does not know about time.
     The logits are the sum over T of the last layer's output, without leak, threshold or reset.
@@ -77,7 +77,10 @@ class SpikingNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channel height width"], timesteps: int | None = None
     ) -> Float[Tensor, "batch classes"]:
-        """Return logits [B, classes] in float32 after `timesteps`, by default the network's own T; at least 1."""
+        """Return logits [B, classes] after `timesteps`, by default the network's own T; at least 1.
+
+        They are float32, or float64 of a network in double precision.
+        """
         return self.present(images, Window(self.timesteps if timesteps is None else timesteps, images.shape[0]))
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
@@ -127,7 +130,7 @@ class SpikingNetwork(nn.Module):
         if fused not in (True, False, "auto"):
             raise UsageError(f'fuse: {fused!r} is unknown; choose True, False or "auto".')
         self._auto, self._updates = fused == "auto", 0
-        self.fused = fused is True and can_fuse(next(self.parameters()).device.type)
+        self.fused = fused is True and compiles(next(self.parameters()).device.type)
         return self
 
     def _compile(self) -> None:

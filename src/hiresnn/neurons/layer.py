@@ -27,21 +27,21 @@ class LIF(nn.Module):
 
     Args:
         threshold: firing threshold v_t, in units of the membrane; above 0.
-        leak: share of the membrane that stays from one step to the next, in [0, 1]; 1 is integrate-and-fire.
+        leak: decay factor of the membrane potential per timestep (often called beta or lambda), in [0, 1]; 1 means no
+            leak, an integrate-and-fire neuron.
         reset: "subtract" within the step; "subtract-unleaked", Eq. 1 as printed; or "zero", the only one that a NIR
             file can express.
-        start: membrane at rest, as a fraction of the threshold, in [0, 1). A half makes the rate of a neuron that is
-            not trained over time the nearest to the activation of the ANN (Bu et al. 2022).
+        start: initial membrane potential as a fraction of the threshold, in [0, 1). 0.5 minimises the expected error of
+            a conversion without training (Bu et al. 2022).
         condition: ">" spikes where the membrane exceeds the threshold (Eq. 2), ">=" also where it equals it.
-        wait: start to spike when the layer before has finished, so that the whole input of a window arrives at its
-            first step. The number of spikes then is the nearest to the activation of the ANN whenever the spikes of
-            the layer before come, and the layer is ready T steps later.
+        wait: sum the input current over all timesteps and inject it at the first one. The number of spikes then does
+            not depend on when the spikes of the layer before arrive; each layer adds T timesteps of latency.
         surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
         trainable: whether threshold and leak are trained (Table 5 freezes them).
 
     Attributes:
         name: of the layer in its network, for messages; `convert` sets it.
-        learned: whether the threshold comes from the training of an ANN, whose units it has.
+        learned: whether the threshold was copied from a trained `QCFS`; it is then in units of the ANN's activations.
         amplitude: activation of the ANN that one spike stands for, if the calibration fixed it; else None.
 
     Raises:

@@ -1,6 +1,6 @@
 """A window of timesteps: one presentation of a batch to a network, with the state that its layers carry.
 
-State is a value: it begins and ends with the window, or is handed on by `following`.
+State begins and ends with the window, or is handed on by `following`.
 """
 
 from __future__ import annotations
@@ -75,5 +75,8 @@ class Window:
         return arriving
 
     def following(self) -> Window:
-        """Return the next window over the same batch: membranes, masks and logits go on, detached."""
+        """Return the next window over the same batch, which goes on with the membranes and masks of this one.
+
+        It shares them: running the next window changes the state of this one. The logits are detached.
+        """
         return replace(self, carried=True, logits=None if self.logits is None else self.logits.detach())

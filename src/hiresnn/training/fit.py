@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,14 @@ from hiresnn.data.user_batches import Images, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
-from hiresnn.network import SilentLayerError, SpikingNetwork, convert, memory_format_of, uncompiled
+from hiresnn.network import (
+    ConversionWarning,
+    NotRescalableError,
+    SpikingNetwork,
+    convert,
+    memory_format_of,
+    uncompiled,
+)
 from hiresnn.plugins import offered
 from hiresnn.progress import Progress
 from hiresnn.training.epochs import PRECISIONS, Training, trained_parameters
@@ -46,28 +54,16 @@ class FitResult:
 
 
 def fit(
-    network: nn.Module,
-    train: Images,
-    test: Images | None = None,
-    *,
-    method: str = "hire",
-    epochs: int = 30,
-    batch_size: int = 32,
-    lr: float | None = None,
-    noise_step: float = 0.013,
-    periods: int = 2,
-    timesteps: int = 6,
-    seed: int = 0,
-    precision: str = "float32",
-    rounding: str | None = None,
-    progress: bool = True,
-    checkpoint: str | Path | None = None,
-    log: Log | None = None,
-) -> FitResult:
+    network: nn.Module, train: Images, test: Images | None = None, *, method: str = "hire", epochs: int = 30,
+    batch_size: int = 32, lr: float | None = None, noise_step: float = 0.013, periods: int = 2, timesteps: int = 6,
+    seed: int = 0, precision: str = "float32", rounding: str | None = None, progress: bool = True,
+    checkpoint: str | Path | None = None, log: Log | None = None,
+) -> FitResult:  # fmt: skip
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
     With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with rescale,
-    start 0.5 and threshold_scale 0.7 if it can be rescaled. It stays as it is; the result holds the spiking network.
+    start 0.5 and threshold_scale 0.7, or with the defaults of `convert` if it cannot be rescaled, which a line says. It
+    stays as it is; the result holds the spiking network. Images are moved to the device of the network.
 
     Args:
         network: a SpikingNetwork made by `convert`, or an ANN.
@@ -75,16 +71,22 @@ def fit(
             such as a DataLoader or `hiresnn.data.Batches`, which also augments. Images are uint8 or float in [0, 1].
         test: the same, for the accuracy at the end.
         method: "ann", or a key of `hiresnn.training.METHODS`, such as "traditional" or "hire"; not "converted".
-        epochs: number of epochs, including those in the checkpoint.
+        epochs: total number of epochs; a checkpoint continues only with the number that it was begun with.
+        batch_size: images per batch, at least 1; batches that are given ready have their own.
         lr: first learning rate, default 1e-4 and 0.01 for an ANN; it falls in steps as in section 5.1.
-        noise_step: eps_s = eps_t in pixel units. periods: N. timesteps: T of an ANN that is converted.
-        precision: "float32", or "bfloat16" for convolutions and matrix products. log: called with each epoch's row.
-        rounding: few bits that a spiking network is trained for and rounded to, such as "int4"; see docs/deploy.md.
-        checkpoint: file for the training state after each epoch. If it exists, the training continues from it, to
-            the weights that it would have reached without interruption.
+        noise_step: step and bound of the crafted noise, eps_s = eps_t, in pixel units.
+        periods: N, the number of updates per batch, each on floor(T / N) timesteps; 1 to T.
+        timesteps: T of an ANN that is converted; a spiking network has its own.
+        seed: of shuffling, dropout and noise.
+        precision: "float32", or "bfloat16" for convolutions and matrix products.
+        rounding: bits that a spiking network is trained for and rounded to, such as "int4"; see docs/deploy.md.
+        progress: whether to show the progress on standard error.
+        checkpoint: file for the training state after each epoch. If it exists, the training continues from it.
+        log: called with each epoch's row.
 
     Raises:
-        UsageError, DataError, RunError, NotFiniteError: a setting, the images, the checkpoint or the loss is wrong.
+        UsageError, DataError: a setting, the network, the images or the labels cannot be used.
+        RunError, NotFiniteError: the checkpoint cannot be used, or the loss is not finite.
 
     Example:
         >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
@@ -135,10 +137,11 @@ def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progres
         calibration = torch.cat(images)[:CALIBRATION_IMAGES]
         try:  # nearest to the ANN, see docs/your-network.md
             return convert(ann, calibration, timesteps=timesteps, threshold_scale=0.7, start=0.5, rescale=True)
-        except SilentLayerError:
-            raise
-        except UsageError:  # some networks cannot be rescaled
-            return convert(ann, calibration, timesteps=timesteps)
+        except NotRescalableError as error:
+            progress.line(f"The conversion does not rescale the ANN: {error}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConversionWarning)  # given above
+                return convert(ann, calibration, timesteps=timesteps)
 
 
 def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:

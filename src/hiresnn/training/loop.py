@@ -26,8 +26,6 @@ from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.weights import rounded
 
-Batch = tuple[Tensor, Tensor]
-
 
 class PeriodResult(NamedTuple):
     """Mean loss, number of correct answers and number of images of one period, over all ranks."""
@@ -107,7 +105,7 @@ def _window(model: nn.Module, method: Method, timesteps: int | None, batch: int)
 def _noise(
     model: nn.Module, method: Method, images: Tensor, labels: Tensor, cast: Callable[[], torch.autocast]
 ) -> Iterator[None]:
-    """Prepare the noise of a batch, and let it go of the batch at its end."""
+    """Call `noise.begin` for a batch and, even if a period fails, `noise.end` after it."""
     try:
         with rounded(model, method.rounding), cast():
             method.noise.begin(model, images, labels)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hiresnn.attacks.gate import frozen
 from hiresnn.errors import UsageError
 
 
@@ -20,7 +21,9 @@ class Presentation(NamedTuple):
         model: images -> logits [B, K], for a further pass over `timesteps` steps, in the precision of the training.
             With `same_draws` it has the dropout masks, and the other random numbers, that the pass of `shown` had.
         images, shown: [B, C, H, W] in [0, 1], without and with the noise.
+        labels: class numbers [B].
         logits: [B, K], of `shown`, sums over `timesteps` steps.
+        timesteps: number of steps that `logits` sum over.
         earlier: logits per timestep of the period before, detached, or None.
     """
 
@@ -62,7 +65,7 @@ def sparse_gradients(seen: Presentation, *, strength: float = 0.002, h: float = 
     """Return CE(m) + strength * mean of ((f(x + h d) - f(x)) / h)^2, with d the sign of the gradient of f.
 
     SR (Liu et al., ICML 2024): f(x) is the logit of the label, m = logits / T, and the difference is the L1 norm of
-    the gradient of f in the image, up to the order of h. All passes share their dropout masks.
+    the gradient of f with respect to the image, up to the order of h. All passes share their dropout masks.
     """
     model, t = partial(seen.model, same_draws=True), seen.timesteps
 
@@ -85,7 +88,7 @@ class Distillation:
     after a conversion with `rescale`.
 
     Args:
-        teacher: images -> logits; it is used in eval mode and not trained.
+        teacher: images -> logits; in each call it is in eval mode and without gradients, afterwards as before.
         weight: share of the divergence, in [0, 1].
         temperature: t, above 0.
 
@@ -99,13 +102,13 @@ class Distillation:
                 f"distillation: weight is {weight} and temperature is {temperature}; the weight must lie in [0, 1], "
                 "and the temperature must be above 0."
             )
-        self.teacher = teacher.eval().requires_grad_(False)
+        self.teacher = teacher
         self.weight, self.temperature = weight, temperature
 
     def __call__(self, seen: Presentation) -> Tensor:
         """Return the loss of one period."""
         logits, t = seen.logits / seen.timesteps, self.temperature
-        with torch.no_grad():
+        with frozen(self.teacher), torch.no_grad():
             target = (self.teacher(seen.images).float() / t).log_softmax(1)
         divergence = F.kl_div((logits / t).log_softmax(1), target, reduction="batchmean", log_target=True)
         return (1 - self.weight) * F.cross_entropy(logits, seen.labels) + self.weight * t**2 * divergence

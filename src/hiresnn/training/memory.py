@@ -20,7 +20,7 @@ PARTS = 127
 
 
 class MemoryNoise(Noise):
-    """One noise d_i per training image, which the gradient of each update improves at no further pass.
+    """One noise d_i per training image, updated from the gradient that the training step computes anyway.
 
         shown: clip(A_i(x_i + d_i), 0, 1),   then d_i <- clip(d_i + step * sign(A_i^T gradient), -bound, bound)
 

@@ -84,7 +84,7 @@ METHODS: dict[str, Callable[[int, float, float, State], Method]] = {
     "free": lambda periods, step, bound, state: Method(periods, CraftedNoise(step, bound), replay=True),
     "consistency": lambda periods, step, bound, state: Method(periods, NoiseInTime(step, bound), state, consistent),
     "rotating": lambda periods, step, bound, state: Method(noise=Adversarial(step, start=2 * bound, rules=ROTATION)),
-    # Methods of others, at their own price.
+    # Published defences of other authors; the cost of an epoch differs.
     "trades": lambda periods, step, bound, state: Method(
         noise=Adversarial(step, start=1e-3, bound=bound, divergence=True), loss=trades
     ),

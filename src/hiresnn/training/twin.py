@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -38,9 +39,8 @@ class RateTwin(fx.Interpreter):
         super().__init__(network.layers)
         self.extra_traceback = False
         self.network = network
-        self.names = {lif: name for name, lif in network.neurons.items()}
         self.scales = dict.fromkeys(network.neurons, 1.0)
-        self.rates: dict[str, float] = {}
+        self._wanted: dict[str, float] = {}  # mean rate of each layer, while `fit` runs
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits [B, K] for images [B, C, H, W] in [0, 1]."""
@@ -52,40 +52,44 @@ class RateTwin(fx.Interpreter):
         """Choose every s so that the twin's mean rate is that of the network; layers in order, each after the last."""
         with frozen(self.network), record(self.network) as spikes:
             self.network(images)
-        for name in self.scales:
-            self.scales[name] = 1.0
-            self(images)
-            wanted, found = float(spikes[name].mean()), self.rates[name]
-            self.scales[name] = min(max(wanted / found, 0.5), 2.0) if found else 1.0
+        self._wanted = {name: float(each.mean()) for name, each in spikes.items()}
+        self(images)
+        self._wanted = {}
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         """Compute a layer; neurons give their rate, and dropout its input."""
         layer = self.fetch_attr(target)
         if isinstance(layer, SharedDropout):
             return args[0]
-        return self._rate(layer, args[0]) if isinstance(layer, LIF) else super().call_module(target, args, kwargs)
+        if isinstance(layer, LIF):
+            return self._rate(target, layer, args[0])
+        return super().call_module(target, args, kwargs)
 
-    def _rate(self, lif: LIF, current: Tensor) -> Tensor:
-        name = self.names[lif]
+    def _rate(self, name: str, lif: LIF, current: Tensor) -> Tensor:
         lost = (0.5 - lif.start) / self.network.timesteps
-        rates = (self.scales[name] * current / lif.threshold - lost).clamp(0, 1)
-        self.rates[name] = float(rates.detach().mean())
-        return rates
+
+        def at(scale: float) -> Tensor:
+            return (scale * current / lif.threshold - lost).clamp(0, 1)
+
+        if self._wanted:
+            found = float(at(1.0).mean())
+            self.scales[name] = min(max(self._wanted[name] / found, 0.5), 2.0) if found else 1.0
+        return at(self.scales[name])
 
 
 class TwinNoise(Adversarial):
-    """N-FGSM on the rate twin, at the price of two passes of one timestep; the options are those of `Adversarial`.
+    """N-FGSM on the rate twin, at the cost of two passes of one timestep; for the options see `Adversarial`.
 
     Every EVERY batches the twin is fitted to the network, and the gate q is measured: how much of the loss that noise
     crafted on the network itself adds is also added by the twin's,
 
         q = (CE(f(x + d_twin)) - CE(f(x))) / (CE(f(x + d_own)) - CE(f(x))).
 
-    Below about 0.7 the twin is no longer like its network, and the noise of "nfgsm" is worth its price.
+    Below about 0.7 the twin is no longer like its network, and "nfgsm", which costs more, is the better choice.
     """
 
-    def __init__(self, step: float, **options: Any) -> None:
-        super().__init__(step, **options)
+    def __init__(self, step: float, *, start: float = 0.0, bound: float = math.inf, iterations: int = 1) -> None:
+        super().__init__(step, start=start, bound=bound, iterations=iterations)
         self.batches = 0
         self.gates: list[float] = []  # since the last report
         self.scales: dict[str, float] = {}

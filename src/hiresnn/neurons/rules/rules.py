@@ -31,7 +31,9 @@ class Positive:
 
 def triangular(width: float = 1.0) -> Linear:
     """The linear rule of unit area, max(0, 1 - |z| / width) / width (Bellec et al. 2018); width above 0."""
-    return Linear(gamma=1 / width if width else 0, width=width)
+    if not width > 0:
+        raise UsageError(f"triangular rule: width is {width}; it must be above 0.")
+    return Linear(gamma=1 / width, width=width)
 
 
 @dataclass(frozen=True)
