@@ -158,7 +158,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
             raise KeyboardInterrupt
 
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
-    monkeypatch.setattr(sys.modules["hiresnn.network.record"], "COMPILING_PAYS_ABOVE", work - pays)
+    monkeypatch.setattr(sys.modules["hiresnn.network.compiling"], "COMPILING_PAYS_ABOVE", work - pays)
     monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", 0)  # compiles at the second batch, undecided
     monkeypatch.setattr(SpikingNetwork, "_compile", compiled)
     monkeypatch.setattr(SpikingNetwork, "present", presented)

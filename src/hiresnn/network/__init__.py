@@ -3,12 +3,13 @@
 from hiresnn.network.analogue import analogue, require_same_answers
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, NotRescalableError, SilentLayerError, calibrate
+from hiresnn.network.compiling import compiling_pays
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import ENCODINGS, Encoder, Encoding
 from hiresnn.network.evaluating import evaluating
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
-from hiresnn.network.record import compiling_pays, record
+from hiresnn.network.record import record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
 

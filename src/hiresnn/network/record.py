@@ -1,4 +1,4 @@
-"""Record the spikes of every layer during a forward pass, and count them to decide about compiling."""
+"""Record the spikes of every layer during a forward pass."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from hiresnn.network.evaluating import evaluating
-from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
+from hiresnn.network.spiking import SpikingNetwork
 
 
 @contextmanager
@@ -33,16 +31,3 @@ def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
         for name, lif in network.neurons.items():
             stack.enter_context(lif.register_forward_hook(partial(save, name)))
         yield spikes
-
-
-def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -> bool:
-    """Return whether compiled neurons win back the time that compiling takes. The network keeps its mode.
-
-    Args:
-        network: its neurons are counted.
-        image: [1, C, H, W], any image of the data set.
-        presentations: forward passes of one image, each with its backward pass if there is one.
-    """
-    with torch.no_grad(), evaluating(network), record(network) as spikes:
-        network(image)
-    return presentations * sum(layer.numel() for layer in spikes.values()) > COMPILING_PAYS_ABOVE
