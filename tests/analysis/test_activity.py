@@ -83,3 +83,8 @@ def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_m
         assert spike_rates(network, images, batch_size=batch_size) == {"2": pytest.approx(17 / 36)}
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_spike_rates_of_no_images_are_refused() -> None:
+    with pytest.raises(UsageError, match="there are no images"):
+        spike_rates(two_neurons(2), torch.rand(0, 1, 1, 2))

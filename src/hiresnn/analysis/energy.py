@@ -94,9 +94,10 @@ def count_operations(
 
     Args:
         network: of this package, or of another library in its adapter (`hiresnn.foreign`).
+        images: [N, C, H, W], at least one, on the device of the network.
 
     Raises:
-        UsageError: a layer whose operations cannot be counted.
+        UsageError: no images, or a layer whose operations cannot be counted.
     """
     energy = energy_counter(network)
     for batch in torch.split(images, batch_size):
