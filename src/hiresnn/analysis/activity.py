@@ -103,8 +103,8 @@ def spike_rates(
 ) -> dict[str, float]:
     """Return layer name -> spike rate (TASA): spikes per neuron and step, the mean over the images; 0 to 1.
 
-    The network, of this package or of another library in its adapter, is run in eval mode and left as it was. The images
-    [N, C, H, W] are floats in [0, 1] on its device, at least one. Raises UsageError without images.
+    The network, of this package or of another library in its adapter, is run in eval mode and left as it was. The
+    images [N, C, H, W] are floats in [0, 1] on its device, at least one. Raises UsageError without images.
     """
     if not len(images):
         raise UsageError("spike rates: there are no images.")

@@ -88,7 +88,7 @@ class Batches:
 def flip_and_crop(
     images: Shaped[Tensor, "batch channel height width"], *, padding: int = 4, generator: torch.Generator
 ) -> Shaped[Tensor, "batch channel height width"]:
-    """Pad every image by reflection, crop it back to its size at a random place, and flip it horizontally with probability 1/2.
+    """Pad every image by reflection, crop it back to its size at random, and flip half of them horizontally.
 
     The padded images are never built: one gather reads every pixel from where the reflection puts it.
 
