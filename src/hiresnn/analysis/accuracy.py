@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
 from hiresnn.attacks.gate import require_images
 from hiresnn.data import Batches, Split
-from hiresnn.data.user_batches import Images, labelled
+from hiresnn.data.user_batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
 from hiresnn.metrics import Accuracy
@@ -16,7 +16,7 @@ from hiresnn.progress import Progress, Task
 
 
 def evaluate(
-    model: Model, images: Tensor | Images, labels: Tensor | None = None, *, attack: Attack | str | None = None,
+    model: Model, images: Tensor | LabelledImages, labels: Tensor | None = None, *, attack: Attack | str | None = None,
     batch_size: int = 200,
 ) -> float:  # fmt: skip
     """Return the accuracy of any model in percent; images whose logits are not finite count as wrong.

@@ -11,9 +11,10 @@ from torch.func import functional_call
 from hiresnn.errors import UsageError
 from hiresnn.foreign.flow import PRODUCTS
 from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork
+from hiresnn.network.kinds import WEIGHTED
 from hiresnn.neurons import LIF
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
+COUNTED = (*WEIGHTED, ChannelAffine)
 
 
 class Synapses(NamedTuple):
@@ -52,7 +53,7 @@ def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
         poisson = isinstance(layer, Encoder) and layer.encoding == "poisson"
         if isinstance(layer, LIF) or poisson:
             signals[node] = True, False
-        elif isinstance(layer, WEIGHTED):
+        elif isinstance(layer, COUNTED):
             name = str(node.target)
             uses[name] += 1
             numbered = name if uses[name] == 1 else f"{name}_{uses[name]}"
@@ -69,7 +70,7 @@ def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     if node.op in ("call_function", "call_method") and called in PRODUCTS:
         raise UsageError(f"{node.name} is called as a function and cannot be counted; use an nn.Linear or nn.Conv.")
-    if layer is not None and not isinstance(layer, (LIF, *WEIGHTED)) and any(True for _ in layer.parameters()):
+    if layer is not None and not isinstance(layer, (LIF, *COUNTED)) and any(True for _ in layer.parameters()):
         kind = type(layer).__name__
         raise UsageError(f"layer {node.target!r} is a {kind}; energy counts only convolutions and linear layers.")
 

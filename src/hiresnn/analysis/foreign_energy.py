@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hiresnn.analysis.activity import SpikingActivity
-from hiresnn.analysis.connectivity import WEIGHTED, Synapses, fan_out
+from hiresnn.analysis.connectivity import COUNTED, Synapses, fan_out
 from hiresnn.analysis.energy_report import EnergyReport
 from hiresnn.analysis.operations import (
     Inputs,
@@ -34,8 +34,7 @@ from hiresnn.foreign.flow import Flow, Signal
 from hiresnn.foreign.record import in_steps, require_steps
 from hiresnn.foreign.unrolled import picked
 from hiresnn.network import ChannelAffine
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+from hiresnn.network.kinds import BATCH_NORMS
 
 
 @dataclass
@@ -160,11 +159,11 @@ class ForeignEnergy:
                     f"hiresnn cannot tell where the input of layer {name!r} comes from, so its energy cannot be "
                     "counted; use functions of torch between the layers."
                 )
-            if isinstance(layer, _NORMS) and signal.source is not None:
+            if isinstance(layer, BATCH_NORMS) and signal.source is not None:
                 next(each for each in self._weighted.values() if each.layer is signal.source).normed = True
                 flow.mark(output, Signal(signal.timed, True))
                 return
-            if isinstance(layer, _NORMS):
+            if isinstance(layer, BATCH_NORMS):
                 layer = self._weighted[name].layer if name in self._weighted else ChannelAffine(layer)
             self._order.setdefault(name)
             entry = self._weighted.setdefault(name, _Weighted(name, layer))
@@ -187,7 +186,7 @@ def _counted(network: Unrolled) -> dict[str, nn.Module]:
     found: dict[str, nn.Module] = {}
     inside = {id(part): name for name, neuron in network.spiking.items() for part in neuron.modules()}
     for name, module in network.network.named_modules():
-        counted = isinstance(module, (*WEIGHTED, *_NORMS))
+        counted = isinstance(module, (*COUNTED, *BATCH_NORMS))
         if id(module) in inside:
             if counted:
                 raise UsageError(f"layer {name!r} is part of the neurons {inside[id(module)]!r}, so it is not counted.")

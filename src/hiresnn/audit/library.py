@@ -17,8 +17,7 @@ from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import audit
 from hiresnn.audit.verification import adversarial_archive
-from hiresnn.data.user_batches import Images as UserImages
-from hiresnn.data.user_batches import labelled
+from hiresnn.data.user_batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
@@ -27,7 +26,7 @@ LOOKED_AT = 16  # images on which the behaviour of a network is observed
 
 @with_gradients
 def run_audit(
-    model: Model, images: Tensor | UserImages, labels: Tensor | None = None, *, preset: str = "quick",
+    model: Model, images: Tensor | LabelledImages, labels: Tensor | None = None, *, preset: str = "quick",
     eps: float | str = 8 / 255, bounds: Sequence[str] | None = None, attacks: Sequence[str] = (),
     twins: Mapping[str, Model] | None = None, seed: int = 0, batch_size: int = 200, name: str = "network",
     classes: Sequence[str] | None = None, folder: Path | str | None = None,

@@ -15,7 +15,7 @@ from hiresnn.data.loader import Batches
 from hiresnn.errors import DataError, UsageError
 
 Batch = tuple[Tensor, Tensor]
-Images = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch]
+LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch]
 
 
 class UserBatches:
@@ -27,7 +27,12 @@ class UserBatches:
     """
 
     def __init__(
-        self, name: str, images: Images, batch_size: int, device: torch.device, generator: torch.Generator | None = None
+        self,
+        name: str,
+        images: LabelledImages,
+        batch_size: int,
+        device: torch.device,
+        generator: torch.Generator | None = None,
     ) -> None:
         shuffle = generator is not None
         self._tensors: tuple[Tensor, ...] = ()
@@ -85,14 +90,14 @@ class UserBatches:
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
 
 
-def labelled(images: Tensor | Images, labels: Tensor | None, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+def labelled(images: Tensor | LabelledImages, labels: Tensor | None, batch_size: int = 200) -> tuple[Tensor, Tensor]:
     """Return images and labels as tensors; without `labels`, `images` must have them, see `tensors`."""
     if labels is None:
         return tensors(images, batch_size=batch_size)
     return torch.as_tensor(images), torch.as_tensor(labels)
 
 
-def tensors(images: Images, *, name: str = "images", batch_size: int = 200) -> tuple[Tensor, Tensor]:
+def tensors(images: LabelledImages, *, name: str = "images", batch_size: int = 200) -> tuple[Tensor, Tensor]:
     """Read all images and labels of a Dataset, a DataLoader, a Split or a pair of arrays.
 
     Args:

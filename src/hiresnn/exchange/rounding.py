@@ -14,11 +14,12 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import ChannelAffine, SharedDropout, SpikingNetwork
+from hiresnn.network.kinds import WEIGHTED
 from hiresnn.neurons import LIF
 
 ROUNDINGS = "intN with 2 to 16 bits, such as int4, or intN-channel, shared-scale or intN+shared-scale"
 """What `rounding` takes."""
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, ChannelAffine)
+_WEIGHTED = (*WEIGHTED, ChannelAffine)
 _SCALE_KEPT = (
     *(nn.Identity, nn.Dropout, SharedDropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, F.max_pool1d, F.max_pool2d),
     *(operator.add, operator.iadd, torch.add, "add", "add_", "with_time"),

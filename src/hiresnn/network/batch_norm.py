@@ -11,10 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from hiresnn.errors import UsageError
+from hiresnn.network.kinds import BATCH_NORMS, WEIGHTED
 from hiresnn.network.report import Change
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class ChannelAffine(nn.Module):
@@ -60,7 +58,7 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
     done: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
         norm = traced.get_submodule(node.target) if node.op == "call_module" else None
-        if node in done or not isinstance(norm, _BATCH_NORMS):  # an earlier call may have replaced it
+        if node in done or not isinstance(norm, BATCH_NORMS):  # an earlier call may have replaced it
             continue
         if norm.running_mean is None:
             raise UsageError(
@@ -71,7 +69,7 @@ def remove_batch_norms(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change
         layer = traced.get_submodule(source.target) if source.op == "call_module" else None
         calls = [call for call in traced.graph.nodes if call.op == "call_module" and call.target == source.target]
         norms = {user for call in calls for user in call.users}
-        if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) and all(user.target == node.target for user in norms):
+        if isinstance(layer, WEIGHTED) and all(user.target == node.target for user in norms):
             if is_parametrized(layer):
                 raise UsageError(
                     f"batch norm {node.target!r} cannot be folded into {source.target!r}, whose weights are "

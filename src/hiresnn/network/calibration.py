@@ -12,13 +12,15 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.evaluating import evaluating
+from hiresnn.network.kinds import WEIGHTED
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.steps import check_steps
 from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
 _WEIGHTED = (
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.Linear, ChannelAffine),
+    *WEIGHTED,
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    ChannelAffine,
 )
 _JOINS = (operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, torch.concat, torch.concatenate)
 THRESHOLD_SCALE = 0.4

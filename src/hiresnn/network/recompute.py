@@ -13,9 +13,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.utils.checkpoint import checkpoint
 
+from hiresnn.network.kinds import WEIGHTED
 from hiresnn.neurons import LIF, Window
-
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def run_in_segments(layers: fx.GraphModule, graph: fx.Graph, images: Tensor, window: Window) -> Tensor:
@@ -80,7 +79,7 @@ def _segments(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> Iterator[tup
         if node.op in ("placeholder", "output"):
             continue
         layer = modules.get(str(node.target)) if node.op in ("call_module", "get_attr") else None
-        if isinstance(layer, _WEIGHTED) and (spikes or not weighted):
+        if isinstance(layer, WEIGHTED) and (spikes or not weighted):
             yield nodes, weighted and spikes
             nodes, weighted, spikes = [], True, False
         spikes = spikes or isinstance(layer, LIF)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hiresnn.data import DataSet
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.network import SpikingNetwork
+from hiresnn.network.kinds import WEIGHTED
 from hiresnn.neurons import Window
 from hiresnn.process import system_memory
 from hiresnn.progress import Progress
@@ -35,7 +36,6 @@ CALIBRATION, FEWEST = 2**30, 32
 """Bytes that the calibration of a user's own network takes at most, but for so many images."""
 SHARE = 0.5
 """Share of the memory that a batch of an evaluation may take."""
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Footprint(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks.gate import seeded
-from hiresnn.data.user_batches import Images, UserBatches
+from hiresnn.data.user_batches import LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
@@ -54,9 +54,9 @@ class FitResult:
 
 
 def fit(
-    network: nn.Module, train: Images, test: Images | None = None, *, method: str = "hire", epochs: int = 30,
-    batch_size: int = 32, lr: float | None = None, noise_step: float = 0.013, periods: int = 2, timesteps: int = 6,
-    seed: int = 0, precision: str = "float32", rounding: str | None = None, progress: bool = True,
+    network: nn.Module, train: LabelledImages, test: LabelledImages | None = None, *, method: str = "hire",
+    epochs: int = 30, batch_size: int = 32, lr: float | None = None, noise_step: float = 0.013, periods: int = 2,
+    timesteps: int = 6, seed: int = 0, precision: str = "float32", rounding: str | None = None, progress: bool = True,
     checkpoint: str | Path | None = None, log: Log | None = None,
 ) -> FitResult:  # fmt: skip
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
@@ -109,7 +109,7 @@ def fit(
 
 
 def _of_method(
-    name: str, network: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress
+    name: str, network: nn.Module, train: LabelledImages, timesteps: int, seed: int, progress: Progress
 ) -> nn.Module:
     """Return the network that the method trains: an ANN is converted for a method of spiking networks."""
     if name == "ann" and isinstance(network, SpikingNetwork):
@@ -124,7 +124,7 @@ def _of_method(
     return _converted(network, train, timesteps, seed, progress)
 
 
-def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progress: Progress) -> SpikingNetwork:
+def _converted(ann: nn.Module, train: LabelledImages, timesteps: int, seed: int, progress: Progress) -> SpikingNetwork:
     """Convert an ANN with the first training images, and say so."""
     progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
     device = next(ann.parameters()).device
@@ -144,7 +144,7 @@ def _converted(ann: nn.Module, train: Images, timesteps: int, seed: int, progres
                 return convert(ann, calibration, timesteps=timesteps)
 
 
-def _training(network: nn.Module, train: Images, settings: dict[str, Any]) -> Training:
+def _training(network: nn.Module, train: LabelledImages, settings: dict[str, Any]) -> Training:
     """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
     name, epochs, lr, precision, step = (settings[k] for k in ("method", "epochs", "lr", "precision", "noise_step"))
     spiking = isinstance(network, SpikingNetwork)
@@ -220,7 +220,7 @@ def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
 
 
 @torch.no_grad()
-def _accuracy(network: nn.Module, test: Images | None, device: torch.device) -> float | None:
+def _accuracy(network: nn.Module, test: LabelledImages | None, device: torch.device) -> float | None:
     if test is None:
         return None
     accuracy = Accuracy()
