@@ -21,7 +21,7 @@ Surrogate = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Linear:
-    """The paper's rule (Eq. 5, Bellec et al. 2018): gamma * max(0, 1 - |z| / width).
+    """The paper's rule (Eq. 5, Bellec et al. 2018): gamma * max(0, 1 - abs(z) / width).
 
     Args:
         gamma: height at the threshold, the damping factor of Eq. 5; above 0.

@@ -56,7 +56,7 @@ class CraftedNoise(Noise):
 
     Args:
         step: eps_s, the step along the sign of the input gradient, in pixel units; at least 0.
-        bound: eps_t, the largest |kappa|, in pixel units; at least 0.
+        bound: eps_t, the largest absolute value of kappa, in pixel units; at least 0.
 
     Raises:
         UsageError: step or bound is negative.
