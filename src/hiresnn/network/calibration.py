@@ -99,29 +99,50 @@ class _Calibrator(fx.Interpreter):
         """Compute a node; with `rescale`, after its weights have taken up the amplitude of its input."""
         if not self.rescale:
             return super().run_node(n)
-        amplitude = self._common_amplitude(n)
+        self._divide_branches(n)
+        amplitude = self._amplitude_of_inputs(n)
         self.done.add(n)
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        factor, expected = 2.0, None  # a layer that is not linear shows that by its answer to twice its input
         if isinstance(layer, _WEIGHTED):
-            if layer.weight.data_ptr() in self.rescaled:
-                raise NotRescalableError(
-                    f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without rescale."
-                )
-            self.rescaled.add(layer.weight.data_ptr())
-            factor = amplitude
-        if amplitude != 1 and not isinstance(layer, LIF) and n.op.startswith("call"):
-            expected = self._with_larger_input(n, factor)
-        if isinstance(layer, _WEIGHTED):
-            layer.weight.mul_(amplitude)
-            factor = amplitude = 1.0
-        self.amplitude = amplitude
-        value = super().run_node(n)
-        self._require_linear(n, factor, value, expected)
+            value, amplitude = self._run_weighted(n, layer.weight, amplitude), 1.0
+        else:
+            value = self._run_other(n, layer, amplitude)
         if isinstance(layer, LIF):
             layer.amplitude = amplitude = amplitude * layer.threshold.item()
         if isinstance(value, Tensor) and n.op != "get_attr":
             self.amplitudes[n] = amplitude
+        return value
+
+    def _run_weighted(self, node: fx.Node, weight: Tensor, amplitude: float) -> Any:
+        """Multiply the weights of a layer by the amplitude of its input, which must act as a larger input does."""
+        if weight.data_ptr() in self.rescaled:
+            raise NotRescalableError(
+                f"{node.target!r} shares its weights, so the network cannot be rescaled; convert without rescale."
+            )
+        self.rescaled.add(weight.data_ptr())
+        expected = None if amplitude == 1 else self._with_larger_input(node, amplitude)
+        weight.mul_(amplitude)
+        self.amplitude = 1.0
+        value = super().run_node(node)
+        if not _close(value, expected):
+            raise NotRescalableError(
+                f"the weights of {node.target!r} cannot be multiplied; remove their parametrization "
+                "(torch.nn.utils.parametrize.remove_parametrizations), or convert without rescale."
+            )
+        return value
+
+    def _run_other(self, node: fx.Node, layer: nn.Module | None, amplitude: float) -> Any:
+        """Compute a node without weights. It must be linear unless it spikes: twice the input gives twice the value."""
+        checked = amplitude != 1 and not isinstance(layer, LIF) and node.op.startswith("call")
+        twice = self._with_larger_input(node, 2.0) if checked else None
+        self.amplitude = amplitude
+        value = super().run_node(node)
+        if not _close(value, twice, factor=2.0):
+            raise NotRescalableError(
+                f"{node.name!r} does not grow in proportion to the spikes that it gets, so the network cannot be "
+                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
+                "(conversion.rescale = false in a recipe)."
+            )
         return value
 
     def _with_larger_input(self, node: fx.Node, factor: float) -> Any:
@@ -136,24 +157,8 @@ class _Calibrator(fx.Interpreter):
         arguments, options = fx.node.map_arg((node.args, node.kwargs), larger)
         return getattr(super(), node.op)(node.target, arguments, options)
 
-    def _require_linear(self, node: fx.Node, factor: float, value: Any, expected: Any) -> None:
-        if not isinstance(expected, Tensor) or not expected.is_floating_point() or not expected.numel():
-            return
-        scale = float(expected.abs().max())
-        if not torch.allclose(factor * value, expected, rtol=0, atol=0.01 * scale):
-            if factor == 1:
-                raise NotRescalableError(
-                    f"the weights of {node.target!r} cannot be multiplied; remove their parametrization "
-                    "(torch.nn.utils.parametrize.remove_parametrizations), or convert without rescale."
-                )
-            raise NotRescalableError(
-                f"{node.name!r} does not grow in proportion to the spikes that it gets, so the network cannot be "
-                "rescaled; put a convolution or linear layer behind each layer of neurons, or convert without rescale "
-                "(conversion.rescale = false in a recipe)."
-            )
-
-    def _common_amplitude(self, node: fx.Node) -> float:
-        """Return the amplitude of what enters a node; weighted layers that join spikes take up theirs."""
+    def _divide_branches(self, node: fx.Node) -> None:
+        """Divide the weighted layers that a node joins with spikes by the amplitude of these, so that both have one."""
         sources = [source for source in node.all_input_nodes if source in self.amplitudes]
         modules = {source: self.fetch_attr(str(source.target)) for source in sources if source.op == "call_module"}
         layers = {
@@ -168,7 +173,9 @@ class _Calibrator(fx.Interpreter):
                     if values is not None:
                         values.div_(min(wanted))
                 self.amplitudes[source] = min(wanted)
-        amplitudes = {self.amplitudes[source] for source in sources}
+
+    def _amplitude_of_inputs(self, node: fx.Node) -> float:
+        amplitudes = {self.amplitudes[source] for source in node.all_input_nodes if source in self.amplitudes}
         if len(amplitudes) > 1:
             raise NotRescalableError(
                 f"{node.name!r} combines spikes of two layers, or spikes with something else, so the network cannot be "
@@ -212,3 +219,10 @@ class _Calibrator(fx.Interpreter):
                 "(conversion.rescale = true in a recipe)."
             )
         lif.threshold.mul_(self.threshold_scale / self.amplitude).clamp_(min=MIN_THRESHOLD)
+
+
+def _close(value: Any, expected: Any, *, factor: float = 1.0) -> bool:
+    """Whether `factor` times a value is the expected one, up to 1 % of the largest number; True of what has none."""
+    if not isinstance(expected, Tensor) or not expected.is_floating_point() or not expected.numel():
+        return True
+    return torch.allclose(factor * value, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
