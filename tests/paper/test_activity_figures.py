@@ -28,7 +28,7 @@ POOLS = {"pool1": [25, 4, 50.0, 1], "pool2": [10, 4, 5.0, 2]}
 
 ORIGINS = ["A, semantics 1"] * 2
 """Of the two seeds that `page` makes up."""
-OTHER = "these may not be compared: different trainings of the two networks"
+OTHER = "; not compared, because they were measured on different processors"
 
 
 def elsewhere(wanted: Measurement) -> dict[str, object]:

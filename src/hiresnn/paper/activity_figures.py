@@ -185,8 +185,9 @@ def _lower_sa(network: str, layers: Codings) -> Claim:
     """The first half of Observation 1, on all neurons together."""
     direct, rate = (total(found).sa for found in layers.values())
     holds = direct.mean < rate.mean if direct.minus(rate).known else None
-    found = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together{_seeds(direct, rate)}"
-    return Claim(text("fig3.lower"), verdict(holds), found, network_label(network), OBSERVATION)
+    found = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
+    words = _with_seeds(found, direct, rate)
+    return Claim(text("fig3.lower"), verdict(holds), words, network_label(network), OBSERVATION)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
@@ -197,7 +198,8 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         low, high = direct.minus(SeedStat.of([rate.mean] * len(direct.values))).limits
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
         result = result if direct.minus(rate).known else OPEN
-        numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded{_seeds(direct, rate)}"
+        numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded"
+        numbers = _with_seeds(numbers, direct, rate)
         found.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
     return found
 
@@ -212,8 +214,8 @@ def _images(scale: Scale, networks: Iterable[str]) -> str:
     return with_rate(scale, networks, images_label(scale.analysed))
 
 
-def _seeds(direct: SeedStat, rate: SeedStat) -> str:
-    """How many seeds decide, and whether both numbers are of one kind of processor and version."""
+def _with_seeds(found: str, direct: SeedStat, rate: SeedStat) -> str:
+    """Numbers of both codings, with how many seeds decide, or why nothing does."""
     if not direct.minus(rate).known:
-        return ", but these may not be compared: different trainings of the two networks"
-    return f" (seeds: {direct.seeds} and {rate.seeds})"
+        return text("not_compared", found=found)
+    return f"{found} (seeds: {direct.seeds} and {rate.seeds})"

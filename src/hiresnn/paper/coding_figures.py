@@ -104,7 +104,7 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
             holds, ours = times.mean > 1, times.mean
             found += f": {ours:.1f} times fewer"
         else:
-            found += ", but these may not be compared: different trainings of the two networks"
+            found = text("not_compared", found=found)
     paper = limit if network == VGG11 else None
     claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
     return Claim(claim, verdict(holds), found, network_label(network), where, paper, ours)

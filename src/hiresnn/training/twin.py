@@ -40,7 +40,7 @@ class RateTwin(fx.Interpreter):
         self.extra_traceback = False
         self.network = network
         self.scales = dict.fromkeys(network.neurons, 1.0)
-        self._wanted: dict[str, float] = {}  # mean rate of each layer, while `fit` runs
+        self._wanted: dict[str, float] = {}  # layer name -> mean spike rate of the network; empty except during `fit`
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits [B, K] for images [B, C, H, W] in [0, 1]."""
