@@ -22,7 +22,7 @@ from torch import Tensor
 from hiresnn import data
 from hiresnn.analysis import PRICES, count_operations
 from hiresnn.audit import AuditConfig, Preset
-from hiresnn.audit.presets import Choice, Stage, step
+from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.exchange import deployed
 from hiresnn.exchange.rounding import read_rounding
 from hiresnn.network import SpikingNetwork
@@ -35,9 +35,9 @@ from hiresnn.runs.folder import MODEL, RunFolder
 VIEWS = ("int8", "int4", "leak=1", "reset=zero", "shared-scale")
 BRIEF = Preset("brief", 100, (Stage(
     rules=("own", "assg"), sample=5, iterations=5, queries=1, most=1, directions=1, noise=1,
-    steps=(
-        step("pgd-restarts", Choice.EACH, iterations=10, restarts=1, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=15, loss="dlr"),
+    attacks=(
+        stage_attack("pgd-restarts", Choice.EACH, iterations=10, restarts=1, loss="margin"),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=15, loss="dlr"),
     ),
 ),))  # fmt: skip
 

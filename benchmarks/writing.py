@@ -169,4 +169,4 @@ def _figure(stem: Path, rows: list[dict[str, Any]], units: list[str], words: str
         plotting.logarithmic(axes, "y")
         plotting.label(axes, x=words, y=UNITS[unit])
     plotting.outside(drawn, columns=2 * len(units))
-    return plotting.save(drawn, stem, kinds=("svg", "png"), write=write_atomically)
+    return plotting.save(drawn, stem, kinds=("svg", "png"))

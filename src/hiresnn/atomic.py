@@ -130,6 +130,8 @@ def _sentence(path: Path, size: int, error: OSError) -> str:
             f"the disk is full: {path} ({size:,} bytes) could not be written, and what was there is kept; free some "
             "space and run the command again (a training continues with --resume)."
         )
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path} could not be written: {error.strerror}; choose a shorter name."
     return f"{path} could not be written: {error.strerror}; check that the folder exists and is writable."
 
 

@@ -41,14 +41,14 @@ def parse_eps(value: Any) -> float:
 
 
 def format_eps(eps: float) -> str:
-    """Return the shortest text that `parse_eps` reads back as exactly `eps`.
+    """Return the shorter of a decimal and a fraction of 255 that `parse_eps` reads back as exactly `eps`.
 
-    >>> format_eps(8 / 255), format_eps(0.25 / 255), format_eps(0.03)
-    ('8/255', '0.25/255', '0.03')
+    >>> format_eps(8 / 255), format_eps(0.1 / 255), format_eps(0.03)
+    ('8/255', '0.1/255', '0.03')
     """
-    decimal, level = format_number(eps), round(eps * 1020) / 4
-    fraction = f"{level:g}/255"
-    return fraction if level / 255 == eps and len(fraction) < len(decimal) else decimal
+    decimal, level = format_number(eps), f"{eps * 255:.6g}"
+    fraction = f"{level}/255"
+    return fraction if float(level) / 255 == eps and len(fraction) < len(decimal) else decimal
 
 
 def read_number(text: str) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, in_a_line
 
 Kind = Literal["attacks", "rules", "methods", "models", "data"]
 """What can be added; the entry point group is "hiresnn." and the kind."""
@@ -38,6 +38,6 @@ def find(kind: Kind, name: str) -> Any | None:
         return entry.load()
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"plug-in {name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}; update or remove "
+            f"plug-in {name!r} ({entry.value}) cannot be imported: {in_a_line(error)}; update or remove "
             "the package that offers it."
         ) from error

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks.gate import Model
-from hiresnn.attacks.worst_case import WorstCase, best_of
+from hiresnn.attacks.worst_case import WorstCandidates, best_of
 from hiresnn.errors import UsageError
 
 
@@ -21,13 +21,13 @@ LABELS = torch.tensor([0, 0, 0])
 
 
 def test_an_image_misclassified_without_attack_counts_as_broken() -> None:
-    worst = WorstCase(two_classes, pixels(0.1, 0.7, 0.3), LABELS)
+    worst = WorstCandidates(two_classes, pixels(0.1, 0.7, 0.3), LABELS)
     assert worst.broken.tolist() == [False, True, False]
     assert worst.standing.tolist() == [0, 2]
 
 
 def test_the_first_misclassified_candidate_is_not_replaced_later() -> None:
-    worst = WorstCase(two_classes, pixels(0.1, 0.1, 0.1), LABELS)
+    worst = WorstCandidates(two_classes, pixels(0.1, 0.1, 0.1), LABELS)
     everyone = worst.standing
     assert worst.query(everyone, pixels(0.6, 0.2, 0.3)).tolist() == [True, False, False]
     assert worst.query(everyone, pixels(0.9, 0.4, 0.2)).tolist() == [True, False, False]
@@ -36,14 +36,14 @@ def test_the_first_misclassified_candidate_is_not_replaced_later() -> None:
 
 
 def test_rows_say_which_images_the_candidates_belong_to() -> None:
-    worst = WorstCase(two_classes, pixels(0.1, 0.2, 0.3), LABELS)
+    worst = WorstCandidates(two_classes, pixels(0.1, 0.2, 0.3), LABELS)
     worst.query(torch.tensor([2, 1]), pixels(0.8, 0.25))
     torch.testing.assert_close(worst.adversarial.flatten(), torch.tensor([0.1, 0.25, 0.8]))
     assert worst.standing.tolist() == [0, 1]
 
 
 def test_a_query_without_rows_makes_no_forward_pass() -> None:
-    worst = WorstCase(two_classes, pixels(0.7), LABELS[:1])
+    worst = WorstCandidates(two_classes, pixels(0.7), LABELS[:1])
     worst.model = None  # type: ignore[assignment]
     assert worst.query(worst.standing, pixels()).shape == (0,)
 
@@ -76,7 +76,7 @@ def test_logits_that_are_not_finite_count_as_misclassified(value: float) -> None
         x = images.flatten(1)
         return torch.where(x > 0.3, value, two_classes(images))
 
-    worst = WorstCase(failing, pixels(0.1, 0.1, 0.4), LABELS)
+    worst = WorstCandidates(failing, pixels(0.1, 0.1, 0.4), LABELS)
     assert worst.broken.tolist() == [False, False, True]
     worst.query(worst.standing, pixels(0.2, 0.35))
     assert worst.broken.tolist() == [False, True, True]

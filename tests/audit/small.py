@@ -4,15 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from hiresnn.audit import AuditConfig, AuditResult, Preset
-from hiresnn.audit.presets import Choice, Stage, Step, step
+from hiresnn.audit.presets import Choice, Stage, StageAttack, stage_attack
 
 Run = Callable[..., AuditResult]
 
 
-def stage(*steps: Step, rules: tuple[str, ...] = ("own",), sample: int = 4, **changes: Any) -> Stage:
+def stage(*attacks: StageAttack, rules: tuple[str, ...] = ("own",), sample: int = 4, **changes: Any) -> Stage:
     """A stage that takes a second."""
     values = {"iterations": 2, "queries": 2, "directions": 2, "noise": 2, **changes}
-    return Stage(rules=rules, sample=sample, steps=steps, **values)
+    return Stage(rules=rules, sample=sample, attacks=attacks, **values)
 
 
 def small_config(*stages: Stage, **changes: Any) -> AuditConfig:
@@ -21,13 +21,13 @@ def small_config(*stages: Stage, **changes: Any) -> AuditConfig:
     return AuditConfig(preset=Preset("quick", 60, stages), **values)
 
 
-def square(queries: int, **changes: Any) -> Step:
-    return step("square", queries=queries, **changes)
+def square(queries: int, **changes: Any) -> StageAttack:
+    return stage_attack("square", queries=queries, **changes)
 
 
 TINY = stage(
-    step("pgd-restarts", Choice.EACH, iterations=4, restarts=1, loss="margin"),
-    step("sa-pgd", Choice.ADAPTIVE, iterations=4),
+    stage_attack("pgd-restarts", Choice.EACH, iterations=4, restarts=1, loss="margin"),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=4),
     square(10),
     rules=("own", "arctan", "assg"), sample=8, iterations=4, queries=10, most=2, directions=5, noise=5,
 )  # fmt: skip

@@ -16,7 +16,7 @@ from hiresnn.audit import AuditResult, Card, InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, build_card, evidence_of, subject_of
 from hiresnn.audit.card import Images, Share
-from hiresnn.audit.presets import PROTOCOL, Choice, step
+from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
 from hiresnn.network import SpikingNetwork, convert, record
 
 from .small import Run, square, stage
@@ -24,7 +24,7 @@ from .small import Run, square, stage
 Shown = tuple[Tensor, Tensor]
 
 STAGE = stage(
-    step("apgd", Choice.BEST, iterations=5, loss="dlr"), square(10),
+    stage_attack("apgd", Choice.BEST, iterations=5, loss="dlr"), square(10),
     rules=("own", "arctan", "assg"), sample=20, iterations=4, queries=10, most=1,
 )  # fmt: skip
 CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -25,10 +25,10 @@ def lighter(preset: str) -> Preset:
     def light(stage: Stage) -> Stage:
         specs = [
             replace(each.spec, options={k: min(v, most[k]) if k in most else v for k, v in each.spec.options.items()})
-            for each in stage.steps
+            for each in stage.attacks
         ]
-        steps = tuple(each._replace(spec=spec) for each, spec in zip(stage.steps, specs, strict=True))
-        return replace(stage, sample=20, iterations=10, queries=50, directions=5, noise=10, steps=steps)
+        attacks = tuple(each._replace(spec=spec) for each, spec in zip(stage.attacks, specs, strict=True))
+        return replace(stage, sample=20, iterations=10, queries=50, directions=5, noise=10, attacks=attacks)
 
     return replace(PRESETS[preset], stages=tuple(map(light, PRESETS[preset].stages)))
 
@@ -89,7 +89,7 @@ def cheap() -> Preset:
     """The quick preset without Square, with a cheap screening of three rules."""
     (each,) = PRESETS["quick"].stages
     less: dict[str, Any] = {"sample": 20, "iterations": 10, "queries": 50, "directions": 10, "noise": 20}
-    each = replace(each, rules=(OWN, ROUNDING, ADAPTIVE), steps=each.steps[:-1], **less)
+    each = replace(each, rules=(OWN, ROUNDING, ADAPTIVE), attacks=each.attacks[:-1], **less)
     return replace(PRESETS["quick"], stages=(each,))
 
 

@@ -3,14 +3,14 @@
 from torch import Tensor
 
 from hiresnn.audit import Record
-from hiresnn.audit.presets import Choice, step
+from hiresnn.audit.presets import Choice, stage_attack
 from hiresnn.network import SpikingNetwork
 
 from .small import Run, square, stage
 
 Shown = tuple[Tensor, Tensor]
 
-ONE = stage(step("apgd", Choice.BEST, iterations=10), square(20))
+ONE = stage(stage_attack("apgd", Choice.BEST, iterations=10), square(20))
 
 
 def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(

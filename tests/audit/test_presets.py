@@ -9,7 +9,7 @@ import pytest
 from hiresnn.audit.bounds import CURVE, parse_bound
 from hiresnn.audit.instrumented import OWN, ROUNDING
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
-from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, Choice, Stage, planned, step
+from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, Choice, Stage, planned, stage_attack
 from hiresnn.neurons.rules import rule_from_text
 
 from .small import stage
@@ -94,7 +94,7 @@ def test_every_step_of_a_stage_is_an_attack_that_the_network_takes(each: Stage, 
 
 
 def test_each_selected_rule_has_an_attack_except_those_with_statistics() -> None:
-    each = stage(step("pgd", Choice.EACH), step("apgd", Choice.BEST))
+    each = stage(stage_attack("pgd", Choice.EACH), stage_attack("apgd", Choice.BEST))
     assert list(plans(each, "arctan", "assg", "assg/cut", "bptr")) == [
         "pgd:rule=arctan", "pgd:rule=bptr", "apgd:rule=arctan",
     ]  # fmt: skip
@@ -102,23 +102,23 @@ def test_each_selected_rule_has_an_attack_except_those_with_statistics() -> None
 
 
 def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best() -> None:
-    each = stage(step("sa-pgd", Choice.ADAPTIVE))
+    each = stage(stage_attack("sa-pgd", Choice.ADAPTIVE))
     assert list(plans(each, "arctan", takes=("own", "arctan", "assg"))) == ["sa-pgd:rule=assg"]
     assert list(plans(each, "arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
-    each = stage(step("sa-pgd", Choice.PUBLISHED))
+    each = stage(stage_attack("sa-pgd", Choice.PUBLISHED))
     assert list(plans(each, "arctan", takes=("own", "arctan", "assg"))) == ["sa-pgd:rule=assg/start=1"]
     assert list(plans(each, "arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
 
 
 def test_greedy_choice_takes_all_selected_rules_that_can_be_swapped_in_and_needs_two() -> None:
-    each = stage(step("greedy", Choice.SEVERAL, iterations=2))
+    each = stage(stage_attack("greedy", Choice.SEVERAL, iterations=2))
     assert list(plans(each, "own", "arctan", "assg", "bptr")) == ["greedy:iterations=2,rule=arctan+bptr"]
     assert list(plans(each, "own", "arctan", "assg")) == []
     assert list(plans(each, "own", ROUNDING)) == []
 
 
 def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
-    each = stage(step("pgd", Choice.EACH, iterations=3), step("pgd", Choice.BEST, iterations=3))
+    each = stage(stage_attack("pgd", Choice.EACH, iterations=3), stage_attack("pgd", Choice.BEST, iterations=3))
     # Every attack passes through roundings, so the two rules are one.
     assert list(plans(each, "own", ROUNDING)) == ["pgd:iterations=3"]
     assert list(plans(each, "own", "arctan")) == ["pgd:iterations=3", "pgd:iterations=3,rule=arctan"]
@@ -129,7 +129,10 @@ def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
     [(2, "margin", "margin"), (3, "dlr", "margin"), (4, "dlr", "dlr-targeted"), (10, "dlr", "dlr-targeted")],
 )
 def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dlr: str, targeted: str) -> None:
-    each = stage(step("apgd", Choice.BEST, loss="dlr"), step("apgd", Choice.BEST, iterations=5, loss="dlr-targeted"))
+    each = stage(
+        stage_attack("apgd", Choice.BEST, loss="dlr"),
+        stage_attack("apgd", Choice.BEST, iterations=5, loss="dlr-targeted"),
+    )
     assert [attack.loss for attack in plans(each, "arctan", classes=classes).values()] == [dlr, targeted]
 
 

@@ -11,7 +11,7 @@ from hiresnn.attacks import ATTACKS, pgd
 from hiresnn.audit import AuditResult, InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import evidence_of
-from hiresnn.audit.presets import PROTOCOL, Choice, step
+from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.network import SpikingNetwork
 
@@ -20,7 +20,7 @@ from .small import ONCE, TINY, Run, square, stage
 Shown = tuple[Tensor, Tensor]
 
 LARGER = stage(
-    step("apgd", Choice.BEST, iterations=6, loss="dlr"), square(30, first=20),
+    stage_attack("apgd", Choice.BEST, iterations=6, loss="dlr"), square(30, first=20),
     rules=("own", "straight-through"), sample=8, iterations=4, queries=10, most=2,
 )  # fmt: skip
 
@@ -393,7 +393,7 @@ class Rounded(nn.Module):
 def test_rounding_hides_a_network_from_the_papers_pgd_but_not_from_the_audit(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
-    few = stage(step("apgd", Choice.BEST, iterations=5))
+    few = stage(stage_attack("apgd", Choice.BEST, iterations=5))
     found = run(Rounded(network), shown[0][:30], shown[1][:30], stages=(few,))
     correct, headline = found.worst.count(found.worst.bounds[0]), bound("24/255")
     assert int((~found.alone["pgd"]["24/255"]).sum()) == correct
@@ -416,7 +416,7 @@ class Thresholded(nn.Module):
 def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
-    few = stage(step("apgd", Choice.BEST, iterations=2), square(20))
+    few = stage(stage_attack("apgd", Choice.BEST, iterations=2), square(20))
     found = run(Thresholded(network), shown[0][:20], shown[1][:20], stages=(few,))
     assert found.screened[0].zero.all()
     screened = len(found.screened[0].zero)
@@ -453,7 +453,7 @@ def test_what_gradients_leave_does_not_depend_on_the_order_of_the_stages(
     run: Run, network: SpikingNetwork, shown: Shown
 ) -> None:
     images, labels = shown[0][:30], shown[1][:30]
-    gradients, scores = stage(step("apgd", Choice.BEST, iterations=5)), stage(square(60))
+    gradients, scores = stage(stage_attack("apgd", Choice.BEST, iterations=5)), stage(square(60))
     # Rounding hides the network from FGSM and PGD of the protocol, so that Square finds something.
     one = run(Rounded(network), images, labels, stages=(scores, gradients))
     other = run(Rounded(network), images, labels, stages=(gradients, scores))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
-from hiresnn.audit.presets import Choice, Stage, step
+from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
@@ -38,8 +38,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a network of the user's own, and a preset of a second."""
     (tmp_path / "mine.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
-    steps = (step("apgd", Choice.BEST, iterations=2),)
-    few = Stage(rules=("own",), sample=4, iterations=2, queries=2, directions=2, noise=2, steps=steps)
+    attacks = (stage_attack("apgd", Choice.BEST, iterations=2),)
+    few = Stage(rules=("own",), sample=4, iterations=2, queries=2, directions=2, noise=2, attacks=attacks)
     monkeypatch.setitem(PRESETS, "quick", Preset("quick", 200, (few,)))
     return tmp_path
 
@@ -197,6 +197,11 @@ def test_a_card_is_confirmed_or_not_by_its_images(here: Path, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert "at 2/255 the images leave" in text
     assert "Not confirmed" in text
+
+
+def test_an_option_that_a_check_would_ignore_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("mine.py:network", "--verify", "card.json", "--data", "digits") == 2
+    assert "--data has no effect with --verify" in capsys.readouterr().err
 
 
 def test_the_help_says_that_a_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:

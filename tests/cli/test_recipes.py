@@ -48,6 +48,16 @@ def test_a_copy_is_the_same_recipe(tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"hiresnn train {target}" in capsys.readouterr().out
 
 
+def test_a_recipe_is_checked_without_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "digits"\nseed = 7\n')
+    assert run("check", str(mine)) == 0
+    assert "is valid: digits, vgg5 of width" in capsys.readouterr().out
+    mine.write_text('extends = "digits"\n[model]\nname = "vgg55"\n')
+    assert run("check", str(mine)) == 2
+    assert "there is no model 'vgg55'; did you mean" in capsys.readouterr().err
+
+
 def test_a_copy_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "mine.toml"
     target.write_text("mine")

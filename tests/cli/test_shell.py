@@ -1,13 +1,19 @@
 """The shell: instant help, one sentence an error, exit codes that scripts can trust."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from hiresnn import __version__
-from hiresnn.cli import main, recipes
+from hiresnn.cli import main
 from hiresnn.errors import DataError, UsageError
+
+COMMANDS = {
+    *("quickstart", "train", "resume", "evaluate", "audit", "export", "report", "board", "publish", "reproduce"),
+    *("import-checkpoint", "attacks", "rules", "doctor", "recipes", "analyze", "zoo"),
+}
 
 
 def exit_code(*arguments: str) -> int:
@@ -34,9 +40,7 @@ def test_the_module_runs_as_the_command_does() -> None:
     assert done.stdout == f"hiresnn {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "evaluate", "audit", "report", "reproduce", "quickstart", "doctor", "recipes"]
-)
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
     assert "Usage: hiresnn" in capsys.readouterr().out
@@ -71,7 +75,7 @@ def test_a_file_system_that_says_no_is_a_sentence_and_a_defect_stays_one(
     assert exit_code("recipes", "show", "digits") == 1
     assert capsys.readouterr().err == "Error: /root/runs: Permission denied; check name and permissions.\n"
     assert exit_code("recipes", "show", "digits") == 1
-    assert capsys.readouterr().err == "Error: a defect\n"
+    assert capsys.readouterr() == ("", "Error: a defect\n")
     errors.append(OSError("a defect"))
     with pytest.raises(OSError, match="a defect"):
         main(["recipes", "show", "digits", "--debug"])
@@ -85,7 +89,5 @@ def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> N
 
 def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
     exit_code("--help")
-    text = capsys.readouterr().out
-    commands = ("train", "evaluate", "audit", "report", "reproduce", "quickstart", "doctor", "recipes")
-    assert all(f"│ {command} " in text for command in commands)
-    assert recipes.app.info.help
+    shown = set(re.findall(r"^│ ([a-z][a-z-]*) ", capsys.readouterr().out, re.MULTILINE))
+    assert shown == COMMANDS

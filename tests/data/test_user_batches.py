@@ -22,8 +22,10 @@ FLOATS = PIXELS / 255
         Split(PIXELS, LABELS),
         TensorDataset(FLOATS, LABELS),
         DataLoader(TensorDataset(PIXELS, LABELS[:, None]), batch_size=2),
+        [PIXELS, LABELS],
+        [(PIXELS[:2].numpy(), LABELS[:2].numpy()), (PIXELS[2:].numpy(), LABELS[2:].numpy())],
     ],
-    ids=["tensors", "arrays", "split", "dataset", "loader"],
+    ids=["tensors", "arrays", "split", "dataset", "loader", "a list of two", "batches of arrays"],
 )
 def test_images_in_every_form_are_the_same_two_tensors(given) -> None:
     images, labels = tensors(given)
@@ -35,6 +37,8 @@ def test_images_in_every_form_are_the_same_two_tensors(given) -> None:
 def test_images_without_labels_or_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="images has no labels"):
         tensors(FLOATS)
+    with pytest.raises(UsageError, match="images is a tuple of 3; give"):
+        tensors((FLOATS, LABELS, LABELS))
     with pytest.raises(DataError, match="not from 0 to 1; divide them by 255"):
         tensors(TensorDataset(PIXELS.float(), LABELS))
 

@@ -122,9 +122,30 @@ def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tupl
     assert torch.equal(from_nir(graph)(PIXELS), counter(reset="zero")(PIXELS))
 
 
-def test_the_number_of_timesteps_must_be_known() -> None:
+def test_a_graph_with_a_wrong_edge_or_two_outputs_is_refused() -> None:
     graph = to_nir(step_graph(counter(), PIXELS))
-    graph.metadata = {}
+    graph.edges.append(("ghost", "layer_2"))
+    with pytest.raises(UsageError, match="names 'ghost', which is no node"):
+        from_nir(graph)
+    graph.edges.pop()
+    graph.nodes["second"] = graph.nodes["output"]
+    graph.edges.append(("layer_3", "second"))
+    with pytest.raises(UsageError, match="2 nodes Output"):
+        from_nir(graph)
+
+
+def test_a_file_that_is_missing_or_no_nir_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*a\.nir"):
+        from_nir(tmp_path / "a.nir")
+    (tmp_path / "a.nir").write_text("notes")
+    with pytest.raises(UsageError, match=r"a\.nir is not a NIR file \(OSError"):
+        from_nir(tmp_path / "a.nir")
+
+
+@pytest.mark.parametrize("metadata", [{}, {"timesteps": "many"}])
+def test_the_number_of_timesteps_must_be_known(metadata: dict[str, str]) -> None:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.metadata = metadata
     with pytest.raises(UsageError, match="give timesteps"):
         from_nir(graph)
     assert from_nir(graph, timesteps=3).timesteps == 3

@@ -28,6 +28,7 @@ from hiresnn.network import SpikingNetwork, record, spiking_graph
 from .small import CLASSES, PIXELS, Elsewhere, T, counter, images, network
 
 nir = pytest.importorskip("nir", exc_type=ImportError)
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 
 def differing(subject: SpikingNetwork, graph: Any, batch: Tensor, reader: Reader = READERS["NIR"]) -> dict[str, int]:
@@ -314,3 +315,21 @@ def test_windows_that_are_not_square_are_refused(tmp_path: Path) -> None:
     ann = nn.Sequential(nn.Conv2d(1, 2, (1, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 4 * 2, 2))
     with pytest.raises(UsageError, match="windows of 1 x 3 pixels, but the package nir handles only square ones"):
         write_nir(step_graph(spiking_graph(ann, 2), torch.rand(1, 1, 4, 4)), tmp_path / "a.nir")
+
+
+@pytest.mark.parametrize("name", ["a.nir", "a.h5"])
+def test_an_export_replaces_its_own_file_and_no_other(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    for _ in range(2):
+        export(counter(), path, PIXELS, CLASSES, to="nir")
+    with h5py.File(path, "w") as file:  # somebody's images
+        file["images"] = np.zeros(3)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="not written by hiresnn"):
+        export(counter(), path, PIXELS, CLASSES, to="nir")
+    assert path.read_bytes() == before
+
+
+def test_no_images_to_compare_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one or more images"):
+        export(counter(), tmp_path / "a.nir", PIXELS[:0], CLASSES[:0], to="nir")

@@ -11,7 +11,8 @@ from hiresnn.exchange.onnx_file import onnx_runner
 
 from .small import images, network
 
-for package in ("onnx", "onnxscript", "onnxruntime"):
+onnx = pytest.importorskip("onnx", exc_type=ImportError)
+for package in ("onnxscript", "onnxruntime"):
     pytest.importorskip(package, exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
@@ -29,6 +30,20 @@ def test_onnxruntime_makes_the_same_decisions_in_batches_of_any_size(
     run = onnx_runner(tmp_path / "a.onnx")
     for size in (1, 2, 7):
         torch.testing.assert_close(run(batch[:size])[0], expected[:size], rtol=0, atol=1e-4)
+
+
+def test_an_export_replaces_its_own_file_and_no_other(tmp_path: Path) -> None:
+    subject, path = network(), tmp_path / "a.onnx"
+    subject.timesteps = 1
+    for _ in range(2):
+        export(subject, path, images(1), torch.zeros(1).long(), to="onnx")
+    foreign = onnx.load(path)
+    foreign.producer_name = "pytorch"
+    for content in (foreign.SerializeToString(), b"notes"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="not written by hiresnn"):
+            export(subject, path, images(1), torch.zeros(1).long(), to="onnx")
+        assert path.read_bytes() == content
 
 
 def test_poisson_spikes_are_refused(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_linear_layer_over_feature_maps_is_refused_and_taken_names_get_a_numbe
         step_graph(spiking_graph(ann, 2), torch.rand(1, 1, 2, 2))
     named = nn.Sequential()
     for name, layer in (("images", nn.Flatten()), ("training_", nn.Linear(4, 3)), ("relu", nn.ReLU()),
-                        ("last", nn.Linear(3, 2))):  # fmt: skip
+                        ("check", nn.Linear(3, 2))):  # fmt: skip
         named.add_module(name, layer)
     graph = step_graph(spiking_graph(named, 2), torch.rand(1, 1, 2, 2))
-    assert [node.name for node in graph.nodes] == ["images_2", "training_", "relu", "last"]
+    assert [node.name for node in graph.nodes] == ["images_2", "training_", "relu", "check_2"]

@@ -93,6 +93,20 @@ def test_a_network_with_more_steps_than_its_adapter_is_refused() -> None:
         model(torch.rand(2, 1, 2, 2))
 
 
+def test_spikes_of_an_earlier_pass_do_not_stay_where_a_layer_is_not_called() -> None:
+    class Sometimes(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) if len(images) > 1 else images.flatten(1)
+
+    neuron = Counter()
+    model = adapted(Sometimes(nn.Flatten(), neuron), neuron)
+    with record(model) as spikes:
+        model(torch.rand(2, 1, 2, 2))
+        assert list(spikes) == ["1"]
+        model(torch.rand(1, 1, 2, 2))
+        assert not spikes
+
+
 def test_a_sequence_in_one_call_is_recorded() -> None:
     neuron = Counter()
     model = adapted(nn.Sequential(nn.Flatten(2), neuron), neuron, show=whole_sequence, layout="sequence")

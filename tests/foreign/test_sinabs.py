@@ -163,5 +163,7 @@ def test_a_converted_network_gives_the_same_logits_image_by_image():
 def test_networks_without_sinabs_neurons_and_rules_of_a_layer_are_refused():
     with pytest.raises(UsageError, match="Sequential has no sinabs neuron"):
         sinabs(nn.Sequential(nn.ReLU()), 4)
+    with pytest.raises(UsageError, match="Sequential mixes Squeeze layers with others"):
+        sinabs(nn.Sequential(fake(squeeze=True), fake(squeeze=False)), 4)
     with pytest.raises(UsageError, match=r"BPTR .* whole layer.* sinabs neuron"):
         gradient_rule(network(fake), BPTR()).__enter__()

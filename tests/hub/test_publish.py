@@ -114,8 +114,10 @@ def test_a_card_that_does_not_verify_is_refused(run: Path, tmp_path: Path) -> No
 
 
 def test_a_folder_with_files_is_not_touched(run: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="not an empty folder"):
         export(run, run, PUBLICATION)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 class Hub(ModuleType):
@@ -132,7 +134,10 @@ class Hub(ModuleType):
         self.asked.append((repository, options))
         return f"https://example.org/{repository}"
 
-    def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, commit_message: str, delete_patterns: list[str]
+    ) -> None:
+        assert "metrics.jsonl" in delete_patterns  # of an earlier version of the run
         self.asked.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
 
 
@@ -144,7 +149,7 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path: Path, m
     assert hub.asked == [("me/mine", {"private": True, "exist_ok": True}), ("me/mine", ["README.md"])]
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(fails=True))
     with pytest.raises(
-        RunError, match=r"could not be published \(401: no token\); check the name, your login and the network"
+        RunError, match=r"could not be published \(OSError: 401: no token\); check the name, your login and the network"
     ):
         upload(tmp_path, "me/mine")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

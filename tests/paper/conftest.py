@@ -12,7 +12,7 @@ from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.study import Record, Study
+from hiresnn.paper.study import StoredValue, Study
 from hiresnn.progress import Progress
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.timesteps": "2", "model.width": "0.0625"}
@@ -31,7 +31,7 @@ def page(
     needed = [each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale)]
     answers = {each: answer(each) for each in dict.fromkeys(needed)}
     records = {
-        each: Record(value, HERE if where is None else where(each))
+        each: StoredValue(value, HERE if where is None else where(each))
         for each, value in answers.items()
         if value is not None
     }

@@ -25,7 +25,7 @@ from hiresnn.paper.energy_rows import (
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.scales import SCALES
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.paper.study import Record
+from hiresnn.paper.study import StoredValue
 
 from ..charts.drawn import heights, names, stars
 from .conftest import HERE, TWO_SEEDS, page
@@ -51,7 +51,7 @@ def answer(wanted: Measurement) -> Any:
 
 def found(network: str, answered: Any = answer) -> dict[tuple[str, str], Total]:
     measurements = [each for one in ARTEFACTS["table7"].needs(TWO_SEEDS) for each in one.each(TWO_SEEDS)]
-    return totals(Values(TWO_SEEDS, {each: Record(answered(each), HERE) for each in measurements}), network)
+    return totals(Values(TWO_SEEDS, {each: StoredValue(answered(each), HERE) for each in measurements}), network)
 
 
 def pair(total: Total) -> tuple[float, ...]:
@@ -143,7 +143,9 @@ def test_bits_are_the_fewest_that_are_as_accurate(wanted: float, bits: int | Non
     quantised = Measurement("quantised-ann", VGG11, "ann", 0, grid=tuple(BITS))
     hire = Measurement("accuracy", VGG11, "hire", 0)
     accuracies = [10.0, 20.0, 60.0, 55.0, 90.0, 90.0, 90.0, 90.0]
-    values = Values(TWO_SEEDS.with_seeds(1), {quantised: Record(accuracies, HERE), hire: Record(wanted, HERE)})
+    values = Values(
+        TWO_SEEDS.with_seeds(1), {quantised: StoredValue(accuracies, HERE), hire: StoredValue(wanted, HERE)}
+    )
     assert equal_bits(values, VGG11) == [bits]
 
 

@@ -10,7 +10,7 @@ from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page, Table, beside_paper, compared
 from hiresnn.paper.render import csv_text, markdown, text_of, write
 from hiresnn.paper.seedstat import SeedStat
-from hiresnn.paper.study import Record, Study, provenance
+from hiresnn.paper.study import StoredValue, Study, provenance
 from hiresnn.runs.environment import cpu_model
 
 TABLE = Table(
@@ -107,8 +107,8 @@ def test_a_figure_has_a_headline_and_stands_on_the_page(tmp_path: Path) -> None:
 
 
 def test_provenance_names_each_processor_and_its_days_the_most_frequent_first() -> None:
-    def record(cpu: str, day: str) -> Record:
-        return Record(1.0, {"cpu": cpu, "torch": "2.5", "date": f"{day}T10:00:00"})
+    def record(cpu: str, day: str) -> StoredValue:
+        return StoredValue(1.0, {"cpu": cpu, "torch": "2.5", "date": f"{day}T10:00:00"})
 
     records = [record("B", "2026-11-25"), record("A", "2026-11-25"), record("A", "2026-11-24")]
     assert provenance(records) == (

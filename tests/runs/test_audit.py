@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
-from hiresnn.audit.presets import Choice, Stage, step
+from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
@@ -28,10 +28,10 @@ from hiresnn.runs.recipe import Recipe, dump, override
 QUIET = Progress(quiet=True)
 TINY = Stage(
     rules=("own", "arctan", "assg"), sample=6, iterations=2, queries=3, most=1, directions=2, noise=2,
-    steps=(step("apgd", Choice.BEST, iterations=3, loss="dlr"), step("square", queries=3)),
+    attacks=(stage_attack("apgd", Choice.BEST, iterations=3, loss="dlr"), stage_attack("square", queries=3)),
 )  # fmt: skip
 QUICK, COMMAND = Preset("quick", 30, (TINY,)), "hiresnn audit runs/run"
-MORE = replace(TINY, rules=("own",), most=None, steps=(step("sa-pgd", Choice.ADAPTIVE, iterations=3),))
+MORE = replace(TINY, rules=("own",), most=None, attacks=(stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=3),))
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Presets of a single query, for what does not depend on the attacks."""
-    one = replace(TINY, rules=("own",), most=None, steps=(step("square", queries=1),))
+    one = replace(TINY, rules=("own",), most=None, attacks=(stage_attack("square", queries=1),))
     monkeypatch.setitem(PRESETS, "quick", Preset("quick", 10, (one,)))
     monkeypatch.setitem(PRESETS, "standard", Preset("standard", 10, (one, replace(one, sample=2))))
 

@@ -144,9 +144,10 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
 ) -> None:
     events, present = [], SpikingNetwork.present
 
-    def compiled(network: SpikingNetwork) -> None:
-        events.append("compiled")
-        network._auto = False
+    def fuse(network: SpikingNetwork, fused: bool | str = True) -> SpikingNetwork:
+        events.extend(["compiled"] * (fused is True))
+        network.compiles_when_it_pays = fused == "auto"
+        return network
 
     def presented(network: SpikingNetwork, *args: Any) -> Tensor:
         if torch.is_grad_enabled():
@@ -160,7 +161,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
     monkeypatch.setattr(sys.modules["hiresnn.network.compiling"], "COMPILING_PAYS_ABOVE", work - pays)
     monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", 0)  # compiles at the second batch, undecided
-    monkeypatch.setattr(SpikingNetwork, "_compile", compiled)
+    monkeypatch.setattr(SpikingNetwork, "fuse", fuse)
     monkeypatch.setattr(SpikingNetwork, "present", presented)
     network, options = snn(), {**QUIET, "checkpoint": tmp_path / "state.pt"}
     events.clear()  # of the conversion
@@ -170,7 +171,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
     events.clear()
     fit(network, (PIXELS, LABELS), **options)  # the second epoch again
     assert events == ["compiled"] * pays + ["period"] * 6
-    assert network._auto
+    assert network.compiles_when_it_pays
 
 
 def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:

@@ -10,7 +10,7 @@ from hiresnn.attacks.losses import LOSSES, LossGradient, loss_gradient, over_dra
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.attacks.search import random_noise, square
 from hiresnn.attacks.spec import AttackSpec, parse
-from hiresnn.attacks.worst_case import WorstCase, best_of, transfer
+from hiresnn.attacks.worst_case import WorstCandidates, best_of, transfer
 from hiresnn.eps import parse_eps
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "AttackSpec",
     "LossGradient",
     "Model",
-    "WorstCase",
+    "WorstCandidates",
     "apgd",
     "autoattack",
     "best_of",

@@ -14,7 +14,7 @@ from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.iterative import climb, restarted
 from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
-from hiresnn.attacks.worst_case import WorstCase
+from hiresnn.attacks.worst_case import WorstCandidates
 
 IMPROVED = 0.75
 """The step is halved unless more than this share of the steps since the last checkpoint raised the loss."""
@@ -50,7 +50,7 @@ def apgd(
 
     All else is as in `pgd_restarts`; UsageError also for too few classes for the loss.
     """
-    worst = WorstCase(model, images, labels, draws)
+    worst = WorstCandidates(model, images, labels, draws)
     ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
     runs = min(targets, ranked.shape[1] - 1) if loss == TARGETED else 1
     for run in range(restarts * runs):

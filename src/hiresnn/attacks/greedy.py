@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hiresnn.attacks.gate import Images, Labels, checked
 from hiresnn.attacks.iterative import fixed_step, iterate
 from hiresnn.attacks.losses import LossGradient, choose_loss, expected_logits, loss_gradient
-from hiresnn.attacks.worst_case import WorstCase
+from hiresnn.attacks.worst_case import WorstCandidates
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
@@ -49,7 +49,7 @@ def greedy(
         raise UsageError("greedy: rules is empty; name at least one.")
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     move = fixed_step(step, eps)
-    worst = WorstCase(model, images, labels)
+    worst = WorstCandidates(model, images, labels)
 
     def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
         """Try every rule and return, per sample, the gradient of the best."""

@@ -18,7 +18,7 @@ from hiresnn.attacks.gate import Images, Labels, Model, checked, frozen, require
 from hiresnn.attacks.losses import Loss, LossGradient, choose_loss, cross_entropy, over_draws
 from hiresnn.attacks.options import read_option, relative_step
 from hiresnn.attacks.search import finish_by_square
-from hiresnn.attacks.worst_case import WorstCase
+from hiresnn.attacks.worst_case import WorstCandidates
 
 Evaluate = Callable[[Tensor, Tensor], LossGradient]
 """(rows of the batch, their iterates) -> logits, loss and gradient there."""
@@ -193,7 +193,7 @@ def restarted(
     draws: int = 1,
     generator: torch.Generator | None = None,
     leave: bool = True,
-) -> WorstCase:
+) -> WorstCandidates:
     """Climb from the images, then from uniform draws from the ball, each time on the images that still stand.
 
     Args:
@@ -202,7 +202,7 @@ def restarted(
     """
     # Where images may leave, the logits of the first iterate, the image itself, also say which are wrong at the start.
     first = over_draws(draws)(model, images, labels, loss) if leave and iterations else None
-    worst = WorstCase(model, images, labels, draws, first and first.logits)
+    worst = WorstCandidates(model, images, labels, draws, first and first.logits)
     for run in range(restarts):
         rows = worst.standing
         start = images[rows]
@@ -213,7 +213,7 @@ def restarted(
 
 
 def climb(
-    worst: WorstCase,
+    worst: WorstCandidates,
     rows: Tensor,
     start: Tensor,
     iterations: int,

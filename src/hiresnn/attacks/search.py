@@ -11,7 +11,7 @@ from torch import Tensor
 from hiresnn.attacks.ball import perturbed, project, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
-from hiresnn.attacks.worst_case import WorstCase
+from hiresnn.attacks.worst_case import WorstCandidates
 from hiresnn.errors import UsageError, closest
 
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -43,14 +43,14 @@ def square(
 
     All else is as in `pgd_restarts`.
     """
-    worst = WorstCase(model, images, labels)
+    worst = WorstCandidates(model, images, labels)
     rows = worst.standing
     stripes = _signs((len(rows), images.shape[1], 1, images.shape[3]), images, generator) * eps
     _search(worst, rows, stripes.expand(-1, -1, images.shape[2], -1), eps, queries, area, generator)
     return worst.adversarial
 
 
-def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torch.Generator | None) -> Tensor:
+def finish_by_square(worst: WorstCandidates, eps: float, queries: int, generator: torch.Generator | None) -> Tensor:
     """Continue from the best iterates of a gradient attack with a Square search on the images that still stand.
 
     Where the surrogate gradient no longer points uphill, the logits still tell which candidate is better; 150 to 300
@@ -62,7 +62,7 @@ def finish_by_square(worst: WorstCase, eps: float, queries: int, generator: torc
 
 
 def _search(
-    worst: WorstCase,
+    worst: WorstCandidates,
     rows: Tensor,
     delta: Tensor,
     eps: float,
@@ -140,7 +140,7 @@ def random_noise(
     """
     if kind not in KINDS:
         raise UsageError(f"noise: kind is {kind!r}; {closest(kind, KINDS)}.")
-    worst = WorstCase(model, images, labels)
+    worst = WorstCandidates(model, images, labels)
     for _ in range(draws):
         rows = worst.standing
         worst.query(rows, perturbed(images[rows], KINDS[kind](images[rows], eps, generator)))

@@ -14,7 +14,7 @@ from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 
 
-class WorstCase:
+class WorstCandidates:
     """For each image of a batch, the first misclassified candidate, or else the one with the largest margin loss.
 
     Logits that are not finite count as misclassified.
@@ -80,7 +80,7 @@ def best_of(attacks: Sequence[Attack]) -> Attack:
 
     def worst(model: Model, images: Tensor, labels: Tensor) -> Tensor:
         with frozen(model):
-            found = WorstCase(model, images, labels)
+            found = WorstCandidates(model, images, labels)
             for attack in attacks:
                 rows = found.standing
                 if not len(rows):

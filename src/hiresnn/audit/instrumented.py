@@ -16,7 +16,7 @@ from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.audit.behaviour import Behaviour, final_checks, fingerprint, observe, weights_of
 from hiresnn.audit.card import Check
 from hiresnn.audit.worst_case import Cost
-from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.errors import HiresnnError, UsageError, in_a_line
 from hiresnn.foreign import require_adapter
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
@@ -84,10 +84,9 @@ class InstrumentedModel(nn.Module):
         except (Exception, SystemExit) as error:  # the network is the user's code
             shape = " x ".join(str(size) for size in images.shape[1:])
             what = "ended the program" if isinstance(error, SystemExit) else "failed"
-            text = next(iter(str(error).splitlines()), "")
             raise UsageError(
                 f"the network {what} on call {self.calls}, with {len(images)} images of {shape}: "
-                f"{type(error).__name__}{': ' * bool(text)}{text}; correct the network (--debug shows where)."
+                f"{in_a_line(error)}; correct the network (--debug shows where)."
             ) from error
         self.written |= shown._version != version
         return logits

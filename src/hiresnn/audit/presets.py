@@ -35,7 +35,7 @@ class Choice(Enum):
     PUBLISHED = "ASSG from its published start if the network takes it, else the best rule"
 
 
-class Step(NamedTuple):
+class StageAttack(NamedTuple):
     """An attack without its rule, what rules it runs under, and on how many images; None means all."""
 
     spec: AttackSpec
@@ -51,7 +51,7 @@ class Stage:
     sample: int  # how many images to screen, the first correctly classified ones
     iterations: int  # of each PGD in the screening
     queries: int  # of Square in the screening
-    steps: tuple[Step, ...]  # attacks on all images, cheap ones first
+    attacks: tuple[StageAttack, ...]  # attacks on all images, cheap ones first
     most: int | None = None  # this and `prune`: see `select_rules`
     prune: bool = True
     directions: int = DIRECTIONS  # random directions of the screening
@@ -80,49 +80,49 @@ _ALL = (
 )
 
 
-def step(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> Step:
-    """A step from the name and the options of an attack."""
-    return Step(AttackSpec(name, options), rule, first)
+def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> StageAttack:
+    """A `StageAttack` from the name and the options of an attack."""
+    return StageAttack(AttackSpec(name, options), rule, first)
 
 
 _QUICK = Stage(
     rules=_FEW, sample=40, iterations=20, queries=200, most=3,
-    steps=(
-        step("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
-        step("sa-pgd", Choice.PUBLISHED, iterations=100),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
-        step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
-        step("square", queries=200),
+    attacks=(
+        stage_attack("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
+        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=100),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
+        stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
+        stage_attack("square", queries=200),
     ),
 )  # fmt: skip
 _STANDARD = Stage(
     rules=_ALL, sample=50, iterations=20, queries=1000, most=6,
-    steps=(
-        step("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
-        step("sa-pgd", Choice.PUBLISHED, iterations=300),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, loss="dlr", finish=200),
-        step("sa-pgd", Choice.PUBLISHED, iterations=300, loss="dlr", finish=200),
-        step("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
-        step("noise", kind="uniform", draws=50),
-        step("square", first=200, queries=1000),
+    attacks=(
+        stage_attack("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
+        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, loss="dlr", finish=200),
+        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, loss="dlr", finish=200),
+        stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
+        stage_attack("noise", kind="uniform", draws=50),
+        stage_attack("square", first=200, queries=1000),
     ),
 )  # fmt: skip
 _THOROUGH = Stage(
     rules=_ALL, sample=100, iterations=40, queries=5000, prune=False,
-    steps=(
-        step("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
-        step("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2),
-        step("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3, loss="dlr", finish=300),
-        step("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2, loss="dlr", finish=300),
-        step("apgd", Choice.BEST, iterations=100, restarts=5),
-        step("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
-        step("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
-        step("apgd", Choice.ADAPTIVE, iterations=100, loss="dlr-targeted"),
-        step("greedy", Choice.SEVERAL, iterations=50),
-        step("noise", kind="uniform", draws=1000),
-        step("square", queries=5000),
+    attacks=(
+        stage_attack("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
+        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2),
+        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3, loss="dlr", finish=300),
+        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2, loss="dlr", finish=300),
+        stage_attack("apgd", Choice.BEST, iterations=100, restarts=5),
+        stage_attack("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
+        stage_attack("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
+        stage_attack("apgd", Choice.ADAPTIVE, iterations=100, loss="dlr-targeted"),
+        stage_attack("greedy", Choice.SEVERAL, iterations=50),
+        stage_attack("noise", kind="uniform", draws=1000),
+        stage_attack("square", queries=5000),
     ),
 )  # fmt: skip
 
@@ -151,7 +151,7 @@ def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> 
         Choice.PUBLISHED: [(PUBLISHED if adaptive else best,)],
     }
     attacks: dict[str, PlannedAttack] = {}
-    for each in stage.steps:
+    for each in stage.attacks:
         options = dict(each.spec.options)
         if model.classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
             options["loss"] = "margin"

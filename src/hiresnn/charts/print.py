@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hiresnn.atomic import write_atomically
 from hiresnn.charts.palette import BLACK, STYLES, Style  # noqa: F401 (STYLES is for callers)
 from hiresnn.errors import UsageError
 
@@ -237,9 +238,8 @@ def save(
     stem: Path,
     *,
     kinds: Sequence[str] = ("svg", "png", "pdf"),
-    write: Callable[[Path, bytes], object] = Path.write_bytes,
 ) -> list[Path]:
-    """Write `stem` with each ending in `kinds` (PNG at 300 dpi), by `write`; returns the paths.
+    """Write `stem` with each ending in `kinds` (PNG at 300 dpi); returns the paths.
 
     The files hold no dates, so that equal figures are equal bytes.
     """
@@ -248,7 +248,7 @@ def save(
     for kind, path in zip(kinds, paths, strict=True):
         buffer = io.BytesIO()
         result.savefig(buffer, format=kind, metadata=without[kind])
-        write(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
     return paths
 
 

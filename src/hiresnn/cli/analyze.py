@@ -148,7 +148,8 @@ def conversion(
         output.console().print(table)
     try:
         drawn = figure(result, run.resolve().name)
-    except UsageError:  # matplotlib is an extra
+    except UsageError as error:  # matplotlib is an extra
+        output.console().print(f"No figure: {error}", soft_wrap=True)
         return
     from hiresnn.charts import print as charts
 

@@ -11,6 +11,7 @@ import typer
 
 from hiresnn.cli import output
 from hiresnn.cli.options import Batch, loaded
+from hiresnn.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,6 +87,7 @@ def audit(
     hiresnn audit --verify runs/mine/audit/card.json
     """
     if verify is not None:
+        _refuse_others(context)
         _verify(verify, target)
         return
     if target is None:
@@ -141,6 +143,14 @@ def deployed_table(found: dict[str, Any]) -> Table:
         rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
     rows.add_row("all views", *(f"{share:.1f}" for share in found["all views"]), style="bold")
     return rows
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """Refuse options that --verify would ignore, such as other data."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in ("verify", "target"):
+            raise UsageError(f"{parameter.opts[0]} has no effect with --verify, which attacks nothing; leave it out.")
 
 
 def _verify(path: Path, target: str | None) -> None:

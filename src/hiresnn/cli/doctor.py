@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hiresnn.cli import output
+from hiresnn.errors import in_a_line
 
 
 class Finding(NamedTuple):
@@ -46,7 +47,7 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # an unexpected failure of a check is a finding too
-        return Finding("broken", f"{type(error).__name__}: {error}")
+        return Finding("broken", in_a_line(error))
 
 
 def check_python() -> Finding:

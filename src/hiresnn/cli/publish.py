@@ -48,7 +48,7 @@ def publish(
         files = export(run, dry_run, publication)
         size = sum(file.stat().st_size for file in files)
         print(f"Wrote {len(files)} files ({size / 1024:,.0f} KiB) to {dry_run}; nothing was uploaded.")
-        print(f'Next: read {dry_run}/README.md; in Python: hiresnn.from_pretrained("{dry_run}")')
+        print(f"Next: read {dry_run / 'README.md'}; in Python: hiresnn.from_pretrained({str(dry_run.resolve())!r})")
         return
     with tempfile.TemporaryDirectory() as folder:
         files = export(run, Path(folder), publication)

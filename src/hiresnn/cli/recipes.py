@@ -78,12 +78,14 @@ def check(
     Example: hiresnn recipes check mine.toml
     """
     from hiresnn.models import MODELS
+    from hiresnn.plugins import offered
     from hiresnn.runs.recipe import read
 
     recipe = read(file)
     model = recipe.model
-    if model.name is not None and model.name not in MODELS:
-        raise UsageError(f"{file}: there is no model {model.name!r}; {closest(model.name, list(MODELS))}.")
+    known = (*MODELS, *offered("models"))
+    if model.name is not None and model.name not in known:
+        raise UsageError(f"{file}: there is no model {model.name!r}; {closest(model.name, known)}.")
     network = f"{model.name} of width {model.width:g}" if model.source is None else f"the network {model.source}"
     timesteps = "" if recipe.method == "ann" else f", T = {recipe.snn.timesteps}"
     print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -141,7 +142,7 @@ def _fail(error: HiresnnError | OSError) -> None:
     elif error.filename is not None:
         name = str(error.filename)
         text = f"{name if len(name) <= 200 else name[:200] + '...'}: {error.strerror}; check name and permissions."
-    elif _unwritable():
+    elif error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF) and _unwritable():
         text = f"standard output cannot be written: {error.strerror}."
     if leads() or isinstance(error, LostProcessError):  # that process may be the only one left
         print(f"Error: {text}", file=sys.stderr)

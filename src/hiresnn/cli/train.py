@@ -141,7 +141,7 @@ def train(
             chosen = changed(chosen, {key: value}, option)
     stated = stated_keys(recipe) | pairs.keys()
     chosen, notes = _with_model(chosen, model, weights, stated)
-    with _processes(context, chosen, out, quiet) as (ranks, progress):
+    with _processes(context, chosen, out, quiet, log) as (ranks, progress):
         from hiresnn.runs.context import COUNTS
         from hiresnn.runs.train import train as run
 
@@ -163,7 +163,7 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
     from hiresnn.runs.folder import RunFolder
 
     recipe = RunFolder.open(run).recipe
-    with _processes(context, recipe, run, quiet) as (ranks, progress):
+    with _processes(context, recipe, run, quiet, log) as (ranks, progress):
         from hiresnn.runs.train import train
 
         train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
@@ -199,7 +199,7 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
 
 @contextmanager
 def _processes(
-    context: typer.Context, recipe: Recipe, out: Path | None, quiet: bool
+    context: typer.Context, recipe: Recipe, out: Path | None, quiet: bool, log: str | None
 ) -> Iterator[tuple[Ranks, Progress]]:
     """Join the other processes that torchrun started, if any. At Ctrl-C `shell.run` offers to resume the run."""
     from hiresnn.progress import Progress
@@ -212,7 +212,7 @@ def _processes(
             yield ranks, Progress(quiet=quiet or not ranks.lead)
     except KeyboardInterrupt:
         if (run / RECIPE).is_file():
-            context.obj[:] = ["resume", str(run)]
+            context.obj[:] = ["resume", str(run), *(["--log", log] if log else []), *(["--quiet"] if quiet else [])]
         raise
 
 

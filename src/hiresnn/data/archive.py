@@ -100,13 +100,17 @@ def _images(field: str, x: Array) -> UInt8[Tensor, "image channel height width"]
     if x.ndim == 3:
         x = x[..., None]
     axis = _channel_axis(x) if x.ndim == 4 and x.size else None
-    if axis == 1:
-        x = x.transpose(0, 2, 3, 1)
-    if axis is None or max(x.shape[1:3]) > MAX_SIDE:
+    if axis is None:
         raise DataError(
             f"{field} has the shape {list(x.shape)}, but images must be [N, H, W], [N, H, W, C] or [N, C, H, W] with "
-            f"at least one image, 1, 3 or fewer channels than pixels per side, and a side of at most {MAX_SIDE}; "
-            "reshape it."
+            "at least one image, and 1, 3 or fewer channels than pixels per side; reshape it."
+        )
+    if axis == 1:
+        x = x.transpose(0, 2, 3, 1)
+    if max(x.shape[1:3]) > MAX_SIDE:
+        raise DataError(
+            f"{field} has images of {x.shape[1]}x{x.shape[2]} (height x width), but a side may have at most {MAX_SIDE} "
+            "pixels; scale them down."
         )
     return torch.from_numpy(np.ascontiguousarray(_grey_levels(field, x).transpose(0, 3, 1, 2)))
 

@@ -1,6 +1,7 @@
 """The form of every data set: two splits of uint8 images with integer labels, and the names of the classes."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,8 +86,9 @@ class DataSet:
                     f"{self.name}: the labels of the {part} split reach from {low} to {high}, but there are "
                     f"{self.num_classes} classes; count classes from 0, and name all of them."
                 )
-        if twice := [name for name in dict.fromkeys(self.class_names) if self.class_names.count(name) > 1]:
-            raise DataError(f"{self.name}: two classes are called {twice[0]!r}; give each a name of its own.")
+        twice = next((name for name, count in Counter(self.class_names).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{self.name}: two classes are called {twice!r}; give each a name of its own.")
         for name in (self.name, *self.class_names):
             if any("\ud800" <= letter <= "\udfff" for letter in name):
                 raise DataError(f"the name {name!a} is not valid UTF-8; rename the file, the folder or the class.")

@@ -19,8 +19,8 @@ from hiresnn.errors import DataError
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-LARGEST_SOURCE = 4 * MAX_SIDE
-"""Largest side of an image that is scaled down when it is read."""
+LARGEST_SOURCE = 9_000
+"""Largest side of an image that is scaled down when it is read; Pillow warns of squares that are slightly larger."""
 GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = ("I", "F")  # more than 8 bits per channel: I, I;16, F
 DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a warning
@@ -44,10 +44,11 @@ def load_folder(path: Path, size: int | None = None) -> DataSet:
     names = list(classes["train"])
     if len(names) < 2:
         raise DataError(f"{path / 'train'}: there is only one class, {names[0]}; add the folder of another class.")
-    if unknown := [path / "test" / name for name in classes["test"] if name not in names]:
+    labels = {name: label for label, name in enumerate(names)}
+    if unknown := [path / "test" / name for name in classes["test"] if name not in labels]:
         raise DataError(f"{unknown[0]}: train has no class of this name; add it there, or remove it here.")
 
-    files = {part: [(names.index(name), file) for name in of for file in of[name]] for part, of in classes.items()}
+    files = {part: [(labels[name], file) for name in of for file in of[name]] for part, of in classes.items()}
     first, count = files["train"][0][1], sum(map(len, files.values()))
     shape = _pixels(first, size).shape[:2]
     # Three channels, twice: the decoded images, and all of them in one tensor.

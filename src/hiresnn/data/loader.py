@@ -11,6 +11,9 @@ from hiresnn.errors import UsageError
 
 Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
 
+PADDING = 4
+"""Pixels by which training images are moved at most in each direction."""
+
 
 class Batches:
     """Batches (images, labels) of one epoch per iteration: float32 images in [0, 1] and labels, both on `device`.
@@ -24,7 +27,7 @@ class Batches:
         batch_size: images per batch, at least 1.
         device: where the batches are.
         shuffle: a new random order in every epoch.
-        augment: apply `flip_and_crop` to every batch.
+        augment: crop and flip every batch at random, as `flip_and_crop` does.
         generator: a CPU generator, required for shuffle and augment.
         part: (which, of how many), for processes that share every batch. A process always gets the same rows of a
             batch, so a short last batch leaves some processes with fewer rows or with empty tensors. All parts together
@@ -79,14 +82,14 @@ class Batches:
             rows = order[start : start + self.batch_size]
             images, pixels = self.images[rows], None
             if augmentation is not None:
-                pixels = _pixels(images, 4, augmentation)
+                pixels = _pixels(images, PADDING, augmentation)
                 images = gathered(images, pixels)
             self.latest = rows[mine], None if pixels is None else pixels[mine]
             yield images[mine].to(torch.float32).div_(255), self.labels[rows][mine]
 
 
 def flip_and_crop(
-    images: Shaped[Tensor, "batch channel height width"], *, padding: int = 4, generator: torch.Generator
+    images: Shaped[Tensor, "batch channel height width"], *, padding: int = PADDING, generator: torch.Generator
 ) -> Shaped[Tensor, "batch channel height width"]:
     """Pad every image by reflection, crop it back to its size at random, and flip half of them horizontally.
 

@@ -12,7 +12,7 @@ from hiresnn.data.dataset import MAX_SIDE, DataSet, Split
 from hiresnn.data.digits import load_digits
 from hiresnn.data.folder import load_folder
 from hiresnn.data.resize import resized
-from hiresnn.errors import DataError, HiresnnError, UsageError, quoted
+from hiresnn.errors import DataError, HiresnnError, UsageError, in_a_line, quoted
 from hiresnn.plugins import find, offered
 from hiresnn.process import cache_folder
 
@@ -75,7 +75,7 @@ def _of_plugin(source: str, make: Callable[[], Any]) -> DataSet:
     except HiresnnError:
         raise
     except (Exception, SystemExit) as error:  # the code is the plug-in's
-        raise DataError(f"the plug-in for the data set {source!r} failed: {type(error).__name__}: {error}.") from error
+        raise DataError(f"the plug-in for the data set {source!r} failed: {in_a_line(error)}.") from error
     if not isinstance(found, DataSet):
         kind = type(found).__name__
         raise DataError(f"the plug-in for the data set {source!r} returned {kind}; it must return a DataSet.")

@@ -48,7 +48,7 @@ def in_turn(split: Split, count: int) -> Split:
 def _turns(split: Split, count: int, key: str) -> Int64[Tensor, "selected"]:
     if not 0 <= count <= len(split):
         raise UsageError(f"{key} is {count}, but the data hold {len(split)} images; give at most that, or 0 for all.")
-    num_classes = int(split.labels.max()) + 1
+    num_classes = int(split.labels.max()) + 1 if len(split) else 0
     return (rank_in_class(split.labels) * num_classes + split.labels).argsort()[:count]
 
 

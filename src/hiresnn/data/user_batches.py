@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from hiresnn.data.dataset import Split
 from hiresnn.data.loader import Batches
-from hiresnn.errors import DataError, UsageError
+from hiresnn.errors import DataError, UsageError, in_a_line
 
 Batch = tuple[Tensor, Tensor]
 LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch]
@@ -38,9 +38,13 @@ class UserBatches:
         self._tensors: tuple[Tensor, ...] = ()
         if isinstance(images, Tensor):
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
+        if isinstance(images, list) and not any(isinstance(each, (tuple, list)) for each in images):
+            images = tuple(images)  # images and labels; a list of batches has pairs
         if isinstance(images, Split):
             images = (images.images, images.labels)
         if isinstance(images, tuple):
+            if len(images) != 2:
+                raise UsageError(f"{name} is a tuple of {len(images)}; give (images, labels).")
             pixels, labels = map(torch.as_tensor, images)  # also of NumPy
             labels = _checked(pixels, labels, name)
             self._tensors = pixels, labels
@@ -80,12 +84,13 @@ class UserBatches:
             except StopIteration:
                 return
             except (TypeError, ValueError) as error:
-                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                reason = in_a_line(error)
                 raise DataError(
                     f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
                     "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
                 ) from error
-            labels = _checked(pixels, labels, f"batch {number} of {self.name}")
+            pixels = torch.as_tensor(pixels)
+            labels = _checked(pixels, torch.as_tensor(labels), f"batch {number} of {self.name}")
             shown = pixels.to(self.device, torch.float32)
             yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
 

@@ -18,8 +18,8 @@ from hiresnn.exchange.compare import Answers, Comparison, answers, compare
 from hiresnn.exchange.native import LIBRARIES, native_unsaid, require_replaceable, write_native
 from hiresnn.exchange.nir_libraries import installed_readers
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
-from hiresnn.exchange.nir_write import DIALECTS, unread, unsaid, write_nir
-from hiresnn.exchange.onnx_file import onnx_runner, write_onnx
+from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, unread, unsaid, write_nir
+from hiresnn.exchange.onnx_file import is_exported_onnx, onnx_runner, write_onnx
 from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import StepGraph, step_graph
 from hiresnn.network import SpikingNetwork
@@ -120,10 +120,10 @@ def export(
 
 def _require_compared(images: Tensor, labels: Tensor) -> None:
     require_images(images)
-    if images.dim() != 4 or labels.shape != images.shape[:1]:
+    if images.dim() != 4 or labels.shape != images.shape[:1] or not len(images):
         raise UsageError(
-            f"images are {list(images.shape)} and labels {list(labels.shape)}; give images [N, C, H, W] and one class "
-            "number per image, [N]."
+            f"images are {list(images.shape)} and labels {list(labels.shape)}; give one or more images "
+            "[N, C, H, W] and one class number per image, [N]."
         )
 
 
@@ -134,7 +134,8 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         path, to, reader: see `export`.
 
     Raises:
-        UsageError: the format is unknown, `path` cannot be a file of it, or a file that no export wrote is in the way.
+        UsageError: the format is unknown, `path` cannot be a file of it, a file that no export wrote is in the way, or
+            the package is missing that reads such a file.
     """
     if to not in FORMATS:
         raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
@@ -149,6 +150,8 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         raise UsageError(f"{path} does not end in {suffix}, as a file of --to {to} must; name {path.stem}{suffix}.")
     if to in LIBRARIES:
         require_replaceable(path)
+    elif path.exists() and not (is_exported_nir if to == "nir" else is_exported_onnx)(path):
+        raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
 
 
 def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:

@@ -65,8 +65,9 @@ class Network(nn.Module):
         super().__init__()
         self.timestep = Timestep()
         weights = {{name: value for name, value in TENSORS.items() if not name.startswith("check.")}}
-        _, unknown = self.timestep.load_state_dict(weights, strict=False)  # neurons have their values above
+        missing, unknown = self.timestep.load_state_dict(weights, strict=False)  # neurons have their values above
         assert not unknown, unknown
+        assert not [name for name in missing if name.endswith((".weight", ".bias", ".mean", ".std"))], missing
         self.eval()
 
     def forward(self, images, timesteps=TIMESTEPS):

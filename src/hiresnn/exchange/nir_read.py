@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, in_a_line
 from hiresnn.exchange.nir_run import in_order, tensor, whole
 from hiresnn.exchange.nir_write import IDEAL_LEAK, pair
 from hiresnn.exchange.optional import optional
@@ -44,20 +44,35 @@ def from_nir(
         reset: of all neurons. The file says "zero"; "subtract" restores a network that was trained with it.
 
     Raises:
-        UsageError: the package nir is missing, T is not known, or a node cannot be imported; the message names it.
+        UsageError: the package nir is missing, the file cannot be read or is no NIR file, T is not known, or a node
+            cannot be imported; the message names it.
 
     Example:
         >>> network = from_nir("net.nir", timesteps=6)  # doctest: +SKIP
     """
-    graph = optional("nir", "nir").read(source) if isinstance(source, (str, Path)) else source
+    graph = _read(Path(source)) if isinstance(source, (str, Path)) else source
     metadata = getattr(graph, "metadata", None) or {}
-    timesteps = timesteps or int(metadata.get("timesteps", 0))
-    if not timesteps:
-        raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
+    if timesteps is None:
+        try:
+            timesteps = int(metadata["timesteps"])
+        except (KeyError, TypeError, ValueError):
+            reason = "the NIR file does not say for how many timesteps it was trained; give timesteps."
+            raise UsageError(reason) from None
     builder = _Builder(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network
+
+
+def _read(path: Path) -> Any:
+    nir = optional("nir", "nir")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; check the path.")
+    try:
+        return nir.read(path)
+    except Exception as error:  # of h5py or nir, for whatever else is in the file
+        reason = in_a_line(error)
+        raise UsageError(f"{path} is not a NIR file ({reason}); check how it was written.") from None
 
 
 def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:

@@ -68,7 +68,7 @@ def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS
         images: [B, C, H, W], the input at every timestep, on any device; the result is on the CPU.
 
     Raises:
-        UsageError: a node is of a kind that is not supported, or the graph has a loop; the message names the node.
+        UsageError: a node is of a kind that is not supported, or `in_order` refuses the graph.
     """
     interpreter = _Interpreter(graph, reader)
     total = torch.zeros(())
@@ -148,16 +148,21 @@ def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
     """Return the names of the nodes, each after its sources, and the sources of each.
 
     Raises:
-        UsageError: the graph has a loop, no output, or a node without a source.
+        UsageError: the graph has a loop, not one input and one output, an edge to a node that it lacks, or a node
+            without a source.
     """
+    kinds = [type(node).__name__ for node in graph.nodes.values()]
+    for kind in ("Input", "Output"):
+        if (count := kinds.count(kind)) != 1:
+            raise UsageError(f"the NIR file has {count} nodes {kind}, but must have one; check how it was written.")
     sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
+        if unknown := {source, target} - set(sources):
+            raise UsageError(f"an edge of the NIR file names {min(unknown)!r}, which is no node; check its edges.")
         sources[target].append(source)
     for name, node in graph.nodes.items():
         if not sources[name] and type(node).__name__ != "Input":
             raise UsageError(f"node {name!r} of the NIR file has no input; check its edges.")
-    if "Output" not in {type(node).__name__ for node in graph.nodes.values()}:
-        raise UsageError("the NIR file has no node Output; check how it was written.")
     try:
         return list(TopologicalSorter(sources).static_order()), sources
     except CycleError as error:

@@ -79,8 +79,8 @@ def unread(graph: StepGraph, reader: str) -> list[str]:
     return []
 
 
-def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> Any:
-    """Write a network as a NIR file and return the nir.NIRGraph.
+def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
+    """Write a network as a NIR file.
 
     Args:
         graph: see `step_graph`.
@@ -92,13 +92,24 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> Any:
         RunError: the file cannot be written; what was there is kept.
     """
     nir = optional("nir", "nir")
-    made = to_nir(graph, reader)
     content = io.BytesIO()
-    nir.write(content, made)
+    nir.write(content, to_nir(graph, reader))
     if DIALECTS[reader].integrators:
         _drop_resets(content)
     write_atomically(path, content.getvalue())
-    return made
+
+
+def is_exported_nir(path: Path) -> bool:
+    """Tell whether a file is a NIR file that `write_nir` wrote.
+
+    Raises:
+        UsageError: the package nir is missing.
+    """
+    nir = optional("nir", "nir")
+    try:
+        return "logits" in (nir.read(path).metadata or {})
+    except Exception:  # of h5py or nir, for whatever else is in the file
+        return False
 
 
 def to_nir(graph: StepGraph, reader: str = "portable") -> Any:

@@ -15,13 +15,16 @@ from hiresnn.exchange.optional import optional, quiet
 from hiresnn.exchange.step_graph import require_direct
 from hiresnn.network import SpikingNetwork
 
+PRODUCER = "hiresnn"
+"""The program that wrote a file, as the file says."""
+
 
 def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
     """Write a network as an ONNX file with input "images" and output "logits".
 
     Args:
         network: with direct encoding; it does not change.
-        images: two or more images of the data set, [B, C, H, W].
+        images: one or more images of the data set, [B, C, H, W].
 
     Raises:
         UsageError: a package of the extra "onnx" is missing, or the images are encoded as Poisson spikes.
@@ -31,15 +34,30 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
         optional(package, "onnx")
     require_direct(network)
     subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
+    pair = torch.cat([images[:1]] * 2).cpu().float()  # torch.export takes a dimension of 1 for a constant
     batch = torch.export.Dim("batch", min=1, max=2**20)
     with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         program = torch.onnx.export(
-            _Logits(subject), (images[:2].cpu().float(),), dynamo=True, input_names=["images"],
+            _Logits(subject), (pair,), dynamo=True, input_names=["images"],
             output_names=["logits"], dynamic_shapes={"images": {0: batch}}, verbose=False,
         )  # fmt: skip
         assert program is not None
-        content = program.model_proto.SerializeToString()
-    write_atomically(path, content)
+        model = program.model_proto
+    model.producer_name = PRODUCER
+    write_atomically(path, model.SerializeToString())
+
+
+def is_exported_onnx(path: Path) -> bool:
+    """Tell whether a file is an ONNX file that `write_onnx` wrote.
+
+    Raises:
+        UsageError: the package onnx is missing.
+    """
+    onnx = optional("onnx", "onnx")
+    try:
+        return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
+    except Exception:  # of onnx or protobuf, for whatever else is in the file
+        return False
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:

@@ -1,4 +1,4 @@
-"""Packages that only an export needs, imported when a user asks for that export."""
+"""Packages that only exports and imports need, loaded when a user asks for one of these."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def optional(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"this export needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
+            f"this needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
         ) from None
 
 

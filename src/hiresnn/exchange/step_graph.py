@@ -109,7 +109,8 @@ class _Builder(fx.Interpreter):
         self.nodes: list[StepNode] = []
         self.sources: dict[fx.Node, tuple[str, ...]] = {}
         self.outputs: tuple[str, ...] = ()
-        self.names = {INPUT, "output", "images", "self", *dir(nn.Module)}  # the last are taken in a Python file
+        # Names that a Python file takes: `check` is that of the tensors of its comparison.
+        self.names = {INPUT, "output", "images", "self", "check", *dir(nn.Module)}
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute a node, and note its layer."""
@@ -213,7 +214,7 @@ def free_identifier(name: str, taken: Container[str]) -> str:
     >>> free_identifier("block1.conv1", ()), free_identifier("0", ()), free_identifier("a.b", {"a_b"})
     ('block1_conv1', 'layer_0', 'a_b_2')
     """
-    name = "".join(letter if letter.isalnum() else "_" for letter in name)
+    name = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in name)
     name = name if name.isidentifier() and not keyword.iskeyword(name) else f"layer_{name}"
     numbered = (f"{name}_{number}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)

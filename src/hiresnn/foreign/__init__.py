@@ -3,7 +3,7 @@
 from hiresnn.foreign.adapters import norse, sinabs, snntorch, spikingjelly
 from hiresnn.foreign.record import record
 from hiresnn.foreign.require import require_adapter
-from hiresnn.foreign.slot import Slot
+from hiresnn.foreign.slot import Slot, ruled_spike
 from hiresnn.foreign.unrolled import Readout, Unrolled, each_step, once, whole_sequence
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "once",
     "record",
     "require_adapter",
+    "ruled_spike",
     "sinabs",
     "snntorch",
     "spikingjelly",

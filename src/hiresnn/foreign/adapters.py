@@ -45,7 +45,8 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
             raise UsageError(f"neuron {name!r} has a fixed surrogate in its backend {neuron.backend!r}; {fix}.")
     modes = {_step_mode(neuron) for neuron in neurons.values()}
     if len(modes) > 1 and not own_loop:
-        raise UsageError("its neurons are in both step modes; call functional.set_step_mode(network, 's' or 'm').")
+        fix = "call functional.set_step_mode(network, 's' or 'm')"
+        raise UsageError(f"{type(network).__name__} has neurons in both step modes; {fix}.")
     present = once if own_loop else whole_sequence if modes == {"m"} else each_step
     layout: Layout = "any" if own_loop else "sequence" if modes == {"m"} else "steps"
 
@@ -122,10 +123,12 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     These get T at each call, so the batch may have any size.
 
     Raises:
-        UsageError: no sinabs neuron.
+        UsageError: no sinabs neuron, or Squeeze layers and others mixed.
     """
     neurons = [module for module in network.modules() if getattr(module, "surrogate_grad_fn", None) is not None]
     _require(network, neurons, "sinabs", "surrogate_grad_fn")
+    if len({hasattr(neuron, "squeeze_forward") for neuron in neurons}) > 1:
+        raise UsageError(f"{type(network).__name__} mixes Squeeze layers with others; use one kind, IAFSqueeze or IAF.")
     return Unrolled(
         network,
         timesteps,
@@ -189,7 +192,9 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     _require(network, neurons, "norse", "parameters p.method")
     sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
     if len(sequences) > 1:
-        raise UsageError("it has both cells and modules of sequences; use one kind, LIFCell or LIF.")
+        raise UsageError(
+            f"{type(network).__name__} has both cells and modules of sequences; use one kind, LIFCell or LIF."
+        )
     show = whole_sequence if sequences == {True} else _norse_steps
     layout: Layout = "sequence" if sequences == {True} else "steps"
     return Unrolled(network, timesteps, library="norse", show=show, layout=layout, spiking=neurons, **options)

@@ -20,7 +20,8 @@ from hiresnn.errors import UsageError
 PRODUCTS = frozenset({
     *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
     *("scaled_dot_product_attention", "einsum", "tensordot", "matmul", "mm", "mv", "bmm", "dot", "addmm", "addmv"),
-    *("addbmm", "baddbmm"),
+    *("addbmm", "baddbmm", "inner", "outer", "ger", "addr", "vdot", "kron", "chain_matmul"),
+    *("linalg_matmul", "linalg_multi_dot", "linalg_vecdot"),
 })  # fmt: skip
 """Names of functions and methods that multiply by weights or by each other, in torch and in operator."""
 _RESHAPES = frozenset({"flatten", "unflatten", "reshape", "view", "contiguous", "permute", "transpose", "unsqueeze"})

@@ -18,12 +18,12 @@ from hiresnn.foreign.unrolled import Layout, Unrolled, picked
 def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
     """Collect the spikes of every layer of neurons: name -> [T, B, ...], of the latest forward pass.
 
-    Spikes are detached. Each forward pass inside the context fills the dictionary, which stays valid afterwards. A
-    neuron that may spike several times per step has whole numbers above 1.
+    Spikes are detached. Each forward pass inside the context fills the dictionary, which stays valid afterwards. It
+    lacks layers that the pass did not call. A neuron that may spike several times per step has whole numbers above 1.
 
     Raises:
-        UsageError: the adapter names no layer of neurons; or, in the forward pass, a layer is not called for each of T
-            steps, or returns values that are no whole numbers.
+        UsageError: the adapter names no layer of neurons; or, in the forward pass, a layer is called for
+            another number of steps than T, or returns values that are no whole numbers.
     """
     if not network.spiking:
         raise UsageError(
@@ -38,6 +38,7 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
         nonlocal batch
         batch = len(inputs[0])
         calls.clear()
+        spikes.clear()
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         steps = in_steps(name, picked(output, 0).detach().clone(), network.timesteps, batch, network.layout)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from hiresnn.errors import RunError, UsageError, closest, quoted
+from hiresnn.errors import RunError, UsageError, closest, in_a_line, quoted
 from hiresnn.hub.zoo import folder_of, names
 from hiresnn.runs.checkpoint import load
 from hiresnn.runs.folder import MODEL
@@ -69,7 +69,7 @@ def _download(repository: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(ALLOWED)))
     except Exception as error:  # the client raises errors of several libraries
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = in_a_line(error)
         raise RunError(
             f"there is no folder {repository}, and the hub's repository of this name cannot be downloaded ({reason}); "
             "check the name and the network."

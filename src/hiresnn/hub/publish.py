@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiresnn.atomic import new_folder, write_atomically
-from hiresnn.errors import RunError, UsageError, command_line
+from hiresnn.errors import RunError, UsageError, command_line, in_a_line
 from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import HUB_ID
 from hiresnn.hub.zoo import README
@@ -105,9 +105,12 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
     try:
         hub = HfApi()
         address = hub.create_repo(repository, private=private, exist_ok=True)
-        hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="Published by hiresnn")
+        hub.upload_folder(
+            repo_id=repository, folder_path=folder, commit_message="Published by hiresnn",
+            delete_patterns=[CARD, REPORT, *COPIED],  # what an earlier version had and this one lacks
+        )  # fmt: skip
     except Exception as error:  # the client raises errors of several libraries
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = in_a_line(error)
         raise RunError(
             f"{repository} could not be published ({reason}); check the name, your login and the network."
         ) from error

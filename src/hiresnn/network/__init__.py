@@ -11,7 +11,7 @@ from hiresnn.network.evaluating import evaluating
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.record import record
 from hiresnn.network.report import ConversionReport, ConversionWarning
-from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork
+from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork, announce_compiling
 
 __all__ = [
     "COMPILING_PAYS_ABOVE",
@@ -27,6 +27,7 @@ __all__ = [
     "SilentLayerError",
     "SpikingNetwork",
     "analogue",
+    "announce_compiling",
     "calibrate",
     "compiling_pays",
     "convert",

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, in_a_line
 from hiresnn.models import QCFS
 from hiresnn.network.analogue import require_same_answers
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
@@ -93,7 +93,7 @@ def _require_fitting(ann: nn.Module, images: Tensor) -> None:
         with torch.no_grad(), evaluating(ann):
             ann(images[:1].clone())
     except Exception as error:  # of the user's code
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = in_a_line(error)
         raise UsageError(
             f"the network itself fails on images of shape {list(images.shape[1:])} ({reason}); convert it with images "
             "of the size and type that it takes."

@@ -38,6 +38,7 @@ class SpikingNetwork(nn.Module):
         report: which layer of the ANN became what.
         pools_currents: whether a max pool of the ANN is in front of its neurons; see `convert`.
         fused: whether neurons run compiled; see `fuse`.
+        compiles_when_it_pays: whether the network decides by itself, `fuse("auto")`.
         recomputes: see `recompute`.
     """
 
@@ -56,7 +57,7 @@ class SpikingNetwork(nn.Module):
         self.spec = spec
         self.report = report or ConversionReport()
         self.recomputes = self.fused = self.pools_currents = False
-        self._auto, self._updates = True, 0
+        self.compiles_when_it_pays, self._updates = True, 0
         self._blocks: tuple[fx.GraphModule, ...] = ()  # a tuple, so that its layers are not those of this network
         for parameter in self.parameters():
             if parameter.dim() == 4:
@@ -89,8 +90,8 @@ class SpikingNetwork(nn.Module):
         Raises:
             UsageError: rows of different images or timesteps were mixed, so that the logits have no meaning.
         """
-        if self._auto and self._updates > COMPILING_PAYS_ABOVE:
-            self._compile()
+        if self.compiles_when_it_pays and self._updates > COMPILING_PAYS_ABOVE and self.fuse().fused:
+            announce_compiling()
         window.fused, window.updates = self.fused, 0
         if self.fused and not self._blocks:
             self._blocks = (in_blocks(self.layers),)
@@ -105,7 +106,7 @@ class SpikingNetwork(nn.Module):
                 f"the network returns {rows.shape[0]} rows for {window.batch} images and {window.timesteps} timesteps; "
                 "its output must be [images, classes]."
             )
-        if self._auto:
+        if self.compiles_when_it_pays:
             self._updates += window.updates
         logits = window.by_step(rows).sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
         if window.logits is not None:
@@ -129,15 +130,9 @@ class SpikingNetwork(nn.Module):
         """
         if fused not in (True, False, "auto"):
             raise UsageError(f'fuse: {fused!r} is unknown; choose True, False or "auto".')
-        self._auto, self._updates = fused == "auto", 0
+        self.compiles_when_it_pays, self._updates = fused == "auto", 0
         self.fused = fused is True and compiles(next(self.parameters()).device.type)
         return self
-
-    def _compile(self) -> None:
-        """Compile from now on, where that works."""
-        self._auto, self.fused = False, compiles(next(self.parameters()).device.type)
-        if self.fused:
-            _announce()
 
     def recompute(self, wanted: bool = True) -> SpikingNetwork:
         """Store only the input of each layer for the backward pass, which computes the rest again.
@@ -172,7 +167,8 @@ class SpikingNetwork(nn.Module):
 
 
 @functools.cache
-def _announce() -> None:
+def announce_compiling() -> None:
+    """Say, once per process, that a network which decides by itself compiles its neurons."""
     logging.getLogger("hiresnn").warning(
         "hiresnn compiles the neurons of this network, which now pays: half a minute the first time on this machine, "
         "then several times faster. Gradients change by rounding; network.fuse(False) turns this off."

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, in_a_line
 from hiresnn.network.dropout import SharedDropout
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.report import name_of
@@ -76,7 +76,7 @@ class _StepCheck(fx.Interpreter):
             elif n.op != "output" and not self.steps.keys().isdisjoint(n.all_input_nodes):
                 self._compare(n, value, random=not torch.equal(drawn, torch.get_rng_state()))
         except (IndexError, RuntimeError, ValueError) as error:
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            reason = in_a_line(error)
             raise UsageError(
                 f"{name_of(n)!r} fails on {_IMAGES} images over {_TIMESTEPS} timesteps ({reason}); a network must "
                 "accept batches of any size."

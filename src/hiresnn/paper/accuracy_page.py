@@ -14,7 +14,7 @@ from hiresnn.paper.measurements import FROZEN, Measurement
 from hiresnn.paper.page import Cell, Claim, Comparison, Page, Table, beside_paper, compared, comparison_notes, verdict
 from hiresnn.paper.scales import Scale
 from hiresnn.paper.seedstat import SeedStat, difference_limits
-from hiresnn.paper.study import Record
+from hiresnn.paper.study import StoredValue
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Values:
     """Measured values by measurement, at one scale; those that are not measured yet are missing."""
 
     scale: Scale
-    records: Mapping[Measurement, Record]
+    records: Mapping[Measurement, StoredValue]
 
     def all(self, measurement: Measurement) -> list[Any]:
         """The value of each seed. Raises MissingValueError where one is missing."""

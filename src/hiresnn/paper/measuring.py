@@ -26,12 +26,12 @@ from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.distances import parts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
-from hiresnn.paper.study import Record, Study
+from hiresnn.paper.study import StoredValue, Study
 from hiresnn.runs.context import splits
 from hiresnn.runs.recipe import digest
 
 
-def measure(study: Study, measurement: Measurement) -> Record:
+def measure(study: Study, measurement: Measurement) -> StoredValue:
     """The value of a measurement whose runs are trained."""
     if found := study.find(measurement):
         return found

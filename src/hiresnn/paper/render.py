@@ -38,7 +38,7 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
         charts = import_module("hiresnn.charts.print")
         figure = page.figure(charts)
         charts.headline(figure, title, subtitle)
-        written += charts.save(figure, out / name, write=write_atomically)
+        written += charts.save(figure, out / name)
     write_atomically(written[0], markdown(name, title, subtitle, page).encode())
     return written
 

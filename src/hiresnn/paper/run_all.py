@@ -17,7 +17,7 @@ from hiresnn.paper.parallel import work_through
 from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import read_csv, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
-from hiresnn.paper.study import Record, Study, provenance
+from hiresnn.paper.study import StoredValue, Study, provenance
 from hiresnn.runs.environment import environment
 
 ALL = "all"
@@ -135,7 +135,7 @@ def _write(study: Study, name: str, measurements: Sequence[Measurement], out: Pa
     return write(name, artefact.title, subtitle(study.scale, page.networks, page.images), page, out)
 
 
-def _mixed(study: Study, found: Mapping[Measurement, Record]) -> list[str]:
+def _mixed(study: Study, found: Mapping[Measurement, StoredValue]) -> list[str]:
     """A sentence on networks whose values come from more than one training: of another processor or version."""
     origins: dict[str, set[str]] = {}
     for measurement, record in found.items():
@@ -147,7 +147,7 @@ def _mixed(study: Study, found: Mapping[Measurement, Record]) -> list[str]:
 
 def _runs(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
     """A row of runs.csv for every network; all processors where its folder is gone and its values are of several."""
-    values: dict[Run, list[Record]] = {}
+    values: dict[Run, list[StoredValue]] = {}
     for measurement in (each for measurements in needs.values() for each in measurements):
         record = study.find(measurement)
         for run in measurement.runs():

@@ -41,7 +41,7 @@ RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_cha
 
 
 @dataclass(frozen=True)
-class Record:
+class StoredValue:
     """A stored value, as JSON gives it back, and where and when it was measured: processor, versions, day."""
 
     value: Any
@@ -142,16 +142,16 @@ class Study:
     def _value_path(self, measurement: Measurement) -> Path:
         return self.root / "measured" / f"{self.file_name(measurement)}.json"
 
-    def find(self, measurement: Measurement) -> Record | None:
+    def find(self, measurement: Measurement) -> StoredValue | None:
         """The stored value, None where there is none or its file is damaged: it is then measured again."""
         path = self._value_path(measurement)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return Record(content["value"], content["where"])
+            return StoredValue(content["value"], content["where"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, measurement: Measurement, value: Any, seconds: float) -> Record:
+    def put(self, measurement: Measurement, value: Any, seconds: float) -> StoredValue:
         """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
         here, path = environment(), self._value_path(measurement)
         where = {"semantics": SEMANTICS, **{field: here[field] for field in RECORDED}}
@@ -165,7 +165,7 @@ class Study:
             ) from None
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
-        return Record(json.loads(text)["value"], where)
+        return StoredValue(json.loads(text)["value"], where)
 
     def trained_on(self, run: Run) -> Mapping[str, Any]:
         """The environment in which a network was trained; empty where its folder is gone."""
@@ -218,10 +218,10 @@ def _content(source: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def provenance(records: Iterable[Record]) -> str:
+def provenance(records: Iterable[StoredValue]) -> str:
     """One sentence on where and when values were measured, the most frequent place first.
 
-    >>> provenance([Record(1.0, {"cpu": "A", "torch": "2.5", "date": "2026-11-24T09:00:00"})])
+    >>> provenance([StoredValue(1.0, {"cpu": "A", "torch": "2.5", "date": "2026-11-24T09:00:00"})])
     'Measured: 1 value on A, torch 2.5, 2026-11-24.'
     """
     days: dict[str, list[str]] = {}  # place -> the day of each value

@@ -138,9 +138,14 @@ def read_entries(arguments: Sequence[str]) -> list[Entry]:
             one in the run folder around the card, or the run or file that the card names.
 
     Raises:
-        UsageError: there is no such file or folder.
+        UsageError: there is no such file or folder, or one card is named with two networks.
     """
-    targets = dict(map(_located, arguments))
+    targets: dict[Path, str | None] = {}
+    for path, target in map(_located, arguments):
+        before = targets.setdefault(path, target)
+        if target is not None and before not in (None, target):
+            raise UsageError(f"{path} is named with two networks, {before} and {target}; name one of them.")
+        targets[path] = before or target
     names = _names(list(targets))
     return [_read(path, name, target) for (path, target), name in zip(targets.items(), names, strict=True)]
 
@@ -174,8 +179,10 @@ def _located(argument: str) -> tuple[Path, str | None]:
     """Return (path of the card, target or None)."""
     target, path = None, Path(argument)
     if not path.exists() and "=" in argument:
-        target, _, rest = argument.rpartition("=")
-        path = Path(rest)
+        cuts = [place for place, letter in enumerate(argument) if letter == "="]
+        # A target and a path may have an equals sign themselves.
+        cut = next((cut for cut in cuts if Path(argument[cut + 1 :]).exists()), cuts[-1])
+        target, path = argument[:cut], Path(argument[cut + 1 :])
     places = [path / CARD, path / "audit" / CARD] if path.is_dir() else [path]
     card = next((place for place in places if place.is_file()), None)
     if not path.exists():

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
@@ -87,7 +87,7 @@ def unique_ends(paths: Sequence[Path]) -> list[str]:
     """The last parts of each path, as many as no other path ends with; the whole path if it is there twice."""
     ends = [[path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in paths]
     seen = Counter(end for each in ends for end in each)
-    return ["/".join(next((end for end in each if seen[end] == 1), each[-1])) for each in ends]
+    return [str(PurePosixPath(*next((end for end in each if seen[end] == 1), each[-1]))) for each in ends]
 
 
 def _read_run(path: Path, name: str) -> Run:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hiresnn.errors import DataError, NotFiniteError, UsageError
-from hiresnn.network import SpikingNetwork, compiling_pays
+from hiresnn.network import SpikingNetwork, announce_compiling, compiling_pays
 from hiresnn.progress import Progress, Task
 from hiresnn.training.loop import PeriodResult, train_batch
 from hiresnn.training.methods import Method
@@ -161,16 +161,14 @@ class Training:
         Compiling changes gradients by rounding. The decision depends on all epochs, so a resumed training repeats it.
         """
         model, epochs = self.model, self.schedule.epochs
-        if not isinstance(model, SpikingNetwork) or not model._auto or len(self.rows) >= epochs:
+        if not isinstance(model, SpikingNetwork) or not model.compiles_when_it_pays or len(self.rows) >= epochs:
             yield
             return
         with undrawn(next(model.parameters()).device, self.generator, model.encoding.generator):
             images, _ = next(iter(self.batches))
             pays = compiling_pays(model, images[:1], epochs * len(self.batches) * len(images))
-        if pays:
-            model._compile()
-        else:
-            model.fuse(False)
+        if model.fuse(pays).fused:
+            announce_compiling()
         try:
             yield
         finally:
