@@ -13,7 +13,7 @@ import torch
 from hiresnn.errors import RunError, UsageError
 from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import from_pretrained
-from hiresnn.hub.publish import Publication, export, upload
+from hiresnn.hub.publish import Publication, upload, write_publication
 from hiresnn.report.reading import read_card, read_runs
 from hiresnn.runs.folder import MODEL
 
@@ -32,7 +32,7 @@ def header(text: str) -> dict[str, Any]:
 
 def test_a_dry_run_gives_a_bit_identical_network(run: Path, tmp_path: Path) -> None:
     (run / "resume.pt").write_bytes(b"the state of the training stays behind")
-    files = export(run, tmp_path / "out", PUBLICATION)
+    files = write_publication(run, tmp_path / "out", PUBLICATION)
     assert [str(path.relative_to(tmp_path / "out")) for path in files] == FILES
     assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == files
     before, after = from_pretrained(run), from_pretrained(tmp_path / "out")
@@ -43,14 +43,14 @@ def test_a_dry_run_gives_a_bit_identical_network(run: Path, tmp_path: Path) -> N
 
 
 def test_what_was_published_can_be_published_again(run: Path, tmp_path: Path) -> None:
-    export(run, tmp_path / "out", PUBLICATION)
-    export(tmp_path / "out", tmp_path / "again", PUBLICATION)
+    write_publication(run, tmp_path / "out", PUBLICATION)
+    write_publication(tmp_path / "out", tmp_path / "again", PUBLICATION)
     for name in FILES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
 def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run: Path, tmp_path: Path) -> None:
-    export(run, tmp_path / "out", PUBLICATION)
+    write_publication(run, tmp_path / "out", PUBLICATION)
     card = read_card(run / "audit" / "card.json")
     point = card.at(card.setting.headline)
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run: Path, tmp_path: 
 
 def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
-    export(run, tmp_path / "out", PUBLICATION)
+    write_publication(run, tmp_path / "out", PUBLICATION)
     found = hub.ModelCard.load(tmp_path / "out" / "README.md").data
     assert (found.library_name, found.license, found.model_name) == ("hiresnn", "mit", "mine")
     assert len(found.eval_results) == 3
@@ -84,7 +84,7 @@ def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path)
 
 
 def test_without_a_licence_none_is_named(run: Path, tmp_path: Path) -> None:
-    export(run, tmp_path / "out", Publication("me/mine"))
+    write_publication(run, tmp_path / "out", Publication("me/mine"))
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "license" not in header(text)
     assert "licence" not in text
@@ -99,7 +99,7 @@ def test_an_incomplete_run_is_refused_with_the_command_that_completes_it(
 ) -> None:
     (run / missing).unlink()
     with pytest.raises(RunError, match=f"has no {missing}.*hiresnn {command} "):
-        export(run, tmp_path / "out", PUBLICATION)
+        write_publication(run, tmp_path / "out", PUBLICATION)
     assert not (tmp_path / "out").exists()
 
 
@@ -109,14 +109,14 @@ def test_a_card_that_does_not_verify_is_refused(run: Path, tmp_path: Path) -> No
     values["curve"][-1]["worst"]["count"] += 40
     path.write_text(json.dumps(values))
     with pytest.raises(RunError, match="does not verify"):
-        export(run, tmp_path / "out", PUBLICATION)
+        write_publication(run, tmp_path / "out", PUBLICATION)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_files_is_not_touched(run: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="not an empty folder"):
-        export(run, run, PUBLICATION)
+        write_publication(run, run, PUBLICATION)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -115,7 +115,7 @@ def _units(value: float) -> str:
 
 
 @cache
-def environment(package: str) -> Environment:
+def templates_of(package: str) -> Environment:
     """Reads the templates of a package, which escape what is inserted and refuse a name that they are not given."""
     loader = PackageLoader(package)
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -123,4 +123,4 @@ def environment(package: str) -> Environment:
 
 def _rendered(template: str, **values: Any) -> Markup:
     look = {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
-    return Markup(environment("hiresnn.charts").get_template(template).render(**look, **values))
+    return Markup(templates_of("hiresnn.charts").get_template(template).render(**look, **values))

@@ -35,7 +35,7 @@ def audit(
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help=(
         "Data set, as for hiresnn train; default: the data set of the run. FILE.py:FUNCTION and .safetensors files "
         "need it."))] = None,
-    images: Annotated[int | None, typer.Option(min=1, metavar="N", help=(
+    images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N", help=(
         "Number of test images, balanced over classes; default: the preset's."))] = None,
     eps: Annotated[str | None, typer.Option(metavar="BOUND", help=(
         "Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255."))] = None,
@@ -57,7 +57,7 @@ def audit(
         "reset=zero, condition='>=', or several joined by +, as in int8+leak=1. May be repeated."))] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
     batch: Batch = 200,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help=(
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help=(
         "Folder for the results; default: RUN/audit, or a folder in audits/."))] = None,
     replace: Annotated[bool, typer.Option("--replace", help=(
         "Let a smaller audit replace the results of a larger one."))] = False,

@@ -40,7 +40,12 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the accuracies to this JSON file and leave the run folder unchanged."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write the accuracies to this JSON file and leave the run folder unchanged.",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

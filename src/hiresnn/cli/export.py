@@ -33,7 +33,7 @@ def export(
         "The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and norse, "
         "which read the same file; norse must read it with dt=1e-4."))] = "portable",
     data: Source = None,
-    images: Annotated[int, typer.Option(min=2, metavar="N", help=(
+    images: Annotated[int, typer.Option("--images", "--limit", min=2, metavar="N", help=(
         "Number of test images, balanced over classes, on which the file is compared with the run."))] = 200,
 ) -> None:  # fmt: skip
     """Write a trained run in the format of another program.

@@ -46,7 +46,9 @@ Attacks = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Use only N images, balanced over classes; default: all."),
+    typer.Option(
+        "--limit", "--images", min=1, metavar="N", help="Use only N images, balanced over classes; default: all."
+    ),
 ]
 Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")]
 Html = Annotated[

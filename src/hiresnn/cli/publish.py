@@ -40,18 +40,18 @@ def publish(
     """
     import tempfile
 
-    from hiresnn.hub.publish import Publication, export, require_hub_id, upload
+    from hiresnn.hub.publish import Publication, require_hub_id, upload, write_publication
 
     require_hub_id(repository)
     publication = Publication(repository, license)
     if dry_run is not None:
-        files = export(run, dry_run, publication)
+        files = write_publication(run, dry_run, publication)
         size = sum(file.stat().st_size for file in files)
         print(f"Wrote {len(files)} files ({size / 1024:,.0f} KiB) to {dry_run}; nothing was uploaded.")
         print(f"Next: read {dry_run / 'README.md'}; in Python: hiresnn.from_pretrained({str(dry_run.resolve())!r})")
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = export(run, Path(folder), publication)
+        files = write_publication(run, Path(folder), publication)
         address = upload(Path(folder), repository, private=private)
     print(f"Published {len(files)} files: {address}")
     print(f'Next: in Python: hiresnn.from_pretrained("{repository}")')

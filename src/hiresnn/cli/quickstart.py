@@ -12,7 +12,7 @@ from hiresnn.errors import command_line
 
 def quickstart(
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for the run folders, one per method and seed.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the run folders, one per method and seed.")
     ] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:

@@ -43,7 +43,12 @@ def reproduce(
     ),
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for the pages; default: a folder in --runs named after the scale."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for the pages; default: a folder in --runs named after the scale.",
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,

@@ -97,6 +97,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="DIR",
             help="The run folder; default: runs/RECIPE-METHOD-seedN, with --model of your own "
             "runs/RECIPE-NETWORK-METHOD-seedN.",

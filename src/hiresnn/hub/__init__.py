@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hiresnn.hub.pretrained import from_pretrained
-    from hiresnn.hub.publish import Publication, export, upload
+    from hiresnn.hub.publish import Publication, upload, write_publication
     from hiresnn.hub.zoo import shipped
 
-__all__ = ["Publication", "export", "from_pretrained", "shipped", "upload"]
+__all__ = ["Publication", "from_pretrained", "shipped", "upload", "write_publication"]
 
 _MODULES = {
-    **dict.fromkeys(("Publication", "export", "upload"), "publish"),
+    **dict.fromkeys(("Publication", "write_publication", "upload"), "publish"),
     "from_pretrained": "pretrained",
     "shipped": "zoo",
 }

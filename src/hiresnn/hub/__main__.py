@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hiresnn.errors import HiresnnError, UsageError
-from hiresnn.hub.publish import Publication, export
+from hiresnn.hub.publish import Publication, write_publication
 from hiresnn.runs.folder import MODEL, SHELF
 
 WEIGHTS, LARGEST = 2 * 2**20, 4 * 2**20
@@ -24,7 +24,7 @@ def add(run: Path, name: str) -> str:
         raise UsageError(f"the name {name!r} may have letters, digits and hyphens only.")
     new = SHELF / f".{name}"
     try:
-        files = export(run, new, Publication(name, license="mit", pictures=False))
+        files = write_publication(run, new, Publication(name, license="mit", pictures=False))
         size, weights = sum(file.stat().st_size for file in files), (new / MODEL).stat().st_size
         if weights > WEIGHTS:
             raise UsageError(

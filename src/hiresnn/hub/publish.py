@@ -38,7 +38,7 @@ class Publication:
     pictures: bool = True
 
 
-def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
+def write_publication(path: Path, folder: Path, publication: Publication) -> list[Path]:
     """Write the audited run in `path` into the new or empty `folder`; returns the files that were written.
 
     The folder is a run folder: it can be evaluated, audited and reported, and `from_pretrained` gives a bit-identical
@@ -86,7 +86,7 @@ def export(path: Path, folder: Path, publication: Publication) -> list[Path]:
 
 
 def upload(folder: Path, repository: str, *, private: bool = False) -> str:
-    """Upload a folder that `export` wrote to the Hugging Face hub; returns the address of the repository.
+    """Upload a folder that `write_publication` wrote to the Hugging Face hub; returns the address of the repository.
 
     Log in before with `hf auth login`, or set HF_TOKEN.
 

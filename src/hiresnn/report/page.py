@@ -16,7 +16,7 @@ from markupsafe import Markup
 from hiresnn import __version__
 from hiresnn.audit.card import Card
 from hiresnn.charts.palette import DARK, LIGHT, heat_style, variables
-from hiresnn.charts.svg import MOST_DRAWN, environment
+from hiresnn.charts.svg import MOST_DRAWN, templates_of
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
 from hiresnn.report import audit_view, runs_view, words
@@ -79,7 +79,7 @@ def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
 
 @cache
 def _environment() -> Environment:
-    result = environment("hiresnn.report")
+    result = templates_of("hiresnn.report")
     filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
     result.filters |= {function.__name__: function for function in filters}
     result.globals |= {"curves": audit_view.CURVES, "heat_style": heat_style, "interval": words.interval}
