@@ -69,6 +69,20 @@ class Threshold(nn.Module):
         return logits
 
 
+class Cut(nn.Module):
+    """The plain SNN, where the gradient reaches only a share of the pixels, drawn at random but fixed."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.network = masked("plain")()
+        self.register_buffer("passed", torch.rand(64, generator=torch.Generator().manual_seed(0)) < share)
+
+    def forward(self, images: Tensor) -> Tensor:
+        passed = self.passed.view(1, 1, 8, 8)
+        logits: Tensor = self.network(torch.where(passed, images, images.detach()))
+        return logits
+
+
 class Constant(nn.Module):
     """Always class 3."""
 
@@ -123,6 +137,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SNN, narrow surrogate": masked("narrow"),
     "SNN, logits times 1e4": masked("saturated"),
     "SNN, random quantiser": masked("quantised"),
+    "SNN, gradient cut": lambda: Cut(0.0),
+    "SNN, gradient of 70 % of the pixels cut": lambda: Cut(0.3),
     "ANN, adversarially trained": robust_ann,
     "robust: bright or dark": Brightness,
     "robust: black and white, zero gradient": Threshold,

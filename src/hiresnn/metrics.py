@@ -6,6 +6,16 @@ from torch import Tensor
 from hiresnn.errors import UsageError
 
 
+def require_logits(logits: object, images: int) -> None:
+    """Raise UsageError unless a network's answer to `images` images is a tensor of logits [B, K]."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(
+            f"the network answered {images} images with {got}, but must return logits [{images}, classes]; return the "
+            "logits alone, summed or averaged over time (docs/foreign.md has adapters for networks that do not)."
+        )
+
+
 def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
     """Return which images are classified correctly: all logits are finite, and the largest is that of the label.
 

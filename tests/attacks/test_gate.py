@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +13,7 @@ from hiresnn.attacks import (
     fgsm,
     frozen,
     loss_gradient,
+    parse,
     pgd,
     pgd_restarts,
     random_noise,
@@ -18,6 +22,7 @@ from hiresnn.attacks import (
     transfer,
     verified,
 )
+from hiresnn.attacks.gate import seeded
 from hiresnn.errors import AttackError, UsageError
 
 IMAGES = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -209,3 +214,34 @@ def test_an_option_without_its_name_is_refused_with_the_call_that_works():
         TypeError, match=r"pgd: too many positional arguments; .* such as pgd\(model, images, labels, eps="
     ):
         pgd(Network(), IMAGES, LABELS, EPS)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "apgd", "square", "noise"])
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (torch.rand(2, 3, 1, 2, 2), torch.tensor([0, 1])),
+        (torch.rand(2, 1, 2, 2), torch.tensor([0, 1, 1])),
+        (torch.rand(2, 1, 2, 2), torch.eye(2)),
+    ],
+    ids=["event frames", "three labels", "one-hot"],
+)
+def test_every_attack_needs_images_of_four_dimensions_and_one_class_number_each(attack, images, labels):
+    with pytest.raises(UsageError, match=r"an attack needs images .* one class number per image"):
+        parse(attack)(lambda images: images.flatten(1)[:, :2], images, labels)
+
+
+def test_seeds_cover_numpy_and_python_and_leave_their_states():
+    def draw():
+        return float(torch.rand(())), np.random.rand(), random.random()
+
+    np.random.seed(3)
+    random.seed(3)
+    before = np.random.rand(), random.random()
+    np.random.seed(3)
+    random.seed(3)
+    with seeded(1):
+        first = draw()
+    with seeded(1):
+        assert draw() == first
+    assert (np.random.rand(), random.random()) == before

@@ -123,3 +123,25 @@ def test_a_model_that_writes_into_its_input_does_not_change_the_images() -> None
     assert found.gradient.flatten().tolist() == [-2.0, 2.0]
     assert expected_logits(writing, images).tolist() == [[1.0, 0.5]]
     assert images.flatten().tolist() == [0.5, 0.25]
+
+
+def test_a_model_without_a_gradient_or_without_logits_is_named() -> None:
+    images, labels = torch.rand(2, 1, 1, 4), torch.tensor([0, 1])
+
+    def detached(images: Tensor) -> Tensor:
+        return images.detach().flatten(1)
+
+    def of_weights(images: Tensor) -> Tensor:  # has a gradient, but not in the images
+        return images.detach().flatten(1) * torch.ones(4, requires_grad=True)
+
+    for model in (detached, of_weights):
+        with pytest.raises(UsageError, match="no gradient to follow; use square"):
+            loss_gradient(model, images, labels, cross_entropy)
+    for answer in (lambda images: (images.flatten(1),), lambda images: images.flatten(1)[None].repeat(3, 1, 1)):
+        with pytest.raises(
+            UsageError, match=r"the network answered 2 images with .* must return logits \[2, classes\]"
+        ):
+            loss_gradient(answer, images, labels, cross_entropy)
+    for loss in (cross_entropy, margin):
+        with pytest.raises(UsageError, match="labels reach from 0 to 9, but the network has 4 classes"):
+            loss_gradient(lambda images: images.flatten(1), images, torch.tensor([0, 9]), loss)

@@ -69,6 +69,20 @@ def test_the_activity_of_a_random_network_depends_on_the_seed_alone(run: Run, sh
     assert cards[0].activity == cards[1].activity
 
 
+def test_an_attribute_neurons_of_another_kind_is_no_number_of_neurons(found: AuditResult, shown: Shown) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neurons = nn.Linear(64, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.neurons(images.flatten(1))
+            return logits
+
+    other = replace(found, model=InstrumentedModel(Named(), shown[0][:4]))
+    assert subject_of(other, name="mine", library="own").neurons is None
+
+
 def test_it_reads_back_from_json(card: Card) -> None:
     assert Card.model_validate_json(card.model_dump_json()) == card
 

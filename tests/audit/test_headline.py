@@ -59,11 +59,12 @@ def test_the_headline_is_the_number_to_report() -> None:
         ({"without": (21, 40)}, True),
     ],
 )
-def test_where_attacks_fail_agreement_means_nothing(changes: dict[str, Any], failed: bool) -> None:
+def test_where_attacks_fail_no_number_is_reported(changes: dict[str, Any], failed: bool) -> None:
     evidence = replace(NONE, **changes)
     assert concluded(190, 190, evidence=evidence).verdict == ("unreliable" if failed else "agrees")
     gap = concluded(190, 60, evidence=evidence)
-    assert gap.verdict == "overestimated"  # a lower number was found all the same
+    assert gap.verdict == ("unreliable" if failed else "overestimated")  # the lower number is far from the truth, too
+    assert ("may leave far less than 30.0 %" in gap.headline) == failed
     assert any(reason.startswith("this audit: ") for reason in gap.reasons) == failed
 
 
@@ -101,3 +102,19 @@ def test_the_next_step_is_a_command_as_long_as_a_larger_preset_may_find_more(
     preset: str, evidence: Evidence, step: str
 ) -> None:
     assert concluded(94, 53, evidence=evidence, preset=preset).next_step.startswith(step)
+
+
+def test_a_network_that_takes_no_rule_and_whose_attacks_fail_is_to_get_an_adapter_or_a_twin() -> None:
+    blind = replace(NONE, without=(40, 40), own_only=True)
+    assert concluded(190, 60, evidence=blind).next_step.startswith("Give the attacks a gradient, by an adapter")
+    assert concluded(190, 190, evidence=replace(NONE, own_only=True)).next_step.startswith("Publish")
+
+
+def test_a_network_that_takes_no_rule_has_that_as_a_reason_where_its_own_gradient_is_in_doubt() -> None:
+    doubtful = OWN.model_copy(update={"verdict": "inconclusive", "reasons": ["jagged"]})
+    values = {"preset": "standard", "command": "hiresnn audit mine"}
+    pgd = share(190, 200)
+    point = Point(bound="8/255", eps=8 / 255, fgsm=pgd, pgd=pgd, noise=pgd, worst=pgd)
+    for own, only, told in ((doubtful, True, True), (doubtful, False, False), (OWN, True, False)):
+        reasons = conclude(point, own, replace(NONE, own_only=only), (), **values).reasons
+        assert any("no gradient rule could be tried" in reason for reason in reasons) == told

@@ -152,10 +152,12 @@ def test_more_than_a_tenth_of_zero_gradients_is_masking() -> None:
     assert reasons == ["11 % of the images have a gradient of exactly zero"]
 
 
-def test_zero_pixels_are_reported_but_do_not_decide() -> None:
-    found = report(scouted(zero_pixels=np.full(COUNT, 0.9)), [], {}, EIGHT)
-    assert found.zero_pixels == pytest.approx(0.9)
-    assert found.verdict == FINE
+@pytest.mark.parametrize(("share", "verdict"), [(0.1, FINE), (0.11, OPEN)])
+def test_pixels_without_a_gradient_are_a_doubt(share: float, verdict: str) -> None:
+    found = report(scouted(zero_pixels=np.full(COUNT, share)), [], {}, EIGHT)
+    assert found.zero_pixels == pytest.approx(share)
+    assert found.verdict == verdict
+    assert found.reasons == ["11 % of the pixels have a gradient of exactly zero"] * (verdict == OPEN)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hiresnn.data import Batches, Split
 from hiresnn.data.user_batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
-from hiresnn.metrics import Accuracy
+from hiresnn.metrics import Accuracy, require_logits
 from hiresnn.progress import Progress, Task
 
 
@@ -88,6 +88,8 @@ def _measure(
         for images, labels in batches:
             shown = images if attack is None else verified(attack, model, images, labels, eps=eps)
             with torch.no_grad():
-                measure.update(model(shown.clone()), labels)  # a network may write into its input
+                logits = model(shown.clone())  # a network may write into its input
+            require_logits(logits, len(shown))
+            measure.update(logits, labels)
             task.advance(labels.shape[0], f"{measure.compute():.1f} %")
     return measure.compute()

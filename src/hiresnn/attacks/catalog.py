@@ -102,6 +102,8 @@ def register(
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
         try:
             return verified(partial(function, **options), model, images, labels, eps=options["eps"])
+        except AttackError as error:
+            raise AttackError(f"attack {quoted(name)}: {error}") from error
         except HiresnnError:
             raise
         except (Exception, SystemExit) as error:  # code of the user's

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -105,8 +107,8 @@ def require_images(images: Tensor) -> None:
 def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Decorate the attack of that name so that options and images are checked before it runs, its result afterwards.
 
-    The model is frozen meanwhile. The errors are UsageError for an option out of range or images that are not floats in
-    [0, 1], and AttackError for an invalid result.
+    The model is frozen meanwhile. The errors are UsageError for an option out of range, images that are not floats in
+    [0, 1] or labels that are not [B], and AttackError for an invalid result.
     """
 
     def decorate(attack: Callable[P, Tensor]) -> Callable[P, Tensor]:
@@ -126,7 +128,7 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
                 if (option in NUMBERS or option in SWITCHES) and value is not None:
                     values[option] = read_option(name, option, value)
             require_images(values["images"])
-            values["labels"] = values["labels"].long()
+            values["labels"] = _class_numbers(values["images"], values["labels"])
             with frozen(values["model"]):
                 adversarial = attack(*bound.args, **bound.kwargs).detach()
             check(values["images"], adversarial, eps=values["eps"])
@@ -135,6 +137,16 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
         return guarded
 
     return decorate
+
+
+def _class_numbers(images: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels as int64; raises UsageError unless there is one class number per image, [B]."""
+    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise UsageError(
+            f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an attack needs "
+            "images [B, C, H, W] and one class number per image, [B]."
+        )
+    return labels.long()
 
 
 @contextmanager
@@ -159,15 +171,20 @@ def frozen(model: Model) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators inside the block; afterwards they continue from where they were.
+    """Seed the global generators of torch, NumPy and Python in the block; later they continue from where they were.
 
     This covers the CPU and all GPUs. GPUs that were not initialised before continue from the caller's seed.
     """
     used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    before = np.random.get_state(), random.getstate()  # a user's network may draw from these
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count()) if used else (), device_type="cuda"):
             torch.manual_seed(seed)
             yield
     finally:
+        np.random.set_state(before[0])
+        random.setstate(before[1])
         if not used:  # there is no earlier state to restore, and `seed` would remain in force
             torch.cuda.manual_seed_all(torch.initial_seed())

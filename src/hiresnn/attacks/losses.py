@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hiresnn.attacks.gate import Model
 from hiresnn.errors import UsageError, closest
+from hiresnn.metrics import require_classes, require_logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""
@@ -91,12 +92,28 @@ class LossGradient(NamedTuple):
 
 
 def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
-    """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there."""
+    """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there.
+
+    Raises:
+        UsageError: the model does not return logits, a label is not one of its classes, or no gradient reaches the
+            images.
+    """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        logits = model(images.clone()).float()  # a copy, for models that write into their input
-        value = loss(logits, labels)
-        (gradient,) = torch.autograd.grad(value.sum(), images)
+        logits = _answer(model, images)
+        try:
+            value = loss(logits, labels)
+        except (IndexError, RuntimeError):
+            require_classes(labels, logits.shape[1])
+            raise
+        gradient = None
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value.sum(), images, allow_unused=True)
+    if gradient is None:
+        raise UsageError(
+            "the logits do not depend on the images by differentiable operations, so there is no gradient to follow; "
+            "use square, or attack a network that has gradients and transfer the images (hiresnn.attacks.transfer)."
+        )
     return LossGradient(logits.detach(), value.detach(), gradient.nan_to_num())
 
 
@@ -121,7 +138,14 @@ def over_draws(draws: int) -> Callable[[Model, Tensor, Tensor, Loss], LossGradie
 @torch.no_grad()
 def expected_logits(model: Model, images: Tensor, draws: int = 1) -> Tensor:
     """Return logits [B, K] in float32, averaged over `draws` forward passes; the model gets copies of the images."""
-    return torch.stack([model(images.clone()).float() for _ in range(draws)]).mean(0)
+    return torch.stack([_answer(model, images) for _ in range(draws)]).mean(0)
+
+
+def _answer(model: Model, images: Tensor) -> Tensor:
+    """Return the logits of one pass as float32; the model gets a copy of the images, because it may write into them."""
+    logits = model(images.clone())
+    require_logits(logits, len(images))
+    return logits.float()
 
 
 def _need_classes(name: str, logits: Tensor, least: int) -> None:

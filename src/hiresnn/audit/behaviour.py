@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, seeded
 from hiresnn.audit.card import Check
 from hiresnn.errors import UsageError
+from hiresnn.metrics import require_logits
 
 REPEATED, BATCH, CONSTANT = "repeated calls", "batch order and size", "dependence on the image"
 FINITE, PRECISION = "finite logits", "precision"
@@ -37,7 +36,7 @@ class Behaviour:
 def observe(model: Model, images: Tensor) -> Behaviour:
     """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
     raw = answers(model, images)
-    _require_logits(raw, images)
+    _require_useful(raw, images)
     first, again = raw.float(), answers(model, images).float()
     with seeded(1):
         other = model(images.clone()).float()
@@ -66,16 +65,9 @@ def observe(model: Model, images: Tensor) -> Behaviour:
 
 
 def answers(model: Model, images: Tensor) -> Tensor:
-    """Logits of a copy of the images, with the generators of torch, NumPy and Python seeded alike at every call."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    np.random.seed(0)
-    random.seed(0)
-    try:
-        with torch.no_grad(), seeded(0):
-            return model(images.clone())
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+    """Logits of a copy of the images, with the same seed at every call."""
+    with torch.no_grad(), seeded(0):
+        return model(images.clone())
 
 
 def final_checks(
@@ -153,14 +145,10 @@ def _differ(logits: Tensor, others: Tensor) -> bool:
     return not bool(_close(logits, others).all())
 
 
-def _require_logits(logits: object, images: Tensor) -> None:
-    count = len(images)
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != count or logits.shape[1] < 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(
-            f"the network answered {count} images with {got}; an audit needs logits [{count}, classes]. "
-            "A network that unrolls time outside itself needs an adapter, see docs/foreign.md."
-        )
+def _require_useful(logits: Tensor, images: Tensor) -> None:
+    require_logits(logits, len(images))
+    if logits.shape[1] < 2:
+        raise UsageError(f"the network has {logits.shape[1]} classes, but an audit needs at least 2.")
     if not torch.isfinite(logits).all(1).any():
         words = "check its weights and that it takes pixels in [0, 1]."
         raise UsageError(f"the network's logits are not finite on any clean image; {words}")

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from hiresnn.audit.sweep import AuditResult
 from hiresnn.audit.verdict import report
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.neurons import LIF
+from hiresnn.neurons import LIF, RULES
 
 PICTURES = 12
 
@@ -100,7 +100,7 @@ def subject_of(
     return parts.Subject(
         name=name, kind=kind, architecture=architecture or type(network).__name__, library=library, method=method,
         timesteps=timesteps if isinstance(timesteps, int) else None,
-        neurons=neurons if isinstance(neurons, int | None) else len(neurons),
+        neurons=len(neurons) if isinstance(neurons, Sized) else neurons if isinstance(neurons, int) else None,
         random=model.random, draws=model.draws, rounds=model.rounds, fingerprint=model.weights,
     )  # fmt: skip
 
@@ -117,10 +117,11 @@ def evidence_of(result: AuditResult) -> Evidence:
     return Evidence(
         gradient_left=gradient_left,
         without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
-        unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else 0,
+        unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else None,
         correct=worst.count(worst.bounds[0]),
         found_by=next(iter(by.most_common(1)), ("", 0)),
         without=(int(zero.sum()), len(zero)),
+        own_only=not any(result.model.takes(rule) for rule in RULES),
         last=(swept[-1], sum(worst.broke(swept[-1]).values())) if swept else ("", 0),
     )
 

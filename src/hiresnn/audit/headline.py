@@ -1,8 +1,7 @@
 """The number to report: decided by the gap between the paper's PGD and the worst case at the headline bound.
 
-- *unreliable*: the network fails a severe check of its behaviour; or PGD and the worst case agree only because all
-  attacks fail: images stand without any bound, attacks without gradients break what all gradient attacks left, or no
-  gradient rule finds a gradient.
+- *unreliable*: the network fails a severe check of its behaviour; or the attacks themselves fail: images stand without
+  any bound, attacks without gradients break what all gradient attacks left, or no gradient rule finds a gradient.
 - *overestimated*: the worst case is at least 1 percentage point and 5 images below PGD.
 - *agrees*: the gap is smaller.
 
@@ -34,11 +33,12 @@ class Evidence:
 
     gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all bounds
     without_gradient: int  # how many of those pairs attacks without gradients broke
-    unbroken: int  # correct images that stand without any bound
+    unbroken: int | None  # correct images that stand without any bound; None if the audit did not attack without one
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
     last: tuple[str, int] = ("", 0)  # the last gradient attack of the search, and how many images it broke first
     without: tuple[int, int] = (0, 0)  # screened images whose gradient is zero under every rule, and all screened
+    own_only: bool = False  # the network takes no gradient rule but its own
 
     @property
     def failures(self) -> list[str]:
@@ -49,12 +49,16 @@ class Evidence:
                 f"attacks without gradients broke {self.without_gradient} of {self.gradient_left} that all gradient "
                 "attacks left"
             )
-        if self.unbroken > SOME * self.correct:
+        if self.unbroken is not None and self.unbroken > SOME * self.correct:
             found.append(f"{self.unbroken} of {self.correct} correct images stand without any bound")
-        without, screened = self.without
-        if without > HALF * screened:
-            found.append(f"no gradient rule has a gradient on {without} of {screened} screened images")
+        if self.blind:
+            found.append("no gradient rule has a gradient on {} of {} screened images".format(*self.without))
         return found
+
+    @property
+    def blind(self) -> bool:
+        """Whether most images have no gradient under any rule."""
+        return self.without[0] > HALF * self.without[1]
 
 
 def headline_of(point: Point, severe: Sequence[str], failures: Sequence[str]) -> tuple[Verdict, str]:
@@ -63,10 +67,11 @@ def headline_of(point: Point, severe: Sequence[str], failures: Sequence[str]) ->
     interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
     if severe:
         return "unreliable", f"Report no number at {point.bound}: {severe[0]}."
+    if failures:
+        sentence = f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}."
+        return "unreliable", f"{sentence} An attack that works may leave far less than {worst.percent:.1f} %."
     if pgd.count - worst.count >= GAP_IMAGES and pgd.percent - worst.percent >= GAP:
         return "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
-    if failures:
-        return "unreliable", f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}."
     return "agrees", f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."
 
 
@@ -89,12 +94,20 @@ def conclude(
     unfinished = evidence.last[1] > max(UNFINISHED * point.worst.of, 1)
     if unfinished:
         reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
+    if evidence.own_only and own.verdict != "consistent":
+        reasons.append(
+            "no gradient rule could be tried on this network; if it spikes, give it an adapter (docs/foreign.md)"
+        )
     wide = point.worst.high - point.worst.low > WIDE
     larger = LARGER.get(preset)
     if severe and constant:
         step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
     elif severe:
-        step = "Make the network's answers depend on the images alone (docs/foreign.md), then repeat the audit."
+        step = (
+            "Make the network's answers depend on the images alone, or on torch's global random generator; then repeat."
+        )
+    elif evidence.blind or (evidence.own_only and evidence.failures):
+        step = "Give the attacks a gradient, by an adapter (docs/foreign.md) or a twin (--twin); then repeat."
     elif larger and (unfinished or wide or evidence.failures or preset == "quick"):
         step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")
     elif unfinished or evidence.failures:

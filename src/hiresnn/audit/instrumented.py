@@ -45,6 +45,7 @@ class InstrumentedModel(nn.Module):
         rounds: whether the forward pass rounds; under any rule but OWN gradients go straight through (BPDA).
         scale: what logits are divided by under any rule but OWN: the timesteps of a network that sums over time, and
             more where logits are so large that the cross-entropy loses its gradient.
+        saturated: whether logits are so large that the cross-entropy has no gradient under OWN.
         cost: the cost of everything since `measured` was entered.
         digest: identifies the network by its answers; None if they are not repeatable.
 
@@ -67,7 +68,8 @@ class InstrumentedModel(nn.Module):
         self.classes, self.random = first.shape[1], self.behaviour.random
         self.draws = draws if self.random else 1
         typical = float(first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
-        self.scale = max(float(summed_steps(model)), typical / RESCALED_GAP if typical > SATURATED else 0.0)
+        self.saturated = typical > SATURATED
+        self.scale = max(float(summed_steps(model)), typical / RESCALED_GAP if self.saturated else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
         """One call of the network on a copy of the images; a failure of the user's code becomes a UsageError."""
@@ -116,7 +118,7 @@ class InstrumentedModel(nn.Module):
     def takes(self, rule: str) -> bool:
         """Whether the network can be attacked under that gradient rule."""
         if rule in (OWN, ROUNDING):
-            return rule == OWN or self.rounds
+            return rule == OWN or self.rounds or self.saturated
         return takes_rule(self, rule_from_text(rule))
 
     @contextmanager

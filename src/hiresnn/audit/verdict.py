@@ -5,7 +5,8 @@ On the screened images, the verdict on a rule is
 - *masked gradients likely* if one of the five questions of Athalye et al. 2018 is answered yes; or more than 10 % of
   the gradients are exactly zero; or, for the network's own rule, another rule breaks at least 25 % more of the images
   with the same attacks, and not by chance (sign test, 5 %);
-- *inconclusive* if another rule breaks at least 10 % more; or more than 10 % of the images show an indicator of a
+- *inconclusive* if another rule breaks at least 10 % more; or more than 10 % of the pixels have a gradient of exactly
+  zero; or more than 10 % of the images show an indicator of a
   failed attack (Pintor et al. 2022); or the loss changes by more than half in random directions; or fewer than 20
   images were screened;
 - *consistent* otherwise. This is the absence of a reason to doubt, not a proof.
@@ -93,6 +94,8 @@ def report(
         masked.append(words)
     elif advantage >= MANY:
         doubts.append(words)
+    if shares["zero_pixels"] > MANY:
+        doubts.append(f"{100 * shares['zero_pixels']:.0f} % of the pixels have a gradient of exactly zero")
     if shares["silent"] > MANY:
         doubts.append(f"PGD passes a success that its last iterate misses on {100 * shares['silent']:.0f} % of images")
     if shares["rising"] > MANY:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, closest
-from hiresnn.models import QCFS, Normalise, spec_of
+from hiresnn.models import QCFS, Normalise, OwnNetwork, spec_of
 from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.encoding import Encoder
 from hiresnn.network.inplace import use_results
@@ -36,8 +36,10 @@ def over_time(
     try:
         traced = fx.GraphModule(root, _Tracer().trace(root), type(ann).__name__)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        name = type(ann.network if isinstance(ann, OwnNetwork) else ann).__name__
         raise UsageError(
-            f"{type(ann).__name__} cannot be traced by torch.fx ({error}); its forward must not branch on data."
+            f"{name} cannot be traced by torch.fx ({error}); its forward must not branch on data. A network that "
+            "spikes already is not converted: attack and audit it as it is."
         ) from error
     if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
         raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
