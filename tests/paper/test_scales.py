@@ -63,6 +63,14 @@ def test_the_full_scale_is_one_network_at_the_papers_size() -> None:
     assert scale.with_seeds(2).seeds_of("vgg5-cifar10", "rate") == ()
 
 
+def test_the_mid_scale_trains_vgg11_and_resnet12_on_all_images() -> None:
+    for name, epochs in (("vgg11-cifar100", 40), ("resnet12-cifar10", 30)):
+        mid, cpu = (SCALES[scale].recipe(Run(name, "hire", 0)) for scale in ("mid", "cpu"))
+        assert (mid.data.train_images, cpu.data.train_images) == (0, 20_000)
+        assert (mid.ann.epochs, mid.snn.epochs, cpu.snn.epochs) == (epochs, 6, 2)
+        assert mid.snn.lr == cpu.snn.lr
+
+
 def test_the_mid_scale_is_the_recipe_at_full_width() -> None:
     scale = SCALES["mid"]
     recipe = scale.recipe(Run("vgg5-cifar10", "hire", 0))
