@@ -245,3 +245,10 @@ def test_seeds_cover_numpy_and_python_and_leave_their_states():
     with seeded(1):
         assert draw() == first
     assert (np.random.rand(), random.random()) == before
+
+
+def test_numbers_of_numpy_are_numbers_of_an_attack():
+    plain = pgd(lambda images: images.flatten(1)[:, :3], IMAGES, LABELS, eps=EPS, step=0.01, iterations=2)
+    for integer in (np.int64(2), np.int32(2)):
+        options = {"eps": np.float64(EPS), "step": np.float64(0.01), "iterations": integer}
+        assert torch.equal(pgd(lambda images: images.flatten(1)[:, :3], IMAGES, LABELS, **options), plain)

@@ -157,3 +157,9 @@ def test_an_attack_of_the_users_that_fails_is_a_sentence(function: Callable[...,
     register("mine", function)
     with pytest.raises(HiresnnError, match=message):
         ATTACKS["mine"].run(MODEL, IMAGES, LABELS, eps=0.1)
+
+
+def test_a_second_attack_of_a_name_replaces_the_first_and_has_its_own_default_bound():
+    register("darker", lambda model, images, labels, *, eps=0.3: images)
+    register("darker", darker)
+    assert torch.equal(ATTACKS["darker"].run(MODEL, IMAGES, LABELS), IMAGES - 0.1)

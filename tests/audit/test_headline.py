@@ -33,6 +33,7 @@ def concluded(
         (183, 179, 200, "agrees"),  # four images may be chance
         (610, 601, 1000, "agrees"),  # nine images, but less than one point
         (611, 601, 1000, "overestimated"),
+        (7, 2, 500, "overestimated"),  # exactly one point
         (0, 0, 200, "agrees"),
         (160, 160, 200, "agrees"),
     ],

@@ -1,5 +1,6 @@
 """`run_audit` from Python, the archive of adversarial images and its verification, and one card pinned by value."""
 
+import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,21 @@ def test_images_that_do_not_prove_the_card_are_reported(
     assert any(problem in text for text in verify(card_in(folder), arrays, network).problems)
 
 
+def test_another_network_is_not_confirmed_either_where_no_image_was_broken(folder: Path) -> None:
+    card = card_in(folder)
+    empty = {name: values[:0] for name, values in read_archive(folder / "adversarial.npz").items()}
+    assert "the network's weights are not those that the card names" in verify(card, empty, torch.nn.Flatten()).problems
+
+
+def test_some_images_of_a_random_network_may_answer_otherwise(folder: Path, network: SpikingNetwork) -> None:
+    card, arrays = card_in(folder), read_archive(folder / "adversarial.npz")
+    few = len(arrays["index"]) // 5
+    arrays["adversarial"][:few] = arrays["clean"][:few]
+    subject = card.subject.model_copy(update={"random": True})
+    assert "are classified correctly" in verify(card, arrays, network).problems[0]
+    assert not verify(card.model_copy(update={"subject": subject}), arrays, network).problems
+
+
 def test_another_network_is_not_confirmed(folder: Path, network: SpikingNetwork) -> None:
     state = {name: values.clone() for name, values in network.state_dict().items()}
     try:
@@ -153,6 +169,27 @@ def test_images_and_options_that_cannot_be_used_are_refused(
 def test_the_next_step_is_a_call_with_the_larger_preset(folder: Path) -> None:
     assert "preset='standard'" in card_in(folder).conclusion.next_step
     assert card_in(folder).setting.command.endswith("preset='quick')")
+
+
+def test_a_cache_is_for_one_network_and_its_images(
+    network: SpikingNetwork, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 60, (TINY,)))
+    images, labels = (each[:6] for each in shown)
+    cache: dict[str, Any] = {}
+    card = run_audit(network, images, labels, bounds="8/255", cache=cache)
+    assert [point.bound for point in card.curve] == ["0", "8/255"]
+    assert run_audit(network, images, labels, bounds="8/255", cache=cache).curve == card.curve
+    other = copy.deepcopy(network)
+    next(iter(other.parameters())).data.neg_()
+    for model, pictures in ((other, images), (network, images.flip(0))):
+        with pytest.raises(UsageError, match="cache holds the work of another network, other images"):
+            run_audit(model, pictures, labels, bounds="8/255", cache=cache)
+
+
+def test_too_few_names_of_classes_are_refused_before_the_audit(network: SpikingNetwork, shown: Shown) -> None:
+    with pytest.raises(UsageError, match="classes has 2 names, but the network has 10"):
+        run_audit(network, *shown, classes=["a", "b"])
 
 
 def test_an_audit_inside_inference_mode_finds_the_same(

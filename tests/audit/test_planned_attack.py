@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks import ATTACKS, AttackSpec
+from hiresnn.attacks.catalog import AttackInfo
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.bounds import parse_bound as bound
 from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
@@ -109,6 +110,11 @@ def test_an_attack_has_a_rule_and_a_loss(text: str, rule: str | None, loss: str 
     assert (attack.label, attack.rule, attack.loss) == (text, rule, loss)
     assert attack.follows_gradient == (rule is not None)
     assert (attack.twin, attack.plain, attack.first) == (None, False, None)
+
+
+def test_a_users_attack_without_rules_follows_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ATTACKS, "mine", AttackInfo(lambda model, images, labels, *, eps=0.1: images, "none"))
+    assert not plan("mine").follows_gradient
 
 
 def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls: Calls) -> None:

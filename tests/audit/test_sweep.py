@@ -427,6 +427,29 @@ def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
         assert torch.equal(found.alone[text]["inf"], found.alone[text]["0"])
 
 
+def test_what_the_search_behind_a_gradient_attack_breaks_is_not_broken_by_gradients(
+    run: Run, network: SpikingNetwork, shown: Shown
+) -> None:
+    class Detached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.network(images.detach())
+            return logits
+
+    blind = Detached()
+    plain = stage_attack("sa-pgd", Choice.BEST, iterations=3)
+    finished = stage_attack("sa-pgd", Choice.BEST, iterations=3, finish=300)
+    before, after = (run(blind, shown[0][:20], shown[1][:20], stages=(stage(each),)) for each in (plain, finished))
+    assert any("finish=300" in name for name in after.worst.by)
+    assert [after.worst.count(each, gradient=True) for each in after.worst.bounds] == [
+        before.worst.count(each, gradient=True) for each in before.worst.bounds
+    ]
+    assert evidence_of(after).without_gradient > 0
+
+
 @pytest.fixture
 def cheating(monkeypatch: pytest.MonkeyPatch) -> None:
     def black(model: Any, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:

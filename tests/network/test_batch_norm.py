@@ -166,3 +166,14 @@ def test_a_norm_of_each_input_is_a_warning(norm: nn.Module) -> None:
     ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), norm, nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
     with pytest.warns(ConversionWarning, match=rf"'1' \({type(norm).__name__}\) normalises every timestep"):
         convert(ann, torch.rand(4, 1, 4, 4), timesteps=2)
+
+
+def test_the_norm_of_a_distributed_training_is_folded_like_any_other() -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()
+    ann[1].running_mean.uniform_(-1, 1)
+    images = torch.rand(8, 1, 4, 4)
+    expected = convert(ann, images, timesteps=3)(images)
+    found = convert(nn.SyncBatchNorm.convert_sync_batchnorm(ann), images, timesteps=3)
+    torch.testing.assert_close(found(images), expected)
+    assert not [module for module in found.modules() if isinstance(module, nn.SyncBatchNorm)]

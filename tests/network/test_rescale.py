@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from hiresnn.errors import UsageError
-from hiresnn.network import convert
+from hiresnn.network import calibrate, convert
 
 IMAGES = torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -93,3 +93,10 @@ def test_parametrised_weights_are_refused() -> None:
     ann = Between(same, parametrizations.weight_norm(nn.Conv2d(4, 4, 1)))
     with pytest.raises(UsageError, match=r"the weights of 'second' cannot be multiplied; remove their parametrization"):
         error(ann)
+
+
+def test_a_network_is_rescaled_once() -> None:
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    network = convert(ann, IMAGES, timesteps=4, rescale=True)
+    with pytest.raises(UsageError, match="rescaled already; convert the ANN again"):
+        calibrate(network, IMAGES, rescale=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.errors import RunError
-from hiresnn.runs.folder import ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
+from hiresnn.runs.folder import CONVERSION, ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
 from hiresnn.runs.recipe import Recipe, dump, override, read
 
 DIGITS = read("digits")
@@ -77,7 +77,8 @@ def test_another_run_is_refused_with_the_keys_that_differ_and_unchanged(tmp_path
 def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_command(
     tmp_path: Path, resume: bool
 ) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
+    with RunFolder.create(tmp_path, DIGITS) as folder:
+        folder.write_text(CONVERSION, "layers")  # written before the calibration, which may fail
     corrected = override(DIGITS, {"data.source": "right.npz"})
     with RunFolder.create(tmp_path, corrected, resume=resume) as folder:
         assert folder.recipe == corrected

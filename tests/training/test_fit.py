@@ -1,9 +1,11 @@
 """hiresnn.fit: the training of the commands from Python, with any source of images, and a checkpoint to resume from."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -146,7 +148,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
 
     def fuse(network: SpikingNetwork, fused: bool | str = True) -> SpikingNetwork:
         events.extend(["compiled"] * (fused is True))
-        network.compiles_when_it_pays = fused == "auto"
+        network.compiles_when_it_pays, network._updates = fused == "auto", 0
         return network
 
     def presented(network: SpikingNetwork, *args: Any) -> Tensor:
@@ -260,7 +262,7 @@ class Empty(Dataset[Any]):
         (snn, {"precision": "float16"}, "precision is 'float16'"),
         (snn, {"batch_size": 0}, "batch_size is 0"),
         (snn, {"periods": 5}, "periods is 5 and timesteps is 4"),
-        (snn, {"noise_step": -1.0}, "noise_step is -1.0; give a number in pixel units, from 0 to 1, such as 8 / 255"),
+        (snn, {"noise_step": -1.0}, "noise_step is -1; give a number in pixel units, from 0 to 1, such as 8 / 255"),
         (snn, {"noise_step": 8}, "noise_step is 8; give a number in pixel units"),
         (snn, {"noise_step": "8/255"}, "noise_step is '8/255'; give a number in pixel units"),
         (snn, {"train": (PIXELS[:0], LABELS[:0])}, "train has no images"),
@@ -427,3 +429,45 @@ def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(
     result = hiresnn.fit(Joined(), (torch.rand(8, 1, 4, 4), torch.arange(8) % 3), epochs=0)
     assert "The conversion does not rescale the ANN: " in capsys.readouterr().err
     assert isinstance(result.network, SpikingNetwork)
+
+
+def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path) -> None:
+    options = {**QUIET, "lr": np.float64(0.01), "noise_step": np.float32(0.013), "seed": np.int64(1)}
+    whole = snn()
+    fit(whole, (PIXELS, LABELS), **options)
+    for log in (stop, None):
+        resumed = snn()
+        with suppress(StoppedError):
+            fit(resumed, (PIXELS, LABELS), checkpoint=tmp_path / "state.pt", log=log, **options)
+    assert same(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checkpoint": "nowhere/state.pt"}, "there is no folder nowhere; create it"),
+        ({"lr": "fast"}, "lr is 'fast'; give a number"),
+        ({"epochs": 1.5}, "epochs is 1.5; give a whole number"),
+        ({"batch_size": 0}, "batch_size|batch size"),
+        ({"test": (PIXELS.float() - 1, LABELS)}, "test: .* not from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_the_first_epoch(options: dict[str, Any], message: str) -> None:
+    rows: list[Any] = []
+    with pytest.raises((UsageError, DataError), match=message):
+        fit(snn(), (PIXELS, LABELS), **{**QUIET, "log": rows.append, **options})
+    assert not rows
+
+
+def test_a_log_that_changes_its_row_changes_nothing_else() -> None:
+    result = fit(snn(), (PIXELS, LABELS), log=dict.clear, **QUIET)
+    assert [row["epoch"] for row in result.rows] == [1, 2]
+
+
+def test_an_index_error_of_the_users_network_stays_one() -> None:
+    class Wrong(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.flatten(1)) * [1][3]
+
+    with pytest.raises(IndexError, match="list index"):
+        fit(Wrong(64, 3), (PIXELS / 255, LABELS), method="ann", **QUIET)

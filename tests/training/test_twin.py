@@ -59,6 +59,14 @@ def test_the_twin_leaves_out_every_dropout() -> None:
     assert torch.equal(twin(IMAGES), trained)
 
 
+def test_the_twin_of_a_poisson_network_gets_the_mean_of_its_spikes() -> None:
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.ReLU(), nn.Linear(6, 10))
+    direct, poisson = (convert(ann, IMAGES, timesteps=4, encoding=kind).eval() for kind in ("direct", "poisson"))
+    poisson.load_state_dict(direct.state_dict())
+    torch.testing.assert_close(RateTwin(poisson)(IMAGES), RateTwin(direct)(IMAGES))
+
+
 def test_the_scales_give_the_twin_the_mean_rates_of_the_network() -> None:
     snn = network()
     twin = RateTwin(snn)

@@ -75,15 +75,16 @@ def register(
     """Add an attack under a name, for `--attack`, `AttackSpec.parse` and the audit.
 
     Args:
-        name: a name that no attack of the package has.
+        name: a name that no attack of the package has; an earlier attack of that name is replaced.
         function: `(model, images, labels, *, eps=..., ...)`, returns adversarial images; its keyword arguments with a
             number or a switch as their default are the options of the attack. Its result is checked like that of every
             attack.
-        rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile.
+        rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile. "none" is for
+            an attack that follows no gradient of the model; an audit counts it among these.
         source: SHA-256 of the files that define it; stored with results.
 
     Raises:
-        UsageError: the name is taken, or the function has no keyword argument eps with a default.
+        UsageError: the package has an attack of that name, or the function has no keyword argument eps with a default.
 
     Example:
         >>> register("invert", lambda model, images, labels, eps=0.1: images - eps * images)
@@ -101,7 +102,7 @@ def register(
     @wraps(function)
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
         try:
-            return verified(partial(function, **options), model, images, labels, eps=options["eps"])
+            return verified(partial(function, **options), model, images, labels, eps=options.get("eps", eps.default))
         except AttackError as error:
             raise AttackError(f"attack {quoted(name)}: {error}") from error
         except HiresnnError:

@@ -128,7 +128,7 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
                 if (option in NUMBERS or option in SWITCHES) and value is not None:
                     values[option] = read_option(name, option, value)
             require_images(values["images"])
-            values["labels"] = _class_numbers(values["images"], values["labels"])
+            values["labels"] = class_numbers(values["images"], values["labels"])
             with frozen(values["model"]):
                 adversarial = attack(*bound.args, **bound.kwargs).detach()
             check(values["images"], adversarial, eps=values["eps"])
@@ -139,7 +139,7 @@ def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     return decorate
 
 
-def _class_numbers(images: Tensor, labels: Tensor) -> Tensor:
+def class_numbers(images: Tensor, labels: Tensor) -> Tensor:
     """Return the labels as int64; raises UsageError unless there is one class number per image, [B]."""
     if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
         raise UsageError(

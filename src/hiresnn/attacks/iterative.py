@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Images, Labels, Model, checked, frozen, require_images, with_gradients
+from hiresnn.attacks.gate import Images, Labels, Model, checked, class_numbers, frozen, require_images, with_gradients
 from hiresnn.attacks.losses import Loss, LossGradient, choose_loss, cross_entropy, over_draws
 from hiresnn.attacks.options import read_option, relative_step
 from hiresnn.attacks.search import finish_by_square
@@ -169,13 +169,13 @@ def unbroken(
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
 
     Raises:
-        UsageError: an option out of range, or images that are not floats in [0, 1].
+        UsageError: an option out of range, images that are not floats in [0, 1], or labels that are not [B].
     """
     require_images(images)
     for option, value in {"eps": eps, "step": step, "iterations": iterations}.items():
         if value is not None:
             read_option("unbroken", option, value)
-    labels, move = labels.long(), fixed_step(step, eps)
+    labels, move = class_numbers(images, labels), fixed_step(step, eps)
     with frozen(model):
         return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from hiresnn.eps import format_eps, format_number, parse_eps, read_number
 from hiresnn.errors import UsageError, quoted
 
@@ -79,6 +81,8 @@ def read_option(
         number = value if not isinstance(value, str) else int(value) if kind is int else read_number(value)
     except (ValueError, OverflowError):
         number = None
+    if isinstance(number, np.number):
+        number = number.item()
     if not (type(number) is int or type(number) is kind):
         raise UsageError(f"{wrong}write a {'whole number' if kind is int else 'number'}.")
     if not low <= number <= high:  # also true of NaN

@@ -70,7 +70,8 @@ def headline_of(point: Point, severe: Sequence[str], failures: Sequence[str]) ->
     if failures:
         sentence = f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}."
         return "unreliable", f"{sentence} An attack that works may leave far less than {worst.percent:.1f} %."
-    if pgd.count - worst.count >= GAP_IMAGES and pgd.percent - worst.percent >= GAP:
+    gap = pgd.count - worst.count
+    if gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
         return "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
     return "agrees", f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."
 

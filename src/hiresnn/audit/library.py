@@ -6,10 +6,14 @@ import platform
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hiresnn.atomic import write_atomically
 from hiresnn.attacks import Model, require_images, with_gradients
+from hiresnn.attacks.catalog import ATTACKS
+from hiresnn.audit.behaviour import fingerprint
 from hiresnn.audit.build_card import build_card, subject_of
 from hiresnn.audit.card import Card, Images
 from hiresnn.audit.instrumented import InstrumentedModel
@@ -43,13 +47,13 @@ def run_audit(
         twins: name -> a network whose adversarial images are tried on this one.
         name, classes: names of the network and of its classes, for the card.
         folder: where to write card.json and adversarial.npz; None writes nothing.
-        cache: finished units of work by key, so that an interrupted audit can continue.
+        cache: finished units of work by key, with which the same audit continues after an interruption.
 
     Returns:
         The card; `card.conclusion.headline` is the number to report.
 
     Raises:
-        UsageError: images, labels or options that cannot be used, or a network that fails.
+        UsageError: images, labels, options or a cache that cannot be used, or a network that fails.
 
     Example:
         >>> card = run_audit(network, images, labels, eps="2/255")  # doctest: +SKIP
@@ -63,12 +67,14 @@ def run_audit(
             "[B, C, H, W] and labels [B], integers, at least one."
         )
     require_images(images)
-    chosen = (attacks,) if isinstance(attacks, str) else tuple(attacks)
-    config = AuditConfig(preset, eps, None if bounds is None else tuple(bounds), chosen, seed, batch_size)
+    config = AuditConfig(preset, eps, None if bounds is None else _texts(bounds), _texts(attacks), seed, batch_size)
     opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
     instrumented = InstrumentedModel(model, images[:LOOKED_AT])
+    names = _names(classes, instrumented.classes)
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)  # before hours of work
+    _require_same_audit(cache, config, instrumented, opponents, images, labels)
     result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
-    names = list(classes) if classes is not None else [str(label) for label in range(instrumented.classes)]
     call = _call(config, twins or {})
     card = build_card(
         result,
@@ -80,11 +86,37 @@ def run_audit(
         environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
     )
     if folder is not None:
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "adversarial.npz").write_bytes(adversarial_archive(result))
-        (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_atomically(Path(folder) / "adversarial.npz", adversarial_archive(result))
+        write_atomically(Path(folder) / "card.json", (card.model_dump_json(indent=2) + "\n").encode())
     return card
+
+
+def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _names(classes: Sequence[str] | None, count: int) -> list[str]:
+    """Return the names of the classes; without names they are numbers."""
+    names = [str(label) for label in range(count)] if classes is None else list(classes)
+    if len(names) < count:
+        raise UsageError(f"classes has {len(names)} names, but the network has {count} classes; name all of them.")
+    return names
+
+
+def _require_same_audit(
+    cache: MutableMapping[str, Record] | None, config: AuditConfig, model: InstrumentedModel,
+    twins: Mapping[str, InstrumentedModel], images: Tensor, labels: Tensor,
+) -> None:  # fmt: skip
+    """Refuse a cache whose units are those of another network, of other images or of other settings."""
+    if cache is None:
+        return
+    data = fingerprint([("images", images), ("labels", labels)])
+    settings = (config.seed, config.batch_size, config.headline.label, sorted(config.paper.items()))
+    sources = sorted((name, ATTACKS[name].source) for name in {planned.spec.name for planned in config.added})
+    networks = [(name, twin.digest) for name, twin in sorted(twins.items())]
+    identity = repr((model.weights, model.digest, data, settings, sources, networks))
+    if str(cache.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
+        raise UsageError("cache holds the work of another network, other images or other settings; give a new one.")
 
 
 def _call(config: AuditConfig, twins: Mapping[str, Model]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from hiresnn.attacks import Attack, AttackSpec, Model
+from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
+from hiresnn.attacks.catalog import attack_info
+from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
 from hiresnn.errors import UsageError
@@ -24,22 +26,39 @@ class PlannedAttack:
     first: int | None = None  # only the first so many images; None means all
 
     def at(self, bound: Bound) -> Attack:
-        """The attack at that bound."""
-        bounded = self.spec.at(bound.radius)
+        """The attack at that bound, without the search that finishes it."""
+        options = {name: value for name, value in self.spec.options.items() if name != "finish"}
+        return self._under_its_rule(replace(self.spec, options=options).at(bound.radius))
 
-        def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    def finishing(self, bound: Bound, start: Tensor) -> Attack:
+        """The Square search that finishes the attack, from what the attack returned; it follows no gradient."""
+
+        def search(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+            worst = WorstCandidates(model, images, labels)
+            worst.query(worst.standing, start[worst.standing])
+            return finish_by_square(worst, bound.radius, self.queries, None)
+
+        return self._under_its_rule(search)
+
+    def _under_its_rule(self, attack: Attack) -> Attack:
+        def attacked(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, InstrumentedModel)
-            attacked = model if self.twin is None else self.twin
-            attacked.cost = model.cost  # the passes over a twin are part of the cost
-            with attacked.under(OWN if self.plain else ROUNDING):
-                return bounded(attacked, images, labels)
+            subject = model if self.twin is None else self.twin
+            subject.cost = model.cost  # the passes over a twin are part of the cost
+            with subject.under(OWN if self.plain else ROUNDING):
+                return attack(subject, images, labels)
 
-        return attack
+        return attacked
+
+    @property
+    def queries(self) -> int:
+        """Queries of the Square search that finishes the attack; 0 for none."""
+        return int(str(self.spec.options.get("finish", 0)))
 
     @property
     def rule(self) -> str | None:
         """The gradient rule; None for an attack without a gradient of the audited network."""
-        if self.spec.name in ("square", "noise") or self.twin is not None:
+        if attack_info(self.spec.name).rules == "none" or self.twin is not None:
             return None
         return "+".join(self.spec.rules) or OWN
 

@@ -1,8 +1,9 @@
 """The audit: the paper's protocol, then stages of screening and attacks over all bounds, worst case per image.
 
-The work is cut into units: one attack at one bound on one batch. A unit is named by everything that it depends on and
-draws from its own seed. A unit that the cache holds is not repeated, so an interrupted audit continues, and a larger
-preset continues a smaller one. Bounds go from small to large, and a broken image is not attacked at a larger bound.
+The work is cut into units: one attack at one bound on one batch. A unit is named by its attack, bound and images, and
+draws from its own seed; network, data and settings are the same for all units of a cache. A unit that the cache holds
+is not repeated, so an interrupted audit continues, and a larger preset continues a smaller one. Bounds go from small to
+large, and a broken image is not attacked at a larger bound.
 """
 
 from __future__ import annotations
@@ -194,19 +195,30 @@ class _Sweep:
         """Attack the images `rows` and record what broke; returns those images."""
 
         def work() -> Record:
-            broken, adversarial = self._broken(attack.at(bound), bound, self.images[rows], self.labels[rows])
-            return {"broken": rows[broken.cpu()].numpy(), "adversarial": adversarial[broken].cpu().numpy()}
+            images, labels = self.images[rows], self.labels[rows]
+            broken, adversarial = self._broken(attack.at(bound), bound, images, labels)
+            first = broken.clone()
+            if attack.queries and not bool(broken.all()):
+                left = ~broken
+                finish = attack.finishing(bound, adversarial[left])
+                broken[left], adversarial[left] = self._broken(finish, bound, images[left], labels[left])
+            return {
+                "broken": rows[broken.cpu()].numpy(), "adversarial": adversarial[broken].cpu().numpy(),
+                "before_finish": first[broken].cpu().numpy(),
+            }  # fmt: skip
 
         self.attacks.setdefault(attack.label, attack)
-        broken, images, cost = rows, self.images[:0], Cost()
+        broken, images, first, cost = rows, self.images[:0], torch.ones(0, dtype=torch.bool), Cost()
         if len(rows):
             # What stands depends on the earlier attacks, so a unit is named by its images too.
             digest = str(fingerprint([("rows", rows)]))[:12]
             record = self._unit(f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}", work)
             broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
+            first = torch.from_numpy(record["before_finish"])
             cost = replace(_cost(record), attacked=len(rows))
-        by_image = dict(zip(broken.tolist(), images, strict=True))
-        self.worst.update(attack.label, bound, by_image, cost, gradient=attack.follows_gradient)
+        for part, gradient, spent in ((first, attack.follows_gradient, cost), (~first, False, Cost())):
+            by_image = dict(zip(broken[part].tolist(), images[part], strict=True))
+            self.worst.update(attack.label, bound, by_image, spent, gradient=gradient)
         return broken
 
     def _alone(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> Record:

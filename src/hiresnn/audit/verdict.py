@@ -3,12 +3,11 @@
 On the screened images, the verdict on a rule is
 
 - *masked gradients likely* if one of the five questions of Athalye et al. 2018 is answered yes; or more than 10 % of
-  the gradients are exactly zero; or, for the network's own rule, another rule breaks at least 25 % more of the images
-  with the same attacks, and not by chance (sign test, 5 %);
-- *inconclusive* if another rule breaks at least 10 % more; or more than 10 % of the pixels have a gradient of exactly
-  zero; or more than 10 % of the images show an indicator of a
-  failed attack (Pintor et al. 2022); or the loss changes by more than half in random directions; or fewer than 20
-  images were screened;
+  the gradients are exactly zero; or, for the network's own rule, another rule breaks more of the images with the same
+  attacks, by at least 25 percentage points, and not by chance (sign test, 5 %);
+- *inconclusive* if another rule breaks more, by at least 10 percentage points; or more than 10 % of the pixels have a
+  gradient of exactly zero; or more than 10 % of the images show an indicator of a failed attack (Pintor et al. 2022);
+  or the loss changes by more than half in random directions; or fewer than 20 images were screened;
 - *consistent* otherwise. This is the absence of a reason to doubt, not a proof.
 """
 
@@ -45,7 +44,7 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
 
     single = only(screening.fgsm, pgd)
     boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
-    best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="no attack")
+    best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
     black = boxes.get(best, (0, 0))
     here, there = int(screening.margin.sum()), int(screening.wider.sum())
     bounded = bound.radius < 1
@@ -60,7 +59,7 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
         ),
         "Is a black box better than the white box?": (
             significantly_more(*black),
-            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images",
+            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images" if boxes else "none was run",
         ),
         "Does a larger bound fail to help?": (
             bounded and here < (1 - SOME) * count and there < here + SOME * count,

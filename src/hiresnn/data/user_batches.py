@@ -38,7 +38,7 @@ class UserBatches:
         self._tensors: tuple[Tensor, ...] = ()
         if isinstance(images, Tensor):
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
-        if isinstance(images, list) and not any(isinstance(each, (tuple, list)) for each in images):
+        if isinstance(images, list) and images and not any(isinstance(each, (tuple, list)) for each in images):
             images = tuple(images)  # images and labels; a list of batches has pairs
         if isinstance(images, Split):
             images = (images.images, images.labels)

@@ -24,7 +24,7 @@ class ChannelAffine(nn.Module):
         norm: a batch norm with running statistics.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm) -> None:
         super().__init__()
         assert norm.running_mean is not None
         assert norm.running_var is not None

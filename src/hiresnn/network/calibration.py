@@ -64,6 +64,8 @@ def calibrate(
         raise UsageError(f"percentile is {percentile}; it must lie in (0, 100].")
     if not threshold_scale > 0:
         raise UsageError(f"threshold_scale is {threshold_scale}; it must be above 0.")
+    if rescale and any(neuron.amplitude is not None for neuron in network.neurons.values()):
+        raise UsageError("the weights of this network are rescaled already; convert the ANN again.")
     _check_images(images)
     with evaluating(network):
         check_steps(network, images)

@@ -81,10 +81,11 @@ def largest(found: list[SeedStat]) -> SeedStat:
 
 
 def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str) -> Judgement:
-    """A claim of a gain "up to" a number: the direction of the largest of some named gains is judged."""
+    """A claim of a gain "up to" a number: one of some named gains that is clearly above 0 is enough, the largest."""
 
     def decide(found: list[SeedStat]) -> Decision:
-        best = largest(found)
+        clear = [gain for gain in found if gain.known and gain.limits[0] > 0]
+        best = largest(clear or found)
         (low, high), words = best.limits, _named(best, found, gains)
         if low > 0:
             return True, words

@@ -195,7 +195,8 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
     found = []
     for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
         direct, rate = (_mean_tasa(_spiking(each)[:count]) for each in layers.values())
-        low, high = direct.minus(SeedStat.of([rate.mean] * len(direct.values))).limits
+        other = rate if rate.seeds > 1 else SeedStat.of([rate.mean] * len(direct.values))  # one network stands for all
+        low, high = direct.minus(other).limits
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
         result = result if direct.minus(rate).known else OPEN
         numbers = f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,10 +44,12 @@ def ann_key(recipe: Recipe, dataset: DataSet, own: OwnCode | None = None) -> str
 
     Code and weights count by their content, not by their path.
     """
-    part, weights = ann_part(recipe), {}
+    part: dict[str, Any] = ann_part(recipe)
+    weights = {}
     if own is not None:
         part["model"] = {**own.key, "normalise": recipe.model.normalise}
     elif recipe.model.weights is not None:
+        part["model"].pop("weights")
         weights = {"weights": weights_digest(recipe.model.weights)}
     return digest({**part, **weights, "content": dataset.digest})
 

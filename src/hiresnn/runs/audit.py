@@ -39,7 +39,7 @@ from hiresnn.runs.recipe import digest
 
 CARD = "card.json"
 ADVERSARIAL = "adversarial.npz"
-FORMAT = 2
+FORMAT = 3
 """Raised when units of an earlier version differ from what this version would compute."""
 PASSES = 500
 """Calls per image, for deciding whether compiling the neurons pays."""

@@ -21,6 +21,7 @@ from hiresnn.progress import Progress
 from hiresnn.runs.context import RunContext
 from hiresnn.runs.evaluate import attack_of, check_fits, label_of
 from hiresnn.runs.folder import ANN, RunFolder
+from hiresnn.runs.memory import calibration_images
 from hiresnn.runs.networks import calibrate_by, spiking_network
 from hiresnn.runs.own_network import load_run
 from hiresnn.runs.recipe import Recipe, changed
@@ -64,7 +65,9 @@ def conversion(
         attacked = [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]
         ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
-        images = data.first(train, min(recipe.conversion.images, len(train))).images.to(context.device) / 255
+        first = spiking_network(recipes[0], ann)
+        count = calibration_images(recipe, first, train.images.shape[1:], len(train))  # as in the training
+        images = data.first(train, count).images.to(context.device) / 255
         shown = context.dataset.test if held_out is None else held_out
         shown = data.first(shown, min(limit or LIMIT, len(shown)))
         networks = [_converted(each, ann, images) for each in recipes]

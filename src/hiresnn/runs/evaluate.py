@@ -130,10 +130,11 @@ def _prepare(
     context: RunContext, network: nn.Module, twins: list[nn.Module], specs: list[AttackSpec], shown: Split
 ) -> None:
     """Check that the twins fit the data, and compile the neurons of all networks if that pays."""
+    for twin in twins:
+        check_fits(twin, context.dataset, "a twin")
     passes = sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
     image = shown.images[:1].to(context.device) / 255
     for model in (network, *twins):
-        check_fits(model, context.dataset, "a twin")
         if isinstance(model, SpikingNetwork):
             progress = context.progress if model is network else None
             compile_neurons(context.recipe.compile, model, image, passes * len(shown), progress)

@@ -182,7 +182,7 @@ def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
                 f"--out {path} is no run folder but holds files, such as {min(names)}; choose another --out."
             )
         return False
-    begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE}) or ENVIRONMENT not in names
+    begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE, CONVERSION}) or ENVIRONMENT not in names
     ours, asked = flatten(_recipe(path)), flatten(recipe)
     if differing := [key for key in ours if ours[key] != asked[key]]:
         if not begun:  # an earlier command failed before it trained anything

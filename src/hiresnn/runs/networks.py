@@ -27,6 +27,7 @@ from hiresnn.runs.recipe import Recipe
 from hiresnn.runs.weights import load_weights
 from hiresnn.training import Distillation, Method, method
 from hiresnn.training.epochs import trained_parameters
+from hiresnn.training.losses import cross_entropy
 
 COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
 
@@ -128,6 +129,8 @@ def method_of(recipe: Recipe, teacher: nn.Module | None = None) -> Method:
     """Return the training method with the noise of section noise (Alg. 1, Eq. 6); snn.distil needs the ANN."""
     noise = recipe.noise
     made = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
+    if recipe.snn.distil and made.loss is not cross_entropy:
+        raise UsageError(f"snn.distil replaces the loss, but method {recipe.method!r} has its own; leave it out.")
     if teacher is not None and recipe.snn.distil:
         made.loss = Distillation(teacher, recipe.snn.distil)
     return made

@@ -96,6 +96,8 @@ def changed(recipe: Recipe, values: Mapping[str, object], where: str = "--set") 
     if not values:
         return recipe
     merged = recipe.model_dump()
+    if values.get("model.name") is not None and "model.source" not in values:
+        merged["model"]["source"] = None  # a name takes the place of the user's own network
     for key, value in values.items():
         *path, last = key.split(".")
         section: Any = merged

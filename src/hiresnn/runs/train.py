@@ -67,7 +67,7 @@ def train(
     device = device_of(recipe)
     dataset = load_data(recipe.data.source, ranks, recipe.data.size)
     recipe = clamp_counts(recipe, dataset, clamp, progress)
-    own = own_code(recipe, out)
+    own = own_code(recipe, out if resume else None)  # a run that has not begun may be corrected
     if own is not None and resume and (out / SOURCE).is_file():
         announce(own, out)
     checked = checked_network(recipe, dataset, own) if own or recipe.model.weights else None

@@ -109,6 +109,10 @@ class NoiseInTime(CraftedNoise):
     x + eta + step * sign(gradient of the period before), which is not projected. Nothing continues to the next batch.
     """
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: each batch starts anew."""
+        return {}
+
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Draw eta."""
         self.eta = self.kappa = uniform(images, 2 * self.bound, None)

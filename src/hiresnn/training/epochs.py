@@ -134,8 +134,10 @@ class Training:
             yield
         except NotFiniteError as error:
             raise NotFiniteError(f"{self.title}, {before}{error}{behind}. {self.advice()}") from None
-        except IndexError as error:  # by the cross-entropy
-            raise DataError(f"{self.title}, {before}a label is not a class of the network{behind} ({error})") from None
+        except IndexError as error:
+            if "Target" not in str(error):  # which is what the cross-entropy says
+                raise
+            raise DataError(f"{self.title}, {before}a label is not a class of the network{behind} ({error})") from error
 
     def _require_finite(self) -> None:
         for name, parameter in self.model.named_parameters():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hiresnn.atomic import write_atomically
 from hiresnn.attacks.gate import seeded
 from hiresnn.data.user_batches import LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.metrics import Accuracy
+from hiresnn.models import QCFS
 from hiresnn.network import (
     ConversionWarning,
     NotRescalableError,
@@ -33,6 +38,7 @@ from hiresnn.training.methods import method as method_of
 from hiresnn.training.schedule import Schedule
 
 Log = Callable[[dict[str, Any]], object]
+PIXELS = "a number in pixel units, from 0 to 1, such as 8 / 255"
 CALIBRATION_IMAGES = 512
 """Training images that an ANN is converted with."""
 
@@ -91,10 +97,17 @@ def fit(
     Example:
         >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
     """
+    counts = {"epochs": epochs, "batch_size": batch_size, "periods": periods, "seed": seed}
+    epochs, batch_size, periods, seed = (_whole(name, value) for name, value in counts.items())
+    where = None if checkpoint is None else Path(checkpoint)
+    if where is not None and not where.absolute().parent.is_dir():
+        raise UsageError(f"checkpoint is {where}, but there is no folder {where.parent}; create it.")
     shown = Progress(quiet=not progress)
     network = _of_method(method, uncompiled(network), train, timesteps, seed, shown)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
-    lr = (1e-4 if spiking else 0.01) if lr is None else lr
+    lr = _number("lr", (1e-4 if spiking else 0.01) if lr is None else lr)
+    noise_step = _number("noise_step", noise_step, PIXELS)
+    tested = None if test is None else UserBatches("test", test, 200, device)  # checked before the training
     settings = {
         "method": method, "epochs": epochs, "batch_size": batch_size, "noise_step": noise_step, "periods": periods,
         "lr": lr, "seed": seed, "precision": precision, "rounding": rounding,
@@ -102,10 +115,24 @@ def fit(
     training = _training(network, train, settings)
     try:
         with seeded(seed):
-            _train(training, settings, None if checkpoint is None else Path(checkpoint), shown, log)
-        return FitResult(network, training.rows, _accuracy(network, test, device))
+            _train(training, settings, where, shown, log)
+        return FitResult(network, training.rows, None if tested is None else _accuracy(network, tested))
     finally:
         network.train(mode)
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}; give a whole number.") from None
+
+
+def _number(name: str, value: Any, what: str = "a number") -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} is {value!r}; give {what}.") from None
 
 
 def _of_method(
@@ -135,8 +162,9 @@ def _converted(ann: nn.Module, train: LabelledImages, timesteps: int, seed: int,
             if sum(map(len, images)) >= CALIBRATION_IMAGES:
                 break
         calibration = torch.cat(images)[:CALIBRATION_IMAGES]
+        scale = 1.0 if any(isinstance(module, QCFS) for module in ann.modules()) else 0.7
         try:  # nearest to the ANN, see docs/your-network.md
-            return convert(ann, calibration, timesteps=timesteps, threshold_scale=0.7, start=0.5, rescale=True)
+            return convert(ann, calibration, timesteps=timesteps, threshold_scale=scale, start=0.5, rescale=True)
         except NotRescalableError as error:
             progress.line(f"The conversion does not rescale the ANN: {error}")
             with warnings.catch_warnings():
@@ -148,13 +176,14 @@ def _training(network: nn.Module, train: LabelledImages, settings: dict[str, Any
     """Check the settings and return the training they describe, with the optimisers and seeds of `hiresnn train`."""
     name, epochs, lr, precision, step = (settings[k] for k in ("method", "epochs", "lr", "precision", "noise_step"))
     spiking = isinstance(network, SpikingNetwork)
-    if epochs < 0 or not 0 < lr < math.inf or precision not in PRECISIONS:
-        raise UsageError(
-            f"epochs is {epochs}, lr is {lr} and precision is {precision!r}; give a number of epochs, a rate above 0, "
-            f"and one of {', '.join(PRECISIONS)}."
-        )
-    if not isinstance(step, int | float) or not 0 <= step <= 1:
-        raise UsageError(f"noise_step is {step!r}; give a number in pixel units, from 0 to 1, such as 8 / 255.")
+    if epochs < 0:
+        raise UsageError(f"epochs is {epochs}; give 0 or more.")
+    if not 0 < lr < math.inf:
+        raise UsageError(f"lr is {lr}; give a rate above 0.")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is {precision!r}; {closest(precision, PRECISIONS)}.")
+    if not 0 <= step <= 1:
+        raise UsageError(f"noise_step is {step:g}; give {PIXELS}.")
     parameters = trained_parameters(network, epochs)
     optimizer: torch.optim.Optimizer
     if spiking:
@@ -187,11 +216,11 @@ def _train(
 
     def after(row: dict[str, Any]) -> None:
         if log is not None:  # first: if it fails, the resumed training logs this epoch
-            log(row)
+            log(copy.deepcopy(row))
         if checkpoint is not None:
-            part = checkpoint.with_name(f"{checkpoint.name}.part")
-            torch.save({"settings": settings, **training.state_dict()}, part)
-            part.replace(checkpoint)
+            state = io.BytesIO()
+            torch.save({"settings": settings, **training.state_dict()}, state)
+            write_atomically(checkpoint, state.getvalue())
 
     training.progress, training.after = progress, after
     training.advice = lambda: f"Lower lr, which is {settings['lr']:g}."
@@ -220,11 +249,9 @@ def _resume(training: Training, settings: dict[str, Any], path: Path) -> None:
 
 
 @torch.no_grad()
-def _accuracy(network: nn.Module, test: LabelledImages | None, device: torch.device) -> float | None:
-    if test is None:
-        return None
+def _accuracy(network: nn.Module, test: UserBatches) -> float:
     accuracy = Accuracy()
     network.eval()
-    for images, labels in UserBatches("test", test, 200, device):
+    for images, labels in test:
         accuracy.update(network(images), labels)
     return accuracy.compute()

@@ -19,7 +19,8 @@ class Presentation(NamedTuple):
 
     Attributes:
         model: images -> logits [B, K], for a further pass over `timesteps` steps, in the precision of the training.
-            With `same_draws` it has the dropout masks, and the other random numbers, that the pass of `shown` had.
+            With `same_draws` it has the dropout masks, and the other draws of the global generators, that the pass of
+            `shown` had.
         images, shown: [B, C, H, W] in [0, 1], without and with the noise.
         labels: class numbers [B].
         logits: [B, K], of `shown`, sums over `timesteps` steps.

@@ -2,7 +2,8 @@
 
 DistributedDataParallel averages the gradients, over gloo on CPUs and NCCL on GPUs. Every rank always gets the same
 rows of the global batch, so it keeps the rows of kappa that belong to them, and any number of ranks trains the same
-network as one process (apart from what each draws for dropout).
+network as one process, apart from random draws (dropout, noise, Poisson spikes) and from batch norm, whose statistics
+are those of a rank's own rows.
 """
 
 from __future__ import annotations

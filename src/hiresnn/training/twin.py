@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from hiresnn.attacks.gate import frozen
 from hiresnn.errors import UsageError
-from hiresnn.network import SharedDropout, SpikingNetwork, record
+from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, record
 from hiresnn.neurons import LIF, Window
 from hiresnn.training.adversarial import Adversarial
 
@@ -57,10 +57,12 @@ class RateTwin(fx.Interpreter):
         self._wanted = {}
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Compute a layer; neurons give their rate, and dropout its input."""
+        """Compute a layer; neurons and Poisson encoders give their rate, dropout its input."""
         layer = self.fetch_attr(target)
         if isinstance(layer, SharedDropout):
             return args[0]
+        if isinstance(layer, Encoder) and layer.encoding == "poisson":
+            return args[0].clamp(-1, 1)  # the mean of its spikes
         if isinstance(layer, LIF):
             return self._rate(target, layer, args[0])
         return super().call_module(target, args, kwargs)
