@@ -20,7 +20,7 @@ from hiresnn.runs.deployed import ALL, DEPLOYED, FLOAT, audit_views, require_vie
 
 QUIET = Progress(quiet=True)
 CHEAP = Preset("cheap", 12, (Stage(
-    rules=("own",), sample=6, iterations=1, queries=1, most=1, directions=1, noise=1, steps=(),
+    rules=("own",), sample=6, iterations=1, queries=1, most=1, directions=1, noise=1, attacks=(),
 ),))  # fmt: skip
 
 
