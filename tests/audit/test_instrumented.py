@@ -232,7 +232,7 @@ def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: T
         (lambda images: images, r"answered 5 images with \[5, 1, 2, 2\], but must return logits \[5, classes\]"),
         (lambda images: images.flatten(1)[None].repeat(3, 1, 1), r"with \[3, 5, 4\], .*docs/foreign\.md"),
         (lambda images: images.flatten(1)[:4], r"with \[4, 4\]"),
-        (lambda images: images.flatten(1)[:, :1], "has 1 classes, but an audit needs at least 2"),
+        (lambda images: images.flatten(1)[:, :1], r"returns logits \[5, 1\]; an audit needs at least 2 classes"),
         (lambda images: (images.flatten(1), images), r"answered 5 images with tuple, .*docs/foreign\.md"),
         (lambda images: images.flatten(1) * math.inf, "logits are not finite on any clean image"),
         (lambda images: images.flatten(1) * math.nan, "logits are not finite on any clean image"),

@@ -117,6 +117,17 @@ def test_a_users_attack_without_rules_follows_no_gradient(monkeypatch: pytest.Mo
     assert not plan("mine").follows_gradient
 
 
+def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def darker(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1, finish: int = 0) -> Tensor:
+        return (images - finish * eps).clamp(0, 1)
+
+    monkeypatch.setitem(ATTACKS, "mine", AttackInfo(darker, "one"))
+    attack = plan("mine:finish=1")
+    model = InstrumentedModel(flat, IMAGES)
+    adversarial = attack.at(bound("8/255"))(model, IMAGES, torch.zeros(len(IMAGES), dtype=torch.long))
+    assert (attack.queries, bool((adversarial != IMAGES).any())) == (0, True)
+
+
 def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls: Calls) -> None:
     model, twin = InstrumentedModel(flat, IMAGES), InstrumentedModel(lambda images: -images.flatten(1), IMAGES)
     attack = PlannedAttack("transfer from other", AttackSpec.parse("pgd"), twin=twin)

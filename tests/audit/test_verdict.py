@@ -98,7 +98,7 @@ def test_attacks_without_gradients_are_compared_one_by_one() -> None:
 def test_without_a_black_box_the_question_is_answered_no() -> None:
     question = questions(scouted(), {}, EIGHT)[1]
     assert not question.yes
-    assert question.evidence == "none was run"
+    assert question.evidence == "no attack without gradients was run"
 
 
 def test_a_larger_bound_fails_to_help_where_fewer_than_a_twentieth_more_fall() -> None:

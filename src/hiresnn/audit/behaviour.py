@@ -148,7 +148,7 @@ def _differ(logits: Tensor, others: Tensor) -> bool:
 def _require_useful(logits: Tensor, images: Tensor) -> None:
     require_logits(logits, len(images))
     if logits.shape[1] < 2:
-        raise UsageError(f"the network has {logits.shape[1]} classes, but an audit needs at least 2.")
+        raise UsageError(f"the network returns logits {list(logits.shape)}; an audit needs at least 2 classes.")
     if not torch.isfinite(logits).all(1).any():
         words = "check its weights and that it takes pixels in [0, 1]."
         raise UsageError(f"the network's logits are not finite on any clean image; {words}")

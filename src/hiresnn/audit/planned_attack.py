@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
-from hiresnn.attacks.catalog import attack_info
+from hiresnn.attacks.catalog import BUILT_IN, attack_info
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.bounds import Bound
 from hiresnn.audit.instrumented import OWN, ROUNDING, InstrumentedModel
@@ -27,7 +27,7 @@ class PlannedAttack:
 
     def at(self, bound: Bound) -> Attack:
         """The attack at that bound, without the search that finishes it."""
-        options = {name: value for name, value in self.spec.options.items() if name != "finish"}
+        options = {name: value for name, value in self.spec.options.items() if name != "finish" or not self.queries}
         return self._under_its_rule(replace(self.spec, options=options).at(bound.radius))
 
     def finishing(self, bound: Bound, start: Tensor) -> Attack:
@@ -52,8 +52,8 @@ class PlannedAttack:
 
     @property
     def queries(self) -> int:
-        """Queries of the Square search that finishes the attack; 0 for none."""
-        return int(str(self.spec.options.get("finish", 0)))
+        """Queries of the Square search that finishes an attack of the package; 0 for none."""
+        return int(str(self.spec.options.get("finish", 0))) if self.spec.name in BUILT_IN else 0
 
     @property
     def rule(self) -> str | None:

@@ -59,7 +59,9 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
         ),
         "Is a black box better than the white box?": (
             significantly_more(*black),
-            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images" if boxes else "none was run",
+            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
+            if boxes
+            else "no attack without gradients was run",
         ),
         "Does a larger bound fail to help?": (
             bounded and here < (1 - SOME) * count and there < here + SOME * count,
