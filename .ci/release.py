@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE, CITATION, CHANGELOG, PROJECT = "src/hiresnn/__init__.py", "CITATION.cff", "CHANGELOG.md", "pyproject.toml"
+PACKAGE, CITATION, CHANGELOG, PROJECT = "src/hiresnn/version.py", "CITATION.cff", "CHANGELOG.md", "pyproject.toml"
 
 
 class ReleaseError(Exception):

@@ -15,9 +15,9 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from hiresnn import data, gradient_rule
+from hiresnn.app.targets import resolve_model
 from hiresnn.attacks import apgd, parse, square
 from hiresnn.neurons.rules import rule_from_text
-from hiresnn.runs.model_source import resolve_model
 
 EPS, IMAGES = 0.1, 200
 MASKED = Path(__file__).parents[1] / "examples" / "masked_digits.py"

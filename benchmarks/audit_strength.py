@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from hiresnn import data, run_audit
+from hiresnn.app.targets import resolve_model
 from hiresnn.attacks import AttackSpec
-from hiresnn.runs.model_source import resolve_model
 
 RULES = ("assg", "assg/start=1")
 

@@ -21,16 +21,15 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.analysis import PRICES, count_operations
+from hiresnn.app.audit import ALL, DEPLOYED, FLOAT, AuditRequest, audit
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import load
 from hiresnn.audit import AuditConfig, Preset
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.exchange import deployed
-from hiresnn.exchange.rounding import read_rounding
+from hiresnn.exchange.deployed import read_rounding
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.audit import AuditRequest, audit
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.deployed import ALL, DEPLOYED, FLOAT
-from hiresnn.runs.folder import MODEL, RunFolder
 
 VIEWS = ("int8", "int4", "leak=1", "reset=zero", "shared-scale")
 BRIEF = Preset("brief", 100, (Stage(

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from turns import in_turns, say
 
 from hiresnn import SpikingNetwork, data
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import train
 from hiresnn.attacks import frozen, loss_gradient, unbroken
 from hiresnn.attacks.ball import ascend, perturbed
 from hiresnn.attacks.losses import cross_entropy
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
 
 UNIT = "images/s"
 BATCH = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hiresnn.runs.environment import environment
+from hiresnn.app.folder import environment
 
 Spread = dict[str, float]
 """median, min, max and rounds."""

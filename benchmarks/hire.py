@@ -14,9 +14,9 @@ import torch
 from figures import Section, over, spread
 from turns import say
 
+from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.models import build
 from hiresnn.paper.cost import measure
-from hiresnn.runs.recipe import Recipe, override, read
 
 METHODS = ("traditional", "hire")
 SIZES = {"full width": "vgg5-cifar10", "narrow": "vgg5-cifar10-cpu"}

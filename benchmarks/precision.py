@@ -10,14 +10,13 @@ from turns import say
 
 from hiresnn import SpikingNetwork, data
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import ann_path, train
 from hiresnn.attacks import Model, pgd
 from hiresnn.data import DataSet
 from hiresnn.progress import Progress
-from hiresnn.runs.ann import ann_path
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
 
 METHODS = ("traditional", "hire")
 OTHER = {"float32": "bfloat16", "bfloat16": "float32"}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from hiresnn.atomic import write_atomically
 from hiresnn.audit.card import Card, Point, Share
-from hiresnn.charts.palette import DARK, LIGHT, variables
 from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.files import write_atomically
 from hiresnn.report import read_card
+from hiresnn.report.charts import DARK, LIGHT, variables
 
 WIDTH, LEFT, RIGHT = 800, 150, 570
 HEAD, GROUP, BAR, GAP = 92, 126, 20, 6

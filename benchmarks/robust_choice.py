@@ -22,18 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.app.context import splits
+from hiresnn.app.folder import MODEL
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import ann_path, train
 from hiresnn.attacks import AttackSpec
 from hiresnn.attacks.gate import frozen
 from hiresnn.eps import format_eps, parse_eps
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.ann import ann_path
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.context import splits
-from hiresnn.runs.folder import MODEL
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
 
 
 def attacks(network: nn.Module, eps: float, steps: tuple[int, int]) -> list[AttackSpec]:

@@ -19,14 +19,14 @@ from typing import Any
 
 from robust_table import Entry, write
 
+from hiresnn.app.audit import CARD, AuditRequest, audit
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import train
+from hiresnn.app.trainer import training_price
 from hiresnn.audit import AuditConfig, Card
 from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
-from hiresnn.runs.audit import CARD, AuditRequest, audit
-from hiresnn.runs.price import training_price
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,7 +1,7 @@
 """The table and the picture of `robust_compare.py`: audited networks, and the price of their training.
 
 Networks that differ only in their seed make one row. The price is what the training took, the ANN and its measurements
-under attack included, in passes (`hiresnn.runs.price`), divided by the price of the reference.
+under attack included, in passes (`hiresnn.app.trainer`), divided by the price of the reference.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean
 
 from hiresnn.audit import Card
-from hiresnn.charts import print as charts
-from hiresnn.charts.palette import BLACK, GREY, SKY, VERMILLION
 from hiresnn.errors import RunError
+from hiresnn.paper import charts
+from hiresnn.report.charts import BLACK, GREY, SKY, VERMILLION
 
 
 @dataclass(frozen=True)

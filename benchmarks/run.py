@@ -34,9 +34,9 @@ from turns import say
 from where import measure_profile
 from writing import draw, keep, write_page
 
+from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.errors import HiresnnError
 from hiresnn.process import keep_memory
-from hiresnn.runs.folder import MODEL, RunFolder
 from training import measure_step, measure_sweep
 
 SECTIONS: dict[str, Callable[..., Section]] = {

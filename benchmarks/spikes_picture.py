@@ -16,11 +16,11 @@ from torch import Tensor
 
 import hiresnn
 from hiresnn.analysis import recording
-from hiresnn.atomic import write_atomically
 from hiresnn.attacks import AttackSpec, verified
-from hiresnn.charts.palette import DARK, LIGHT, variables
 from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
+from hiresnn.report.charts import DARK, LIGHT, variables
 
 WIDTH, LEFT, CELL, STEP = 800, 176, 4.5, 9
 RASTERS = 2

@@ -23,15 +23,14 @@ from torch import Tensor
 
 from hiresnn import data, load
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.app.evaluate import recipe_attacks
+from hiresnn.app.folder import MODEL, RunFolder, environment
+from hiresnn.app.quickstart import TWIN_SEED
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import train
 from hiresnn.attacks import AttackSpec, Model
 from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
-from hiresnn.runs.environment import environment
-from hiresnn.runs.evaluate import recipe_attacks
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.quickstart import TWIN_SEED
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
 
 ROWS = {  # label -> changes to the recipe
     "traditional": {"method": "traditional"},

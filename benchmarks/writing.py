@@ -7,10 +7,10 @@ from typing import Any
 
 from figures import PEERS
 
-from hiresnn.atomic import write_atomically
-from hiresnn.charts import print as plotting
-from hiresnn.charts.palette import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
+from hiresnn.files import write_atomically
+from hiresnn.paper import charts as plotting
 from hiresnn.paper.seedstat import SeedStat
+from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
 
 Sections = dict[str, dict[str, Any]]
 

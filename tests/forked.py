@@ -20,7 +20,7 @@ SECONDS = 600
 """After which a child ends itself."""
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["hiresnn.cli.shell", "hiresnn.cli.train", "hiresnn.runs.train", "torch.distributed"])
+SERVER.set_forkserver_preload(["hiresnn.cli.shell", "hiresnn.cli.train", "hiresnn.app.train", "torch.distributed"])
 
 
 class Forked:

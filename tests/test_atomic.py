@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.atomic import new_folder, utf8, write_atomically, write_together
 from hiresnn.errors import RunError
+from hiresnn.files import new_folder, utf8, write_atomically, write_together
 
 
 def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.recipe import override, read
 from hiresnn.data import load
 from hiresnn.errors import RunError
 from hiresnn.network import spiking_graph
 from hiresnn.report.reading import read_card
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import override, read
 
 from .scripts import imported
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hiresnn.runs.recipe import METHOD_NAMES, flatten, override, read
-from hiresnn.runs.schema import MODEL_NAMES, Recipe
+from hiresnn.app.recipe import METHOD_NAMES, flatten, override, read
+from hiresnn.app.schema import MODEL_NAMES, Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")])

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from hiresnn import data, plugins
+from hiresnn.app.evaluate import evaluate
+from hiresnn.app.recipe import Recipe, dump, override, parse, read
+from hiresnn.app.schema import MODEL_NAMES
+from hiresnn.app.train import train
+from hiresnn.app.trainer import training_price
 from hiresnn.cli import main
 from hiresnn.errors import DataError, RecipeError, UsageError
 from hiresnn.models import MODELS
 from hiresnn.progress import Progress
-from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.price import training_price
-from hiresnn.runs.recipe import Recipe, dump, override, parse, read
-from hiresnn.runs.schema import MODEL_NAMES
-from hiresnn.runs.train import train
 from hiresnn.training import method
 
 from .offering import offer

@@ -7,22 +7,23 @@ wait for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hiresnn.version import __version__
+
 if TYPE_CHECKING:
     from hiresnn import analysis, attacks, audit, data, foreign, hub, models, network, neurons, training
     from hiresnn.analysis.accuracy import evaluate
+    from hiresnn.app.networks import save
+    from hiresnn.app.own import load
     from hiresnn.audit import run_audit
     from hiresnn.hub import from_pretrained
     from hiresnn.models import build
     from hiresnn.network import SpikingNetwork, convert
     from hiresnn.neurons import gradient_rule
-    from hiresnn.runs.checkpoint import save
-    from hiresnn.runs.own_network import load
     from hiresnn.training import fit
-
-__version__ = "0.2.0"
 
 __all__ = [
     "SpikingNetwork",
+    "__version__",
     "analysis",
     "attacks",
     "audit",
@@ -52,9 +53,9 @@ _HOMES = {
     "fit": "hiresnn.training",
     "from_pretrained": "hiresnn.hub",
     "gradient_rule": "hiresnn.neurons",
-    "load": "hiresnn.runs.own_network",
+    "load": "hiresnn.app.own",
     "run_audit": "hiresnn.audit",
-    "save": "hiresnn.runs.checkpoint",
+    "save": "hiresnn.app.networks",
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hiresnn.analysis.connectivity import Synapses, fan_out, synapses
+from hiresnn.analysis.operations import Synapses, fan_out, synapses
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import Encoding, spiking_graph

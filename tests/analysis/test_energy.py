@@ -20,7 +20,7 @@ from hiresnn.analysis import (
     LayerOperations,
     count_operations,
 )
-from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
+from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.errors import UsageError
 from hiresnn.network import Encoding, SpikingNetwork, spiking_graph
 

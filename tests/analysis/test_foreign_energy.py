@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hiresnn.analysis import LayerOperations, count_operations
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
-from hiresnn.foreign.cost import neuron_cost
+from hiresnn.foreign.record import neuron_cost
 
 T = 3
 

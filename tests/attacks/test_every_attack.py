@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, AttackSpec, check, parse
-from hiresnn.attacks.options import read_option
+from hiresnn.attacks.gate import read_option
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.neurons import LIF, RULES, Linear, Window

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import plugins
+from hiresnn.app.audit import _identity
+from hiresnn.app.targets import load_attack
 from hiresnn.attacks import ATTACKS, AttackSpec, parse, register
 from hiresnn.audit import AuditConfig
 from hiresnn.errors import AttackError, HiresnnError, UsageError
 from hiresnn.neurons.rules import RULES, rule_from_text
-from hiresnn.runs.audit import _identity
-from hiresnn.runs.model_source import load_attack
 
 from ..offering import offer
 

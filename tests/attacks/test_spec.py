@@ -12,7 +12,9 @@ from hiresnn.attacks import AttackSpec, fgsm, greedy, parse, pgd
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, Window, gradient_rule
-from hiresnn.neurons.rules import BPTR, RULES, Arctan, StraightThrough, Unrolled
+from hiresnn.neurons.layer_rules import BPTR, Unrolled
+from hiresnn.neurons.rules import RULES
+from hiresnn.neurons.surrogate import Arctan, StraightThrough
 
 
 class Neurons(nn.Module):

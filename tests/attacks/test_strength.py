@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from hiresnn import convert, gradient_rule
 from hiresnn.attacks import adaptive, apgd, frozen, greedy, parse, pgd, pgd_restarts, sa_pgd, square, verified
 from hiresnn.attacks.adaptive import Checkpoints
-from hiresnn.data.digits import read_digits
+from hiresnn.data.sources import read_digits
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
-from hiresnn.neurons.rules import ASSG, Arctan, Rule
+from hiresnn.neurons.layer_rules import ASSG
+from hiresnn.neurons.rules import Rule
+from hiresnn.neurons.surrogate import Arctan
 
 EPS = 0.1
 ONE_IN_200 = 0.5

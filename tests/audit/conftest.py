@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import convert, data
+from hiresnn.app.targets import resolve_model
 from hiresnn.attacks import Model
 from hiresnn.audit import AuditConfig, AuditResult, InstrumentedModel, Record, audit
 from hiresnn.audit.presets import Stage
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs.model_source import resolve_model
 
 from .small import Run, small_config
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.audit import PRESETS, AuditConfig, AuditResult, InstrumentedModel, Preset, audit, verdict
+from hiresnn.app.targets import resolve_model
+from hiresnn.audit import PRESETS, AuditConfig, AuditResult, InstrumentedModel, Preset, audit
 from hiresnn.audit import parse_bound as bound
-from hiresnn.audit.instrumented import OWN, ROUNDING
+from hiresnn.audit import rules as verdict
+from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.presets import ADAPTIVE, Stage
-from hiresnn.runs.model_source import resolve_model
 
 from .conftest import EXAMPLES, HARD
 

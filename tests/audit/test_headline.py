@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, share
-from hiresnn.audit.headline import Evidence, conclude
+from hiresnn.audit.card import Check, Conclusion, Evidence, Point, RuleReport, conclude, share
 
 NONE = Evidence(gradient_left=100, without_gradient=0, unbroken=0, correct=190)
 OWN = RuleReport(

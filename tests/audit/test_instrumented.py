@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd, pgd_restarts, square
 from hiresnn.attacks.losses import margin
 from hiresnn.audit import InstrumentedModel
-from hiresnn.audit.behaviour import fingerprint
-from hiresnn.audit.instrumented import DRAWS, OWN, ROUNDING, seed_of
+from hiresnn.audit.behaviour import DRAWS, OWN, ROUNDING, fingerprint, seed_of
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear

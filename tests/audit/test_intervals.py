@@ -5,7 +5,7 @@ from math import comb, sqrt
 import pytest
 
 from hiresnn.audit.card import share
-from hiresnn.audit.verdict import significantly_more
+from hiresnn.audit.rules import significantly_more
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:

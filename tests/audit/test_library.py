@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.audit import PRESETS, Card, Preset, run_audit, verify
-from hiresnn.audit.verification import read_archive
+from hiresnn.audit.verify import read_archive
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 

@@ -12,7 +12,7 @@ from hiresnn.attacks import ATTACKS, AttackSpec
 from hiresnn.attacks.catalog import AttackInfo
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.bounds import parse_bound as bound
-from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
+from hiresnn.audit.presets import PlannedAttack, plan_attack
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear

@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
+from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.bounds import CURVE, parse_bound
-from hiresnn.audit.instrumented import OWN, ROUNDING
-from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
-from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, Choice, Stage, planned, stage_attack
+from hiresnn.audit.presets import (
+    PRESETS,
+    PROTOCOL,
+    AuditConfig,
+    Choice,
+    PlannedAttack,
+    Stage,
+    plan_attack,
+    planned,
+    stage_attack,
+)
 from hiresnn.neurons.rules import rule_from_text
 
 from .small import stage

@@ -11,7 +11,7 @@ from hiresnn.attacks import fgsm, pgd
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.bounds import curve
 from hiresnn.audit.bounds import parse_bound as bound
-from hiresnn.audit.screening import RuleScreening, screen_rule, screening_bound, select_rules, trace_pgd
+from hiresnn.audit.rules import RuleScreening, screen_rule, screening_bound, select_rules, trace_pgd
 from hiresnn.network import SpikingNetwork
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hiresnn import gradient_rule
 from hiresnn.audit import AuditResult
-from hiresnn.neurons.rules import ASSG
+from hiresnn.neurons.layer_rules import ASSG
 
 EPS, STEPS = 26 / 255, 100
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.audit.screening import LAST, RISE, PgdTrace, instability, trace_pgd
+from hiresnn.audit.rules import LAST, RISE, PgdTrace, instability, trace_pgd
 
 
 def linear(images: Tensor) -> Tensor:

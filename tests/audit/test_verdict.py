@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from hiresnn.audit.bounds import parse_bound as bound
 from hiresnn.audit.card import Question, RuleReport
-from hiresnn.audit.screening import RuleScreening
-from hiresnn.audit.verdict import questions, report
+from hiresnn.audit.rules import RuleScreening, questions, report
 
 COUNT = 100
 EIGHT = bound("8/255")

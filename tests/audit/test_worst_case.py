@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hiresnn.audit.bounds import Bound, parse_bound
-from hiresnn.audit.worst_case import Cost, WorstCase
+from hiresnn.audit.bounds import Bound, Cost, WorstCase, parse_bound
 
 ZERO, TWO, FOUR, EIGHT = (parse_bound(text) for text in ("0", "2/255", "4/255", "8/255"))
 

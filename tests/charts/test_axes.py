@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hiresnn.charts.axes import category_axis, epoch_axis, number_axis, percent_axis
+from hiresnn.report.charts import category_axis, epoch_axis, number_axis, percent_axis
 
 
 def test_positions_are_proportional() -> None:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from hiresnn.charts.palette import DARK, LIGHT, SERIES, STYLES, heat_style
+from hiresnn.report.charts import DARK, LIGHT, SERIES, STYLES, heat_style
 
 SCHEMES = {"light": LIGHT, "dark": DARK}
 Contrast = Callable[[str, str], float]

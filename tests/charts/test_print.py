@@ -7,11 +7,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from hiresnn.charts import print as plotting
-from hiresnn.charts.palette import STYLES
-from hiresnn.charts.print import PAPER
 from hiresnn.errors import UsageError
+from hiresnn.paper import charts as plotting
+from hiresnn.paper.charts import PAPER
 from hiresnn.paper.seedstat import SeedStat
+from hiresnn.report.charts import STYLES
 
 from .drawn import heights, lines, names, spreads, stars
 
@@ -182,5 +182,5 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
 
 
 def test_matplotlib_is_loaded_only_when_something_is_drawn() -> None:
-    code = "import sys, hiresnn.charts.print; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, hiresnn.paper.charts; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,9 +5,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hiresnn.charts.axes import category_axis, epoch_axis, number_axis, percent_axis
-from hiresnn.charts.palette import SERIES
-from hiresnn.charts.svg import DASHES, MARKERS, Chart, Dot, Series, legend
+from hiresnn.report.charts import (
+    DASHES,
+    MARKERS,
+    SERIES,
+    Chart,
+    Dot,
+    Series,
+    category_axis,
+    epoch_axis,
+    legend,
+    number_axis,
+    percent_axis,
+)
 
 
 def drawn(series: list[Series], key: str = "k", **options: object) -> ElementTree.Element:

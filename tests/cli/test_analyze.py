@@ -22,11 +22,11 @@ def run(
         asked.update(options, target=target, what=what)
         return {"analysis": what, **HEAD, what: measured}
 
-    module = ModuleType("hiresnn.runs.analyze")
+    module = ModuleType("hiresnn.app.analyze")
     for name in ("activity", "distance", "energy"):
         setattr(module, name, stand_in)
-    monkeypatch.setitem(sys.modules, "hiresnn.runs.analyze", module)
-    monkeypatch.setattr("hiresnn.runs.analyze", module, raising=False)
+    monkeypatch.setitem(sys.modules, "hiresnn.app.analyze", module)
+    monkeypatch.setattr("hiresnn.app.analyze", module, raising=False)
     with pytest.raises(SystemExit) as caught:
         main(["analyze", what, "runs/a", *arguments])
     return caught.value.code or 0, asked
@@ -128,7 +128,7 @@ def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(
         asked.update(options)
         return CONVERSION
 
-    monkeypatch.setattr("hiresnn.runs.conversion.conversion", stand_in)
+    monkeypatch.setattr("hiresnn.app.analyze.conversion", stand_in)
     with pytest.raises(SystemExit) as caught:
         main(["analyze", "conversion", str(tmp_path), "--timesteps", "8,16", "--scales", "0.7,1", "--limit", "50"])
     assert not caught.value.code

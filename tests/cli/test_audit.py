@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app import audit as module
+from hiresnn.app.audit import ADVERSARIAL, CARD, AuditRequest
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
 from hiresnn.report.reading import read_card
-from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest
 
 NETWORK = """
 import torch

@@ -28,9 +28,9 @@ def run(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], *arguments: str
         asked.update(options, run=folder)
         return result
 
-    stand_in = ModuleType("hiresnn.runs.evaluate")
+    stand_in = ModuleType("hiresnn.app.evaluate")
     stand_in.evaluate = evaluate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hiresnn.runs.evaluate", stand_in)
+    monkeypatch.setitem(sys.modules, "hiresnn.app.evaluate", stand_in)
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", *arguments])
     return caught.value.code or 0, asked

@@ -19,7 +19,7 @@ def hiresnn(*arguments: str, **options: object) -> "subprocess.CompletedProcess[
     return subprocess.run(command, text=True, check=False, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize("module", ["hiresnn.cli.shell", "typer", "hiresnn.runs.recipe", "tomli_w"])
+@pytest.mark.parametrize("module", ["hiresnn.cli.shell", "typer", "hiresnn.app.recipe", "tomli_w"])
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_ctrl_c_while_modules_are_loaded_ends_without_a_traceback(module: str, swallowed: bool) -> None:
     # The signal comes when the module is looked up; an extension module may turn the interrupt into an ImportError.
@@ -95,7 +95,7 @@ def test_ctrl_c_in_a_command_without_work_to_continue_says_only_that(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hiresnn.runs.recipe.shipped", interrupted)
+    monkeypatch.setattr("hiresnn.app.recipe.shipped", interrupted)
     with pytest.raises(SystemExit) as caught:
         main(["recipes"])
     assert caught.value.code == 130

@@ -24,9 +24,9 @@ def test_the_table_is_printed(
     def quickstart(folder: Path, *, seed: int, progress: Any) -> str:
         return f"table of {folder} with seed {seed}"
 
-    stand_in = ModuleType("hiresnn.runs.quickstart")
+    stand_in = ModuleType("hiresnn.app.quickstart")
     stand_in.quickstart = quickstart  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hiresnn.runs.quickstart", stand_in)
+    monkeypatch.setitem(sys.modules, "hiresnn.app.quickstart", stand_in)
     with pytest.raises(SystemExit) as caught:
         main(["quickstart", *arguments])
     assert not caught.value.code

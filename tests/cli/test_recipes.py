@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.recipe import dump, read, shipped, shipped_text
 from hiresnn.cli import main
-from hiresnn.runs.recipe import dump, read, shipped, shipped_text
 
 
 def run(*arguments: str) -> int:

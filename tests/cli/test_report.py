@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.recipe import dump, read
 from hiresnn.cli import main
-from hiresnn.runs.recipe import dump, read
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 
 from hiresnn import from_pretrained
 from hiresnn.cli import main
-from hiresnn.hub.zoo import copy, names
+from hiresnn.hub.pretrained import copy, names
 
 
 def run(*arguments: str | Path) -> int:
@@ -74,7 +74,7 @@ def test_publishing_uploads_a_complete_folder(
 def test_a_board_is_written_and_says_what_counts(
     mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hiresnn.hub.zoo.names", lambda: ["digits-hire", "robust-digits"])
+    monkeypatch.setattr("hiresnn.hub.pretrained.names", lambda: ["digits-hire", "robust-digits"])
     (mine / "audit" / "adversarial.npz").unlink()
     out = tmp_path / "board.html"
     assert run("board", "zoo", mine, "-o", out) == 0

@@ -28,7 +28,7 @@ def test_help_never_waits_for_torch() -> None:
         "import sys\n"
         "from hiresnn.cli import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print('torch' in sys.modules, 'hiresnn.runs.recipe' in sys.modules)"
+        "except SystemExit: print('torch' in sys.modules, 'hiresnn.app.recipe' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False False\n")
@@ -61,7 +61,7 @@ def test_an_error_is_its_sentence_on_standard_error_and_its_exit_code(
     def failing(_: str) -> str:
         raise kind(sentence)
 
-    monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", failing)
+    monkeypatch.setattr("hiresnn.app.recipe.shipped_text", failing)
     assert exit_code("recipes", "show", "digits") == code
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", f"Error: {sentence}\n")
@@ -71,7 +71,7 @@ def test_a_file_system_that_says_no_is_a_sentence_and_a_defect_stays_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect")]
-    monkeypatch.setattr("hiresnn.runs.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
+    monkeypatch.setattr("hiresnn.app.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
     assert exit_code("recipes", "show", "digits") == 1
     assert capsys.readouterr().err == "Error: /root/runs: Permission denied; check name and permissions.\n"
     assert exit_code("recipes", "show", "digits") == 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.folder import RunFolder
+from hiresnn.app.recipe import override, read
 from hiresnn.cli import main
-from hiresnn.runs.folder import RunFolder
-from hiresnn.runs.recipe import override, read
 
 
 class Trainer:
@@ -39,9 +39,9 @@ class Trainer:
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    stand_in = ModuleType("hiresnn.runs.train")
+    stand_in = ModuleType("hiresnn.app.train")
     stand_in.train = Trainer()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hiresnn.runs.train", stand_in)
+    monkeypatch.setitem(sys.modules, "hiresnn.app.train", stand_in)
     return stand_in.train  # type: ignore[attr-defined,no-any-return]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hiresnn.data import load
-from hiresnn.data.digits import FILE, read_digits
+from hiresnn.data.sources import FILE, read_digits
 
 DIGEST = "20e96492aeb693b2f86e4708bc3dccec9184f79f5205340931576a3125f303f7"
 """Of the data set as version 0.1.0 built it from scikit-learn: the keys of stored audits depend on it."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hiresnn.data import Split, first, holdout, in_turn
-from hiresnn.data.subset import rank_in_class
+from hiresnn.data.dataset import rank_in_class
 from hiresnn.errors import UsageError
 
 

@@ -9,18 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange import (
-    DIALECTS,
-    READERS,
-    Reader,
-    export,
-    from_nir,
-    nir_libraries,
-    run_nir,
-    step_graph,
-    to_nir,
-    write_nir,
-)
+from hiresnn.exchange import DIALECTS, READERS, Reader, export, from_nir, run_nir, step_graph, to_nir, write_nir
+from hiresnn.exchange import nir_run as nir_libraries
 from hiresnn.exchange.nir_write import unsaid
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph

@@ -8,7 +8,7 @@ from hiresnn.attacks import pgd
 from hiresnn.errors import UsageError
 from hiresnn.foreign import norse
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.rules import Linear
+from hiresnn.neurons.surrogate import Linear
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 IMAGES = torch.linspace(0, 1, 5 * 16).view(5, 1, 4, 4)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Unrolled, once, require, require_adapter, spikingjelly
+from hiresnn.foreign import Unrolled, once, require_adapter, spikingjelly
+from hiresnn.foreign import adapters as require
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
-from hiresnn.neurons.rules import Linear
+from hiresnn.neurons.surrogate import Linear
 
 
 def own(x):

@@ -8,7 +8,8 @@ from hiresnn.attacks import parse, pgd
 from hiresnn.errors import UsageError
 from hiresnn.foreign import snntorch
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.rules import BPTR, Arctan, Linear
+from hiresnn.neurons.layer_rules import BPTR
+from hiresnn.neurons.surrogate import Arctan, Linear
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 

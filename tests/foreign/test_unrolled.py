@@ -7,7 +7,8 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
 from hiresnn.foreign.slot import ruled_spike
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.rules import ASSG, BPTR, Linear
+from hiresnn.neurons.layer_rules import ASSG, BPTR
+from hiresnn.neurons.surrogate import Linear
 
 
 class Counter(nn.Module):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.hub.zoo import copy
+from hiresnn.hub.pretrained import copy
 
 
 @pytest.fixture

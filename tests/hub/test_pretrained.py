@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import hiresnn
+from hiresnn.app.folder import MODEL
 from hiresnn.errors import RunError, UsageError
 from hiresnn.hub.pretrained import ALLOWED, from_pretrained
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs.folder import MODEL
 
 IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

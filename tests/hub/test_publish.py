@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from hiresnn.app.folder import MODEL
 from hiresnn.errors import RunError, UsageError
-from hiresnn.hub.model_card import model_card
 from hiresnn.hub.pretrained import from_pretrained
-from hiresnn.hub.publish import Publication, upload, write_publication
+from hiresnn.hub.publish import Publication, model_card, upload, write_publication
 from hiresnn.report.reading import read_card, read_runs
-from hiresnn.runs.folder import MODEL
 
 PUBLICATION = Publication("me/mine", license="mit")
 FILES = [

@@ -6,16 +6,14 @@ import pytest
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.app.audit import verify
+from hiresnn.app.folder import METRICS, MODEL
+from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
 from hiresnn.hub.__main__ import LARGEST, WEIGHTS, main
-from hiresnn.hub.model_card import model_card
-from hiresnn.hub.pretrained import from_pretrained
-from hiresnn.hub.publish import CARD, COPIED
-from hiresnn.hub.zoo import README, SHELF, copy, folder_of, names, shipped
+from hiresnn.hub.pretrained import README, SHELF, copy, folder_of, from_pretrained, names, shipped
+from hiresnn.hub.publish import CARD, COPIED, model_card
 from hiresnn.report.reading import Run
-from hiresnn.runs.audit import verify
-from hiresnn.runs.folder import METRICS, MODEL
-from hiresnn.runs.recipe import override, read
 
 RECIPES = {
     "digits-traditional": ("digits", {"method": "traditional"}),

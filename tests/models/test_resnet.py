@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from hiresnn.models import build
-from hiresnn.models.resnet import BasicBlock
+from hiresnn.models.networks import BasicBlock
 
 
 def only_centre(convolution, factor):

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, convert, record
 from hiresnn.network import fused as module
-from hiresnn.network.pooling import AveragePool
+from hiresnn.network.layers import AveragePool
 from hiresnn.neurons import Window, can_fuse, gradient_rule
+from hiresnn.neurons.layer_rules import BPTR
 from hiresnn.neurons.lif import Scan, scan_forward
-from hiresnn.neurons.rules import BPTR
 
 from .small import batch, network, one_block
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import convert, record
-from hiresnn.network.analogue import analogue
+from hiresnn.network.convert import analogue
 
 IMAGES = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

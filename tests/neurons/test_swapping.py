@@ -7,7 +7,7 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import Linear, gradient_rule
-from hiresnn.neurons.rules import Arctan
+from hiresnn.neurons.surrogate import Arctan
 
 
 def network(seed=0):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hiresnn.charts import print as charts
+from hiresnn.paper import charts
 from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hiresnn.charts import print as charts
+from hiresnn.paper import charts
 from hiresnn.paper.activity_figures import Layer, total
 from hiresnn.paper.distances import layer_names
 from hiresnn.paper.measurements import Measurement

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.recipe import Recipe, dump, override, read
 from hiresnn.errors import RunError
 from hiresnn.paper import cost
-from hiresnn.runs.recipe import Recipe, dump, override, read
 
 LONG = {
     "model.width": "0.25",

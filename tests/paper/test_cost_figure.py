@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hiresnn.charts import print as charts
+from hiresnn.paper import charts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page
 

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from hiresnn import convert
 from hiresnn.attacks import pgd
-from hiresnn.charts import print as charts
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.paper import distances
+from hiresnn.paper import charts, distances
 from hiresnn.paper.distance_figures import LEAKS, NETWORKS, STEPS, behind_layer
 from hiresnn.paper.distances import lif_distances, network_distances, spike_distances
 from hiresnn.paper.measurements import Measurement

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hiresnn.analysis import PRICES
-from hiresnn.charts import print as charts
+from hiresnn.paper import charts
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.artefacts import ARTEFACTS
 from hiresnn.paper.energy_rows import (

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.folder import cpu_model
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.page import Page, Table, beside_paper, compared
 from hiresnn.paper.render import csv_text, markdown, text_of, write
 from hiresnn.paper.seedstat import SeedStat
 from hiresnn.paper.study import StoredValue, Study, provenance
-from hiresnn.runs.environment import cpu_model
 
 TABLE = Table(
     "Accuracy in percent.",

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.folder import environment
+from hiresnn.app.recipe import SEMANTICS
 from hiresnn.errors import NotFiniteError, RunError, UsageError
 from hiresnn.paper import run_all
 from hiresnn.paper import study as study_module
@@ -21,8 +23,6 @@ from hiresnn.paper.plan import Job, plan, plan_text
 from hiresnn.paper.run_all import chosen, do, plan_parts, reproduce, scale_of
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import Study
-from hiresnn.runs.environment import environment
-from hiresnn.runs.recipe import SEMANTICS
 
 from .conftest import study_in
 

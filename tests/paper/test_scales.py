@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import pytest
 
+from hiresnn.app.recipe import METHOD_NAMES, read
 from hiresnn.errors import UsageError
 from hiresnn.paper.claims import claims
 from hiresnn.paper.measurements import TWINS, Run
 from hiresnn.paper.scales import SCALES
-from hiresnn.runs.recipe import METHOD_NAMES, read
 
 
 @pytest.mark.parametrize("name", SCALES)

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from hiresnn.analysis import SpikingActivity
+from hiresnn.app.evaluate import evaluate
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.recipe import SEMANTICS, override, read
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.paper import distances, measuring
@@ -25,9 +28,6 @@ from hiresnn.paper.plan import plan
 from hiresnn.paper.run_all import do
 from hiresnn.paper.scales import SCALES, Scale, Setting
 from hiresnn.paper.study import Study
-from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import SEMANTICS, override, read
 from hiresnn.training import Training
 
 from .conftest import study_in
@@ -99,7 +99,7 @@ def test_the_version_of_the_semantics_renames_runs_and_values(
 ) -> None:
     wanted = accuracy(VGG5, "hire").each(tiny)[0]
     before = study.name(run("hire")), study.file_name(wanted)
-    monkeypatch.setattr("hiresnn.runs.recipe.SEMANTICS", 99)
+    monkeypatch.setattr("hiresnn.app.recipe.SEMANTICS", 99)
     other = study_in(study.root, tiny)
     assert other.name(run("hire")) != before[0]
     assert other.file_name(wanted) != before[1]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from hiresnn.app.recipe import dump, override, read
 from hiresnn.audit.card import (
     AttackRow,
     Budget,
@@ -32,7 +33,6 @@ from hiresnn.audit.card import (
     Share,
     Subject,
 )
-from hiresnn.runs.recipe import dump, override, read
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [

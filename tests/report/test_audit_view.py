@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hiresnn.audit.card import Card, Cell, Screening, Share
-from hiresnn.report import audit_view
+from hiresnn.report import pages as audit_view
 
 
 def left(count: int, of: int = 10) -> Share:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.audit import verify
+from hiresnn.app.recipe import read
+from hiresnn.app.trainer import training_price
 from hiresnn.audit.card import Card
 from hiresnn.errors import UsageError
-from hiresnn.hub.zoo import SHELF, copy
+from hiresnn.hub.pretrained import SHELF, copy
 from hiresnn.report.board import MOST_DRAWN, Entry, board_page, grouped, read_entries
-from hiresnn.runs.audit import verify
-from hiresnn.runs.price import training_price
-from hiresnn.runs.recipe import read
 
 CARD = "audit/card.json"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hiresnn.audit.card import Card
-from hiresnn.hub.zoo import folder_of, names
-from hiresnn.report.page import audit_page, runs_page
+from hiresnn.hub.pretrained import folder_of, names
+from hiresnn.report.pages import audit_page, runs_page
 from hiresnn.report.reading import read_runs
 
 # Contrast of each text with the first opaque background behind it; texts that are drawn nowhere are left out.

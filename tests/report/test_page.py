@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hiresnn.audit.card import AttackRow, Card
-from hiresnn.charts.palette import DARK, LIGHT, variables
 from hiresnn.errors import UsageError
-from hiresnn.report.page import audit_page, page_of, runs_page
+from hiresnn.report.charts import DARK, LIGHT, variables
+from hiresnn.report.pages import audit_page, page_of, runs_page
 from hiresnn.report.reading import read_runs
 
 Read = Callable[[str], dict[str, list[list[str]]]]

@@ -9,7 +9,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
-from hiresnn.report.page import audit_page
+from hiresnn.report.pages import audit_page
 from hiresnn.report.reading import read_card, read_runs
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.audit.card import Card
-from hiresnn.report import runs_view
+from hiresnn.report import pages as runs_view
 from hiresnn.report.reading import Run, read_runs
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.train import train
+from hiresnn.app.trainer import Trainer
 from hiresnn.progress import Progress
-from hiresnn.runs.recipe import Recipe, override, read
-from hiresnn.runs.train import train
-from hiresnn.runs.trainer import Trainer
 
 TINY = {
     "data.train_images": "160",

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from hiresnn import data
+from hiresnn.app import analyze
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import save
+from hiresnn.app.recipe import override, read
 from hiresnn.errors import RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import Encoding, convert
 from hiresnn.progress import Progress
-from hiresnn.runs import analyze
-from hiresnn.runs.checkpoint import save
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import override, read
 
 QUIET = Progress(quiet=True)
 

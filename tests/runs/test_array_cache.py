@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hiresnn.runs.array_cache import ArrayCache
+from hiresnn.app.audit import ArrayCache
 
 RECORD: dict[str, Any] = {
     "broken": np.array([3, 1, 2]),
@@ -157,7 +157,7 @@ def test_an_interrupted_write_keeps_the_earlier_record(cache: ArrayCache, monkey
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hiresnn.atomic.os.replace", interrupted)
+    monkeypatch.setattr("hiresnn.files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cache["a"] = {"forward": np.asarray(1)}
     same(cache["a"], RECORD)

@@ -14,16 +14,16 @@ from filelock import FileLock
 from torch import Tensor
 
 from hiresnn import data
+from hiresnn.app import audit as module
+from hiresnn.app.audit import ADVERSARIAL, CARD, AuditRequest, _repeat, audit, verify
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, dump, override
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.report.reading import read_card
-from hiresnn.runs import audit as module
-from hiresnn.runs.audit import ADVERSARIAL, CARD, AuditRequest, _repeat, audit, verify
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, dump, override
 
 QUIET = Progress(quiet=True)
 TINY = Stage(
@@ -235,7 +235,7 @@ def test_of_two_simultaneous_audits_in_a_folder_the_second_is_refused(
     def second(*_: Any, **__: Any) -> None:
         audited(runs / "same", images=10, out=runs / "out")
 
-    monkeypatch.setattr("hiresnn.runs.lock.FileLock", lock)
+    monkeypatch.setattr("hiresnn.app.folder.FileLock", lock)
     with monkeypatch.context() as patch:
         patch.setattr(module, "run_sweep", second)
         with pytest.raises(RunError, match="out is in use: another process"):

@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import hiresnn
+from hiresnn.app.networks import load, save
+from hiresnn.app.trainer import read_resume, resume_bytes
 from hiresnn.errors import RunError, UsageError
 from hiresnn.models import OwnNetwork, build
 from hiresnn.network import SpikingNetwork, convert, spiking_graph
 from hiresnn.neurons import LIF, Linear
-from hiresnn.runs.checkpoint import load, save
-from hiresnn.runs.training_state import read_resume, resume_bytes
 
 SHAPE = {"in_channels": 1, "image_size": 8, "width": 0.0625, "hidden": 16, "mean": (0.3,), "std": (0.2,)}
 

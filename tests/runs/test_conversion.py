@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from hiresnn.app.analyze import conversion
+from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.train import train
 from hiresnn.errors import RecipeError, RunError
-from hiresnn.hub.zoo import copy
+from hiresnn.hub.pretrained import copy
 from hiresnn.progress import Progress
-from hiresnn.runs.conversion import conversion
-from hiresnn.runs.recipe import Recipe, override
-from hiresnn.runs.train import train
 
 QUIET = Progress(quiet=True)
 

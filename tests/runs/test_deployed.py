@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hiresnn.app.audit import ALL, DEPLOYED, FLOAT, AuditRequest, audit, audit_views, require_views
 from hiresnn.audit import AuditConfig, InstrumentedModel, Preset
 from hiresnn.audit import audit as run_sweep
 from hiresnn.audit.presets import Stage
@@ -15,8 +16,6 @@ from hiresnn.cli.audit import deployed_table
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.runs.audit import AuditRequest, audit
-from hiresnn.runs.deployed import ALL, DEPLOYED, FLOAT, audit_views, require_views
 
 QUIET = Progress(quiet=True)
 CHEAP = Preset("cheap", 12, (Stage(

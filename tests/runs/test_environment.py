@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.runs import environment as module
-from hiresnn.runs.environment import code_version, environment, threads
+from hiresnn.app import folder as module
+from hiresnn.app.folder import code_version, environment, threads
 
 
 def test_it_holds_versions_machine_and_code_as_json() -> None:
@@ -25,7 +25,7 @@ def test_it_holds_versions_machine_and_code_as_json() -> None:
 
 
 def test_it_does_not_import_torch() -> None:
-    code = "import sys; from hiresnn.runs.environment import environment\nenvironment(); print('torch' in sys.modules)"
+    code = "import sys; from hiresnn.app.folder import environment\nenvironment(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from hiresnn import data
+from hiresnn.app import evaluate as module
+from hiresnn.app.evaluate import attack_of, evaluate, label_of, recipe_attacks
+from hiresnn.app.folder import MODEL, RESULT, RunFolder
+from hiresnn.app.networks import load, save
+from hiresnn.app.recipe import Recipe, dump, override, read
+from hiresnn.app.train import train
 from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs import evaluate as module
-from hiresnn.runs.checkpoint import load, save
-from hiresnn.runs.evaluate import attack_of, evaluate, label_of, recipe_attacks
-from hiresnn.runs.folder import MODEL, RESULT, RunFolder
-from hiresnn.runs.recipe import Recipe, dump, override, read
-from hiresnn.runs.train import train
 
 QUIET = Progress(quiet=True)
 

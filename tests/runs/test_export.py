@@ -10,13 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from hiresnn import data
+from hiresnn.app.export import export_run
+from hiresnn.app.folder import MODEL
+from hiresnn.app.networks import load
 from hiresnn.cli.shell import app
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import FORMATS, export
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.export import export_run
-from hiresnn.runs.folder import MODEL
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 

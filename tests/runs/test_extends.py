@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.recipe import dump, override, read, shipped_text, stated_keys
 from hiresnn.errors import RecipeError
-from hiresnn.runs.recipe import dump, override, read, shipped_text, stated_keys
 
 
 def test_a_file_extends_a_shipped_recipe_and_another_file(tmp_path: Path) -> None:

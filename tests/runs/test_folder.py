@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.folder import CONVERSION, ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
+from hiresnn.app.recipe import Recipe, dump, override, read
 from hiresnn.errors import RunError
-from hiresnn.runs.folder import CONVERSION, ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
-from hiresnn.runs.recipe import Recipe, dump, override, read
 
 DIGITS = read("digits")
 EPOCH = {"stage": "snn", "loss": 2.3, "train_accuracy": 10.0, "lr": 0.1, "seconds": 1.5}
@@ -119,7 +119,7 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -
 
 
 def test_a_writer_in_another_process_is_refused_too(tmp_path: Path) -> None:
-    code = f"from hiresnn.runs.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
+    code = f"from hiresnn.app.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
     with RunFolder.create(tmp_path, DIGITS):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "is in use: another process" in done.stderr

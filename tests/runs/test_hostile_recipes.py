@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiresnn import data
+from hiresnn.app.memory import require_memory
+from hiresnn.app.recipe import Recipe, dump, flatten, override, parse, read
+from hiresnn.app.train import train
 from hiresnn.errors import HiresnnError, RecipeError, UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs.memory import require_memory
-from hiresnn.runs.recipe import Recipe, dump, flatten, override, parse, read
-from hiresnn.runs.train import train
 
 DIGITS = read("digits")
 HOSTILE = [

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hiresnn import load
+from hiresnn.app.evaluate import evaluate
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.import_checkpoint import NAMES, import_checkpoint, positions, read_state
 from hiresnn.cli import main
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.models.vgg import CONFIGURATIONS
-from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.folder import MODEL, RunFolder
-from hiresnn.runs.import_checkpoint import NAMES, import_checkpoint, positions, read_state
+from hiresnn.models.networks import CONFIGURATIONS
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """By which the authors' scripts normalise CIFAR-10."""

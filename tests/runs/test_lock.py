@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from hiresnn.app.folder import LOCK, locked
 from hiresnn.errors import BusyError, RunError
-from hiresnn.runs.lock import LOCK, locked
 
 
 def test_a_locked_folder_is_refused_with_its_kind_and_free_again_afterwards(tmp_path: Path) -> None:

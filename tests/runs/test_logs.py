@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.context import log_to
+from hiresnn.app.recipe import override, read
+from hiresnn.app.train import train
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs.logs import log_to
-from hiresnn.runs.recipe import override, read
-from hiresnn.runs.train import train
 
 TINY = {
     "data.train_images": "40", "ann.epochs": "2", "snn.epochs": "1", "model.width": "0.05", "model.hidden": "8",

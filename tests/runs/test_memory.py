@@ -5,18 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.app.memory import CALIBRATION, Footprint, calibration_images, fitting_batch, footprint, require_memory
+from hiresnn.app.recipe import Recipe, override
 from hiresnn.data import DataSet, Split
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import Window
-from hiresnn.runs.memory import (
-    CALIBRATION,
-    Footprint,
-    calibration_images,
-    fitting_batch,
-    footprint,
-    require_memory,
-)
-from hiresnn.runs.recipe import Recipe, override
 
 SHAPE = torch.Size((3, 12, 16))
 
@@ -85,7 +78,7 @@ def test_a_batch_that_does_not_fit_becomes_smaller_and_that_is_said(heard, monke
     network, dataset = spiking(), images(300)
     assert fitting_batch(network, dataset, 200, "cpu", heard) == 200
     assert heard.lines == []
-    monkeypatch.setattr("hiresnn.runs.memory.system_memory", lambda: 2**20)
+    monkeypatch.setattr("hiresnn.app.memory.system_memory", lambda: 2**20)
     few = fitting_batch(network, dataset, 200, "cpu", heard)
     assert 1 <= few < 200
     assert heard.lines == [f"Batches have {few} images instead of 200, so that they fit into the memory."]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from hiresnn.app.folder import MODEL
+from hiresnn.app.targets import PREFIX, ModelSource, audit_folder, resolve_model
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs.folder import MODEL
-from hiresnn.runs.model_source import PREFIX, ModelSource, audit_folder, resolve_model
 
 SOURCE = """
 import sys

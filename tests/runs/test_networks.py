@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from hiresnn.app.build import COMPILING, compile_neurons
+from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.train import train
 from hiresnn.network import spiking_graph
-from hiresnn.runs.networks import COMPILING, compile_neurons
-from hiresnn.runs.recipe import Recipe, override
-from hiresnn.runs.train import train
 
 from .conftest import Heard
 

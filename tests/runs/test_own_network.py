@@ -14,18 +14,17 @@ from torch import nn
 
 import hiresnn
 from hiresnn import data
+from hiresnn.app import analyze
+from hiresnn.app.evaluate import evaluate
+from hiresnn.app.folder import MODEL, RESUME, SOURCE, RunFolder
+from hiresnn.app.own import load_run, own_code
+from hiresnn.app.recipe import METHOD_NAMES, Recipe, dump, override, parse
+from hiresnn.app.targets import resolve_model
+from hiresnn.app.train import _require_whole_batches, ann_key, train
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs import analyze
-from hiresnn.runs.ann import _require_whole_batches, ann_key
-from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.folder import MODEL, RESUME, SOURCE, RunFolder
-from hiresnn.runs.model_source import resolve_model
-from hiresnn.runs.own_network import load_run, own_code
-from hiresnn.runs.recipe import METHOD_NAMES, Recipe, dump, override, parse
-from hiresnn.runs.train import train
 
 MINE = """
 from torch import nn
@@ -111,7 +110,7 @@ def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsy
 
 
 def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny: Recipe, tmp_path: Path) -> None:
-    from hiresnn.runs.networks import ann_of
+    from hiresnn.app.build import ann_of
 
     dataset, source = data.load("digits"), f"{code_in(tmp_path)}:network"
     normalised = ann_of(own(tiny, source), dataset, dataset.train)

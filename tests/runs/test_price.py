@@ -2,9 +2,9 @@
 
 import pytest
 
+from hiresnn.app.recipe import override, read
+from hiresnn.app.trainer import TRAINING_IMAGES, training_price
 from hiresnn.data import load
-from hiresnn.runs.price import TRAINING_IMAGES, training_price
-from hiresnn.runs.recipe import override, read
 
 # After each epoch of a robust ANN, on every held-out image: clean 1, FGSM 2 + 1, PGD 10 * 2 + 1.
 MEASURED = 25

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.runs import quickstart as module
-from hiresnn.runs.quickstart import quickstart, render
-from hiresnn.runs.recipe import Recipe, override
+from hiresnn.app import quickstart as module
+from hiresnn.app.quickstart import quickstart, render
+from hiresnn.app.recipe import Recipe, override
 
 
 @pytest.fixture

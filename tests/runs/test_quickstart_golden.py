@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.evaluate import evaluate
+from hiresnn.app.recipe import override, read
+from hiresnn.app.train import train
 from hiresnn.progress import Progress
-from hiresnn.runs.evaluate import evaluate
-from hiresnn.runs.recipe import override, read
-from hiresnn.runs.train import train
 
 GOLDEN = {"fgsm:eps=32/255": 71.3, "pgd:eps=32/255,iterations=7": 49.0, "pgd:eps=16/255,iterations=7": 85.9}
 CLEAN = 98.9

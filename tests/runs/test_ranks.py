@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+from hiresnn.app.context import load_data
+from hiresnn.app.folder import METRICS, MODEL, RESUME, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.own import load_run
+from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.train import train
+from hiresnn.app.trainer import read_resume
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.distributed import load_data
-from hiresnn.runs.folder import METRICS, MODEL, RESUME, RunFolder
-from hiresnn.runs.own_network import load_run
-from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.train import train
-from hiresnn.runs.training_state import read_resume
 from hiresnn.training import Ranks
 
 from ..forked import hiresnn, several

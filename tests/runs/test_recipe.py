@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.app.recipe import METHOD_NAMES, digest, dump, override, parse, read, shipped, shipped_text
 from hiresnn.errors import RecipeError
-from hiresnn.runs.recipe import METHOD_NAMES, digest, dump, override, parse, read, shipped, shipped_text
 
 NAMES = {
     "digits",

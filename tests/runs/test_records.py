@@ -2,8 +2,8 @@
 
 import pytest
 
+from hiresnn.app.folder import RECORDS, read_record
 from hiresnn.errors import RunError
-from hiresnn.runs.records import RECORDS, read_record
 
 WRONG = {
     "no JSON": "{",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.runs.folder import METRICS, MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, dump, override
+from hiresnn.app.folder import METRICS, MODEL, RunFolder
+from hiresnn.app.recipe import Recipe, dump, override
 
 from ..forked import Forked, hiresnn
 

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from hiresnn.app import trainer
+from hiresnn.app.folder import METRICS, MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.schema import OWN_LOSS
+from hiresnn.app.train import ann_part, train
 from hiresnn.errors import RecipeError
 from hiresnn.models import QCFS
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs import trainer
-from hiresnn.runs.ann import ann_part
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.fields import OWN_LOSS
-from hiresnn.runs.folder import METRICS, MODEL, RunFolder
-from hiresnn.runs.recipe import Recipe, override
-from hiresnn.runs.train import train
 from hiresnn.training import METHODS, Selection, cross_entropy
 from hiresnn.training import method as method_named
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from hiresnn.app.folder import MODEL
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, dump, override, parse
+from hiresnn.app.train import train
 from hiresnn.errors import RecipeError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL
-from hiresnn.runs.recipe import Recipe, dump, override, parse
-from hiresnn.runs.train import train
 
 
 def network_of(run: Path) -> SpikingNetwork:

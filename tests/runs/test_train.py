@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from hiresnn.app.context import COUNTS, clamp_counts, device_of, splits
+from hiresnn.app.folder import LOCK, MODEL, RESUME, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.schema import METHOD_NAMES
+from hiresnn.app.train import ann_key, ann_recipe, train
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.runs.ann import ann_key, ann_recipe
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.context import COUNTS, clamp_counts, device_of, splits
-from hiresnn.runs.fields import METHOD_NAMES
-from hiresnn.runs.folder import LOCK, MODEL, RESUME, RunFolder
-from hiresnn.runs.recipe import Recipe, dump, override
-from hiresnn.runs.train import train
 from hiresnn.training import epochs
 
 

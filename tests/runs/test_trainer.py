@@ -11,16 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hiresnn.app.context import RunContext
+from hiresnn.app.folder import METRICS, RESUME, RunFolder
+from hiresnn.app.recipe import Recipe
+from hiresnn.app.schema import Snn
+from hiresnn.app.trainer import Trainer, read_resume, resume_bytes
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import NotFiniteError, RunError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.progress import Progress
-from hiresnn.runs.context import RunContext
-from hiresnn.runs.folder import METRICS, RESUME, RunFolder
-from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.schema import Snn
-from hiresnn.runs.trainer import Trainer
-from hiresnn.runs.training_state import read_resume, resume_bytes
 from hiresnn.training import Method
 from hiresnn.training.noise import CraftedNoise, Noise
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from hiresnn.app import recipe as recipes
+from hiresnn.app import trainer
+from hiresnn.app.folder import METRICS, MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.train import train
 from hiresnn.errors import RunError
 from hiresnn.progress import Progress
-from hiresnn.runs import recipe as recipes
-from hiresnn.runs import trainer
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import METRICS, MODEL, RunFolder
-from hiresnn.runs.train import train
 
 FIXTURE = Path(__file__).parent / "version1"
 

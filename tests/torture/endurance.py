@@ -30,9 +30,9 @@ def _peak() -> int:
 
 
 def _epochs(folder: Path) -> None:
+    from hiresnn.app.recipe import read
+    from hiresnn.app.train import train
     from hiresnn.progress import Progress
-    from hiresnn.runs.recipe import read
-    from hiresnn.runs.train import train
 
     place = Path(tempfile.mkdtemp(dir=folder))
     peaks = []

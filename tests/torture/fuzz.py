@@ -68,7 +68,7 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
 
 
 def _recipes(draw: random.Random, folder: Path) -> Iterator[Case]:
-    from hiresnn.runs.recipe import read
+    from hiresnn.app.recipe import read
 
     keys = [key for key in _flat(read("digits").model_dump()) if key != "data.source"]
     pairs = [(key, text) for key in keys for text in HOSTILE_TEXTS]
@@ -79,8 +79,8 @@ def _recipes(draw: random.Random, folder: Path) -> Iterator[Case]:
 
 def _recipe(folder: Path, key: str, text: str) -> Callable[[], str | None]:
     def run() -> str | None:
+        from hiresnn.app.recipe import override, read
         from hiresnn.errors import HiresnnError
-        from hiresnn.runs.recipe import override, read
 
         try:
             tiny = override(read("digits"), {**TINY, **CHEAP})
@@ -198,8 +198,8 @@ def _loads_weights(path: Path, content: bytes, original: bytes) -> Callable[[], 
     def action() -> None:
         import torch
 
+        from hiresnn.app.networks import load
         from hiresnn.errors import HiresnnError
-        from hiresnn.runs.checkpoint import load
 
         path.write_bytes(original)
         expected = load(path).state_dict()

@@ -48,7 +48,7 @@ def _equal(folder: Path, method: str, images: str, size: int) -> Callable[[], st
     def run() -> str | None:
         import torch
 
-        from hiresnn.runs.checkpoint import load
+        from hiresnn.app.networks import load
 
         place = Path(tempfile.mkdtemp(dir=folder))
         tiny_recipe(place / "tiny.toml", method=f'"{method}"', model__dropout="0.0", data__train_images=images)

@@ -37,7 +37,7 @@ IGNORED = ("resume.pt", "environment.json", ".lock", "report.html", "verificatio
 
 def tiny_recipe(path: Path, **changes: str) -> Path:
     """Write the tiny recipe with `changes` ("__" stands for the dot of a key) to `path`."""
-    from hiresnn.runs.recipe import dump, override, read
+    from hiresnn.app.recipe import dump, override, read
 
     recipe = override(read("digits"), {**TINY, **{key.replace("__", "."): text for key, text in changes.items()}})
     path.write_text(dump(recipe))

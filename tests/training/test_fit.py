@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import hiresnn
+from hiresnn.app.folder import MODEL
+from hiresnn.app.networks import load as load_network
+from hiresnn.app.recipe import override, read
+from hiresnn.app.train import train
 from hiresnn.data import Batches, Split, first, load
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load as load_network
-from hiresnn.runs.folder import MODEL
-from hiresnn.runs.recipe import override, read
-from hiresnn.runs.train import train
 from hiresnn.training import fit
 
 PIXELS = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -161,7 +161,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
             raise KeyboardInterrupt
 
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
-    monkeypatch.setattr(sys.modules["hiresnn.network.compiling"], "COMPILING_PAYS_ABOVE", work - pays)
+    monkeypatch.setattr(sys.modules["hiresnn.network.spiking"], "COMPILING_PAYS_ABOVE", work - pays)
     monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", 0)  # compiles at the second batch, undecided
     monkeypatch.setattr(SpikingNetwork, "fuse", fuse)
     monkeypatch.setattr(SpikingNetwork, "present", presented)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.network.dropout import SharedDropout
+from hiresnn.network.layers import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
 from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch
 from hiresnn.training.losses import sparse_gradients

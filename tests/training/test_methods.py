@@ -2,8 +2,8 @@
 
 import pytest
 
+from hiresnn.app.schema import METHOD_NAMES
 from hiresnn.errors import UsageError
-from hiresnn.runs.fields import METHOD_NAMES
 from hiresnn.training import (
     METHODS,
     Adversarial,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import Window, gradient_rule
-from hiresnn.neurons.rules import Arctan
+from hiresnn.neurons.surrogate import Arctan
 from hiresnn.training import (
     Adversarial,
     CraftedNoise,

@@ -7,11 +7,18 @@ from hiresnn.analysis.accuracy import evaluate
 from hiresnn.analysis.activity import LayerActivity, SpikingActivity, recording, spike_rates
 from hiresnn.analysis.conversion import ConversionError, LayerError
 from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
-from hiresnn.analysis.energy import Energy, count_operations, energy_counter
-from hiresnn.analysis.energy_report import EnergyReport, Traffic
-from hiresnn.analysis.foreign_energy import ForeignEnergy
+from hiresnn.analysis.energy import (
+    PRICES,
+    Energy,
+    EnergyReport,
+    ForeignEnergy,
+    Prices,
+    Traffic,
+    count_operations,
+    energy_counter,
+    equivalent_bits,
+)
 from hiresnn.analysis.operations import LayerOperations
-from hiresnn.analysis.prices import PRICES, Prices, equivalent_bits
 
 __all__ = [
     "PRICES",

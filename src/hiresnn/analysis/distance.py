@@ -4,6 +4,8 @@ PD = || |x - x_adv| ||_2 of an image; spike PD = || |s - s_adv| ||_2 of a layer,
 the number of steps: spikes of each neuron / T, in [0, 1].
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 

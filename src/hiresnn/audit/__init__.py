@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hiresnn.audit.behaviour import InstrumentedModel
     from hiresnn.audit.bounds import CURVE, Bound, parse_bound
     from hiresnn.audit.card import Card
-    from hiresnn.audit.instrumented import InstrumentedModel
-    from hiresnn.audit.library import run_audit
     from hiresnn.audit.presets import PRESETS, AuditConfig, Preset
-    from hiresnn.audit.screening import Record
+    from hiresnn.audit.rules import Record
+    from hiresnn.audit.run import run_audit
     from hiresnn.audit.sweep import AuditResult, audit
-    from hiresnn.audit.verification import verify
+    from hiresnn.audit.verify import verify
 
 __all__ = [
     "CURVE", "PRESETS", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset", "Record", "audit",
@@ -25,8 +25,8 @@ _MODULES = {
     **dict.fromkeys(("CURVE", "Bound", "parse_bound"), "bounds"),
     **dict.fromkeys(("PRESETS", "AuditConfig", "Preset"), "presets"),
     **dict.fromkeys(("AuditResult", "audit"), "sweep"),
-    **{"Card": "card", "InstrumentedModel": "instrumented", "Record": "screening"},
-    **{"run_audit": "library", "verify": "verification"},
+    **{"Card": "card", "InstrumentedModel": "behaviour", "Record": "rules"},
+    **{"run_audit": "run", "verify": "verify"},
 }
 
 

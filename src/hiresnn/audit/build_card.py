@@ -15,20 +15,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hiresnn import __version__
 from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
+from hiresnn.audit.behaviour import OWN, seed_of
 from hiresnn.audit.bounds import Bound
-from hiresnn.audit.card import share
-from hiresnn.audit.headline import Evidence, conclude
-from hiresnn.audit.instrumented import OWN, seed_of
+from hiresnn.audit.card import Evidence, conclude, share
 from hiresnn.audit.presets import PROTOCOL
+from hiresnn.audit.rules import report
 from hiresnn.audit.sweep import AuditResult
-from hiresnn.audit.verdict import report
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, RULES
+from hiresnn.version import __version__
 
 PICTURES = 12
 

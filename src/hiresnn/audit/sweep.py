@@ -18,14 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, check, frozen
-from hiresnn.audit.behaviour import fingerprint
-from hiresnn.audit.bounds import Bound
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, fingerprint, seed_of
+from hiresnn.audit.bounds import Bound, Cost, WorstCase
 from hiresnn.audit.card import Check
-from hiresnn.audit.instrumented import OWN, InstrumentedModel, seed_of
-from hiresnn.audit.planned_attack import PlannedAttack, plan_attack
-from hiresnn.audit.presets import PROTOCOL, AuditConfig, Stage, planned
-from hiresnn.audit.screening import Record, RuleScreening, screen_rule, screening_bound, select_rules
-from hiresnn.audit.worst_case import Cost, WorstCase
+from hiresnn.audit.presets import PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
+from hiresnn.audit.rules import Record, RuleScreening, screen_rule, screening_bound, select_rules
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct, require_classes
 from hiresnn.progress import Progress

@@ -74,7 +74,7 @@ HELP = {
     hiresnn analyze energy examples/snntorch_digits.py:network --data digits
     """,
 }
-"""Command -> its help. These three take the same options, and are the functions of `hiresnn.runs.analyze`."""
+"""Command -> its help. These three take the same options, and are the functions of `hiresnn.app.analyze`."""
 
 
 def _add(what: str) -> None:
@@ -87,8 +87,8 @@ def _add(what: str) -> None:
         out: Out = None,
         quiet: Quiet = False,
     ) -> None:
+        from hiresnn.app import analyze
         from hiresnn.progress import Progress
-        from hiresnn.runs import analyze
 
         result = getattr(analyze, what)(
             target, attacks=attacks, limit=limit, batch_size=batch, source=data, out=out,
@@ -136,9 +136,9 @@ def conversion(
 
     hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
     """
+    from hiresnn.app.analyze import conversion as measure
     from hiresnn.cli.conversion import figure, numbers, tables
     from hiresnn.progress import Progress
-    from hiresnn.runs.conversion import conversion as measure
 
     result = measure(
         run, timesteps=numbers("--timesteps", timesteps, int), scales=numbers("--scales", scales, float),
@@ -151,7 +151,7 @@ def conversion(
     except UsageError as error:  # matplotlib is an extra
         output.console().print(f"No figure: {error}", soft_wrap=True)
         return
-    from hiresnn.charts import print as charts
+    from hiresnn.paper import charts
 
     charts.save(drawn, run / "analysis-conversion", kinds=("svg", "png"))
 

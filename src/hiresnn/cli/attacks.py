@@ -22,7 +22,7 @@ def attacks() -> None:
     Example: hiresnn attacks
     """
     from hiresnn.attacks.catalog import ATTACKS
-    from hiresnn.attacks.options import STEP_SHARE, format_option
+    from hiresnn.attacks.gate import STEP_SHARE, format_option
 
     rows = []
     for name, info in ATTACKS.items():

@@ -94,12 +94,12 @@ def audit(
         raise typer.BadParameter(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
-    from hiresnn.atomic import write_atomically
+    from hiresnn.app.audit import CARD, AuditRequest
+    from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
+    from hiresnn.files import write_atomically
     from hiresnn.progress import Progress
-    from hiresnn.report.page import audit_page
-    from hiresnn.runs.audit import CARD, AuditRequest
-    from hiresnn.runs.audit import audit as run_audit
+    from hiresnn.report.pages import audit_page
 
     curve = tuple(bounds.split(",")) if bounds else None
     config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
@@ -116,7 +116,7 @@ def audit(
     for line in (*reasons, f"Next: {conclusion.next_step}", f"Written: {folder / CARD} and {folder / PAGE}"):
         console.print(line, soft_wrap=True)
     if views:
-        from hiresnn.runs.deployed import DEPLOYED
+        from hiresnn.app.audit import DEPLOYED
 
         console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
         console.print(f"Written: {folder / DEPLOYED}", soft_wrap=True)
@@ -154,7 +154,7 @@ def _refuse_others(context: typer.Context) -> None:
 
 
 def _verify(path: Path, target: str | None) -> None:
-    from hiresnn.runs.audit import verify as verify_card
+    from hiresnn.app.audit import verify as verify_card
 
     found = verify_card(path, target)
     for problem in found.problems:

@@ -33,10 +33,10 @@ def board(
 
     hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
     """
-    from hiresnn.atomic import write_atomically
-    from hiresnn.hub.zoo import names
+    from hiresnn.app.folder import SHELF
+    from hiresnn.files import write_atomically
+    from hiresnn.hub.pretrained import names
     from hiresnn.report.board import board_page, read_entries
-    from hiresnn.runs.folder import SHELF
 
     require_html(out, "board.html")
     shipped = [str(SHELF / name) for name in names()]

@@ -56,9 +56,9 @@ def figure(result: Mapping[str, Any], name: str) -> Figure:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    from hiresnn.charts import print as charts
-    from hiresnn.charts.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Style
+    from hiresnn.paper import charts
     from hiresnn.paper.seedstat import SeedStat
+    from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Style
 
     rows = [row for row in result["conversion"] if row["images"] == result["conversion"][0]["images"]]
     drawn, (errors, accuracy) = charts.figure(1, 2, width=charts.FULL_WIDTH, height=2.9)

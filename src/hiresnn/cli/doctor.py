@@ -92,7 +92,7 @@ def check_compile() -> Finding:
 
 def check_bfloat16() -> Finding:
     """Check whether the processor has bfloat16 instructions."""
-    from hiresnn.runs.environment import cpu_flags, cpu_model
+    from hiresnn.app.folder import cpu_flags, cpu_model
 
     sets = sorted(flag for flag in cpu_flags() if flag in ("amx_bf16", "avx512_bf16"))
     if sets:

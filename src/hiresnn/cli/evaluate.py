@@ -65,8 +65,8 @@ def evaluate(
 
     hiresnn evaluate runs/mine --attack sa-pgd:rule=assg --limit 100 --out quick.json
     """
+    from hiresnn.app.evaluate import evaluate as attack
     from hiresnn.progress import Progress
-    from hiresnn.runs.evaluate import evaluate as attack
 
     result = attack(
         run, attacks=attacks, twins=twins, limit=limit, split=split, batch_size=batch, seed=seed, source=data, out=out,

@@ -52,7 +52,7 @@ def export(
 
     hiresnn export runs/mine --to spikingjelly -o mine.py
     """
-    from hiresnn.runs.export import export_run
+    from hiresnn.app.export import export_run
 
     found = export_run(target, out, to=to, reader=reader, source=data, limit=images)
     for change in found.unsaid:

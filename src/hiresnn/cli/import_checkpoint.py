@@ -39,7 +39,7 @@ def import_checkpoint(
     hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_bb_test_model.pt --model vgg11 --data cifar100
     -o runs/authors-twin --twin runs/authors
     """
-    from hiresnn.runs.import_checkpoint import import_checkpoint as run
+    from hiresnn.app.import_checkpoint import import_checkpoint as run
 
     found = run(checkpoint, model, out, source=data, method=method, timesteps=timesteps, twin=twin)
     layers = output.table(f"{model} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")

@@ -25,7 +25,7 @@ Source = Annotated[
 def loaded(attacks: list[str] | None) -> list[str] | None:
     """Import the attacks that the user names as FILE.py:FUNCTION."""
     if any(":" in text for text in attacks or ()):
-        from hiresnn.runs.model_source import load_attack
+        from hiresnn.app.targets import load_attack
 
         for text in attacks or ():
             load_attack(text)

@@ -25,8 +25,8 @@ def quickstart(
 
     Example: hiresnn quickstart --out runs/first --seed 1
     """
+    from hiresnn.app.quickstart import quickstart as run
     from hiresnn.progress import Progress
-    from hiresnn.runs.quickstart import quickstart as run
 
     text = run(out, seed=seed, progress=Progress())
     hire, robust = (out / f"{row}-seed{seed}" for row in ("hire", "robust"))

@@ -26,7 +26,7 @@ def listing(context: typer.Context) -> None:
     """List the recipes of the package, each with its description."""
     if context.invoked_subcommand is not None:
         return
-    from hiresnn.runs.recipe import shipped
+    from hiresnn.app.recipe import shipped
 
     names = shipped()
     width = max(map(len, names))
@@ -45,7 +45,7 @@ def show(
 
     Example: hiresnn recipes show digits --resolved
     """
-    from hiresnn.runs.recipe import dump, read, text_of
+    from hiresnn.app.recipe import dump, read, text_of
 
     print(dump(read(recipe)) if resolved else text_of(recipe), end="")
 
@@ -59,8 +59,8 @@ def copy(
 
     Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
     """
-    from hiresnn.atomic import write_atomically
-    from hiresnn.runs.recipe import shipped_text
+    from hiresnn.app.recipe import shipped_text
+    from hiresnn.files import write_atomically
 
     text = shipped_text(name)
     if file.exists():
@@ -77,9 +77,9 @@ def check(
 
     Example: hiresnn recipes check mine.toml
     """
+    from hiresnn.app.recipe import read
     from hiresnn.models import MODELS
     from hiresnn.plugins import offered
-    from hiresnn.runs.recipe import read
 
     recipe = read(file)
     model = recipe.model

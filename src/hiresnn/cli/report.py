@@ -29,8 +29,8 @@ def report(
 
     hiresnn report runs/mine/audit/card.json -o audit.html
     """
-    from hiresnn.atomic import write_atomically
-    from hiresnn.report.page import page_of
+    from hiresnn.files import write_atomically
+    from hiresnn.report.pages import page_of
 
     require_html(out, "report.html")
     page, notes = page_of(runs)

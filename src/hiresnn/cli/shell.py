@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from hiresnn import __version__
 from hiresnn.cli import (
     analyze,
     attacks,
@@ -31,6 +30,7 @@ from hiresnn.cli import (
 )
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
+from hiresnn.version import __version__
 
 COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit", "reproduce"}
 """Commands that train or attack for long: their process keeps memory and compiled kernels."""

@@ -14,8 +14,8 @@ from hiresnn.cli.options import Quiet, Run, Source
 from hiresnn.errors import UsageError, closest, command_line, quoted
 
 if TYPE_CHECKING:
+    from hiresnn.app.recipe import Recipe
     from hiresnn.progress import Progress
-    from hiresnn.runs.recipe import Recipe
     from hiresnn.training import Ranks
 
 
@@ -39,7 +39,7 @@ class Train(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:  # NoSuchOption, whose module depends on the version of typer
             if hasattr(error, "option_name") and hasattr(error, "message"):
-                from hiresnn.runs.recipe import flatten, read
+                from hiresnn.app.recipe import flatten, read
 
                 name = error.option_name.strip("-").replace("-", "_")
                 if found := [key for key in flatten(read("digits")) if key.rpartition(".")[2] == name]:
@@ -130,7 +130,7 @@ def train(
 
     torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
     """
-    from hiresnn.runs.recipe import changed, override, read, stated_keys
+    from hiresnn.app.recipe import changed, override, read, stated_keys
 
     pairs = _pairs(assignments or [])
     chosen = override(read(recipe), pairs)
@@ -144,8 +144,8 @@ def train(
     stated = stated_keys(recipe) | pairs.keys()
     chosen, notes = _with_model(chosen, model, weights, stated)
     with _processes(context, chosen, out, quiet, log) as (ranks, progress):
-        from hiresnn.runs.context import COUNTS
-        from hiresnn.runs.train import train as run
+        from hiresnn.app.context import COUNTS
+        from hiresnn.app.train import train as run
 
         for note in notes:
             progress.line(note)
@@ -162,11 +162,11 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
     Example: hiresnn resume runs/digits-hire-seed0
     """
-    from hiresnn.runs.folder import RunFolder
+    from hiresnn.app.folder import RunFolder
 
     recipe = RunFolder.open(run).recipe
     with _processes(context, recipe, run, quiet, log) as (ranks, progress):
-        from hiresnn.runs.train import train
+        from hiresnn.app.train import train
 
         train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
     if ranks.lead:
@@ -175,10 +175,10 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
 def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: set[str]) -> tuple[Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
+    from hiresnn.app.own import require_weights
+    from hiresnn.app.recipe import changed
     from hiresnn.models import MODELS
     from hiresnn.plugins import offered
-    from hiresnn.runs.own_network import require_weights
-    from hiresnn.runs.recipe import changed
 
     if model is not None:
         named = (*MODELS, *offered("models"))
@@ -204,8 +204,8 @@ def _processes(
     context: typer.Context, recipe: Recipe, out: Path | None, quiet: bool, log: str | None
 ) -> Iterator[tuple[Ranks, Progress]]:
     """Join the other processes that torchrun started, if any. At Ctrl-C `shell.run` offers to resume the run."""
+    from hiresnn.app.folder import RECIPE, default_folder
     from hiresnn.progress import Progress
-    from hiresnn.runs.folder import RECIPE, default_folder
     from hiresnn.training import joined
 
     run = out or default_folder(recipe)

@@ -26,7 +26,7 @@ def listing(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from hiresnn.cli.output import console, table
-    from hiresnn.hub.zoo import shipped
+    from hiresnn.hub.pretrained import shipped
 
     rows = table(
         "Pretrained networks; accuracy in percent, the worst case of an audit with its 95 % interval",
@@ -51,7 +51,7 @@ def show(name: Name) -> None:
 
     Example: hiresnn zoo show digits-hire
     """
-    from hiresnn.hub.zoo import README, folder_of
+    from hiresnn.hub.pretrained import README, folder_of
 
     text = (folder_of(name) / README).read_text(encoding="utf-8")
     print(text.partition("\n---\n")[2].strip())
@@ -66,7 +66,7 @@ def copy(
 
     Example: hiresnn zoo copy digits-hire mine
     """
-    from hiresnn.hub.zoo import copy as copy_network
+    from hiresnn.hub.pretrained import copy as copy_network
 
     copy_network(name, folder)
     print(f"Wrote {folder}.\nNext: {command_line('evaluate', folder)}")

@@ -1,16 +1,52 @@
-"""What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ."""
+"""Packages that only exports and imports need, loaded when a user asks for one of these.
+
+What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
+import logging
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hiresnn.errors import UsageError
 from hiresnn.metrics import Accuracy
 from hiresnn.network import SpikingNetwork, evaluating, record
+
+
+def optional(name: str, extra: str) -> Any:
+    """Import and return a package; a UsageError names the `extra` of hiresnn that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"this needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
+        ) from None
+
+
+@contextlib.contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Silence what a package prints and warns of, and what its loggers say below an error; an error still raises."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            for logger in levels:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in levels.items():
+                logger.setLevel(level)
+
 
 BATCH = 32
 """Images that are compared at once: the spikes of all layers and timesteps are in memory."""

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from hiresnn.attacks import require_images
 from hiresnn.errors import UsageError, closest
-from hiresnn.exchange.compare import Answers, Comparison, answers, compare
+from hiresnn.exchange.compare import Answers, Comparison, answers, compare, optional
 from hiresnn.exchange.native import LIBRARIES, native_unsaid, require_replaceable, write_native
-from hiresnn.exchange.nir_libraries import installed_readers
-from hiresnn.exchange.nir_run import READERS, Reader, run_nir
+from hiresnn.exchange.nir_run import READERS, Reader, installed_readers, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, unread, unsaid, write_nir
 from hiresnn.exchange.onnx_file import is_exported_onnx, onnx_runner, write_onnx
-from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import StepGraph, step_graph
 from hiresnn.network import SpikingNetwork
 

@@ -14,9 +14,9 @@ import torch
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, in_a_line
+from hiresnn.exchange.compare import optional
 from hiresnn.exchange.nir_run import in_order, tensor, whole
 from hiresnn.exchange.nir_write import IDEAL_LEAK, pair
-from hiresnn.exchange.optional import optional
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import Reset

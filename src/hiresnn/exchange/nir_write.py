@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hiresnn.atomic import write_atomically
 from hiresnn.errors import UsageError, closest
-from hiresnn.exchange.optional import optional
+from hiresnn.exchange.compare import optional
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
+from hiresnn.files import write_atomically
 from hiresnn.models import Normalise
 from hiresnn.neurons import LIF
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hiresnn.atomic import write_atomically
-from hiresnn.exchange.compare import Answers
-from hiresnn.exchange.optional import optional, quiet
+from hiresnn.exchange.compare import Answers, optional, quiet
 from hiresnn.exchange.step_graph import require_direct
+from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 
 PRODUCER = "hiresnn"

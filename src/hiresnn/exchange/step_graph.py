@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
 from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating
-from hiresnn.network.pooling import AveragePool
+from hiresnn.network.layers import AveragePool
 from hiresnn.network.report import name_of
 from hiresnn.neurons import LIF, Window
 

@@ -1,10 +1,14 @@
-"""Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
+"""Refuse networks of other spiking libraries that no adapter resets: their answers depend on earlier calls.
+
+Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
 
 No library is imported here: a neuron is recognised by the attributes that its library gives it. Every adapter takes
 the network, timesteps (T, at least 1), and the options `encode`, `readout` and `output` of `Unrolled`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +19,56 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
 from hiresnn.foreign.unrolled import Layout, Unrolled, each_step, once, picked, whole_sequence
 from hiresnn.neurons.surrogate import Surrogate
+
+RESETS = {"spikingjelly": "reset", "snntorch": "reset_mem", "sinabs": "reset_states"}
+"""Library -> the method that resets its stateful modules. Its other modules have no state."""
+UNSUPPORTED = frozenset({"bindsnet", "braincog", "brian2", "lava", "nengo_dl", "rockpool"})
+"""Libraries without an adapter, all modules of which are refused."""
+
+
+def require_adapter(model: Any) -> None:
+    """Refuse a model with stateful modules of another spiking library outside an adapter.
+
+    Call this before treating a model as a pure function of its images, as evaluation and audit do. A module with a
+    method `gradient_rule`, as every adapter has, is trusted with all that it contains. A function cannot be inspected.
+
+    Args:
+        model: a module, a bound method of a module, or any callable.
+
+    Raises:
+        UsageError: names the module and its library, and gives the line that wraps the network.
+
+    >>> require_adapter(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    """
+    model = getattr(model, "__self__", model)
+    for name, module, library in _foreign_modules(model, "") if isinstance(model, nn.Module) else ():
+        fix = f"hiresnn.foreign.{library}(network, timesteps=...)"
+        if library in UNSUPPORTED:
+            fix = (
+                f"hiresnn.foreign.Unrolled(network, timesteps=..., library={library!r}, own_loop=True, reset=...), as "
+                "this library has no adapter; reset is a function that puts the network to rest"
+            )
+        elif library in ("spikingjelly", "snntorch"):
+            fix += " (add own_loop=True if forward itself loops over time)"
+        problem = "returns its state" if library == "norse" else "keeps its state, so answers depend on earlier images"
+        raise UsageError(
+            f"the network contains {type(module).__module__}.{type(module).__qualname__} (layer {name!r}), which "
+            f"{problem}; wrap the network: {fix}."
+        )
+
+
+def _foreign_modules(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield (name, module, library) of every module to refuse, without looking inside adapters."""
+    if callable(getattr(module, "gradient_rule", None)):
+        return
+    for library in sorted({kind.__module__.partition(".")[0] for kind in type(module).__mro__}):
+        # norse passes its state explicitly, so only a network that is itself of norse returns it to the caller.
+        stateful = callable(getattr(module, RESETS.get(library, ""), None)) or (library == "norse" and not name)
+        if stateful or library in UNSUPPORTED:
+            yield name, module, library
+    for child_name, child in module.named_children():
+        yield from _foreign_modules(child, f"{name}.{child_name}".strip("."))
+
 
 BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
 """Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.slot import Slot
-from hiresnn.neurons.rules import LayerRule, Rule
+from hiresnn.neurons.layer_rules import LayerRule
+from hiresnn.neurons.rules import Rule
 
 Readout = Literal["mean", "sum"]
 Layout = Literal["steps", "sequence", "batch first", "any"]

@@ -7,16 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.hub.pretrained import from_pretrained
+    from hiresnn.hub.pretrained import from_pretrained, shipped
     from hiresnn.hub.publish import Publication, upload, write_publication
-    from hiresnn.hub.zoo import shipped
 
 __all__ = ["Publication", "from_pretrained", "shipped", "upload", "write_publication"]
 
 _MODULES = {
     **dict.fromkeys(("Publication", "write_publication", "upload"), "publish"),
     "from_pretrained": "pretrained",
-    "shipped": "zoo",
+    "shipped": "pretrained",
 }
 
 

@@ -6,9 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from hiresnn.app.folder import MODEL, SHELF
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.hub.publish import Publication, write_publication
-from hiresnn.runs.folder import MODEL, SHELF
 
 WEIGHTS, LARGEST = 2 * 2**20, 4 * 2**20
 """Bytes of the weights of a network of the package, and of all its files together."""

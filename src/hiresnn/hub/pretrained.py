@@ -1,16 +1,59 @@
-"""Load a trained network by the name of one in the package, from a folder, or from the Hugging Face hub."""
+"""The networks that the package contains: one run folder each, in hub/networks, with recipe, audit and model card.
+
+Load a trained network by the name of one in the package, from a folder, or from the Hugging Face hub.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from torch import nn
 
+from hiresnn.app.folder import MODEL, SHELF
+from hiresnn.app.networks import load
 from hiresnn.errors import RunError, UsageError, closest, in_a_line, quoted
-from hiresnn.hub.zoo import folder_of, names
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.folder import MODEL
+from hiresnn.files import new_folder
+from hiresnn.report.reading import Run, read_runs
+
+README = "README.md"
+
+
+def names() -> list[str]:
+    """Return the names of the networks, sorted."""
+    return sorted(path.name for path in SHELF.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def shipped() -> list[Run]:
+    """Return the networks of the package with their recipes, results and audit cards, sorted by name."""
+    return read_runs([SHELF / name for name in names()])
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a network of the package; nothing in it may be changed.
+
+    Raises:
+        UsageError: there is no network of this name.
+    """
+    if name not in names():
+        raise UsageError(f"the package has no network {quoted(name)}; {closest(name, names())}.")
+    return SHELF / name
+
+
+def copy(name: str, folder: Path) -> None:
+    """Copy a network of the package to a new run folder, which can be evaluated, audited and analysed.
+
+    Raises:
+        UsageError: there is no such network, or the folder exists.
+        RunError: the folder cannot be written; nothing is left of it.
+    """
+    source = folder_of(name)
+    if folder.exists():
+        raise UsageError(f"{folder} exists and is not replaced; name a new folder.")
+    with new_folder(folder):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 ALLOWED = ("*.safetensors", "*.json", "*.toml")

@@ -9,17 +9,15 @@ from typing import Any
 from torch import nn
 
 from hiresnn.errors import UsageError, closest
-from hiresnn.models import resnet, vgg
-from hiresnn.models.activation import QCFS
-from hiresnn.models.normalise import Normalise
-from hiresnn.models.own import OwnNetwork
+from hiresnn.models import networks
+from hiresnn.models.layers import QCFS, Normalise, OwnNetwork
 
 __all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build", "spec_of"]
 
 # Name -> the smallest image that the network accepts, in pixels per side: each pool halves it, and one pixel must stay.
 # The strided convolutions of resnet12 are padded, so that they keep one pixel.
 MODELS: dict[str, int] = {
-    **{name: 1 << layers.count("pool") for name, layers in vgg.CONFIGURATIONS.items()},
+    **{name: 1 << layers.count("pool") for name, layers in networks.CONFIGURATIONS.items()},
     "resnet12": 2,
 }
 
@@ -84,9 +82,9 @@ def build(
     make: Callable[[], nn.Module] = nn.ReLU if activation == "relu" else partial(QCFS, levels)
     options = {key: spec[key] for key in ("in_channels", "image_size", "width", "dropout", "batch_norm")}
     if name == "resnet12":
-        layers = resnet.resnet12_layers(num_classes, activation=make, **options)
+        layers = networks.resnet12_layers(num_classes, activation=make, **options)
     else:
-        layers = vgg.vgg_layers(name, num_classes, hidden=hidden, activation=make, **options)
+        layers = networks.vgg_layers(name, num_classes, hidden=hidden, activation=make, **options)
     first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
     network = Classifier(OrderedDict([*first, *layers]))
     for module in network.modules():

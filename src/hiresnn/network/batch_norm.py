@@ -11,8 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from hiresnn.errors import UsageError
-from hiresnn.network.kinds import BATCH_NORMS, WEIGHTED
-from hiresnn.network.report import Change
+from hiresnn.network.report import BATCH_NORMS, WEIGHTED, Change
 
 
 class ChannelAffine(nn.Module):

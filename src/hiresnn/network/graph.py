@@ -1,4 +1,7 @@
-"""The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time."""
+"""Activations that overwrite their input, as graphs without that side effect.
+
+The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,43 @@ from collections.abc import Callable
 from typing import get_args
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.models import QCFS, Normalise, OwnNetwork, spec_of
 from hiresnn.network.batch_norm import remove_batch_norms
-from hiresnn.network.encoding import Encoder
-from hiresnn.network.inplace import use_results
-from hiresnn.network.max_pool import MaxPool, pool_currents
+from hiresnn.network.layers import Encoder
 from hiresnn.network.report import ConversionReport
 from hiresnn.network.spiking import SpikingNetwork
-from hiresnn.network.timing import insert_time
+from hiresnn.network.timing import MaxPool, insert_time, pool_currents
 from hiresnn.neurons import LIF
+
+_CALLS = (F.relu_, torch.relu_, "relu_")
+_WITH_OPTION = (F.relu, F.relu6)
+
+
+def use_results(traced: fx.GraphModule) -> None:
+    """Let later nodes that use the input of an in-place activation use its result, as they do in the ANN."""
+    order = {node: position for position, node in enumerate(traced.graph.nodes)}
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        if not _in_place(node, modules):
+            continue
+        source = node.all_input_nodes[0]
+        for user in list(source.users):
+            if order[user] > order[node]:
+                user.replace_input_with(source, node)
+    traced.recompile()
+
+
+def _in_place(node: fx.Node, modules: dict[str, torch.nn.Module]) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    return node.target in _CALLS or (
+        node.target in _WITH_OPTION and bool(node.kwargs.get("inplace", len(node.args) > 1 and node.args[1]))
+    )
+
 
 _STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
 

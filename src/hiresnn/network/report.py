@@ -1,4 +1,7 @@
-"""What a conversion did to each layer, and what in the ANN it could not make spike."""
+"""Kinds of layers that several modules look for; those that also take transposed convolutions name them.
+
+What a conversion did to each layer, and what in the ANN it could not make spike.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,13 @@ from typing import NamedTuple
 
 from torch import fx, nn
 
-from hiresnn.network.dropout import SharedDropout
+from hiresnn.network.layers import SharedDropout
 from hiresnn.neurons import LIF
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHTED = (*CONVOLUTIONS, nn.Linear)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 _ANALOGUE_CALLS = frozenset(
     {

@@ -1,4 +1,7 @@
-"""The spiking network: an ANN's graph with LIF neurons, which sees an image for T timesteps."""
+"""The spiking network: an ANN's graph with LIF neurons, which sees an image for T timesteps.
+
+Decide whether to compile the neurons of a network, by the work that is ahead.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.network.encoding import Encoder
-from hiresnn.network.fused import in_blocks
-from hiresnn.network.recompute import run_in_segments
+from hiresnn.network.fused import in_blocks, run_in_segments
+from hiresnn.network.layers import Encoder, evaluating
 from hiresnn.network.report import ConversionReport
 from hiresnn.neurons import LIF, Window
 from hiresnn.neurons.compiled import compiles
@@ -173,3 +175,17 @@ def announce_compiling() -> None:
         "hiresnn compiles the neurons of this network, which now pays: half a minute the first time on this machine, "
         "then several times faster. Gradients change by rounding; network.fuse(False) turns this off."
     )
+
+
+def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -> bool:
+    """Return whether compiled neurons win back the time that compiling takes. The network keeps its mode.
+
+    Args:
+        network: its neurons, not compiled yet, are counted.
+        image: [1, C, H, W], any image of the data set.
+        presentations: forward passes of one image, each with its backward pass if there is one.
+    """
+    window = Window(network.timesteps, len(image))
+    with torch.no_grad(), evaluating(network):
+        network.present(image, window)
+    return presentations * window.updates > COMPILING_PAYS_ABOVE

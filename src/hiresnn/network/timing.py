@@ -1,4 +1,11 @@
-"""Time in a traced network: encoder, neurons and shared dropout, and which tensor has a time axis.
+"""Max pooling in front of the neurons instead of behind them.
+
+A ReLU (or QCFS) never decreases, so max(relu(x)) = relu(max(x)): the ANN may pool before it activates. For neurons the
+order matters. The maximum over the spikes of a timestep is 1 if any of them spikes, so four neurons that spike in turn
+give a rate four times as high as each. The maximum over their input currents is exact where these are the same at every
+step, and closer elsewhere. It also leaves fewer neurons.
+
+Time in a traced network: encoder, neurons and shared dropout, and which tensor has a time axis.
 
 Before the first neuron a directly coded image is the same at every step; behind a neuron every tensor has time. This is
 decided here, once for every node of the graph, and written into the calls.
@@ -7,20 +14,50 @@ decided here, once for every node of the graph, and written into the calls.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import Normalise
-from hiresnn.network.dropout import SharedDropout
-from hiresnn.network.encoding import Encoder
-from hiresnn.network.max_pool import RELUS, is_relu
-from hiresnn.network.pooling import AveragePool
+from hiresnn.models import QCFS, Normalise
+from hiresnn.network.layers import AveragePool, Encoder, SharedDropout
 from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of, name_of
 from hiresnn.neurons import LIF
+
+MaxPool = Literal["currents", "spikes"]
+RELUS = (nn.ReLU, nn.ReLU6, QCFS)
+RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
+
+
+def is_relu(node: fx.Node, layer: nn.Module | None) -> bool:
+    """Tell whether a node becomes a layer of neurons; `layer` is the module that it calls."""
+    called = node.target if layer is None and node.op.startswith("call") else None
+    return isinstance(layer, RELUS) or called in RELU_CALLS
+
+
+def pool_currents(traced: fx.GraphModule) -> Iterator[tuple[fx.Node, Change]]:
+    """Exchange each ReLU with the max pool that alone uses it; yields the pool and what became of it."""
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not is_relu(node, layer) or len(node.users) != 1:
+            continue
+        (pool,) = node.users
+        pooling = modules.get(str(pool.target)) if pool.op == "call_module" else None
+        kind = kind_of(pool, pooling)
+        if kind not in MAX_POOLS or pool.kwargs.get("return_indices") or getattr(pooling, "return_indices", False):
+            continue
+        source = node.all_input_nodes[0]
+        pool.replace_all_uses_with(node)
+        pool.replace_input_with(node, source)
+        node.replace_input_with(source, pool)
+        pool.append(node)
+        yield pool, Change(name_of(pool), kind, "in front of the neurons: the maximum of their currents")
+    traced.recompile()
+
 
 _CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _DROPOUTS = (nn.Dropout, *_CHANNEL_DROPOUTS)

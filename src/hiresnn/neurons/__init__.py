@@ -2,10 +2,10 @@
 
 from hiresnn.neurons.compiled import can_fuse
 from hiresnn.neurons.layer import LIF, MIN_THRESHOLD
+from hiresnn.neurons.layer_rules import LayerRule
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset
-from hiresnn.neurons.rules import RULES, LayerRule, Rule
+from hiresnn.neurons.rules import RULES, Rule, gradient_rule, takes_rule
 from hiresnn.neurons.surrogate import Linear, Surrogate
-from hiresnn.neurons.swapping import gradient_rule, takes_rule
 from hiresnn.neurons.window import Window
 
 __all__ = [

@@ -24,7 +24,7 @@ Bars = Mapping[str, Mapping[Group, Pair]]
 Curves = dict[str, list[Curve]]
 """Box -> its curves, the clean one first."""
 Arrange = Callable[[Any, Any, float], None]
-"""Prepares the axes of a panel: `hiresnn.charts.print`, the axes, the first x."""
+"""Prepares the axes of a panel: `hiresnn.paper.charts`, the axes, the first x."""
 At = Callable[[str | None, str], Mapping[float, Measurement]]
 """Attack and box -> swept value -> accuracy."""
 

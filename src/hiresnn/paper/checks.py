@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import Model, parse, transfer, verified
 from hiresnn.audit import InstrumentedModel
+from hiresnn.audit.behaviour import OWN
 from hiresnn.audit.bounds import bound_at
-from hiresnn.audit.instrumented import OWN
-from hiresnn.audit.screening import RuleScreening, screen_rule
-from hiresnn.audit.verdict import questions
+from hiresnn.audit.rules import RuleScreening, questions, screen_rule
 from hiresnn.metrics import correct
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.accuracy_tables import networks_of

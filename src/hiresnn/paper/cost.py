@@ -26,15 +26,15 @@ import tomli_w
 import torch
 from torch import nn
 
+from hiresnn.app.build import compile_neurons, method_of, optimizer_of, spiking_network
+from hiresnn.app.context import device_of
+from hiresnn.app.folder import cpu_model
+from hiresnn.app.recipe import Recipe, read
 from hiresnn.data import Batches, Split
 from hiresnn.errors import HiresnnError, RunError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate
 from hiresnn.process import keep_memory
-from hiresnn.runs.context import device_of
-from hiresnn.runs.environment import cpu_model
-from hiresnn.runs.networks import compile_neurons, method_of, optimizer_of, spiking_network
-from hiresnn.runs.recipe import Recipe, read
 from hiresnn.training import PRECISIONS, train_batch
 
 WARM_BATCHES = 3

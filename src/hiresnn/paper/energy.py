@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hiresnn.analysis import PRICES
-from hiresnn.analysis.prices import DRAM_WORD_PJ, SRAM_WORD_PJ
+from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.paper import energy_rows as rows
 from hiresnn.paper.accuracy_page import Values
 from hiresnn.paper.claims import claims, printed

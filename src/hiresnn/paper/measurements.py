@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hiresnn.app.evaluate import attack_of
 from hiresnn.errors import UsageError, closest
 from hiresnn.paper.claims import claims
-from hiresnn.runs.evaluate import attack_of
 
 if TYPE_CHECKING:
     from hiresnn.attacks import AttackSpec

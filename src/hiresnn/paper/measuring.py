@@ -15,20 +15,19 @@ from torch import Tensor
 from hiresnn import data
 from hiresnn.analysis import Energy, SpikingActivity, evaluate
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
+from hiresnn.app.context import splits
+from hiresnn.app.recipe import digest
 from hiresnn.attacks import frozen, pgd, seeded, transfer, verified
 from hiresnn.data import Split
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
-from hiresnn.network.encoding import Encoder
-from hiresnn.network.pooling import AveragePool
+from hiresnn.network.layers import AveragePool, Encoder
 from hiresnn.neurons import Window
 from hiresnn.paper import checks, cost, distances
 from hiresnn.paper.distances import parts
 from hiresnn.paper.measurements import Measurement
 from hiresnn.paper.quantised import quantised
 from hiresnn.paper.study import StoredValue, Study
-from hiresnn.runs.context import splits
-from hiresnn.runs.recipe import digest
 
 
 def measure(study: Study, measurement: Measurement) -> StoredValue:

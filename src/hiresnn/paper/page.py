@@ -86,7 +86,7 @@ class Comparison:
 class Page:
     """A reproduced table or figure of the paper; its tables hold all numbers, also those of the figure.
 
-    `figure` makes a matplotlib Figure with the module `hiresnn.charts.print`; it is called when files are written, so
+    `figure` makes a matplotlib Figure with the module `hiresnn.paper.charts`; it is called when files are written, so
     tables need no matplotlib. `images` says on how many images the page was measured, if not on all attacked ones.
     """
 

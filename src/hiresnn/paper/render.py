@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from hiresnn.atomic import write_atomically
+from hiresnn.files import write_atomically
 from hiresnn.paper.page import Cell, Page, Table
 from hiresnn.paper.seedstat import SeedStat, one_decimal
 
@@ -35,7 +35,7 @@ def write(name: str, title: str, subtitle: str, page: Page, out: Path) -> list[P
     while (stale := _table_path(out, name, number := number + 1)).is_file():  # of an earlier page with more tables
         stale.unlink()
     if page.figure is not None:
-        charts = import_module("hiresnn.charts.print")
+        charts = import_module("hiresnn.paper.charts")
         figure = page.figure(charts)
         charts.headline(figure, title, subtitle)
         written += charts.save(figure, out / name)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from hiresnn.atomic import write_atomically
+from hiresnn.app.folder import environment
 from hiresnn.errors import HiresnnError, RunError, UsageError, closest
+from hiresnn.files import write_atomically
 from hiresnn.paper.accuracy_page import MissingValueError, Values
 from hiresnn.paper.artefacts import ARTEFACTS, CLAIMS, every
 from hiresnn.paper.labels import subtitle, text
@@ -18,7 +19,6 @@ from hiresnn.paper.plan import Job, plan
 from hiresnn.paper.render import read_csv, write, write_runs
 from hiresnn.paper.scales import SCALES, Scale
 from hiresnn.paper.study import StoredValue, Study, provenance
-from hiresnn.runs.environment import environment
 
 ALL = "all"
 INDEX = "index.md"

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
+from hiresnn.app.quickstart import TWIN_SEED
+from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.errors import UsageError
 from hiresnn.paper.claims import claims, read_toml
 from hiresnn.paper.measurements import BOXES, Changes, Run
-from hiresnn.runs.quickstart import TWIN_SEED
-from hiresnn.runs.recipe import Recipe, override, read
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.atomic import write_atomically
+from hiresnn.app.context import device_of
+from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environment
+from hiresnn.app.networks import load
+from hiresnn.app.recipe import SEMANTICS, Recipe, digest, dump
+from hiresnn.app.schema import PERIODIC_METHODS
+from hiresnn.app.train import train
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
 from hiresnn.errors import RunError, UsageError
+from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.paper.measurements import Measurement, Run
 from hiresnn.paper.scales import Scale
 from hiresnn.progress import Progress
-from hiresnn.runs.checkpoint import load
-from hiresnn.runs.context import device_of
-from hiresnn.runs.environment import environment
-from hiresnn.runs.fields import PERIODIC_METHODS
-from hiresnn.runs.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder
-from hiresnn.runs.recipe import SEMANTICS, Recipe, digest, dump
-from hiresnn.runs.train import train
 
 EMBEDDED = ("digits", *DOWNLOADED)
 """Data sources whose name stands for their content."""

@@ -15,12 +15,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from hiresnn.app.faults import brief
+from hiresnn.app.folder import ENVIRONMENT, LARGEST, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
+from hiresnn.app.recipe import Recipe
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
-from hiresnn.runs.faults import brief
-from hiresnn.runs.folder import ENVIRONMENT, METRICS, RESULT, RunFolder
-from hiresnn.runs.recipe import Recipe
-from hiresnn.runs.records import LARGEST, EpochRecord, ResultRecord
 
 CARD = "audit/card.json"
 

@@ -1,18 +1,30 @@
 """Training: one loop (Algorithm 1), methods as data, noise, a step schedule, several processes."""
 
-from hiresnn.training.adversarial import Adversarial, NoiseInTime
-from hiresnn.training.epochs import PRECISIONS, Training
+from hiresnn.training.epochs import PRECISIONS, Schedule, Selection, Training
 from hiresnn.training.fit import FitResult, fit
 from hiresnn.training.loop import PeriodResult, train_batch
-from hiresnn.training.losses import Distillation, Presentation, consistent, cross_entropy, sparse_gradients, trades
-from hiresnn.training.membrane import MembraneDistance, MembraneOverlap
-from hiresnn.training.memory import MemoryNoise
+from hiresnn.training.losses import (
+    Distillation,
+    MembraneDistance,
+    MembraneOverlap,
+    Presentation,
+    consistent,
+    cross_entropy,
+    sparse_gradients,
+    trades,
+)
 from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
-from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training.noise import (
+    Adversarial,
+    CraftedNoise,
+    GaussianNoise,
+    MemoryNoise,
+    Noise,
+    NoiseInTime,
+    RateTwin,
+    TwinNoise,
+)
 from hiresnn.training.ranks import ALONE, Ranks, joined
-from hiresnn.training.schedule import Schedule
-from hiresnn.training.selection import Selection
-from hiresnn.training.twin import RateTwin, TwinNoise
 from hiresnn.training.weights import Average, orthogonalise, rounded
 
 __all__ = [

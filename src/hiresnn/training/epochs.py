@@ -1,4 +1,9 @@
-"""A training over epochs: learning rates, one log row per epoch, and a state to resume from bit for bit."""
+"""Learning rate in steps, multiplied by a factor after fractions of the epochs (section 5.1), or in one cycle.
+
+Accuracy under attack on held-out images after each epoch: which epoch to take, and when robustness collapses.
+
+A training over epochs: learning rates, one log row per epoch, and a state to resume from bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +14,109 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hiresnn.attacks import fgsm, pgd
+from hiresnn.attacks.gate import frozen
 from hiresnn.errors import DataError, NotFiniteError, UsageError
+from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, announce_compiling, compiling_pays
 from hiresnn.progress import Progress, Task
 from hiresnn.training.loop import PeriodResult, train_batch
 from hiresnn.training.methods import Method
 from hiresnn.training.ranks import ALONE, Ranks
-from hiresnn.training.schedule import Schedule
-from hiresnn.training.selection import Selection
 from hiresnn.training.weights import Average
+
+PEAK = 0.4
+"""Fraction of the epochs at which a cyclic rate is highest."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates of a training.
+
+    >>> Schedule(epochs=30, lr=1e-4).rate(18)
+    2e-05
+
+    Attributes:
+        epochs: number of epochs.
+        lr: rate of the first epoch.
+        decay: factor at each milestone, in (0, 1].
+        milestones: fractions of the epochs, each rounded to a whole epoch.
+        cyclic: instead of the steps, rise linearly to `lr` until 40 % of the epochs and fall linearly to 0.
+    """
+
+    epochs: int
+    lr: float
+    decay: float = 0.2
+    milestones: Sequence[float] = (0.6, 0.8, 0.9)
+    cyclic: bool = False
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of `epoch`, counted from 0: lr * decay ** (milestones passed), unless `cyclic`."""
+        if self.cyclic:
+            done = (epoch + 0.5) / self.epochs
+            return self.lr * min(done / PEAK, (1 - done) / (1 - PEAK))
+        passed = sum(epoch >= round(fraction * self.epochs) for fraction in self.milestones)
+        return float(self.lr * self.decay**passed)
+
+
+Select = Literal["last", "robust"]
+ITERATIONS = 10
+"""Steps of the PGD that measures robustness, each of eps / 4."""
+OVERFITTED = 10.0
+"""Points by which FGSM minus PGD-10 may exceed that of the best epoch."""
+
+
+@dataclass
+class Selection:
+    """Measures a network under FGSM and PGD-10 after each epoch.
+
+    Catastrophic overfitting (Wong et al. 2020) is assumed where FGSM minus PGD-10 grows by more than OVERFITTED points
+    over that of the best epoch while PGD-10 falls: the network has learned to fool one-step attacks.
+
+    Attributes:
+        images, labels: [N, C, H, W] in [0, 1] and [N], held out of training.
+        eps: bound of both attacks in pixel units.
+        select: "robust" takes the epoch with the highest accuracy under PGD-10, the later one of equals.
+        best: that epoch: its number, its accuracies, and the state of the training; empty before the first.
+    """
+
+    images: Tensor
+    labels: Tensor
+    eps: float
+    select: Select = "last"
+    best: dict[str, Any] = field(default_factory=dict)
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """Return the accuracies in percent: clean, fgsm, pgd."""
+        images, labels = self.images, self.labels
+        attacked = {
+            "clean": images,
+            "fgsm": fgsm(network, images, labels, eps=self.eps),
+            "pgd": pgd(network, images, labels, eps=self.eps, step=self.eps / 4, iterations=ITERATIONS),
+        }
+        with frozen(network), torch.no_grad():
+            found = {name: correct(network(shown), labels) for name, shown in attacked.items()}
+        return {name: round(100 * right.float().mean().item(), 2) for name, right in found.items()}
+
+    def overfitted(self, accuracies: dict[str, float]) -> bool:
+        """Return whether these accuracies mean catastrophic overfitting."""
+        if not self.best:
+            return False
+        before = self.best["accuracies"]
+        growth = (accuracies["fgsm"] - accuracies["pgd"]) - (before["fgsm"] - before["pgd"])
+        return bool(accuracies["pgd"] < before["pgd"] and growth > OVERFITTED)
+
+    def consider(self, epoch: int, accuracies: dict[str, float], state: dict[str, Any]) -> None:
+        """Store a copy of the training's `state` if this epoch is the best so far."""
+        if not self.best or accuracies["pgd"] >= self.best["accuracies"]["pgd"]:
+            self.best = {"epoch": epoch, "accuracies": accuracies, "state": copy.deepcopy(state)}
+
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

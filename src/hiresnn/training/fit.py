@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hiresnn.atomic import write_atomically
 from hiresnn.attacks.gate import seeded
-from hiresnn.data.user_batches import LabelledImages, UserBatches
+from hiresnn.data.batches import LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
+from hiresnn.files import write_atomically
 from hiresnn.metrics import Accuracy
 from hiresnn.models import QCFS
 from hiresnn.network import (
@@ -32,10 +32,9 @@ from hiresnn.network import (
 )
 from hiresnn.plugins import offered
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Training, trained_parameters
+from hiresnn.training.epochs import PRECISIONS, Schedule, Training, trained_parameters
 from hiresnn.training.methods import METHODS, Method
 from hiresnn.training.methods import method as method_of
-from hiresnn.training.schedule import Schedule
 
 Log = Callable[[dict[str, Any]], object]
 PIXELS = "a number in pixel units, from 0 to 1, such as 8 / 255"

@@ -1,17 +1,25 @@
-"""Losses of training, as functions of what one period of a batch shows."""
+"""Losses of training, as functions of what one period of a batch shows.
+
+Losses on membranes: MPPD-TV keeps those of two images together, MPD-SGR moves them away from the threshold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from hiresnn.attacks.gate import frozen
 from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import LIF, Linear, Window
+from hiresnn.neurons.lif import lif_steps
+from hiresnn.training.noise import Adversarial, Noise
 
 
 class Presentation(NamedTuple):
@@ -113,3 +121,124 @@ class Distillation:
             target = (self.teacher(seen.images).float() / t).log_softmax(1)
         divergence = F.kl_div((logits / t).log_softmax(1), target, reduction="batchmean", log_target=True)
         return (1 - self.weight) * F.cross_entropy(logits, seen.labels) + self.weight * t**2 * divergence
+
+
+class Heard:
+    """What layers compute in the passes of a batch, from the start of the batch to its loss."""
+
+    def __init__(self) -> None:
+        self.hooks: list[RemovableHandle] = []
+        self.values: list[Tensor] = []
+
+    def listen(self, layers: Iterable[nn.Module], value: Callable[[Any, Any, Tensor], Tensor]) -> None:
+        """Collect `value(layer, its inputs, its output)` from now on, at each call of each layer."""
+
+        def hear(*call: Any) -> None:
+            self.values.append(value(*call))
+
+        self.hooks = [layer.register_forward_hook(hear) for layer in layers]
+
+    def taken(self) -> list[Tensor]:
+        """Return the values and forget all: a network that holds on to a graph cannot be copied."""
+        for hook in self.hooks:
+            hook.remove()
+        values, self.hooks, self.values = self.values, [], []
+        return values
+
+
+class MembraneDistance(Adversarial):
+    """The noise and the loss of MPPD-TV (Ding et al., ICML 2024), on logits averaged over time, m = logits / T.
+
+        1/2 CE(m(x), y) + 1/2 CE(m(x'), y) + strength * mean |Y_t|,   Y_t = decay Y_(t-1) + c_t(x) - c_t(x')
+
+    c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes. Both passes share
+    their dropout masks.
+
+    Args:
+        step, options: see `Adversarial`.
+        strength: rho.
+        decay: of the membranes whose difference Y is.
+    """
+
+    def __init__(self, step: float, *, strength: float = 2.5, decay: float = 0.99, **options: Any) -> None:
+        super().__init__(step, **options)
+        self.strength, self.decay, self.readout = strength, decay, Heard()
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Craft the noise of a batch, and listen to the readout until its loss."""
+        if not isinstance(model, SpikingNetwork):
+            raise UsageError(f"mppd-tv needs the readout of a spiking network, not of {type(model).__name__}.")
+        super().begin(model, images, labels)
+        self.readout.listen([model.readout], lambda _, __, rows: rows)
+
+    def loss(self, seen: Presentation) -> Tensor:
+        """Return the loss of one period."""
+        t = seen.timesteps
+        clean = seen.model(seen.images, same_draws=True)
+        both = F.cross_entropy(clean / t, seen.labels) + F.cross_entropy(seen.logits / t, seen.labels)
+        shown, unperturbed = (rows.float().view(t, *clean.shape) for rows in self.readout.taken())
+        distance = y = torch.zeros_like(clean)
+        for currents, perturbed in zip(unperturbed, shown, strict=True):
+            y = self.decay * y + currents - perturbed
+            distance = distance + y.abs()
+        return both / 2 + self.strength * (distance / t).mean()
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.readout.taken()
+
+
+class MembraneOverlap(Noise):
+    """The loss of MPD-SGR (Jiang et al., AAAI 2026), on logits averaged over time, m = logits / T.
+
+        CE(m, y) + strength * mean over layers of P(|z| < width),   z ~ N(mean, std) of the layer
+
+    z = u / v_t - 1 is the normalised membrane over all steps, images and neurons of a layer, and `width` is where its
+    surrogate ends. The probability under the normal distribution has a gradient; the counted share has none. Spikes
+    inside the reset are constants. The images are those without noise.
+
+    A network with few membranes near the threshold has small surrogate gradients. That misleads an attacker who uses
+    the same surrogate, and only that attacker: docs/robust.md has what the audit finds.
+
+    Args:
+        strength: eta, at least 0.
+
+    Raises:
+        UsageError: the strength is negative.
+    """
+
+    def __init__(self, strength: float = 1.0) -> None:
+        if not strength >= 0:
+            raise UsageError(f"mpd-sgr: strength is {strength}; it must be at least 0.")
+        self.strength, self.shares = strength, Heard()
+
+    def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Listen to the layers of neurons during the next forward pass."""
+        if not isinstance(model, SpikingNetwork) or model.recomputes:
+            raise UsageError("mpd-sgr needs the membranes of a spiking network; leave snn.recompute off.")
+        for layer in model.neurons.values():
+            if not isinstance(layer.surrogate, Linear):
+                raise UsageError(f"mpd-sgr needs a surrogate with a window, but that of {layer.name} is not linear.")
+        self.shares.listen(model.neurons.values(), lambda layer, inputs, _: share_inside(layer, *inputs))
+
+    def loss(self, seen: Presentation) -> Tensor:
+        """Return the loss of one period, whose forward pass is over."""
+        share = torch.stack(self.shares.taken()).mean()
+        return F.cross_entropy(seen.logits / seen.timesteps, seen.labels) + self.strength * share
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.shares.taken()
+
+
+def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Tensor:
+    """Return P(|z| < width) of a layer, a scalar, from its input current as `LIF` takes it."""
+    assert isinstance(layer.surrogate, Linear)
+    current, scan = layer.arriving(current, window, timed)
+    rows = window.by_step(current) if timed else current
+    steps = lif_steps(rows, None, layer.threshold, layer.leak, scan)
+    z = torch.stack([each for _, each, _, _ in steps])
+    normal = torch.distributions.Normal(z.mean(), z.std().clamp(min=1e-6))
+    edge = z.new_tensor(layer.surrogate.width)
+    inside: Tensor = normal.cdf(edge) - normal.cdf(-edge)  # type: ignore[no-untyped-call]
+    return inside

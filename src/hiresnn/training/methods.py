@@ -14,12 +14,16 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.plugins import find, offered
-from hiresnn.training.adversarial import Adversarial, NoiseInTime
-from hiresnn.training.losses import Presentation, consistent, cross_entropy, sparse_gradients, trades
-from hiresnn.training.membrane import MembraneDistance, MembraneOverlap
-from hiresnn.training.memory import MemoryNoise
-from hiresnn.training.noise import CraftedNoise, GaussianNoise, Noise
-from hiresnn.training.twin import TwinNoise
+from hiresnn.training.losses import (
+    MembraneDistance,
+    MembraneOverlap,
+    Presentation,
+    consistent,
+    cross_entropy,
+    sparse_gradients,
+    trades,
+)
+from hiresnn.training.noise import Adversarial, CraftedNoise, GaussianNoise, MemoryNoise, Noise, NoiseInTime, TwinNoise
 from hiresnn.training.weights import orthogonalise
 
 State = Literal["reset", "carry"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, Window, gradient_rule
-from hiresnn.neurons.rules import ASSG, PDSG, LayerRule
+from hiresnn.neurons.layer_rules import ASSG, PDSG, LayerRule
 
 T, B = 3, 2
 THRESHOLD, LEAK = 0.8, 0.9

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, can_fuse, gradient_rule
-from hiresnn.neurons.rules import LayerPass
+from hiresnn.neurons.layer_rules import LayerPass
 
 T, B = 4, 3
 

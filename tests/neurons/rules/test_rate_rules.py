@@ -4,7 +4,7 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, Window
-from hiresnn.neurons.rules import BPTR, RGA, Conversion, LayerRule
+from hiresnn.neurons.layer_rules import BPTR, RGA, Conversion, LayerRule
 
 GRAD = torch.tensor([[1.0], [-2.0]])  # of one neuron's spikes at two steps
 

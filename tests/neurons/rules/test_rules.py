@@ -6,15 +6,7 @@ import torch
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, Surrogate, Window, can_fuse, gradient_rule
-from hiresnn.neurons.rules import (
-    Arctan,
-    Erfc,
-    Exponential,
-    Rectangular,
-    Sigmoid,
-    StraightThrough,
-    triangular,
-)
+from hiresnn.neurons.surrogate import Arctan, Erfc, Exponential, Rectangular, Sigmoid, StraightThrough, triangular
 
 Z = torch.tensor([-1.0, -0.25, 0.0, 0.5], dtype=torch.float64)
 

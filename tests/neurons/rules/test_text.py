@@ -3,23 +3,9 @@ import math
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons.rules import (
-    ASSG,
-    BPTR,
-    HART,
-    PDSG,
-    RULES,
-    Arctan,
-    Conversion,
-    Exponential,
-    Linear,
-    Rule,
-    StraightThrough,
-    Unrolled,
-    canonical_rule,
-    rule_from_text,
-    triangular,
-)
+from hiresnn.neurons.layer_rules import ASSG, BPTR, HART, PDSG, Conversion, Unrolled
+from hiresnn.neurons.rules import RULES, Rule, canonical_rule, rule_from_text
+from hiresnn.neurons.surrogate import Arctan, Exponential, Linear, StraightThrough, triangular
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, RESETS, Linear, Reset, Window
-from hiresnn.neurons.rules import HART, HART_WIDTHS, Arctan, LayerRule, Unrolled
+from hiresnn.neurons.layer_rules import HART, HART_WIDTHS, LayerRule, Unrolled
+from hiresnn.neurons.surrogate import Arctan
 
 from ...reference import Spike
 

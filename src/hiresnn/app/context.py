@@ -1,0 +1,252 @@
+"""Where the rows of a training go besides metrics.jsonl: to TensorBoard, or to a function of the user's.
+
+The context of a run: everything that a recipe needs from this machine, resolved once and passed on unchanged.
+
+Steps of a run that several processes take together: checks, taking the folder, loading the data.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hiresnn import data
+from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.networks import load
+from hiresnn.app.own import OwnCode
+from hiresnn.app.recipe import Recipe, changed
+from hiresnn.app.user_code import UserCode
+from hiresnn.data import Batches, DataSet, Split
+from hiresnn.errors import HiresnnError, UsageError, in_a_line, quoted
+from hiresnn.progress import Progress
+from hiresnn.training import ALONE, Ranks
+
+Log = Callable[[Mapping[str, Any]], object]
+"""Called with the row of each epoch as metrics.jsonl has it, and "stage", which is "ann" or "snn"."""
+TENSORBOARD = "tensorboard"
+
+
+def no_log(row: Mapping[str, Any]) -> None:
+    """Do nothing."""
+
+
+def log_to(target: str | None, folder: Path) -> Log:
+    """Return the log that the option --log names.
+
+    Args:
+        target: "tensorboard", which writes event files into the folder; FILE.py:FUNCTION or MODULE:FUNCTION, which is
+            executed and called with each row; or None.
+        folder: of the run.
+
+    Raises:
+        UsageError: TensorBoard is not installed, or there is no such function.
+    """
+    if target is None:
+        return no_log
+    if target == TENSORBOARD:
+        return _tensorboard(folder / TENSORBOARD)
+    if ":" not in target:
+        raise UsageError(f"--log {quoted(target)} is not known; write {TENSORBOARD}, or FILE.py:FUNCTION of your own.")
+    function = UserCode.parse(target).callable("add one: (row) -> None")
+
+    def call(row: Mapping[str, Any]) -> None:
+        try:
+            function(copy.deepcopy(dict(row)))  # which it may change
+        except (Exception, SystemExit) as error:  # the function is the user's
+            raise UsageError(
+                f"{target} failed: {in_a_line(error)} (--debug shows where); correct it and continue with --resume."
+            ) from error
+
+    return call
+
+
+def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row with their names, such as thresholds/lif1.
+
+    >>> list(scalars({"loss": 0.5, "note": "x", "leaks": {"lif1": 1}}))
+    [('loss', 0.5), ('leaks/lif1', 1.0)]
+    """
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)
+
+
+def _tensorboard(folder: Path) -> Log:
+    try:
+        tensorboard: Any = import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
+    writer: Any = None
+
+    def write(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
+        for name, value in scalars({key: value for key, value in row.items() if key != "epoch"}):
+            writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
+        writer.flush()
+
+    return write
+
+
+COUNTS = ("data.train_images", "data.holdout_images")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A recipe with its folder, data and devices.
+
+    Attributes:
+        folder: the run folder; on ranks other than the first it drops every write.
+        device: "cpu", "cuda" or "cuda:1", never "auto".
+        own: the code of the recipe's own network; None for a network of the package.
+    """
+
+    recipe: Recipe
+    folder: RunFolder
+    dataset: DataSet
+    progress: Progress
+    device: str
+    ranks: Ranks = ALONE
+    own: OwnCode | None = None
+    log: Log = no_log
+
+    @classmethod
+    def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:
+        """Return the context of an existing run, with its own data or those that `source` names."""
+        recipe = folder.recipe
+        device = device_of(recipe)
+        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
+        return cls(recipe, folder, dataset, progress, device)
+
+    def load(self, folder: Path) -> nn.Module:
+        """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
+        return load(folder / MODEL, None if self.own is None else self.own.bare)
+
+    def splits(self) -> tuple[Split, Split | None]:
+        """Return (images to train on, images held out of training or None)."""
+        return splits(self.recipe, self.dataset)
+
+    def batches(self, batch_size: int, stage: int) -> Batches:
+        """Return this rank's share of shuffled training batches of `batch_size` images over all ranks.
+
+        `stage` is 0 for the ANN, 1 for the SNN; they shuffle independently.
+        """
+        return Batches(
+            self.splits()[0],
+            batch_size,
+            device=self.device,
+            shuffle=True,
+            augment=self.recipe.data.augment,
+            generator=torch.Generator().manual_seed(2 * self.recipe.seed + stage),
+            part=(self.ranks.rank, self.ranks.size),
+        )
+
+
+def device_of(recipe: Recipe | None) -> str:
+    """Return the device to compute on, a GPU for "auto", or without a recipe, if there is one.
+
+    Raises:
+        UsageError: torch lacks the device.
+    """
+    if recipe is None or recipe.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if recipe.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device is {recipe.device!r}, but torch sees no GPU; use cpu or auto.")
+    number, last = recipe.device.partition(":")[2], torch.cuda.device_count() - 1
+    if number and int(number) > last:
+        raise UsageError(
+            f"device is {recipe.device!r}, but the last GPU that torch sees is cuda:{last}; use that one or auto."
+        )
+    return recipe.device
+
+
+def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
+    """Divide the training set as the recipe says: (images to train on, images held out or None)."""
+    split, held = dataset.train, None
+    if recipe.data.holdout_images:
+        split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
+    return data.first(split, recipe.data.train_images, key="data.train_images"), held
+
+
+def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
+    """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
+    total, counts = len(dataset.train), recipe.data
+    held, train = counts.holdout_images, counts.train_images
+    if held >= total and COUNTS[0] in keys and COUNTS[1] not in keys:
+        raise UsageError(
+            f"{COUNTS[1]} is {held:,}, but {dataset.name} has {total:,} training images, and some must "
+            "remain; lower it."
+        )
+    if COUNTS[1] in keys:
+        held = min(held, total // 5)
+    if COUNTS[0] in keys:
+        train = min(train, total - held)
+    changes = {
+        key: (old, new)
+        for key, old, new in zip(COUNTS, (counts.train_images, counts.holdout_images), (train, held), strict=True)
+        if old != new
+    }
+    if not changes:
+        return recipe
+    text = ", ".join(f"{key} from {old:,} to {new:,}" for key, (old, new) in changes.items())
+    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {text}.")
+    return changed(recipe, {key: new for key, (_, new) in changes.items()})
+
+
+def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
+    """Raise UsageError if the recipe's batches or this machine's GPUs are too few for so many processes."""
+    if ranks.size == 1:
+        return
+    for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
+        if batch_size < ranks.size:
+            raise UsageError(
+                f"{section}.batch_size is {batch_size}, but {ranks.size} processes need at least one image each; "
+                "start fewer processes or raise it."
+            )
+    if ":" in recipe.device:
+        raise UsageError(f"device is {recipe.device!r}, a single GPU; for {ranks.size} processes use cuda or auto.")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
+    if device_of(recipe) == "cuda" and local > torch.cuda.device_count():
+        raise UsageError(
+            f"{local} processes need as many GPUs, but this machine has {torch.cuda.device_count()}; start fewer."
+        )
+
+
+def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
+    """Return the folder that the first rank takes by `take`, read-only on the others. All raise what it raises."""
+    folder, error = RunFolder.follow(path), None
+    if ranks.lead:
+        try:
+            folder = take()
+        except HiresnnError as caught:
+            error = caught
+    if (error := ranks.from_lead(error)) is not None:
+        raise error
+    return folder
+
+
+def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
+    """Load the data set; the first rank loads, and so downloads, before the others. All raise what any rank raises."""
+    dataset: DataSet | None = None
+    error: HiresnnError | None = None
+    for turn in (ranks.lead, not ranks.lead):
+        if turn:
+            try:
+                dataset = data.load(source, size=size)
+            except HiresnnError as caught:
+                error = caught
+        for raised in ranks.gathered(error):
+            if raised is not None:
+                raise raised
+    assert dataset is not None
+    return dataset

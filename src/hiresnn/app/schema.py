@@ -1,0 +1,345 @@
+"""Types of the values of a recipe: what each accepts, and the message for what it refuses.
+
+The schema of a recipe: sections, types, ranges and defaults (those of the paper, sec. 5.1, if it has one).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from hiresnn.eps import format_eps, parse_eps
+from hiresnn.errors import UsageError, closest
+from hiresnn.plugins import offered
+
+METHOD_NAMES = (
+    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
+    "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
+    "mppd-tv", "mpd-sgr",
+)  # fmt: skip
+"""Training methods of the package; plug-ins may add others."""
+OWN_LOSS = ("consistency", "trades", "sparse", "mppd-tv", "mpd-sgr")
+"""Methods with a loss of their own, which distillation would replace."""
+PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
+SEEDS = 2**63
+"""Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
+LONGEST_NAME = 128
+
+
+def _eps(value: object) -> object:
+    """Read a bound in pixel units, such as "8/255" or 0.03, with the parser of all bounds."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value  # the type of the field refuses it
+    try:
+        return parse_eps(value)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+def _fraction(value: float) -> float | str:
+    text = format_eps(value)
+    return text if "/" in text else value
+
+
+def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in pairwise(values)):
+        raise ValueError("write fractions of the training that increase, such as [0.6, 0.8, 0.9]")
+    return values
+
+
+def _file_name(value: str) -> str:
+    if value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
+        raise ValueError("it names a folder in runs/: leave out slashes, colons, control characters and a leading dot")
+    return value
+
+
+def _method(value: str) -> str:
+    if value not in METHOD_NAMES and value not in offered("methods"):
+        found = closest(value, (*METHOD_NAMES, *offered("methods")))
+        raise ValueError(f"{found}, or install the package that offers it (docs/plugins.md)")
+    return value
+
+
+def _function(value: str) -> str:
+    if not value.rpartition(":")[0]:
+        raise ValueError(
+            "write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network or torchvision.models:resnet18 (a "
+            "network of the package, such as vgg5, goes into model.name)"
+        )
+    return value
+
+
+def _rounding(value: str) -> str:
+    from hiresnn.exchange.deployed import ROUNDINGS, require_rounding
+
+    try:
+        require_rounding(value)
+    except UsageError:
+        raise ValueError(f"write {ROUNDINGS}") from None
+    return value
+
+
+# Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
+Method: TypeAlias = Annotated[str, AfterValidator(_method), AfterValidator(_file_name)]
+Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
+Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
+Steps: TypeAlias = Annotated[int, Field(ge=1, le=10**4)]
+UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
+Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
+RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
+Milestones: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100), AfterValidator(_increasing)
+]
+Function: TypeAlias = Annotated[Text, AfterValidator(_function)]
+Repeats: TypeAlias = Annotated[int, Field(ge=0, le=10**6)]
+
+
+MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
+"""Networks of the package, as in `hiresnn.models`, which takes a second to import."""
+ADDED = {
+    "data": {"size"},
+    "model": {"batch_norm", "source", "weights"},
+    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
+    "conversion": {"start", "rescale", "wait"},
+    "snn": {"condition", "distil", "average", "rounding"},
+}
+"""Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
+
+
+class Section(BaseModel):
+    """Part of a recipe: unknown keys are refused, types are not converted, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The images. `train_images = 0` takes all; `holdout_images` are never trained on.
+
+    With `size`, images are scaled until their shorter side has that many pixels, and the middle is cropped to a square.
+    """
+
+    source: Text
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    train_images: Count = 0
+    holdout_images: Count = 0
+    augment: bool
+
+
+class Model(Section):
+    """The network: one of the package, or of a plug-in, by its `name`, or the user's own.
+
+    The name of a plug-in becomes the `source` that it stands for. `source` is FILE.py:FUNCTION or MODULE:FUNCTION,
+    which returns a network, images -> logits; then `name` is ignored.
+    `weights` is a file from which the ANN starts, and `normalise` puts a normalisation in front of either network.
+    Only networks of the package have the other settings: `width` scales the channels, `hidden` is the size of the
+    hidden linear layers, and `batch_norm` puts a batch norm after each convolution, which the conversion folds.
+    """
+
+    name: Text | None = None
+    source: Function | None = None
+    weights: Text | None = None
+    width: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    hidden: Size = 4096
+    dropout: BelowOne = 0.2
+    batch_norm: bool = False
+    normalise: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_network_has_a_source_and_no_name(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        source, name = values.get("source"), values.get("name")
+        if source is None and name not in MODEL_NAMES and (entry := offered("models").get(str(name))) is not None:
+            source = f"{entry.module}:{entry.attr}"
+        return values if source is None else {**values, "name": None, "source": source}
+
+    @property
+    def label(self) -> str:
+        """The name of the network, for titles and folders: `name`, or that of the user's function."""
+        if self.source is None:
+            return str(self.name)
+        where, _, function = self.source.rpartition(":")
+        stem = re.split(r"[/\\]", where)[-1]
+        text = f"{stem[:-3]}-{function}" if where.endswith(".py") else function
+        return re.sub(r"[^\w.-]", "_", text)[:LONGEST_NAME] or "network"
+
+
+class Ann(Section):
+    """Training of the ANN by SGD; `lr` is multiplied by `decay` at each fraction in `milestones`.
+
+    With `schedule = "cyclic"` the rate rises to `lr` and falls to 0 instead. `training` says on which images: as they
+    are, or adversarial examples within `eps`. `average` is the decay of an average of the weights, 0 for none.
+    `select = "robust"` takes the epoch with the highest accuracy under PGD on held-out images. `activation = "qcfs"`
+    trains with quantised clipped activations of that many `levels`, whose thresholds the conversion takes over.
+    """
+
+    epochs: Repeats
+    batch_size: Size
+    lr: Rate
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 5e-4
+    milestones: Milestones = (0.625, 0.75, 0.875)
+    decay: Decay = 0.1
+    schedule: Literal["steps", "cyclic"] = "steps"
+    training: Literal["plain", "fgsm", "n-fgsm", "pgd", "trades"] = "plain"
+    eps: Pixels = 8 / 255
+    label_smoothing: BelowOne = 0.0
+    average: BelowOne = 0.0
+    select: Literal["last", "robust"] = "last"
+    activation: Literal["relu", "qcfs"] = "relu"
+    levels: Steps = 8
+    seed: Seed | None = None
+
+
+class Conversion(Section):
+    """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`.
+
+    Membranes at rest are at the fraction `start` of the threshold. `rescale` lets a spike stand for as much activation
+    as the threshold, which biases and batch norm need. `wait` lets a layer spike when the layer before has finished.
+    """
+
+    images: Size = 512
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.7
+    threshold_scale: Positive
+    leak: UnitInterval = 1.0
+    start: BelowOne = 0.0
+    rescale: bool = False
+    wait: bool = False
+
+
+class Snn(Section):
+    """Training of the SNN with `timesteps` (T) steps per batch. `momentum` is for `optimizer = "sgd"`.
+
+    `reset` is what a spike does to the membrane, `condition` whether one that equals the threshold spikes (see `LIF`).
+    `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
+    `distil` is the share of the loss that holds the network to its ANN; `average` the decay of an average of weights.
+    `rounding`, such as "int4", trains with rounded weights by the straight-through gradient, and rounds the result.
+    """
+
+    timesteps: Steps
+    epochs: Repeats
+    batch_size: Size
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Rate
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 0.0
+    milestones: Milestones = (0.6, 0.8, 0.9)
+    decay: Decay = 0.2
+    reset: Literal["subtract", "subtract-unleaked", "zero"] = "subtract"
+    condition: Literal[">", ">="] = ">"
+    encoding: Literal["direct", "poisson"] = "direct"
+    train_neurons: bool = True
+    surrogate_gamma: Positive = 0.3
+    recompute: bool = False
+    distil: UnitInterval = 0.0
+    average: BelowOne = 0.0
+    rounding: RoundingText | None = None
+
+
+class Noise(Section):
+    """The periods (N) and the noise of Eq. 6 in pixel units: `step` is eps_s, `bound` is eps_t."""
+
+    periods: Steps = 2
+    step: Noisy
+    bound: Noisy | None = None
+    state: Literal["reset", "carry"] = "reset"
+
+    @property
+    def limit(self) -> float:
+        """The bound of the noise, eps_t: `bound`, or `step` if there is none (the paper's choice)."""
+        return self.step if self.bound is None else self.bound
+
+
+class Attack(Section):
+    """FGSM and PGD (Eq. 3, 4) in [0, 1]; PGD is evaluated once more at each bound in `extra_eps`."""
+
+    eps: Pixels = 8 / 255
+    step: Pixels = 0.01
+    iterations: Annotated[int, Field(ge=0, le=100_000)] = 7
+    random_start: bool = False
+    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False, max_length=100)] = (2 / 255,)
+
+
+class Recipe(Section):
+    """Everything that decides the outcome of a run, except the content of the data and the machine."""
+
+    name: Name
+    seed: Seed = 0
+    method: Method
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: Literal["auto", "always", "never"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    data: Data
+    model: Model
+    ann: Ann
+    conversion: Conversion
+    snn: Snn
+    noise: Noise
+    attack: Attack
+
+    @property
+    def ann_seed(self) -> int:
+        """The seed of the ANN's training: `ann.seed`, or the run's own."""
+        return self.seed if self.ann.seed is None else self.ann.seed
+
+    @property
+    def snn_epochs(self) -> int:
+        """The epochs of the SNN's training: none for the method "converted"."""
+        return 0 if self.method == "converted" else self.snn.epochs
+
+    def keyed(self, **options: Any) -> dict[str, Any]:
+        """Return the JSON values from which a key is made; `options` are those of `model_dump`."""
+        values = self.model_dump(mode="json", **options)
+        for section, names in ADDED.items():
+            given: Section = getattr(self, section)
+            for name in names & values.get(section, {}).keys():
+                if getattr(given, name) == type(given).model_fields[name].default:
+                    del values[section][name]
+        return values
+
+    @model_validator(mode="after")
+    def _values_fit_together(self) -> Recipe:
+        if self.model.name is None and self.model.source is None:
+            raise ValueError(
+                'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
+                'your own, such as model.source = "mine.py:network"'
+            )
+        if self.ann.select == "robust" and not self.data.holdout_images:
+            raise ValueError(
+                'ann.select = "robust" chooses the epoch on held-out images, but data.holdout_images is 0; hold out '
+                "some, such as 1000"
+            )
+        if self.ann.activation == "qcfs" and not self.conversion.rescale:
+            raise ValueError(
+                'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
+                "set it to true"
+            )
+        if self.snn.distil and self.method in OWN_LOSS:
+            raise ValueError(
+                f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
+                "method"
+            )
+        if self.snn.recompute and self.method == "mpd-sgr":
+            raise ValueError(
+                "snn.recompute does not store the membranes that the method mpd-sgr needs; set it to false or choose "
+                "another method"
+            )
+        if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
+            raise ValueError(
+                f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "
+                f"{self.snn.timesteps}; take at most {self.snn.timesteps} periods or more timesteps"
+            )
+        return self

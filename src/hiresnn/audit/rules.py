@@ -1,0 +1,308 @@
+"""Screening: every gradient rule alone on the same few images, which shows which rules attack this network well.
+
+Whether the gradients of one rule can be trusted: five questions, indicators, and a verdict by a stated rule.
+
+On the screened images, the verdict on a rule is
+
+- *masked gradients likely* if one of the five questions of Athalye et al. 2018 is answered yes; or more than 10 % of
+  the gradients are exactly zero; or, for the network's own rule, another rule breaks more of the images with the same
+  attacks, by at least 25 percentage points, and not by chance (sign test, 5 %);
+- *inconclusive* if another rule breaks more, by at least 10 percentage points; or more than 10 % of the pixels have a
+  gradient of exactly zero; or more than 10 % of the images show an indicator of a failed attack (Pintor et al. 2022);
+  or the loss changes by more than half in random directions; or fewer than 20 images were screened;
+- *consistent* otherwise. This is the absence of a reason to doubt, not a proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiresnn.attacks import LOSSES, Model, fgsm, loss_gradient
+from hiresnn.attacks.ball import perturbed, uniform
+from hiresnn.attacks.iterative import fixed_step
+from hiresnn.attacks.losses import margin
+from hiresnn.audit.behaviour import OWN, InstrumentedModel
+from hiresnn.audit.bounds import Bound
+from hiresnn.audit.card import GradientVerdict, Question, RuleReport
+from hiresnn.metrics import correct
+
+Record = Mapping[str, "NDArray[Any]"]
+"""Arrays by name: the result of one unit of work, as the cache stores it."""
+
+WIDER = 4  # factor of the larger bound at which an attack must break more
+RISE = 0.05
+"""Share of the total rise above which a rise in the last steps counts as unfinished (Pintor et al. 2022, I4)."""
+LAST = 10  # the number of last steps, at most half of all
+DIRECTIONS, RADIUS = 100, 8 / 255
+"""Random directions, and their radius in pixel units, for the stability of the loss (Pintor et al. 2022, I2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PgdTrace:
+    """Steps of PGD on B images; the first iterate is the image itself."""
+
+    loss: Float[Tensor, "iterate batch"]
+    margin: Float[Tensor, " batch"]  # largest margin loss over the iterates, above 0 if one was misclassified
+    wrong: Bool[Tensor, "iterate batch"]  # whether each iterate is misclassified
+    zero: Bool[Tensor, " batch"]  # whether the gradient at the image is exactly zero
+    zero_pixels: Float[Tensor, " batch"]  # share of its pixels where the gradient is exactly zero
+    last: Float[Tensor, "batch ..."]  # the last iterate
+
+    @property
+    def broken(self) -> Bool[Tensor, " batch"]:
+        """Whether any iterate is misclassified."""
+        return self.wrong.any(0)
+
+    @property
+    def silent(self) -> Bool[Tensor, " batch"]:
+        """Whether an iterate succeeded although the last one fails (I3)."""
+        return self.broken & ~self.wrong[-1]
+
+    @property
+    def rising(self) -> Bool[Tensor, " batch"]:
+        """Whether nothing succeeded although the best loss rose by more than `RISE` of its range at the end (I4)."""
+        best = self.loss.cummax(0).values
+        steps = len(best) - 1
+        total = best[-1] - self.loss.amin(0)
+        late = best[-1] - best[steps - min(LAST, steps // 2)]
+        return ~self.broken & (late > RISE * total) & (late > 0)
+
+
+def trace_pgd(
+    model: Model, images: Tensor, labels: Int64[Tensor, " batch"], *, eps: float, iterations: int, loss: str
+) -> PgdTrace:
+    """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
+    step = fixed_step(eps / 4, eps)
+    adversarial, losses, margins, wrong = images, [], [], []
+    zero = zero_pixels = torch.zeros(0)
+    for iteration in range(iterations + 1):
+        at = loss_gradient(model, adversarial, labels, LOSSES[loss])
+        losses.append(at.loss)
+        margins.append(margin(at.logits, labels).nan_to_num(torch.inf))
+        wrong.append(~correct(at.logits, labels))
+        if not iteration:
+            flat = at.gradient.flatten(1) == 0
+            zero, zero_pixels = flat.all(1), flat.float().mean(1)
+        if iteration < iterations:
+            adversarial = step(images, adversarial, at)
+    return PgdTrace(
+        torch.stack(losses), torch.stack(margins).amax(0), torch.stack(wrong), zero, zero_pixels, adversarial.detach()
+    )
+
+
+@torch.no_grad()
+def instability(
+    model: Model, images: Tensor, labels: Int64[Tensor, " batch"], directions: int = DIRECTIONS
+) -> Float[Tensor, " batch"]:
+    """Mean relative change of the cross-entropy over random directions, at most 1 for each (Pintor I2)."""
+    entropy = LOSSES["cross-entropy"]
+    here = entropy(model(images).float(), labels)
+    changes = torch.zeros_like(here)
+    for _ in range(directions):
+        there = entropy(model(perturbed(images, uniform(images, RADIUS, None))).float(), labels)
+        changes += ((there - here).abs() / here.abs().clamp(min=1e-12)).clamp(max=1).nan_to_num(1)
+    return changes / directions
+
+
+@dataclass(frozen=True, eq=False)
+class RuleScreening:
+    """What one gradient rule did on the screened images; every array has one value per image."""
+
+    rule: str
+    fgsm: NDArray[np.bool_]  # broken by one step
+    entropy: NDArray[np.bool_]  # broken by PGD on the cross-entropy
+    margin: NDArray[np.bool_]  # broken by PGD on the margin loss
+    reached: NDArray[np.floating]  # largest margin loss over both PGD runs
+    wider: NDArray[np.bool_]  # broken by PGD at `WIDER` times the bound
+    unbounded: NDArray[np.bool_]  # broken by PGD without a bound
+    zero: NDArray[np.bool_]  # this, zero_pixels, silent and rising: see `PgdTrace`
+    zero_pixels: NDArray[np.floating]
+    unstable: NDArray[np.floating]  # see `instability`
+    silent: NDArray[np.bool_]
+    rising: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, rule: str, record: Record) -> RuleScreening:
+        """The screening of a rule from what `screen_rule` returned."""
+        return cls(rule, **{name: record[name] for name in cls.__annotations__ if name != "rule"})
+
+    @property
+    def broken(self) -> NDArray[np.bool_]:
+        """Broken by PGD on either loss."""
+        return self.entropy | self.margin
+
+
+def screen_rule(
+    model: InstrumentedModel, rule: str, images: Tensor, labels: Tensor, bound: Bound, iterations: int,
+    directions: int = DIRECTIONS,
+) -> Record:  # fmt: skip
+    """Attack the images under one rule: FGSM, PGD on two losses, PGD at a larger bound and without one."""
+    with model.under(rule):
+        single = fgsm(model, images, labels, eps=bound.radius)
+    with torch.no_grad():
+        one_step = ~correct(model(single), labels)
+
+    def run(eps: float, steps: int, loss: str) -> PgdTrace:
+        with model.under(rule):  # a rule with statistics starts each run afresh
+            return trace_pgd(model, images, labels, eps=min(eps, 1.0), iterations=steps, loss=loss)
+
+    entropy, margins = (run(bound.radius, iterations, loss) for loss in ("cross-entropy", "margin"))
+    arrays = {
+        "fgsm": one_step,
+        "entropy": entropy.broken,
+        "margin": margins.broken,
+        # Margins of different rules are compared, so all are in units of the network's logits.
+        "reached": torch.maximum(entropy.margin, margins.margin) * (1.0 if rule == OWN else model.scale),
+        "wider": run(WIDER * bound.radius, iterations, "margin").broken,
+        "unbounded": run(1.0, iterations // 2, "margin").broken,
+        "zero": entropy.zero,
+        "zero_pixels": entropy.zero_pixels,
+        "unstable": instability(model, entropy.last, labels, directions),
+        "silent": entropy.silent,
+        "rising": entropy.rising,
+    }
+    return {name: values.cpu().numpy() for name, values in arrays.items()}
+
+
+def select_rules(screened: Sequence[RuleScreening], most: int | None, prune: bool) -> tuple[list[str], list[str]]:
+    """(selected, dropped): rules by the number of images on which they reach the largest margin.
+
+    On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. `prune` drops
+    rules that win no image, and those beyond `most`; without it all rules are selected.
+    """
+    winners = np.stack([each.reached for each in screened]).argmax(0)
+    wins = {each.rule: int((winners == place).sum()) for place, each in enumerate(screened)}
+    names = sorted(wins, key=lambda rule: -wins[rule])
+    winning = sum(1 for each in wins.values() if each) or 1
+    count = min(winning, most or winning) if prune else len(names)
+    return names[:count], names[count:]
+
+
+def screening_bound(bounds: Sequence[Bound], standing: Mapping[Bound, int], sample: int, headline: Bound) -> Bound:
+    """The bound up to the headline at which the paper's PGD leaves closest to half of the sample.
+
+    Rules differ most there. If all bounds are equally close, as for a network that masks its gradients, it is the
+    largest, the headline.
+    """
+    candidates = [bound for bound in bounds if 0 < bound.eps <= headline.eps]
+    return min(candidates, key=lambda bound: (abs(2 * standing[bound] - sample), -bound.eps))
+
+
+SOME = 0.05  # share of the images from which an effect counts in a question
+MANY = 0.10  # share of the images from which an indicator counts
+FAR = 0.25  # share of the images that another rule must break beyond the own rule for the own rule to count as masked
+UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts as jagged
+FEWEST = 20  # screened images below which nothing can be concluded
+
+Broken = NDArray[np.bool_]
+
+
+def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
+    """The five questions of Athalye et al. 2018 for one rule, screened at `bound`.
+
+    All attacks `without_gradient` answer the question about the black box, noise also that about random sampling.
+    """
+    pgd, count = screening.broken, len(screening.fgsm)
+
+    def only(one: Broken, other: Broken) -> tuple[int, int]:
+        return int((one & ~other).sum()), int((other & ~one).sum())
+
+    single = only(screening.fgsm, pgd)
+    boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
+    best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
+    black = boxes.get(best, (0, 0))
+    here, there = int(screening.margin.sum()), int(screening.wider.sum())
+    bounded = bound.radius < 1
+    wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
+    left = int((~screening.unbounded).sum())
+    noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
+    lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
+    asked = {
+        "Is one step better than iterating?": (
+            significantly_more(*single),
+            f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images",
+        ),
+        "Is a black box better than the white box?": (
+            significantly_more(*black),
+            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
+            if boxes
+            else "no attack without gradients was run",
+        ),
+        "Does a larger bound fail to help?": (
+            bounded and here < (1 - SOME) * count and there < here + SOME * count,
+            f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}",
+        ),
+        "Does the unbounded attack stay below 100 %?": (
+            left > SOME * count,
+            f"{left} of {count} images stand without a bound",
+        ),
+        "Does random sampling find what gradients do not?": (
+            lucky > max(SOME * count, 1),
+            f"noise breaks {lucky} of {count} images that PGD leaves",
+        ),
+    }
+    return [Question(name=name, yes=yes, evidence=evidence) for name, (yes, evidence) in asked.items()]
+
+
+def report(
+    screening: RuleScreening, others: Sequence[RuleScreening], without_gradient: Mapping[str, Broken], bound: Bound
+) -> RuleReport:
+    """Indicators, questions and verdict of one rule; `others` are all screened rules."""
+    asked = questions(screening, without_gradient, bound)
+    shares = {name: float(getattr(screening, name).mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
+    unstable = float(screening.unstable.mean())
+    masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
+    if shares["zero"] > MANY:
+        masked.append(f"{100 * shares['zero']:.0f} % of the images have a gradient of exactly zero")
+    doubts = []
+    words, advantage = _best_other(screening, others)
+    if advantage >= FAR and screening.rule == OWN:  # for an attacker's rule it only means that the rule is weak
+        masked.append(words)
+    elif advantage >= MANY:
+        doubts.append(words)
+    if shares["zero_pixels"] > MANY:
+        doubts.append(f"{100 * shares['zero_pixels']:.0f} % of the pixels have a gradient of exactly zero")
+    if shares["silent"] > MANY:
+        doubts.append(f"PGD passes a success that its last iterate misses on {100 * shares['silent']:.0f} % of images")
+    if shares["rising"] > MANY:
+        doubts.append(f"the loss was still rising when PGD ended on {100 * shares['rising']:.0f} % of the images")
+    if unstable > UNSTABLE:
+        doubts.append(f"the loss changes by {100 * unstable:.0f} % in random directions")
+    if len(screening.fgsm) < FEWEST:
+        doubts.append(f"only {len(screening.fgsm)} images were screened")
+    verdict: GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
+    return RuleReport(
+        rule=screening.rule, zero_gradients=shares["zero"], zero_pixels=shares["zero_pixels"], unstable=unstable,
+        silent=shares["silent"], rising=shares["rising"], unbounded=float((~screening.unbounded).mean()),
+        questions=asked, verdict=verdict, reasons=masked + doubts,
+    )  # fmt: skip
+
+
+def _best_other(screening: RuleScreening, others: Sequence[RuleScreening]) -> tuple[str, float]:
+    """(words, share of the images by which the best rule breaks more), 0 if the difference may be chance."""
+    own = screening.broken
+    best = max(others, key=lambda other: int(other.broken.sum()), default=screening)
+    more, fewer = int((best.broken & ~own).sum()), int((own & ~best.broken).sum())
+    words = f"the rule {best.rule} breaks {int(best.broken.sum())} of {len(own)} images, this rule {int(own.sum())}"
+    return words, (more - fewer) / len(own) if significantly_more(more, fewer) else 0.0
+
+
+def significantly_more(more: int, fewer: int) -> bool:
+    """Whether A breaks more than B beyond chance, where only A breaks `more` images and only B breaks `fewer`.
+
+    The exact one-sided sign test at the 5 % level; five images against none are enough.
+
+    >>> significantly_more(4, 0), significantly_more(5, 0), significantly_more(12, 8)
+    (False, True, False)
+    """
+    from scipy.stats import binomtest  # here, because its import takes longer than most commands
+
+    return more > fewer and bool(binomtest(more, more + fewer, alternative="greater").pvalue < 0.05)
