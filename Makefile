@@ -19,7 +19,7 @@ torture: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 test-peers: .venv-peers/peers.stamp
-	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/runs/test_export.py
+	OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest -n 2 --dist worksteal tests/foreign tests/exchange tests/app/test_export.py
 
 # Execute docs/deploy.md, which trains, exports and audits: minutes.
 test-page: .venv-peers/peers.stamp
