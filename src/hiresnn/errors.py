@@ -5,7 +5,8 @@ The command line prints the message without a traceback and exits with `exit_cod
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 LONGEST_VALUE = 80
 """Longer texts of a user's are shortened to this many characters in messages."""
@@ -68,6 +69,23 @@ def in_a_line(error: BaseException) -> str:
     """Return an exception of other code as one line: its type and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+@contextmanager
+def user_code(
+    what: str, remedy: str = " (--debug shows where)", *, error: type[HiresnnError] = UsageError
+) -> Iterator[None]:
+    """Run a user's code in the block: any exception, and an attempt to end the program, becomes `error`.
+
+    Errors of hiresnn itself pass through. The message is `WHAT failed: TypeError: ...REMEDY`.
+    """
+    try:
+        yield
+    except HiresnnError:
+        raise
+    except (Exception, SystemExit) as failure:
+        verb = "ended the program" if isinstance(failure, SystemExit) else "failed"
+        raise error(f"{what} {verb}: {in_a_line(failure)}{remedy}") from failure
 
 
 def command_line(*words: object) -> str:

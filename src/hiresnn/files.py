@@ -1,26 +1,33 @@
-"""A file is either the old one or the new one, never half of one, whatever happens in between; new folders likewise."""
+"""Files are written whole or not at all, and JSON and TOML are read with one sentence for whatever is wrong in them."""
 
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hiresnn.errors import RunError
+from hiresnn.errors import LONGEST_VALUE, HiresnnError, RunError, quoted
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
 TEMPORARY_SUFFIX = ".hiresnn-part"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
 
-    What earlier processes left beside `path` when they were killed is removed.
+    A process that is killed meanwhile leaves a file that ends in TEMPORARY_SUFFIX.
 
     Raises:
         RunError: the disk is full or the folder cannot be written. An earlier file at `path` is then still there,
@@ -35,7 +42,6 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     path = next(iter(contents))
     try:
         for path, content in contents.items():
-            _remove_leftovers(path)
             with temporaries[path].open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -79,25 +85,72 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` whose process no longer runs; one that runs may be writing `path` as well."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
-        process = left.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if process.isdigit() and not _runs(int(process)):
-            left.unlink(missing_ok=True)
+def read_json(
+    path: Path, model: type[T], *, remedy: str = "copy it again or delete it", error: type[HiresnnError] = RunError
+) -> T:
+    """Read a JSON file as `model`, a pydantic model or a type such as `dict[str, Any]`.
+
+    Raises:
+        RunError, or `error`: there is no such file, or it is not JSON in UTF-8, is nested too deeply, holds NaN or a
+            number of thousands of digits, or does not fit `model`. The sentence ends with `remedy`.
+    """
+    return parse_json(_content(path, remedy, error), model, str(path), remedy=remedy, error=error)
 
 
-def _runs(process: int) -> bool:
-    """Whether a process of that number exists; True where the system cannot tell."""
-    if os.name != "posix":
-        return True
+def parse_json(
+    text: str | bytes,
+    model: type[T],
+    name: str,
+    *,
+    remedy: str = "copy it again or delete it",
+    error: type[HiresnnError] = RunError,
+) -> T:
+    """Read JSON as `read_json` does; `name` names its origin, such as a file and a line of it."""
+    from pydantic import TypeAdapter, ValidationError  # imported late: the command line does not wait for it
+    from pydantic_core import from_json
+
     try:
-        os.kill(process, 0)  # sends nothing
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it is another user's
-        pass
-    return True
+        return TypeAdapter(model).validate_python(from_json(text, allow_inf_nan=False))
+    except ValidationError as problem:
+        raise error(f"{name} is damaged ({first_fault(problem)}); {remedy}.") from None
+    except ValueError as problem:
+        raise error(f"{name} is damaged ({problem}); {remedy}.") from None
+
+
+def read_toml(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> dict[str, Any]:
+    """Read a TOML file; `name` names it in the message, which else has its path. Raises as `read_json` does."""
+    name = name or str(path)
+    try:
+        text = _content(path, "check its name and permissions", error).decode()
+    except UnicodeDecodeError:
+        raise error(f"{name} is not UTF-8 text; write it as TOML.") from None
+    return parse_toml(text, name, error=error)
+
+
+def parse_toml(text: str, name: str, *, error: type[HiresnnError] = RunError) -> dict[str, Any]:
+    """Read TOML; `name` names its origin. Raises as `read_json` does, and quotes the line of a mistake."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        number, lines = re.search(r"at line (\d+)", str(problem)), text.splitlines() or [""]
+        position, line = (f"line {number[1]}", lines[int(number[1]) - 1]) if number else ("the last line", lines[-1])
+        raise error(
+            f"{name}, {position} is no TOML: {quoted(line.strip())} ({str(problem).partition(' (at ')[0]}); write "
+            'KEY = VALUE, with texts and fractions in quotes, such as step = "8/255".'
+        ) from None
+    except ValueError:
+        raise error(f"{name}: a number has thousands of digits; write a shorter one.") from None
+    except RecursionError:
+        raise error(f"{name}: values are nested too deeply; write sections of single values.") from None
+
+
+def first_fault(problem: Any) -> str:
+    """Return the first fault of a pydantic ValidationError as `key: what is wrong`."""
+    fault = problem.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])[:LONGEST_VALUE]
+    if fault["type"] == "missing":
+        return f"the key {key} is missing"
+    return f"{key}: {fault['msg']}" if key else str(fault["msg"])
 
 
 def utf8(text: str, path: Path) -> bytes:
@@ -112,6 +165,16 @@ def utf8(text: str, path: Path) -> bytes:
         raise RunError(
             f"{path} is UTF-8, which cannot hold {line!a}; rename the file or folder of this name."
         ) from None
+
+
+def _content(path: Path, remedy: str, error: type[HiresnnError]) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"there is no file {path}; check the path.") from None
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"{str(path)[:400]} cannot be read ({reason}); {remedy}.") from None
 
 
 def _flush_folder(folder: Path) -> None:

@@ -3,17 +3,8 @@
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from hiresnn.checks import require_classes
 from hiresnn.errors import UsageError
-
-
-def require_logits(logits: object, images: int) -> None:
-    """Raise UsageError unless a network's answer to `images` images is a tensor of logits [B, K]."""
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(
-            f"the network answered {images} images with {got}, but must return logits [{images}, classes]; return the "
-            "logits alone, summed or averaged over time (docs/foreign.md has adapters for networks that do not)."
-        )
 
 
 def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
@@ -32,18 +23,6 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
             "image, [B]."
         )
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
-
-
-def require_classes(labels: Int64[Tensor, " batch"], classes: int) -> None:
-    """Raise UsageError unless all labels lie in 0 to classes - 1."""
-    if not len(labels):
-        return
-    low, high = map(int, labels.aminmax())
-    if low < 0 or high >= classes:
-        raise UsageError(
-            f"labels reach from {low} to {high}, but the network has {classes} classes; labels are class numbers "
-            "counted from 0."
-        )
 
 
 class Accuracy:

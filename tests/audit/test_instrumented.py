@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd, pgd_restarts, square
 from hiresnn.attacks.losses import margin
 from hiresnn.audit import InstrumentedModel
-from hiresnn.audit.behaviour import DRAWS, OWN, ROUNDING, fingerprint, seed_of
+from hiresnn.audit.behaviour import DRAWS, OWN, ROUNDING, seed_of
+from hiresnn.checks import fingerprint
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear

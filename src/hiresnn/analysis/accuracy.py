@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
 from hiresnn.attacks.gate import require_images
+from hiresnn.checks import require_logits
 from hiresnn.data import Batches, Split
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
-from hiresnn.metrics import Accuracy, require_logits
+from hiresnn.metrics import Accuracy
 from hiresnn.progress import Progress, Task
 
 

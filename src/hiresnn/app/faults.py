@@ -55,15 +55,6 @@ def sentence(error: ValidationError, model: type[BaseModel], where: str) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
-def brief(error: ValidationError) -> str:
-    """Return the first fault as `place: what is wrong`, for files that users do not write."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE]
-    if first["type"] == "missing":
-        return f"the key {place} is missing"
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
-
-
 def shown(value: object) -> str:
     """Return a value as TOML would write it, shortened if it is long."""
     if value is None:

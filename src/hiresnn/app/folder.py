@@ -24,10 +24,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hiresnn.app.faults import brief
 from hiresnn.app.recipe import Recipe, dump, flatten, parse
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
-from hiresnn.files import TEMPORARY_SUFFIX, json_text, utf8, write_atomically
+from hiresnn.files import TEMPORARY_SUFFIX, first_fault, json_text, utf8, write_atomically
 
 LOCK = ".lock"
 
@@ -233,7 +232,7 @@ def read_record(text: str, name: str, where: str) -> Any:
     except json.JSONDecodeError as error:
         raise RunError(f"{where} is damaged ({error.msg}); {hint}.") from None
     except ValidationError as error:
-        raise RunError(f"{where} is damaged ({brief(error)}); {hint}.") from None
+        raise RunError(f"{where} is damaged ({first_fault(error)}); {hint}.") from None
     except RecursionError:
         raise RunError(f"{where} is damaged (values are nested too deeply); {hint}.") from None
     except ValueError as error:

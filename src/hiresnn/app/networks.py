@@ -22,9 +22,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from hiresnn.app.faults import brief
 from hiresnn.errors import HiresnnError, RunError, UsageError, in_a_line
-from hiresnn.files import write_atomically
+from hiresnn.files import first_fault, write_atomically
 from hiresnn.models import Normalise, OwnNetwork, build, spec_of
 from hiresnn.network import SpikingNetwork, copied, spiking_graph, uncompiled
 from hiresnn.neurons import Condition, Linear, Reset
@@ -98,7 +97,7 @@ def read_header(text: str, path: Path) -> Header:
             raise RunError(f"{path} has format {found}, but this hiresnn reads up to {FORMAT}; update hiresnn.")
         return Header.model_validate(values)
     except ValidationError as error:
-        raise RunError(f"{where} ({brief(error)}); name a file that it wrote.") from None
+        raise RunError(f"{where} ({first_fault(error)}); name a file that it wrote.") from None
     except (ValueError, RecursionError):
         raise RunError(f"{where}; name a file that it wrote.") from None
 

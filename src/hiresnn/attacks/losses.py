@@ -16,8 +16,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Model
+from hiresnn.checks import require_classes, require_logits
 from hiresnn.errors import UsageError, closest
-from hiresnn.metrics import require_classes, require_logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ from hiresnn.attacks.losses import summed_steps
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.audit.bounds import Cost
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Check
+from hiresnn.checks import fingerprint, require_logits
 from hiresnn.errors import HiresnnError, UsageError, in_a_line
 from hiresnn.foreign import require_adapter
-from hiresnn.metrics import require_logits
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
@@ -100,16 +100,6 @@ def final_checks(
         checks.append(_check(ANSWERS, same, "the same images get the same logits after the audit" if same else
                "the same images get other logits after the audit: the network keeps state between calls"))  # fmt: skip
     return checks
-
-
-def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
-    """SHA-256 in hexadecimal over named tensors; None if there are none."""
-    digest, empty = hashlib.sha256(), True
-    for name, tensor in tensors:
-        empty = False
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return None if empty else digest.hexdigest()
 
 
 def weights_of(model: Model) -> str | None:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from hiresnn.attacks import Model, require_images, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
-from hiresnn.audit.behaviour import InstrumentedModel, fingerprint
+from hiresnn.audit.behaviour import InstrumentedModel
 from hiresnn.audit.build_card import build_card, subject_of
 from hiresnn.audit.card import Card, Images
 from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.rules import Record
 from hiresnn.audit.sweep import audit
 from hiresnn.audit.verify import adversarial_archive
+from hiresnn.checks import fingerprint
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.files import write_atomically

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, check, frozen
-from hiresnn.audit.behaviour import OWN, InstrumentedModel, fingerprint, seed_of
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, seed_of
 from hiresnn.audit.bounds import Bound, Cost, WorstCase
 from hiresnn.audit.card import Check
 from hiresnn.audit.presets import PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
 from hiresnn.audit.rules import Record, RuleScreening, screen_rule, screening_bound, select_rules
+from hiresnn.checks import fingerprint, require_classes
 from hiresnn.errors import UsageError
-from hiresnn.metrics import correct, require_classes
+from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin

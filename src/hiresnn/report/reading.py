@@ -15,11 +15,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from hiresnn.app.faults import brief
 from hiresnn.app.folder import ENVIRONMENT, LARGEST, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
 from hiresnn.app.recipe import Recipe
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
+from hiresnn.files import first_fault
 
 CARD = "audit/card.json"
 
@@ -61,7 +61,7 @@ def read_card(path: Path) -> Card:
             raise ValueError(f"its curve lacks the headline bound {card.setting.headline!r}")
         return card
     except ValidationError as error:
-        reason = brief(error)
+        reason = first_fault(error)
     except RecursionError:
         reason = "its values are nested too deeply"
     except UnicodeDecodeError:

@@ -2,14 +2,14 @@
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from hiresnn.errors import RunError
-from hiresnn.files import new_folder, utf8, write_atomically, write_together
+from hiresnn.errors import RunError, UsageError
+from hiresnn.files import new_folder, parse_toml, read_json, read_toml, utf8, write_atomically, write_together
 
 
 def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -76,18 +76,6 @@ def test_a_name_that_is_no_unicode_is_told_with_its_line() -> None:
         utf8("classes:\ncaf\udce9\nhut", Path("card.json"))
 
 
-def test_what_a_killed_process_left_beside_the_file_is_removed(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    dead = tmp_path / f".result.json.{ended.pid}.hiresnn-part"
-    other = tmp_path / f".other.json.{ended.pid}.hiresnn-part"
-    alive = tmp_path / f".result.json.{os.getppid()}.hiresnn-part"
-    for part in (dead, other, alive):
-        part.touch()
-    write_atomically(tmp_path / "result.json", b"{}")
-    assert set(tmp_path.iterdir()) == {tmp_path / "result.json", other, alive}
-
-
 def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path: Path) -> None:
     new, empty = tmp_path / "a" / "new", tmp_path / "empty"
     empty.mkdir()
@@ -124,3 +112,63 @@ def test_several_files_change_together_or_not_at_all(tmp_path: Path, monkeypatch
         write_together({one: b"3", two: b"4"})
     assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
     assert sorted(tmp_path.iterdir()) == [one, two]
+
+
+class Size(BaseModel):
+    """A file of one key."""
+
+    width: int
+
+
+def test_json_is_read_as_a_model_or_as_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "size.json"
+    path.write_text('{"width": 3}', encoding="utf-8")
+    assert read_json(path, Size) == Size(width=3)
+    assert read_json(path, dict[str, Any]) == {"width": 3}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"width": 1', "EOF while parsing"),
+        (b'{"width": NaN}', "expected value"),
+        (b"[" * 100_000, "recursion limit exceeded"),
+        (b'{"width": 1' + b"0" * 5000 + b"}", "number out of range"),
+        (b'\xff{"width": 1}', "expected value"),
+        (b"{}", "the key width is missing"),
+        (b'{"width": "wide"}', "width: Input should be a valid integer"),
+        (b"[]", "Input should be a valid dictionary"),
+    ],
+)
+def test_json_that_does_not_fit_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "size.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        read_json(path, Size, remedy="write it again", error=UsageError)
+    assert str(caught.value).startswith(f"{path} is damaged ({reason}")
+    assert str(caught.value).endswith("; write it again.")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = 1\nb 2\n", "size.toml, line 2 is no TOML: 'b 2'"),
+        ("a = 1" + "0" * 5000, "thousands of digits"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_toml_that_cannot_be_read_is_one_sentence(text: str, reason: str) -> None:
+    with pytest.raises(RunError, match=reason):
+        parse_toml(text, "size.toml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b'a = "caf\xe9"')
+    with pytest.raises(RunError, match=r"latin\.toml is not UTF-8 text"):
+        read_toml(tmp_path / "latin.toml")
+    with pytest.raises(RunError, match=r"there is no file .*none\.json; check the path"):
+        read_json(tmp_path / "none.json", Size)
+    with pytest.raises(RunError, match=r"cannot be read \(Is a directory\)"):
+        read_toml(tmp_path)
+    assert parse_toml("a = 1", "size.toml") == {"a": 1}

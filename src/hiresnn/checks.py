@@ -1,0 +1,106 @@
+"""Checks of what a caller passes: images and labels, the logits of a network, class numbers; and a hash of tensors.
+
+Public functions and readers of files call these once; code inside the package trusts its types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hiresnn.errors import HiresnnError, UsageError
+
+
+def require_batch(
+    images: object,
+    labels: object = None,
+    *,
+    pixels: Literal["float", "uint8", "either"] = "float",
+    empty: bool = True,
+    name: str = "",
+    error: type[HiresnnError] = UsageError,
+) -> None:
+    """Raise `error` unless images are a tensor [N, C, H, W] with pixels in range, and labels one class number each.
+
+    Args:
+        images: floats in [0, 1], or uint8 as `pixels` says; not NaN.
+        labels: integers [N], counted from 0; None is not checked.
+        pixels: "float", "uint8", or "either" of them.
+        empty: False refuses a batch without images.
+        name: opens the message, for example "batch 3 of train".
+    """
+    opening = f"{name}: " if name else ""
+    if not isinstance(images, Tensor) or images.dim() != 4:
+        raise error(f"{opening}images are {_described(images)}; give a tensor [N, C, H, W].")
+    if not empty and not len(images):
+        raise error(f"{opening}there are no images; give at least one.")
+    if problem := _pixel_problem(images, pixels):
+        raise error(f"{opening}images {problem}.")
+    if labels is None:
+        return
+    integers = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
+    if not integers or labels.shape != images.shape[:1]:  # type: ignore[attr-defined]
+        described = _described(labels)
+        raise error(f"{opening}labels are {described} for {len(images)} images; give one whole number per image, [N].")
+    if len(labels) and (lowest := int(labels.min())) < 0:  # type: ignore[arg-type, attr-defined]
+        raise error(f"{opening}a label is {lowest}; labels are class numbers counted from 0.")
+
+
+def require_logits(logits: object, images: int) -> None:
+    """Raise UsageError unless a network's answer to `images` images is a tensor of logits [B, K]."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(
+            f"the network answered {images} images with {got}, but must return logits [{images}, classes]; return the "
+            "logits alone, summed or averaged over time (docs/foreign.md has adapters for networks that do not)."
+        )
+
+
+def require_classes(labels: Tensor, classes: int, name: str = "", error: type[HiresnnError] = UsageError) -> None:
+    """Raise `error` unless all labels lie in 0 to classes - 1; `name` opens the message."""
+    low, high = map(int, labels.aminmax()) if len(labels) else (0, -1)
+    if low < 0 or high >= classes:
+        opening = f"{name}: " if name else ""
+        raise error(
+            f"{opening}labels reach from {low} to {high}, but there are {classes} classes; labels are class numbers "
+            "counted from 0."
+        )
+
+
+def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
+    """SHA-256 in hexadecimal over the names, shapes, types and values of tensors; None if there are none."""
+    digest, empty = hashlib.sha256(), True
+    for name, tensor in tensors:
+        empty = False
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return None if empty else digest.hexdigest()
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _pixel_problem(images: Tensor, pixels: str) -> str:
+    """Return what is wrong with the type or the range of pixels, and the likely remedy; "" if nothing is."""
+    if images.dtype == torch.uint8:
+        return "" if pixels != "float" else "are torch.uint8, not floats in [0, 1]: divide by 255 (images / 255)"
+    if pixels == "uint8":
+        return f"are {images.dtype}; give uint8, such as (255 * images).round().to(torch.uint8) for floats in [0, 1]"
+    if not images.is_floating_point():
+        return f"are {images.dtype}, not floats in [0, 1]: divide by 255 (images / 255)"
+    if not images.numel():
+        return ""
+    low, high = images.aminmax()
+    if low >= 0 and high <= 1:  # false for NaN
+        return ""
+    problem = f"have pixels in [{low:.4g}, {high:.4g}], not in [0, 1]"
+    if not (low.isfinite() and high.isfinite()):
+        return f"{problem}: remove the pixels that are not finite"
+    if low >= 0 and high <= 255:
+        return f"{problem}: divide by 255"
+    return f"{problem}: move any normalisation into the model (hiresnn.models.Normalise)"
