@@ -1,0 +1,193 @@
+"""The text form of attacks, gradient rules and views: a call as in Python, `pgd(eps=8/255, rule=arctan(alpha=4))`.
+
+A text is a name, or a name with options in parentheses. Values are numbers, fractions such as 8/255, True and False,
+words (cross-entropy, with or without quotes), lists in brackets, and calls. `read_call` knows no names: the caller
+looks up the name and takes the options from the signature of what it finds, and `Call.require` refuses all others.
+
+Texts of version 0.2 are read, too: `pgd:eps=8/255,rule=arctan/alpha=4`, `arctan/alpha=4/reset`, `int8-channel+leak=1`.
+The module imports no torch, so the command line reads calls without waiting for it.
+
+>>> read_call("int8(channel=True, leak=1/2)", "view")
+Call(name='int8', options={'channel': True, 'leak': 0.5})
+>>> read_call("int8-channel+leak=1/2", "view") == read_call("int8(channel=True, leak=1/2)", "view")
+True
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hiresnn.eps import format_eps
+from hiresnn.errors import UsageError, quoted, suggestion
+
+Subject = Literal["attack", "rule", "view"]
+"""What a text describes."""
+EXAMPLES: dict[Subject, str] = {
+    "attack": "pgd(eps=8/255, rule=arctan)",
+    "rule": "arctan(alpha=4, reset=True)",
+    "view": "int8(channel=True, leak=1)",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A name with options; `str` writes it as a text that `read_call` reads back.
+
+    Attributes:
+        options: option -> a number, bool, text, `Call`, or a list of these.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={format_value(value)}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+    def require(self, known: Iterable[str], where: str) -> None:
+        """Raise UsageError for an option that is not among `known`; `where` begins the message, as in "rule 'rga'"."""
+        names = list(known)
+        for option in self.options:
+            if option not in names:
+                listed = f"it has {', '.join(names)}" if names else "it takes no option"
+                hint = suggestion(option, names)
+                raise UsageError(f"{where}: {self.name} has no option {quoted(option)}; {hint}{listed}.")
+
+
+def read_call(text: str, subject: Subject) -> Call:
+    """Read a text in the syntax of calls or in that of version 0.2.
+
+    Raises:
+        UsageError: the text is no call; the message says at which column or part.
+    """
+    text = text.strip()
+    if not re.search(r"[\w-]\(", text):
+        text = _TRANSLATORS[subject](text)
+    call = re.match(r"(?P<name>(?:[^(]*:)?[\w-]+)\(", text)
+    if not call:
+        if "(" in text:
+            raise UsageError(f"{subject} {quoted(text)} is no call; write it like {EXAMPLES[subject]}.")
+        return Call(text)
+    start = call.end("name")  # the name may be FILE.py:FUNCTION, which Python does not parse
+    try:
+        node = ast.parse("_" * start + text[start:], mode="eval").body
+    except SyntaxError as error:
+        raise UsageError(
+            f"{subject} {quoted(text)} cannot be read at column {error.offset}: {error.msg.partition(';')[0]}; "
+            f"write it like {EXAMPLES[subject]}."
+        ) from None
+    except (ValueError, RecursionError, MemoryError):  # a NUL, or nesting without end
+        raise UsageError(f"{subject} {quoted(text)} cannot be read; write it like {EXAMPLES[subject]}.") from None
+    try:
+        value = _value(node)
+    except UsageError as error:
+        raise UsageError(f"{subject} {quoted(text)}: {error}") from None
+    if not isinstance(value, Call):
+        raise UsageError(f"{subject} {quoted(text)} is no call; write it like {EXAMPLES[subject]}.")
+    return Call(call["name"], value.options)
+
+
+def format_value(value: Any) -> str:
+    """Return the text of an option's value in a call.
+
+    >>> format_value([8 / 255, "dlr-targeted", ">=", True])
+    "[8/255, dlr-targeted, '>=', True]"
+    """
+    if isinstance(value, float):
+        return format_eps(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(format_value, value))}]"
+    if isinstance(value, str) and not re.fullmatch(r"(?!(True|False|None)$)[A-Za-z_]\w*(-[A-Za-z_]\w*)*", value):
+        return repr(value)
+    return str(value)
+
+
+def _value(node: ast.AST) -> Any:
+    """Return what a part of the text stands for."""
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() as value):
+            return value
+        case ast.Name(id=name):
+            return name
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_value(item) for item in items]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+            return _number(operand) * (-1 if isinstance(sign, ast.USub) else 1)
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            if not (divisor := _number(right)):
+                raise UsageError(f"{ast.unparse(node)} divides by zero.")
+            return _number(left) / divisor
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):  # a hyphen in a name: straight-through(reset=True)
+            first, second = _value(left), _value(right)
+            if isinstance(first, str) and isinstance(second, str):
+                return f"{first}-{second}"
+            if isinstance(first, str) and isinstance(second, Call):
+                return Call(f"{first}-{second.name}", second.options)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
+            options: dict[str, Any] = {}
+            if arguments:
+                raise UsageError(f"{ast.unparse(arguments[0])} has no name; write it as OPTION=VALUE.")
+            for keyword in keywords:
+                if keyword.arg is None or keyword.arg in options:
+                    raise UsageError(f"option {keyword.arg or '**'} is given twice or has no name; name each once.")
+                options[keyword.arg] = _value(keyword.value)
+            return Call(name, options)
+    raise UsageError(f"{quoted(ast.unparse(node))} is no number, fraction, word, list or call.")
+
+
+def _number(node: ast.AST) -> float:
+    value = _value(node)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{quoted(ast.unparse(node))} is not a number.")
+    return value
+
+
+def _old_attack(text: str) -> str:
+    """Translate `pgd:eps=8/255,rule=arctan/alpha=4+bptr` into `pgd(eps=8/255, rule=[arctan(alpha=4), bptr])`."""
+    name, options = text.rstrip(":"), ""
+    if matched := re.fullmatch(
+        r"(.*):([^:]*=[^:]*)", text, re.DOTALL
+    ):  # behind the last colon; FILE.py:FUNCTION has one
+        name, options = matched.groups()
+    pairs = []
+    for pair in filter(None, options.split(",")):
+        key, _, value = pair.partition("=")
+        if key == "rule":
+            rules = [_old_rule(rule) or "''" for rule in re.split(r"\+(?!\d)", value)]  # no + of a number, 1e+3
+            value = f"[{', '.join(rules)}]"
+        pairs.append(f"{key}={value or repr('')}")
+    return f"{name}({', '.join(pairs)})" if pairs else name
+
+
+def _old_rule(text: str) -> str:
+    """Translate `arctan/alpha=4/reset` into `arctan(alpha=4, reset=True)`."""
+    name, *options = re.split(r"/(?![\d.])", text)  # before a digit, the slash is that of a fraction
+    pairs = [option if "=" in option else f"{option}=True" for option in options]
+    return f"{name}({', '.join(pairs)})" if pairs else name
+
+
+def _old_view(text: str) -> str:
+    """Translate `int8-channel+leak=1` into `int8(channel=True, leak=1)`, and `leak=1` into `float(leak=1)`."""
+    name, options = "", []
+    for part in text.split("+"):
+        key, equals, value = part.partition("=")
+        if not name and (bits := re.fullmatch(r"(int\d+)(-channel)?", part)):
+            name = bits[1]
+            options += ["channel=True"] * bool(bits[2])
+        elif part == "shared-scale":
+            options.append("shared=True")
+        elif equals:
+            options.append(f"{key}={value if re.fullmatch(r'[-./a-z0-9]+', value) else repr(value)}")
+        else:
+            options.append(part)
+    if not name:
+        name = "int8" if "shared=True" in options else "float"
+    return f"{name}({', '.join(options)})" if options else name
+
+
+_TRANSLATORS = {"attack": _old_attack, "rule": _old_rule, "view": _old_view}
+"""Subject -> what turns a text of version 0.2 into a call; they go in version 0.4."""
