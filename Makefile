@@ -6,10 +6,16 @@ BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
 
-.PHONY: quickstart test torture test-peers test-page test-sinabs lint docs package release bench bench-gpu clean
+.PHONY: quickstart reproduce test torture test-peers test-page test-sinabs lint docs package release bench bench-gpu clean
 
 quickstart: .venv/runtime.stamp
 	$(BIN)/hiresnn quickstart
+
+# The tables and figures of the paper, for example: make reproduce SCALE=cpu ARGS='table2 --data cifar10=cifar10.npz'
+SCALE ?= smoke
+ARGS ?= all
+reproduce: .venv/paper.stamp
+	$(BIN)/python -m reproduction --scale $(SCALE) $(ARGS)
 
 test: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -29,8 +35,8 @@ test-sinabs: .venv-sinabs/sinabs.stamp
 	OMP_NUM_THREADS=1 .venv-sinabs/bin/python -m pytest tests/exchange tests/foreign -k sinabs
 
 lint: .venv/develop.stamp
-	$(BIN)/ruff format --check src tests examples benchmarks .ci
-	$(BIN)/ruff check src tests examples benchmarks .ci
+	$(BIN)/ruff format --check src reproduction tests examples benchmarks .ci
+	$(BIN)/ruff check src reproduction tests examples benchmarks .ci
 	$(BIN)/mypy
 
 # The documentation site in build/docs. The cells of the tutorials are executed; a warning is an error.
@@ -72,6 +78,10 @@ clean:
 
 .venv/develop.stamp: pyproject.toml | .venv/bin/python
 	$(BIN)/$(INSTALL) --editable '.[test,lint,release]'
+	touch $@ .venv/runtime.stamp
+
+.venv/paper.stamp: pyproject.toml | .venv/bin/python
+	$(BIN)/$(INSTALL) --editable '.[paper]'
 	touch $@ .venv/runtime.stamp
 
 .venv/docs.stamp: pyproject.toml | .venv/bin/python

@@ -1,7 +1,7 @@
 """Section `hire`: what a batch of HIRE-SNN costs against one of traditional training, in time and memory.
 
-Both are measured by `hiresnn.paper.cost`, as in `hiresnn reproduce`, always in a fresh process and in alternation. With
-`--before SRC`, the `src` folder of another checkout, every round measures that version too.
+Both are measured by `reproduction.cost`, as for Fig. 7, always in a fresh process and in alternation. With `--before
+SRC`, the `src` folder of another checkout, every round measures that version of hiresnn, too.
 """
 
 import os
@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 from figures import Section, over, spread
 from turns import say
 
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.models import build
-from hiresnn.paper.cost import measure
+from reproduction.cost import measure
 
 METHODS = ("traditional", "hire")
 SIZES = {"full width": "vgg5-cifar10", "narrow": "vgg5-cifar10-cpu"}

@@ -24,10 +24,11 @@ from networks import TINY, Size, SpikingJelly, ours
 from torch import nn
 from turns import say
 
-from hiresnn.paper.cost import BLOCK
 from hiresnn.process import keep_memory
 
 MIB = 2**20
+BLOCK = 65_536
+"""Bytes from which a freed block goes back to the system, so that what is resident is what is in use."""
 RECOMPUTING = "hiresnn, recomputing"
 NETWORKS: dict[str, Callable[[Size], nn.Module]] = {
     "hiresnn": ours,

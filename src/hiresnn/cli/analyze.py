@@ -137,7 +137,7 @@ def conversion(
     hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
     """
     from hiresnn.app.analyze import conversion as measure
-    from hiresnn.cli.conversion import figure, numbers, tables
+    from hiresnn.cli.conversion import draw, numbers, tables
     from hiresnn.progress import Progress
 
     result = measure(
@@ -147,13 +147,9 @@ def conversion(
     for table in tables(result):
         output.console().print(table)
     try:
-        drawn = figure(result, run.resolve().name)
+        draw(result, run.resolve().name, run / "analysis-conversion")
     except UsageError as error:  # matplotlib is an extra
         output.console().print(f"No figure: {error}", soft_wrap=True)
-        return
-    from hiresnn.paper import charts
-
-    charts.save(drawn, run / "analysis-conversion", kinds=("svg", "png"))
 
 
 def _count(number: float) -> str:

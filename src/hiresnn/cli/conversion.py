@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.table import Table
 
 from hiresnn.cli import output
 from hiresnn.errors import UsageError, quoted
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hiresnn.files import write_atomically
 
 Number = TypeVar("Number", int, float)
 
@@ -50,34 +50,40 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     return found
 
 
-def figure(result: Mapping[str, Any], name: str) -> Figure:
-    """Draw the error of each layer and the accuracy up to it, one line per T, on the first kind of images.
+def draw(result: Mapping[str, Any], name: str, stem: Path) -> None:
+    """Draw the error of each layer and the accuracy up to it as `stem`.svg and .png, one line per T and scale.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    from hiresnn.paper import charts
-    from hiresnn.paper.seedstat import SeedStat
-    from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Style
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.") from None
+    from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 
     rows = [row for row in result["conversion"] if row["images"] == result["conversion"][0]["images"]]
-    drawn, (errors, accuracy) = charts.figure(1, 2, width=charts.FULL_WIDTH, height=2.9)
     names = list(rows[0]["layers"])
     colours, markers = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK), "osD^vPX"
-    for number, row in enumerate(rows):
-        label = f"T = {row['timesteps']}, scale {row['threshold_scale']:g}"
-        style = Style(label, colours[number % len(colours)], markers[number % len(markers)])
-        layers = row["layers"].values()
-        for axes, values in (
-            (errors, [100 * layer["error"] for layer in layers]),
-            (accuracy, [layer["accuracy"] for layer in layers]),
-        ):
-            charts.line(axes, range(len(names)), [SeedStat.of([value]) for value in values], style)
-    charts.level(accuracy, rows[0]["ann"], Style("the ANN", BLACK))
-    for axes in (errors, accuracy):
-        axes.set_xticks(range(len(names)), names, rotation=30)
-    charts.label(errors, x="layer", y="error (%)", title="error of each layer", panel=1)
-    charts.label(accuracy, x="layer", y="accuracy (%)", title="this layer and all before spike", panel=2)
-    charts.outside(drawn, columns=4)
-    charts.headline(drawn, f"What the conversion loses: {name}", f"{result['images']:,} {result['split']} images")
-    return drawn
+    with matplotlib.rc_context({"font.size": 8, "legend.fontsize": 7, "savefig.dpi": 300, "svg.hashsalt": "hiresnn"}):
+        figure = Figure(figsize=(6.9, 2.9), layout="constrained")
+        errors, accuracy = figure.subplots(1, 2)
+        for number, row in enumerate(rows):
+            label = f"T = {row['timesteps']}, scale {row['threshold_scale']:g}"
+            style: Any = {"color": colours[number % len(colours)], "marker": markers[number % len(markers)]}
+            layers = row["layers"].values()
+            errors.plot([100 * layer["error"] for layer in layers], label=label, **style)
+            accuracy.plot([layer["accuracy"] for layer in layers], **style)
+        accuracy.axhline(rows[0]["ann"], label="the ANN", color=BLACK, linestyle=":")
+        errors.set_title("(i) error of each layer", loc="left")
+        accuracy.set_title("(ii) this layer and all before spike", loc="left")
+        for axes, unit in ((errors, "error (%)"), (accuracy, "accuracy (%)")):
+            axes.set_xticks(range(len(names)), names, rotation=30)
+            axes.set(xlabel="layer", ylabel=unit)
+        figure.suptitle(f"What the conversion loses: {name}, {result['images']:,} {result['split']} images")
+        figure.legend(loc="outside lower center", ncols=4)
+        for kind, undated in (("svg", {"Date": None}), ("png", {"Software": None})):
+            picture = io.BytesIO()
+            figure.savefig(picture, format=kind, metadata=undated)
+            write_atomically(stem.with_name(f"{stem.name}.{kind}"), picture.getvalue())

@@ -32,9 +32,9 @@ from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
 
-COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit", "reproduce"}
+COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit"}
 """Commands that train or attack for long: their process keeps memory and compiled kernels."""
-CONTINUED = {"quickstart", "resume", "audit", "reproduce"}
+CONTINUED = {"quickstart", "resume", "audit"}
 """Commands that continue their work when the same line is run again."""
 
 app = typer.Typer(
@@ -56,7 +56,9 @@ app.command("report")(report.report)
 app.command("board")(board.board)
 app.add_typer(zoo.app, name="zoo")
 app.command("publish")(publish.publish)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+    reproduce.reproduce
+)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 app.command("attacks")(attacks.attacks)
 app.command("rules")(attacks.rules)
@@ -89,8 +91,8 @@ def hiresnn(
     spikes, the effect of attacks, energy and what is lost when an ANN is converted to an SNN, and **hiresnn report**
     makes an HTML page of runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a
     neuromorphic chip, and measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn
-    publish RUN** shares one, and **hiresnn board** ranks audited networks. **hiresnn reproduce NAME** makes the paper's
-    tables and figures, with the paper's and the measured numbers ("the paper" is HIRE-SNN, ICCV 2021).
+    publish RUN** shares one, and **hiresnn board** ranks audited networks. **hiresnn reproduce** says how to make the
+    tables and figures of the HIRE-SNN paper (ICCV 2021) from a checkout.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

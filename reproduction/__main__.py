@@ -1,0 +1,103 @@
+"""`python -m reproduction NAMES`: the tables and figures of the paper, see docs/reproduce.md."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.process import keep_kernels, keep_memory
+from hiresnn.progress import Progress
+from reproduction import run_all
+from reproduction.artefacts import CLAIMS
+from reproduction.plan import plan_text
+from reproduction.scales import SCALES
+from reproduction.study import Study
+
+EXAMPLES = """\
+examples:
+  python -m reproduction all --scale smoke
+  python -m reproduction table2 fig8a --scale cpu --network vgg5-cifar10 --data cifar10=cifar10.npz --dry-run
+  python -m reproduction claims --scale cpu --partial
+  python -m reproduction all --scale paper --scheduler tcp://10.0.0.7:8786 --runs /shared/paper
+
+Work that several pages share is done once. After an interruption, the same command continues.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    cli = argparse.ArgumentParser(
+        prog="python -m reproduction",
+        description="Reproduce tables and figures of the paper, with the paper's number beside the measured one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = cli.add_argument
+    add(
+        "names", nargs="+", metavar="NAME", help="table1 to table7, fig1a to fig11b, claims, bounds, thresholds, or all"
+    )
+    add("--scale", choices=SCALES, default="smoke", help="networks, images and epochs (default: smoke, minutes)")
+    add("--seeds", type=int, metavar="N", help="seeds 0 to N-1 for every network; default: the scale's")
+    add("--network", action="append", default=[], metavar="NAME", help="only this network; may be repeated")
+    add("--runs", type=Path, default=Path("runs/paper"), metavar="DIR", help="trained networks and measured values")
+    add("--out", "-o", type=Path, metavar="DIR", help="the pages; default: a folder in --runs named after the scale")
+    add("--data", action="append", default=[], metavar="NAME=SOURCE", help="a file or folder instead of a download")
+    add("--parallel", type=int, default=1, metavar="N", help="train and measure in N processes of this machine")
+    add("--scheduler", metavar="ADDRESS", help="train and measure on the workers of this dask scheduler")
+    add("--partial", action="store_true", help="train nothing; write pages from the values measured so far")
+    add("--dry-run", action="store_true", help="print what would be trained and measured, with estimated hours")
+    add("--quiet", action="store_true", help="print only the path of the index page, and no progress")
+    return cli
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    asked = parser().parse_args(words)
+    command = shlex.join(["python", "-m", "reproduction", *words])
+    try:
+        _reproduce(asked, command)
+    except HiresnnError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. Continue with: {command}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _reproduce(asked: argparse.Namespace, command: str) -> None:
+    if asked.parallel < 1:
+        raise UsageError(f"--parallel is {asked.parallel}; it needs at least one process.")
+    if asked.parallel > 1 and asked.scheduler is not None:
+        raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
+    sources = dict(_source(text) for text in asked.data)
+    scale = run_all.scale_of(asked.scale, seeds=asked.seeds, sources=sources, networks=asked.network)
+    study = Study(scale, root=asked.runs.resolve(), progress=Progress(quiet=asked.quiet or asked.dry_run))
+    if asked.dry_run:
+        needs, _ = run_all.chosen(asked.names, scale)
+        print(plan_text(run_all.plan_parts(study, needs), scale.hardware))
+        return
+    keep_memory()
+    keep_kernels()
+    written = run_all.reproduce(
+        study, asked.names, asked.out or asked.runs / asked.scale, command=command, workers=asked.parallel,
+        scheduler=asked.scheduler, partial=asked.partial,
+    )  # fmt: skip
+    if CLAIMS in asked.names and not asked.quiet:
+        print(run_all.claims_text(written[-1].parent))
+    print(written[-1] if asked.quiet else f"Written: {len(written)} files, listed in {written[-1]}")
+
+
+def _source(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise UsageError(f"--data {text} is not NAME=SOURCE; write for example --data cifar10=cifar10.npz.")
+    return name, source
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
