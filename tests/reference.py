@@ -89,7 +89,7 @@ class ReferenceNetwork:
         """The reference of `network`, a converted `ann` whose neurons are called in the order of their names."""
         neurons = list(network.neurons.values())
         numbers = [neuron.threshold.item() for neuron in neurons], [neuron.leak.item() for neuron in neurons]
-        return cls(ann, *numbers, neurons[0].reset, neurons[0].start, neurons[0].condition)
+        return cls(ann, *numbers, neurons[0].reset, neurons[0].v_init, neurons[0].neuron.condition)
 
     @property
     def parameters(self) -> list[Tensor]:

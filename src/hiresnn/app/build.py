@@ -23,7 +23,7 @@ from hiresnn.network import (
     require_same_answers,
     spiking_graph,
 )
-from hiresnn.neurons import Linear
+from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
 from hiresnn.training import Distillation, Method, method
 from hiresnn.training.epochs import trained_parameters
@@ -84,19 +84,18 @@ def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn
 
 def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
     """Return `ann` as the spiking network of sections snn and conversion; its thresholds are not calibrated yet."""
-    settings = recipe.snn
-    network = spiking_graph(
-        ann,
-        settings.timesteps,
-        leak=recipe.conversion.leak,
+    settings, conversion = recipe.snn, recipe.conversion
+    neuron = Neuron(
+        leak=conversion.leak,
         reset=settings.reset,
-        start=recipe.conversion.start,
-        condition=settings.condition,
-        wait=recipe.conversion.wait,
+        v_init=conversion.start,
+        fires_at_threshold=settings.condition == ">=",
+        wait=conversion.wait,
         surrogate=Linear(settings.surrogate_gamma),
-        encoding="poisson" if recipe.method == "rate" else settings.encoding,
+        trainable=settings.train_neurons,
     )
-    return network.train_neurons_(settings.train_neurons).recompute(settings.recompute)
+    encoding = "poisson" if recipe.method == "rate" else settings.encoding
+    return spiking_graph(ann, settings.timesteps, neuron, encoding=encoding).recompute(settings.recompute)
 
 
 def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:

@@ -226,26 +226,18 @@ def _wrapped(ann: nn.Module, spec: OwnSpec | None) -> nn.Module:
 
 
 def _spiking(ann: nn.Module, kind: Spiking) -> SpikingNetwork:
-    options = kind.model_dump(exclude={"gamma", "width", "trainable"})
-    network = spiking_graph(ann, surrogate=Linear(kind.gamma, kind.width), **options)
-    return network.train_neurons_(kind.trainable)
+    options = kind.model_dump(exclude={"gamma", "width"})
+    return spiking_graph(ann, surrogate=Linear(kind.gamma, kind.width), **options)
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
-    neurons = network.neurons.values()
-    kinds = {(lif.reset, lif.start, lif.condition, lif.wait, lif.surrogate, lif.leak.requires_grad) for lif in neurons}
-    if len(kinds) != 1:
-        raise UsageError(
-            "the neurons differ in reset, start, condition, wait, surrogate or trainability; a file can hold only one "
-            "kind."
-        )
-    ((reset, start, condition, wait, surrogate, trainable),) = kinds
-    if not isinstance(surrogate, Linear):
-        raise UsageError(f"the surrogate is {surrogate!r}; a file can hold only the linear rule of Eq. 5.")
+    neuron = network.neuron
+    if not isinstance(neuron.surrogate, Linear):
+        raise UsageError(f"the surrogate is {neuron.surrogate!r}; a file can hold only the linear rule of Eq. 5.")
     kind = Spiking.model_construct(
-        timesteps=network.timesteps, encoding=network.encoding.encoding, reset=reset, gamma=surrogate.gamma,
-        width=surrogate.width, trainable=trainable, start=start, condition=condition, wait=wait,
-        max_pool="currents" if network.pools_currents else "spikes",
+        timesteps=network.timesteps, encoding=network.encoding.encoding, reset=neuron.reset,
+        gamma=neuron.surrogate.gamma, width=neuron.surrogate.width, trainable=neuron.trainable, start=neuron.v_init,
+        condition=neuron.condition, wait=neuron.wait, max_pool="currents" if network.pools_currents else "spikes",
     )  # fmt: skip
     return kind.model_dump(exclude_defaults=True)  # without what version one does not know
 

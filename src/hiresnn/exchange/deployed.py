@@ -226,6 +226,8 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
         for neuron in subject.neurons.values():
             if key == "leak":
                 neuron.leak.data.fill_(_leak(value, where))
+            elif key == "condition":
+                neuron.fires_at_threshold = value == ">="
             else:
                 setattr(neuron, key, value)
     if rounding is not None:

@@ -235,7 +235,7 @@ def _are_exported(weights: Path) -> bool:
 def native_unsaid(graph: StepGraph, library: str) -> list[str]:
     """Return what changes in the neurons of a library, each as one sentence without a full stop."""
     inclusive = LIBRARIES[library].inclusive
-    if any((node.layer.condition == ">=") != inclusive for node in graph.neurons):
+    if any(node.layer.fires_at_threshold != inclusive for node in graph.neurons):
         sign = ">=" if inclusive else ">"
         return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with condition = "{sign}"']
     return []
@@ -245,9 +245,9 @@ def _require(graph: StepGraph, spelling: Library) -> None:
     for node in graph.neurons:
         lif = node.layer
         assert isinstance(lif, LIF)
-        if lif.start:
+        if lif.v_init:
             raise UsageError(
-                f"layer {node.name!r} starts at {lif.start:g} of its threshold, but a neuron of {spelling.title} "
+                f"layer {node.name!r} starts at {lif.v_init:g} of its threshold, but a neuron of {spelling.title} "
                 "starts at 0; train with conversion.start = 0."
             )
         delayed = lif.reset == "subtract-unleaked" and lif.leak.item() != 1

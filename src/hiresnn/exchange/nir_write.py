@@ -63,9 +63,9 @@ def unsaid(graph: StepGraph) -> list[str]:
     found = []
     for reset in sorted({str(lif.reset) for lif in lifs} - {"zero"}):
         found.append(f'reset = "{reset}" becomes a reset to zero; train with snn.reset = "zero" to keep it')
-    if any(lif.start for lif in lifs):
+    if any(lif.v_init for lif in lifs):
         found.append("membranes start at 0 and not at a fraction of the threshold (conversion.start)")
-    if any(lif.condition != ">" for lif in lifs):
+    if any(lif.fires_at_threshold for lif in lifs):
         found.append('condition = ">=" becomes >')
     return found
 

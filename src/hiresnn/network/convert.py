@@ -11,6 +11,7 @@ Works on any network of stateless layers that torch.fx can trace, with ReLUs as 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,7 @@ from hiresnn.network.layers import Encoder, Encoding, evaluating
 from hiresnn.network.report import ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool
-from hiresnn.neurons import LIF, Condition, Reset, Surrogate, Window
+from hiresnn.neurons import LIF, Neuron, Window
 
 _IMAGES, _TOLERANCE = 4, 0.02
 
@@ -77,14 +78,10 @@ def convert(
     percentile: float = 99.7,
     threshold_scale: float = THRESHOLD_SCALE,
     rescale: bool = False,
-    leak: float = 1.0,
-    reset: Reset = "subtract",
-    start: float = 0.0,
-    condition: Condition = ">",
-    wait: bool = False,
-    surrogate: Surrogate | None = None,
+    neuron: Neuron | None = None,
     encoding: Encoding = "direct",
     max_pool: MaxPool = "currents",
+    **options: Any,
 ) -> SpikingNetwork:
     """Convert a trained ANN to a spiking network; the ANN itself does not change.
 
@@ -95,13 +92,14 @@ def convert(
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
             layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
         threshold_scale: factor on every threshold, above 0.
-        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With start = 0.5
+        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With v_init = 0.5
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
-        leak: initial leak of every layer, in [0, 1].
-        reset, start, condition, wait, surrogate, encoding: see `LIF` and `Encoder`.
+        neuron: options of the neurons, such as Neuron(leak=0.9, reset="zero").
+        encoding: see `Encoder`.
         max_pool: of a max pool right behind a ReLU: "currents" takes the maximum of the input currents, before the
             neurons, which the ANN computes as well because max and ReLU commute; "spikes" takes the maximum over the
             spikes of each timestep, which overestimates the rate.
+        **options: single options of `Neuron`, instead of those of `neuron`; `start` and `condition` are understood.
 
     Returns:
         The network; `print(network.report)` lists what became of each layer.
@@ -118,10 +116,7 @@ def convert(
         >>> print(network.report)  # doctest: +SKIP
     """
     ann = uncompiled(ann)
-    network = spiking_graph(
-        ann, timesteps, leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate,
-        encoding=encoding, max_pool=max_pool,
-    )  # fmt: skip
+    network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool, **options)
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     _require_fitting(ann, images)
@@ -148,26 +143,20 @@ def _require_fitting(ann: nn.Module, images: Tensor) -> None:
 def spiking_graph(
     ann: nn.Module,
     timesteps: int,
+    neuron: Neuron | None = None,
     *,
-    leak: float = 1.0,
-    reset: Reset = "subtract",
-    start: float = 0.0,
-    condition: Condition = ">",
-    wait: bool = False,
-    surrogate: Surrogate | None = None,
     encoding: Encoding = "direct",
     max_pool: MaxPool = "currents",
+    **options: Any,
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
+    chosen = (neuron or Neuron()).changed(**options)
 
-    if isinstance(surrogate, str):
-        raise UsageError(f"surrogate is {surrogate!r}; give a surrogate itself, such as hiresnn.neurons.Linear().")
-
-    def neuron(activation: nn.Module) -> LIF:
-        lif = LIF(leak=leak, reset=reset, start=start, condition=condition, wait=wait, surrogate=surrogate)
+    def layer(activation: nn.Module) -> LIF:
+        lif = LIF(neuron=chosen)
         if isinstance(activation, QCFS):
             lif.to(activation.threshold.device).threshold.data.copy_(activation.threshold.detach())
             lif.learned = True
         return lif
 
-    return over_time(ann, timesteps, neuron, Encoder(encoding), max_pool)
+    return over_time(ann, timesteps, layer, Encoder(encoding), max_pool)

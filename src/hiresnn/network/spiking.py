@@ -19,7 +19,7 @@ from hiresnn.errors import UsageError
 from hiresnn.network.fused import in_blocks, run_in_segments
 from hiresnn.network.layers import Encoder, evaluating
 from hiresnn.network.report import ConversionReport
-from hiresnn.neurons import LIF, Window
+from hiresnn.neurons import LIF, Neuron, Window
 from hiresnn.neurons.compiled import compiles
 
 COMPILING_PAYS_ABOVE = 4e9
@@ -71,6 +71,21 @@ class SpikingNetwork(nn.Module):
         modules = dict(self.layers.named_modules())
         order = [str(node.target) for node in self.layers.graph.nodes if node.op == "call_module"]
         return MappingProxyType({name: lif for name in order if isinstance(lif := modules.get(name), LIF)})
+
+    @property
+    def neuron(self) -> Neuron:
+        """The options that all neurons have in common; leaks are parameters, so that of the options is 1.
+
+        Raises:
+            UsageError: the neurons differ in an option.
+        """
+        options = {lif.neuron for lif in self.neurons.values()}
+        if len(options) != 1:
+            raise UsageError(
+                "the neurons differ in reset, v_init, fires_at_threshold, wait, surrogate or trainability; give all of "
+                "them the same options."
+            )
+        return options.pop()
 
     @property
     def encoding(self) -> Encoder:

@@ -1,7 +1,7 @@
 """Spiking neurons: Eq. 1 and 2, their surrogate gradient (Eq. 5), gradient rules, and a window of timesteps."""
 
 from hiresnn.neurons.compiled import can_fuse
-from hiresnn.neurons.layer import LIF, MIN_THRESHOLD
+from hiresnn.neurons.layer import LIF, MIN_THRESHOLD, Neuron
 from hiresnn.neurons.layer_rules import LayerRule
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset
 from hiresnn.neurons.rules import RULES, Rule, gradient_rule, takes_rule
@@ -17,6 +17,7 @@ __all__ = [
     "Condition",
     "LayerRule",
     "Linear",
+    "Neuron",
     "Reset",
     "Rule",
     "Surrogate",

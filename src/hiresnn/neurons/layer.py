@@ -6,6 +6,7 @@ A layer of LIF neurons as a module, with one threshold and one leak; a scan over
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -59,22 +60,77 @@ MIN_THRESHOLD = 1e-3
 """Smallest threshold that training may reach: at 0 the normalised membrane is undefined."""
 
 
+@dataclass(frozen=True)
+class Neuron:
+    """Options of a layer of LIF neurons (Eq. 1, 2; see `lif_steps`): `convert(ann, images, neuron=Neuron(reset="zero"))`.
+
+    The threshold is not one of them: the calibration sets it, layer by layer. To read options that version 0.2 stored or
+    documented, with `start` for `v_init` and `condition` for `fires_at_threshold`, use `Neuron().changed(**options)`.
+
+    Args:
+        leak: first decay factor of the membrane potential per timestep (often called beta or lambda), in [0, 1]; 1
+            means no leak, an integrate-and-fire neuron.
+        reset: "subtract" within the step; "subtract-unleaked", Eq. 1 as printed; or "zero", the only one that a NIR
+            file can express.
+        v_init: initial membrane potential as a fraction of the threshold, in [0, 1). 0.5 minimises the expected error
+            of a conversion without training (Bu et al. 2022).
+        fires_at_threshold: spike also where the membrane equals the threshold; Eq. 2 spikes only where it exceeds it.
+        wait: sum the input current over all timesteps and inject it at the first one. The number of spikes then does
+            not depend on when the spikes of the layer before arrive; each layer adds T timesteps of latency.
+        surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
+        trainable: whether threshold and leak are trained (Table 5 freezes them).
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    leak: float = 1.0
+    reset: Reset = "subtract"
+    v_init: float = 0.0
+    fires_at_threshold: bool = False
+    wait: bool = False
+    surrogate: Surrogate | LayerRule = Linear()  # noqa: RUF009  frozen
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak <= 1:
+            raise UsageError(f"leak is {self.leak}; it must lie in [0, 1].")
+        if self.reset not in RESETS:
+            raise UsageError(f"reset is {self.reset!r}; {closest(self.reset, RESETS)}.")
+        if not 0 <= self.v_init < 1:
+            raise UsageError(f"v_init (start) is {self.v_init}; it is a fraction of the threshold, in [0, 1).")
+        if not (callable(self.surrogate) or isinstance(self.surrogate, LayerRule)):
+            raise UsageError(
+                f"surrogate is {self.surrogate!r}; give a surrogate itself, such as hiresnn.neurons.Linear()."
+            )
+
+    @property
+    def condition(self) -> Condition:
+        """When a neuron spikes, as recipes, files and `lif_steps` write it: ">" or ">="."""
+        return ">=" if self.fires_at_threshold else ">"
+
+    def changed(self, **options: Any) -> Neuron:
+        """Return a copy with some options changed, by their names here or those of version 0.2 (`start`, `condition`).
+
+        An option that is None keeps its value.
+        """
+        values = {name: value for name, value in options.items() if value is not None}
+        if "start" in values:
+            values["v_init"] = values.pop("start")
+        if (condition := values.pop("condition", None)) is not None:
+            if condition not in CONDITIONS:
+                raise UsageError(f"condition is {condition!r}; {closest(condition, CONDITIONS)}.")
+            values["fires_at_threshold"] = condition == ">="
+        return replace(self, **values)
+
+
 class LIF(nn.Module):
     """A layer of LIF neurons (Eq. 1, 2; see `lif_steps`).
 
     Args:
         threshold: firing threshold v_t, in units of the membrane; above 0.
-        leak: decay factor of the membrane potential per timestep (often called beta or lambda), in [0, 1]; 1 means no
-            leak, an integrate-and-fire neuron.
-        reset: "subtract" within the step; "subtract-unleaked", Eq. 1 as printed; or "zero", the only one that a NIR
-            file can express.
-        start: initial membrane potential as a fraction of the threshold, in [0, 1). 0.5 minimises the expected error of
-            a conversion without training (Bu et al. 2022).
-        condition: ">" spikes where the membrane exceeds the threshold (Eq. 2), ">=" also where it equals it.
-        wait: sum the input current over all timesteps and inject it at the first one. The number of spikes then does
-            not depend on when the spikes of the layer before arrive; each layer adds T timesteps of latency.
-        surrogate: rule for d spike / d z in the backward pass, or a rule for the backward pass of the layer.
-        trainable: whether threshold and leak are trained (Table 5 freezes them).
+        leak, **options: of `Neuron`, instead of those of `neuron`.
+        neuron: the options of the layer.
 
     Attributes:
         name: of the layer in its network, for messages; `convert` sets it.
@@ -89,37 +145,31 @@ class LIF(nn.Module):
     leak: nn.Parameter
 
     def __init__(
-        self,
-        threshold: float = 1.0,
-        leak: float = 1.0,
-        *,
-        reset: Reset = "subtract",
-        start: float = 0.0,
-        condition: Condition = ">",
-        wait: bool = False,
-        surrogate: Surrogate | LayerRule | None = None,
-        trainable: bool = True,
+        self, threshold: float = 1.0, leak: float | None = None, *, neuron: Neuron | None = None, **options: Any
     ) -> None:
         super().__init__()
         if not threshold > 0:
-            raise UsageError(f"LIF: threshold is {threshold}; it must be above 0.")
-        if not 0 <= leak <= 1:
-            raise UsageError(f"LIF: leak is {leak}; it must lie in [0, 1].")
-        if reset not in RESETS:
-            raise UsageError(f"LIF: reset is {reset!r}; {closest(reset, RESETS)}.")
-        if not 0 <= start < 1:
-            raise UsageError(f"LIF: start is {start}; it is a fraction of the threshold and must lie in [0, 1).")
-        if condition not in CONDITIONS:
-            raise UsageError(f"LIF: condition is {condition!r}; {closest(condition, CONDITIONS)}.")
-        self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=trainable)
-        self.leak = nn.Parameter(torch.tensor(float(leak)), requires_grad=trainable)
-        self.reset: Reset = reset
-        self.start = float(start)
-        self.condition: Condition = condition
-        self.wait, self.learned = bool(wait), False
+            raise UsageError(f"threshold is {threshold}; it must be above 0.")
+        neuron = (neuron or Neuron()).changed(leak=leak, **options)
+        self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=neuron.trainable)
+        self.leak = nn.Parameter(torch.tensor(float(neuron.leak)), requires_grad=neuron.trainable)
+        self.reset, self.v_init = neuron.reset, float(neuron.v_init)
+        self.fires_at_threshold, self.wait = neuron.fires_at_threshold, neuron.wait
+        self.surrogate = neuron.surrogate
+        self.name, self.learned = "LIF", False
         self.amplitude: float | None = None
-        self.surrogate: Surrogate | LayerRule = surrogate or Linear()
-        self.name = "LIF"
+
+    @property
+    def neuron(self) -> Neuron:
+        """The options of the layer as they are now; its leak is a parameter, so that of the options is 1."""
+        return Neuron(
+            reset=self.reset,
+            v_init=self.v_init,
+            fires_at_threshold=self.fires_at_threshold,
+            wait=self.wait,
+            surrogate=self.surrogate,
+            trainable=self.leak.requires_grad,
+        )
 
     def forward(
         self, current: Float[Tensor, "rows ..."], window: Window, timed: bool = True
@@ -144,7 +194,7 @@ class LIF(nn.Module):
     def arriving(self, current: Tensor, window: Window, timed: bool) -> tuple[Tensor, Scan]:
         """Return `current` as it arrives, all of it at the first step where the layer waits, and how it is scanned."""
         window.rows_per_step(current, timed, self.name)
-        scan = Scan(window.timesteps, timed, self.reset, self.start, self.condition)
+        scan = Scan(window.timesteps, timed, self.reset, self.v_init, ">=" if self.fires_at_threshold else ">")
         return (window.at_first_step(current) if self.wait and timed else current), scan
 
     @torch.no_grad()
@@ -155,11 +205,10 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the values to print."""
-        start = f", start={self.start:g}" if self.start else ""
-        condition = f", condition={self.condition!r}" if self.condition != ">" else ""
-        wait = ", wait=True" if self.wait else ""
         values = f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
-        return values + start + condition + wait
+        v_init = f", v_init={self.v_init:g}" if self.v_init else ""
+        options = [name for name in ("fires_at_threshold", "wait") if getattr(self, name)]
+        return values + v_init + "".join(f", {name}=True" for name in options)
 
 
 class _LIFScan(torch.autograd.Function):

@@ -367,7 +367,7 @@ class RateTwin(fx.Interpreter):
         return super().call_module(target, args, kwargs)
 
     def _rate(self, name: str, lif: LIF, current: Tensor) -> Tensor:
-        lost = (0.5 - lif.start) / self.network.timesteps
+        lost = (0.5 - lif.v_init) / self.network.timesteps
 
         def at(scale: float) -> Tensor:
             return (scale * current / lif.threshold - lost).clamp(0, 1)
