@@ -34,7 +34,7 @@ def pytest_configure(config):
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the compilation: kernels that are asked for compiled run as they are."""
-    for module in ("neurons.layer", "neurons.layout", "network.pooling"):
+    for module in ("neurons.layer", "network.layers"):
         monkeypatch.setattr(f"hiresnn.{module}.kernel", lambda function, fused, whole=True: function)
     spiking = import_module("hiresnn.network.spiking")
     monkeypatch.setattr(spiking, "compiles", lambda device: True)

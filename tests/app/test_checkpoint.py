@@ -71,7 +71,7 @@ def test_a_reset_to_zero_and_the_condition_of_a_spike_come_back(
     save(network, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
     assert isinstance(loaded, SpikingNetwork)
-    assert {(lif.reset, lif.condition) for lif in loaded.neurons.values()} == {("zero", condition)}
+    assert {(lif.reset, lif.neuron.condition) for lif in loaded.neurons.values()} == {("zero", condition)}
     assert torch.equal(loaded(images), network.eval()(images))
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         described = json.loads(file.metadata()["hiresnn"])["spiking"]
@@ -87,7 +87,7 @@ def test_the_start_and_the_waiting_of_neurons_and_folded_batch_norms_come_back(
     save(network, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
     assert isinstance(loaded, SpikingNetwork)
-    assert {(lif.start, lif.wait) for lif in loaded.neurons.values()} == {(start, wait)}
+    assert {(lif.v_init, lif.wait) for lif in loaded.neurons.values()} == {(start, wait)}
     assert torch.equal(loaded(images), network.eval()(images))
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         described = json.loads(file.metadata()["hiresnn"])["spiking"]
@@ -131,7 +131,7 @@ def test_neurons_that_differ_or_learn_by_another_rule_are_not_saved(
     network = convert(ann, images, timesteps=4)
     first: LIF = next(iter(network.neurons.values()))
     first.reset = "subtract-unleaked"
-    with pytest.raises(UsageError, match="the neurons differ in reset, start, condition, wait, surrogate or"):
+    with pytest.raises(UsageError, match="the neurons differ in reset, v_init, fires_at_threshold, wait, surrogate or"):
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
         lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]

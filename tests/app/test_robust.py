@@ -58,7 +58,7 @@ def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust: 
     assert [row["lr"] for row in logged] == pytest.approx([0.05 * x for x in (0.3125, 0.9375, 0.625, 0.625 / 3)])
     network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
     assert isinstance(network, SpikingNetwork)
-    assert {lif.start for lif in network.neurons.values()} == {0.5}
+    assert {lif.v_init for lif in network.neurons.values()} == {0.5}
     norm, convolution = ann.get_submodule("norm1"), ann.get_submodule("conv1")
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     folded = dict(network.layers.named_parameters())["conv1.weight"]

@@ -105,9 +105,9 @@ def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> No
     subject = network(leak=0.9, reset="subtract")
     before = {name: value.clone() for name, value in subject.state_dict().items()}
     copy = deployed(subject, "int4+leak=1+reset=zero+condition=>=")
-    kinds = {(lif.leak.item(), lif.reset, lif.condition) for lif in copy.neurons.values()}
+    kinds = {(lif.leak.item(), lif.reset, lif.neuron.condition) for lif in copy.neurons.values()}
     assert kinds == {(1.0, "zero", ">=")}
-    assert {(lif.reset, lif.condition) for lif in subject.neurons.values()} == {("subtract", ">")}
+    assert {(lif.reset, lif.neuron.condition) for lif in subject.neurons.values()} == {("subtract", ">")}
     assert all(torch.equal(value, before[name]) for name, value in subject.state_dict().items())
 
 

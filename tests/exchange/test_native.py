@@ -142,7 +142,7 @@ def test_a_network_that_goes_to_a_library_and_back_is_the_same(
     export(subject, tmp_path / "a.py", images(), LABELS, to=library)
     read = from_snntorch if library == "snntorch" else from_spikingjelly
     back = read(imported(tmp_path / "a.py").Network().timestep, subject.timesteps)
-    assert {neuron.condition for neuron in back.neurons.values()} == {">" if library == "snntorch" else ">="}
+    assert {neuron.neuron.condition for neuron in back.neurons.values()} == {">" if library == "snntorch" else ">="}
     found = []
     for each in (subject, back):
         with torch.no_grad(), record(each) as spikes:

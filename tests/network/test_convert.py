@@ -1,4 +1,5 @@
 import operator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import ConversionWarning, SharedDropout, calibrate, convert, record, spiking_graph
-from hiresnn.neurons import Linear, Window
+from hiresnn.neurons import Linear, Neuron, Window
 
 FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
 
@@ -77,13 +78,16 @@ def test_every_neuron_of_a_residual_network_is_calibrated():
     assert all(layer.sum() > 0 for layer in spikes.values())
 
 
-def test_leak_reset_condition_and_surrogate_are_those_asked_for():
-    kind = {"reset": "subtract-unleaked", "condition": ">=", "surrogate": Linear(0.7)}
-    network = convert(chain(), FOUR, timesteps=2, leak=0.5, encoding="poisson", **kind)
-    for neuron in network.neurons.values():
-        assert neuron.leak.item() == 0.5
-        assert (neuron.reset, neuron.condition, neuron.surrogate) == tuple(kind.values())
+def test_the_options_of_neurons_are_those_asked_for_together_or_by_their_names_of_version_0_2():
+    neuron = Neuron(0.5, "subtract-unleaked", 0.25, True, True, Linear(0.7), False)
+    network = convert(chain(), FOUR, timesteps=2, neuron=neuron, encoding="poisson")
+    assert network.neuron == replace(neuron, leak=1.0)
+    assert {lif.leak.item() for lif in network.neurons.values()} == {0.5}
     assert network.encoding.encoding == "poisson"
+    old = {"reset": "subtract-unleaked", "condition": ">=", "start": 0.25, "wait": True, "surrogate": Linear(0.7)}
+    assert convert(chain(), FOUR, timesteps=2, leak=0.5, trainable=False, **old).neuron == network.neuron
+    with pytest.raises(TypeError, match="'nonsense'"):
+        convert(chain(), FOUR, timesteps=2, nonsense=1)
 
 
 def test_batch_norm_is_folded_into_convolution_and_linear_layer():

@@ -188,8 +188,8 @@ def test_input_that_is_the_same_at_every_step_arrives_as_it_is():
 
 def test_printing_a_neuron_shows_its_values():
     assert repr(LIF(0.25, 0.5)) == "LIF(threshold=0.25, leak=0.5, reset='subtract')"
-    assert repr(LIF(reset="zero", condition=">=")).endswith("reset='zero', condition='>=')")
-    assert repr(LIF(0.25, 0.5, start=0.5, wait=True)).endswith("reset='subtract', start=0.5, wait=True)")
+    assert repr(LIF(reset="zero", condition=">=")).endswith("reset='zero', fires_at_threshold=True)")
+    assert repr(LIF(0.25, 0.5, start=0.5, wait=True)).endswith("reset='subtract', v_init=0.5, wait=True)")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_printing_a_neuron_shows_its_values():
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"leak": 1.5}, r"leak is 1.5; it must lie in \[0, 1\]"),
         ({"leak": -0.1}, "leak is -0.1"),
-        ({"start": 1.0}, r"start is 1.0; it is a fraction of the threshold and must lie in \[0, 1\)"),
+        ({"start": 1.0}, r"v_init .start. is 1.0; it is a fraction of the threshold, in \[0, 1\)"),
         ({"reset": "none"}, "reset is 'none'; choose one of subtract, subtract-unleaked, zero"),
         ({"condition": ">>"}, "condition is '>>'; did you mean \">=?\". choose one of >, >="),
     ],

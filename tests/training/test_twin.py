@@ -23,7 +23,7 @@ def network(start: float = 0.5, timesteps: int = 4) -> SpikingNetwork:
 def by_layers(snn: SpikingNetwork, scales: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits and rates of VGG5 written out: conv, pool, conv, conv, pool, linear, linear, linear."""
     weights = {name.removeprefix("layers."): value for name, value in snn.named_parameters()}
-    lost = (0.5 - next(iter(snn.neurons.values())).start) / snn.timesteps
+    lost = (0.5 - next(iter(snn.neurons.values())).v_init) / snn.timesteps
     rates: dict[str, Tensor] = {}
 
     def rate(number: int, current: Tensor) -> Tensor:
