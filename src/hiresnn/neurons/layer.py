@@ -62,10 +62,10 @@ MIN_THRESHOLD = 1e-3
 
 @dataclass(frozen=True)
 class Neuron:
-    """Options of a layer of LIF neurons (Eq. 1, 2; see `lif_steps`): `convert(ann, images, neuron=Neuron(reset="zero"))`.
+    """Options of a layer of LIF neurons (Eq. 1, 2), as in `convert(ann, images, neuron=Neuron(reset="zero"))`.
 
-    The threshold is not one of them: the calibration sets it, layer by layer. To read options that version 0.2 stored or
-    documented, with `start` for `v_init` and `condition` for `fires_at_threshold`, use `Neuron().changed(**options)`.
+    The threshold is not one of them: the calibration sets it, layer by layer. `Neuron().changed(**options)` also takes
+    the names of version 0.2, which files and recipes store: `start` for `v_init`, `condition` for `fires_at_threshold`.
 
     Args:
         leak: first decay factor of the membrane potential per timestep (often called beta or lambda), in [0, 1]; 1
