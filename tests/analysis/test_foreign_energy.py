@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.analysis import LayerOperations, count_operations
+from hiresnn.analysis.operations import neuron_cost
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
-from hiresnn.foreign.record import neuron_cost
 
 T = 3
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, fx, nn
 
-from hiresnn.analysis.energy import count_operations
+from hiresnn.analysis import count_operations
 from hiresnn.network import ChannelAffine, ConversionWarning, convert, spiking_graph
 from hiresnn.network.batch_norm import remove_batch_norms
 

@@ -7,18 +7,8 @@ from hiresnn.analysis.accuracy import evaluate
 from hiresnn.analysis.activity import LayerActivity, SpikingActivity, recording, spike_rates
 from hiresnn.analysis.conversion import ConversionError, LayerError
 from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
-from hiresnn.analysis.energy import (
-    PRICES,
-    Energy,
-    EnergyReport,
-    ForeignEnergy,
-    Prices,
-    Traffic,
-    count_operations,
-    energy_counter,
-    equivalent_bits,
-)
-from hiresnn.analysis.operations import LayerOperations
+from hiresnn.analysis.energy import PRICES, EnergyReport, LayerOperations, Prices, Traffic, equivalent_bits
+from hiresnn.analysis.operations import Energy, ForeignEnergy, count_operations, energy_counter
 
 __all__ = [
     "PRICES",

@@ -1,60 +1,20 @@
-"""What an operation costs in picojoules: Table 7, a multiplication by few bits, and a memory access.
-
-Everything priced with these is an *estimated arithmetic energy, 45 nm*, without wiring, control, clock and idle power.
-
-Energy of counted operations, in two ways: as the paper prints it (Table 6, Eq. 7, 8), and by every operation.
+"""Energy of counted operations, in two ways: as the paper prints it (Table 6, Eq. 7, 8), and by every operation.
 
     FL_ANN = k^2 H_o W_o C_o C_i,   FL_SNN = FL_ANN * zeta                                   (Table 6)
     E_rate = (sum_l FL_SNN) E_AC                                                             (Eq. 7)
     E_direct = FL_SNN[1] E_MAC + (sum_{l>1} FL_SNN[l]) E_AC                                  (Eq. 8)
 
 zeta is the spiking activity of the layer's *input*; a direct-coded image is dense and computed once, so its zeta is 1.
-Linear layers count as 1x1 convolutions of one pixel. All results are an estimated arithmetic energy, 45 nm.
-
-Operations of a spiking network, counted on the spikes of real images.
-
-Energy of a network of another library, counted while it runs, by the same rules as that of our own networks.
-
-A layer whose input is the image, the same at every step, counts once, also if the library computes it at every step. A
-batch norm right behind a weighted layer counts as folded into it, and any other one as a depthwise 1x1 convolution.
+Linear layers count as 1x1 convolutions of one pixel. All results are an *estimated arithmetic energy, 45 nm*, without
+wiring, control, clock and idle power.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, fx, nn
-
-from hiresnn.analysis.activity import SpikingActivity
-from hiresnn.analysis.operations import (
-    COUNTED,
-    STATE_BYTES,
-    Inputs,
-    LayerOperations,
-    SynapseCounter,
-    Synapses,
-    fan_out,
-    lif_operations,
-    neuron_operations,
-    readout_operations,
-    synapse_operations,
-    synapses,
-)
-from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Unrolled
-from hiresnn.foreign import record as foreign_record
-from hiresnn.foreign.record import Flow, Signal, in_steps, neuron_cost, require_steps
-from hiresnn.foreign.unrolled import picked
-from hiresnn.network import ChannelAffine, SpikingNetwork, record
-from hiresnn.network.report import BATCH_NORMS
-from hiresnn.neurons import Window
 
 WORD_BITS = 32
 
@@ -128,6 +88,52 @@ class Traffic(NamedTuple):
         return self.on_chip_pj + DRAM_WORD_PJ * self.weights
 
 
+STATE_BYTES = 4
+"""Size of a membrane or an accumulated logit, 32 bits."""
+
+
+@dataclass(frozen=True)
+class LayerOperations:
+    """One layer and one image; counts are over all T steps, and means over the images.
+
+    Attributes:
+        name, kind: a weighted layer ("conv", "linear", or "affine", a batch norm that counts as a depthwise 1x1
+            convolution), a layer of "neurons", or the "readout".
+        inputs: the kind of its input. "image": without time, computed once. "spikes": whole numbers, so an AC each.
+            "fractional": spikes that an average pool turned into fractions, a MAC each. "current": not spikes.
+        sources: input values per step.
+        units: output values per step; the neurons of a layer of neurons.
+        dense: Table 6, k^2 H_o W_o C_o C_i per step, padding counted as input; 0 without weights.
+        connections: the same without those that only see padding.
+        activity: zeta, spikes per input over all steps; 0 without weights. An input that is no spikes counts once for
+            each time that the layer computes: once for an image that does not change, T times for a current.
+        events: input values over all steps that are not zero.
+        macs, acs, multiplications: effective operations; an AC is any addition.
+        parameters: trained parameters of the layer.
+        state_bytes: size of what it stores from step to step.
+    """
+
+    name: str
+    kind: Literal["conv", "linear", "affine", "neurons", "readout"]
+    inputs: Literal["image", "spikes", "fractional", "current"]
+    sources: int
+    units: int
+    dense: int = 0
+    connections: int = 0
+    activity: float = 0.0
+    events: float = 0.0
+    macs: float = 0.0
+    acs: float = 0.0
+    multiplications: float = 0.0
+    parameters: int = 0
+    state_bytes: int = 0
+
+    @property
+    def flops_snn(self) -> float:
+        """FL_SNN of Table 6: dense FLOPs times the spiking activity of the input."""
+        return self.dense * self.activity
+
+
 @dataclass(frozen=True)
 class EnergyReport:
     """Operations per image, layer by layer, and what they cost. Energies are picojoules per image."""
@@ -195,251 +201,3 @@ class EnergyReport:
             membranes=0.0,
             weights=sum(layer.parameters for layer in self.layers if layer.dense),
         )
-
-
-class Energy(fx.Interpreter):
-    """Accumulates the operations of a network on images.
-
-    Args:
-        network: any converted network.
-        timesteps: T; None takes the network's own.
-        variants: how often the image changes within T. 1 at inference; N in a forward pass of HIRE-SNN training, in
-            which the layers that see the image work N times.
-
-    Raises:
-        UsageError: a layer whose operations cannot be counted; variants outside 1 to T.
-
-    Example:
-        >>> from torch import nn
-        >>> from hiresnn.network import spiking_graph
-        >>> ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-        >>> energy = Energy(spiking_graph(ann, timesteps=2))
-        >>> energy.update(torch.ones(1, 1, 2, 2))
-        >>> first = energy.compute().layers[0]
-        >>> first.inputs, first.macs, first.acs
-        ('image', 12.0, 3.0)
-    """
-
-    def __init__(self, network: SpikingNetwork, *, timesteps: int | None = None, variants: int = 1) -> None:
-        super().__init__(network.layers)
-        self.network, self.timesteps = network, network.timesteps if timesteps is None else timesteps
-        self._window, self._classes = Window(self.timesteps, 0), 0
-        if not 1 <= variants <= self.timesteps:
-            raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
-        self._neurons, self._activity, self._images = network.neurons, SpikingActivity(), 0
-        self._counters = {node: SynapseCounter(use, variants) for node, use in synapses(network).items()}
-
-    @torch.no_grad()
-    def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Run a batch in [0, 1] and count. The network stays as it is. Raises UsageError for an empty batch."""
-        if not len(images):
-            raise UsageError("energy: the batch has no images.")
-        self._window = Window(self.timesteps, len(images))
-        with frozen(self.network), record(self.network) as spikes:
-            self._classes = self.run(images.clone(), self._window).shape[1]  # a layer may write into its input
-        self._activity.update(spikes)
-        self._images += len(images)
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Evaluate one node of the network's graph and count the operations of a weighted layer."""
-        result = super().run_node(n)
-        if n in self._counters:
-            args, kwargs = self.fetch_args_kwargs_from_env(n)
-            self._counters[n].update(args[0] if args else kwargs["input"], result, self._window)
-        return result
-
-    def compute(self) -> EnergyReport:
-        """Return the means over all images so far. Raises UsageError before the first update."""
-        if not self._images:
-            raise UsageError("energy: no images were added; call update with a batch first.")
-        activity, layers = self._activity.compute(), []
-        for node in self.network.layers.graph.nodes:
-            if node in self._counters:
-                layers.append(self._counters[node].compute(self._images))
-            elif node.op == "call_module" and (name := str(node.target)) in activity:
-                layers.append(lif_operations(name, self._neurons[name], activity[name]))
-        return EnergyReport((*layers, readout_operations(self._classes, self.timesteps)), self.timesteps)
-
-
-def energy_counter(network: SpikingNetwork | Unrolled) -> Energy | ForeignEnergy:
-    """Return what counts the operations of a network of this package, or of another library in its adapter."""
-    return ForeignEnergy(network) if isinstance(network, Unrolled) else Energy(network)
-
-
-def count_operations(
-    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
-) -> EnergyReport:
-    """Return the operations per image, the mean over `images` in [0, 1]; the report prices them.
-
-    Args:
-        network: of this package, or of another library in its adapter (`hiresnn.foreign`).
-        images: [N, C, H, W], at least one, on the device of the network.
-
-    Raises:
-        UsageError: no images, or a layer whose operations cannot be counted.
-    """
-    energy = energy_counter(network)
-    for batch in torch.split(images, batch_size):
-        energy.update(batch)
-    return energy.compute()
-
-
-@dataclass
-class _Weighted:
-    """One weighted layer, and what entered it.
-
-    Attributes:
-        first, later: what entered at the first step, and at all others.
-        timed: something of its input changes over time.
-        weighted: see `Signal`.
-        normed: a batch norm follows directly.
-        steps: timesteps seen in the present forward pass.
-    """
-
-    name: str
-    layer: nn.Module
-    first: Inputs = field(default_factory=Inputs)
-    later: Inputs = field(default_factory=Inputs)
-    timed: bool = False
-    weighted: bool = False
-    normed: bool = False
-    units: int = 0
-    steps: int = 0
-    example: Tensor | None = None
-    shown: Tensor | None = None
-
-    def add(self, x: Tensor, steps: Tensor, signal: Signal, units: int) -> None:
-        """Add the input x of one call, which is also [steps, B, ...]."""
-        if self.example is None:
-            leading = x.dim() - steps.dim() + 2
-            self.example = steps[0, 0].reshape((1,) * leading + steps.shape[2:]).clone()
-        for step in steps:
-            if self.shown is None:
-                self.shown = step
-                self.first.add(step)
-            else:
-                self.later.add(step)
-                self.timed |= not torch.equal(step, self.shown)
-        self.timed |= signal.timed
-        self.weighted |= signal.weighted
-        self.steps, self.units = self.steps + len(steps), units
-
-    def compute(self, images: int, timesteps: int) -> LayerOperations:
-        """Return the layer's operations, a mean over `images`."""
-        assert self.example is not None
-        inputs = self.first + self.later if self.timed else self.first
-        connections = fan_out(self.layer, self.example).reshape(torch.as_tensor(inputs.events).shape)
-        use = Synapses(self.name, self.layer, self.timed, not self.timed or self.weighted, True)
-        has_bias = getattr(self.layer, "bias", None) is not None
-        added = self.layer.get_parameter("weight").shape[0] if self.normed and not has_bias else 0
-        return synapse_operations(
-            use, inputs, connections, images, units=self.units, timesteps=timesteps, bias=has_bias or self.normed,
-            parameters=sum(p.numel() for p in self.layer.parameters()) + added,
-        )  # fmt: skip
-
-
-class ForeignEnergy:
-    """Accumulates the operations of a network of another library on images; used like `Energy`.
-
-    Args:
-        network: of an adapter in `hiresnn.foreign`.
-
-    Raises:
-        UsageError: a layer whose operations cannot be counted; the message names it.
-    """
-
-    def __init__(self, network: Unrolled) -> None:
-        self.network, self.timesteps = network, network.timesteps
-        self._costs = {name: neuron_cost(name, neuron) for name, neuron in network.spiking.items()}
-        self._modules = _counted(network)
-        self._weighted: dict[str, _Weighted] = {}
-        self._order: dict[str, None] = {}  # names in the order of their first call
-        self._activity, self._images, self._classes = SpikingActivity(), 0, 0
-
-    @torch.no_grad()
-    def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Run a batch in [0, 1] and count. Parameters, mode and gradients of the network stay as they are."""
-        flow = Flow()
-        for each in self._weighted.values():
-            each.steps = 0
-        with frozen(self.network), foreign_record(self.network) as spikes, self._watched(flow, len(images)), flow:
-            self._classes = self.network(images.clone()).shape[1]
-        for each in self._weighted.values():
-            if each.steps != 1 or each.timed:  # a network with a loop of its own may compute the image's side once
-                require_steps(each.name, each.steps, self.timesteps)
-            each.shown = None
-        self._activity.update(spikes)
-        self._images += len(images)
-
-    def compute(self) -> EnergyReport:
-        """Return the means over all images so far. Raises UsageError before the first update."""
-        if not self._images:
-            raise UsageError("energy: no images were added; call update with a batch first.")
-        activity, layers = self._activity.compute(), []
-        for name in self._order:
-            if name in self._weighted:
-                layers.append(self._weighted[name].compute(self._images, self.timesteps))
-            else:
-                states, decays = self._costs[name]
-                trained = sum(p.numel() for p in self.network.spiking[name].parameters())
-                layers.append(neuron_operations(name, activity[name], decays=decays, states=states, parameters=trained))
-        return EnergyReport((*layers, readout_operations(self._classes, self.timesteps)), self.timesteps)
-
-    @contextmanager
-    def _watched(self, flow: Flow, batch: int) -> Iterator[None]:
-        """Mark the image on its way in and what leaves each layer, and count what enters the weighted ones."""
-        inner, neurons = self.network.network, self.network.spiking
-
-        def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
-            flow.mark(args[:1], Signal(timed=self.network.encodes))
-
-        def spike(name: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self._order.setdefault(name)
-            flow.mark(output, Signal(timed=True, weighted=True))  # a membrane, beside the spikes
-            flow.mark(picked(output, 0), Signal(timed=True))
-
-        def weigh(name: str, layer: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
-            x = args[0] if args else next(iter(options.values()))
-            signal = flow.signal(x)
-            if signal is None:
-                raise UsageError(
-                    f"hiresnn cannot tell where the input of layer {name!r} comes from, so its energy cannot be "
-                    "counted; use functions of torch between the layers."
-                )
-            if isinstance(layer, BATCH_NORMS) and signal.source is not None:
-                next(each for each in self._weighted.values() if each.layer is signal.source).normed = True
-                flow.mark(output, Signal(signal.timed, True))
-                return
-            if isinstance(layer, BATCH_NORMS):
-                layer = self._weighted[name].layer if name in self._weighted else ChannelAffine(layer)
-            self._order.setdefault(name)
-            entry = self._weighted.setdefault(name, _Weighted(name, layer))
-            rows = in_steps(name, x, self.timesteps, batch, self.network.layout)
-            entry.add(x, rows, signal, output.numel() // (rows.shape[0] * batch))
-            flow.mark(output, Signal(signal.timed, True, layer))
-
-        with ExitStack() as stack:
-            stack.enter_context(flow.layers([*self._modules.values(), *neurons.values()]))
-            stack.enter_context(inner.register_forward_pre_hook(enter))
-            for name, neuron in neurons.items():
-                stack.enter_context(neuron.register_forward_hook(partial(spike, name)))
-            for name, layer in self._modules.items():
-                stack.enter_context(layer.register_forward_hook(partial(weigh, name), with_kwargs=True))
-            yield
-
-
-def _counted(network: Unrolled) -> dict[str, nn.Module]:
-    """Return name -> weighted layer or batch norm; refuse any other layer with weights, and weights in neurons."""
-    found: dict[str, nn.Module] = {}
-    inside = {id(part): name for name, neuron in network.spiking.items() for part in neuron.modules()}
-    for name, module in network.network.named_modules():
-        counted = isinstance(module, (*COUNTED, *BATCH_NORMS))
-        if id(module) in inside:
-            if counted:
-                raise UsageError(f"layer {name!r} is part of the neurons {inside[id(module)]!r}, so it is not counted.")
-        elif counted:
-            found[name] = module
-        elif any(True for _ in module.parameters(recurse=False)):
-            kind = type(module).__name__
-            raise UsageError(f"layer {name!r} is a {kind}; energy counts only convolutions and linear layers.")
-    return found

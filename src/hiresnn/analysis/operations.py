@@ -1,85 +1,101 @@
-"""Which layers have weights, what kind of input they get, and how many connections leave each value of it.
+"""Count the operations of a spiking network, of this package or another library, on the spikes of real images.
 
-Operations that one image causes in a spiking network, layer by layer, counted on its real spikes.
+Hooks on the layers count while the network runs. A `Flow` notes for every tensor where it came from: the image, spikes,
+or another weighted layer. A layer whose input is the image, the same at every step, counts once, also if its library
+computes it at every step. A batch norm right behind a weighted layer counts as folded into it, and any other one as a
+depthwise 1x1 convolution.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor, fx, nn
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from hiresnn.analysis.activity import LayerActivity
+from hiresnn.analysis.activity import LayerActivity, SpikingActivity, recording
+from hiresnn.analysis.energy import STATE_BYTES, EnergyReport, LayerOperations
+from hiresnn.analysis.flow import Flow, Signal
+from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
-from hiresnn.foreign.record import PRODUCTS
-from hiresnn.network import ChannelAffine, Encoder, SpikingNetwork
-from hiresnn.network.report import WEIGHTED
+from hiresnn.foreign import Unrolled
+from hiresnn.foreign.record import in_steps, require_steps
+from hiresnn.foreign.unrolled import picked
+from hiresnn.network import ChannelAffine, SpikingNetwork
+from hiresnn.network.report import BATCH_NORMS, WEIGHTED
 from hiresnn.neurons import LIF, Window
 
 COUNTED = (*WEIGHTED, ChannelAffine)
 
 
-class Synapses(NamedTuple):
-    """One use of a convolution or linear layer in a spiking network.
+class NeuronCost(NamedTuple):
+    """Operations of one neuron in one timestep, apart from the addition of a spike's reset.
 
     Attributes:
-        name: of the module; a later use of the same module has its number appended.
-        layer: the module.
-        timed: its input changes from step to step. False: the image's side of the network, computed once.
-        analog: its input comes from no neuron, but from the image or directly from another weighted layer.
-        first_use: False if an earlier use of the same module already counted its parameters.
+        states: numbers that it stores from step to step, each of which something is added to.
+        decays: how many of them are multiplied by a factor that is not 1. A factor on the input, as in
+            v + (x - v) / tau, counts as part of the weights before it.
     """
 
-    name: str
-    layer: nn.Module
-    timed: bool
-    analog: bool
-    first_use: bool
+    states: int
+    decays: int
 
 
-def synapses(network: SpikingNetwork) -> dict[fx.Node, Synapses]:
-    """Return node of `network.layers` -> the weighted layer called there, first layer first.
+_LEAKY, _IDEAL, _TWO = NeuronCost(1, 1), NeuronCost(1, 0), NeuronCost(2, 2)
+_COSTS: dict[str, dict[str, Callable[[Any], NeuronCost]]] = {
+    "snntorch": {
+        "Leaky": lambda neuron: NeuronCost(1, _decays(neuron.beta)),
+        "Synaptic": lambda neuron: NeuronCost(2, _decays(neuron.alpha) + _decays(neuron.beta)),
+    },
+    "spikingjelly": {
+        "IFNode": lambda _: _IDEAL,
+        "LIFNode": lambda _: _LEAKY,
+        "ParametricLIFNode": lambda _: _LEAKY,
+    },
+    "sinabs": {
+        **dict.fromkeys(("IAF", "IAFSqueeze"), lambda _: _IDEAL),
+        **dict.fromkeys(("LIF", "LIFSqueeze"), lambda _: _LEAKY),
+    },
+    "norse": {
+        "IAFCell": lambda _: _IDEAL,
+        "LIFBoxCell": lambda _: _LEAKY,
+        **dict.fromkeys(("LIF", "LIFCell"), lambda _: _TWO),
+    },
+}
+"""Library -> class -> the cost of one update. A user's subclass costs what its base costs."""
+
+
+def neuron_cost(name: str, neuron: nn.Module) -> NeuronCost:
+    """Return the cost of one update of each neuron in a layer.
 
     Raises:
-        UsageError: a weighted operation whose connections cannot be counted.
+        UsageError: the neuron is of no class whose operations are known; the message names the layer.
     """
-    modules = dict(network.layers.named_modules())
-    signals: dict[fx.Node, tuple[bool, bool]] = {}  # the output of a node: (timed, analog)
-    uses: Counter[str] = Counter()
-    found: dict[fx.Node, Synapses] = {}
-    for node in network.layers.graph.nodes:
-        layer = modules[str(node.target)] if node.op == "call_module" else None
-        _refuse_uncounted(node, layer)
-        inputs = [signals[source] for source in node.all_input_nodes if source in signals]
-        timed, analog = any(each[0] for each in inputs), any(each[1] for each in inputs)
-        poisson = isinstance(layer, Encoder) and layer.encoding == "poisson"
-        if isinstance(layer, LIF) or poisson:
-            signals[node] = True, False
-        elif isinstance(layer, COUNTED):
-            name = str(node.target)
-            uses[name] += 1
-            numbered = name if uses[name] == 1 else f"{name}_{uses[name]}"
-            found[node] = Synapses(numbered, layer, timed, analog, uses[name] == 1)
-            signals[node] = timed, True
-        elif node.op == "placeholder" and not signals:
-            signals[node] = False, True
-        elif inputs:
-            signals[node] = timed, analog
-    return found
+    if isinstance(neuron, LIF):
+        return NeuronCost(1, _decays(neuron.leak))
+    for base in type(neuron).__mro__:
+        costs = _COSTS.get(base.__module__.partition(".")[0], {})
+        if base.__name__ in costs:
+            return costs[base.__name__](neuron)
+        if costs:  # another neuron of the library, which may derive from a known one and do more
+            break
+    listed = "; ".join(f"{library}: {', '.join(costs)}" for library, costs in _COSTS.items())
+    raise UsageError(
+        f"layer {name!r} is a {type(neuron).__name__}, whose operations are not known, so its energy cannot be counted "
+        f"(its activity can); known are {listed}."
+    )
 
 
-def _refuse_uncounted(node: fx.Node, layer: nn.Module | None) -> None:
-    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if node.op in ("call_function", "call_method") and called in PRODUCTS:
-        raise UsageError(f"{node.name} is called as a function and cannot be counted; use an nn.Linear or nn.Conv.")
-    if layer is not None and not isinstance(layer, (LIF, *COUNTED)) and any(True for _ in layer.parameters()):
-        kind = type(layer).__name__
-        raise UsageError(f"layer {node.target!r} is a {kind}; energy counts only convolutions and linear layers.")
+def _decays(factor: Any) -> int:
+    """Return 1 unless the factor is exactly 1."""
+    return int(not (bool((factor == 1).all()) if isinstance(factor, Tensor) else factor == 1))
 
 
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
@@ -97,54 +113,8 @@ def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
     return connections[0].round()
 
 
-STATE_BYTES = 4
-"""Size of a membrane or an accumulated logit, 32 bits."""
-
-
-@dataclass(frozen=True)
-class LayerOperations:
-    """One layer and one image; counts are over all T steps, and means over the images.
-
-    Attributes:
-        name, kind: a weighted layer ("conv", "linear", or "affine", a batch norm that counts as a depthwise 1x1
-            convolution), a layer of "neurons", or the "readout".
-        inputs: the kind of its input. "image": without time, computed once. "spikes": whole numbers, so an AC each.
-            "fractional": spikes that an average pool turned into fractions, a MAC each. "current": not spikes.
-        sources: input values per step.
-        units: output values per step; the neurons of a layer of neurons.
-        dense: Table 6, k^2 H_o W_o C_o C_i per step, padding counted as input; 0 without weights.
-        connections: the same without those that only see padding.
-        activity: zeta, spikes per input over all steps; 0 without weights. An input that is no spikes counts once for
-            each time that the layer computes: once for an image that does not change, T times for a current.
-        events: input values over all steps that are not zero.
-        macs, acs, multiplications: effective operations; an AC is any addition.
-        parameters: trained parameters of the layer.
-        state_bytes: size of what it stores from step to step.
-    """
-
-    name: str
-    kind: Literal["conv", "linear", "affine", "neurons", "readout"]
-    inputs: Literal["image", "spikes", "fractional", "current"]
-    sources: int
-    units: int
-    dense: int = 0
-    connections: int = 0
-    activity: float = 0.0
-    events: float = 0.0
-    macs: float = 0.0
-    acs: float = 0.0
-    multiplications: float = 0.0
-    parameters: int = 0
-    state_bytes: int = 0
-
-    @property
-    def flops_snn(self) -> float:
-        """FL_SNN of Table 6: dense FLOPs times the spiking activity of the input."""
-        return self.dense * self.activity
-
-
 @dataclass
-class Inputs:
+class _Inputs:
     """What entered a weighted layer so far, over images and steps.
 
     Attributes:
@@ -158,85 +128,99 @@ class Inputs:
     fractional: bool = False
 
     def add(self, rows: Tensor) -> None:
-        """Add rows [n, ...]."""
         self.events = self.events + (rows != 0).sum(0).double()
         self.magnitude = self.magnitude + rows.abs().sum(0, dtype=torch.float64)
         self.fractional |= not bool((rows == rows.round()).all())
 
-    def __add__(self, other: Inputs) -> Inputs:
-        return Inputs(self.events + other.events, self.magnitude + other.magnitude, self.fractional or other.fractional)
+    def __add__(self, other: _Inputs) -> _Inputs:
+        return _Inputs(
+            self.events + other.events, self.magnitude + other.magnitude, self.fractional or other.fractional
+        )
 
 
-class SynapseCounter:
-    """Accumulates the inputs of one weighted layer."""
+@dataclass
+class _Weighted:
+    """One weighted layer, and what entered it.
 
-    def __init__(self, use: Synapses, variants: int) -> None:
-        self.use, self.variants = use, variants
-        self.inputs, self.fan_out = Inputs(), torch.empty(0)
-        self.units, self.timesteps, self.rows_per_image = 0, 0, 1
-
-    def update(self, rows: Tensor, outputs: Tensor, window: Window) -> None:
-        """Add a batch: the input rows [T*B, ...] or [B, ...] of the layer, and its output rows."""
-        if not self.fan_out.numel():
-            self.fan_out = fan_out(self.use.layer, rows)
-        self.rows_per_image = window.rows_per_step(rows, self.use.timed) // window.batch
-        self.units, self.timesteps = self.rows_per_image * outputs[0].numel(), window.timesteps
-        self.inputs.add(rows)
-
-    def compute(self, images: int) -> LayerOperations:
-        """Return the layer's operations, a mean over `images`."""
-        layer = self.use.layer
-        return synapse_operations(
-            self.use, self.inputs, self.fan_out, images, units=self.units, timesteps=self.timesteps,
-            rows_per_image=self.rows_per_image, variants=self.variants,
-            bias=getattr(layer, "bias", None) is not None, parameters=sum(p.numel() for p in layer.parameters()),
-        )  # fmt: skip
-
-
-def synapse_operations(
-    use: Synapses, inputs: Inputs, connections: Tensor, images: int, *, units: int, timesteps: int, bias: bool,
-    parameters: int, rows_per_image: int = 1, variants: int = 1,
-) -> LayerOperations:  # fmt: skip
-    """Return the operations of a weighted layer, a mean over `images`.
-
-    Args:
-        inputs: what entered, over all images and, if it is timed, all steps.
-        connections: how many leave each value of one input row.
-        bias, parameters: of the layer, if a batch norm behind it were folded into it.
+    Attributes:
+        name: of the module; a later use of it in the same timestep has its number appended.
+        first_use: no earlier use of the same module counts its parameters.
+        first, later: what entered at the first step, and at all others.
+        timed, weighted: see `Signal`; an input that differs between steps is timed, too.
+        normed: a batch norm follows directly.
+        rows: input rows per image and step. units: output values per image and step.
+        steps: timesteps seen in the present forward pass. first_rows: the input at the first of them.
+        example: one input row, with the leading dimensions that the layer needs.
     """
-    layer, sources = use.layer, rows_per_image * connections.numel()
-    weight = layer.get_parameter("weight")
-    # An image is the same at all steps, so it is multiplied once per variant.
-    repeats, times = (1, timesteps) if use.timed else (variants, variants)
-    spikes = use.timed and not use.analog and not inputs.fractional
-    magnitude = float(torch.as_tensor(inputs.magnitude).sum())
-    through = float((inputs.events * connections).sum())
-    accumulated = float((inputs.magnitude * connections).sum())
-    return LayerOperations(
-        name=use.name,
-        kind="linear" if isinstance(layer, nn.Linear) else "affine" if isinstance(layer, ChannelAffine) else "conv",
-        inputs="image" if not use.timed else "current" if use.analog else "spikes" if spikes else "fractional",
-        sources=sources,
-        units=units,
-        dense=weight.numel() * (units // weight.shape[0]),
-        connections=rows_per_image * int(connections.sum()),
-        activity=magnitude / (sources * images) if use.timed and not use.analog else float(times),
-        events=repeats * float(torch.as_tensor(inputs.events).sum()) / images,
-        macs=0.0 if spikes else repeats * through / images,
-        acs=(accumulated / images if spikes else 0.0) + bias * units * times,
-        parameters=parameters if use.first_use else 0,
-    )
+
+    name: str
+    layer: nn.Module
+    first_use: bool = True
+    first: _Inputs = field(default_factory=_Inputs)
+    later: _Inputs = field(default_factory=_Inputs)
+    timed: bool = False
+    weighted: bool = False
+    normed: bool = False
+    rows: int = 1
+    units: int = 0
+    steps: int = 0
+    first_rows: Tensor | None = None
+    example: Tensor | None = None
+
+    def add(self, x: Tensor, steps: Tensor, signal: Signal, output: Tensor, batch: int) -> None:
+        """Add the input x of one call for a batch of images, which is also [steps, rows, ...]."""
+        if self.example is None:
+            leading = x.dim() - steps.dim() + 2
+            self.example = steps[0, 0].reshape((1,) * leading + steps.shape[2:]).clone()
+        self.rows, self.units = steps.shape[1] // batch, output.numel() // (len(steps) * batch)
+        self.timed |= signal.timed
+        self.weighted |= signal.weighted
+        self.steps += len(steps)
+        if self.first_rows is None:
+            self.first_rows, steps = steps[0], steps[1:]
+            self.first.add(self.first_rows)
+        if len(steps):
+            self.timed |= bool((steps != self.first_rows).any())
+            self.later.add(steps.flatten(0, 1))
+
+    def compute(self, images: int, timesteps: int, variants: int) -> LayerOperations:
+        """Return the layer's operations, a mean over `images`."""
+        assert self.example is not None
+        layer, inputs = self.layer, self.first + self.later if self.timed else self.first
+        connections = fan_out(layer, self.example).reshape(torch.as_tensor(inputs.events).shape)
+        weight, analog = layer.get_parameter("weight"), not self.timed or self.weighted
+        # An image is the same at all steps, so it is multiplied once per variant.
+        repeats, times = (1, timesteps) if self.timed else (variants, variants)
+        spikes = not analog and not inputs.fractional
+        magnitude = float(torch.as_tensor(inputs.magnitude).sum())
+        through = float((inputs.events * connections).sum())
+        accumulated = float((inputs.magnitude * connections).sum())
+        sources = self.rows * connections.numel()
+        bias = getattr(layer, "bias", None) is not None
+        parameters = sum(p.numel() for p in layer.parameters()) + (len(weight) if self.normed and not bias else 0)
+        return LayerOperations(
+            name=self.name,
+            kind="linear" if isinstance(layer, nn.Linear) else "affine" if isinstance(layer, ChannelAffine) else "conv",
+            inputs="image" if not self.timed else "current" if analog else "spikes" if spikes else "fractional",
+            sources=sources,
+            units=self.units,
+            dense=weight.numel() * (self.units // len(weight)),
+            connections=self.rows * int(connections.sum()),
+            activity=float(times) if analog else magnitude / (sources * images),
+            events=repeats * float(torch.as_tensor(inputs.events).sum()) / images,
+            macs=0.0 if spikes else repeats * through / images,
+            acs=(accumulated / images if spikes else 0.0) + (bias or self.normed) * self.units * times,
+            parameters=parameters if self.first_use else 0,
+        )
 
 
-def neuron_operations(
-    name: str, activity: LayerActivity, *, decays: int, states: int = 1, parameters: int = 0
-) -> LayerOperations:
+def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) -> LayerOperations:
     """Return the operations of a layer of neurons.
 
-    At each step a neuron needs an addition for each of its `states`, and a multiplication for those that decay by a
+    At each step a neuron needs an addition for each of its states, and a multiplication for those that decay by a
     factor that is not 1. A spike subtracts the threshold, which is another addition.
     """
-    updates = activity.neurons * activity.timesteps
+    cost, updates = neuron_cost(name, neuron), activity.neurons * activity.timesteps
     return LayerOperations(
         name=name,
         kind="neurons",
@@ -244,20 +228,192 @@ def neuron_operations(
         sources=activity.neurons,
         units=activity.neurons,
         events=activity.spikes,
-        acs=states * updates + activity.spikes,
-        multiplications=float(decays * updates),
-        parameters=parameters,
-        state_bytes=STATE_BYTES * states * activity.neurons,
+        acs=cost.states * updates + activity.spikes,
+        multiplications=float(cost.decays * updates),
+        parameters=sum(parameter.numel() for parameter in neuron.parameters()),
+        state_bytes=STATE_BYTES * cost.states * activity.neurons,
     )
 
 
-def lif_operations(name: str, lif: LIF, activity: LayerActivity) -> LayerOperations:
-    """Return the operations of a layer of LIF neurons, whose membrane decays unless the leak is 1."""
-    decays, parameters = int(lif.leak.item() != 1), sum(p.numel() for p in lif.parameters())
-    return neuron_operations(name, activity, decays=decays, parameters=parameters)
-
-
-def readout_operations(classes: int, timesteps: int) -> LayerOperations:
+def _readout_operations(classes: int, timesteps: int) -> LayerOperations:
     """Return the sum of the logits over time: an addition per class and step, into an accumulator that is stored."""
     acs, state = float(classes * timesteps), STATE_BYTES * classes
     return LayerOperations("readout", "readout", "current", classes, classes, acs=acs, state_bytes=state)
+
+
+class Energy:
+    """Accumulates the operations of a spiking network on images.
+
+    Args:
+        network: of this package, or of another library in its adapter (`hiresnn.foreign`).
+        timesteps: T of a network of this package; None takes the network's own.
+        variants: how often the image changes within T. 1 at inference; N in a forward pass of HIRE-SNN training, in
+            which the layers that see the image work N times.
+
+    Raises:
+        UsageError: a layer whose operations cannot be counted; variants outside 1 to T.
+
+    Example:
+        >>> from torch import nn
+        >>> from hiresnn.network import spiking_graph
+        >>> ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> energy = Energy(spiking_graph(ann, timesteps=2))
+        >>> energy.update(torch.ones(1, 1, 2, 2))
+        >>> first = energy.compute().layers[0]
+        >>> first.inputs, first.macs, first.acs
+        ('image', 12.0, 3.0)
+    """
+
+    def __init__(self, network: SpikingNetwork | Unrolled, *, timesteps: int | None = None, variants: int = 1) -> None:
+        self.network, self.variants = network, variants
+        self.timesteps = Window(network.timesteps if timesteps is None else timesteps, 0).timesteps
+        if not 1 <= variants <= self.timesteps:
+            raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
+        self._neurons = network.spiking if isinstance(network, Unrolled) else network.neurons
+        for name, neuron in self._neurons.items():
+            neuron_cost(name, neuron)
+        self._layers = _counted_layers(network)
+        self._weighted: dict[str, _Weighted] = {}
+        self._order: dict[str, None] = {}  # names in the order of their first call
+        self._activity, self._images, self._classes = SpikingActivity(), 0, 0
+
+    @torch.no_grad()
+    def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
+        """Run a batch in [0, 1] and count. The network stays as it is. Raises UsageError for an empty batch."""
+        if not len(images):
+            raise UsageError("energy: the batch has no images.")
+        for weighted in self._weighted.values():
+            weighted.steps, weighted.first_rows = 0, None
+        copy = images.clone()  # a layer may write into its input
+        with frozen(self.network), recording(self.network) as spikes, self._watched(len(images)):
+            if isinstance(self.network, Unrolled):
+                self._classes = self.network(copy).shape[1]
+            else:
+                self._classes = self.network.layers(copy, Window(self.timesteps, len(images))).shape[1]
+        for weighted in self._weighted.values():
+            if weighted.steps != 1 or weighted.timed:  # a loop of the network's own may compute the image's side once
+                require_steps(weighted.name, weighted.steps, self.timesteps)
+        self._activity.update(spikes)
+        self._images += len(images)
+
+    def compute(self) -> EnergyReport:
+        """Return the means over all images so far. Raises UsageError before the first update."""
+        if not self._images:
+            raise UsageError("energy: no images were added; call update with a batch first.")
+        activity = self._activity.compute()
+        layers = [
+            self._weighted[name].compute(self._images, self.timesteps, self.variants)
+            if name in self._weighted
+            else _neuron_operations(name, self._neurons[name], activity[name])
+            for name in self._order
+        ]
+        return EnergyReport((*layers, _readout_operations(self._classes, self.timesteps)), self.timesteps)
+
+    @contextmanager
+    def _watched(self, batch: int) -> Iterator[None]:
+        """Mark the image on its way in and what leaves each layer, and count what enters the weighted ones."""
+        network, flow, calls = self.network, Flow(), Counter[str]()
+        ours = isinstance(network, SpikingNetwork)
+        window = Window(self.timesteps, batch)
+
+        def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
+            encodes = isinstance(network, Unrolled) and network.encodes
+            flow.mark(args[:1], Signal(timed=encodes, weighted=ours))
+
+        def encode(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            flow.mark(output, Signal(timed=True))
+
+        def spike(name: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self._order.setdefault(name)
+            flow.mark(output, Signal(timed=True, weighted=True))  # a membrane, beside the spikes
+            flow.mark(picked(output, 0), Signal(timed=True))
+
+        def weigh(name: str, layer: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
+            x = args[0] if args else next(iter(options.values()))
+            signal = flow.signal(x)
+            if signal is None:
+                raise UsageError(
+                    f"hiresnn cannot tell where the input of layer {name!r} comes from, so its energy cannot be "
+                    "counted; use functions of torch between the layers."
+                )
+            if isinstance(layer, BATCH_NORMS) and signal.source is not None:
+                next(entry for entry in self._weighted.values() if entry.layer is signal.source).normed = True
+                flow.mark(output, Signal(signal.timed, True))
+                return
+            calls[name] += 1
+            # A call is a use of its own in a network of ours, which gets all timesteps at once.
+            numbered = name if not ours or calls[name] == 1 else f"{name}_{calls[name]}"
+            self._order.setdefault(numbered)
+            if numbered not in self._weighted:
+                weights = ChannelAffine(layer) if isinstance(layer, BATCH_NORMS) else layer
+                self._weighted[numbered] = _Weighted(numbered, weights, first_use=numbered == name)
+            entry = self._weighted[numbered]
+            if isinstance(network, Unrolled):
+                steps = in_steps(name, x, self.timesteps, batch, network.layout)
+            else:
+                steps = window.by_step(x) if signal.timed else x[None]
+            entry.add(x, steps, signal, output, batch)
+            flow.mark(output, Signal(signal.timed, True, entry.layer))
+
+        with ExitStack() as stack:
+            inner = network.network if isinstance(network, Unrolled) else network.layers
+            stack.enter_context(flow.layers([*self._layers.values(), *self._neurons.values()]))
+            stack.enter_context(inner.register_forward_pre_hook(enter))
+            if isinstance(network, SpikingNetwork) and network.encoding.encoding == "poisson":
+                stack.enter_context(network.encoding.register_forward_hook(encode))
+            for name, neuron in self._neurons.items():
+                stack.enter_context(neuron.register_forward_hook(partial(spike, name)))
+            for name, layer in self._layers.items():
+                stack.enter_context(layer.register_forward_hook(partial(weigh, name), with_kwargs=True))
+            stack.enter_context(flow)
+            yield
+
+
+def _counted_layers(network: SpikingNetwork | Unrolled) -> dict[str, nn.Module]:
+    """Return name -> weighted layer or batch norm; refuse any other layer with weights, and weights in neurons."""
+    neurons: Mapping[str, nn.Module]
+    if isinstance(network, Unrolled):
+        modules, neurons = dict(network.network.named_modules()), network.spiking
+    else:
+        called = [str(node.target) for node in network.layers.graph.nodes if node.op == "call_module"]
+        modules, neurons = {name: network.layers.get_submodule(name) for name in called}, network.neurons
+    layers: dict[str, nn.Module] = {}
+    inside = {id(part): name for name, neuron in neurons.items() for part in neuron.modules()}
+    for name, module in modules.items():
+        counted = isinstance(module, (*COUNTED, *BATCH_NORMS))
+        if id(module) in inside:
+            if counted:
+                raise UsageError(f"layer {name!r} is part of the neurons {inside[id(module)]!r}, so it is not counted.")
+        elif counted:
+            layers[name] = module
+        elif any(True for _ in module.parameters(recurse=isinstance(network, SpikingNetwork))):
+            class_name = type(module).__name__
+            raise UsageError(f"layer {name!r} is a {class_name}; energy counts only convolutions and linear layers.")
+    return layers
+
+
+ForeignEnergy = Energy
+"""The name that `Energy` had for networks of other libraries."""
+
+
+def energy_counter(network: SpikingNetwork | Unrolled) -> Energy:
+    """Return `Energy` of a network of this package, or of another library in its adapter."""
+    return Energy(network)
+
+
+def count_operations(
+    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+) -> EnergyReport:
+    """Return the operations per image, the mean over `images` in [0, 1]; the report prices them.
+
+    Args:
+        network: of this package, or of another library in its adapter (`hiresnn.foreign`).
+        images: [N, C, H, W], at least one, on the device of the network.
+
+    Raises:
+        UsageError: no images, or a layer whose operations cannot be counted.
+    """
+    energy = Energy(network)
+    for batch in torch.split(images, batch_size):
+        energy.update(batch)
+    return energy.compute()
