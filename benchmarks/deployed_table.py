@@ -27,7 +27,7 @@ from hiresnn.app.networks import load
 from hiresnn.audit import AuditConfig, Preset
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.exchange import deployed
-from hiresnn.exchange.deployed import read_rounding
+from hiresnn.exchange.deployed import read_view
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 
@@ -44,7 +44,7 @@ BRIEF = Preset("brief", 100, (Stage(
 def energy(network: SpikingNetwork, view: str, images: Tensor) -> list[str]:
     """Return the cells of a view: spikes and nJ for one image, and kB of weights."""
     subject = network if view == FLOAT else deployed(network, view)
-    rounding = None if view == FLOAT else read_rounding(view)[0]
+    rounding = None if view == FLOAT else read_view(view).rounding
     report = count_operations(subject.eval(), images)
     spikes = sum(layer.events for layer in report.layers if layer.kind == "neurons")
     joules = [report.snn(PRICES[kind]) / 1000 for kind in ("fp32", "int32")]

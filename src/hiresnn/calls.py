@@ -175,6 +175,8 @@ def _old_view(text: str) -> str:
     name, options = "", []
     for part in text.split("+"):
         key, equals, value = part.partition("=")
+        if part == text and not equals and part != "shared-scale" and not part.endswith("-channel"):
+            return text
         if not name and (bits := re.fullmatch(r"(int\d+)(-channel)?", part)):
             name = bits[1]
             options += ["channel=True"] * bool(bits[2])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import deployed
+from hiresnn.exchange.deployed import read_view
 from hiresnn.network import SpikingNetwork, spiking_graph
 
 from .small import counter, images, network
@@ -96,11 +97,6 @@ def test_weights_that_cannot_be_rounded_are_refused_by_name() -> None:
     assert deployed(subject, "leak=0.5").neurons["2"].leak.item() == 0.5
 
 
-def test_the_error_about_a_condition_shows_it_in_quotes() -> None:
-    with pytest.raises(UsageError, match="'condition=>='"):
-        deployed(counter(), "condition=")
-
-
 def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> None:
     subject = network(leak=0.9, reset="subtract")
     before = {name: value.clone() for name, value in subject.state_dict().items()}
@@ -121,11 +117,18 @@ def test_more_bits_come_closer() -> None:
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        ("int1", "int1 has 1 bits; choose 2 to 16"),
-        ("float8", "'float8' is unknown; choose of intN"),
-        ("leak=2", "leak=2 is no leak"),
-        ("reset=half", "reset=half is unknown; choose one of subtract"),
+        ("int1", "'int1' is unknown; choose intN with 2 to 16 bits"),
+        ("float8", "'float8' is unknown"),
+        ("float", "changes nothing"),
+        ("leak=2", "leak is 2; it must lie in"),
+        ("float(leak=high)", "leak is 'high'; give a number"),
+        ("reset=half", "reset is 'half'; choose one of subtract"),
+        ("condition=", "in quotes for the shell"),
         ("shared-scale+int8-channel", "exclude each other"),
+        ("int8(channel=1)", "channel and shared are True or False"),
+        ("float(shared=True)", "float has no option 'shared'"),
+        ("int8+int4", "int4 has no name"),
+        ("leak=1+leak=0.5", "leak is given twice"),
     ],
 )
 def test_an_unknown_view_is_refused(view: str, message: str) -> None:
@@ -133,10 +136,16 @@ def test_an_unknown_view_is_refused(view: str, message: str) -> None:
         deployed(counter(), view)
 
 
-@pytest.mark.parametrize("view", ["int8+int4", "leak=1+leak=0.5", "reset=zero+reset=zero"])
-def test_a_view_sets_nothing_twice(view: str) -> None:
-    with pytest.raises(UsageError, match=r"two numbers of bits|sets (leak|reset) twice"):
-        deployed(layer(), view)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("int8-channel", "int8(channel=True)"), ("shared-scale", "int8(shared=True)"),
+        ("int4+shared-scale", "int4(shared=True)"), ("leak=1", "float(leak=1)"),
+        ("int4+leak=0.5+reset=zero+condition=>=", "int4(leak=1/2, reset=zero, condition='>=')"),
+    ],
+)  # fmt: skip
+def test_a_view_of_version_0_2_is_read(old: str, new: str) -> None:
+    assert read_view(old) == read_view(new)
 
 
 def test_a_channel_of_zeros_keeps_its_bias() -> None:

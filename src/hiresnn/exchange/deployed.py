@@ -1,6 +1,6 @@
-"""Weights of few bits: a scale for each layer or channel, of which every weight is a whole multiple.
+"""A network as hardware or another library would compute it: weights of few bits, other leaks and resets.
 
-A network as hardware or another library would compute it: rounded weights, other leaks and resets.
+Weights of few bits are whole multiples of a scale, one for each layer or channel.
 """
 
 from __future__ import annotations
@@ -16,19 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from hiresnn.calls import read_call
 from hiresnn.errors import UsageError
 from hiresnn.network import ChannelAffine, SharedDropout, SpikingNetwork
 from hiresnn.network.report import WEIGHTED
-from hiresnn.neurons import CONDITIONS, LIF, RESETS
+from hiresnn.neurons import LIF, Neuron
 
-ROUNDINGS = "intN with 2 to 16 bits, such as int4, or intN-channel, shared-scale or intN+shared-scale"
+VIEWS = {
+    "intN": "weights of N bits (2 to 16), one scale per layer; biases and thresholds are whole multiples of it, "
+    "except a threshold behind an average pooling",
+    "channel=True": "one scale per output channel, of which biases are multiples; float thresholds",
+    "shared=True": "weights, bias and threshold of a layer have one scale and as few bits, as on Speck",
+    "leak=X": "every leak is X; leak=1 is a chip with integrate-and-fire neurons",
+    "reset=X": "every reset is X: subtract, subtract-unleaked or zero",
+    "condition=X": "a neuron spikes at u > threshold or at u >= threshold",
+}
+"""Part of a view -> its meaning. A view is int8(channel=True, leak=1), or float(leak=1) where no weight is rounded."""
+ROUNDINGS = "intN with 2 to 16 bits, such as int4, int4(channel=True) or int4(shared=True)"
 """What `rounding` takes."""
-_WEIGHTED = (*WEIGHTED, ChannelAffine)
+_COUNTED = (*WEIGHTED, ChannelAffine)
 _SCALE_KEPT = (
     *(nn.Identity, nn.Dropout, SharedDropout, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, F.max_pool1d, F.max_pool2d),
     *(operator.add, operator.iadd, torch.add, "add", "add_", "with_time"),
 )
-"""What whole multiples of a scale pass between a layer and its neurons and stay such: layers, functions and methods."""
+"""Operations that keep whole multiples of the scale: layers, functions and methods."""
 _EXACT = 2**24
 """Up to here, float32 holds every whole number."""
 Group = tuple[list[nn.Module], list[LIF]]
@@ -82,28 +93,43 @@ class Rounding:
         return scale
 
 
-def read_rounding(view: str) -> tuple[Rounding | None, list[str]]:
-    """Return the rounding of a view such as "int4+reset=zero", None for none, and the other parts of the view.
+@dataclass(frozen=True)
+class View:
+    """What a view changes: the rounding of the weights, None for float, and options of all neurons, as of `Neuron`."""
+
+    rounding: Rounding | None
+    neuron: Mapping[str, Any]
+
+
+def read_view(text: str) -> View:
+    """Read a view such as "int4(channel=True, reset=zero)" or "float(leak=1)"; that of 0.2, "int4+leak=1", too.
 
     Raises:
-        UsageError: the number of bits is out of range, or two parts exclude each other.
+        UsageError: the view is unknown, an option has no such value, or nothing would change.
     """
-    bits, shared, channel = None, False, False
-    rest = []
-    for part in view.split("+"):
-        if found := re.fullmatch(r"int(\d{1,2})(-channel)?", part):
-            if bits is not None:
-                raise UsageError(f"view {view!r} has two numbers of bits; choose one.")
-            bits, channel = int(found[1]), bool(found[2])
-            if not 2 <= bits <= 16:
-                raise UsageError(f"view {view!r}: {part} has {bits} bits; choose 2 to 16.")
-        elif part == "shared-scale":
-            shared = True
-        else:
-            rest.append(part)
-    if shared and channel:
-        raise UsageError(f"view {view!r}: one scale per layer and one per channel exclude each other; choose one.")
-    return (Rounding(bits or 8, shared, channel) if bits or shared else None), rest
+    call, where, scheme = read_call(text, "view"), f"view {text!r}", None
+    options = dict(call.options)
+    call.require((*(("channel", "shared") if call.name != "float" else ()), "leak", "reset", "condition"), where)
+    if call.name != "float":
+        bits = int(number[1]) if (number := re.fullmatch(r"int(\d{1,2})", call.name)) else 0
+        channel, shared = options.pop("channel", False), options.pop("shared", False)
+        if not 2 <= bits <= 16:
+            raise UsageError(f"{where}: {call.name!r} is unknown; choose intN with 2 to 16 bits, or float.")
+        if not isinstance(channel, bool) or not isinstance(shared, bool):
+            raise UsageError(f"{where}: channel and shared are True or False.")
+        if shared and channel:
+            raise UsageError(f"{where}: one scale per layer and one per channel exclude each other; choose one.")
+        scheme = Rounding(bits, shared, channel)
+    elif not options:
+        raise UsageError(f"{where} changes nothing; give it an option, such as float(leak=1).")
+    if not isinstance(options.get("leak", 1), int | float):
+        raise UsageError(f"{where}: leak is {options['leak']!r}; give a number in [0, 1].")
+    try:
+        Neuron().changed(**options)
+    except UsageError as error:
+        shell = ", in quotes for the shell: \"float(condition='>=')\"" if "condition" in str(error) else ""
+        raise UsageError(f"{where}: {str(error).rstrip('.')}{shell}.") from None
+    return View(scheme, options)
 
 
 def require_rounding(text: str) -> Rounding:
@@ -112,10 +138,10 @@ def require_rounding(text: str) -> Rounding:
     Raises:
         UsageError: it names no rounding, or also something else.
     """
-    found, rest = read_rounding(text)
-    if found is None or rest:
+    view = read_view(text)
+    if view.rounding is None or view.neuron:
         raise UsageError(f"rounding is {text!r}; write {ROUNDINGS}.")
-    return found
+    return view.rounding
 
 
 def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
@@ -127,8 +153,8 @@ def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
     Raises:
         UsageError: there is no such rounding, or the network has layers that cannot be rounded.
     """
-    found, groups = require_rounding(text), rounded_together(network)
-    return lambda: found.apply(groups)
+    scheme, groups = require_rounding(text), rounded_together(network)
+    return lambda: scheme.apply(groups)
 
 
 def rounded_together(network: SpikingNetwork) -> list[Group]:
@@ -146,15 +172,15 @@ def rounded_together(network: SpikingNetwork) -> list[Group]:
         if isinstance(layer, LIF) and (entering := list(dict.fromkeys(_entering(node.args[0], modules)))):
             shared = [group for group in groups if not set(group[0]).isdisjoint(entering)]
             groups = [group for group in groups if group not in shared]
-            layers = dict.fromkeys([each for group in shared for each in group[0]] + entering)
-            groups.append(([*layers], [*(each for group in shared for each in group[1]), layer]))
+            layers = dict.fromkeys([member for group in shared for member in group[0]] + entering)
+            groups.append(([*layers], [*(neuron for group in shared for neuron in group[1]), layer]))
     grouped = {layer for layers, _ in groups for layer in layers}
-    groups += [([layer], []) for layer in modules.values() if isinstance(layer, _WEIGHTED) and layer not in grouped]
-    known = {
-        id(value) for layer in modules.values() if isinstance(layer, (*_WEIGHTED, LIF)) for value in layer.parameters()
+    groups += [([layer], []) for layer in modules.values() if isinstance(layer, _COUNTED) and layer not in grouped]
+    rounded = {
+        id(value) for layer in modules.values() if isinstance(layer, (*_COUNTED, LIF)) for value in layer.parameters()
     }
     for name, value in network.layers.named_parameters():
-        if id(value) not in known:
+        if id(value) not in rounded:
             raise UsageError(
                 f"{name!r} cannot be rounded; weights must be those of convolutions, linear layers and batch norms."
             )
@@ -164,7 +190,7 @@ def rounded_together(network: SpikingNetwork) -> list[Group]:
 def _entering(node: fx.Node, modules: Mapping[str, nn.Module]) -> Iterator[nn.Module]:
     """Yield the layers with weights whose outputs, summed, are the value of a node."""
     layer = modules[str(node.target)] if node.op == "call_module" else None
-    if isinstance(layer, _WEIGHTED):
+    if isinstance(layer, _COUNTED):
         yield layer
     elif (node.target in _SCALE_KEPT or type(layer) in _SCALE_KEPT) and "alpha" not in node.kwargs:
         for source in node.all_input_nodes:
@@ -181,20 +207,6 @@ def _parameters(layer: Any, *, biases: bool) -> list[Tensor]:
     return [layer.weight, *([layer.bias] if biases and layer.bias is not None else [])]
 
 
-VIEWS = {
-    "intN": "weights of N bits (2 to 16), one scale per layer; biases and thresholds are whole multiples of it, "
-    "except a threshold behind an average pooling",
-    "intN-channel": "weights of N bits, one scale per output channel, of which biases are multiples; float thresholds",
-    "shared-scale": "weights, bias and threshold of a layer in 8 bits (or N, with intN) with one scale, as on Speck",
-    "leak=X": "every leak is X; leak=1 is a chip with integrate-and-fire neurons",
-    "reset=X": "every reset is X: subtract, subtract-unleaked or zero",
-    "condition=X": "a neuron spikes at u > threshold or at u >= threshold",
-}
-"""What a view may consist of -> its meaning; a view joins them by +, as in int8+leak=1."""
-_WORDS: dict[str, tuple[str, ...]] = {"reset": RESETS, "condition": CONDITIONS}
-"""What a view sets to a word -> the words."""
-
-
 def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     """Return a copy of a network as it would run on a device.
 
@@ -202,7 +214,7 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
 
     Args:
         network: does not change.
-        view: one of `VIEWS`, or several joined by +, such as "int8+reset=zero".
+        view: such as "int8", "int8(channel=True, leak=1)" or "float(reset=zero)"; see `VIEWS`.
 
     Raises:
         UsageError: the view is unknown, or the network has layers that cannot be rounded.
@@ -210,36 +222,13 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     Example:
         >>> int4 = deployed(network, "int4")  # doctest: +SKIP
     """
-    subject = copy.deepcopy(network)
-    rounding, rest = read_rounding(view)
-    keys = [part.partition("=")[0] for part in rest]
-    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
-        raise UsageError(f"view {view!r} sets {twice[0]} twice; choose one value.")
-    for part in rest:
-        key, equals, value = part.partition("=")
-        if not equals or key not in ("leak", *_WORDS):
-            raise UsageError(f"view {view!r}: {part!r} is unknown; choose of {', '.join(VIEWS)}, joined by +.")
-        where = f"view {view!r}: {part}"
-        if key in _WORDS and value not in _WORDS[key]:
-            quotes = f", in quotes for the shell: 'condition={CONDITIONS[-1]}'" if key == "condition" else ""
-            raise UsageError(f"{where} is unknown; choose one of {', '.join(_WORDS[key])}{quotes}.")
-        for neuron in subject.neurons.values():
-            if key == "leak":
-                neuron.leak.data.fill_(_leak(value, where))
-            elif key == "condition":
-                neuron.fires_at_threshold = value == ">="
-            else:
-                setattr(neuron, key, value)
-    if rounding is not None:
-        rounding.apply(rounded_together(subject))
-    return subject
-
-
-def _leak(text: str, where: str) -> float:
-    try:
-        leak = float(text)
-    except ValueError:
-        leak = -1.0
-    if not 0 <= leak <= 1:
-        raise UsageError(f"{where} is no leak; give a number in [0, 1].")
-    return leak
+    changes, device = read_view(view), copy.deepcopy(network)
+    for neuron in device.neurons.values():
+        if "leak" in changes.neuron:
+            neuron.leak.data.fill_(changes.neuron["leak"])
+        neuron.reset = changes.neuron.get("reset", neuron.reset)
+        if "condition" in changes.neuron:
+            neuron.fires_at_threshold = changes.neuron["condition"] == ">="
+    if changes.rounding is not None:
+        changes.rounding.apply(rounded_together(device))
+    return device
