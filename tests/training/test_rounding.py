@@ -146,7 +146,7 @@ def test_an_average_is_of_the_weights_before_rounding_and_is_rounded_itself(imag
 
 @pytest.mark.parametrize("text", ["leak=1", "int4+leak=1", "int17", "float", "shared-scale+int8-channel"])
 def test_what_is_no_rounding_is_refused(text: str, images: Tensor, labels: Tensor) -> None:
-    with pytest.raises(UsageError, match="rounding is|is unknown|changes nothing|exclude each other"):
+    with pytest.raises(UsageError, match=r"rounding is|is unknown|changes nothing|exclude each other"):
         fit(network(images), (images, labels), epochs=1, rounding=text, progress=False)
 
 

@@ -53,8 +53,9 @@ def audit(
         "Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET. "
         "May be repeated."))] = None,
     views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW", help=(
-        "Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)', 'int8(shared=True)', "
-        "'float(leak=1)', 'float(reset=zero)', or several options, as in 'int8(leak=1, reset=zero)'. May be repeated."))] = None,
+        "Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)', "
+        "'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options, as in "
+        "'int8(leak=1, reset=zero)'. May be repeated."))] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
     batch: Batch = 200,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help=(
