@@ -114,10 +114,11 @@ def test_calibration_keeps_the_mode_of_the_network_also_when_it_fails():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (FOUR * 255, r"from 63.8 to 255, .* did you mean images / 255\?"),
-        ((FOUR * 255).byte(), r"uint8 from 63 to 255, .* did you mean images / 255\?"),
-        (FOUR - 0.5, r"from -0.25 to 0.5, .* normalise inside the network"),
-        (FOUR * float("nan"), "from nan to nan"),
+        (FOUR * 255, "divide by 255"),
+        ((FOUR * 255).byte(), "uint8.* divide by 255"),
+        (FOUR - 0.5, "normalisation into the model"),
+        (FOUR * float("nan"), "not finite"),
+        (FOUR[:0], "no images"),
     ],
 )
 def test_calibration_images_outside_zero_to_one_are_refused(images, message):
@@ -134,11 +135,6 @@ def test_a_network_of_another_spiking_library_is_refused_by_its_name():
     neuron = type("Leaky", (nn.ReLU,), {"__module__": "snntorch._neurons.leaky"})
     with pytest.raises(UsageError, match=r"Leaky of snntorch: .* hiresnn.foreign.snntorch"):
         convert(nn.Sequential(nn.Flatten(), neuron()), FOUR, timesteps=2)
-
-
-def test_calibration_needs_images():
-    with pytest.raises(UsageError, match="no images to calibrate with"):
-        calibrate(spiking_graph(chain(), 2), FOUR[:0])
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")

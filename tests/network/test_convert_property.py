@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -184,3 +186,14 @@ def test_a_batch_that_is_back_in_the_first_dimension_before_the_next_neuron_is_a
     network = convert(ann, images, timesteps=4)
     expected = ReferenceNetwork.of(ann, network.double())(images, 4)
     torch.testing.assert_close(network(images), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("encoding", "refused"), [("direct", False), ("poisson", True)])
+def test_images_may_be_mixed_only_where_they_have_no_time(encoding: str, refused: bool) -> None:
+    class Centred(Moved):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images - images.mean(0))
+
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match=r"'(mean|sub)' mixes") if refused else nullcontext():
+        convert(Centred("back"), torch.rand(4, 1, 4, 4), timesteps=4, encoding=encoding)  # type: ignore[arg-type]

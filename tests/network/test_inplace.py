@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.network import convert, record
-from hiresnn.network.convert import analogue
+from hiresnn.network import analogue, convert, record
 
 IMAGES = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

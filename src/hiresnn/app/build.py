@@ -20,7 +20,6 @@ from hiresnn.network import (
     SpikingNetwork,
     calibrate,
     compiling_pays,
-    require_same_answers,
     spiking_graph,
 )
 from hiresnn.neurons import Linear, Neuron
@@ -77,8 +76,7 @@ def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn
         with suppress(SilentLayerError):  # training can change that
             images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
             network = spiking_network(recipe, ann)
-            calibrate(network, images, rescale=recipe.conversion.rescale)
-            require_same_answers(ann, network, images)
+            calibrate(network, images, ann=ann, rescale=recipe.conversion.rescale)
     return ann
 
 
@@ -101,8 +99,8 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
 def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:
     """Set the thresholds of `network`, made from `ann`, from training images in [0, 1], as section conversion says."""
     part = recipe.conversion
-    calibrate(network, images, percentile=part.percentile, threshold_scale=part.threshold_scale, rescale=part.rescale)
-    require_same_answers(ann, network, images)
+    options = part.model_dump(include={"percentile", "threshold_scale", "rescale"})
+    calibrate(network, images, ann=ann, **options)
 
 
 def compile_neurons(

@@ -1,12 +1,13 @@
 """ANN to spiking network: encoding, conversion, the network over time, and recording of its spikes."""
 
 from hiresnn.network.batch_norm import ChannelAffine
-from hiresnn.network.calibration import THRESHOLD_SCALE, NotRescalableError, SilentLayerError, calibrate
-from hiresnn.network.convert import analogue, convert, require_same_answers, spiking_graph
+from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
+from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
 from hiresnn.network.record import record
 from hiresnn.network.report import ConversionReport, ConversionWarning
+from hiresnn.network.self_check import NotRescalableError, analogue
 from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork, announce_compiling, compiling_pays
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "evaluating",
     "memory_format_of",
     "record",
-    "require_same_answers",
     "spiking_graph",
     "uncompiled",
 ]
