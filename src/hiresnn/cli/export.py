@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["nir", "onnx", "snntorch", "spikingjelly", "sinabs"]
-Dialect = Literal["portable", "snntorch", "spikingjelly", "norse", "sinabs"]
+Dialect = Literal["portable", "snntorch", "spikingjelly", "norse"]
 
 
 def export(
@@ -55,7 +55,7 @@ def export(
     from hiresnn.app.export import export_run
 
     found = export_run(target, out, to=to, reader=reader, source=data, limit=images)
-    for change in found.unsaid:
+    for change in found.unsupported:
         print(f"Changed: {change}.")
     if found.comparisons:
         output.console().print(table(found.comparisons))

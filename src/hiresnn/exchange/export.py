@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import require_images
+from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, answers, compare, optional
-from hiresnn.exchange.native import LIBRARIES, native_unsaid, require_replaceable, write_native
-from hiresnn.exchange.nir_run import READERS, Reader, installed_readers, run_nir
-from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, unread, unsaid, write_nir
+from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
+from hiresnn.exchange.nir_run import READERS, Reader, library_readers, run_nir
+from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
 from hiresnn.exchange.onnx_file import is_exported_onnx, onnx_runner, write_onnx
 from hiresnn.exchange.step_graph import StepGraph, step_graph
 from hiresnn.network import SpikingNetwork
 
 FORMATS = ("nir", "onnx", *LIBRARIES)
 """What a network can be exported to."""
-_ALSO = {"nir": (".h5", ".hdf5")}
-"""Suffixes that a file may have beside the usual one."""
+_SUFFIXES = {"nir": (".nir", ".h5", ".hdf5"), "onnx": (".onnx",), **dict.fromkeys(LIBRARIES, (".py",))}
 _COMPARED = 64
 """Images in a Python file, with which it compares itself."""
-_READ_BY = {
-    "portable": {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]},
-    **{title.lower(): {title: READERS[title]} for title in ("snnTorch", "SpikingJelly", "norse", "sinabs")},
-}
-"""Dialect -> the readers of such a file, those with equal semantics together."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,16 @@ class Export:
 
     Attributes:
         files: paths of what was written.
-        unsaid: what the format cannot express of this network.
+        unsupported: what the format cannot express of this network.
         comparisons: one for each program that may read the files; empty if none can be run here.
     """
 
     files: tuple[Path, ...]
-    unsaid: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"written: {', '.join(map(str, self.files))}", *(f"changes: {each}" for each in self.unsaid)]
+        lines = [f"written: {', '.join(map(str, self.files))}", *(f"changes: {change}" for change in self.unsupported)]
         return "\n".join([*lines, *map(str, self.comparisons)])
 
 
@@ -83,46 +77,37 @@ def export(
     """
     path = Path(path)
     require_target(path, to=to, reader=reader)
-    _require_compared(images, labels)
+    require_batch(images, labels, empty=False)
     if to == "onnx":
         write_onnx(network, path, images)
         return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
     graph = step_graph(network, images[:1])
     names = dict(zip(network.neurons, (node.name for node in graph.neurons), strict=True))
-    others: dict[str, Callable[[Tensor], Answers]] = {}
+    simulated: dict[str, Callable[[Tensor], Answers]] = {}
     libraries: dict[str, Callable[[], Callable[[Tensor], Answers]]] = {}
     files: tuple[Path, ...] = (path,)
     if to == "nir":
         write_nir(graph, path, reader)
-        notes = [*(unsaid(graph) if reader != "sinabs" else []), *unread(graph, reader)]
-        others = _nir_readers(path, reader, graph.timesteps)
-        steps = {name: DIALECTS[reader].dt for name in ("snntorch", "norse") if reader in ("portable", name)}
-        if unread(graph, reader):
-            steps.pop("norse", None)
-        libraries = installed_readers(path, graph, steps)
+        changes = unsupported(graph, reader)
+        simulated = _simulated_readers(path, reader, graph.timesteps)
+        readable = ("snntorch", "norse") if norse_reads(graph) else ("snntorch",)
+        libraries = library_readers(
+            path, graph, {name: DIALECTS[reader] for name in readable if reader in ("portable", name)}
+        )
     else:
         logits, _ = answers(network, images[:_COMPARED])
         files = (path, write_native(graph, path, to, images[:_COMPARED], logits, source))
-        notes = native_unsaid(graph, to)
+        changes = unsupported_neurons(graph, to)
         if to != "spikingjelly" and importlib.util.find_spec(to) is not None:
             libraries = {LIBRARIES[to].title: partial(_native_runner, path, graph)}
-    comparisons = compare(network, others, images, labels, names)
+    comparisons = compare(network, simulated, images, labels, names)
     for name, read in libraries.items():
         try:
             comparisons += compare(network, {name: read()}, images, labels, names)
         except Exception as error:  # code of the library
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            notes.append(f"{name} is installed but cannot run the file, so it is not compared ({reason})")
-    return Export(files, notes, comparisons)
-
-
-def _require_compared(images: Tensor, labels: Tensor) -> None:
-    require_images(images)
-    if images.dim() != 4 or labels.shape != images.shape[:1] or not len(images):
-        raise UsageError(
-            f"images are {list(images.shape)} and labels {list(labels.shape)}; give one or more images "
-            "[N, C, H, W] and one class number per image, [N]."
-        )
+            changes.append(f"{name} is installed but cannot run the file, so it is not compared ({reason})")
+    return Export(files, changes, comparisons)
 
 
 def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
@@ -139,12 +124,12 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
     if reader != "portable" and to != "nir":
         raise UsageError(f"reader is {reader!r}, but only a NIR file has dialects; leave it out, or export to nir.")
-    suffix = ".py" if to in LIBRARIES else f".{to}"
+    suffix = _SUFFIXES[to][0]
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it, such as {path / f'mine{suffix}'}.")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; create it, or write {path.name} to another one.")
-    if path.suffix.lower() not in (suffix, *_ALSO.get(to, ())):
+    if path.suffix.lower() not in _SUFFIXES[to]:
         raise UsageError(f"{path} does not end in {suffix}, as a file of --to {to} must; name {path.stem}{suffix}.")
     if to in LIBRARIES:
         require_replaceable(path)
@@ -152,16 +137,18 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
 
 
-def _nir_readers(path: Path, dialect: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:
+def _simulated_readers(path: Path, reader: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:
     """Return, for each reader of a file, a function that computes what it makes of images."""
     graph = optional("nir", "nir").read(path)
+    titles = {title.lower(): title for title in READERS}
+    semantics = {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]}
+    if reader in titles:
+        semantics = {titles[reader]: READERS[titles[reader]]}
 
-    def run(semantics: Reader, images: Tensor) -> Answers:
-        found = run_nir(graph, images, timesteps, semantics)
-        return found.logits, found.spikes
+    def run(solver: Reader, images: Tensor) -> Answers:
+        return run_nir(graph, images, timesteps, solver._replace(dt=DIALECTS[reader]))
 
-    dt = DIALECTS[dialect].dt
-    return {f"{title} (simulated)": partial(run, replace(each, dt=dt)) for title, each in _READ_BY[dialect].items()}
+    return {f"{title} (simulated)": partial(run, solver) for title, solver in semantics.items()}
 
 
 def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:

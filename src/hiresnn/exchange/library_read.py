@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -22,11 +22,6 @@ _RESETS: dict[tuple[str, bool], Reset] = {
     ("zero", False): "zero",
 }
 """reset_mechanism and reset_delay of a Leaky -> the same reset of ours."""
-
-
-class _Neuron(NamedTuple):
-    values: Values
-    reset: Reset
 
 
 def from_snntorch(network: nn.Module, timesteps: int) -> SpikingNetwork:
@@ -67,65 +62,67 @@ def from_spikingjelly(network: nn.Module, timesteps: int) -> SpikingNetwork:
 
 
 def _imported(
-    network: nn.Module, timesteps: int, library: str, mark: str, read: Callable[[str, Any], _Neuron], spikes: Condition
+    network: nn.Module,
+    timesteps: int,
+    library: str,
+    mark: str,
+    read: Callable[[str, Any], tuple[Values, Reset]],
+    condition: Condition,
 ) -> SpikingNetwork:
     """Replace every module with the attribute `mark` by a ReLU, convert, and set the values of the neurons."""
     root = copy.deepcopy(network)
-    found: dict[str, _Neuron] = {}
+    neurons: dict[str, Values] = {}
+    resets: set[Reset] = set()
     for name, neuron in list(root.named_modules()):
         if hasattr(neuron, mark):
-            found[name] = read(name, neuron)
-            parent, _, child = name.rpartition(".")
-            setattr(root.get_submodule(parent), child, nn.ReLU())
-    resets = {neuron.reset for neuron in found.values()}
+            neurons[name], reset = read(name, neuron)
+            resets.add(reset)
+            root.set_submodule(name, nn.ReLU())
     if len(resets) != 1:
-        what = f"neurons with the resets {', '.join(sorted(resets))}" if resets else f"no neuron of {library}"
-        raise UsageError(f"{type(network).__name__} has {what}; only a network with one kind can be imported.")
-    imported = spiking_graph(root, timesteps, reset=resets.pop(), condition=spikes, max_pool="spikes").eval()
-    if set(imported.neurons) != set(found):
-        other = sorted(set(imported.neurons) ^ set(found))[0]
+        problem = f"neurons with the resets {', '.join(sorted(resets))}" if resets else f"no neuron of {library}"
+        raise UsageError(f"{type(network).__name__} has {problem}; only a network with one kind can be imported.")
+    imported = spiking_graph(root, timesteps, reset=resets.pop(), condition=condition, max_pool="spikes").eval()
+    if imported.neurons.keys() != neurons.keys():
+        other = min(imported.neurons.keys() ^ neurons.keys())
         raise UsageError(
             f"layer {other!r} is called several times or not at all, or is a ReLU, so {type(network).__name__} cannot "
             "be imported; call every neuron once per timestep."
         )
-    set_neurons(imported, {name: neuron.values for name, neuron in found.items()})
+    set_neurons(imported, neurons)
     return imported
 
 
-def _leaky(name: str, neuron: Any) -> _Neuron:
-    kind = type(neuron).__name__
-    where = f"layer {name!r} ({kind} of snnTorch) cannot be imported"
-    if kind != "Leaky":
-        raise UsageError(f"{where}: only Leaky can.")
-    if not neuron.init_hidden or getattr(neuron, "output", False):
-        raise UsageError(f"{where}: it must keep its state (init_hidden=True) and return spikes alone (output=False).")
-    if getattr(neuron, "inhibition", False) or float(getattr(neuron, "graded_spikes_factor", 1.0)) != 1:
-        raise UsageError(f"{where}: inhibition and graded spikes have no counterpart.")
-    mechanism, delay = str(neuron.reset_mechanism), bool(getattr(neuron, "reset_delay", True))
-    if (mechanism, delay) not in _RESETS:
-        raise UsageError(f"{where}: its reset {mechanism!r} with reset_delay={delay} has no counterpart.")
-    numbers = []
-    for key in ("threshold", "beta"):
-        value = getattr(neuron, key)
-        if value.numel() != 1:
-            raise UsageError(f"{where}: it has {value.numel()} values of {key}; a layer of hiresnn has one.")
-        numbers.append(float(value))
-    return _Neuron(Values(numbers[0], min(max(numbers[1], 0.0), 1.0)), _RESETS[mechanism, delay])
+def _leaky(name: str, neuron: Any) -> tuple[Values, Reset]:
+    problem = ""
+    if type(neuron).__name__ != "Leaky":
+        problem = "only Leaky can"
+    elif not neuron.init_hidden or getattr(neuron, "output", False):
+        problem = "it must keep its state (init_hidden=True) and return spikes alone (output=False)"
+    elif getattr(neuron, "inhibition", False) or float(getattr(neuron, "graded_spikes_factor", 1.0)) != 1:
+        problem = "inhibition and graded spikes have no counterpart"
+    elif (reset := (neuron.reset_mechanism, bool(getattr(neuron, "reset_delay", True)))) not in _RESETS:
+        problem = f"its reset {reset[0]!r} with reset_delay={reset[1]} has no counterpart"
+    elif neuron.threshold.numel() != 1 or neuron.beta.numel() != 1:
+        problem = "it has several values of threshold or beta; a layer of hiresnn has one"
+    if problem:
+        raise UsageError(f"layer {name!r} ({type(neuron).__name__} of snnTorch) cannot be imported: {problem}.")
+    return Values(float(neuron.threshold), min(max(float(neuron.beta), 0.0), 1.0)), _RESETS[reset]
 
 
-def _node(name: str, neuron: Any) -> _Neuron:
-    kind = type(neuron).__name__
-    where = f"layer {name!r} ({kind} of SpikingJelly) cannot be imported"
-    if kind not in ("IFNode", "LIFNode"):
-        raise UsageError(f"{where}: only IFNode and LIFNode can.")
-    if getattr(neuron, "step_mode", "s") != "s":
-        raise UsageError(f"{where}: it takes all timesteps at once; call functional.set_step_mode(network, 's').")
-    if neuron.v_reset not in (None, 0):
-        raise UsageError(f"{where}: v_reset is {neuron.v_reset}; only None and 0 can be imported.")
+def _node(name: str, neuron: Any) -> tuple[Values, Reset]:
+    class_name, problem = type(neuron).__name__, ""
+    if class_name not in ("IFNode", "LIFNode"):
+        problem = "only IFNode and LIFNode can"
+    elif getattr(neuron, "step_mode", "s") != "s":
+        problem = "it takes all timesteps at once; call functional.set_step_mode(network, 's')"
+    elif neuron.v_reset not in (None, 0):
+        problem = f"v_reset is {neuron.v_reset}; only None and 0 can be imported"
+    if problem:
+        raise UsageError(f"layer {name!r} ({class_name} of SpikingJelly) cannot be imported: {problem}.")
     reset: Reset = "subtract" if neuron.v_reset is None else "zero"
     threshold = float(neuron.v_threshold)
-    if kind == "IFNode":
-        return _Neuron(Values(threshold, 1.0), reset)
+    if class_name == "IFNode":
+        return Values(threshold, 1.0), reset
     # v' = (1 - 1 / tau) v + x, or + x / tau with decay_input, where u = tau v.
     tau = float(neuron.tau)
-    return _Neuron(Values(threshold * (tau if neuron.decay_input else 1), 1 - 1 / tau), reset)
+    return Values(threshold * (tau if neuron.decay_input else 1), 1 - 1 / tau), reset

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode
@@ -232,7 +232,7 @@ def _are_exported(weights: Path) -> bool:
         return False
 
 
-def native_unsaid(graph: StepGraph, library: str) -> list[str]:
+def unsupported_neurons(graph: StepGraph, library: str) -> list[str]:
     """Return what changes in the neurons of a library, each as one sentence without a full stop."""
     inclusive = LIBRARIES[library].inclusive
     if any(node.layer.fires_at_threshold != inclusive for node in graph.neurons):
@@ -290,13 +290,4 @@ def _expression(node: StepNode, spelling: Library) -> str:
             raise UsageError(f"layer {node.name!r}: {error}") from None
     if isinstance(layer, Normalise):
         return f"Normalise({layer.mean.numel()})"
-    if isinstance(layer, nn.Linear):
-        return f"nn.Linear({layer.in_features}, {layer.out_features}, bias={layer.bias is not None})"
-    if isinstance(layer, nn.Conv2d):
-        return (
-            f"nn.Conv2d({layer.in_channels}, {layer.out_channels}, {layer.kernel_size}, {layer.stride}, "
-            f"{layer.padding}, {layer.dilation}, {layer.groups}, bias={layer.bias is not None})"
-        )
-    if isinstance(layer, nn.AvgPool2d):
-        return f"nn.AvgPool2d({layer.kernel_size}, {layer.stride}, {layer.padding})"
-    return "nn.Flatten()"
+    return f"nn.{layer!r}"  # how torch prints a layer is how it is built

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from hiresnn.errors import UsageError, in_a_line
+from hiresnn.errors import UsageError, user_code
 from hiresnn.exchange.compare import optional
 from hiresnn.exchange.nir_run import in_order, tensor, whole
 from hiresnn.exchange.nir_write import IDEAL_LEAK, pair
@@ -58,7 +58,7 @@ def from_nir(
         except (KeyError, TypeError, ValueError):
             reason = "the NIR file does not say for how many timesteps it was trained; give timesteps."
             raise UsageError(reason) from None
-    builder = _Builder(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
+    builder = _Ann(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network
@@ -68,11 +68,8 @@ def _read(path: Path) -> Any:
     nir = optional("nir", "nir")
     if not path.is_file():
         raise UsageError(f"there is no file {path}; check the path.")
-    try:
+    with user_code(f"{path} is not a NIR file: nir.read", "; check how it was written."):
         return nir.read(path)
-    except Exception as error:  # of h5py or nir, for whatever else is in the file
-        reason = in_a_line(error)
-        raise UsageError(f"{path} is not a NIR file ({reason}); check how it was written.") from None
 
 
 def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
@@ -83,22 +80,23 @@ def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
 
 
 @dataclass
-class _Builder:
+class _Ann:
     """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons.
 
     Attributes:
+        nir: the graph.
+        dt: seconds per timestep.
         neurons: name of a ReLU -> the values of its neurons.
-        factors: nodes of NIR that are sums -> the number of their pixels, where the next weights take it up.
+        pixels: name of a node of NIR -> pixels of the sum that it passes on, where the next weights take up the factor.
     """
 
     nir: Any
     dt: float
     root: nn.Module = field(default_factory=nn.Module)
     neurons: dict[str, Values] = field(default_factory=dict)
-    factors: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, int] = field(default_factory=dict)
 
     def network(self) -> nn.Module:
-        """Return the ANN."""
         order, self.sources = in_order(self.nir)
         graph = fx.Graph()
         values: dict[str, fx.Node] = {}
@@ -108,18 +106,17 @@ class _Builder:
             if kind == "Input":
                 values[name] = graph.placeholder("images")
                 continue
-            entering = [values[source] for source in self.sources[name]]
-            value = entering[0]
-            for term in entering[1:]:
+            value, *terms = (values[source] for source in self.sources[name])
+            for term in terms:
                 value = graph.call_function(operator.add, (value, term))
             if kind == "Output":
                 graph.output(value)
                 continue
-            free = free_identifier(name, dir(self.root))  # also of what every module has, such as training
-            self.root.add_module(free, self._layer(name, kind, node))
+            layer_name = free_identifier(name, dir(self.root))  # also of what every module has, such as training
+            self.root.add_module(layer_name, self._layer(name, kind, node))
             if kind in ("LIF", "IF"):
-                self.neurons[free] = self._values(name, node, leaky=kind == "LIF")
-            values[name] = graph.call_module(free, (value,))
+                self.neurons[layer_name] = self._values(name, node, leaky=kind == "LIF")
+            values[name] = graph.call_module(layer_name, (value,))
         return fx.GraphModule(self.root, graph, "NirNetwork")
 
     def _layer(self, name: str, kind: str, node: Any) -> nn.Module:
@@ -134,8 +131,13 @@ class _Builder:
             layer = nn.Conv2d(inputs * groups, outputs, tuple(size), stride, padding, dilation, groups, bias=False)
             return self._weighted(name, node, layer)
         if kind in ("AvgPool2d", "SumPool2d"):
-            return self._pool(name, node, summed=kind == "SumPool2d")
+            size, stride, padding = (pair(value) for value in (node.kernel_size, node.stride, node.padding))
+            if kind == "SumPool2d" and not self._is_taken_up(name):
+                return nn.AvgPool2d(size, stride, padding, divisor_override=1)
+            self.pixels[name] = size[0] * size[1] if kind == "SumPool2d" else 1
+            return nn.AvgPool2d(size, stride, padding)
         if kind == "Flatten" and int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
+            self.pixels[name] = self.pixels.get(self.sources[name][0], 1)
             return nn.Flatten()
         raise UsageError(
             f"node {name!r} of the NIR file is a {kind}, which cannot be imported; a network of LIF, IF, Affine, "
@@ -144,7 +146,7 @@ class _Builder:
 
     def _weighted(self, name: str, node: Any, layer: nn.Linear | nn.Conv2d) -> nn.Module:
         """Give a layer the weights of a node, times the pixels of a sum that enters it, and its bias unless it is 0."""
-        weight = torch.as_tensor(node.weight, dtype=torch.float32) * self._factor(self.sources[name][0])
+        weight = torch.as_tensor(node.weight, dtype=torch.float32) * self.pixels.get(self.sources[name][0], 1)
         layer.weight = nn.Parameter(weight)
         bias = getattr(node, "bias", None)
         if not (weight.isfinite().all() and np.isfinite(0.0 if bias is None else bias).all()):
@@ -153,26 +155,13 @@ class _Builder:
             layer.bias = nn.Parameter(torch.as_tensor(bias, dtype=torch.float32).clone())
         return layer
 
-    def _factor(self, source: str) -> int:
-        if type(self.nir.nodes[source]).__name__ == "Flatten":
-            return self._factor(self.sources[source][0])
-        return self.factors.get(source, 1)
-
-    def _pool(self, name: str, node: Any, summed: bool) -> nn.Module:
-        size, stride, padding = (pair(value) for value in (node.kernel_size, node.stride, node.padding))
-        if summed and not self._is_taken_up(name):
-            return nn.AvgPool2d(size, stride, padding, divisor_override=1)
-        if summed:
-            self.factors[name] = size[0] * size[1]
-        return nn.AvgPool2d(size, stride, padding)
-
     def _is_taken_up(self, name: str) -> bool:
         """Tell whether all that follows a sum are weighted layers with this one input."""
-        kinds = {user: type(self.nir.nodes[user]).__name__ for user, sources in self.sources.items() if name in sources}
-        if any(len(self.sources[user]) > 1 for user in kinds):
-            return False
+        users = [user for user, sources in self.sources.items() if name in sources]
+        kinds = {user: type(self.nir.nodes[user]).__name__ for user in users}
         return all(
-            self._is_taken_up(user) if kind == "Flatten" else kind in ("Affine", "Linear", "Conv2d")
+            len(self.sources[user]) == 1
+            and (self._is_taken_up(user) if kind == "Flatten" else kind in ("Affine", "Linear", "Conv2d"))
             for user, kind in kinds.items()
         )
 

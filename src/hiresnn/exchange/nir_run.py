@@ -1,8 +1,7 @@
-"""snnTorch and norse as readers of a NIR file, imported only when a user exports to NIR and has them installed.
+"""Run a NIR file: by an interpreter that solves the differential equations as a given reader does, or by the reader.
 
-An interpreter of NIR graphs: the differential equations, one timestep after another, as a given reader solves them.
-
-It knows nothing of the network that a file was written from, so it is the independent check of `nir_write`.
+The interpreter knows nothing of the network that a file was written from, so it is the independent check of
+`nir_write`. snnTorch and norse are imported only when a user exports to NIR and has them installed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,85 +27,16 @@ from hiresnn.exchange.compare import Answers, quiet
 from hiresnn.exchange.step_graph import StepGraph
 
 
-def installed_readers(
-    path: Path, graph: StepGraph, readers: dict[str, float]
-) -> dict[str, Callable[[], Callable[[Tensor], Answers]]]:
-    """Return, for every library that is installed, a call that reads the file.
-
-    It returns a function from images to logits and spikes. Both may raise whatever the library raises.
-
-    Args:
-        graph: what the file was written from, for the names of the layers.
-        readers: "snntorch" and "norse" if they can read the file, each with the seconds per timestep of the file.
-    """
-    if find_spec("nirtorch") is None:
-        return {}
-    titles = {"snntorch": "snnTorch", "norse": "norse"}
-    return {
-        f"{titles[name]} {version(name)}": partial(_read, name, path, dt, graph)
-        for name, dt in readers.items()
-        if find_spec(name) is not None
-    }
-
-
-def _read(name: str, path: Path, dt: float, graph: StepGraph) -> Callable[[Tensor], Answers]:
-    with quiet():
-        return partial(_present, _loaded(name, path, dt), graph)
-
-
-def _loaded(name: str, path: Path, dt: float) -> nn.Module:
-    graph = import_module("nir").read(path)
-    network: nn.Module
-    if name == "norse":
-        network = import_module("norse.torch").from_nir(graph, dt=dt)
-    else:
-        network = import_module("snntorch.import_nir").import_from_nir(graph)
-    return network
-
-
-@torch.no_grad()
-def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
-    """Present one image after the other: the libraries' Flatten would flatten a batch as well."""
-    modules = dict(network.named_modules())
-    steps: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
-
-    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        steps[name].append((output[0] if isinstance(output, tuple) else output).reshape(-1))
-
-    logits = []
-    with ExitStack() as stack:
-        for name in steps:
-            stack.enter_context(modules[name].register_forward_hook(partial(keep, name)))
-        for image in images.cpu().float():
-            for module in modules.values():
-                if callable(reset := getattr(module, "reset_mem", None)):  # snnTorch goes on from the image before
-                    reset()
-            state, total = None, torch.zeros(())
-            for _ in range(graph.timesteps):
-                output, state = network(image[None], state)
-                total = total + output.reshape(-1)
-            logits.append(total)
-    shape = (len(images), graph.timesteps, -1)
-    return torch.stack(logits), {name: torch.stack(each).view(shape).transpose(0, 1) for name, each in steps.items()}
-
-
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """What a library makes of the neurons in a NIR file.
 
     Attributes:
         dt: seconds per timestep.
-        reset: "value" sets a membrane to v_reset, "subtract" takes v_threshold from it for each spike.
         inclusive: a membrane that equals the threshold spikes.
-        several: a neuron may emit several spikes in one timestep.
-        floor: a membrane does not fall below -v_threshold.
     """
 
     dt: float = 1e-4
-    reset: str = "value"
     inclusive: bool = False
-    several: bool = False
-    floor: bool = False
 
 
 READERS = {
@@ -114,19 +44,12 @@ READERS = {
     "snnTorch": Reader(),
     "norse": Reader(),
     "SpikingJelly": Reader(inclusive=True),
-    "sinabs": Reader(reset="subtract", inclusive=True, several=True, floor=True),
 }
-"""Library -> its semantics (docs/deploy.md); NIR itself is a strict threshold and a reset to a value."""
+"""Library -> its semantics (docs/deploy.md); NIR itself is a strict threshold."""
 
 
-@dataclass
-class NirRun:
-    """The result of a run.
-
-    Attributes:
-        logits: [B, K], the sum of the output over the timesteps.
-        spikes: layer of neurons -> [T, B, ...].
-    """
+class NirRun(NamedTuple):
+    """Logits [B, K], the sum of the output over the timesteps, and layer of neurons -> spikes [T, B, ...]."""
 
     logits: Tensor
     spikes: dict[str, Tensor]
@@ -202,18 +125,11 @@ class _Interpreter:
             v = v + step * (tensor(node.v_leak) - v + tensor(node.r) * x)
         else:
             v = v + tensor(node.r) * x
-        threshold = tensor(node.v_threshold)
-        spikes = (v >= threshold if self.reader.inclusive else v > threshold).double()
-        if self.reader.several:
-            spikes = spikes * torch.floor(v / threshold).clamp(min=1)
-        if self.reader.reset == "subtract":
-            v = v - spikes * threshold
-            v = torch.maximum(v, -threshold) if self.reader.floor else v
-        else:
-            reset = getattr(node, "v_reset", None)
-            v = torch.where(spikes > 0, 0.0 if reset is None else tensor(reset), v)
+        threshold, reset = tensor(node.v_threshold), getattr(node, "v_reset", None)
+        spikes = v >= threshold if self.reader.inclusive else v > threshold
+        v = torch.where(spikes, 0.0 if reset is None else tensor(reset), v)
         self.membranes[name] = v
-        return spikes
+        return spikes.double()
 
 
 def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
@@ -254,3 +170,53 @@ def whole(value: Any) -> Any:
     if isinstance(value, str):
         return value
     return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)
+
+
+def library_readers(
+    path: Path, graph: StepGraph, dt: Mapping[str, float]
+) -> dict[str, Callable[[], Callable[[Tensor], Answers]]]:
+    """Return, for every library that is installed, a call that reads the file.
+
+    It returns a function from images to logits and spikes. Both may raise whatever the library raises.
+
+    Args:
+        graph: what the file was written from, for the names of the layers.
+        dt: "snntorch" and "norse" if they can read the file -> seconds per timestep of the file.
+    """
+
+    def read(name: str) -> Callable[[Tensor], Answers]:
+        with quiet():
+            nodes = import_module("nir").read(path)
+            if name == "norse":
+                return partial(_present, import_module("norse.torch").from_nir(nodes, dt=dt[name]), graph)
+            return partial(_present, import_module("snntorch.import_nir").import_from_nir(nodes), graph)
+
+    titles = {"snntorch": "snnTorch", "norse": "norse"}
+    installed = [name for name in dt if find_spec("nirtorch") and find_spec(name)]
+    return {f"{titles[name]} {version(name)}": partial(read, name) for name in installed}
+
+
+@torch.no_grad()
+def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
+    """Present one image after the other: the libraries' Flatten would flatten a batch as well."""
+    modules = dict(network.named_modules())
+    steps: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        steps[name].append((output[0] if isinstance(output, tuple) else output).reshape(-1))
+
+    logits = []
+    with ExitStack() as stack:
+        for name in steps:
+            stack.enter_context(modules[name].register_forward_hook(partial(keep, name)))
+        for image in images.cpu().float():
+            for module in modules.values():
+                if callable(reset := getattr(module, "reset_mem", None)):  # snnTorch goes on from the image before
+                    reset()
+            state, total = None, torch.zeros(())
+            for _ in range(graph.timesteps):
+                output, state = network(image[None], state)
+                total = total + output.reshape(-1)
+            logits.append(total)
+    shape = (len(images), graph.timesteps, -1)
+    return torch.stack(logits), {name: torch.stack(each).view(shape).transpose(0, 1) for name, each in steps.items()}

@@ -7,12 +7,17 @@ v_reset. A reader takes steps of dt: v += dt / tau (v_leak - v + r I). With u th
 
 This is the only encoding that the readers of snnTorch, SpikingJelly and norse understand alike. For the same reason a
 leak of 1 is written as 1 - 1e-6, average pooling as a sum whose factor is in the weights behind it, and every weighted
-layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsaid`.
+layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsupported`.
+
+nirtorch 2.6 does not replace this module and `nir_read`: its `torch_to_nir` refuses `flatten` as a method and sees no
+shapes, and its `nir_to_torch` returns a network with explicit state, from which no `SpikingNetwork` can be made.
 """
 
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,51 +37,30 @@ from hiresnn.neurons import LIF
 IDEAL_LEAK = 1 - 1e-6
 """What stands for a leak of 1: an infinite tau has no number."""
 OUTPUT = "output"
+DIALECTS = {"portable": 1e-4, "snntorch": 1e-4, "spikingjelly": 1e-4, "norse": 1e-3}
+"""Reader -> seconds per timestep that it assumes by default; norse reads the portable file with dt=1e-4."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How a file is written.
-
-    Attributes:
-        dt: seconds per timestep that the reader assumes.
-        integrators: write neurons as IF with a soft reset that the reader adds; only for a leak of 1.
-    """
-
-    dt: float = 1e-4
-    integrators: bool = False
-
-
-DIALECTS = {
-    "portable": Dialect(),
-    "snntorch": Dialect(),
-    "spikingjelly": Dialect(),
-    "norse": Dialect(dt=1e-3),  # its default; the portable file needs dt=1e-4 as an argument
-    "sinabs": Dialect(integrators=True),
-}
-"""Reader -> the dialect that it reads with its default arguments."""
+def unsupported(graph: StepGraph, reader: str) -> list[str]:
+    """Return what a NIR file or its reader cannot express of a network, each as one sentence without a full stop."""
+    neurons = [node.layer for node in graph.nodes if isinstance(node.layer, LIF)]
+    changes = [
+        f'reset = "{reset}" becomes a reset to zero; train with snn.reset = "zero" to keep it'
+        for reset in sorted({lif.reset for lif in neurons} - {"zero"})
+    ]
+    if any(lif.v_init for lif in neurons):
+        changes.append("membranes start at 0 and not at a fraction of the threshold (conversion.start)")
+    if any(lif.fires_at_threshold for lif in neurons):
+        changes.append('condition = ">=" becomes >')
+    if reader in ("portable", "norse") and not norse_reads(graph):
+        changes.append("norse 1.1 cannot read this network: it computes sums of two layers in the wrong order")
+    return changes
 
 
-def unsaid(graph: StepGraph) -> list[str]:
-    """Return what a NIR file cannot say of these neurons, each as one sentence without a full stop."""
-    lifs = [node.layer for node in graph.neurons]
-    found = []
-    for reset in sorted({str(lif.reset) for lif in lifs} - {"zero"}):
-        found.append(f'reset = "{reset}" becomes a reset to zero; train with snn.reset = "zero" to keep it')
-    if any(lif.v_init for lif in lifs):
-        found.append("membranes start at 0 and not at a fraction of the threshold (conversion.start)")
-    if any(lif.fires_at_threshold for lif in lifs):
-        found.append('condition = ">=" becomes >')
-    return found
-
-
-def unread(graph: StepGraph, reader: str) -> list[str]:
-    """Return what a reader of the file gets wrong in this network, each as one sentence without a full stop."""
+def norse_reads(graph: StepGraph) -> bool:
+    """Tell whether no node sums the outputs of two weighted layers."""
     weighted = {node.name for node in graph.nodes if isinstance(node.layer, (nn.Conv2d, nn.Linear))}
-    title = {"portable": "norse 1.1", "norse": "norse 1.1", "sinabs": "sinabs 3.1"}.get(reader)
-    if title and any(len(weighted & set(node.sources)) > 1 for node in graph.nodes):
-        return [f"{title} cannot read this network: it computes sums of two layers in the wrong order"]
-    return []
+    return all(len(weighted & set(node.sources)) < 2 for node in graph.nodes)
 
 
 def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
@@ -88,23 +72,17 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
         reader: one of `DIALECTS`.
 
     Raises:
-        UsageError: the package nir is missing, the reader is unknown, or it cannot read such a network.
+        UsageError: the package nir is missing, the reader is unknown, or NIR cannot express a layer.
         RunError: the file cannot be written; what was there is kept.
     """
     nir = optional("nir", "nir")
     content = io.BytesIO()
     nir.write(content, to_nir(graph, reader))
-    if DIALECTS[reader].integrators:
-        _drop_resets(content)
     write_atomically(path, content.getvalue())
 
 
 def is_exported_nir(path: Path) -> bool:
-    """Tell whether a file is a NIR file that `write_nir` wrote.
-
-    Raises:
-        UsageError: the package nir is missing.
-    """
+    """Tell whether a file is a NIR file that `write_nir` wrote. Raises UsageError if the package nir is missing."""
     nir = optional("nir", "nir")
     try:
         return "logits" in (nir.read(path).metadata or {})
@@ -116,16 +94,15 @@ def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
     """Return a network as a nir.NIRGraph; see `write_nir`."""
     if reader not in DIALECTS:
         raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
-    nir, dialect = optional("nir", "nir"), DIALECTS[reader]
-    pools = {node.name for node in graph.nodes if isinstance(node.layer, nn.AvgPool2d) and _foldable(graph, node)}
-    writer = _Writer(nir, graph, dialect, pools)
+    nir, dt = optional("nir", "nir"), DIALECTS[reader]
+    writer = _Writer(nir, graph, dt)
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type={"input": np.array(graph.image)})}
     nodes |= {node.name: writer.write(node) for node in graph.nodes}
     logits = graph.shape_of(graph.outputs[0])
     nodes[OUTPUT] = nir.Output(output_type={"output": np.array(logits)})
     edges = [(source, node.name) for node in graph.nodes for source in node.sources]
     edges += [(source, OUTPUT) for source in graph.outputs]
-    metadata = {"timesteps": graph.timesteps, "dt": dialect.dt, "logits": "sum of the output over the timesteps"}
+    metadata = {"timesteps": graph.timesteps, "dt": dt, "logits": "sum of the output over the timesteps"}
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
 
 
@@ -140,41 +117,42 @@ def _foldable(graph: StepGraph, pool: StepNode) -> bool:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Writer:
+    """Makes the NIR node of a layer; `pixels` has those of every pooling that is written as a sum."""
+
     nir: Any
     graph: StepGraph
-    dialect: Dialect
-    pools: set[str]  # those that become sums
+    dt: float
+
+    def __post_init__(self) -> None:
+        self.pixels: dict[str, int] = {}
+        for node in self.graph.nodes:
+            if isinstance(node.layer, nn.AvgPool2d) and _foldable(self.graph, node):
+                self.pixels[node.name] = math.prod(pair(node.layer.kernel_size))
+            elif isinstance(node.layer, nn.Flatten) and node.sources[0] in self.pixels:
+                self.pixels[node.name] = self.pixels[node.sources[0]]
 
     def write(self, node: StepNode) -> Any:
-        """Return the NIR node of a layer."""
-        layer = node.layer
-        if isinstance(layer, LIF):
-            return self._neurons(node.name, layer, node.shape)
-        if isinstance(layer, Normalise):
-            return self._normalise(layer)
-        if isinstance(layer, nn.AvgPool2d):
-            return self._pool(node, layer)
-        if isinstance(layer, nn.Flatten):
-            shape = np.array(self.graph.shape_of(node.sources[0]))
-            return self.nir.Flatten(input_type={"input": shape}, start_dim=0, end_dim=-1)
-        factor = self._factor(node.sources[0])
-        if isinstance(layer, nn.Linear):
-            return self.nir.Affine(_array(layer.weight * factor), _bias(layer))
-        assert isinstance(layer, nn.Conv2d)
-        weight = _ungrouped(layer) * factor
-        return self._convolution(node.sources[0], weight, _bias(layer), layer.stride, layer.padding, layer.dilation)
-
-    def _factor(self, source: str) -> float:
-        """Return the factor of an average that its sum lacks: 1 / pixels behind a pooling, else 1."""
-        node = next((node for node in self.graph.nodes if node.name == source), None)
-        if node is not None and isinstance(node.layer, nn.Flatten):
-            return self._factor(node.sources[0])
-        if node is None or node.name not in self.pools:
-            return 1.0
-        height, width = pair(node.layer.kernel_size)
-        return 1 / (height * width)
+        layer, source = node.layer, node.sources[0]
+        factor = 1 / self.pixels.get(source, 1)
+        match layer:
+            case LIF():
+                return self._neurons(layer, node.shape)
+            case nn.Flatten():
+                shape = np.array(self.graph.shape_of(source))
+                return self.nir.Flatten(input_type={"input": shape}, start_dim=0, end_dim=-1)
+            case nn.Linear():
+                return self.nir.Affine(_array(layer.weight * factor), _bias(layer))
+            case nn.Conv2d():
+                weight = _ungrouped(layer) * factor
+                options = layer.stride, layer.padding, layer.dilation
+                return self._convolution(source, weight, _bias(layer), *options)
+            case nn.AvgPool2d():
+                return self._pool(node, layer)
+        assert isinstance(layer, Normalise)  # (image - mean) / std as a dense convolution of one pixel
+        mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
+        return self._convolution(source, torch.diag(1 / std)[:, :, None, None], _array(-mean / std), 1, 0, 1)
 
     def _convolution(
         self, source: str, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
@@ -189,51 +167,22 @@ class _Writer:
             stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
         )  # fmt: skip
 
-    def _normalise(self, layer: Normalise) -> Any:
-        """Return (image - mean) / std as a dense convolution of one pixel."""
-        mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
-        weight = torch.diag(1 / std)[:, :, None, None]
-        return self._convolution(INPUT, weight, _array(-mean / std), 1, 0, 1)
-
     def _pool(self, node: StepNode, layer: nn.AvgPool2d) -> Any:
         """Return a sum, or a dense convolution where nothing behind the pooling can take up the factor."""
         size, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
-        if node.name in self.pools:
+        if node.name in self.pixels:
             return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
         channels = node.shape[0]
-        weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / (size[0] * size[1]))
+        weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / math.prod(size))
         return self._convolution(node.sources[0], weight, np.zeros(channels, np.float32), stride, padding, 1)
 
-    def _neurons(self, name: str, lif: LIF, shape: tuple[int, ...]) -> Any:
-        leak, threshold = lif.leak.item(), lif.threshold.item()
-
-        def everywhere(value: float) -> NDArray[Any]:
-            return np.full(shape, value, np.float32)
-
-        if self.dialect.integrators:
-            if leak != 1:
-                raise UsageError(
-                    f"layer {name!r} has leak {leak:.4g}, but sinabs reads LIF neurons with an error; train with "
-                    "leak 1 (conversion.leak = 1 and snn.train_neurons = false), or export --to sinabs."
-                )
-            # nir 1.0.4 has no v_reset, and 1.0.6 insists on one.
-            reset = {"v_reset": everywhere(0)} if "v_reset" in self.nir.IF.__dataclass_fields__ else {}
-            return self.nir.IF(r=everywhere(1), v_threshold=everywhere(threshold), **reset)
-        rest = 1 - min(leak, IDEAL_LEAK)
-        return self.nir.LIF(
-            tau=everywhere(float(np.float32(self.dialect.dt)) / rest), r=everywhere(1), v_leak=everywhere(0),
-            v_threshold=everywhere(rest * threshold), v_reset=everywhere(0),
-        )  # fmt: skip
-
-
-def _drop_resets(content: io.BytesIO) -> None:
-    """Remove v_reset, which nir before 1.0.6 cannot read, from a file."""
-    with optional("h5py", "nir").File(content, "r+") as file:
-        names: list[str] = []
-        file.visit(names.append)
-        for name in names:
-            if name.endswith("/v_reset"):
-                del file[name]
+    def _neurons(self, lif: LIF, shape: Sequence[int]) -> Any:
+        rest = 1 - min(lif.leak.item(), IDEAL_LEAK)
+        values = {
+            "tau": float(np.float32(self.dt)) / rest, "r": 1.0, "v_leak": 0.0,
+            "v_threshold": rest * lif.threshold.item(), "v_reset": 0.0,
+        }  # fmt: skip
+        return self.nir.LIF(**{name: np.full(shape, value, np.float32) for name, value in values.items()})
 
 
 def _ungrouped(layer: nn.Conv2d) -> Tensor:
