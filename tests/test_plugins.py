@@ -1,18 +1,17 @@
-"""What an installed package adds through entry points: training methods, networks and data sets."""
+"""What an installed package adds through entry points."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from hiresnn import data, plugins
-from hiresnn.app.evaluate import evaluate
+from hiresnn import plugins
 from hiresnn.app.recipe import Recipe, dump, override, parse, read
 from hiresnn.app.schema import MODEL_NAMES
 from hiresnn.app.train import train
 from hiresnn.app.trainer import training_price
 from hiresnn.cli import main
-from hiresnn.errors import DataError, RecipeError, UsageError
+from hiresnn.errors import RecipeError, UsageError
 from hiresnn.models import MODELS
 from hiresnn.progress import Progress
 from hiresnn.training import method
@@ -22,7 +21,6 @@ from .offering import offer
 CODE = """
 import torch
 from torch import nn
-from hiresnn.data import DataSet, Split
 from hiresnn.training import CraftedNoise, Method
 
 
@@ -41,22 +39,14 @@ def failing(*arguments):
 def tiny(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, num_classes))
 
-
-def stripes():
-    labels = torch.arange(60) % 2
-    images = torch.zeros(60, 1, 4, 4, dtype=torch.uint8)
-    images[labels == 1, :, ::2] = 255
-    images[labels == 0, :, :, ::2] = 255
-    return DataSet("stripes", Split(images, labels), Split(images, labels), ("rows", "columns"))
 """
 METHODS = {"loud": "loud", "wrong": "wrong", "missing": "nothing", "hire": "wrong"}
 MODELS_OFFERED = {"tiny": "tiny", "vgg5": "failing"}
-DATA = {"stripes": "stripes", "wrong-data": "wrong", "failing-data": "failing", "digits": "failing"}
 
 
 @pytest.fixture(autouse=True)
 def offering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(tmp_path, monkeypatch, CODE, methods=METHODS, models=MODELS_OFFERED, data=DATA)
+    offer(tmp_path, monkeypatch, CODE, methods=METHODS, models=MODELS_OFFERED)
     monkeypatch.chdir(tmp_path)
 
 
@@ -92,7 +82,6 @@ def test_a_method_that_is_none_is_refused() -> None:
 def test_names_of_the_package_win() -> None:
     assert method("hire", periods=2, step=0.01).periods == 2
     assert small(**{"model.name": "vgg5"}).model.source is None
-    assert data.load("digits").num_classes == 10
 
 
 def test_a_broken_method_is_found_before_a_folder_is_created(tmp_path: Path) -> None:
@@ -105,17 +94,6 @@ def test_the_price_of_an_unknown_method_is_unknown() -> None:
     assert training_price(small(method="loud")) is None
 
 
-def test_data_of_a_plugin_are_loaded_and_resized() -> None:
-    assert data.load("stripes").class_names == ("rows", "columns")
-    assert data.load("stripes", size=2).height == 2
-    with pytest.raises(DataError, match="'wrong-data' returned str"):
-        data.load("wrong-data")
-    with pytest.raises(DataError, match="'failing-data' failed: ValueError: no disk"):
-        data.load("failing-data")
-    with pytest.raises(UsageError, match=r"no data set 'stripe'; give digits, cifar10, .*stripes"):
-        data.load("stripe")
-
-
 def test_a_network_of_a_plugin_becomes_its_source() -> None:
     recipe = parse(dump(small()).replace('name = "vgg5"', 'name = "tiny"'), "a recipe")
     assert (recipe.model.name, recipe.model.source) == (None, "offering:tiny")
@@ -123,15 +101,6 @@ def test_a_network_of_a_plugin_becomes_its_source() -> None:
 
 def test_the_names_of_the_packages_networks_are_those_of_the_schema() -> None:
     assert set(MODEL_NAMES) == set(MODELS)
-
-
-def test_all_three_train_together_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["ann.epochs=8", "snn.epochs=1", "snn.timesteps=4", "compile=never", "ann.lr=0.05", "data.augment=false"]
-    options = [part for setting in settings for part in ("--set", setting)]
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "digits", "--method", "loud", "--model", "tiny", "--data", "stripes", "--out", "run", *options])
-    assert not caught.value.code, capsys.readouterr().err
-    assert evaluate(Path("run"), attacks=["fgsm:eps=0.01"], progress=Progress(quiet=True))["clean"] == 100
 
 
 @pytest.mark.parametrize("command", ["attacks", "rules"])

@@ -219,12 +219,12 @@ def test_the_seed_decides_the_training() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "reason"),
     [
-        (PIXELS.float(), LABELS, "reach from 0 to 255, not from 0 to 1; divide them by 255"),
-        (PIXELS / 128 - 1, LABELS, "leave normalisation to the network"),
-        (PIXELS / torch.zeros(1), LABELS, "reach from nan to nan"),
+        (PIXELS.float(), LABELS, "divide by 255"),
+        (PIXELS / 128 - 1, LABELS, "normalisation into the model"),
+        (PIXELS / torch.zeros(1), LABELS, "not finite"),
         (PIXELS.long(), LABELS, "int64"),
         (PIXELS, LABELS[:3], "labels"),
-        (PIXELS, LABELS / 2, "whole numbers"),
+        (PIXELS, LABELS / 2, "one whole number per image"),
         (PIXELS, LABELS - 100, "a label is -100; labels are class numbers counted from 0"),
         (PIXELS[0], LABELS[:1], r"\[N, C, H, W\]"),
     ],
@@ -449,7 +449,7 @@ def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path
         ({"lr": "fast"}, "lr is 'fast'; give a number"),
         ({"epochs": 1.5}, "epochs is 1.5; give a whole number"),
         ({"batch_size": 0}, "batch_size|batch size"),
-        ({"test": (PIXELS.float() - 1, LABELS)}, "test: .* not from 0 to 1"),
+        ({"test": (PIXELS.float() - 1, LABELS)}, r"test: .* not in \[0, 1\]"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_the_first_epoch(options: dict[str, Any], message: str) -> None:
