@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from hiresnn.errors import UsageError, in_a_line
+from hiresnn.errors import user_code
 
 Kind = Literal["attacks", "rules", "methods", "models", "data"]
 """What can be added; the entry point group is "hiresnn." and the kind."""
@@ -34,10 +34,5 @@ def find(kind: Kind, name: str) -> Any | None:
     entry = offered(kind).get(name)
     if entry is None:
         return None
-    try:
+    with user_code(f"importing the plug-in {name!r} ({entry.value})", "; update or remove the package that offers it."):
         return entry.load()
-    except (Exception, SystemExit) as error:
-        raise UsageError(
-            f"plug-in {name!r} ({entry.value}) cannot be imported: {in_a_line(error)}; update or remove "
-            "the package that offers it."
-        ) from error

@@ -1,39 +1,29 @@
 """`hiresnn analyze`: options reach the analysis, its result becomes tables."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from hiresnn.cli import main
+from .commands import plain, rows, run, stand_in
 
 HEAD = {"images": 100, "seed": 0, "timesteps": 6}
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, what: str, measured: dict[str, Any], *arguments: str
-) -> tuple[object, dict[str, Any]]:
+def analysed(
+    monkeypatch: pytest.MonkeyPatch, analysis: str, measured: dict[str, Any], *arguments: str
+) -> dict[str, Any]:
+    """Run the command with this result, and return the options that reached the analysis."""
     asked: dict[str, Any] = {}
 
-    def stand_in(target: str, **options: Any) -> dict[str, Any]:
-        options.pop("progress")
-        asked.update(options, target=target, what=what)
-        return {"analysis": what, **HEAD, what: measured}
+    def analyse(target: str, **options: Any) -> dict[str, Any]:
+        asked.update(options, target=target)
+        return {"analysis": analysis, **HEAD, analysis: measured}
 
-    module = ModuleType("hiresnn.app.analyze")
-    for name in ("activity", "distance", "energy"):
-        setattr(module, name, stand_in)
-    monkeypatch.setitem(sys.modules, "hiresnn.app.analyze", module)
-    monkeypatch.setattr("hiresnn.app.analyze", module, raising=False)
-    with pytest.raises(SystemExit) as caught:
-        main(["analyze", what, "runs/a", *arguments])
-    return caught.value.code or 0, asked
-
-
-def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    stand_in(monkeypatch, "hiresnn.app.analyze", **{analysis: analyse})
+    assert run("analyze", analysis, "runs/a", *arguments) == 0
+    del asked["progress"]
+    return asked
 
 
 def entry(spikes: float) -> dict[str, Any]:
@@ -42,20 +32,19 @@ def entry(spikes: float) -> dict[str, Any]:
 
 
 def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ["--attack", "fgsm", "--attack", "pgd:eps=2/255", "--limit", "100", "--batch", "50", "--data", "a.npz"]
-    options += ["--out", "found"]
-    code, asked = run(monkeypatch, "activity", {"clean": entry(1.0)}, *options)
-    assert code == 0
-    expected = {"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50, "source": "a.npz"}
-    assert asked == {**expected, "out": Path("found"), "target": "runs/a", "what": "activity"}
+    options = "--attack fgsm --attack pgd:eps=2/255 --limit 100 --batch 50 --data a.npz"
+    assert analysed(monkeypatch, "activity", {"clean": entry(1.0)}, *options.split(), "--out", "found") == {
+        **{"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50, "source": "a.npz"},
+        **{"out": Path("found"), "target": "runs/a"},
+    }
 
 
 def test_activity_has_a_row_a_layer_and_three_columns_a_condition(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, "activity", {"clean": entry(60.0), "pgd": entry(75.0)})
+    analysed(monkeypatch, "activity", {"clean": entry(60.0), "pgd": entry(75.0)})
     text = capsys.readouterr().out
-    assert "Spiking activity on 100 images, T = 6" in " ".join(text.split())
+    assert "Spiking activity on 100 images, T = 6" in plain(text)
     assert rows(text) == [
         ["relu1", "50", "60.0", "1.200", "0.200", "75.0", "1.500", "0.250"],
         ["total", "50", "60.0", "1.200", "0.200", "75.0", "1.500", "0.250"],
@@ -64,7 +53,7 @@ def test_activity_has_a_row_a_layer_and_three_columns_a_condition(
 
 def test_distance_has_the_image_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     measured = {"pgd": {"images": {"mean": 0.75}, "layers": {"relu1": {"mean": 1.25}}}}
-    run(monkeypatch, "distance", measured)
+    analysed(monkeypatch, "distance", measured)
     assert rows(capsys.readouterr().out) == [["image", "0.750"], ["relu1", "1.250"]]
 
 
@@ -83,9 +72,9 @@ def test_energy_shows_operations_and_totals(
         "label": "estimated arithmetic energy, 45 nm", "layers": [layer], "pj": pj, "quantised_bits": 3,
         "parameters": 1000, "state_bytes": 52, "memory": {"snn": memory, "ann": memory},
     }  # fmt: skip
-    run(monkeypatch, "energy", {"clean": measured})
+    analysed(monkeypatch, "energy", {"clean": measured})
     text = capsys.readouterr().out
-    assert "Estimated arithmetic energy, 45 nm, nJ for one image" in " ".join(text.split())
+    assert "Estimated arithmetic energy, 45 nm, nJ for one image" in plain(text)
     assert rows(text) == [
         ["conv1", "image", "1.000", "98.03k", "1.235M", "", "950", "5.00"],
         ["SNN, printed (Eq. 7, 8)", "1.00", "11.00"],
@@ -98,14 +87,6 @@ def test_energy_shows_operations_and_totals(
         ["memory, ANN, weights on chip", "2.00", "2.00"],
         ["memory, ANN, weights off chip", "3.00", "3.00"],
     ]
-
-
-@pytest.mark.parametrize("what", ["activity", "distance", "energy"])
-def test_help_teaches_by_an_example(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["analyze", what, "--help"])
-    assert not caught.value.code
-    assert f"hiresnn analyze {what} runs/mine" in " ".join(capsys.readouterr().out.split())
 
 
 LAYER = {"error": 0.25, "bias": -0.1, "clipped": 0.02, "accuracy": 91.0}
@@ -124,24 +105,16 @@ def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def stand_in(folder: Path, **options: Any) -> dict[str, Any]:
+    def conversion(folder: Path, **options: Any) -> dict[str, Any]:
         asked.update(options)
         return CONVERSION
 
-    monkeypatch.setattr("hiresnn.app.analyze.conversion", stand_in)
-    with pytest.raises(SystemExit) as caught:
-        main(["analyze", "conversion", str(tmp_path), "--timesteps", "8,16", "--scales", "0.7,1", "--limit", "50"])
-    assert not caught.value.code
+    stand_in(monkeypatch, "hiresnn.app.analyze", conversion=conversion)
+    options = ["--timesteps", "8,16", "--scales", "0.7,1", "--limit", "50"]
+    assert run("analyze", "conversion", tmp_path, *options) == 0
     assert (asked["timesteps"], asked["scales"], asked["limit"]) == ([8, 16], [0.7, 1.0], 50)
     printed = rows(capsys.readouterr().out)
     assert ["ANN", "", "", "", "95.0"] in printed
     assert ["relu2", "50.0 %", "-10.0 %", "2.0 %", "90.0"] in printed
     assert ["16", "1", "25.0", "25.0", "94.0", "95.0"] in printed
     assert (tmp_path / "analysis-conversion.svg").stat().st_size > 1000
-
-
-def test_conversion_refuses_what_is_no_list_of_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["analyze", "conversion", "runs/a", "--timesteps", "8;16"])
-    assert caught.value.code
-    assert "numbers separated by commas" in capsys.readouterr().err

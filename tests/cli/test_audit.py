@@ -1,7 +1,6 @@
 """`hiresnn audit`: options reach the audit; the card becomes a table, a page and an exit code."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,15 @@ import pytest
 
 from hiresnn.app import audit as module
 from hiresnn.app.audit import ADVERSARIAL, CARD, AuditRequest
+from hiresnn.app.recipe import dump, read
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
 from hiresnn.audit.presets import Choice, Stage, stage_attack
-from hiresnn.cli import main
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
+from hiresnn.hub.pretrained import copy, folder_of
 from hiresnn.report.reading import read_card
+
+from .commands import rows, run
 
 NETWORK = """
 import torch
@@ -24,13 +26,6 @@ def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(["audit", *arguments])
-    code = caught.value.code
-    return code if isinstance(code, int) else 0
 
 
 @pytest.fixture
@@ -61,7 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[AuditRequest]:
 
 
 def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*OPTIONS) == 0
+    assert run("audit", *OPTIONS) == 0
     text = capsys.readouterr().out
     folder = here / "audits" / "mine-network"
     assert {CARD, PAGE, ADVERSARIAL} <= {path.name for path in folder.iterdir()}
@@ -75,58 +70,18 @@ def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
 
 
-def test_the_command_on_the_card_repeats_the_audit(here: Path, asked: list[AuditRequest]) -> None:
-    run("mine.py:network", "--data", "a b", "--attack", "pgd:step=2/255")
-    assert asked[0].command == "hiresnn audit mine.py:network --data 'a b' --attack pgd:step=2/255"
-
-
-def test_the_defaults_are_the_targets_and_the_presets(asked: list[AuditRequest]) -> None:
-    assert run("runs/a") == 1
-    assert asked == [AuditRequest("runs/a", AuditConfig(), command="hiresnn audit runs/a")]
-    assert asked[0].config.bounds is None
-    assert (asked[0].source, asked[0].images, asked[0].eps, asked[0].out, asked[0].replace) == (*[None] * 4, False)
-
-
 def test_options_reach_the_audit(asked: list[AuditRequest]) -> None:
-    run(
-        "a", "--preset", "thorough", "--data", "cifar10", "--images", "50", "--eps", "4/255", "--bounds", "2/255,inf",
-        "--attack", "autoattack", "--attack", "apgd:loss=dlr,rule=arctan/alpha=4", "--twin", "b", "--twin", "c",
-        "--seed", "5", "--batch", "64", "--out", "there", "--replace",
-    )  # fmt: skip
-    (request,) = asked
-    config = request.config
-    assert (request.target, config.preset, request.source, request.images) == ("a", "thorough", "cifar10", 50)
-    assert (request.eps, config.bounds) == ("4/255", ("2/255", "inf"))
-    assert config.attacks == ("autoattack", "apgd:loss=dlr,rule=arctan/alpha=4")
-    assert (request.twins, config.seed, config.batch_size) == (("b", "c"), 5, 64)
-    assert (request.out, request.replace) == (Path("there"), True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        ((), 2, "Missing argument 'TARGET'"),
-        (("mine.py:network", "--preset", "fast"), 2, "'fast' is not one of 'quick', 'standard', 'thorough'"),
-        (("mine.py:network", "--images", "0"), 2, "--images"),
-        (("mine.py:network", "--seed", "-1"), 2, "--seed"),
-        (("mine.py:network", "--batch", "0"), 2, "--batch"),
-        (("mine.py:network",), 2, "has no data set of its own; name one with --data"),
-        (("mine.py:other", "--data", "digits"), 2, "has no function 'other'"),
-        (("mine.py:network", "--data", "digits", "--bounds", "2/255,,inf"), 2, "bound '' is not a number"),
-        (("mine.py:network", "--data", "digits", "--eps", "0"), 2, "eps is 0"),
-        (("mine.py:network", "--data", "digits", "--attack", "pgd:eps=0.1"), 2, "names eps"),
-        (("nowhere",), 1, "run folder nowhere does not exist"),
-    ],
-)
-def test_errors_go_to_standard_error_with_their_exit_code(
-    here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, message: str
-) -> None:
-    assert run(*arguments) == code
-    caught = capsys.readouterr()
-    # A usage error stands in a box whose lines break anywhere.
-    assert re.sub(r"[\s│]", "", message) in re.sub(r"[\s│]", "", caught.err)
-    assert caught.out == ""
-    assert not (here / "audits" / "mine-network" / CARD).exists()
+    assert run("audit", "runs/a") == 1
+    options = "--preset thorough --data cifar10 --images 50 --eps 4/255 --bounds 2/255,inf --attack autoattack --twin b"
+    more = "--attack apgd:loss=dlr --twin c --seed 5 --batch 64 --out there --replace --as int8 --as int8"
+    run("audit", "a b", *options.split(), *more.split())
+    plain, full = asked
+    assert plain == AuditRequest("runs/a", AuditConfig(), command="hiresnn audit runs/a")
+    config = AuditConfig("thorough", "4/255", ("2/255", "inf"), ("autoattack", "apgd:loss=dlr"), 5, 64)
+    assert full.command.startswith("hiresnn audit 'a b' --preset thorough --data cifar10")
+    assert full == AuditRequest(
+        *("a b", config, ("b", "c"), "cifar10", 50, "4/255", Path("there"), True), command=full.command, views=("int8",)
+    )
 
 
 def test_an_interruption_names_the_command_that_continues(
@@ -136,24 +91,13 @@ def test_an_interruption_names_the_command_that_continues(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "audit", interrupted)
-    assert run("runs/a", "--preset", "standard") == 130
+    assert run("audit", "runs/a", "--preset", "standard") == 130
     assert "Continue with: hiresnn audit runs/a --preset standard" in capsys.readouterr().err
-
-
-def test_the_help_names_targets_and_output_files(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--help") == 0
-    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    for words in ("TARGET", "FILE.py:FUNCTION", "--preset", "thorough", "--twin", "card.json", "report.html"):
-        assert words in text
-
-
-def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line[:1] == "│"]
 
 
 @pytest.fixture
 def card(here: Path) -> Card:
-    assert run(*OPTIONS) == 0
+    assert run("audit", *OPTIONS) == 0
     return read_card(here / "audits" / "mine-network" / CARD)
 
 
@@ -162,6 +106,7 @@ def test_the_table_has_one_row_per_bound_with_all_accuracies(card: Card, capsys:
 
     capsys.readouterr()
     Console(width=120).print(table(card))
+    assert [row.style for row in table(card).rows] == [None, None, "bold", None]
     text = capsys.readouterr().out
     title = text.splitlines()[0]
     assert all(word in title for word in ("mine", "100 images", "quick"))
@@ -176,35 +121,64 @@ def test_the_table_has_one_row_per_bound_with_all_accuracies(card: Card, capsys:
 
 
 def test_a_folder_with_brackets_and_colons_is_printed_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*OPTIONS, "--out", "audits [v2] :key:") == 0
+    assert run("audit", *OPTIONS, "--out", "audits [v2] :key:") == 0
     assert f"Written: audits [v2] :key:/{CARD} and" in capsys.readouterr().out
 
 
-def test_the_headlines_row_is_bold(card: Card) -> None:
-    assert [row.style for row in table(card).rows] == [None, None, "bold", None]
-
-
 def test_a_card_is_confirmed_or_not_by_its_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*OPTIONS) == 0
+    assert run("audit", *OPTIONS) == 0
     path = here / "audits" / "mine-network" / CARD
     capsys.readouterr()
-    assert run("mine.py:network", "--verify", str(path)) == 0
+    assert run("audit", "mine.py:network", "--verify", str(path)) == 0
     assert "Confirmed: " in capsys.readouterr().out
     values = json.loads(path.read_text())
     values["curve"][1]["worst"]["count"] -= 1
     path.write_text(json.dumps(values))
-    assert run("mine.py:network", "--verify", str(path)) == 1
+    assert run("audit", "mine.py:network", "--verify", str(path)) == 1
     text = capsys.readouterr().out
     assert "at 2/255 the images leave" in text
     assert "Not confirmed" in text
 
 
-def test_an_option_that_a_check_would_ignore_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("mine.py:network", "--verify", "card.json", "--data", "digits") == 2
-    assert "--data has no effect with --verify" in capsys.readouterr().err
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A run folder with a recipe and a result."""
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "recipe.toml").write_text(dump(read("digits")))
+    (path / "result.json").write_text(json.dumps({"clean": 91.25, "attacks": {}, "images": 80, "seed": 0}))
+    return path
 
 
-def test_the_help_says_that_a_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--help") == 0
-    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    assert "executes that file" in text
+def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "page.html"
+    assert run("report", trained, "-o", out) == 0
+    assert "91.2" in out.read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith(f"Wrote {out} (")
+    (trained / "audit").mkdir()
+    (trained / "audit" / "card.json").write_text("{}")
+    assert run("report", trained, "-o", out) == 0
+    assert capsys.readouterr().err.startswith("Not in the page: ")
+    page = out.read_text(encoding="utf-8")
+    assert "card.json is not a readable audit card" in page
+    assert run("report", trained, tmp_path / "nowhere", "-o", out) == 1
+    assert out.read_text(encoding="utf-8") == page
+
+
+def test_a_board_is_written_and_says_what_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, zoo = tmp_path / "mine", [folder_of("digits-hire"), folder_of("robust-digits")]
+    copy("digits-hire", mine)
+    (mine / "audit" / "adversarial.npz").unlink()
+    monkeypatch.setattr("hiresnn.hub.pretrained.folders", lambda: {path.name: path for path in zoo})
+    out = tmp_path / "board.html"
+    assert run("board", "zoo", mine, "-o", out) == 0
+    text = capsys.readouterr().out
+    assert "Unverified: mine: " in text
+    assert f"Wrote {out}: 2 of 3 audits verified." in text
+    assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert run("board", mine, "-o", out) == 1
+    assert "0 of 1 audits verified" in capsys.readouterr().out

@@ -1,13 +1,12 @@
 """`hiresnn evaluate`: options reach the evaluation, its result becomes a table."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from hiresnn.cli import main
+from ..offering import offer
+from .commands import plain, rows, run, stand_in
 
 RESULT: dict[str, Any] = {
     "clean": 81.25,
@@ -20,75 +19,34 @@ RESULT: dict[str, Any] = {
 }
 
 
-def run(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], *arguments: str) -> tuple[Any, dict[str, Any]]:
+def evaluated(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], *arguments: str) -> dict[str, Any]:
+    """Run the command with this result, and return the options that reached the evaluation."""
     asked: dict[str, Any] = {}
 
     def evaluate(folder: Path, **options: Any) -> dict[str, Any]:
-        options.pop("progress")
         asked.update(options, run=folder)
         return result
 
-    stand_in = ModuleType("hiresnn.app.evaluate")
-    stand_in.evaluate = evaluate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hiresnn.app.evaluate", stand_in)
-    with pytest.raises(SystemExit) as caught:
-        main(["evaluate", *arguments])
-    return caught.value.code or 0, asked
-
-
-def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("│┃").split("│")] for line in text.splitlines() if "│" in line]
-
-
-def test_defaults_are_all_attacks_on_the_whole_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, asked = run(monkeypatch, RESULT, "runs/a")
-    assert code == 0
-    assert asked == {
-        "run": Path("runs/a"),
-        "attacks": None,
-        "twins": None,
-        "limit": None,
-        "split": "test",
-        "batch_size": 256,
-        "seed": None,
-        "source": None,
-        "out": None,
-    }
+    stand_in(monkeypatch, "hiresnn.app.evaluate", evaluate=evaluate)
+    assert run("evaluate", *arguments) == 0
+    del asked["progress"]
+    return asked
 
 
 def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = [
-        "--attack",
-        "fgsm",
-        "--attack",
-        "pgd:eps=2/255",
-        "--twin",
-        "b",
-        "--limit",
-        "50",
-        "--split",
-        "holdout",
-    ]
-    _, asked = run(
-        monkeypatch, RESULT, "a", *options, "--batch", "64", "--seed", "5", "--data", "a.npz", "--out", "f.json"
-    )
-    assert asked == {
-        "run": Path("a"),
-        "attacks": ["fgsm", "pgd:eps=2/255"],
-        "twins": [Path("b")],
-        "limit": 50,
-        "split": "holdout",
-        "batch_size": 64,
-        "seed": 5,
-        "source": "a.npz",
-        "out": Path("f.json"),
+    none = dict.fromkeys(("attacks", "twins", "limit", "seed", "source", "out"))
+    assert evaluated(monkeypatch, RESULT, "a") == {**none, "run": Path("a"), "split": "test", "batch_size": 256}
+    options = "--attack fgsm --attack pgd(eps=2/255) --twin b --limit 50 --split holdout --batch 64 --seed 5"
+    assert evaluated(monkeypatch, RESULT, "a", *options.split(), "--data", "a.npz", "--out", "f.json") == {
+        **{"run": Path("a"), "attacks": ["fgsm", "pgd(eps=2/255)"], "twins": [Path("b")], "limit": 50},
+        **{"split": "holdout", "batch_size": 64, "seed": 5, "source": "a.npz", "out": Path("f.json")},
     }
 
 
 def test_the_table_has_a_row_an_attack_and_a_column_a_twin(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, RESULT, "a")
+    evaluated(monkeypatch, RESULT, "a")
     text = capsys.readouterr().out
     assert "Accuracy in percent on 2,000 images, seed 3" in " ".join(text.split())
     assert rows(text) == [
@@ -101,7 +59,7 @@ def test_the_table_has_a_row_an_attack_and_a_column_a_twin(
 def test_without_a_twin_there_is_no_black_box_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, {**RESULT, "attacks": {"fgsm": {"white_box": 20.0}}}, "a")
+    evaluated(monkeypatch, {**RESULT, "attacks": {"fgsm": {"white_box": 20.0}}}, "a")
     text = capsys.readouterr().out
     assert "black" not in text
     assert rows(text) == [["none (clean)", "81.2"], ["fgsm", "20.0"]]
@@ -111,5 +69,16 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["mine.py:fire:eps=8/255", "runs[v2]/mine.py:attack", "[/]mine.py:attack"]
-    run(monkeypatch, {**RESULT, "attacks": {name: {"white_box": 20.0} for name in names}}, "a")
+    evaluated(monkeypatch, {**RESULT, "attacks": {name: {"white_box": 20.0} for name in names}}, "a")
     assert [name for name, _ in rows(capsys.readouterr().out)] == ["none (clean)", *names]
+
+
+@pytest.mark.parametrize("command", ["attacks", "rules"])
+def test_names_are_listed_with_options_and_plug_ins(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(tmp_path, monkeypatch, "", **{command: {"mine": "mine"}})
+    assert run(command) == 0
+    text = plain(capsys.readouterr().out)
+    assert {"attacks": "iterations=7", "rules": "alpha="}[command] in text
+    assert "mine plug-in offering:mine" in text

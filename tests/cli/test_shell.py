@@ -1,8 +1,10 @@
-"""The shell: instant help, one sentence an error, exit codes that scripts can trust."""
+"""All commands: instant help, one sentence for each error, exit codes that scripts can trust."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,17 +12,13 @@ from hiresnn import __version__
 from hiresnn.cli import main
 from hiresnn.errors import DataError, UsageError
 
+from ..forked import Forked, hiresnn
+from .commands import plain, run
+
 COMMANDS = {
     *("quickstart", "train", "resume", "evaluate", "audit", "export", "report", "board", "publish", "reproduce"),
     *("import-checkpoint", "attacks", "rules", "doctor", "recipes", "analyze", "zoo"),
 }
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    code = caught.value.code
-    return code if isinstance(code, int) else 0
 
 
 def test_help_never_waits_for_torch() -> None:
@@ -28,10 +26,10 @@ def test_help_never_waits_for_torch() -> None:
         "import sys\n"
         "from hiresnn.cli import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print('torch' in sys.modules, 'hiresnn.app.recipe' in sys.modules)"
+        "except SystemExit: print(*({'torch', 'pydantic', 'hiresnn.app.recipe'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("False False\n")
+    assert done.stdout.endswith("\n\n")
     assert "hiresnn quickstart" in done.stdout
 
 
@@ -40,45 +38,111 @@ def test_the_module_runs_as_the_command_does() -> None:
     assert done.stdout == f"hiresnn {__version__}\n"
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code(command, "--help") == 0
-    assert "Usage: hiresnn" in capsys.readouterr().out
+def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help")
+    assert set(re.findall(r"^│ ([a-z][a-z-]*) ", capsys.readouterr().out, re.MULTILINE)) == COMMANDS
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["recipes", "--nope"], ["evaluate", "a", "--limit", "0"]])
-def test_wrong_usage_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code(*arguments) == 2
-    assert "Usage: hiresnn" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("kind", "code"), [(DataError, 1), (UsageError, 2)])
-def test_an_error_is_its_sentence_on_standard_error_and_its_exit_code(
-    kind: type[Exception], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "texts"),
+    [
+        ("audit", ("TARGET", "thorough", "--twin", "card.json", "executes that file", "default: quick")),
+        ("report", ("card.json", "--out")),
+        ("train", ("KEY=VALUE", "snn.epochs=5", "Seed of all random numbers")),
+        ("analyze energy", ("hiresnn analyze energy runs/mine", "Images per batch")),
+        *((command, ("Usage: hiresnn",)) for command in sorted(COMMANDS - {"audit", "report", "train"})),
+    ],
+)
+def test_every_command_explains_itself(
+    command: str, texts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sentence = "x.npz has no field y_test; add it, as an array of whole numbers [0, 9], one an image, in order."
-
-    def failing(_: str) -> str:
-        raise kind(sentence)
-
-    monkeypatch.setattr("hiresnn.app.recipe.shipped_text", failing)
-    assert exit_code("recipes", "show", "digits") == code
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", f"Error: {sentence}\n")
+    assert run(*command.split(), "--help") == 0
+    text = plain(capsys.readouterr().out)
+    for expected in texts:
+        assert expected in text
+    assert "Options:" not in text  # they became the help of each option
 
 
-def test_a_file_system_that_says_no_is_a_sentence_and_a_defect_stays_one(
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("trian", 2, "Usage: hiresnn"),
+        ("train", 2, "Missing argument"),
+        ("recipes --nope", 2, "No such option"),
+        ("evaluate a --limit 0", 2, "--limit"),
+        ("evaluate nowhere", 1, "run folder nowhere does not exist"),
+        ("resume nowhere", 1, "run folder nowhere does not exist"),
+        ("train nope", 2, "no recipe of the package is called 'nope'"),
+        ("train digits --set snn.lr", 2, "--set 'snn.lr' is not KEY=VALUE"),
+        ("train digits --set snn.lr=-1", 2, "--set: snn.lr = -1 is not allowed"),
+        ("train digits --method hires", 2, 'did you mean "hire"? choose'),
+        ("train digits --epochs 5", 2, "write --set ann.epochs=... or --set snn.epochs=..."),
+        ("train digits --weights trained.pt", 2, "there is no file of weights 'trained.pt'"),
+        ("train digits --model mine.py", 2, 'model.source = "mine.py" is not allowed; write FILE.py:FUNCTION'),
+        ("train digits --model vgg6", 2, "--model 'vgg6': did you mean \"vgg16\"? choose one of vgg5, "),
+        ("recipes show digit", 2, "no recipe of the package is called 'digit'; did you mean"),
+        ("recipes copy digits taken", 2, "taken exists and is not replaced"),
+        ("recipes copy digits gone/mine.toml", 1, "mine.toml could not be written: No such file or directory"),
+        ("recipes check taken", 2, "there is no model 'vgg55'; did you mean"),
+        ("analyze conversion a --timesteps 8;16", 2, "numbers separated by commas"),
+        ("report nowhere -o page.html", 1, "does not exist"),
+        ("report nowhere -o page.txt", 2, "not an HTML file"),
+        ("report nowhere -o none/page.html", 2, "there is no folder"),
+        ("report card.json -o page.html", 1, "is not a readable audit card"),
+        ("audit", 2, "Missing argument 'TARGET'"),
+        ("audit a --preset fast", 2, "'fast' is not one of 'quick', 'standard', 'thorough'"),
+        ("audit a --seed -1", 2, "--seed"),
+        ("audit a --verify card.json --data digits", 2, "--data has no effect with --verify"),
+        ("audit mine.py:network", 2, "has no data set of its own; name one with --data"),
+        ("audit mine.py:other --data digits", 2, "has no function 'other'"),
+        ("audit mine.py:network --data digits --bounds 2/255,,inf", 2, "bound '' is not a number"),
+        ("audit mine.py:network --data digits --attack pgd:eps=0.1", 2, "names eps"),
+        ("audit nowhere", 1, "run folder nowhere does not exist"),
+        ("zoo copy nothing other", 2, "no network 'nothing'"),
+        ("publish mine mine --dry-run again", 2, "write user/name"),
+    ],
+)
+def test_an_error_is_a_sentence_on_standard_error_and_an_exit_code(
+    arguments: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("card.json").write_text("{}")
+    Path("taken").write_text('extends = "digits"\n[model]\nname = "vgg55"\n')
+    Path("mine.py").write_text(
+        "from torch import nn\ndef network(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))"
+    )
+    assert run(*arguments.split()) == code
+    printed = capsys.readouterr()
+    assert "".join(message.split()) in "".join(plain(printed.err).split())  # lines in a box break anywhere
+    assert printed.out == ""
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"card.json", "taken", "mine.py"}
+
+
+def test_what_the_file_system_refuses_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect")]
+    errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect"), OSError("a defect")]
     monkeypatch.setattr("hiresnn.app.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
-    assert exit_code("recipes", "show", "digits") == 1
+    assert run("recipes", "show", "digits") == 1
     assert capsys.readouterr().err == "Error: /root/runs: Permission denied; check name and permissions.\n"
-    assert exit_code("recipes", "show", "digits") == 1
+    assert run("recipes", "show", "digits") == 1
     assert capsys.readouterr() == ("", "Error: a defect\n")
-    errors.append(OSError("a defect"))
     with pytest.raises(OSError, match="a defect"):
         main(["recipes", "show", "digits", "--debug"])
+
+
+@pytest.mark.parametrize(("error", "code"), [(DataError("x"), 1), (UsageError("x"), 2), (KeyboardInterrupt(), 130)])
+def test_exit_codes(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hiresnn.app.recipe.shipped", lambda: (_ for _ in ()).throw(error))
+    assert run("recipes") == code
+    assert capsys.readouterr() == ("", "\nInterrupted.\n" if code == 130 else "Error: x\n")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "recipes", "show", "nope"], ["recipes", "show", "nope", "--debug"]])
@@ -87,7 +151,13 @@ def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> N
         main(arguments)
 
 
-def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    exit_code("--help")
-    shown = set(re.findall(r"^│ ([a-z][a-z-]*) ", capsys.readouterr().out, re.MULTILINE))
-    assert shown == COMMANDS
+@pytest.mark.parametrize(
+    "arguments", [["train", "a" * 5000], ["train", "digits", "--data", "~no/x"], ["resume", os.fsdecode(b"caf\xe9")]]
+)
+def test_odd_names_end_in_a_sentence(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = Forked(hiresnn(*arguments)).wait()
+    assert code in (1, 2)
+    assert errors.startswith("Error: ")
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())

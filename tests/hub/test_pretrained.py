@@ -1,5 +1,6 @@
-"""`from_pretrained`: names, folders and hub repositories, and what it refuses."""
+"""Networks by name, from the archive of a release, from a folder and from a hub; those of the zoo are as audited."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,19 +11,118 @@ import pytest
 import torch
 
 import hiresnn
-from hiresnn.app.folder import MODEL
+from hiresnn import data
+from hiresnn.analysis.accuracy import accuracy
+from hiresnn.app.audit import verify
+from hiresnn.app.folder import METRICS, MODEL
+from hiresnn.app.recipe import override, read
 from hiresnn.errors import RunError, UsageError
-from hiresnn.hub.pretrained import ALLOWED, from_pretrained
-from hiresnn.network import SpikingNetwork
+from hiresnn.hub import pretrained
+from hiresnn.hub.pretrained import (
+    ALLOWED,
+    ARCHIVE,
+    FOLDER_VARIABLE,
+    README,
+    Archive,
+    copy,
+    folder_of,
+    folders,
+    from_pretrained,
+    names,
+    shipped,
+)
+from hiresnn.hub.publish import CARD, COPIED, model_card
+from hiresnn.report.reading import Run
+
+from ..scripts import imported
 
 IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / ".ci" / "networks.py"
+RECIPES = {
+    "digits-traditional": ("digits", {"method": "traditional"}),
+    "digits-hire": ("digits", {"method": "hire"}),
+    "robust-digits": ("robust-digits", {}),
+    "digits-consistency": ("robust-digits", {"method": "consistency"}),
+    "cifar10-traditional": ("vgg5-cifar10-cpu", {"method": "traditional", "model.hidden": "96"}),
+    "cifar10-hire": ("vgg5-cifar10-cpu", {"method": "hire", "model.hidden": "96"}),
+    "robust-cifar10": ("robust-cifar10-cpu", {"model.hidden": "96"}),
+}
+"""Network -> the recipe that trained it, and what was set; docs/share.md has the commands."""
 
 
-def test_a_network_of_the_package_loads_by_its_name() -> None:
-    network = hiresnn.from_pretrained("digits-hire")
+def test_the_networks_are_those_that_the_documentation_names() -> None:
+    assert set(names()) == set(RECIPES)
+
+
+@pytest.fixture(scope="module", params=shipped(), ids=list(folders()))
+def network(request: pytest.FixtureRequest) -> Run:
+    run: Run = request.param
+    return run
+
+
+def test_a_network_is_complete_and_as_its_recipe_and_its_card_say(network: Run) -> None:
+    assert network.notes == ()
+    files = {str(path.relative_to(network.path)) for path in network.path.rglob("*") if path.is_file()}
+    assert files | {METRICS} == {*COPIED, README, CARD}  # a converted network has no epochs of its own
+    recipe, changes = RECIPES[network.name]
+    assert network.recipe == override(read(recipe), {**changes, "seed": "0"})
+    assert (network.path / README).read_text(encoding="utf-8") == model_card(network, network.name, "mit")
+    assert verify(network.path / CARD, str(network.path)).problems == ()
+
+
+@pytest.mark.parametrize("name", [name for name, (recipe, _) in RECIPES.items() if "digits" in recipe])
+def test_a_network_has_the_accuracy_of_its_result(name: str) -> None:
+    (run,) = [run for run in shipped() if run.name == name]
+    assert run.outcome is not None
+    network = hiresnn.from_pretrained(name)
     assert isinstance(network, hiresnn.SpikingNetwork)
     assert not network.training
-    assert network(IMAGES).shape == (4, 10)
+    assert accuracy(network, data.load("digits").test) == pytest.approx(run.outcome.clean, abs=0.6)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As if installed from the wheel, with an empty cache; the release has one network, `far`."""
+    monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "lib" / "site" / "hiresnn" / "hub" / "pretrained.py"))
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(folder_of("digits-hire"), tmp_path / "networks" / "far")
+    digest = imported(SCRIPT).write(tmp_path / "networks.zip", tmp_path / "networks")
+    monkeypatch.setattr(pretrained, "ARCHIVE", Archive((tmp_path / "networks.zip").as_uri(), digest, ("far",)))
+    return tmp_path
+
+
+def test_a_network_that_is_not_in_the_package_is_downloaded_once(installed: Path) -> None:
+    assert "far" in names()
+    assert "far" not in folders()
+    expected = from_pretrained("digits-hire")(IMAGES)
+    assert torch.equal(from_pretrained("far")(IMAGES), expected)
+    (installed / "networks.zip").unlink()
+    assert torch.equal(from_pretrained("far")(IMAGES), expected)
+    assert folder_of("far").is_relative_to(installed / "cache")
+
+
+def test_a_folder_of_networks_replaces_the_download(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (installed / "networks.zip").unlink()
+    with pytest.raises(RunError, match=f"cannot be downloaded .* set {FOLDER_VARIABLE}"):
+        from_pretrained("far")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(installed / "networks"))
+    assert folder_of("far") == installed / "networks" / "far"
+    assert [run.name for run in shipped()] == list(folders())
+
+
+def test_another_file_than_the_expected_is_refused(installed: Path) -> None:
+    with (installed / "networks.zip").open("ab") as file:
+        file.write(os.urandom(1))
+    with pytest.raises(RunError, match="is not the file that this version expects"):
+        folder_of("far")
+    assert "far" not in folders()
+
+
+@pytest.mark.skipif(not (ROOT / "networks").is_dir(), reason="the networks of the release are in the repository only")
+def test_the_digest_is_that_of_the_networks_in_the_repository(tmp_path: Path) -> None:
+    assert imported(SCRIPT).write(tmp_path / "networks.zip") == ARCHIVE.digest
+    assert {path.name for path in (ROOT / "networks").iterdir()} == set(ARCHIVE.names)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -31,25 +131,24 @@ def test_a_folder_loads_bit_identically(run: Path, kind: type) -> None:
     assert torch.equal(network(IMAGES), from_pretrained("digits-hire")(IMAGES))
 
 
-def test_a_name_of_the_package_comes_before_a_folder(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_comes_before_a_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run.rename("digits-traditional")
     hire, traditional = (from_pretrained(name)(IMAGES) for name in ("digits-hire", "digits-traditional"))
     assert not torch.equal(hire, traditional)
     assert torch.equal(from_pretrained("./digits-traditional")(IMAGES), hire)
+    assert torch.equal(from_pretrained(Path("digits-hire"))(IMAGES), hire)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [("digits-hier", 'did you mean "digits-hire"'), ("a/b/c", "user/name"), ("mine/model.safetensors", "is a file")],
 )
 def test_what_is_no_network_is_refused(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         from_pretrained(name)
 
 
@@ -76,23 +175,18 @@ def test_a_repository_is_downloaded_without_anything_that_runs_code(run: Path, m
     assert {pattern.rpartition(".")[2] for pattern in ALLOWED} == {"safetensors", "json", "toml"}
     with pytest.raises(RunError, match=r"no folder me/other, and .*cannot be downloaded \(OSError: 404\); check"):
         from_pretrained("me/other")
-
-
-def test_without_the_client_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
         from_pretrained("me/mine")
 
 
-def test_a_pickle_in_the_place_of_the_weights_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_pickle_in_the_place_of_the_weights_is_refused(run: Path) -> None:
     torch.save({"a": torch.ones(1)}, run / MODEL)
     with pytest.raises(RunError, match="damaged"):
         from_pretrained(run)
-    (run / MODEL).unlink()
-    shutil.copy(__file__, run / "pytorch_model.bin")
-    with pytest.raises(RunError, match="there is no file"):
-        from_pretrained(run)
 
 
-def test_a_path_with_the_name_of_a_network_of_the_package_is_that_network() -> None:
-    assert isinstance(from_pretrained(Path("digits-hire")), SpikingNetwork)
+def test_a_copy_is_a_new_folder_with_the_same_files(run: Path) -> None:
+    assert (run / CARD).read_bytes() == (folder_of("digits-hire") / CARD).read_bytes()
+    with pytest.raises(UsageError, match="exists and is not replaced"):
+        copy("digits-hire", run)

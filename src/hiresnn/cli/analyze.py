@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
 
-from hiresnn.cli import output
-from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
-from hiresnn.errors import UsageError
+from hiresnn.cli import tables
+from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source, documented
+from hiresnn.errors import UsageError, quoted
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Number = TypeVar("Number", int, float)
 Target = Annotated[
     str,
     typer.Argument(
@@ -27,15 +32,6 @@ Out = Annotated[
         metavar="DIR", help="Folder for the JSON file, if TARGET is not a run folder; default: a folder in audits/."
     ),
 ]
-
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Measure an SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**, and "
-    "what it lost when it was converted (**conversion**).",
-)
-
-
 HELP = {
     "activity": """Measure how many spikes every layer emits (Definition 1 of the paper).
 
@@ -45,9 +41,8 @@ HELP = {
 
     Examples:
 
-    hiresnn analyze activity runs/mine --attack pgd --limit 1000
-
-    hiresnn analyze activity examples/snntorch_digits.py:network --data digits
+    - hiresnn analyze activity runs/mine --attack pgd --limit 1000
+    - hiresnn analyze activity examples/snntorch_digits.py:network --data digits
     """,
     "distance": """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
 
@@ -69,15 +64,20 @@ HELP = {
 
     Examples:
 
-    hiresnn analyze energy runs/mine --limit 1000
-
-    hiresnn analyze energy examples/snntorch_digits.py:network --data digits
+    - hiresnn analyze energy runs/mine --limit 1000
+    - hiresnn analyze energy examples/snntorch_digits.py:network --data digits
     """,
 }
 """Command -> its help. These three take the same options, and are the functions of `hiresnn.app.analyze`."""
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Measure an SNN: its spikes (**activity**), the effect of attacks (**distance**), its **energy**, and "
+    "what it lost when it was converted (**conversion**).",
+)
 
 
-def _add(what: str) -> None:
+def _add(analysis: str) -> None:
     def command(
         target: Target,
         attacks: Attacks = None,
@@ -90,14 +90,12 @@ def _add(what: str) -> None:
         from hiresnn.app import analyze
         from hiresnn.progress import Progress
 
-        result = getattr(analyze, what)(
-            target, attacks=attacks, limit=limit, batch_size=batch, source=data, out=out,
-            progress=Progress(quiet=quiet),
-        )  # fmt: skip
-        for table in TABLES[what](result):
-            output.console().print(table)
+        options = {"attacks": attacks, "limit": limit, "batch_size": batch, "source": data, "out": out}
+        result = getattr(analyze, analysis)(target, **options, progress=Progress(quiet=quiet))
+        for table in TABLES[analysis](result):
+            tables.console().print(table)
 
-    app.command(what, help=HELP[what])(command)
+    app.command(analysis, help=HELP[analysis])(command)
 
 
 for name in HELP:
@@ -105,21 +103,17 @@ for name in HELP:
 
 
 @app.command()
+@documented
 def conversion(
     run: Run,
-    timesteps: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Numbers of timesteps T, separated by commas, for example 4,8,16; default: a half, one, two and four times "
-        "the recipe's T."
-        ))] = None,
-    scales: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Threshold scales, separated by commas, for example 0.7,1. The thresholds that the conversion sets are "
-        "multiplied by this number; default: the recipe's."))] = None,
+    timesteps: Annotated[str | None, typer.Option(metavar="LIST")] = None,
+    scales: Annotated[str | None, typer.Option(metavar="LIST")] = None,
     attacks: Attacks = None,
     data: Source = None,
     limit: Limit = None,
     batch: Batch = 200,
     quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure what the conversion of the ANN loses, layer by layer.
 
     The command converts the ANN of the run once more for every T and every threshold scale. The error of a layer is the
@@ -135,21 +129,45 @@ def conversion(
     Example:
 
     hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
+
+    Options:
+        timesteps: Numbers of timesteps T, separated by commas, for example 4,8,16; default: a half, one, two and four
+            times the recipe's T.
+        scales: Threshold scales, separated by commas, for example 0.7,1. The thresholds that the conversion sets are
+            multiplied by this number; default: the recipe's.
     """
     from hiresnn.app.analyze import conversion as measure
-    from hiresnn.cli.conversion import draw, numbers, tables
     from hiresnn.progress import Progress
 
     result = measure(
-        run, timesteps=numbers("--timesteps", timesteps, int), scales=numbers("--scales", scales, float),
-        attacks=attacks, source=data, limit=limit, batch_size=batch, progress=Progress(quiet=quiet),
-    )  # fmt: skip
-    for table in tables(result):
-        output.console().print(table)
+        run,
+        timesteps=_numbers("--timesteps", timesteps, int),
+        scales=_numbers("--scales", scales, float),
+        attacks=attacks,
+        source=data,
+        limit=limit,
+        batch_size=batch,
+        progress=Progress(quiet=quiet),
+    )
+    for table in conversion_tables(result):
+        tables.console().print(table)
     try:
-        draw(result, run.resolve().name, run / "analysis-conversion")
-    except UsageError as error:  # matplotlib is an extra
-        output.console().print(f"No figure: {error}", soft_wrap=True)
+        figure = conversion_figure(result, run.resolve().name)
+    except ImportError:
+        print("No figure, which needs matplotlib: pip install matplotlib")
+        return
+    figure.savefig(run / "analysis-conversion.svg", metadata={"Date": None})
+    figure.savefig(run / "analysis-conversion.png", dpi=300)
+
+
+def _numbers(option: str, text: str | None, kind: Callable[[str], Number]) -> list[Number] | None:
+    """Read numbers separated by commas."""
+    if text is None:
+        return None
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} is {quoted(text)}; give numbers separated by commas, such as 4,8,16.") from None
 
 
 def _count(number: float) -> str:
@@ -163,9 +181,9 @@ def _count(number: float) -> str:
 def activity_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return one row per layer: neurons, and SA and TASA for clean images and each attack."""
     measured = result["activity"]
-    headings = [f"{output.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
+    headings = [f"{tables.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
     where = f"on {result['images']:,} images, T = {result['timesteps']}"
-    shown = output.table(f"Spiking activity {where}", "layer", "neurons", *headings)
+    shown = tables.table(f"Spiking activity {where}", "layer", "neurons", *headings)
     first = measured["clean"]
     for name in [*first["layers"], "total"]:
         entries = [entry["total"] if name == "total" else entry["layers"][name] for entry in measured.values()]
@@ -178,7 +196,7 @@ def distance_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return one row for the images and one per layer; one column per attack."""
     measured = result["distance"]
     title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
-    shown = output.table(title, "layer", *map(output.broken, measured))
+    shown = tables.table(title, "layer", *map(tables.broken, measured))
     shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
     for name in next(iter(measured.values()))["layers"]:
         shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))
@@ -192,7 +210,7 @@ def energy_tables(result: Mapping[str, Any]) -> list[Table]:
 
 def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
     where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
-    layers = output.table(
+    layers = tables.table(
         f"Operations for {where}", "layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ"
     )
     for layer in entry["layers"]:
@@ -206,7 +224,7 @@ def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]
             *numbers,
             f"{layer['pj']['fp32'] / 1e3:,.2f}",
         )
-    totals = output.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
+    totals = tables.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
     rows = {
         "SNN, printed (Eq. 7, 8)": "snn_printed",
         "ANN, printed (Table 6)": "ann_printed",
@@ -223,6 +241,53 @@ def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]
             totals.add_row(f"memory, {name.upper()}, weights {place} chip", cell, cell)
     totals.caption = f"{entry['parameters']:,} parameters, {entry['state_bytes']:,} bytes of state"
     return [layers, totals]
+
+
+def conversion_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Return a table of the layers at the recipe's own setting, and one of all settings, for each kind of images."""
+    rows, printed = result["conversion"], []
+    images = f"{result['images']:,} {result['split']} images"
+    for label in dict.fromkeys(row["images"] for row in rows):
+        settings = [row for row in rows if row["images"] == label]
+        recipe = settings[0]
+        title = f"Conversion at T = {recipe['timesteps']}, threshold scale {recipe['threshold_scale']:g}"
+        layers = tables.table(
+            f"{title}: {images}, {label}", "layer", "error", "bias", "clipped", "accuracy\nup to here"
+        )
+        layers.add_row("ANN", "", "", "", f"{recipe['ann']:.1f}", end_section=True)
+        for name, layer in recipe["layers"].items():
+            cells = [f"{100 * layer[key]:.1f} %" for key in ("error", "bias", "clipped")]
+            layers.add_row(name, *cells, f"{layer['accuracy']:.1f}")
+        names = list(recipe["layers"])
+        table = tables.table(f"Error of each layer in percent: {images}, {label}", "T", "scale", *names, "SNN", "ANN")
+        for row in settings:
+            errors = [f"{100 * row['layers'][name]['error']:.1f}" for name in names]
+            accuracies = (f"{row['snn']:.1f}", f"{row['ann']:.1f}")
+            table.add_row(f"{row['timesteps']}", f"{row['threshold_scale']:g}", *errors, *accuracies)
+        printed += [layers, table]
+    return printed
+
+
+def conversion_figure(result: Mapping[str, Any], name: str) -> Figure:
+    """Draw the error of each layer and the accuracy up to it, one line per T, on the first kind of images."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in result["conversion"] if row["images"] == result["conversion"][0]["images"]]
+    figure = Figure(figsize=(7, 2.9), layout="constrained")
+    errors, accuracy = figure.subplots(1, 2)
+    layers = list(rows[0]["layers"])
+    for row, marker in zip(rows, itertools.cycle("osD^vPX")):
+        label = f"T = {row['timesteps']}, scale {row['threshold_scale']:g}"
+        errors.plot(layers, [100 * row["layers"][layer]["error"] for layer in layers], marker=marker, label=label)
+        accuracy.plot(layers, [row["layers"][layer]["accuracy"] for layer in layers], marker=marker)
+    accuracy.axhline(rows[0]["ann"], color="black", linestyle="--", label="the ANN")
+    errors.set(title="error of each layer", xlabel="layer", ylabel="error (%)")
+    accuracy.set(title="this layer and all before spike", xlabel="layer", ylabel="accuracy (%)")
+    for axes in (errors, accuracy):
+        axes.tick_params(axis="x", rotation=30)
+    figure.legend(loc="outside lower center", ncols=4)
+    figure.suptitle(f"What the conversion loses: {name}, {result['images']:,} {result['split']} images")
+    return figure
 
 
 TABLES = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}

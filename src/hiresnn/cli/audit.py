@@ -1,16 +1,17 @@
-"""`hiresnn audit`: worst-case robust accuracy of any network. Prints the curve and writes the evidence."""
+"""`hiresnn audit`: the worst-case robust accuracy of a network; `hiresnn report` and `hiresnn board`: HTML pages."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hiresnn.cli import output
-from hiresnn.cli.options import Batch, loaded
+from hiresnn.cli import tables
+from hiresnn.cli.options import Batch, Html, documented, loaded, require_html
 from hiresnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,51 +22,24 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
+@documented
 def audit(
     context: typer.Context,
-    target: Annotated[str | None, typer.Argument(metavar="TARGET", help=(
-        "The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function "
-        "takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K]. "
-        "FILE.py:FUNCTION executes that file on this computer, so use only files that you trust."))] = None,
-    preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option(help=(
-        "quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the best "
-        "six, more steps and restarts. thorough: 1,000 images, attacks with all rules, the most steps and restarts; "
-        "takes hours. A larger preset continues a smaller one."
-        ))] = "quick",
-    source: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help=(
-        "Data set, as for hiresnn train; default: the data set of the run. FILE.py:FUNCTION and .safetensors files "
-        "need it."))] = None,
-    images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N", help=(
-        "Number of test images, balanced over classes; default: the preset's."))] = None,
-    eps: Annotated[str | None, typer.Option(metavar="BOUND", help=(
-        "Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255."))] = None,
-    bounds: Annotated[str | None, typer.Option(metavar="LIST", help=(
-        "Bounds of the table, separated by commas. Default of quick: a quarter of --eps, half of it, --eps and inf; of "
-        "standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf. inf means no bound."
-        ))] = None,
-    attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded, help=(
-        "An additional attack at every bound, written as for hiresnn evaluate but without eps, for example "
-        "autoattack, mine.py:my_attack or apgd:loss=dlr,rule=arctan/alpha=4. Options that you leave out have the "
-        "attack's own defaults. A step that you give holds at the headline bound and scales with the bound. May be "
-        "repeated."
-        ))] = None,
-    twins: Annotated[list[str] | None, typer.Option("--twin", metavar="TARGET2", help=(
-        "Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET. "
-        "May be repeated."))] = None,
-    views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW", help=(
-        "Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)', "
-        "'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options, as in "
-        "'int8(leak=1, reset=zero)'. May be repeated."))] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
+    target: Annotated[str | None, typer.Argument(metavar="TARGET")] = None,
+    preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option()] = "quick",
+    source: Annotated[str | None, typer.Option("--data", metavar="SOURCE")] = None,
+    images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N")] = None,
+    eps: Annotated[str | None, typer.Option(metavar="BOUND")] = None,
+    bounds: Annotated[str | None, typer.Option(metavar="LIST")] = None,
+    attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded)] = None,
+    twins: Annotated[list[str] | None, typer.Option("--twin", metavar="TARGET2")] = None,
+    views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
     batch: Batch = 200,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help=(
-        "Folder for the results; default: RUN/audit, or a folder in audits/."))] = None,
-    replace: Annotated[bool, typer.Option("--replace", help=(
-        "Let a smaller audit replace the results of a larger one."))] = False,
-    verify: Annotated[Path | None, typer.Option(metavar="CARD", help=(
-        "Run no attack. Check the adversarial images in the folder of this card.json against the network and "
-        "the card. You may leave out TARGET if it is a run folder or a .safetensors file."))] = None,
-) -> None:  # fmt: skip
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR")] = None,
+    replace: Annotated[bool, typer.Option("--replace")] = False,
+    verify: Annotated[Path | None, typer.Option(metavar="CARD")] = None,
+) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
     Every image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it.
@@ -77,15 +51,39 @@ def audit(
 
     Examples:
 
-    hiresnn audit runs/quickstart/hire-seed0
+    - hiresnn audit runs/quickstart/hire-seed0
+    - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1
+    - hiresnn audit examples/snntorch_digits.py:network --data digits
+    - hiresnn audit runs/mine --as int8 --as int4 --as 'float(reset=zero)'
+    - hiresnn audit --verify runs/mine/audit/card.json
 
-    hiresnn audit runs/mine --preset standard --twin runs/mine-seed1
-
-    hiresnn audit examples/snntorch_digits.py:network --data digits
-
-    hiresnn audit runs/mine --as int8 --as int4 --as reset=zero
-
-    hiresnn audit --verify runs/mine/audit/card.json
+    Options:
+        target: The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function
+            takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K].
+            FILE.py:FUNCTION executes that file on this computer, so use only files that you trust.
+        preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the
+            best six, more steps and restarts. thorough: 1,000 images, attacks with all rules, the most steps and
+            restarts; takes hours. A larger preset continues a smaller one.
+        source: Data set, as for hiresnn train; default: the data set of the run. FILE.py:FUNCTION and .safetensors
+            files need it.
+        images: Number of test images, balanced over classes; default: the preset's.
+        eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
+        bounds: Bounds of the table, separated by commas. Default of quick: a quarter of --eps, half of it, --eps and
+            inf; of standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf. inf means no bound.
+        attacks: An additional attack at every bound, written as for hiresnn evaluate but without eps, for example
+            autoattack, mine.py:my_attack or 'apgd(loss=dlr, rule=arctan(alpha=4))'. Options that you leave out have the
+            attack's own defaults. A step that you give holds at the headline bound and scales with the bound. May be
+            repeated.
+        twins: Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET.
+            May be repeated.
+        views: Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)',
+            'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options, as in
+            'int8(leak=1, reset=zero)'. May be repeated.
+        seed: Seed of all random numbers.
+        out: Folder for the results; default: RUN/audit, or a folder in audits/.
+        replace: Let a smaller audit replace the results of a larger one.
+        verify: Run no attack. Check the adversarial images in the folder of this card.json against the network and the
+            card. You may leave out TARGET if it is a run folder or a .safetensors file.
     """
     if verify is not None:
         _refuse_others(context)
@@ -95,7 +93,7 @@ def audit(
         raise typer.BadParameter(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
-    from hiresnn.app.audit import CARD, AuditRequest
+    from hiresnn.app.audit import CARD, DEPLOYED, AuditRequest
     from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
     from hiresnn.files import write_atomically
@@ -104,21 +102,19 @@ def audit(
 
     curve = tuple(bounds.split(",")) if bounds else None
     config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
+    command, unique_views = shlex.join(["hiresnn", *(context.obj or [])]), tuple(dict.fromkeys(views or ()))
     request = AuditRequest(
-        target, config, tuple(twins or ()), source, images, eps, out, replace,
-        command=shlex.join(["hiresnn", *(context.obj or [])]), views=tuple(dict.fromkeys(views or ())),
-    )  # fmt: skip
+        target, config, tuple(twins or ()), source, images, eps, out, replace, command=command, views=unique_views
+    )
     card, folder = run_audit(request, progress=Progress())
     write_atomically(folder / PAGE, audit_page(card).encode())
-    console, conclusion = output.console(), card.conclusion
+    console, conclusion = tables.console(), card.conclusion
     console.print(table(card))
     console.print(conclusion.headline, soft_wrap=True, style="bold")
     reasons = [f"- {reason}" for reason in conclusion.reasons]
     for line in (*reasons, f"Next: {conclusion.next_step}", f"Written: {folder / CARD} and {folder / PAGE}"):
         console.print(line, soft_wrap=True)
     if views:
-        from hiresnn.app.audit import DEPLOYED
-
         console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
         console.print(f"Written: {folder / DEPLOYED}", soft_wrap=True)
 
@@ -126,7 +122,7 @@ def audit(
 def table(card: Card) -> Table:
     """The curve: one row per bound, accuracies in percent with the 95 % interval of the worst case."""
     title = f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}"
-    rows = output.table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
+    rows = tables.table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
     for point in card.curve:
         attacked = (point.noise, point.fgsm, point.pgd)
         cells = [f"{share.percent:.1f}" if point.eps != 0 else "" for share in attacked]
@@ -136,13 +132,13 @@ def table(card: Card) -> Table:
     return rows
 
 
-def deployed_table(found: dict[str, Any]) -> Table:
+def deployed_table(deployed: dict[str, Any]) -> Table:
     """The worst case of every view: one row per view, one column per bound, in percent."""
-    bounds = ("clean" if bound == "0" else bound for bound in found["bounds"])
-    rows = output.table(f"Worst case, % of {found['images']:,} images", "view", *bounds)
-    for name, view in found["views"].items():
+    bounds = ("clean" if bound == "0" else bound for bound in deployed["bounds"])
+    rows = tables.table(f"Worst case, % of {deployed['images']:,} images", "view", *bounds)
+    for name, view in deployed["views"].items():
         rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
-    rows.add_row("all views", *(f"{share:.1f}" for share in found["all views"]), style="bold")
+    rows.add_row("all views", *(f"{share:.1f}" for share in deployed["all views"]), style="bold")
     return rows
 
 
@@ -157,12 +153,73 @@ def _refuse_others(context: typer.Context) -> None:
 def _verify(path: Path, target: str | None) -> None:
     from hiresnn.app.audit import verify as verify_card
 
-    found = verify_card(path, target)
-    for problem in found.problems:
+    verification = verify_card(path, target)
+    images, problems = verification.images, verification.problems
+    for problem in problems:
         print(f"- {problem}")
-    if found.problems:
-        print(f"Not confirmed: {found.images} adversarial images checked, {len(found.problems)} problems.")
+    if problems:
+        print(f"Not confirmed: {images} adversarial images checked, {len(problems)} problems.")
         raise typer.Exit(1)
-    print(
-        f"Confirmed: {found.images} adversarial images lie within their bounds and are misclassified as the card says."
-    )
+    print(f"Confirmed: {images} adversarial images lie within their bounds and are misclassified as the card says.")
+
+
+@documented
+def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: Html) -> None:
+    """Turn training runs, or an audit card, into one HTML file.
+
+    A page of run folders compares losses, thresholds and leaks over epochs, accuracies under attack, recipes and audits
+    of the runs. A page of a card.json shows everything that the audit measured. Pages open offline.
+
+    Examples:
+
+    - hiresnn report runs/quickstart/hire-seed0 runs/quickstart/traditional-seed0 -o runs.html
+    - hiresnn report runs/mine/audit/card.json -o audit.html
+
+    Options:
+        runs: Run folders that hiresnn train wrote, or the card.json of one audit.
+    """
+    from hiresnn.files import write_atomically
+    from hiresnn.report.pages import page_of
+
+    require_html(out, "report.html")
+    page, notes = page_of(runs)
+    content = page.encode()
+    write_atomically(out, content)
+    for note in notes:
+        print(f"Not in the page: {note}", file=sys.stderr)
+    print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).")
+
+
+@documented
+def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: Html) -> None:
+    """Rank audited networks on one HTML page by their accuracy in the worst case.
+
+    Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
+    and they must give the counts of the card. An audit that fails this check is listed with the reason and has no
+    rank. Only networks that were audited on the same data at the same bound are compared.
+
+    Examples:
+
+    - hiresnn board zoo runs/mine -o board.html
+    - hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
+
+    Options:
+        cards: One or more of: the card.json of an audit; an audited run folder; the word zoo, for all networks of the
+            package; TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that TARGET names
+            is executed.
+    """
+    from hiresnn.files import write_atomically
+    from hiresnn.hub.pretrained import folders
+    from hiresnn.report.board import board_page, read_entries
+
+    require_html(out, "board.html")
+    zoo = [str(folder) for folder in folders().values()]
+    entries = read_entries([path for card in cards for path in (zoo if card == "zoo" else [card])])
+    write_atomically(out, board_page(entries).encode())
+    verified = [entry for entry in entries if not entry.problem]
+    for entry in entries:
+        if entry.problem:
+            print(f"Unverified: {entry.name}: {entry.problem}")
+    print(f"Wrote {out}: {len(verified)} of {len(entries)} audits verified.")
+    if not verified:
+        raise typer.Exit(1)

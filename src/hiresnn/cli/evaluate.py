@@ -1,52 +1,33 @@
-"""`hiresnn evaluate`: attack a run and print the table."""
+"""`hiresnn evaluate` attacks a run and prints a table; `hiresnn attacks` and `hiresnn rules` list what it can use."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from hiresnn.cli import output
-from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source
+from hiresnn.cli import tables
+from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source, documented
+
+if TYPE_CHECKING:
+    from hiresnn.plugins import Kind
 
 
+@documented
 def evaluate(
     run: Run,
     attacks: Attacks = None,
-    twins: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--twin",
-            metavar="RUN2",
-            help="A run of the same architecture and method, trained with another seed. The black-box attack makes its "
-            "images on this run. May be repeated. Without it, no black-box accuracy is measured.",
-        ),
-    ] = None,
+    twins: Annotated[list[Path] | None, typer.Option("--twin", metavar="RUN2")] = None,
     data: Source = None,
     limit: Limit = None,
-    split: Annotated[
-        Literal["test", "holdout"],
-        typer.Option(
-            help="test: the test images. holdout: training images kept out of training, for choosing hyperparameters."
-        ),
-    ] = "test",
+    split: Annotated[Literal["test", "holdout"], typer.Option()] = "test",
     batch: Batch = 256,
-    seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Seed of the attacks' random numbers; default: the recipe's.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Write the accuracies to this JSON file and leave the run folder unchanged.",
-        ),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Attack a trained run and print its accuracy.
@@ -59,45 +40,111 @@ def evaluate(
 
     Examples:
 
-    hiresnn evaluate runs/mine --limit 2000
+    - hiresnn evaluate runs/mine --limit 2000
+    - hiresnn evaluate runs/mine --attack apgd --attack 'pgd(eps=2/255)' --twin runs/mine-seed1
+    - hiresnn evaluate runs/mine --attack 'sa-pgd(rule=assg)' --limit 100 --out quick.json
 
-    hiresnn evaluate runs/mine --attack apgd --attack pgd:eps=2/255 --twin runs/mine-seed1
-
-    hiresnn evaluate runs/mine --attack sa-pgd:rule=assg --limit 100 --out quick.json
+    Options:
+        twins: A run of the same architecture and method, trained with another seed. The black-box attack makes its
+            images on this run. May be repeated. Without it, no black-box accuracy is measured.
+        split: test: the test images. holdout: training images kept out of training, for choosing hyperparameters.
+        seed: Seed of the attacks' random numbers; default: the recipe's.
+        out: Write the accuracies to this JSON file and leave the run folder unchanged.
     """
     from hiresnn.app.evaluate import evaluate as attack
     from hiresnn.progress import Progress
 
     result = attack(
-        run, attacks=attacks, twins=twins, limit=limit, split=split, batch_size=batch, seed=seed, source=data, out=out,
+        run,
+        attacks=attacks,
+        twins=twins,
+        limit=limit,
+        split=split,
+        batch_size=batch,
+        seed=seed,
+        source=data,
+        out=out,
         progress=Progress(quiet=quiet),
-    )  # fmt: skip
+    )
     if layer := result.get("dead_layer"):
         print(
             f"Warning: layer {layer!r} never spikes, so the network is dead: its logits do not depend on the image. "
             "Its accuracies mean nothing; train it again with a lower learning rate or threshold_scale.",
             file=sys.stderr,
         )
-    output.console().print(table(result))
+    tables.console().print(table(result))
 
 
 def table(result: Mapping[str, Any]) -> Table:
     """Return an evaluation as a table: one row per attack, one column per box; accuracies in percent."""
     rows: Mapping[str, Mapping[str, Any]] = result["attacks"]
-    kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row.get("twins", {})))
-    black = any(row.get("black_box") is not None for row in rows.values()) and not kinds
-    headings = ["white box", *(["black box"] if black else []), *(f"twin: {kind}" for kind in kinds)]
+    twins = list(dict.fromkeys(twin for row in rows.values() for twin in row.get("twins", {})))
+    black = ["black_box"] if any(row.get("black_box") is not None for row in rows.values()) and not twins else []
     title = f"Accuracy in percent on {result['images']:,} images, seed {result['seed']}"
     seeds = sorted({row["attack_seed"] for row in rows.values() if "attack_seed" in row})
     if set(seeds) - {result["seed"]}:
         title += f", seed of the attacks {' and '.join(map(str, seeds))}"
-    shown = output.table(title, "attack", *headings)
-    shown.add_row("none (clean)", _percent(result["clean"]), *([""] * (black + len(kinds))))
+    boxes = ["white_box", *black]
+    headings = [box.replace("_", " ") for box in boxes] + [f"twin: {twin}" for twin in twins]
+    printed = tables.table(title, "attack", *headings)
+    printed.add_row("none (clean)", _percent(result["clean"]), *([""] * (len(headings) - 1)))
     for name, row in rows.items():
-        boxes = [row.get("white_box"), *([row.get("black_box")] if black else [])]
-        shown.add_row(name, *(_percent(value) for value in [*boxes, *(row.get("twins", {}).get(k) for k in kinds)]))
-    return shown
+        shares = [row.get(box) for box in boxes] + [row.get("twins", {}).get(twin) for twin in twins]
+        printed.add_row(name, *map(_percent, shares))
+    return printed
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
+
+
+def attacks() -> None:
+    """List the attacks with their options and defaults.
+
+    Use a name with --attack of hiresnn evaluate, audit and analyze, and write options in parentheses: --attack
+    'pgd(eps=2/255, iterations=20)'. The default step is 0.31875*eps. docs/attacks.md explains the options.
+
+    Example: hiresnn attacks
+    """
+    from hiresnn.attacks.catalog import ATTACKS
+    from hiresnn.attacks.gate import STEP_SHARE, format_option
+
+    rows = []
+    for name, info in ATTACKS.items():
+        options = [
+            f"{key}={f'{STEP_SHARE:g}*eps' if value is None else format_option(key, value)}"
+            for key, value in info.options.items()
+        ]
+        rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=[NAME, NAME]"]}[info.rules]
+        rows.append((name, info.summary, ", ".join([*options, *rule])))
+    _print("attacks", ("attack", "what it does"), rows)
+
+
+def rules() -> None:
+    """List the gradient rules, which an attack can use for the derivative of a spike.
+
+    A spike has no useful derivative, so an attack replaces it by one of these functions. Write a rule as an option of
+    an attack, with options of its own: --attack 'pgd(rule=arctan(alpha=4))'. In the formulas, z is the membrane
+    potential relative to the threshold, and a spike occurs where z > 0.
+
+    Example: hiresnn rules
+    """
+    from hiresnn.neurons.rules import RULES
+
+    rows = [
+        (name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
+        for name, info in RULES.items()
+    ]
+    _print("rules", ("rule", "what it is"), rows)
+
+
+def _print(kind: Kind, headings: tuple[str, str], rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print a table of the rows and of what installed packages offer, which is not imported."""
+    from hiresnn.plugins import offered
+
+    printed = Table(*(Column(heading, overflow="fold") for heading in (*headings, "options and defaults")))
+    for row in rows:
+        printed.add_row(*row)
+    for name, entry in offered(kind).items():
+        printed.add_row(name, f"plug-in {entry.value}", "")
+    tables.console().print(printed)

@@ -1,25 +1,30 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the help of options from the docstring of a command."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
 from hiresnn.errors import UsageError
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")]
-Source = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="SOURCE",
-        help="The images: digits, cifar10, cifar100, mnist, fashion-mnist, svhn, the name of a plug-in, an .npz file, "
-        "or a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg and others); default: the data set of "
-        "the recipe.",
-    ),
-]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def documented(command: Command) -> Command:
+    """Turn the section `Options:` of a command's docstring, a line `name: text` each, into the help of its options.
+
+    The section leaves the docstring, which is the help of the command. Shared options bring their own help.
+    """
+    command.__doc__, _, options = (command.__doc__ or "").partition("\n    Options:\n")
+    command.__annotations__ = get_type_hints(command, include_extras=True)
+    for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", options, re.MULTILINE):
+        option = get_args(command.__annotations__[name])[-1]
+        option.help = " ".join(text.split())
+    return command
 
 
 def loaded(attacks: list[str] | None) -> list[str] | None:
@@ -32,16 +37,27 @@ def loaded(attacks: list[str] | None) -> list[str] | None:
     return attacks
 
 
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")]
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="The images: digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or a folder with "
+        "train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg and others); default: the data set of the recipe.",
+    ),
+]
 Attacks = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
         metavar="NAME",
         callback=loaded,
-        help="An attack with its options, such as pgd:eps=2/255,rule=arctan/alpha=4; may be repeated. hiresnn attacks "
-        "and hiresnn rules list the names. FILE.py:FUNCTION is an attack of your own; this executes that file. "
-        "Options that you leave out have the recipe's values for fgsm and pgd, and default values for other attacks. "
-        "A step that you leave out grows with eps.",
+        help="An attack with its options in quotes, such as 'pgd(eps=2/255, rule=arctan(alpha=4))'; may be repeated. "
+        "hiresnn attacks and hiresnn rules list the names. FILE.py:FUNCTION is an attack of your own; this executes "
+        "that file. Options that you leave out have the recipe's values for fgsm and pgd, and default values for other "
+        "attacks. A step that you leave out grows with eps.",
     ),
 ]
 Limit = Annotated[

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hiresnn.cli import (
-    analyze,
-    attacks,
-    audit,
-    board,
-    doctor,
-    evaluate,
-    export,
-    import_checkpoint,
-    publish,
-    quickstart,
-    recipes,
-    report,
-    reproduce,
-    train,
-    zoo,
-)
-from hiresnn.errors import HiresnnError, LostProcessError, UsageError
+from hiresnn.cli import analyze, audit, doctor, evaluate, exchange, reproduce, train
+from hiresnn.cli.options import documented
+from hiresnn.errors import HiresnnError, LostProcessError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
 
@@ -44,24 +27,23 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(quickstart.quickstart)
-app.add_typer(recipes.app, name="recipes")
+app.command("quickstart")(doctor.quickstart)
+app.add_typer(train.recipes_app, name="recipes")
 app.command("train", cls=train.Train)(train.train)
 app.command("resume")(train.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
-app.command("export")(export.export)
+app.command("export")(exchange.export)
 app.add_typer(analyze.app, name="analyze")
-app.command("report")(report.report)
-app.command("board")(board.board)
-app.add_typer(zoo.app, name="zoo")
-app.command("publish")(publish.publish)
-app.command("reproduce", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
-    reproduce.reproduce
-)
-app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
-app.command("attacks")(attacks.attacks)
-app.command("rules")(attacks.rules)
+app.command("report")(audit.report)
+app.command("board")(audit.board)
+app.add_typer(exchange.zoo, name="zoo")
+app.command("publish")(exchange.publish)
+any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
+app.command("reproduce", context_settings=any_arguments)(reproduce.reproduce)
+app.command("import-checkpoint")(exchange.import_checkpoint)
+app.command("attacks")(evaluate.attacks)
+app.command("rules")(evaluate.rules)
 app.command("doctor")(doctor.doctor)
 
 
@@ -72,13 +54,10 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback()
+@documented
 def hiresnn(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere in the command.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug")] = False,
 ) -> None:
     """Train, attack and audit low-latency spiking neural networks (SNNs).
 
@@ -95,28 +74,23 @@ def hiresnn(
     tables and figures of the HIRE-SNN paper (ICCV 2021) from a checkout.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    Options:
+        version: Print the version.
+        debug: Show the traceback of an error; allowed anywhere in the command.
     """
 
 
 def run(given: list[str]) -> None:
     """Run one command line; see `hiresnn.cli.main`. A command may change its `context.obj`, which Ctrl-C then names."""
     words = [word for word in given if word != "--debug"]
-    if sys.stdout is None:  # the caller has closed it
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it stays open
     if hasattr(sys.stdout, "reconfigure"):  # names of files may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        try:
-            os.getcwd()  # noqa: PTH109
-        except FileNotFoundError:
-            raise UsageError("the working directory no longer exists; change to another one.") from None
         if words and words[0] in COMPUTING and not {"-h", "--help"} & {*words}:
             keep_memory()
             keep_kernels()
-        try:
-            app(args=words, prog_name="hiresnn", obj=words)
-        finally:
-            sys.stdout.flush()
+        app(args=words, prog_name="hiresnn", obj=words)
     except (HiresnnError, OSError) as error:
         if "--debug" in given:
             raise
@@ -138,24 +112,9 @@ def _continuation(words: list[str]) -> str:
 
 def _fail(error: HiresnnError | OSError) -> None:
     """Print the sentence of an error, on one of several processes, and exit."""
-    text, code = str(error), 1
-    if isinstance(error, HiresnnError):
-        code = error.exit_code
-    elif error.filename is not None:
-        name = str(error.filename)
-        text = f"{name if len(name) <= 200 else name[:200] + '...'}: {error.strerror}; check name and permissions."
-    elif error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF) and _unwritable():
-        text = f"standard output cannot be written: {error.strerror}."
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{str(error.filename)[:200]}: {error.strerror}; check name and permissions."
     if leads() or isinstance(error, LostProcessError):  # that process may be the only one left
         print(f"Error: {text}", file=sys.stderr)
-    sys.exit(code)
-
-
-def _unwritable() -> bool:
-    """Return whether standard output fails; it is then closed, so that Python does not complain at exit."""
-    try:
-        print(flush=True)  # a failed flush may have emptied the buffer, so that another one would succeed
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)

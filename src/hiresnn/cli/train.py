@@ -1,4 +1,4 @@
-"""`hiresnn train`: train by a recipe and write a run folder. `hiresnn resume`: continue an interrupted training."""
+"""`hiresnn train` and `hiresnn resume` write run folders; `hiresnn recipes` lists, shows, copies and checks recipes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hiresnn.cli.options import Quiet, Run, Source
+from hiresnn.cli.options import Quiet, Recipe, Run, Source, documented
 from hiresnn.errors import UsageError, closest, command_line, quoted
 
 if TYPE_CHECKING:
-    from hiresnn.app.recipe import Recipe
+    from hiresnn.app import recipe as recipes
     from hiresnn.progress import Progress
     from hiresnn.training import Ranks
-
 
 Log = Annotated[
     str | None,
     typer.Option(
-        "--log",
         metavar="TARGET",
         help="Also send the numbers of each epoch to tensorboard (into RUN/tensorboard), or to a function of your own, "
         "FILE.py:FUNCTION. This executes the file and calls the function with a dict after each epoch.",
@@ -42,74 +40,25 @@ class Train(TyperCommand):
                 from hiresnn.app.recipe import flatten, read
 
                 name = error.option_name.strip("-").replace("-", "_")
-                if found := [key for key in flatten(read("digits")) if key.rpartition(".")[2] == name]:
-                    options = " or ".join(f"--set {key}=..." for key in found)
+                if keys := [key for key in flatten(read("digits")) if key.rpartition(".")[2] == name]:
+                    options = " or ".join(f"--set {key}=..." for key in keys)
                     error.message += f". It is a key of the recipe; write {options}"
                     error.possibilities = []  # type: ignore[attr-defined]
             raise
 
 
+@documented
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")],
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="How the SNN is trained. ann: no SNN, only the ANN. converted: the converted ANN, without further "
-            "training. traditional: one update per batch. hire: HIRE-SNN. gaussian, noise-free: hire with random "
-            "noise, or without noise. rate: traditional, with Poisson input. Methods of robust training "
-            "(docs/robust.md): nfgsm, hire-nfgsm, short, twin, memory, free, consistency, rotating, trades, snn-rat, "
-            "sparse, mppd-tv, mpd-sgr. Or the name of a plug-in; default: the recipe's.",
-        ),
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md "
-            "explains every key, and hiresnn recipes show RECIPE --resolved prints every value.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seed of all random numbers; default: the recipe's.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.py:FUNCTION",
-            help="The ANN: a function in a file of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. "
-            "The function gets num_classes if it has such a parameter, and returns a network that maps images [B, C, "
-            "H, W] to logits. This executes the file. The name of a network of the package, such as vgg5, or of a "
-            "plug-in is also allowed; default: the recipe's.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Weights of the ANN: a .safetensors file, or a state_dict that torch saved. The ANN is then not "
-            "trained further unless you set ann.epochs.",
-        ),
-    ] = None,
+    recipe: Recipe,
+    method: Annotated[str | None, typer.Option(metavar="METHOD")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0)] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:FUNCTION")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE")] = None,
     data: Source = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="The run folder; default: runs/RECIPE-METHOD-seedN, with --model of your own "
-            "runs/RECIPE-NETWORK-METHOD-seedN.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="If the run folder has an interrupted training, continue it; otherwise start one."
-        ),
-    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR")] = None,
+    resume: Annotated[bool, typer.Option("--resume")] = False,
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
@@ -122,17 +71,32 @@ def train(
 
     Examples:
 
-    hiresnn train digits --method traditional
+    - hiresnn train digits --method traditional
+    - hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
+    - hiresnn train own --model mine.py:network --weights trained.pt --data my_images/
+    - torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
 
-    hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
-
-    hiresnn train own --model mine.py:network --weights trained.pt --data my_images/
-
-    torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
+    Options:
+        method: How the SNN is trained. ann: no SNN, only the ANN. converted: the converted ANN, without further
+            training. traditional: one update per batch. hire: HIRE-SNN. gaussian, noise-free: hire with random noise,
+            or without noise. rate: traditional, with Poisson input. Methods of robust training (docs/robust.md): nfgsm,
+            hire-nfgsm, free, consistency, trades, snn-rat, sparse, mppd-tv, mpd-sgr. Default: the recipe's.
+        assignments: Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md explains
+            every key, and hiresnn recipes show RECIPE --resolved prints every value.
+        seed: Seed of all random numbers; default: the recipe's.
+        model: The ANN: a function in a file of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. The
+            function gets num_classes if it has such a parameter, and returns a network that maps images [B, C, H, W] to
+            logits. This executes the file. The name of a network of the package, such as vgg5, is also allowed;
+            default: the recipe's.
+        weights: Weights of the ANN: a .safetensors file, or a state_dict that torch saved. The ANN is then not trained
+            further unless you set ann.epochs.
+        out: The run folder; default: runs/RECIPE-METHOD-seedN, with --model of your own
+            runs/RECIPE-NETWORK-METHOD-seedN.
+        resume: If the run folder has an interrupted training, continue it; otherwise start one.
     """
     from hiresnn.app.recipe import changed, override, read, stated_keys
 
-    pairs = _pairs(assignments or [])
+    pairs = dict(map(_pair, assignments or []))
     chosen = override(read(recipe), pairs)
     for option, key, value in (
         ("--method", "method", method),
@@ -173,18 +137,18 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
         print(run if quiet else f"Run folder: {run}\nNext: {command_line('evaluate', run)}")
 
 
-def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: set[str]) -> tuple[Recipe, list[str]]:
+def _with_model(
+    recipe: recipes.Recipe, model: str | None, weights: str | None, stated: set[str]
+) -> tuple[recipes.Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.app.own import require_weights
     from hiresnn.app.recipe import changed
     from hiresnn.models import MODELS
-    from hiresnn.plugins import offered
 
     if model is not None:
-        named = (*MODELS, *offered("models"))
-        own = model not in named
+        own = model not in MODELS
         if own and not {":", "."} & set(model):
-            raise UsageError(f"--model {quoted(model)}: {closest(model, named)}, or FILE.py:FUNCTION of your own.")
+            raise UsageError(f"--model {quoted(model)}: {closest(model, MODELS)}, or FILE.py:FUNCTION of your own.")
         changes = {"model.name": None if own else model, "model.source": model if own else None}
         recipe = changed(recipe, changes, "--model")
     if weights is None:
@@ -201,7 +165,7 @@ def _with_model(recipe: Recipe, model: str | None, weights: str | None, stated: 
 
 @contextmanager
 def _processes(
-    context: typer.Context, recipe: Recipe, out: Path | None, quiet: bool, log: str | None
+    context: typer.Context, recipe: recipes.Recipe, out: Path | None, quiet: bool, log: str | None
 ) -> Iterator[tuple[Ranks, Progress]]:
     """Join the other processes that torchrun started, if any. At Ctrl-C `shell.run` offers to resume the run."""
     from hiresnn.app.folder import RECIPE, default_folder
@@ -218,11 +182,94 @@ def _processes(
         raise
 
 
-def _pairs(assignments: list[str]) -> dict[str, str]:
-    pairs = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set {quoted(assignment)} is not KEY=VALUE; write for example --set snn.lr=1e-3.")
-        pairs[key.strip()] = value.strip()
-    return pairs
+def _pair(assignment: str) -> tuple[str, str]:
+    key, equals, value = (part.strip() for part in assignment.partition("="))
+    if not equals or not key:
+        raise UsageError(f"--set {quoted(assignment)} is not KEY=VALUE; write for example --set snn.lr=1e-3.")
+    return key, value
+
+
+recipes_app = typer.Typer(
+    help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
+    "A recipe is a short TOML file that describes a run: data, model, ANN, conversion, SNN training, noise and attack. "
+    'With extends = "NAME" it contains only the values that differ from that recipe. Train a recipe by its name, '
+    "change single values with hiresnn train --set, or copy it and edit the copy.\n\n"
+    "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml",
+)
+
+
+@recipes_app.callback(invoke_without_command=True)
+@recipes_app.command("list", hidden=True)
+def list_recipes(context: typer.Context) -> None:
+    """List the recipes of the package, each with its description."""
+    if context.invoked_subcommand is not None:
+        return
+    from hiresnn.app.recipe import shipped
+
+    names = shipped()
+    width = max(map(len, names))
+    for name, description in names.items():
+        print(f"{name:<{width}}   {description}")
+
+
+@recipes_app.command()
+@documented
+def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] = False) -> None:
+    """Print a recipe with its comments.
+
+    Example: hiresnn recipes show digits --resolved
+
+    Options:
+        resolved: Print every value, including those of the recipe that it extends.
+    """
+    from hiresnn.app.recipe import dump, read, text_of
+
+    print(dump(read(recipe)) if resolved else text_of(recipe), end="")
+
+
+@recipes_app.command()
+@documented
+def copy(
+    name: Annotated[str, typer.Argument(metavar="NAME")], file: Annotated[Path, typer.Argument(metavar="FILE")]
+) -> None:
+    """Copy a recipe of the package to a file of your own, which you can edit and train.
+
+    Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
+
+    Options:
+        name: A name that hiresnn recipes lists.
+        file: The new file; it must not exist yet.
+    """
+    from hiresnn.app.recipe import shipped_text
+    from hiresnn.files import write_atomically
+
+    text = shipped_text(name)
+    if file.exists():
+        raise UsageError(f"{file} exists and is not replaced; choose another file name.")
+    write_atomically(file, text.encode())
+    print(f"Wrote {file}. Train it with: {command_line('train', file)}")
+
+
+@recipes_app.command()
+@documented
+def check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
+    """Check a recipe without training it, and print what it would train.
+
+    Example: hiresnn recipes check mine.toml
+
+    Options:
+        file: A recipe file, or a name that hiresnn recipes lists.
+    """
+    from hiresnn.app.recipe import read
+    from hiresnn.models import MODELS
+
+    recipe = read(file)
+    model = recipe.model
+    if model.name is not None and model.name not in MODELS:
+        raise UsageError(f"{file}: there is no model {model.name!r}; {closest(model.name, MODELS)}.")
+    network = f"{model.name} of width {model.width:g}" if model.source is None else f"the network {model.source}"
+    timesteps = "" if recipe.method == "ann" else f", T = {recipe.snn.timesteps}"
+    print(
+        f"{file} is valid: {recipe.name}, {network} on {recipe.data.source}, "
+        f"method {recipe.method}{timesteps}, seed {recipe.seed}."
+    )

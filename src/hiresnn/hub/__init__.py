@@ -12,16 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Publication", "from_pretrained", "shipped", "upload", "write_publication"]
 
-_MODULES = {
-    **dict.fromkeys(("Publication", "write_publication", "upload"), "publish"),
-    "from_pretrained": "pretrained",
-    "shipped": "pretrained",
-}
-
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'hiresnn.hub' has no attribute '{name}'")
-    value = getattr(import_module(f"hiresnn.hub.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    module = "pretrained" if name in ("from_pretrained", "shipped") else "publish"
+    return getattr(import_module(f"hiresnn.hub.{module}"), name)

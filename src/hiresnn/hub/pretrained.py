@@ -1,13 +1,21 @@
-"""The networks that the package contains: one run folder each, in hub/networks, with recipe, audit and model card.
+"""Load a trained network by its name, from a folder, or from the Hugging Face hub.
 
-Load a trained network by the name of one in the package, from a folder, or from the Hugging Face hub.
+The networks on digits are in the package, in hub/networks. Those on CIFAR-10 are in the folder `networks` of the
+repository, and in an archive of its release that is downloaded once. Each is a run folder with recipe, audit and model
+card.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import re
 import shutil
+import urllib.request
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
@@ -15,38 +23,78 @@ from hiresnn.app.folder import MODEL, SHELF
 from hiresnn.app.networks import load
 from hiresnn.errors import RunError, UsageError, closest, in_a_line, quoted
 from hiresnn.files import new_folder
+from hiresnn.process import cache_folder
 from hiresnn.report.reading import Run, read_runs
 
 README = "README.md"
+FOLDER_VARIABLE = "HIRESNN_NETWORKS"
+"""Environment variable that names a folder of networks, for machines without a connection."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+ALLOWED = ("*.safetensors", "*.json", "*.toml")
+"""What is downloaded from a hub: weights, numbers and recipes. None of these files can run code."""
+
+
+class Archive(NamedTuple):
+    """A zip file with the folders of networks, and its SHA-256. `.ci/networks.py` makes it."""
+
+    address: str
+    digest: str
+    names: tuple[str, ...]
+
+
+ARCHIVE = Archive(
+    "https://github.com/hiresnn/hiresnn/releases/download/networks-1/networks.zip",
+    "657e8fd398d4d237fe13af66f832e05227f0e22533bd0040228e3f1b41bff0d4",
+    ("cifar10-hire", "cifar10-traditional", "robust-cifar10"),
+)
+
+
+def folders() -> dict[str, Path]:
+    """Return the networks on this machine, name -> folder, sorted; nothing in the folders may be changed."""
+    checkout = Path(__file__).parents[3] / "networks"
+    places = [_cache(), checkout, *(Path(text) for text in [os.environ.get(FOLDER_VARIABLE)] if text), SHELF]
+    present = {path.parent.name: path.parent for place in places for path in place.glob(f"[!.]*/{MODEL}")}
+    return dict(sorted(present.items()))
 
 
 def names() -> list[str]:
-    """Return the names of the networks, sorted."""
-    return sorted(path.name for path in SHELF.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Return the names of all networks, sorted, also of those that must be downloaded."""
+    return sorted({*folders(), *ARCHIVE.names})
 
 
 def shipped() -> list[Run]:
-    """Return the networks of the package with their recipes, results and audit cards, sorted by name."""
-    return read_runs([SHELF / name for name in names()])
+    """Return the networks on this machine with their recipes, results and audit cards, sorted by name."""
+    return read_runs(list(folders().values()))
+
+
+def remedy() -> str:
+    """Return how to get the networks that are not in the package."""
+    return (
+        f"from_pretrained and hiresnn zoo copy download {ARCHIVE.address}; without a connection, unpack that file and "
+        f"set {FOLDER_VARIABLE} to its folder."
+    )
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder of a network of the package; nothing in it may be changed.
+    """Return the folder of a network by name, downloaded if it is not on this machine.
 
     Raises:
         UsageError: there is no network of this name.
+        RunError: the download failed or gave another file.
     """
     if name not in names():
-        raise UsageError(f"the package has no network {quoted(name)}; {closest(name, names())}.")
-    return SHELF / name
+        raise UsageError(f"there is no network {quoted(name)}; {closest(name, names())}.")
+    if name not in folders():
+        _download_archive()
+    return folders()[name]
 
 
 def copy(name: str, folder: Path) -> None:
-    """Copy a network of the package to a new run folder, which can be evaluated, audited and analysed.
+    """Copy a network to a new run folder, which can be evaluated, audited and analysed.
 
     Raises:
         UsageError: there is no such network, or the folder exists.
-        RunError: the folder cannot be written; nothing is left of it.
+        RunError: the folder cannot be written, and nothing is left of it; or the download failed.
     """
     source = folder_of(name)
     if folder.exists():
@@ -55,20 +103,15 @@ def copy(name: str, folder: Path) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-ALLOWED = ("*.safetensors", "*.json", "*.toml")
-"""What is downloaded from a hub: weights, numbers and recipes. None of these files can run code."""
-
-
 def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Module | None = None) -> nn.Module:
     """Load a trained network: an ANN or a `SpikingNetwork`, images [B, C, H, W] in [0, 1] -> logits [B, K].
 
     The network is in eval mode on the CPU. Its weights are read from safetensors; no file can run code.
 
     Args:
-        name: a network of the package, which `hiresnn zoo` lists, such as "digits-hire"; a folder that hiresnn train or
-            hiresnn publish wrote; or the id of a hub repository, "user/name". Write "./digits-hire" for a folder with
-            the name of a network of the package.
+        name: a network that `hiresnn zoo` lists, such as "digits-hire"; a folder that hiresnn train or hiresnn publish
+            wrote; or the id of a hub repository, "user/name". Write "./digits-hire" for a folder with the name of a
+            network.
         revision: branch, tag or commit of a hub repository; None takes its newest version.
         ann: the structure of a network of your own, see `hiresnn.load`.
 
@@ -98,10 +141,27 @@ def _folder(name: str | Path, revision: str | None) -> Path:
             f"there is no folder and no network {quoted(str(name))}; {closest(str(name), names())}; the id of a hub "
             "repository has the form user/name."
         )
-    return _download(str(name), revision)
+    return _download_repository(str(name), revision)
 
 
-def _download(repository: str, revision: str | None) -> Path:
+def _cache() -> Path:
+    return cache_folder(f"networks/{ARCHIVE.digest[:12]}")
+
+
+def _download_archive() -> None:
+    """Download and unpack the archive into the cache."""
+    try:
+        with urllib.request.urlopen(ARCHIVE.address) as response:
+            content = response.read()
+    except OSError as error:
+        raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
+    if hashlib.sha256(content).hexdigest() != ARCHIVE.digest:
+        raise RunError(f"{ARCHIVE.address} is not the file that this version expects (its SHA-256 differs); try again.")
+    with new_folder(_cache()), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(_cache())
+
+
+def _download_repository(repository: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -112,8 +172,7 @@ def _download(repository: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(ALLOWED)))
     except Exception as error:  # the client raises errors of several libraries
-        reason = in_a_line(error)
         raise RunError(
-            f"there is no folder {repository}, and the hub's repository of this name cannot be downloaded ({reason}); "
-            "check the name and the network."
+            f"there is no folder {repository}, and the hub's repository of this name cannot be downloaded "
+            f"({in_a_line(error)}); check the name and the network."
         ) from error

@@ -1,7 +1,4 @@
-"""The README.md of a published network: metadata for a hub, use, robustness, training and limits.
-
-Write a run as others can use it: weights, recipe, numbers, audit and a model card; and upload it to a hub.
-"""
+"""Write a run as others can use it: weights, recipe, numbers, audit and a model card; and upload it to a hub."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -23,8 +20,6 @@ from hiresnn.hub.pretrained import HUB_ID, README
 from hiresnn.report.pages import audit_page
 from hiresnn.report.reading import Run, read_runs
 
-TAGS = ("image-classification", "adversarial-robustness", "robustness-audit")
-SPIKING = ("spiking-neural-network", "neuromorphic")
 HUB_DATASETS = {
     "cifar10": "uoft-cs/cifar10",
     "cifar100": "uoft-cs/cifar100",
@@ -36,7 +31,9 @@ HUB_DATASETS = {
 
 
 def model_card(run: Run, name: str, license: str | None = None) -> str:
-    """Return the model card of an audited run as Markdown with a YAML header.
+    """Return the model card of an audited run as Markdown with a YAML header in the fields of the Hugging Face hub.
+
+    Our own template and not the hub's `ModelCard`, because a dry run must work without the hub's client.
 
     Args:
         run: with an audit card and a result.
@@ -45,74 +42,25 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
     """
     card = run.card
     assert card is not None
-    values = {
-        "card": card,
-        "run": run,
-        "name": name,
-        "point": card.at(card.setting.headline),
-        "license": license,
-        "iterations": run.recipe.attack.iterations,
-    }
-    header = "".join(
-        f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in metadata(run, name, license).items()
-    )
     # Markdown is not HTML; names that the user gave are escaped by the filter `plain`.
     environment = Environment(
-        loader=PackageLoader("hiresnn.hub"), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=PackageLoader("hiresnn.hub"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters["plain"] = _plain
-    return f"---\n{header}---\n\n{environment.get_template('model_card.md').render(values)}"
+    environment.filters["json"] = partial(json.dumps, ensure_ascii=False)
+    point = card.at(card.setting.headline)
+    return environment.get_template("model_card.md").render(
+        card=card, run=run, name=name, point=point, license=license, hub_dataset=HUB_DATASETS.get(card.data.name)
+    )
 
 
 def _plain(text: str) -> str:
     """Return a name as Markdown that shows it as it is, in one line."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
-
-
-def metadata(run: Run, name: str, license: str | None = None) -> dict[str, Any]:
-    """Return the header of the model card: the fields of the Hugging Face hub, and the verdict of the audit.
-
-    Accuracies are in percent, intervals are Wilson's at 95 %.
-    """
-    card = run.card
-    assert card is not None
-    point = card.at(card.setting.headline)
-    data = {"name": card.data.name, "type": HUB_DATASETS.get(card.data.name, card.data.name), "split": card.data.split}
-    spiking = SPIKING if card.subject.timesteps is not None else ()
-    accuracies = {
-        "Accuracy, clean": card.clean,
-        f"Accuracy under PGD-{run.recipe.attack.iterations} at {point.bound}": point.pgd,
-        f"Accuracy in the worst case of an audit at {point.bound}": point.worst,
-    }
-    return {
-        "library_name": "hiresnn",
-        "pipeline_tag": "image-classification",
-        **({"license": license} if license else {}),
-        "tags": [*spiking, *TAGS],
-        **({"datasets": [HUB_DATASETS[card.data.name]]} if card.data.name in HUB_DATASETS else {}),
-        "model-index": [{
-            "name": name.rpartition("/")[2],
-            "results": [{
-                "task": {"type": "image-classification"},
-                "dataset": data,
-                "metrics": [
-                    {"type": "accuracy", "name": label, "value": share.percent} for label, share in accuracies.items()
-                ],
-            }],
-        }],
-        "hiresnn": {
-            "verdict": card.conclusion.verdict,
-            "report": card.conclusion.headline,
-            "bound": point.bound,
-            "worst_case": {"percent": point.worst.percent, "low": point.worst.low, "high": point.worst.high},
-            "images": card.data.images,
-            "preset": card.setting.preset,
-            "method": run.recipe.method,
-            "timesteps": card.subject.timesteps,
-            "fingerprint": card.subject.fingerprint,
-        },
-    }  # fmt: skip
 
 
 CARD, IMAGES = f"audit/{CARD_NAME}", f"audit/{ADVERSARIAL}"
@@ -158,12 +106,9 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
     for name, command in ((MODEL, "resume"), (RESULT, "evaluate"), (CARD, "audit"), (IMAGES, "audit")):
         if not (path / name).is_file():
             raise RunError(f"{path} has no {name}, so it cannot be published; run {command_line(command, path)}.")
-    found = verify(path / CARD, str(path))
-    if found.problems:
-        raise RunError(
-            f"the audit in {path} does not verify ({found.problems[0]}); run "
-            f"{command_line('audit', path, '--replace')}."
-        )
+    if problems := verify(path / CARD, str(path)).problems:
+        repeat = command_line("audit", path, "--replace")
+        raise RunError(f"the audit in {path} does not verify ({problems[0]}); run {repeat}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder; name a new one.")
     assert run.card is not None
@@ -204,13 +149,14 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
         hub = HfApi()
         address = hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Published by hiresnn",
+            repo_id=repository,
+            folder_path=folder,
+            commit_message="Published by hiresnn",
             delete_patterns=[CARD, REPORT, *COPIED],  # what an earlier version had and this one lacks
-        )  # fmt: skip
+        )
     except Exception as error:  # the client raises errors of several libraries
-        reason = in_a_line(error)
         raise RunError(
-            f"{repository} could not be published ({reason}); check the name, your login and the network."
+            f"{repository} could not be published ({in_a_line(error)}); check the name, your login and the network."
         ) from error
     return str(address)
 

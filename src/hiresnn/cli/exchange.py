@@ -1,0 +1,235 @@
+"""Networks go out and come in: `hiresnn export`, `import-checkpoint`, `zoo` and `publish`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hiresnn.cli import tables
+from hiresnn.cli.options import Run, Source, documented
+from hiresnn.errors import command_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hiresnn.exchange import Comparison
+
+Format = Literal["nir", "onnx", "snntorch", "spikingjelly", "sinabs"]
+Dialect = Literal["portable", "snntorch", "spikingjelly", "norse"]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn zoo lists.")]
+
+
+@documented
+def export(
+    target: Annotated[str, typer.Argument(metavar="RUN")],
+    to: Annotated[Format, typer.Option()],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE")],
+    reader: Annotated[Dialect, typer.Option()] = "portable",
+    data: Source = None,
+    images: Annotated[int, typer.Option("--images", "--limit", min=2, metavar="N")] = 200,
+) -> None:
+    """Write a trained run in the format of another program.
+
+    Other programs do not always compute neurons as hiresnn does. So the command runs the written network on test images
+    and compares it with the run. An ONNX file runs in onnxruntime. A NIR file runs in an interpreter that computes as
+    each library does, and in snnTorch and norse if they can read it and are installed. A Python file runs in snnTorch
+    or sinabs if that is installed. The command prints the accuracy of the run and of the file, the number of predicted
+    classes that differ, and the first layer whose spikes differ.
+
+    Examples:
+
+    - hiresnn export runs/mine --to onnx -o mine.onnx
+    - hiresnn export runs/mine --to nir -o mine.nir
+    - hiresnn export runs/mine --to spikingjelly -o mine.py
+
+    Options:
+        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which executes that file.
+        to: nir: the exchange format of neuromorphic libraries and chips. onnx: for onnxruntime, with all timesteps
+            unrolled and any batch size. snntorch, spikingjelly, sinabs: a Python file with that library's neurons, and
+            its weights beside it.
+        out: The file to write.
+        reader: The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and
+            norse, which read the same file; norse must read it with dt=1e-4.
+        images: Number of test images, balanced over classes, on which the file is compared with the run.
+    """
+    from hiresnn.app.export import export_run
+
+    written = export_run(target, out, to=to, reader=reader, source=data, limit=images)
+    for change in written.unsupported:
+        print(f"Changed: {change}.")
+    if written.comparisons:
+        tables.console().print(comparison_table(written.comparisons))
+    elif to in ("snntorch", "spikingjelly", "sinabs"):
+        print(f"Not compared here; to compare it with the run, run: {shlex.join(['python', str(out)])}")
+    print(f"Written: {' and '.join(map(str, written.files))}")
+
+
+def comparison_table(comparisons: list[Comparison]) -> Table:
+    """Return one row per program; accuracies in percent."""
+    title = f"The run and what was written, on {comparisons[0].images:,} images"
+    rows = tables.table(title, "computed by", "accuracy", "decisions that differ", "first layer that differs")
+    rows.add_row("hiresnn", f"{comparisons[0].before.compute():.1f}", "", "")
+    for comparison in comparisons:
+        layer = comparison.first_layer or ("none" if comparison.spikes else "not visible")
+        rows.add_row(comparison.name, f"{comparison.after.compute():.1f}", str(comparison.decisions), layer)
+    return rows
+
+
+@documented
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE")],
+    model: Annotated[Literal["vgg5", "vgg11", "vgg16"], typer.Option()],
+    data: Annotated[str, typer.Option(metavar="SOURCE")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR")],
+    method: Annotated[Literal["hire", "traditional"], typer.Option()] = "hire",
+    timesteps: Annotated[int | None, typer.Option(min=1, metavar="T")] = None,
+    twin: Annotated[Path | None, typer.Option(metavar="RUN")] = None,
+) -> None:
+    """Make a run folder from a checkpoint of the paper's authors, for evaluate, analyze and audit.
+
+    The file must hold a state_dict of their VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks. No code in it is
+    run, and every shape is checked. Images are normalised as in the authors' scripts.
+
+    Examples:
+
+    - hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_model.pt --model vgg11 --data cifar100 -o runs/authors
+    - hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_bb_test_model.pt --model vgg11 --data cifar100
+      -o runs/authors-twin --twin runs/authors
+
+    Options:
+        checkpoint: A checkpoint: a state_dict of the authors' class VGG_SNN.
+        model: The architecture.
+        data: The images: cifar10, cifar100, or a file.
+        out: The run folder.
+        method: How the network was trained.
+        timesteps: Timesteps; default: the paper's.
+        twin: Compare the weights with those of this run, to see whether both have the same ANN.
+    """
+    from hiresnn.app.import_checkpoint import import_checkpoint as run
+
+    imported = run(checkpoint, model, out, source=data, method=method, timesteps=timesteps, twin=twin)
+    layers = tables.table(f"{model} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")
+    neurons = [*zip(imported.thresholds, imported.leaks, strict=True), None]  # the last layer has no neurons
+    for (name, (_, shape)), neuron in zip(imported.layers.items(), neurons, strict=True):
+        numbers = ["", ""] if neuron is None else [f"{value:.4g}" for value in neuron]
+        cosine = f"{imported.cosines[name]:.3f}" if name in imported.cosines else ""
+        layers.add_row(name, "x".join(map(str, shape)), *numbers, cosine)
+    tables.console().print(layers)
+    if imported.ignored:
+        print(f"Ignored entries: {', '.join(imported.ignored)}")
+    if imported.same_ann is not None:
+        print(f"Both networks started from {'the same ANN' if imported.same_ann else 'independent ANNs'}.")
+    print(f"Run folder: {out}\nNext: {command_line('evaluate', out)}")
+
+
+zoo = typer.Typer(
+    help="List, show and copy pretrained networks. Without a command, list them.\n\n"
+    "Each network comes with its recipe, its results and an audit of its robustness. From Python, "
+    'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder, which the other commands take. '
+    "The networks on digits are part of the package; the others are downloaded when they are used first "
+    "(docs/share.md).\n\n"
+    "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json",
+)
+
+
+@zoo.callback(invoke_without_command=True)
+@zoo.command("list", hidden=True)
+def list_networks(context: typer.Context) -> None:
+    """List the networks with their accuracies in percent, as audited."""
+    if context.invoked_subcommand is not None:
+        return
+    from hiresnn.hub.pretrained import folders, names, remedy, shipped
+
+    headings = ("name", "clean", "PGD", "worst case", "95 %", "bound", "data", "method", "T", "verdict on PGD")
+    rows = tables.table(
+        "Pretrained networks; accuracy in percent, the worst case of an audit with its 95 % interval", *headings
+    )
+    for run in shipped():
+        card = run.card
+        assert card is not None
+        point, steps = card.at(card.setting.headline), card.subject.timesteps
+        shares = (f"{share.percent:.1f}" for share in (card.clean, point.pgd, point.worst))
+        interval = f"{point.worst.low:.1f} - {point.worst.high:.1f}"
+        training = (card.data.name, run.recipe.method, "" if steps is None else str(steps), card.conclusion.verdict)
+        rows.add_row(run.name, *shares, interval, point.bound, *training)
+    tables.console().print(rows)
+    if absent := [name for name in names() if name not in folders()]:
+        print(f"Not in the package: {', '.join(absent)}. {remedy()}")
+    print('Next: hiresnn zoo show NAME, or in Python: hiresnn.from_pretrained("NAME")')
+
+
+@zoo.command()
+def show(name: Name) -> None:
+    """Print the model card of a network: what it is, what its robustness is worth, and how it was trained.
+
+    Example: hiresnn zoo show digits-hire
+    """
+    from hiresnn.hub.pretrained import README, folder_of
+
+    text = (folder_of(name) / README).read_text(encoding="utf-8")
+    print(text.partition("\n---\n")[2].strip())
+
+
+@zoo.command()
+@documented
+def copy(name: Name, folder: Annotated[Path, typer.Argument(metavar="FOLDER")]) -> None:
+    """Copy a network to a run folder, which evaluate, audit, analyze and report take (not analyze conversion).
+
+    Example: hiresnn zoo copy digits-hire mine
+
+    Options:
+        folder: The new run folder; it must not exist yet.
+    """
+    from hiresnn.hub.pretrained import copy as copy_network
+
+    copy_network(name, folder)
+    print(f"Wrote {folder}.\nNext: {command_line('evaluate', folder)}")
+    print(f"      {command_line('audit', folder, '--verify', folder / 'audit/card.json')}")
+
+
+@documented
+def publish(
+    run: Run,
+    repository: Annotated[str, typer.Argument(metavar="USER/NAME")],
+    dry_run: Annotated[Path | None, typer.Option("--dry-run", metavar="DIR")] = None,
+    license: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    private: Annotated[bool, typer.Option("--private")] = False,
+) -> None:
+    """Publish a trained and audited run on the Hugging Face hub.
+
+    The repository gets the weights (model.safetensors), the recipe, the results, the audit card with its adversarial
+    images, the page of the audit, and a model card with clean accuracy, PGD, the worst case with its interval, and the
+    verdict. A run is published only if its audit verifies. Uploading needs pip install 'hiresnn[hub]' and a login (hf
+    auth login, or HF_TOKEN); a dry run needs neither.
+
+    Examples:
+
+    - hiresnn publish runs/mine me/my-network --dry-run preview
+    - hiresnn publish runs/mine me/my-network --license mit
+
+    Options:
+        repository: The repository on the hub.
+        dry_run: Only write the files into this new folder; upload nothing.
+        license: Licence of the weights, as the hub writes it, such as mit; default: none named.
+        private: Create the repository as a private one.
+    """
+    import tempfile
+
+    from hiresnn.hub.publish import Publication, require_hub_id, upload, write_publication
+
+    require_hub_id(repository)
+    publication = Publication(repository, license)
+    if dry_run is not None:
+        files = write_publication(run, dry_run, publication)
+        size = sum(file.stat().st_size for file in files)
+        print(f"Wrote {len(files)} files ({size / 1024:,.0f} KiB) to {dry_run}; nothing was uploaded.")
+        print(f"Next: read {dry_run / 'README.md'}; in Python: hiresnn.from_pretrained({str(dry_run.resolve())!r})")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_publication(run, Path(folder), publication)
+        address = upload(Path(folder), repository, private=private)
+    print(f"Published {len(files)} files: {address}")
+    print(f'Next: in Python: hiresnn.from_pretrained("{repository}")')
