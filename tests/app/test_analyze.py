@@ -12,7 +12,7 @@ from hiresnn.app import analyze
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import save
 from hiresnn.app.recipe import override, read
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import Encoding, convert
 from hiresnn.progress import Progress
@@ -20,13 +20,13 @@ from hiresnn.progress import Progress
 QUIET = Progress(quiet=True)
 
 
-def made(path: Path, encoding: Encoding = "direct", *, spiking: bool = True) -> Path:
+def made(path: Path, encoding: Encoding = "direct") -> Path:
     torch.manual_seed(0)
     recipe = override(read("digits"), {"attack.iterations": "2", "attack.eps": "16/255"})
     ann = build("vgg5", 10, in_channels=1, image_size=8, width=0.05, hidden=8)
     images = data.load("digits").train.images[:64] / 255
     with RunFolder.create(path, recipe):
-        save(convert(ann, images, timesteps=3, encoding=encoding) if spiking else ann, path / MODEL)
+        save(convert(ann, images, timesteps=3, encoding=encoding), path / MODEL)
     return path
 
 
@@ -45,11 +45,6 @@ def test_activity_is_measured_clean_and_under_each_attack_and_kept(run: Path) ->
     assert clean["total"]["tasa"] == pytest.approx(spikes / clean["total"]["neurons"] / 3)
     assert clean != result["activity"]["fgsm:eps=16/255"]
     assert RunFolder.open(run).read_json("analysis-activity.json") == result
-
-
-def test_batches_do_not_change_what_is_measured(run: Path) -> None:
-    whole = analyze.activity(run, limit=20, progress=QUIET)
-    assert analyze.activity(run, limit=20, batch_size=7, progress=QUIET) == whole
 
 
 def test_distance_takes_the_recipes_pgd_where_no_attack_is_named(run: Path) -> None:
@@ -76,22 +71,6 @@ def test_energy_holds_layers_totals_and_memory(run: Path) -> None:
         assert entry["pj"][prices]["snn"] == pytest.approx(sum(layer["pj"][prices] for layer in entry["layers"]))
     assert entry["memory"]["snn"]["off_chip_pj"] > entry["memory"]["snn"]["on_chip_pj"]
     assert RunFolder.open(run).read_json("analysis-energy.json") == result
-
-
-def test_what_is_no_spiking_run_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds an ANN, which does not spike; name a run of another method"):
-        analyze.energy(made(tmp_path / "ann", spiking=False), progress=QUIET)
-    with pytest.raises(RunError, match="does not exist"):
-        analyze.activity(tmp_path / "nothing", progress=QUIET)
-    (run / MODEL).unlink()
-    with pytest.raises(RunError, match=r"has no model\.safetensors"):
-        analyze.distance(run, progress=QUIET)
-
-
-def test_an_unknown_attack_is_refused_and_writes_nothing(run: Path) -> None:
-    with pytest.raises(UsageError, match="'pdg' is not known"):
-        analyze.distance(run, attacks=["pdg"], progress=QUIET)
-    assert not (run / "analysis-distance.json").exists()
 
 
 OWN = """
@@ -165,6 +144,7 @@ def test_a_network_in_an_adapter_is_analysed_clean_and_attacked(here: Path) -> N
     ("target", "options", "message"),
     [
         ("mine.py:ann", {"source": "digits"}, "mine.py:ann is a Sequential, whose spikes hiresnn cannot find"),
+        ("run", {"attacks": ["pdg"]}, "'pdg' is not known"),
         ("mine.py:foreign", {}, "mine.py:foreign has no data set of its own; name one with --data"),
         ("run", {"out": Path("found")}, "the results of run run are part of its folder; leave out --out"),
     ],

@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hiresnn import data
-from hiresnn.app.export import export_run
 from hiresnn.app.folder import MODEL
-from hiresnn.app.networks import load
 from hiresnn.cli.shell import app
 from hiresnn.errors import RunError, UsageError
-from hiresnn.exchange import FORMATS, export
-from hiresnn.network import SpikingNetwork
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
@@ -42,51 +37,31 @@ def test_a_spikingjelly_file_says_how_to_compare_it(trained: Path, tmp_path: Pat
     assert "spikes at u >= threshold" in text
 
 
-def test_an_export_replaces_its_own_file_but_no_other(trained: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.py"
-    mine.write_text("def network(): ...\n")
-    for out, message in ((mine, "was not written by hiresnn export"), (tmp_path, "is a folder; name a file in it")):
+def test_an_export_replaces_its_own_files_but_no_other(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    weights = (tmp_path / "run" / MODEL).read_bytes()
+    (tmp_path / "mine.py").write_text("def network(): ...\n")
+    for out, message in (
+        (tmp_path / "mine.py", "was not written by hiresnn export"),
+        (tmp_path, "is a folder; name a file in it"),
+        (tmp_path / "a.txt", r"does not end in \.py, as a file of --to spikingjelly must; name a\.py"),
+        (tmp_path / "run" / "model.py", r"would replace .*model\.safetensors, which hiresnn export did not write"),
+    ):
         with pytest.raises(UsageError, match=message):
-            export_run(str(trained / "run"), out, to="spikingjelly")
-    assert mine.read_text() == "def network(): ...\n"
+            run(tmp_path / "run", "--to", "spikingjelly", "-o", out)
+    assert (tmp_path / "mine.py").read_text() == "def network(): ...\n"
+    assert (tmp_path / "run" / MODEL).read_bytes() == weights
     for _ in range(2):
-        export_run(str(trained / "run"), tmp_path / "again.py", to="spikingjelly", limit=2)
+        run(trained / "run", "--to", "spikingjelly", "-o", tmp_path / "again.py", "--images", "2")
 
 
-@pytest.mark.parametrize("to", ["snntorch", "spikingjelly", "sinabs"])
-def test_the_weights_of_an_export_replace_no_network(to: str, trained: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(trained / "run", run)
-    before = (run / MODEL).read_bytes()
-    for target in (run, run / MODEL):
-        out = run / "model.py"
-        with pytest.raises(UsageError, match=r"would replace .*model\.safetensors, which hiresnn export did not write"):
-            export_run(str(target), out, to=to)
-        assert not out.exists()
-    assert (run / MODEL).read_bytes() == before
-
-
-@pytest.mark.parametrize("to", FORMATS)
-def test_an_export_has_the_suffix_of_its_format_and_replaces_no_other_file(
-    to: str, trained: Path, tmp_path: Path
-) -> None:
-    for name in ("a.safetensors", "a.txt", "a.onnx" if to == "nir" else "a.nir"):
-        (tmp_path / name).write_bytes(b"mine")
-        with pytest.raises(
-            UsageError, match=rf"{name} does not end in .*, as a file of --to {to} must; name a\.(py|nir|onnx)\."
-        ):
-            export_run(str(trained / "run"), tmp_path / name, to=to)
-        assert (tmp_path / name).read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("to", ["nir", "onnx", "spikingjelly"])
+@pytest.mark.parametrize("to", ["nir", "spikingjelly"])
 def test_a_full_disk_keeps_the_earlier_export(
     to: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package in {"nir": ("nir",), "onnx": ("onnx", "onnxscript")}.get(to, ()):
-        pytest.importorskip(package, exc_type=ImportError)
+    pytest.importorskip("nir", exc_type=ImportError)
     out = tmp_path / f"a{'.py' if to == 'spikingjelly' else f'.{to}'}"
-    export_run(str(trained / "run"), out, to=to, limit=2)
+    run(trained / "run", "--to", to, "-o", out, "--images", "2")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(*_: object) -> None:
@@ -94,19 +69,8 @@ def test_a_full_disk_keeps_the_earlier_export(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match="disk is full"):
-        export_run(str(trained / "run"), out, to=to, limit=2)
+        run(trained / "run", "--to", to, "-o", out, "--images", "2")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_onnxruntime_makes_the_same_1000_decisions_as_a_trained_network(trained: Path, tmp_path: Path) -> None:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, exc_type=ImportError)
-    network, split = load(trained / "run" / MODEL), data.first(data.load("digits").train, 1000)
-    assert isinstance(network, SpikingNetwork)
-    images = split.images.float() / 255
-    (found,) = export(network, tmp_path / "a.onnx", images, split.labels, to="onnx").comparisons
-    assert (found.images, found.decisions, found.logits < 1e-4) == (1000, 0, True)
-    assert found.after.compute() == found.before.compute() > 50
 
 
 COUNTER = """

@@ -1,9 +1,4 @@
-"""What `hiresnn analyze` measures: a spiking network, the images it is shown, and the attacks on them.
-
-`hiresnn analyze`: activity, distance and energy of a spiking network, into analysis-WHAT.json in its folder.
-
-`hiresnn analyze conversion`: the error of the conversion over T and threshold scale, into files of the run.
-"""
+"""`hiresnn analyze`: activity, distance, energy and conversion error of a network, into analysis-WHAT.json."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +18,22 @@ from hiresnn.analysis import (
     PRICES,
     ConversionError,
     Distances,
+    Energy,
     PerturbationDistance,
     SpikeDistance,
     SpikingActivity,
-    Traffic,
-    energy_counter,
     recording,
 )
 from hiresnn.app.build import calibrate_by, spiking_network
 from hiresnn.app.context import RunContext, device_of
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
-from hiresnn.app.memory import calibration_images, fitting_batch
+from hiresnn.app.memory import calibration_images
 from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe, changed
 from hiresnn.app.targets import audit_folder, data_of, resolve_model, run_named
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
-from hiresnn.data import Batches, Split
+from hiresnn.data import Batches
 from hiresnn.errors import RunError, UsageError
 from hiresnn.files import json_text, write_atomically
 from hiresnn.foreign import Unrolled
@@ -47,126 +41,25 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 
 CLEAN = "clean"
-
-
-@dataclass
-class Subject:
-    """A spiking network, the images it is shown, and the attacks on them.
-
-    Attributes:
-        conditions: (label, attack), clean images first, with no attack.
-        write: writes a result, as JSON, under the name of a file.
-    """
-
-    network: SpikingNetwork | Unrolled
-    shown: Split
-    device: str
-    seed: int
-    batch_size: int
-    conditions: list[tuple[str, AttackSpec | None]]
-    write: Callable[[str, Any], None]
-
-    def batches(self, title: str, attack: AttackSpec | None, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the images and what the attack makes of them, the same without one, in batches with a progress bar."""
-        with progress.task(f"  {title}", len(self.shown)) as task:
-            for number, (images, labels) in enumerate(Batches(self.shown, self.batch_size, device=self.device)):
-                attacked = images
-                if attack is not None:
-                    with seeded(self.seed + number):  # what the attack draws must not depend on earlier work
-                        attacked = verified(attack, self.network, images, labels, eps=attack.eps)
-                yield images, attacked
-                task.advance(len(labels))
-
-    @contextmanager
-    def seeded(self) -> Iterator[None]:
-        """Repeat the same Poisson draws, so that two recordings differ only by their images."""
-        if not isinstance(self.network, SpikingNetwork):
-            with seeded(self.seed):
-                yield
-            return
-        encoder = self.network.encoding
-        before, encoder.generator = encoder.generator, torch.Generator(self.device).manual_seed(self.seed)
-        try:
-            yield
-        finally:
-            encoder.generator = before
-
-    @torch.no_grad()
-    def spikes(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the spikes of every layer: layer name -> [T, B, ...]."""
-        with self.seeded(), frozen(self.network), recording(self.network) as spikes:
-            self.network(images)
-        return spikes
-
-
-@contextmanager
-def opened(
-    target: str,
-    *,
-    attacks: Sequence[str] | None = None,
-    limit: int | None = None,
-    batch_size: int = 200,
-    source: str | None = None,
-    out: Path | None = None,
-    progress: Progress,
-) -> Iterator[Subject]:
-    """Open a run folder, which gets the results, or take a network from a file or a function; options as for `energy`.
-
-    The results of a file or a function go into the folder of its audit, or another one.
-    """
-    texts = dict.fromkeys(attacks or ())
-    network: Any
-    with ExitStack() as held:
-        if (path := run_named(target)) is not None:
-            if out is not None:
-                raise UsageError(f"the results of run {path} are part of its folder; leave out --out.")
-            folder = held.enter_context(RunFolder.open(path, write=True))
-            context = RunContext.of_run(folder, progress, source)
-            recipe, dataset, device, write = context.recipe, context.dataset, context.device, folder.write_json
-            specs = [attack_of(recipe, text, recipe.seed) for text in texts]
-            conditions = [(label_of(recipe, spec), spec) for spec in specs]
-            network, seed = load_run(folder), recipe.seed
-            if not isinstance(network, SpikingNetwork):
-                raise UsageError(f"run {path} holds an ANN, which does not spike; name a run of another method.")
-            check_fits(network, dataset, f"{path}")
-            batch_size = fitting_batch(network, dataset, batch_size, device, progress)
-        else:
-            found = resolve_model(target)
-            network, seed, device = found.model, 0, device_of(None)
-            if not isinstance(network, SpikingNetwork | Unrolled):
-                raise UsageError(
-                    f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a function "
-                    "that returns a network of hiresnn, or of another library in an adapter of hiresnn.foreign."
-                )
-            dataset = data_of(target, found, source)
-            check_fits(network, dataset, target)
-            conditions = [(spec.label, spec) for spec in map(AttackSpec.parse, texts)]
-            place = out or audit_folder(target, found)
-            held.enter_context(locked(place, "analysis folder"))
-
-            def write(name: str, value: Any) -> None:
-                write_atomically(place / name, json_text(value).encode())
-
-        if isinstance(network, SpikingNetwork):
-            network.fuse(False)  # figures must not depend on the work done before
-        shown = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
-        yield Subject(network.to(device), shown, device, seed, batch_size, [(CLEAN, None), *conditions], write)
-
-
-Pairs = Iterable[tuple[Tensor, Tensor]]
-"""Images, and what an attack makes of them; see `Subject.batches`."""
 LABEL = "estimated arithmetic energy, 45 nm"
+FACTORS = (0.5, 1, 2, 4)
+"""Multiples of the recipe's T that `conversion` measures by default."""
+LIMIT = 1000
+"""Images that `conversion` measures by default."""
+COLUMNS = ("images", "timesteps", "threshold_scale", "layer", "error", "bias", "clipped", "accuracy")
+Network = SpikingNetwork | Unrolled
+Pairs = Iterable[tuple[Tensor, Tensor]]
+"""Images, and what an attack makes of them; the same images twice without an attack."""
 
 
 def activity(target: str | Path, **options: Any) -> dict[str, Any]:
     """Measure SA and TASA of every layer (Definition 1), clean and under each attack; options as for `energy`."""
-    return _analyzed(target, "activity", _activity, **options)
+    return _analyzed("activity", _activity, target, **options)
 
 
 def distance(target: str | Path, **options: Any) -> dict[str, Any]:
     """Measure PD of the images and spike PD of every layer (Definition 2) per attack; options as for `energy`."""
-    options["attacks"] = options.get("attacks") or ["pgd"]
-    return _analyzed(target, "distance", _distance, clean=False, **options)
+    return _analyzed("distance", _distance, target, **{**options, "attacks": options.get("attacks") or ["pgd"]})
 
 
 def energy(target: str | Path, **options: Any) -> dict[str, Any]:
@@ -175,38 +68,110 @@ def energy(target: str | Path, **options: Any) -> dict[str, Any]:
     Args:
         target: a run folder, whose analysis-energy.json is rewritten; or FILE.py:FUNCTION, which is executed and
             returns a network of hiresnn or of another library in its adapter, or a file that `hiresnn.save` wrote.
-        attacks: such as "pgd:eps=2/255", with the recipe's settings for what the text leaves out, or the attack's own
+        attacks: such as "pgd(eps=2/255)", with the recipe's settings for what the text leaves out, or the attack's own
             where there is no recipe; each is measured beside the clean images.
         limit: number of test images, balanced over classes; None takes all.
         source: images to use instead of those that the recipe names; required without a recipe.
         out: folder for the result of a target that is no run; None takes that of its audit.
     """
-    return _analyzed(target, "energy", _energy, **options)
+    return _analyzed("energy", _energy, target, **options)
 
 
 def _analyzed(
-    target: str | Path, what: str, entry: Callable[[Subject, Pairs], dict[str, Any]],
-    *, clean: bool = True, progress: Progress, **options: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """Make an entry for each attack, and one for the clean images if `clean`, and write all into the folder."""
-    with opened(str(target), progress=progress, **options) as subject:
-        entries = {
-            label: entry(subject, subject.batches(label, attack, progress))
-            for label, attack in subject.conditions
-            if clean or attack is not None
-        }
+    what: str,
+    measure: Callable[[Network, Pairs, int], dict[str, Any]],
+    target: str | Path,
+    *,
+    attacks: Sequence[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 200,
+    source: str | None = None,
+    out: Path | None = None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measure under each attack, and on the clean images unless `what` is a distance; write the result."""
+    target = str(target)
+    with ExitStack() as stack:
+        if (run := run_named(target)) is not None:
+            if out is not None:
+                raise UsageError(f"the results of run {run} are part of its folder; leave out --out.")
+            stack.enter_context(RunFolder.open(run, write=True))
+        subject = resolve_model(target)
+        network, recipe = subject.model, subject.recipe
+        if not isinstance(network, SpikingNetwork | Unrolled):
+            raise UsageError(
+                f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a run of another "
+                "method than ann, or a function that returns a network of hiresnn, or of another library in an adapter "
+                "of hiresnn.foreign."
+            )
+        dataset, device = data_of(target, subject, source), device_of(recipe)
+        check_fits(network, dataset, target)
+        conditions: dict[str, AttackSpec | None] = {} if what == "distance" else {CLEAN: None}
+        for text in attacks or ():
+            spec = AttackSpec.parse(text) if recipe is None else attack_of(recipe, text, recipe.seed)
+            conditions[spec.label if recipe is None else label_of(recipe, spec)] = spec
+        if run is None:
+            run = out or audit_folder(target, subject)
+            stack.enter_context(locked(run, "analysis folder"))
+        if isinstance(network, SpikingNetwork):
+            network.fuse(False)  # figures must not depend on the work done before
+        network.to(device)
+        split = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
+        seed = recipe.seed if recipe else 0
+        entries: dict[str, Any] = {}
+        for label, attack in conditions.items():
+            batches = Batches(split, batch_size, device=device)
+            attacked = attacked_batches(network, batches, attack, label, len(split), seed, progress)
+            entries[label] = measure(network, ((images, changed) for images, changed, _ in attacked), seed)
         result = {
-            "analysis": what, "images": len(subject.shown), "seed": subject.seed,
-            "timesteps": subject.network.timesteps, what: entries,
+            "analysis": what, "images": len(split), "seed": seed, "timesteps": network.timesteps, what: entries,
         }  # fmt: skip
-        subject.write(f"analysis-{what}.json", result)
+        write_atomically(run / f"analysis-{what}.json", json_text(result).encode())
     return result
 
 
-def _activity(subject: Subject, pairs: Pairs) -> dict[str, Any]:
+def attacked_batches(
+    model: nn.Module, batches: Batches, attack: AttackSpec | None, label: str, count: int, seed: int, progress: Progress
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield images, what the attack makes of them (the same without one), and labels, with a progress bar."""
+    with progress.task(f"  {label}", count) as task:
+        for number, (images, labels) in enumerate(batches):
+            attacked = images
+            if attack is not None:
+                with seeded(seed + number):  # what the attack draws must not depend on earlier work
+                    attacked = verified(attack, model, images, labels, eps=attack.eps)
+            yield images, attacked, labels
+            task.advance(len(labels))
+
+
+@contextmanager
+def _same_draws(network: Network, seed: int) -> Iterator[None]:
+    """Repeat the same Poisson draws, so that two recordings differ only by their images."""
+    if isinstance(network, Unrolled):
+        with seeded(seed):
+            yield
+        return
+    encoder = network.encoding
+    generator, device = encoder.generator, next(network.parameters()).device
+    encoder.generator = torch.Generator(device).manual_seed(seed)
+    try:
+        yield
+    finally:
+        encoder.generator = generator
+
+
+@torch.no_grad()
+def _spikes(network: Network, images: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return the spikes of every layer: layer name -> [T, B, ...]."""
+    with _same_draws(network, seed), frozen(network), recording(network) as spikes:
+        network(images)
+    return spikes
+
+
+def _activity(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
     measure = SpikingActivity()
     for _, attacked in pairs:
-        measure.update(subject.spikes(attacked))
+        measure.update(_spikes(network, attacked, seed))
     layers = measure.compute()
     rows = {
         name: {"neurons": layer.neurons, "spikes": layer.spikes, "sa": layer.sa, "tasa": layer.tasa,
@@ -219,23 +184,24 @@ def _activity(subject: Subject, pairs: Pairs) -> dict[str, Any]:
     return {"layers": rows, "total": total}
 
 
-def _distance(subject: Subject, pairs: Pairs) -> dict[str, Any]:
+def _distance(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
     on_images, on_spikes = PerturbationDistance(), SpikeDistance()
     for images, attacked in pairs:
         on_images.update(images, attacked)
-        on_spikes.update(subject.spikes(images), subject.spikes(attacked))
-    layers = {name: _spread(found) for name, found in on_spikes.compute().items()}
-    return {"images": _spread(on_images.compute()), "layers": layers}
+        on_spikes.update(_spikes(network, images, seed), _spikes(network, attacked, seed))
+
+    def spread(distances: Distances) -> dict[str, float]:
+        per_image = distances.per_image
+        return {"mean": distances.mean, "min": float(per_image.min()), "max": float(per_image.max())}
+
+    layers = {name: spread(distances) for name, distances in on_spikes.compute().items()}
+    return {"images": spread(on_images.compute()), "layers": layers}
 
 
-def _spread(found: Distances) -> dict[str, float]:
-    return {"mean": found.mean, "min": float(found.per_image.min()), "max": float(found.per_image.max())}
-
-
-def _energy(subject: Subject, pairs: Pairs) -> dict[str, Any]:
-    measure = energy_counter(subject.network)
+def _energy(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
+    measure = Energy(network)
     for _, attacked in pairs:
-        with subject.seeded():
+        with _same_draws(network, seed):
             measure.update(attacked)
     report = measure.compute()
     layers = [
@@ -243,36 +209,20 @@ def _energy(subject: Subject, pairs: Pairs) -> dict[str, Any]:
          "pj": {name: report.layer_energy(layer, prices) for name, prices in PRICES.items()}}
         for layer in report.layers
     ]  # fmt: skip
-    totals = {
-        name: {
-            "snn_printed": report.snn_printed(prices),
-            "ann_printed": report.ann_printed(prices),
-            "snn": report.snn(prices),
-            "ann": report.ann(prices),
-            "quantised_ann": report.quantised_ann(prices),
-        }
-        for name, prices in PRICES.items()
-    }
+    totals = ("snn_printed", "ann_printed", "snn", "ann", "quantised_ann")
+    memory = {"snn": report.snn_traffic(), "ann": report.ann_traffic()}
     return {
         "label": LABEL,
         "layers": layers,
-        "pj": totals,
+        "pj": {name: {total: getattr(report, total)(prices) for total in totals} for name, prices in PRICES.items()},
         "quantised_bits": report.bits,
         "parameters": report.parameters,
         "state_bytes": report.state_bytes,
-        "memory": {"snn": _traffic(report.snn_traffic()), "ann": _traffic(report.ann_traffic())},
+        "memory": {
+            name: {**traffic._asdict(), "on_chip_pj": traffic.on_chip_pj, "off_chip_pj": traffic.off_chip_pj}
+            for name, traffic in memory.items()
+        },
     }
-
-
-def _traffic(traffic: Traffic) -> dict[str, float]:
-    return {**traffic._asdict(), "on_chip_pj": traffic.on_chip_pj, "off_chip_pj": traffic.off_chip_pj}
-
-
-FACTORS = (0.5, 1, 2, 4)
-"""Multiples of the recipe's T that are measured by default."""
-LIMIT = 1000
-"""Images that are measured by default."""
-COLUMNS = ("images", "timesteps", "threshold_scale", "layer", "error", "bias", "clipped", "accuracy")
 
 
 def conversion(
@@ -294,41 +244,36 @@ def conversion(
         run: a run folder beside its ANN; its analysis-conversion.json and .csv are rewritten.
         timesteps: every T; None is a half, one, two and four times that of the recipe.
         scales: every threshold scale; None is that of the recipe.
-        attacks: attacks on the ANN, such as "pgd:eps=2/255"; the error is measured on these images, too.
+        attacks: attacks on the ANN, such as "pgd(eps=2/255)"; the error is measured on these images, too.
         limit: number of images, balanced over classes; None is at most 1,000.
     """
     with RunFolder.open(run, write=True) as folder:
         context = RunContext.of_run(folder, progress, source)
         recipe, (train, held_out) = context.recipe, context.splits()
-        own = recipe.snn.timesteps, recipe.conversion.threshold_scale
-        steps = timesteps or sorted({max(1, round(factor * own[0])) for factor in FACTORS})
-        pairs = dict.fromkeys([own, *((step, scale) for scale in scales or own[1:] for step in steps)])
-        recipes = [_at(recipe, *pair) for pair in pairs]
-        attacked = [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]
+        steps, scale = recipe.snn.timesteps, recipe.conversion.threshold_scale
+        measured_steps = timesteps or sorted({max(1, round(factor * steps)) for factor in FACTORS})
+        settings = dict.fromkeys([(steps, scale), *((t, s) for s in scales or [scale] for t in measured_steps)])
+        recipes = [_at(recipe, *setting) for setting in settings]
         ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
-        first = spiking_network(recipes[0], ann)
-        count = calibration_images(recipe, first, train.images.shape[1:], len(train))  # as in the training
+        shape = train.images.shape[1:]
+        count = calibration_images(recipe, spiking_network(recipes[0], ann), shape, len(train))  # as in the training
         images = data.first(train, count).images.to(context.device) / 255
-        shown = context.dataset.test if held_out is None else held_out
-        shown = data.first(shown, min(limit or LIMIT, len(shown)))
         networks = [_converted(each, ann, images) for each in recipes]
+        split = context.dataset.test if held_out is None else held_out
+        split = data.first(split, min(limit or LIMIT, len(split)))
         rows = []
-        for attack in attacked:
-            label = "clean" if attack is None else label_of(recipe, attack)
+        for attack in [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]:
+            label = CLEAN if attack is None else label_of(recipe, attack)
             measures = [ConversionError(ann, network) for network in networks]
-            with progress.task(f"  {label}", len(shown)) as task:
-                for number, (pixels, labels) in enumerate(Batches(shown, batch_size, device=context.device)):
-                    if attack is not None:
-                        with seeded(recipe.seed + number):
-                            pixels = verified(attack, ann, pixels, labels, eps=attack.eps)
-                    for measure in measures:
-                        measure.update(pixels, labels)
-                    task.advance(len(labels))
-            rows += [_row(label, each, measure) for each, measure in zip(recipes, measures, strict=True)]
+            batches = Batches(split, batch_size, device=context.device)
+            for _, attacked, labels in attacked_batches(ann, batches, attack, label, len(split), recipe.seed, progress):
+                for measure in measures:
+                    measure.update(attacked, labels)
+            rows += [_row(label, *pair) for pair in zip(recipes, measures, strict=True)]
         result = {
-            "analysis": "conversion", "images": len(shown), "split": "test" if held_out is None else "held-out",
-            "seed": recipe.seed, "timesteps": own[0], "threshold_scale": own[1], "conversion": rows,
+            "analysis": "conversion", "images": len(split), "split": "test" if held_out is None else "held-out",
+            "seed": recipe.seed, "timesteps": steps, "threshold_scale": scale, "conversion": rows,
         }  # fmt: skip
         folder.write_json("analysis-conversion.json", result)
         folder.write_bytes("analysis-conversion.csv", table(rows).encode())
@@ -338,14 +283,14 @@ def conversion(
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as CSV: one line per setting and layer, and one each for the whole ANN and the whole network."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for row in rows:
-        setting = {key: row[key] for key in COLUMNS[:3]}
+        setting = [row[key] for key in COLUMNS[:3]]
         for name, layer in row["layers"].items():
-            writer.writerow({**setting, "layer": name, **{key: f"{value:.6g}" for key, value in layer.items()}})
+            writer.writerow([*setting, name, *(f"{layer[key]:.6g}" for key in COLUMNS[4:])])
         for name in ("ann", "snn"):
-            writer.writerow({**setting, "layer": name.upper(), "accuracy": f"{row[name]:.6g}"})
+            writer.writerow([*setting, name.upper(), "", "", "", f"{row[name]:.6g}"])
     return text.getvalue()
 
 
@@ -353,14 +298,14 @@ def _ann(folder: RunFolder) -> RunFolder:
     """Return the folder of the ANN that a run started from; a run of the method "ann" is that itself."""
     if folder.recipe.method == "ann":
         return folder
-    place = folder.path.parent / "ann" / folder.read_json(ANN)["folder"] if folder.has(ANN) else None
-    if place is None or not place.is_dir():
-        missing = "does not name" if place is None else f"started from {place}, which does not exist, so it lacks"
+    path = folder.path.parent / "ann" / folder.read_json(ANN)["folder"] if folder.has(ANN) else None
+    if path is None or not path.is_dir():
+        missing = "does not name" if path is None else f"started from {path}, which does not exist, so it lacks"
         raise RunError(
             f"run {folder.path} {missing} the ANN that it was converted from; name a run that hiresnn train wrote, in "
             "the folder where it was trained."
         )
-    return RunFolder.open(place)
+    return RunFolder.open(path)
 
 
 def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:

@@ -10,7 +10,7 @@ import typer
 
 from hiresnn.cli import tables
 from hiresnn.cli.options import Run, Source, documented
-from hiresnn.errors import command_line
+from hiresnn.errors import UsageError, command_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,9 +55,26 @@ def export(
             norse, which read the same file; norse must read it with dt=1e-4.
         images: Number of test images, balanced over classes, on which the file is compared with the run.
     """
-    from hiresnn.app.export import export_run
+    from hiresnn.app.evaluate import check_fits
+    from hiresnn.app.targets import data_of, resolve_model
+    from hiresnn.data import in_turn
+    from hiresnn.exchange.export import export as export_network
+    from hiresnn.exchange.export import require_target
+    from hiresnn.network import SpikingNetwork
 
-    written = export_run(target, out, to=to, reader=reader, source=data, limit=images)
+    require_target(out, to=to, reader=reader)
+    subject = resolve_model(target)
+    network = subject.model
+    if not isinstance(network, SpikingNetwork):
+        raise UsageError(
+            f"{target} is a {type(network).__name__}, not a spiking network of hiresnn; convert it first, or export "
+            "a run whose method is not ann."
+        )
+    dataset = data_of(target, subject, data)
+    check_fits(network, dataset, target)
+    split = in_turn(dataset.test, min(images, len(dataset.test)))
+    pixels = split.images.float() / 255
+    written = export_network(network, out, pixels, split.labels, to=to, reader=reader, source=subject.name)
     for change in written.unsupported:
         print(f"Changed: {change}.")
     if written.comparisons:
