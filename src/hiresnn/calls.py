@@ -19,9 +19,10 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
 
-from hiresnn.eps import format_eps
+from hiresnn.eps import format_eps, read_number
 from hiresnn.errors import UsageError, quoted, suggestion
 
 Subject = Literal["attack", "rule", "view"]
@@ -89,6 +90,31 @@ def read_call(text: str, subject: Subject) -> Call:
     if not isinstance(value, Call):
         raise UsageError(f"{subject} {quoted(text)} is no call; write it like {EXAMPLES[subject]}.")
     return Call(call["name"], value.options)
+
+
+def typed(value: Any, default: bool | float, where: str) -> Any:
+    """Return an option's value as the type of its default: a bool, an int, or else a float, which may be infinite.
+
+    A text is read, so the words true, inf and 8/255 will do. `where` begins the message, as in "rule 'rga': g".
+
+    Raises:
+        UsageError: the value has another type, or is NaN.
+    """
+    if isinstance(default, bool):
+        switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(switch, bool):
+            raise UsageError(f"{where} is {quoted(value)}; write True or False.")
+        return switch
+    whole = isinstance(default, int)
+    number: Any = None if isinstance(value, bool) else value
+    try:
+        if isinstance(value, str):
+            number = int(value) if whole else read_number(value)
+        if isinstance(number, Integral if whole else Real) and number == number:  # also one of NumPy
+            return int(number) if whole else float(number)  # type: ignore[call-overload]
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(f"{where} is {quoted(value)}; write a {'whole number' if whole else 'number'}.")
 
 
 def format_value(value: Any) -> str:
@@ -172,6 +198,8 @@ def _old_rule(text: str) -> str:
 
 def _old_view(text: str) -> str:
     """Translate `int8-channel+leak=1` into `int8(channel=True, leak=1)`, and `leak=1` into `float(leak=1)`."""
+    if re.fullmatch(r"\w*", text):  # int8 is a call as it is
+        return text
     name, options = "", []
     for part in text.split("+"):
         key, equals, value = part.partition("=")

@@ -8,17 +8,12 @@ from torch import nn
 from hiresnn.attacks import (
     LOSSES,
     apgd,
-    autoattack,
     check,
     fgsm,
     frozen,
     loss_gradient,
     parse,
     pgd,
-    pgd_restarts,
-    random_noise,
-    sa_pgd,
-    square,
     transfer,
     verified,
 )
@@ -188,47 +183,31 @@ def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
     assert not IMAGES.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        ((IMAGES * 255).byte(), r"images are torch.uint8; .* divide by 255"),
-        (IMAGES * 255, r"pixels in \[\d.*, 2\d\d.*\]; .* divide by 255"),
-        (IMAGES * 2 - 0.5, r"pixels in \[-0.\d+, 1.\d+\]; .* normalisation into the model"),
-        (IMAGES * float("nan"), r"pixels in \[nan, nan\]"),
-    ],
-    ids=["bytes", "0 to 255", "normalised", "not numbers"],
-)
-def test_images_that_are_not_floats_in_0_to_1_are_refused_with_the_cause(images, message):
-    with pytest.raises(UsageError, match=message):
+@pytest.mark.parametrize(("images", "word"), [((IMAGES * 255).byte(), "uint8"), (IMAGES * 2 - 0.5, "normalisation")])
+def test_verified_checks_its_images(images, word):
+    with pytest.raises(UsageError, match=word):
         verified(lambda *a: a[1], Network(), images, LABELS, eps=EPS)
 
 
-@pytest.mark.parametrize("attack", [fgsm, pgd, pgd_restarts, apgd, sa_pgd, square, random_noise, autoattack])
-def test_every_attack_refuses_images_in_0_to_255_with_the_cause(attack):
-    with pytest.raises(UsageError, match="divide by 255"):
-        attack(Network(), IMAGES * 255, LABELS, eps=EPS)
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "apgd", "square", "noise", "autoattack"])
+@pytest.mark.parametrize(
+    ("images", "labels", "word"),
+    [
+        (IMAGES * 255, LABELS, "divide by 255"),
+        (torch.rand(2, 3, 1, 2, 2), torch.tensor([0, 1]), "give a tensor"),
+        (torch.rand(2, 1, 2, 2), torch.tensor([0, 1, 1]), "one whole number per image"),
+        (torch.rand(2, 1, 2, 2), torch.eye(2), "one whole number per image"),
+    ],
+    ids=["0 to 255", "event frames", "three labels", "one-hot"],
+)
+def test_every_attack_checks_its_images_and_labels(attack, images, labels, word):
+    with pytest.raises(UsageError, match=word):
+        parse(attack)(lambda images: images.flatten(1)[:, :2], images, labels)
 
 
 def test_an_option_without_its_name_is_refused_with_the_call_that_works():
-    with pytest.raises(
-        TypeError, match=r"pgd: too many positional arguments; .* such as pgd\(model, images, labels, eps="
-    ):
+    with pytest.raises(TypeError, match=r"pgd: too many .* such as pgd\(model, images, labels, eps="):
         pgd(Network(), IMAGES, LABELS, EPS)
-
-
-@pytest.mark.parametrize("attack", ["fgsm", "pgd", "apgd", "square", "noise"])
-@pytest.mark.parametrize(
-    ("images", "labels"),
-    [
-        (torch.rand(2, 3, 1, 2, 2), torch.tensor([0, 1])),
-        (torch.rand(2, 1, 2, 2), torch.tensor([0, 1, 1])),
-        (torch.rand(2, 1, 2, 2), torch.eye(2)),
-    ],
-    ids=["event frames", "three labels", "one-hot"],
-)
-def test_every_attack_needs_images_of_four_dimensions_and_one_class_number_each(attack, images, labels):
-    with pytest.raises(UsageError, match=r"an attack needs images .* one class number per image"):
-        parse(attack)(lambda images: images.flatten(1)[:, :2], images, labels)
 
 
 def test_seeds_cover_numpy_and_python_and_leave_their_states():
@@ -252,3 +231,31 @@ def test_numbers_of_numpy_are_numbers_of_an_attack():
     for integer in (np.int64(2), np.int32(2)):
         options = {"eps": np.float64(EPS), "step": np.float64(0.01), "iterations": integer}
         assert torch.equal(pgd(lambda images: images.flatten(1)[:, :3], IMAGES, LABELS, **options), plain)
+
+
+def test_draws_inside_the_block_start_from_the_seed_and_draws_outside_continue():
+    torch.manual_seed(5)
+    first, second = torch.rand(3), torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), first)
+    with seeded(7):
+        inside = torch.rand(3)
+    assert torch.equal(torch.rand(3), second)
+    assert torch.equal(inside, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+
+
+def test_the_generator_state_is_restored_after_an_error():
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError), seeded(7):
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_gpu_initialised_later_starts_from_the_callers_seed(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    torch.manual_seed(5)
+    with seeded(7):
+        torch.rand(3)
+    assert seeds[-1] == 5

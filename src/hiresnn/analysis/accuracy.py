@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from hiresnn.attacks import Attack, Model, frozen, parse, verified
-from hiresnn.attacks.gate import require_images
+from hiresnn.attacks import Attack, Model, frozen, parse, require_images, verified
 from hiresnn.checks import require_logits
 from hiresnn.data import Batches, Split
 from hiresnn.data.batches import LabelledImages, labelled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe
 from hiresnn.app.user_code import PREFIX, UserCode
 from hiresnn.attacks import Model, register
+from hiresnn.calls import read_call
 from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
 from hiresnn.models import spec_of
@@ -107,19 +107,16 @@ def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
     return data.load(source, size=recipe.data.size if recipe else None)
 
 
-USER_ATTACK = re.compile(r"(?P<where>[^:]+):(?P<function>[A-Za-z_]\w*)(:.*)?")
-
-
 def load_attack(text: str) -> None:
     """Register the attack that `text` names as FILE.py:FUNCTION or MODULE:FUNCTION, with or without options.
 
     The file is executed, so only a text that the user wrote may come here, never one from a stored file. Any other
-    text, such as pgd:eps=2/255, is left alone.
+    text, such as pgd(eps=2/255), is left alone.
     """
-    matched = USER_ATTACK.fullmatch(text)
-    if matched is None:
+    name = read_call(text, "attack").name
+    if ":" not in name:
         return
-    code = UserCode(matched["where"], matched["function"])
+    code = UserCode.parse(name)
     found = code.callable("add one: (model, images, labels, *, eps=8/255) -> images")
     # The digest covers what the file imports from its own folder: work must not outlive a change there either.
     files = json.dumps(code.files(), sort_keys=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,7 +13,7 @@ from torch import Tensor
 from hiresnn.attacks.ball import ascend, perturbed, project, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.iterative import climb, restarted
-from hiresnn.attacks.losses import TARGETED, Loss, LossGradient, choose_loss, dlr_targeted
+from hiresnn.attacks.losses import Loss, LossGradient, LossName, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.attacks.worst_case import WorstCandidates
 
@@ -33,7 +34,7 @@ def apgd(
     eps: float = 8 / 255,
     iterations: int = 100,
     restarts: int = 1,
-    loss: str = "cross-entropy",
+    loss: Literal["cross-entropy", "margin", "dlr", "dlr-targeted"] = "cross-entropy",
     targets: int = 9,
     mean_logits: bool = False,
     draws: int = 1,
@@ -52,13 +53,13 @@ def apgd(
     """
     worst = WorstCandidates(model, images, labels, draws)
     ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
-    runs = min(targets, ranked.shape[1] - 1) if loss == TARGETED else 1
+    runs = min(targets, ranked.shape[1] - 1) if loss == "dlr-targeted" else 1
     for run in range(restarts * runs):
         rows = worst.standing
-        if loss == TARGETED:
+        if loss == "dlr-targeted":
             chosen: Loss = partial(dlr_targeted, targets=ranked[rows, run % runs])
         else:
-            chosen = choose_loss(model, loss, mean_logits=mean_logits, allowed=(TARGETED,))
+            chosen = choose_loss(model, loss, mean_logits=mean_logits)
         # A random start, stretched until its largest pixel lies on the surface of the ball.
         noise = uniform(images[rows], 1.0, generator)
         start = perturbed(images[rows], project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
@@ -75,7 +76,7 @@ def sa_pgd(
     eps: float = 8 / 255,
     iterations: int = 100,
     restarts: int = 1,
-    loss: str = "cross-entropy",
+    loss: LossName = "cross-entropy",
     mean_logits: bool = False,
     draws: int = 1,
     finish: int = 0,

@@ -7,14 +7,15 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from hiresnn.attacks.gate import Images, Labels, Model, checked, seeded
-from hiresnn.errors import UsageError, closest
+from hiresnn.errors import UsageError
 
-VERSIONS = {"standard": 4, "plus": 4, "rand": 3}
+CLASSES = {"standard": 4, "plus": 4, "rand": 3}
 """Version -> number of classes that its DLR loss needs."""
 TARGETS = 9
 """Number of classes that its targeted attacks try, if the model has that many."""
@@ -27,7 +28,7 @@ def autoattack(
     labels: Labels,
     *,
     eps: float = 8 / 255,
-    version: str = "standard",
+    version: Literal["standard", "plus", "rand"] = "standard",
     seed: int = 0,
 ) -> Images:
     """The parameter-free ensemble; each attack runs on the images that the earlier ones have not broken.
@@ -44,8 +45,6 @@ def autoattack(
     Raises:
         UsageError: the package is missing, an option out of range, or too few classes for the version.
     """
-    if version not in VERSIONS:
-        raise UsageError(f"autoattack: version is {version!r}; {closest(version, VERSIONS)}.")
     try:
         package = importlib.import_module("pyautoattack")
     except ImportError:
@@ -62,9 +61,9 @@ def autoattack(
     with seeded(seed), _quiet():
         with torch.no_grad():
             classes = logits(images[:1]).shape[1]
-        if classes < VERSIONS[version]:
+        if classes < CLASSES[version]:
             raise UsageError(
-                f"autoattack: version {version!r} needs {VERSIONS[version]} classes for its DLR loss, "
+                f"autoattack: version {version!r} needs {CLASSES[version]} classes for its DLR loss, "
                 f"but the model has {classes}; use apgd with loss=margin."
             )
         adversary = package.AutoAttack(logits, eps=eps, version=version, seed=seed, device=images.device)

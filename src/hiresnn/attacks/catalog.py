@@ -1,12 +1,8 @@
-"""The attacks by name with their options and defaults: the table behind `hiresnn attacks`.
-
-An attack with its options as one value, and as one text: `pgd:eps=2/255,iterations=20,rule=arctan`.
-"""
+"""The attacks by name, and an attack with its options as one value and one text: `pgd(eps=2/255, rule=arctan)`."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
@@ -15,23 +11,23 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hiresnn.attacks.adaptive import apgd, sa_pgd
-from hiresnn.attacks.autoattack import VERSIONS, autoattack
+from hiresnn.attacks.autoattack import autoattack
 from hiresnn.attacks.gate import (
-    NUMBERS,
     STEP_SHARE,
-    SWITCHES,
     Model,
+    Option,
     Value,
-    format_option,
+    canonical_names,
+    options_of,
     read_option,
     relative_step,
     verified,
 )
 from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts
-from hiresnn.attacks.losses import LOSSES, TARGETED
-from hiresnn.attacks.search import KINDS, random_noise, square
-from hiresnn.eps import parse_eps
-from hiresnn.errors import AttackError, HiresnnError, UsageError, closest, in_a_line, quoted
+from hiresnn.attacks.search import random_noise, square
+from hiresnn.calls import Call, format_value, read_call
+from hiresnn.eps import format_eps, format_number
+from hiresnn.errors import AttackError, UsageError, closest, quoted, user_code
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.rules import canonical_rule, rule_from_text
 from hiresnn.plugins import find, offered
@@ -42,15 +38,13 @@ class AttackInfo:
     """A named attack.
 
     Attributes:
-        run: the function (model, images, labels, *, eps, ...) -> adversarial images.
+        run: the function (model, images, labels, *, eps, ...) -> adversarial images; its signature says the options.
         rules: how many gradient rules the attack takes as its option `rule`.
-        choices: option that takes a text -> the texts allowed.
         source: SHA-256 of the files that define a user's attack, else "".
     """
 
     run: Callable[..., Tensor]
     rules: Literal["none", "one", "several"] = "none"
-    choices: Mapping[str, Collection[str]] = field(default_factory=dict)
     source: str = ""
 
     @property
@@ -61,27 +55,37 @@ class AttackInfo:
     @property
     def options(self) -> dict[str, Value | None]:
         """Option -> default, in the order of the function's signature; the default of a step, None, scales with eps."""
-        known, parameters = {*NUMBERS, *SWITCHES, *self.choices}, inspect.signature(self.run).parameters
-        found = {
-            name: each.default  # of what a text can set: known options, numbers and switches
-            for name, each in parameters.items()
-            if name in known or type(each.default) in (bool, int, float)
+        return {name: option.default for name, option in options_of(self.run).items()}
+
+    @property
+    def choices(self) -> dict[str, Collection[str]]:
+        """Option that takes a text -> the texts allowed."""
+        return {name: option.choices for name, option in options_of(self.run).items() if option.choices}
+
+    @property
+    def usage(self) -> str:
+        """The options with their defaults, as in a call: `eps=8/255, step=0.31875*eps, iterations=7, rule=NAME`."""
+        defaults = {
+            name: f"{STEP_SHARE:g}*eps" if value is None else format_value(value)
+            for name, value in self.options.items()
         }
-        return {**found, "step": None} if "step" in found else found
+        rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=[NAME, NAME]"]}[self.rules]
+        return ", ".join([*(f"{name}={default}" for name, default in defaults.items()), *rule])
 
 
 ATTACKS: dict[str, AttackInfo] = {
     "fgsm": AttackInfo(fgsm, "one"),
     "pgd": AttackInfo(pgd, "one"),
-    "pgd-restarts": AttackInfo(pgd_restarts, "one", {"loss": LOSSES}),
-    "apgd": AttackInfo(apgd, "one", {"loss": (*LOSSES, TARGETED)}),
-    "sa-pgd": AttackInfo(sa_pgd, "one", {"loss": LOSSES}),
-    "greedy": AttackInfo(greedy, "several", {"loss": LOSSES}),
+    "pgd-restarts": AttackInfo(pgd_restarts, "one"),
+    "apgd": AttackInfo(apgd, "one"),
+    "sa-pgd": AttackInfo(sa_pgd, "one"),
+    "greedy": AttackInfo(greedy, "several"),
     "square": AttackInfo(square),
-    "noise": AttackInfo(random_noise, choices={"kind": KINDS}),
-    "autoattack": AttackInfo(autoattack, "one", {"version": VERSIONS}),
+    "noise": AttackInfo(random_noise),
+    "autoattack": AttackInfo(autoattack, "one"),
 }
 """Attack name -> its description."""
+BUILT_IN = frozenset(ATTACKS)
 
 
 def register(
@@ -117,15 +121,14 @@ def register(
     @wraps(function)
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
         try:
-            return verified(partial(function, **options), model, images, labels, eps=options.get("eps", eps.default))
+            with user_code("the attack", error=AttackError):
+                return verified(
+                    partial(function, **options), model, images, labels, eps=options.get("eps", eps.default)
+                )
         except AttackError as error:
             raise AttackError(f"attack {quoted(name)}: {error}") from error
-        except HiresnnError:
-            raise
-        except (Exception, SystemExit) as error:  # code of the user's
-            raise AttackError(f"attack {quoted(name)} failed: {in_a_line(error)} (--debug shows where)") from error
 
-    ATTACKS[name] = AttackInfo(run, rules, source=source)
+    ATTACKS[name] = AttackInfo(run, rules, source)
 
 
 def attack_info(name: str) -> AttackInfo:
@@ -135,23 +138,13 @@ def attack_info(name: str) -> AttackInfo:
         UsageError: there is no such attack.
     """
     if name not in ATTACKS:
-        found = find("attacks", name)
-        if found is None:
-            if "," in name or "=" in name:
-                raise UsageError(f"attack {quoted(name)} is not known; put a colon behind the name: pgd:eps=8/255.")
-            known = closest(name, (*ATTACKS, *offered("attacks")))
-            raise UsageError(f"attack {quoted(name)} is not known; {known}, or FILE.py:FUNCTION of your own.")
-        register(name, found)
+        function = find("attacks", name)
+        if function is None:
+            hint = "write options in parentheses, as in pgd(eps=8/255)" if set(name) & set(",=") else ""
+            known = hint or f"{closest(name, (*ATTACKS, *offered('attacks')))}, or FILE.py:FUNCTION of your own"
+            raise UsageError(f"attack {quoted(name)} is not known; {known}.")
+        register(name, function)
     return ATTACKS[name]
-
-
-BUILT_IN = frozenset(ATTACKS)
-
-
-__all__ = ["AttackSpec", "parse", "parse_eps"]
-
-SHOWN = ("eps", "iterations", "queries")
-"""Options that a label shows even at their defaults."""
 
 
 @dataclass(frozen=True)
@@ -174,67 +167,50 @@ class AttackSpec:
     rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        info, where = attack_info(self.name), f"attack {self.name!r}"
-        known = _known(info)
-        for key in self.options:
-            if key not in known:
-                listed = ", ".join((*known, *(() if info.rules == "none" else ("rule",))))
-                raise UsageError(f"{where}: {self.name} has no option {quoted(key)}; it has {listed}.")
-        if "step" in self.options and "relative_step" in self.options:
-            raise UsageError(f"{where}: step and relative_step are both given; give one of them.")
-        options = {
-            key: read_option(where, key, self.options[key], info.choices.get(key), known[key])
-            for key in known
-            if key in self.options
-        }
-        try:
-            rules = tuple(canonical_rule(rule) for rule in self.rules)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from None
+        info, attack = attack_info(self.name), f"attack {self.name!r}"
+        known = _options(info)
+        given = canonical_names(attack, self.options, known)
+        Call(self.name, given).require((*known, *(["rule"] if info.rules != "none" else [])), attack)
+        if "step" in given and "relative_step" in given:
+            raise UsageError(f"{attack}: step and relative_step are both given; give one of them.")
+        options = {key: read_option(attack, key, given[key], option) for key, option in known.items() if key in given}
+        rules = tuple(canonical_rule(rule) for rule in self.rules)
         if len(rules) > {"none": 0, "one": 1, "several": len(rules)}[info.rules]:
             hint = "use greedy for several" if info.rules == "one" else "leave rule out"
-            raise UsageError(f"{where}: it takes {info.rules} of the {len(rules)} rules {'+'.join(rules)!r}; {hint}.")
+            raise UsageError(f"{attack}: it takes {info.rules} of the {len(rules)} rules {', '.join(rules)}; {hint}.")
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "rules", rules)
 
     @classmethod
     def parse(cls, text: str, **defaults: Any) -> AttackSpec:
-        """Read `name` or `name:option=value,...`.
+        """Read an attack from its text, a name with options in parentheses.
 
         Args:
-            text: `rule=` takes a rule as `hiresnn.neurons.rules.rule_from_text` reads it; for greedy several, joined
-                by +.
+            text: the option `rule` is a rule as `hiresnn.neurons.rules.rule_from_text` reads it; for greedy also a list
+                of rules. Texts of version 0.2, such as "pgd:eps=2/255,rule=arctan", are read, too.
             defaults: options for what the text leaves out; those that the attack does not have are ignored.
 
         Raises:
             UsageError: an unknown attack, option or rule, or a value that does not parse or is outside its limits.
 
-        >>> AttackSpec.parse("pgd:eps=2/255,iterations=20").options == {"eps": 2 / 255, "iterations": 20}
+        >>> AttackSpec.parse("pgd(eps=2/255, iterations=20)").options == {"eps": 2 / 255, "iterations": 20}
         True
         """
-        name, rest = _split(text)
-        info, where = attack_info(name), f"attack {quoted(text)}"
-        known = _known(info)
-        named: dict[str, Any] = {}
-        for pair in filter(None, rest.split(",")):
-            key, _, value = pair.partition("=")
-            if key in named:
-                raise UsageError(f"{where}: {quoted(key)} is given twice; give it once.")
-            named[key] = value
-        rules = named.pop("rule", None) if info.rules != "none" else None
+        call = read_call(text, "attack")
+        info = attack_info(call.name)
+        known = _options(info)
+        named = canonical_names(f"attack {quoted(text)}", call.options, known)
+        rules = named.pop("rule", []) if info.rules != "none" else []
         options = {key: value for key, value in defaults.items() if key in known and key not in named}
         if "step" in named or ("step" in options and "relative_step" not in named):
             options.pop("relative_step", None)  # an absolute step replaces a default share of eps
         elif "relative_step" in named:
             options.pop("step", None)
-        try:  # + separates rules, but not inside a number such as 1e+3
-            return cls(name, {**options, **named}, () if rules is None else tuple(re.split(r"\+(?!\d)", rules)))
-        except UsageError as error:
-            raise UsageError(f"{where}: {str(error).removeprefix(f'attack {name!r}: ')}") from None
+        return cls(call.name, {**options, **named}, tuple(map(str, rules if isinstance(rules, list) else [rules])))
 
     def __str__(self) -> str:
-        """The canonical text of the named options; `parse` reads it back as an equal spec."""
-        parts = [f"{key}={format_option(key, value)}" for key, value in self.options.items()]
+        """The text of the named options that results store, in the syntax of version 0.2; `parse` reads it back."""
+        parts = [f"{key}={_stored(key, value)}" for key, value in self.options.items()]
         if self.rules:
             parts.append(f"rule={'+'.join(self.rules)}")
         return f"{self.name}:{','.join(parts)}" if parts else self.name
@@ -279,14 +255,12 @@ class AttackSpec:
         >>> AttackSpec.parse("pgd").label
         'pgd:eps=8/255,iterations=7'
         """
-        defaults = _known(ATTACKS[self.name])
-        values = {**defaults, **self.options}
-        shown = {
-            key: value
-            for key, value in values.items()
-            if key in SHOWN or (key in self.options and value != defaults[key])
-        }  # fmt: skip
-        return str(replace(self, options=shown))
+        options = {}
+        for key, option in _options(ATTACKS[self.name]).items():
+            value = self.options.get(key, option.default)
+            if key in ("eps", "iterations", "queries") or (key in self.options and value != option.default):
+                options[key] = value
+        return str(replace(self, options=options))
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Run the attack.
@@ -309,18 +283,19 @@ class AttackSpec:
 parse = AttackSpec.parse
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Split a text into the attack's name, which may contain a colon if a user's file defines it, and its options."""
-    user = next((name for name in ATTACKS if ":" in name and f"{text}:".startswith(f"{name}:")), "")
-    if user:
-        return user, text[len(user) + 1 :]
-    name, _, rest = text.partition(":")
-    return name, rest
+def _options(info: AttackInfo) -> dict[str, Option]:
+    """Return the options that a text takes, with the share of eps that stands for a step."""
+    options: dict[str, Option] = {}
+    for name, option in options_of(info.run).items():
+        options[name] = option
+        if name == "step":
+            options["relative_step"] = Option(STEP_SHARE)
+    return options
 
 
-def _known(info: AttackInfo) -> dict[str, Any]:
-    """Option -> default, with the share of eps that stands for a step."""
-    known: dict[str, Any] = {}
-    for key, value in info.options.items():
-        known |= {key: value, "relative_step": STEP_SHARE} if key == "step" else {key: value}
-    return known
+def _stored(name: str, value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return format_eps(value) if name == "eps" else format_number(value)
+    return str(value)

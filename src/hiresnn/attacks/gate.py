@@ -1,50 +1,114 @@
-"""Options of attacks: types, limits and text form, the same in every attack.
+"""What every attack shares: its options, the checks before and after it, and the state that a model is attacked in.
 
-The checks on images before and after every attack, and the state that a model is attacked in.
+The signature of an attack says its options: names, defaults, and the texts allowed for those that are `Literal`.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, get_args, get_origin
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from hiresnn.eps import format_eps, format_number, parse_eps, read_number
-from hiresnn.errors import AttackError, UsageError, quoted
+from hiresnn.calls import typed
+from hiresnn.checks import require_batch
+from hiresnn.eps import parse_eps
+from hiresnn.errors import AttackError, UsageError, closest, quoted
 from hiresnn.network import evaluating
 
+Images = Float[Tensor, "batch channel height width"]
+Labels = Int64[Tensor, " batch"]
+Model = Callable[[Tensor], Tensor]
+"""Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
+Attack = Callable[[Model, Tensor, Tensor], Tensor]
+"""(model, images, labels) -> adversarial images of the same shape."""
 Value = bool | int | float | str
 """A value of an option."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+ROUNDING = 1e-6
+"""How far float32 rounding of image + perturbation may exceed a bound."""
 STEP_SHARE = 0.01 / (8 / 255)
 """Step size as a share of eps unless an option says otherwise: the paper's alpha = 0.01 at eps = 8/255."""
-
-NUMBERS: dict[str, tuple[Any, float, float]] = {
-    "eps": (float, 0, 1),
-    "step": (float, 0, 1),
-    "relative_step": (float, 0, 1e6),
-    "iterations": (int, 0, 100_000),
-    "restarts": (int, 1, 1_000),
-    "targets": (int, 1, 1_000),
-    "draws": (int, 1, 100_000),
-    "queries": (int, 0, 1_000_000),
-    "finish": (int, 0, 1_000_000),
-    "area": (float, 1e-6, 1),
-    "seed": (int, 0, 2**63 - 1),
+LIMITS: dict[str, tuple[float, float]] = {
+    "step": (0, 1),
+    "relative_step": (0, math.inf),
+    "iterations": (0, math.inf),
+    "restarts": (1, math.inf),
+    "targets": (1, math.inf),
+    "draws": (1, math.inf),
+    "queries": (0, math.inf),
+    "finish": (0, math.inf),
+    "area": (1e-6, 1),
+    "seed": (0, 2**63 - 1),
 }
-"""Numeric option -> its type, smallest and largest value. The largest values refuse typing errors such as 10**18."""
-LARGEST = 1e18
-"""Largest value of a number that only a user's attack has."""
-SWITCHES = ("random_start", "mean_logits")
-"""Options that are true or false."""
+"""Numeric option -> its smallest and largest value; those of eps are 0 and 1."""
+ALIASES = {"steps": "iterations", "alpha": "step", "eot_samples": "draws"}
+"""Another name of an option, as papers and other packages call it -> its name here."""
+
+
+class Option(NamedTuple):
+    """An option of an attack: its default (None for a step that scales with eps) and the texts it allows, if any."""
+
+    default: Value | None
+    choices: tuple[str, ...] = ()
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options in a signature: what is a step, a number, a switch or one of several texts."""
+    options = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if get_origin(parameter.annotation) is Literal:
+            options[name] = Option(parameter.default, get_args(parameter.annotation))
+        elif name == "step":
+            options[name] = Option(None)
+        elif type(parameter.default) in (bool, int, float):
+            options[name] = Option(parameter.default)
+    return options
+
+
+def canonical_names(attack: str, given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Return `given` with the names in `ALIASES` replaced, unless the attack has an option of that name itself."""
+    renamed: dict[str, Any] = {}
+    for key, value in given.items():
+        name = ALIASES[key] if key not in options and ALIASES.get(key) in options else key
+        if name in renamed:
+            raise UsageError(f"{attack}: {name} is given twice, once under another name; give it once.")
+        renamed[name] = value
+    return renamed
+
+
+def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
+    """Return the value of an option in its type; a text is read. `attack` begins the message.
+
+    Raises:
+        UsageError: the value has the wrong type or is outside its limits.
+    """
+    if option.choices:
+        if value not in option.choices:
+            raise UsageError(f"{attack}: {name} is {quoted(value)}; {closest(value, option.choices)}.")
+        return str(value)
+    if name == "eps":
+        try:
+            return parse_eps(value)
+        except UsageError as error:
+            raise UsageError(f"{attack}: eps: {error}") from None
+    default: Any = STEP_SHARE if option.default is None else option.default
+    number: bool | int | float = typed(value, default, f"{attack}: {name}")
+    low, high = LIMITS.get(name, (-math.inf, math.inf))
+    if not low <= number <= high:
+        limit = f"at least {low:g}" if number < low else f"at most {high:g}"
+        raise UsageError(f"{attack}: {name} is {quoted(value)}; it must be {limit}.")
+    return number
 
 
 def relative_step(eps: float, share: float = STEP_SHARE) -> float:
@@ -54,73 +118,6 @@ def relative_step(eps: float, share: float = STEP_SHARE) -> float:
     (0.01, 0.0025)
     """
     return min(round(share * eps, 12), 1.0)
-
-
-def read_option(
-    attack: str, name: str, value: Any, choices: Collection[str] | None = None, default: Value | None = None
-) -> Value:
-    """Return the value of an option, read from its text if it is one.
-
-    Args:
-        attack: name or text of the attack for the message.
-        choices: the texts allowed, for an option that takes a text.
-        default: of an option of a user's attack, which says its type.
-
-    Raises:
-        UsageError: the value has the wrong type or is outside its limits.
-    """
-    wrong = f"{attack}: {name} is {quoted(value)}; "
-    if choices is not None:
-        if value not in choices:
-            raise UsageError(f"{wrong}choose one of {', '.join(choices)}.")
-        return str(value)
-    if name in SWITCHES or (isinstance(default, bool) and name not in NUMBERS):
-        switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
-        if not isinstance(switch, bool):
-            raise UsageError(f"{wrong}write true or false.")
-        return switch
-    if name == "eps":
-        try:
-            return parse_eps(value)
-        except UsageError as error:
-            raise UsageError(f"{attack}: eps: {error}") from None
-    kind: Any
-    number: Any
-    kind, low, high = NUMBERS[name] if name in NUMBERS else (type(default), -LARGEST, LARGEST)
-
-    try:
-        number = value if not isinstance(value, str) else int(value) if kind is int else read_number(value)
-    except (ValueError, OverflowError):
-        number = None
-    if isinstance(number, np.number):
-        number = number.item()
-    if not (type(number) is int or type(number) is kind):
-        raise UsageError(f"{wrong}write a {'whole number' if kind is int else 'number'}.")
-    if not low <= number <= high:  # also true of NaN
-        raise UsageError(f"{wrong}it must lie in [{low:,}, {high:,}].")
-    return float(number) if kind is float else int(number)
-
-
-def format_option(name: str, value: Value) -> str:
-    """Return the text that `read_option` reads back as exactly `value`."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return format_eps(value) if name == "eps" else format_number(value)
-    return str(value)
-
-
-Images = Float[Tensor, "batch channel height width"]
-Labels = Int64[Tensor, " batch"]
-Model = Callable[[Tensor], Tensor]
-"""Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
-Attack = Callable[[Model, Tensor, Tensor], Tensor]
-"""(model, images, labels) -> adversarial images of the same shape."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-ROUNDING = 1e-6
-"""How far float32 rounding of image + perturbation may exceed a bound."""
 
 
 def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
@@ -148,11 +145,11 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
         eps: L-infinity bound in pixel units that the attack claims to keep; None checks only the pixel range.
 
     Raises:
-        UsageError: the images are not floats in [0, 1].
+        UsageError: the images are not floats [B, C, H, W] in [0, 1], or the labels are not [B].
         AttackError: the result is no tensor, has another shape, is not finite, leaves [0, 1], or is further away than
             eps.
     """
-    require_images(images)
+    require_batch(images, labels)
     with frozen(model):
         adversarial: object = attack(model, images.clone(), labels.to(torch.int64, copy=True))
     if not isinstance(adversarial, Tensor):
@@ -179,66 +176,44 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
             raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
 
 
-def require_images(images: Tensor) -> None:
-    """Raise UsageError unless the images are floats in [0, 1]; the message names the likely cause."""
-    if not images.is_floating_point():
-        raise UsageError(f"images are {images.dtype}; attacks need floats in [0, 1]: divide by 255 (images / 255).")
-    if not images.numel():
-        return
-    low, high = images.aminmax()
-    if low >= 0 and high <= 1:  # false for NaN
-        return
-    found = f"images have pixels in [{low:.4g}, {high:.4g}]; attacks need pixels in [0, 1]"
-    if low >= 0 and 1 < high <= 255:
-        raise UsageError(f"{found}: divide by 255.")
-    if not (low.isfinite() and high.isfinite()):
-        raise UsageError(f"{found}: remove the pixels that are not finite.")
-    raise UsageError(f"{found}: move any normalisation into the model (hiresnn.models.Normalise).")
-
-
-def checked(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate the attack of that name so that options and images are checked before it runs, its result afterwards.
 
-    The model is frozen meanwhile. The errors are UsageError for an option out of range, images that are not floats in
-    [0, 1] or labels that are not [B], and AttackError for an invalid result.
+    The model is frozen meanwhile, and the options have the names in `ALIASES`, too. The errors are UsageError for an
+    option out of range, images that are not floats in [0, 1] or labels that are not [B], and AttackError for an
+    invalid result.
     """
 
-    def decorate(attack: Callable[P, Tensor]) -> Callable[P, Tensor]:
-        signature = inspect.signature(attack)
+    def decorate(attack: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(attack, eval_str=True)
 
         @with_gradients
         @wraps(attack)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                bound = signature.bind(*args, **kwargs)
+                bound = signature.bind(*args, **canonical_names(name, kwargs, options))
             except TypeError as error:
                 call = f"{name}(model, images, labels, eps=8/255)"
                 raise TypeError(f"{name}: {error}; write options by name, such as {call}") from None
             bound.apply_defaults()
             values = bound.arguments
-            for option, value in values.items():
-                if (option in NUMBERS or option in SWITCHES) and value is not None:
-                    values[option] = read_option(name, option, value)
-            require_images(values["images"])
-            values["labels"] = class_numbers(values["images"], values["labels"])
+            for key, option in options.items():
+                if values[key] is not None:
+                    values[key] = read_option(name, key, values[key], option)
+            require_batch(values["images"], values["labels"])
+            values["labels"] = values["labels"].long()
             with frozen(values["model"]):
-                adversarial = attack(*bound.args, **bound.kwargs).detach()
-            check(values["images"], adversarial, eps=values["eps"])
-            return adversarial
+                result: Any = attack(*bound.args, **bound.kwargs)
+            if returns_images:
+                result = result.detach()
+                check(values["images"], result, eps=values["eps"])
+            return result  # type: ignore[no-any-return]
 
+        guarded.__signature__ = signature  # type: ignore[attr-defined]
+        options = options_of(guarded)
         return guarded
 
     return decorate
-
-
-def class_numbers(images: Tensor, labels: Tensor) -> Tensor:
-    """Return the labels as int64; raises UsageError unless there is one class number per image, [B]."""
-    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise UsageError(
-            f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an attack needs "
-            "images [B, C, H, W] and one class number per image, [B]."
-        )
-    return labels.long()
 
 
 @contextmanager
@@ -250,15 +225,15 @@ def frozen(model: Model) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
-        for parameter, _ in wanted:
+        for parameter, _ in trained:
             parameter.requires_grad_(False)
         with evaluating(model):
             yield
     finally:
-        for parameter, was in wanted:
-            parameter.requires_grad_(was)
+        for parameter, requires_grad in trained:
+            parameter.requires_grad_(requires_grad)
 
 
 @contextmanager
@@ -267,16 +242,16 @@ def seeded(seed: int) -> Iterator[None]:
 
     This covers the CPU and all GPUs. GPUs that were not initialised before continue from the caller's seed.
     """
-    used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    before = np.random.get_state(), random.getstate()  # a user's network may draw from these
+    cuda: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # a user's network may draw from these
     np.random.seed(seed % 2**32)
     random.seed(seed)
     try:
-        with torch.random.fork_rng(range(torch.cuda.device_count()) if used else (), device_type="cuda"):
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else (), device_type="cuda"):
             torch.manual_seed(seed)
             yield
     finally:
-        np.random.set_state(before[0])
-        random.setstate(before[1])
-        if not used:  # there is no earlier state to restore, and `seed` would remain in force
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        if not cuda:  # there is no earlier state to restore, and `seed` would remain in force
             torch.cuda.manual_seed_all(torch.initial_seed())

@@ -16,21 +16,11 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import (
-    Images,
-    Labels,
-    Model,
-    checked,
-    class_numbers,
-    frozen,
-    read_option,
-    relative_step,
-    require_images,
-    with_gradients,
-)
+from hiresnn.attacks.gate import Images, Labels, Model, checked, relative_step
 from hiresnn.attacks.losses import (
     Loss,
     LossGradient,
+    LossName,
     choose_loss,
     cross_entropy,
     expected_logits,
@@ -149,7 +139,7 @@ def pgd_restarts(
     step: float | None = None,
     iterations: int = 100,
     restarts: int = 5,
-    loss: str = "cross-entropy",
+    loss: LossName = "cross-entropy",
     mean_logits: bool = False,
     draws: int = 1,
     finish: int = 0,
@@ -177,7 +167,7 @@ def pgd_restarts(
     return finish_by_square(worst, eps, finish, generator)
 
 
-@with_gradients
+@checked("unbroken", returns_images=False)
 def unbroken(
     model: Model,
     images: Images,
@@ -194,13 +184,8 @@ def unbroken(
     Raises:
         UsageError: an option out of range, images that are not floats in [0, 1], or labels that are not [B].
     """
-    require_images(images)
-    for option, value in {"eps": eps, "step": step, "iterations": iterations}.items():
-        if value is not None:
-            read_option("unbroken", option, value)
-    labels, move = class_numbers(images, labels), fixed_step(step, eps)
-    with frozen(model):
-        return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
+    move = fixed_step(step, eps)
+    return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
 
 
 def restarted(
@@ -281,7 +266,7 @@ def greedy(
     eps: float = 8 / 255,
     step: float | None = None,
     iterations: int = 20,
-    loss: str = "margin",
+    loss: LossName = "margin",
     mean_logits: bool = False,
     rules: Sequence[Rule] | None = None,
 ) -> Images:

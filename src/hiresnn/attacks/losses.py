@@ -8,7 +8,7 @@ difference of logits ratio (DLR) does not depend on the scale at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hiresnn.attacks.gate import Model
 from hiresnn.checks import require_classes, require_logits
-from hiresnn.errors import UsageError, closest
+from hiresnn.errors import UsageError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""
@@ -53,19 +53,11 @@ def dlr_targeted(
 
 LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr}
 """Untargeted losses by name."""
-TARGETED = "dlr-targeted"
-"""The name of `dlr_targeted`, which only APGD takes."""
+LossName = Literal["cross-entropy", "margin", "dlr"]
 
 
-def choose_loss(model: Model, name: str, *, mean_logits: bool = False, allowed: tuple[str, ...] = ()) -> Loss:
-    """Return the untargeted loss of that name, or raise UsageError.
-
-    Args:
-        mean_logits: divide the logits by the number of timesteps that the model sums them over, see `summed_steps`.
-        allowed: further names that the caller handles, for the message.
-    """
-    if name not in LOSSES:
-        raise UsageError(f"loss is {name!r}; {closest(name, (*LOSSES, *allowed))}.")
+def choose_loss(model: Model, name: str, *, mean_logits: bool = False) -> Loss:
+    """Return the untargeted loss of that name; `mean_logits` divides the logits by `summed_steps` first."""
     loss, steps = LOSSES[name], summed_steps(model) if mean_logits else 1
     return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 

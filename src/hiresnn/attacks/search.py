@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,6 @@ from hiresnn.attacks.ball import perturbed, project, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
 from hiresnn.attacks.worst_case import WorstCandidates
-from hiresnn.errors import UsageError, closest
 
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries out of 10,000 after which the area of the squares is halved."""
@@ -127,7 +127,7 @@ def random_noise(
     *,
     eps: float = 8 / 255,
     draws: int = 100,
-    kind: str = "uniform",
+    kind: Literal["uniform", "sign", "gaussian"] = "uniform",
     generator: torch.Generator | None = None,
 ) -> Images:
     """The worst of many random perturbations per image; a gradient attack should break more (Athalye et al. 2018).
@@ -138,8 +138,6 @@ def random_noise(
 
     All else is as in `pgd_restarts`.
     """
-    if kind not in KINDS:
-        raise UsageError(f"noise: kind is {kind!r}; {closest(kind, KINDS)}.")
     worst = WorstCandidates(model, images, labels)
     for _ in range(draws):
         rows = worst.standing

@@ -106,17 +106,9 @@ def attacks() -> None:
 
     Example: hiresnn attacks
     """
-    from hiresnn.attacks.catalog import ATTACKS
-    from hiresnn.attacks.gate import STEP_SHARE, format_option
+    from hiresnn.attacks import ATTACKS
 
-    rows = []
-    for name, info in ATTACKS.items():
-        options = [
-            f"{key}={f'{STEP_SHARE:g}*eps' if value is None else format_option(key, value)}"
-            for key, value in info.options.items()
-        ]
-        rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=[NAME, NAME]"]}[info.rules]
-        rows.append((name, info.summary, ", ".join([*options, *rule])))
+    rows = [(name, info.summary, info.usage) for name, info in ATTACKS.items()]
     _print("attacks", ("attack", "what it does"), rows)
 
 
@@ -131,10 +123,7 @@ def rules() -> None:
     """
     from hiresnn.neurons.rules import RULES
 
-    rows = [
-        (name, info.summary, ", ".join(f"{key}={value:g}" for key, value in info.options.items()))
-        for name, info in RULES.items()
-    ]
+    rows = [(name, info.summary, info.usage) for name, info in RULES.items()]
     _print("rules", ("rule", "what it is"), rows)
 
 

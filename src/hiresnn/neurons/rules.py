@@ -1,25 +1,36 @@
-"""Gradient rules by name, and the text form of a rule with its options: `arctan/alpha=4/reset`.
+"""Gradient rules: what an attacker may use as the derivative of a spike, by name and as text.
 
-Swapping the gradient rule of a network: another guess for d spike / d z, without touching the forward pass.
+A rule is written as a call, `arctan(alpha=4, reset=True)`. `gradient_rule` uses it in the neurons of a network: another
+guess for d spike / d z, which leaves the forward pass as it is.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-from hiresnn.eps import format_number, read_number
+from hiresnn.calls import Call, format_value, read_call, typed
+from hiresnn.eps import format_number
 from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.neurons.layer import LIF
-from hiresnn.neurons.layer_rules import ASSG, BPTR, HART, PDSG, RGA, Conversion, LayerRule, Unrolled
+from hiresnn.neurons.layer_rules import (
+    ASSG,
+    BPTR,
+    HART,
+    HART_WIDTHS,
+    PDSG,
+    RGA,
+    Conversion,
+    LayerPass,
+    LayerRule,
+    Unrolled,
+)
 from hiresnn.neurons.surrogate import (
     Arctan,
     Erfc,
@@ -33,16 +44,44 @@ from hiresnn.neurons.surrogate import (
 )
 from hiresnn.plugins import find, offered
 
+__all__ = [
+    "ASSG",
+    "BPTR",
+    "HART",
+    "HART_WIDTHS",
+    "PDSG",
+    "RGA",
+    "RULES",
+    "Arctan",
+    "Conversion",
+    "Erfc",
+    "Exponential",
+    "LayerPass",
+    "LayerRule",
+    "Linear",
+    "Rectangular",
+    "Rule",
+    "RuleInfo",
+    "Sigmoid",
+    "StraightThrough",
+    "Unrolled",
+    "canonical_rule",
+    "gradient_rule",
+    "rule_from_text",
+    "takes_rule",
+    "triangular",
+]
+
 Rule = Surrogate | LayerRule
 """A gradient rule, as `gradient_rule` takes it."""
 
 FLAGS = {"reset": "through_reset", "cut": "cut_time"}
-"""Flag in a rule's text -> the option of `Unrolled`, ASSG and PDSG that it turns on."""
+"""Option in a rule's text -> the parameter of `Unrolled`, ASSG and PDSG that it sets."""
 
 
 @dataclass(frozen=True)
 class RuleInfo:
-    """A named rule; `make` is the class or function that builds it from its options."""
+    """A named rule; `make` is the class or function that builds it, and its signature says the options."""
 
     make: Callable[..., Rule]
 
@@ -52,17 +91,27 @@ class RuleInfo:
         return (inspect.getdoc(self.make) or "").partition("\n")[0]
 
     @property
-    def options(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, float]:
         """Numeric option -> published default."""
         parameters = inspect.signature(self.make).parameters.items()
-        return {name: float(each.default) for name, each in parameters if type(each.default) in (int, float)}
+        return {name: float(one.default) for name, one in parameters if type(one.default) in (int, float)}
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """The flags that the rule takes: none for a layer rule without a temporal chain."""
-        own = set(FLAGS.values()) <= set(inspect.signature(self.make).parameters)
-        of_layer = isinstance(self.make, type) and issubclass(self.make, LayerRule)
-        return tuple(FLAGS) if own or not of_layer else ()
+    def has_flags(self) -> bool:
+        """Whether the rule itself takes the flags of `FLAGS`."""
+        return set(FLAGS.values()) <= set(inspect.signature(self.make).parameters)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Option -> default; only a layer rule without a temporal chain has no flags."""
+        is_layer_rule = isinstance(self.make, type) and issubclass(self.make, LayerRule)
+        flags = {} if is_layer_rule and not self.has_flags else dict.fromkeys(FLAGS, False)
+        return {**self.numbers, **flags}
+
+    @property
+    def usage(self) -> str:
+        """The options with their defaults, as in a call: `alpha=2, reset=False, cut=False`."""
+        return ", ".join(f"{option}={format_value(default)}" for option, default in self.options.items())
 
 
 RULES: dict[str, RuleInfo] = {
@@ -89,86 +138,64 @@ def rule_from_text(text: str) -> Rule:
     """Build the rule that a text describes.
 
     Args:
-        text: `name`, `name/option=value` or `name/flag`, with any number of options and flags. The flag `reset` lets
-            the gradient of the spike pass through the reset; `cut` drops the gradient from one timestep to the one
-            before. An elementwise rule with a flag becomes `Unrolled`. A value is a decimal, a fraction or inf.
+        text: a name of `RULES`, with options in parentheses. `reset=True` lets the gradient of the spike pass through
+            the reset; `cut=True` drops the gradient from one timestep to the one before. An elementwise rule with one
+            of them becomes `Unrolled`. A number is a decimal, a fraction or inf.
 
     Raises:
-        UsageError: an unknown rule, option or flag, or a value that does not parse or that the rule refuses.
+        UsageError: an unknown rule or option, or a value that does not parse or that the rule refuses.
 
-    >>> rule_from_text("linear/width=1/2")
+    >>> rule_from_text("linear(width=1/2)")
     Linear(gamma=0.3, width=0.5)
-    >>> rule_from_text("arctan/alpha=4/reset")
+    >>> rule_from_text("arctan(alpha=4, reset=True)")
     Unrolled(through_reset=True, cut_time=False, surrogate=Arctan(alpha=4.0))
     """
-    name, options, flags = _read(text)
-    turned_on = {FLAGS[flag]: True for flag in flags}
-    make = RULES[name].make
-    own_flags = FLAGS["reset"] in inspect.signature(make).parameters
-    try:
-        rule = make(**options, **turned_on) if own_flags else make(**options)
-    except UsageError as error:
-        raise UsageError(f"rule {quoted(text)}: {error}") from None
-    if isinstance(rule, LayerRule):
-        return rule
-    if not torch.isfinite(rule(torch.tensor([-1.0, 0.0, 1.0]))).all():  # it would fill an attack with NaN
-        raise UsageError(f"rule {quoted(text)}: its values are not finite; choose smaller options.")
-    return Unrolled(rule, **turned_on) if flags else rule
+    return _build(_read(text))
 
 
 def canonical_rule(text: str) -> str:
-    """Return the one text of a rule: options in order, numbers in their shortest form, flags last.
+    """Return the one text of a rule that results store, in the syntax of version 0.2.
 
     Raises:
         UsageError: as `rule_from_text`.
 
-    >>> canonical_rule("linear/cut/width=1/2/gamma=3e-1")
+    >>> canonical_rule("linear(cut=True, width=1/2, gamma=3e-1)")
     'linear/gamma=0.3/width=0.5/cut'
     """
-    rule_from_text(text)
-    name, options, flags = _read(text)
-    parts = [f"{key}={format_number(options[key])}" for key in RULES[name].options if key in options]
-    return "/".join([name, *parts, *(flag for flag in FLAGS if flag in flags)])
+    call = _read(text)
+    _build(call)  # refuses values that the rule does not take
+    numbers = [f"{key}={format_number(call.options[key])}" for key in RULES[call.name].numbers if key in call.options]
+    return "/".join([call.name, *numbers, *(flag for flag in FLAGS if call.options.get(flag))])
 
 
-def _read(text: str) -> tuple[str, dict[str, float], list[str]]:
-    """Split a rule's text into its name, options and flags."""
-    where = f"rule {quoted(text)}"
-    name, *parts = re.split(r"/(?![\d.])", text)  # before a digit, the slash is that of a fraction
-    if name not in RULES:
-        found = find("rules", name)
-        if found is None:
-            of = "" if name == text else f" of {quoted(text)}"
-            known = closest(name, (*RULES, *offered("rules")))
-            raise UsageError(f"rule {quoted(name)}{of} is not known; {known}.")
-        RULES[name] = RuleInfo(found)
-    info = RULES[name]
-    options: dict[str, float] = {}
-    flags: list[str] = []
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if key in options or key in flags:
-            raise UsageError(f"{where}: {key} is given twice; give it once.")
-        if key in info.options:
-            options[key] = _number(where, key, value)
-        elif key in info.flags and not equals:
-            flags.append(key)
-        elif key in FLAGS and not equals:
-            raise UsageError(f"{where}: {name} has no temporal chain, so it takes neither reset nor cut.")
-        else:
-            has = ", ".join((*(f"{option}=VALUE" for option in info.options), *info.flags)) or "none"
-            raise UsageError(f"{where}: {name} has no option {quoted(part)}; its options: {has}.")
-    return name, options, flags
+def _read(text: str) -> Call:
+    """Read a rule's text, with its options as the types of their defaults."""
+    call = read_call(text, "rule")
+    if call.name not in RULES:
+        make = find("rules", call.name)
+        if make is None:
+            raise UsageError(
+                f"rule {quoted(call.name)} is not known; {closest(call.name, (*RULES, *offered('rules')))}."
+            )
+        RULES[call.name] = RuleInfo(make)
+    defaults, where = RULES[call.name].options, f"rule {quoted(text)}"
+    call.require(defaults, where)
+    return Call(call.name, {key: typed(value, defaults[key], f"{where}: {key}") for key, value in call.options.items()})
 
 
-def _number(where: str, key: str, value: str) -> float:
+def _build(call: Call) -> Rule:
+    info = RULES[call.name]
+    flags = {FLAGS[key]: value for key, value in call.options.items() if key in FLAGS}
+    options: dict[str, Any] = {key: value for key, value in call.options.items() if key not in FLAGS}
     try:
-        number = read_number(value)
-    except (ValueError, OverflowError):
-        number = math.nan
-    if math.isnan(number):
-        raise UsageError(f"{where}: {key} is {quoted(value)}; it takes a number.")
-    return number
+        rule = info.make(**options, **flags) if info.has_flags else info.make(**options)
+    except UsageError as error:
+        raise UsageError(f"rule {quoted(str(call))}: {error}") from None
+    if isinstance(rule, LayerRule):
+        return rule
+    if not torch.isfinite(rule(torch.tensor([-1.0, 0.0, 1.0]))).all():  # it would fill an attack with NaN
+        raise UsageError(f"rule {quoted(str(call))}: its values are not finite; choose smaller options.")
+    return Unrolled(rule, **flags) if any(flags.values()) else rule
 
 
 @runtime_checkable
@@ -189,7 +216,7 @@ def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
 
     Args:
         model: a network with spiking neurons.
-        rule: a rule, a function z -> d spike / d z, or the text of a rule such as "arctan/alpha=4" (see
+        rule: a rule, a function z -> d spike / d z, or the text of a rule such as "arctan(alpha=4)" (see
             `hiresnn.neurons.RULES`).
 
     Raises:
@@ -209,7 +236,7 @@ def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
     takers = list(dict.fromkeys(_rule_takers(model)))
     if not neurons and not takers:
         raise UsageError(f"{type(model).__name__} has no LIF neuron: a gradient rule would change nothing.")
-    before = [neuron.surrogate for neuron in neurons]
+    surrogates = [neuron.surrogate for neuron in neurons]
     with ExitStack() as stack:
         for taker in takers:
             stack.enter_context(taker.gradient_rule(rule))
@@ -218,8 +245,8 @@ def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
                 neuron.surrogate = rule.fresh() if isinstance(rule, LayerRule) else rule
             yield
         finally:
-            for neuron, own in zip(neurons, before, strict=True):
-                neuron.surrogate = own
+            for neuron, surrogate in zip(neurons, surrogates, strict=True):
+                neuron.surrogate = surrogate
 
 
 def takes_rule(model: nn.Module, rule: Rule) -> bool:
