@@ -256,16 +256,6 @@ def test_an_unknown_choice_of_fuse_is_refused():
         spiking().fuse("always")
 
 
-def test_weights_of_version_one_load_into_a_network_and_into_a_network_inside_another():
-    network, other = spiking(), spiking(seed=1)
-    old = {name.replace("layers.", "graph."): tensor for name, tensor in network.state_dict().items()}
-    other.load_state_dict(old)
-    assert torch.equal(other(pictures()), network(pictures()))
-    outer = nn.Sequential(spiking(seed=2))
-    outer.load_state_dict({f"0.{name}": tensor for name, tensor in old.items()})
-    assert torch.equal(outer(pictures()), network(pictures()))
-
-
 def test_an_output_of_another_number_of_rows_is_refused():
     network = spiking()
     network.layers.linear3 = nn.Sequential(network.layers.linear3, nn.Unflatten(0, (-1, 4)), nn.Flatten(1, 2))

@@ -41,7 +41,6 @@ class ChannelAffine(nn.Module):
         return input * self.weight.view(shape) + self.bias.view(shape)
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         return f"channels={len(self.weight)}"
 
 

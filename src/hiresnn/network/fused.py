@@ -1,13 +1,13 @@
-"""A LIF layer with the dropout and the 2x2 average pooling behind it, in one pass over memory.
+"""Ways to run the graph of a spiking network: layers in one pass over memory, and activations computed again.
 
-The spikes in between are never written: at the paper's sizes they are the largest tensors of a training step. A network
-with compiled kernels runs a copy of its graph, in which every such group of layers is one call of `fused_block`. The
-layers are called one after another if one of them has a hook, or if the window carries state.
+A LIF layer runs in one pass with the dropout and 2x2 average pooling behind it: the spikes in between, the largest
+tensors of a training step at the paper's sizes, are never written. A network with compiled kernels runs a copy of its
+graph, in which every such group of layers is one call of `fused_block`. The layers are called one after another if one
+of them has a hook, or if the window carries state.
 
-Activations computed again in the backward pass instead of stored (Chen et al. 2016), segment by segment.
-
-A segment is a convolution or linear layer with everything up to the next one: neurons, pooling, dropout. Only its input
-is stored, which for most layers is pooled spikes.
+With `recompute`, activations are computed again in the backward pass instead of stored (Chen et al. 2016), segment by
+segment: a convolution or linear layer with everything up to the next one. Only its input is stored, which for most
+layers is pooled spikes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Activations that overwrite their input, as graphs without that side effect.
-
-The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time.
-"""
+"""The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time."""
 
 from __future__ import annotations
 
@@ -17,46 +14,16 @@ from hiresnn.errors import UsageError, closest
 from hiresnn.models import QCFS, Normalise, OwnNetwork, spec_of
 from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.layers import Encoder
-from hiresnn.network.report import ConversionReport
+from hiresnn.network.report import ConversionReport, warnings_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool, insert_time, pool_currents
 from hiresnn.neurons import LIF
-
-_CALLS = (F.relu_, torch.relu_, "relu_")
-_WITH_OPTION = (F.relu, F.relu6)
-
-
-def use_results(traced: fx.GraphModule) -> None:
-    """Let later nodes that use the input of an in-place activation use its result, as they do in the ANN."""
-    order = {node: position for position, node in enumerate(traced.graph.nodes)}
-    modules = dict(traced.named_modules())
-    for node in traced.graph.nodes:
-        if not _in_place(node, modules):
-            continue
-        source = node.all_input_nodes[0]
-        for user in list(source.users):
-            if order[user] > order[node]:
-                user.replace_input_with(source, node)
-    traced.recompile()
-
-
-def _in_place(node: fx.Node, modules: dict[str, torch.nn.Module]) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(modules[str(node.target)], "inplace", False))
-    return node.target in _CALLS or (
-        node.target in _WITH_OPTION and bool(node.kwargs.get("inplace", len(node.args) > 1 and node.args[1]))
-    )
-
-
-_STATEFUL_LIBRARIES = ("norse", "sinabs", "snntorch", "spikingjelly")
 
 
 def over_time(
     ann: nn.Module, timesteps: int, neuron: Callable[[nn.Module], LIF], encoder: Encoder, max_pool: MaxPool
 ) -> SpikingNetwork:
     """Build the graph of a spiking network, in which `neuron` makes the layer that replaces each activation."""
-    if not isinstance(timesteps, int):
-        raise UsageError(f"timesteps is {timesteps}; it must be a whole number.")
     if max_pool not in get_args(MaxPool):
         raise UsageError(f"max_pool is {max_pool!r}; {closest(max_pool, get_args(MaxPool))}.")
     _refuse_spiking(ann)
@@ -71,17 +38,16 @@ def over_time(
         ) from error
     if not isinstance([*traced.graph.nodes][-1].args[0], fx.Node):
         raise UsageError(f"{type(ann).__name__} returns several values; its forward must return the logits alone.")
-    use_results(traced)
-    _reshape_any_layout(traced)
     positions = {node: position for position, node in enumerate(traced.graph.nodes)}
-    changes = list(remove_batch_norms(traced))
+    _use_results(traced, positions)
+    _reshape_any_layout(traced)
+    folded = list(remove_batch_norms(traced))
     pooled = list(pool_currents(traced)) if max_pool == "currents" else []
     device = next((parameter.device for parameter in root.parameters()), None)
-    report = ConversionReport()
-    moved = {node for node, _ in pooled}
-    timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder, report)
-    changes += pooled + [each for each in timed if each[0] not in moved]
-    report.changes = [change for node, change in sorted(changes, key=lambda each: positions[each[0]])]
+    timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder)
+    changes = {**dict(folded), **dict(timed), **dict(pooled)}
+    in_order = [changes[node] for node in sorted(changes, key=positions.__getitem__)]
+    report = ConversionReport(in_order, warnings_of(traced))
     network = SpikingNetwork(traced, timesteps, spec_of(ann), report)
     network.pools_currents = bool(pooled)
     return network.train(training)
@@ -114,6 +80,23 @@ def memory_format_of(ann: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if views else torch.channels_last
 
 
+def _use_results(traced: fx.GraphModule, positions: dict[fx.Node, int]) -> None:
+    """Let later nodes that use the input of an in-place activation use its result, as they do in the ANN."""
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            in_place = getattr(modules[str(node.target)], "inplace", False)
+        elif node.target in (F.relu, F.relu6):
+            in_place = node.kwargs.get("inplace", len(node.args) > 1 and node.args[1])
+        else:
+            in_place = node.target in (F.relu_, torch.relu_, "relu_")
+        if in_place:
+            source = node.all_input_nodes[0]
+            for user in [user for user in source.users if positions[user] > positions[node]]:
+                user.replace_input_with(source, node)
+    traced.recompile()
+
+
 def _reshape_any_layout(traced: fx.GraphModule) -> None:
     """Replace `view` by `reshape`, which does not depend on how the network lays out its tensors in memory."""
     for node in traced.graph.nodes:
@@ -126,10 +109,10 @@ def _refuse_spiking(ann: nn.Module) -> None:
     if isinstance(ann, torch.jit.ScriptModule | nn.DataParallel):
         raise UsageError(f"{type(ann).__name__} cannot be traced by torch.fx; give the network that it was made from.")
     for module in ann.modules():
-        library = type(module).__module__.split(".")[0]
         if isinstance(module, SpikingNetwork | LIF):
             raise UsageError(f"{type(ann).__name__} spikes already: convert takes an ANN; use the network as it is.")
-        if library in _STATEFUL_LIBRARIES:
+        library = type(module).__module__.split(".")[0]
+        if library in ("norse", "sinabs", "snntorch", "spikingjelly"):
             raise UsageError(
                 f"{type(ann).__name__} spikes already, by {type(module).__name__} of {library}: convert takes an ANN; "
                 f"wrap a network of {library} with hiresnn.foreign.{library}."

@@ -1,16 +1,4 @@
-"""Eval mode for a block of code; afterwards every layer has its own mode again.
-
-Dropout with one mask per sample and window, shared by all timesteps.
-
-A new mask at every step would be averaged away by the sum over time and would not regularise.
-
-How an image enters a spiking network: as it is at every step (direct), or as Poisson spikes (rate).
-
-2x2 average pooling of spikes in one pass over memory, forward and backward.
-
-PyTorch's own kernel for channels-last tensors is slow on a CPU, most of all in bfloat16: its backward pass alone costs
-as much as that of the neurons before it.
-"""
+"""Layers of a spiking network that are no neurons: shared dropout, the encoder of images, and average pooling."""
 
 from __future__ import annotations
 
@@ -32,18 +20,20 @@ from hiresnn.neurons.layer import folded, layout_of, spread
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network into eval mode; afterwards every module has the mode that it had."""
-    before, training = network.training, [(module, module.training) for module in network.modules()]
+    modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
         yield
     finally:
-        network.train(before)  # for a module that does more than to note the mode
-        for module, was in training:
-            module.training = was
+        network.train(modes[0][1])  # for a module that does more than to note the mode
+        for module, training in modes:
+            module.training = training
 
 
 class SharedDropout(nn.Module):
     """Set a unit to zero with probability `p` at all timesteps of a window, and scale the others by 1 / (1 - p).
+
+    A new mask at every step would be averaged away by the sum over time and would not regularise.
 
     Args:
         p: in [0, 1).
@@ -93,7 +83,6 @@ class SharedDropout(nn.Module):
         return folded(mask.to(like.dtype).div_(1 - self.p), layout, like.shape)
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         return f"p={self.p}, channels={self.channels}"
 
 
@@ -126,7 +115,6 @@ class Encoder(nn.Module):
         return _poisson_spikes(window.with_time(images), self.generator)
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         return repr(self.encoding)
 
 
@@ -153,7 +141,8 @@ _poisson_spikes = cast("Callable[..., Tensor]", _PoissonSpikes.apply)
 class AveragePool(nn.Module):
     """Mean over windows of 2x2 pixels: [N, C, H, W] -> [N, C, H // 2, W // 2]; odd edges are left out.
 
-    Where the window runs compiled kernels, a tensor of even size in channels-last memory is pooled by one.
+    Where the window runs compiled kernels, a tensor of even size in channels-last memory is pooled by one: PyTorch's
+    own kernel is slow there on a CPU, and its backward pass alone costs as much as that of the neurons before it.
     """
 
     def forward(self, rows: Tensor, window: Window) -> Tensor:

@@ -1,7 +1,4 @@
-"""Kinds of layers that several modules look for; those that also take transposed convolutions name them.
-
-What a conversion did to each layer, and what in the ANN it could not make spike.
-"""
+"""What a conversion did to each layer, and what in the ANN it could not make spike."""
 
 from __future__ import annotations
 
@@ -65,7 +62,7 @@ class ConversionReport:
     Attributes:
         changes: layers that are no longer what they were, and max pools, in the order of the forward pass. What is not
             listed stays as it is.
-        warnings: sentences about what probably is not wanted; `convert` raises each as a `ConversionWarning`.
+        warnings: sentences about what probably is not wanted; `convert` gives each as a `ConversionWarning`.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -77,53 +74,43 @@ class ConversionReport:
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
-def add_warnings(report: ConversionReport, traced: fx.GraphModule) -> None:
+def warnings_of(traced: fx.GraphModule) -> list[str]:
     """Look for activations that stay analogue, norms of each input, a softmax at the end, and a readout that spikes."""
-    modules = dict(traced.named_modules())
+    modules, warnings = dict(traced.named_modules()), list[str]()
+    behind_weights: set[fx.Node] = set()
     for node in traced.graph.nodes:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         kind = kind_of(node, layer)
         is_activation = type(layer).__module__ == "torch.nn.modules.activation" and kind != "MultiheadAttention"
-        is_function = kind in _FUNCTIONS and _behind_a_layer(node, modules)
+        is_function = kind in _FUNCTIONS and not behind_weights.isdisjoint(node.all_input_nodes)
         if kind in _ANALOGUE_CALLS or is_function or (is_activation and kind not in _SOFTMAX):
-            report.warnings.append(
+            warnings.append(
                 f"{name_of(node)!r} ({kind}) stays analogue: only ReLU becomes a neuron; use ReLU for a network that "
                 "communicates by spikes alone."
             )
         if kind in _NORMS:
-            report.warnings.append(
+            warnings.append(
                 f"{name_of(node)!r} ({kind}) normalises every timestep by the statistics of that timestep, which the "
                 "ANN does not do: train the spiking network, or use BatchNorm, which becomes part of the layer before "
                 "it."
             )
-    (last,) = (node.all_input_nodes for node in traced.graph.nodes if node.op == "output")
-    node = last[0]
+        has_weights = layer is not None and next(layer.parameters(), None) is not None
+        if has_weights or not behind_weights.isdisjoint(node.all_input_nodes):
+            behind_weights.add(node)
+    (node,) = (node.all_input_nodes[0] for node in traced.graph.nodes if node.op == "output")
     while isinstance(layer := modules.get(str(node.target)), SharedDropout) or kind_of(node, layer) in _RESHAPING:
         node = node.all_input_nodes[0]
     if kind_of(node, layer) in _SOFTMAX:
-        report.warnings.append(
+        warnings.append(
             f"the network ends with a softmax, {name_of(node)!r}, whose outputs do not sum over time; "
             "end it with the layer before, whose outputs are logits."
         )
     if isinstance(layer, LIF):
-        report.warnings.append(
+        warnings.append(
             f"the network ends with the ReLU {name_of(node)!r}, so its logits are spike counts; "
             "end it with a linear layer, whose logits can take any value."
         )
-
-
-def _behind_a_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Tell whether a layer with weights comes before a node."""
-    before, seen = list(node.all_input_nodes), set[fx.Node]()
-    while before:
-        source = before.pop()
-        if source in seen:
-            continue
-        seen.add(source)
-        if source.op == "call_module" and next(modules[str(source.target)].parameters(), None) is not None:
-            return True
-        before += source.all_input_nodes
-    return False
+    return warnings
 
 
 def kind_of(node: fx.Node, layer: nn.Module | None) -> str:

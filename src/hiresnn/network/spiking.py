@@ -1,7 +1,4 @@
-"""The spiking network: an ANN's graph with LIF neurons, which sees an image for T timesteps.
-
-Decide whether to compile the neurons of a network, by the work that is ahead.
-"""
+"""The spiking network: an ANN's graph with LIF neurons, which sees an image for T timesteps."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ class SpikingNetwork(nn.Module):
 
     Attributes:
         timesteps: T of a call that does not name one; at least 1.
-        layers: the traced ANN, in which every ReLU is a LIF. Files of version 1 call it `graph`.
+        layers: the traced ANN, in which every ReLU is a LIF.
         readout: passes on what comes out of `layers` at every step, [T*B, classes], to whoever hooks it.
         spec: arguments of `hiresnn.models.build` that describe the ANN; None for a user's own.
         report: which layer of the ANN became what.
@@ -176,11 +173,6 @@ class SpikingNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_blocks": ()}  # made again; torch.fx cannot pickle the calls in it
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
-        for name in [name for name in state_dict if name.startswith(f"{prefix}graph.")]:  # written by version 1
-            state_dict[f"{prefix}layers.{name.removeprefix(f'{prefix}graph.')}"] = state_dict.pop(name)
-        super()._load_from_state_dict(state_dict, prefix, *options)
 
 
 @functools.cache

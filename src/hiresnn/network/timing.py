@@ -1,19 +1,16 @@
-"""Max pooling in front of the neurons instead of behind them.
-
-A ReLU (or QCFS) never decreases, so max(relu(x)) = relu(max(x)): the ANN may pool before it activates. For neurons the
-order matters. The maximum over the spikes of a timestep is 1 if any of them spikes, so four neurons that spike in turn
-give a rate four times as high as each. The maximum over their input currents is exact where these are the same at every
-step, and closer elsewhere. It also leaves fewer neurons.
-
-Time in a traced network: encoder, neurons and shared dropout, and which tensor has a time axis.
+"""Time in a traced network: encoder, neurons and shared dropout, and which tensor has a time axis.
 
 Before the first neuron a directly coded image is the same at every step; behind a neuron every tensor has time. This is
 decided here, once for every node of the graph, and written into the calls.
+
+Max pooling moves in front of the neurons. A ReLU (or QCFS) never decreases, so max(relu(x)) = relu(max(x)): the ANN may
+pool before it activates. For neurons the order matters. The maximum over the spikes of a timestep is 1 if any of them
+spikes, so four neurons that spike in turn give a rate four times as high as each. The maximum over their input currents
+is exact where these are the same at every step, and closer elsewhere. It also leaves fewer neurons.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -24,7 +21,7 @@ from torch import fx, nn
 from hiresnn.errors import UsageError
 from hiresnn.models import QCFS, Normalise
 from hiresnn.network.layers import AveragePool, Encoder, SharedDropout
-from hiresnn.network.report import MAX_POOLS, Change, ConversionReport, add_warnings, kind_of, name_of
+from hiresnn.network.report import MAX_POOLS, Change, kind_of, name_of
 from hiresnn.neurons import LIF
 
 MaxPool = Literal["currents", "spikes"]
@@ -66,19 +63,18 @@ _DROPOUT_CALLS = (F.dropout, *_CHANNEL_DROPOUT_CALLS)
 
 
 def insert_time(
-    traced: fx.GraphModule, neuron: Callable[[nn.Module], LIF], encoder: Encoder, report: ConversionReport
+    traced: fx.GraphModule, neuron: Callable[[nn.Module], LIF], encoder: Encoder
 ) -> list[tuple[fx.Node, Change]]:
     """Change `traced` in place to a network over time, called with images and a `Window`.
 
     Args:
         neuron: gets an activation of the ANN as a module and makes the layer of neurons that replaces it.
-        report: gets the warnings.
 
     Returns:
         The nodes of the ANN whose layer became another, and what it became.
 
     Raises:
-        UsageError: the network has no ReLU, several inputs, state, or uses a size of the images behind a neuron.
+        UsageError: the network has no ReLU, several inputs, or state.
     """
     builder = _Builder(traced, neuron)
     builder.encode(encoder)
@@ -89,7 +85,6 @@ def insert_time(
             "the network has no ReLU (nn.ReLU or torch.relu), so there is nothing to make spike; replace its "
             "activations, such as SiLU or GELU, by nn.ReLU, and train the ANN again."
         )
-    add_warnings(report, traced)
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
@@ -190,11 +185,6 @@ class _Builder:
         for source in inputs:
             if source in self.timed or (source not in self.from_images and node.op != "output"):
                 continue
-            if _has_batch_size(source):
-                raise UsageError(
-                    f"{node.name!r} uses the batch size of the images, which have no time, for a tensor that has time; "
-                    "take it from that tensor, or use flatten(1)."
-                )
             if _is_size(source):
                 continue
             with self.graph.inserting_before(node):
@@ -223,16 +213,3 @@ def _is_size(node: fx.Node) -> bool:
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim")
     return node.op == "call_function" and bool(node.all_input_nodes) and all(map(_is_size, node.all_input_nodes))
-
-
-def _has_batch_size(node: fx.Node) -> bool:
-    """Tell whether a value is a size that contains the number of images: `x.size(0)`, `x.shape`, `4 * len(x)`."""
-    if not _is_size(node):
-        return False
-    if node.op == "call_method":
-        return node.target == "size" and node.args[1:] in ((), (0,)) and not node.kwargs.get("dim")
-    if node.target is getattr:
-        return node.args[1] == "shape"
-    if node.target is operator.getitem and isinstance(node.args[1], int):
-        return node.args[1] == 0 and _has_batch_size(node.all_input_nodes[0])
-    return any(map(_has_batch_size, node.all_input_nodes))

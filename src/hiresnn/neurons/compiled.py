@@ -6,13 +6,10 @@ import functools
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
-
-_LIMIT = 256
 
 
 @functools.cache
@@ -38,17 +35,11 @@ def kernel(function: Callable[..., Any], fused: bool, whole: bool = True) -> Cal
     return run
 
 
-@contextmanager
-def many_specialisations() -> Iterator[None]:
+def many_specialisations() -> Any:
     """Let torch compile one function for more than 8 combinations of T, reset, rule and dtype, inside the context."""
-    config = torch._dynamo.config
+    config: Any = torch._dynamo.config
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
-    before = getattr(config, limit)
-    setattr(config, limit, max(_LIMIT, before))
-    try:
-        yield
-    finally:
-        setattr(config, limit, before)
+    return config.patch({limit: max(256, getattr(config, limit))})
 
 
 @functools.cache
@@ -62,14 +53,7 @@ def can_fuse(device_type: str = "cpu") -> bool:
 @functools.cache
 def compiles(device_type: str) -> bool:
     """Compile a small function to find out whether it works here; a compiler may lack headers, for example."""
-    if not can_fuse(device_type):
-        return False
     try:
-        kernel(_probe, True)(torch.zeros(8, device=device_type))
+        return can_fuse(device_type) and bool(kernel(lambda x: x + 1, True)(torch.zeros(8, device=device_type)).all())
     except Exception:
         return False
-    return True
-
-
-def _probe(x: torch.Tensor) -> torch.Tensor:
-    return x + 1

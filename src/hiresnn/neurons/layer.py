@@ -1,6 +1,6 @@
-"""Rows as [T, n] in the order of memory, and back: a scan follows memory, and never permutes it.
+"""A layer of LIF neurons as a module, with one threshold and one leak; a scan over time is one node of autograd.
 
-A layer of LIF neurons as a module, with one threshold and one leak; a scan over time is one node of autograd.
+A scan follows the order of memory, and never permutes it: `flat` views rows [T * B, ...] as [T, n], `folded` goes back.
 """
 
 from __future__ import annotations
@@ -20,41 +20,6 @@ from hiresnn.neurons.layer_rules import LayerRule, layer_backward
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset, Scan, scan_backward, scan_forward
 from hiresnn.neurons.surrogate import Linear, Surrogate
 from hiresnn.neurons.window import Window
-
-
-def layout_of(rows: Tensor) -> torch.memory_format:
-    """Channels-last where `rows` [T*B, C, H, W] is laid out so; contiguous otherwise."""
-    if rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
-
-
-def flat(rows: Tensor, layout: torch.memory_format, shape: tuple[int, ...]) -> Tensor:
-    """`rows` as `shape`, such as [T, n] or [n], in memory order; without a copy where the layout is as expected."""
-    rows = rows.contiguous(memory_format=layout)
-    return (rows.permute(0, 2, 3, 1) if layout is torch.channels_last else rows).reshape(shape)
-
-
-def folded(values: Tensor, layout: torch.memory_format, shape: torch.Size) -> Tensor:
-    """Inverse of `flat`: back to `shape` in the same layout."""
-    if layout is torch.channels_last:
-        batch, channels, height, width = shape
-        return values.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-    return values.reshape(shape)
-
-
-def _quarters(grad: Tensor) -> Tensor:
-    """[rows, columns, channels] -> [rows, 2, columns, 2, channels]: a quarter to each of the four."""
-    rows, columns, channels = grad.shape
-    return (grad / 4)[:, None, :, None, :].expand(rows, 2, columns, 2, channels).contiguous()
-
-
-def spread(grad: Tensor) -> Tensor:
-    """Gradient of the rows [N, C, 2h, 2w] from that of their means [N, C, h, w], channels-last."""
-    count, channels, height, width = grad.shape
-    pixels: Tensor = kernel(_quarters, True)(grad.permute(0, 2, 3, 1).reshape(count * height, width, channels))
-    return pixels.view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
-
 
 MIN_THRESHOLD = 1e-3
 """Smallest threshold that training may reach: at 0 the normalised membrane is undefined."""
@@ -204,7 +169,6 @@ class LIF(nn.Module):
         self.threshold.clamp_(min=MIN_THRESHOLD)
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         values = f"threshold={self.threshold.item():.4g}, leak={self.leak.item():.4g}, reset={self.reset!r}"
         v_init = f", v_init={self.v_init:g}" if self.v_init else ""
         options = [name for name in ("fires_at_threshold", "wait") if getattr(self, name)]
@@ -234,9 +198,8 @@ class _LIFScan(torch.autograd.Function):
         options = (mask, pooled) if pooled or mask is not None else ()
         output, left = kernel(scan_forward, fused)(flat_current, m, threshold, leak, scan, *options)
         ctx.save_for_backward(flat_current, m, threshold, leak, mask)
-        ctx.scan, ctx.surrogate, ctx.fused, ctx.pooled, ctx.layout, ctx.shape = (
-            scan, surrogate, fused, pooled, layout, shape
-        )  # fmt: skip
+        ctx.scan, ctx.surrogate, ctx.fused = scan, surrogate, fused
+        ctx.pooled, ctx.layout, ctx.shape = pooled, layout, shape
         ctx.set_materialize_grads(False)
         if left is not None:
             ctx.mark_non_differentiable(left)
@@ -257,10 +220,12 @@ class _LIFScan(torch.autograd.Function):
             grad = spread(grad.contiguous(memory_format=ctx.layout))
         shape = (ctx.scan.timesteps, -1)
         with_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        current = current.reshape(shape if ctx.scan.timed else -1)
+        grad = flat(grad, ctx.layout, shape)
+        options = () if mask is None else (mask.flatten(),)
         to_current, *to_parameters = kernel(scan_backward, ctx.fused)(
-            current.reshape(shape if ctx.scan.timed else -1), m, threshold, leak, flat(grad, ctx.layout, shape),
-            ctx.scan, ctx.surrogate, with_parameters, *(() if mask is None else (mask.flatten(),)),
-        )  # fmt: skip
+            current, m, threshold, leak, grad, ctx.scan, ctx.surrogate, with_parameters, *options
+        )
         return folded(to_current, ctx.layout, ctx.shape), None, *to_parameters, *(None,) * 5
 
 
@@ -283,3 +248,37 @@ def _by_layer_rule(
 
 
 lif_scan = cast("Callable[..., tuple[Tensor, Tensor]]", _LIFScan.apply)
+
+
+def layout_of(rows: Tensor) -> torch.memory_format:
+    """Channels-last where `rows` [T*B, C, H, W] is laid out so; contiguous otherwise."""
+    if rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def flat(rows: Tensor, layout: torch.memory_format, shape: tuple[int, ...]) -> Tensor:
+    """`rows` as `shape`, such as [T, n] or [n], in memory order; without a copy where the layout is as expected."""
+    rows = rows.contiguous(memory_format=layout)
+    return (rows.permute(0, 2, 3, 1) if layout is torch.channels_last else rows).reshape(shape)
+
+
+def folded(values: Tensor, layout: torch.memory_format, shape: torch.Size) -> Tensor:
+    """Inverse of `flat`: back to `shape` in the same layout."""
+    if layout is torch.channels_last:
+        batch, channels, height, width = shape
+        return values.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    return values.reshape(shape)
+
+
+def _quarters(grad: Tensor) -> Tensor:
+    """[rows, columns, channels] -> [rows, 2, columns, 2, channels]: a quarter to each of the four."""
+    rows, columns, channels = grad.shape
+    return (grad / 4)[:, None, :, None, :].expand(rows, 2, columns, 2, channels).contiguous()
+
+
+def spread(grad: Tensor) -> Tensor:
+    """Gradient of the rows [N, C, 2h, 2w] from that of their means [N, C, h, w], channels-last."""
+    count, channels, height, width = grad.shape
+    pixels: Tensor = kernel(_quarters, True)(grad.permute(0, 2, 3, 1).reshape(count * height, width, channels))
+    return pixels.view(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)

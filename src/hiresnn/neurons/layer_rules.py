@@ -1,9 +1,8 @@
 """Rules that replace the backward pass of a whole LIF layer over all timesteps.
 
 An elementwise rule gives d spike / d z of one membrane. A layer rule gets all membranes of a layer over all timesteps
-and returns the gradient of the input current, so it can average over time, cut the recurrence, or use only rates.
-
-Rules that take their width from the membranes: ASSG during an attack, PDSG within a layer.
+and returns the gradient of the input current, so it can average over time, cut the recurrence, use only rates, or take
+its width from the membranes.
 """
 
 from __future__ import annotations
@@ -89,7 +88,6 @@ class ThroughTime(LayerRule):
         """Return d spike / d z for the membranes z [T, B, ...]."""
 
     def backward(self, layer: LayerPass) -> Tensor:
-        """See `LayerRule`."""
         z = membranes(layer)
         slope = self.slope(z)
         direct = layer.grad * slope / layer.threshold
@@ -119,7 +117,6 @@ class Unrolled(ThroughTime):
     surrogate: Surrogate = Linear()  # noqa: RUF009  frozen
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `ThroughTime`."""
         return self.surrogate(z)
 
 
@@ -141,7 +138,6 @@ class HART(Positive, LayerRule):
             raise UsageError("HART rule: width is inf, so its gradient would be 0; choose a finite one.")
 
     def backward(self, layer: LayerPass) -> Tensor:
-        """See `LayerRule`."""
         slope = triangular(self.width)(membranes(layer))
         return (layer.grad * slope / layer.threshold).mean(0).expand(layer.current.shape)
 
@@ -151,7 +147,6 @@ class BPTR(LayerRule):
     """Backward pass through rate (Ding et al., SNN-RAT, 2022): grad / v_t where a neuron ever spiked, else 0."""
 
     def backward(self, layer: LayerPass) -> Tensor:
-        """See `LayerRule`."""
         return layer.grad * fires(membranes(layer), layer.condition).any(0) / layer.threshold
 
 
@@ -173,7 +168,6 @@ class RGA(LayerRule):
             raise UsageError(f"RGA rule: g is {self.g}; it must lie in (0, 1].")
 
     def backward(self, layer: LayerPass) -> Tensor:
-        """See `LayerRule`."""
         x, leak = _mean_current(layer), layer.leak
         above = ((x >= 1 - leak) & (x <= 2)) * ((1 - self.g + self.g * leak) / (leak + 1))
         below = ((x >= 0) & (x < 1 - leak)) * self.g
@@ -193,7 +187,6 @@ class Conversion(Positive, LayerRule):
     ceiling: float = 1.0
 
     def backward(self, layer: LayerPass) -> Tensor:
-        """See `LayerRule`."""
         x = _mean_current(layer)
         return layer.grad * ((x > 0) & (x < self.ceiling)) / layer.threshold
 
@@ -244,22 +237,20 @@ class ASSG(ThroughTime):
                 raise UsageError(f"ASSG rule: {name} is {getattr(self, name)}; it must not be negative.")
 
     def fresh(self) -> ASSG:
-        """Return a rule with the same options and without statistics."""
         return replace(self)
 
     def sharpness(self, z: Tensor) -> Tensor:
         """Add the membranes of one more backward pass to the statistics; return alpha, [T, B, ...]."""
-        size, known = z.abs(), self.statistics
-        if "level" not in known or known["level"].shape != z.shape:
-            known["level"] = torch.full_like(z, self.start) if self.start else size
-            known["spread"] = torch.zeros_like(z)
-        known["level"] = torch.lerp(size, known["level"], self.decay)
-        known["spread"] = torch.lerp((size - known["level"]).abs(), known["spread"], self.decay)
-        width = known["level"] + self.relax * known["spread"] + 1e-4
+        size, averages = z.abs(), self.statistics
+        if "level" not in averages or averages["level"].shape != z.shape:
+            averages["level"] = torch.full_like(z, self.start) if self.start else size
+            averages["spread"] = torch.zeros_like(z)
+        averages["level"] = torch.lerp(size, averages["level"], self.decay)
+        averages["spread"] = torch.lerp((size - averages["level"]).abs(), averages["spread"], self.decay)
+        width = averages["level"] + self.relax * averages["spread"] + 1e-4
         return 2 * math.tan(math.pi / 2 * self.vanishing) / math.pi / width
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `ThroughTime`."""
         alpha = self.sharpness(z)
         return (alpha / 2) / (1 + (math.pi / 2 * alpha * z).square())
 
@@ -280,7 +271,6 @@ class PDSG(ThroughTime):
     shift: float = 0.5
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `ThroughTime`."""
         sigma = torch.stack([_spread(z[: t + 1]) for t in range(len(z))])
         return torch.exp(-(z / sigma - self.shift).square() / 2) / (math.sqrt(2 * math.pi) * sigma)
 

@@ -2,14 +2,11 @@
 
 A spike is a step of z = u / v_t - 1, so its derivative is zero almost everywhere. Training and attacks replace it by a
 rule: a function z -> d spike / d z, applied element by element. The rule is the trainer's choice; an attacker is free
-to use another one, see `gradient_rule` and neurons/rules.
-
-Elementwise rules: replacements for d spike / d z at the normalised membrane z = u / v_t - 1.
+to use another one, see `gradient_rule`.
 
 z has no unit: -1 is an empty membrane, 0 the threshold, 1 twice the threshold. Widths are in units of z, sharpness and
-decay per unit of z; all are above 0. Eq. 5, the paper's own rule, is `Linear` in neurons/surrogate.py. A constant
-factor does not change the sign of an attack's gradient within one layer, but it weighs the paths of a residual network,
-and of time, against each other.
+decay per unit of z; all are above 0. A constant factor does not change the sign of an attack's gradient within one
+layer, but it weighs the paths of a residual network, and of time, against each other.
 """
 
 from __future__ import annotations
@@ -28,28 +25,6 @@ Surrogate = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Linear:
-    """The paper's rule (Eq. 5, Bellec et al. 2018): gamma * max(0, 1 - abs(z) / width).
-
-    Args:
-        gamma: height at the threshold, the damping factor of Eq. 5; above 0.
-        width: distance from the threshold, in units of it, at which the gradient vanishes; above 0.
-    """
-
-    gamma: float = 0.3
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        for field, value in (("gamma", self.gamma), ("width", self.width)):
-            if not value > 0:
-                raise UsageError(f"Linear surrogate: {field} is {value}; it must be above 0.")
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z at the normalised membrane z."""
-        return self.gamma * torch.clamp(1 - z.abs() / self.width, min=0)
-
-
-@dataclass(frozen=True)
 class Positive:
     """A rule whose numbers must all be above 0, or UsageError is raised."""
 
@@ -58,6 +33,22 @@ class Positive:
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
                 raise UsageError(f"{type(self).__name__} rule: {field.name} is {value}; it must be above 0.")
+
+
+@dataclass(frozen=True)
+class Linear(Positive):
+    """The paper's rule (Eq. 5, Bellec et al. 2018): gamma * max(0, 1 - abs(z) / width).
+
+    Args:
+        gamma: height at the threshold, the damping factor of Eq. 5.
+        width: distance from the threshold, in units of it, at which the gradient vanishes.
+    """
+
+    gamma: float = 0.3
+    width: float = 1.0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.gamma * torch.clamp(1 - z.abs() / self.width, min=0)
 
 
 def triangular(width: float = 1.0) -> Linear:
@@ -74,7 +65,6 @@ class Arctan(Positive):
     alpha: float = 2.0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * z).square())
 
 
@@ -85,7 +75,6 @@ class Sigmoid(Positive):
     k: float = 4.0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
         height = torch.sigmoid(self.k * z)
         return self.k * height * (1 - height)
 
@@ -98,7 +87,6 @@ class Exponential(Positive):
     height: float = 0.3
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
         return self.height * torch.exp(-self.gamma * z.abs())
 
 
@@ -109,7 +97,6 @@ class Rectangular(Positive):
     width: float = 1.0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
         return (z.abs() < self.width / 2).to(z.dtype) / self.width
 
 
@@ -120,7 +107,6 @@ class Erfc(Positive):
     sigma: float = 0.5
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z."""
         return torch.exp(-z.square() / (2 * self.sigma**2)) / (math.sqrt(2 * math.pi) * self.sigma)
 
 
@@ -129,5 +115,4 @@ class StraightThrough:
     """Identity gradient (straight-through estimator, Bengio et al. 2013)."""
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return d spike / d z = 1."""
         return torch.ones_like(z)

@@ -1,7 +1,4 @@
-"""A window of timesteps: one presentation of a batch to a network, with the state that its layers carry.
-
-State begins and ends with the window, or is handed on by `following`.
-"""
+"""A time window: timesteps over a batch, with the state of the layers, which ends with it or is handed on."""
 
 from __future__ import annotations
 
