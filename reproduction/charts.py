@@ -39,9 +39,9 @@ class Stat(Protocol):
     """Mean and sample standard deviation (None for one seed) over seeds."""
 
     @property
-    def mean(self) -> float: ...  # noqa: D102
+    def mean(self) -> float: ...
     @property
-    def deviation(self) -> float | None: ...  # noqa: D102
+    def deviation(self) -> float | None: ...
 
 
 @contextmanager
