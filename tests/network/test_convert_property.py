@@ -141,9 +141,7 @@ def test_patches_folded_into_the_batch_are_computed_correctly(timesteps: int) ->
 
 
 def test_patches_unfolded_by_the_size_of_the_images_are_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"called with 12 images, failed: .* batches of any size"
-    ):
+    with pytest.raises(UsageError, match=r"called with 12 images, failed: .* batches of any size"):
         convert(FourPatches("images"), torch.rand(5, 1, 4, 4), timesteps=4)
 
 
