@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 from hiresnn.audit import Card
+from hiresnn.audit.card import read_card
 from hiresnn.progress import duration
-from hiresnn.report.reading import read_card
 
 
 def curve(cards: list[Card]) -> list[str]:

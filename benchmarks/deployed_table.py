@@ -21,11 +21,13 @@ from torch import Tensor
 
 from hiresnn import data
 from hiresnn.analysis import PRICES, count_operations
-from hiresnn.app.audit import ALL, DEPLOYED, FLOAT, AuditRequest, audit
+from hiresnn.app.audit import audit
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.audit import AuditConfig, Preset
+from hiresnn.audit.deployed import ALL, FLOAT
 from hiresnn.audit.presets import Choice, Stage, stage_attack
+from hiresnn.audit.run import DEPLOYED
 from hiresnn.exchange import deployed
 from hiresnn.exchange.deployed import read_view
 from hiresnn.network import SpikingNetwork
@@ -80,11 +82,16 @@ def main() -> None:
     for path in asked.runs:
         recipe, network = RunFolder.open(path).recipe, load(path / MODEL)
         assert isinstance(network, SpikingNetwork)
-        request = AuditRequest(
-            str(path), AuditConfig(BRIEF, asked.eps, ()), source=asked.data, images=asked.images, eps=asked.eps,
-            out=asked.out / path.name, views=VIEWS,
-        )  # fmt: skip
-        _, folder = audit(request, progress=Progress())
+        config = AuditConfig(BRIEF, asked.eps, (), views=VIEWS)
+        _, folder = audit(
+            str(path),
+            config,
+            eps=asked.eps,
+            source=asked.data,
+            images=asked.images,
+            out=asked.out / path.name,
+            progress=Progress(),
+        )
         test = data.load(asked.data or recipe.data.source, size=recipe.data.size).test
         images = data.in_turn(test, min(asked.images, len(test))).images.float() / 255
         found = json.loads((folder / DEPLOYED).read_bytes())

@@ -19,14 +19,15 @@ from typing import Any
 
 from robust_table import Entry, write
 
-from hiresnn.app.audit import CARD, AuditRequest, audit
+from hiresnn.app.audit import audit
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.app.train import train
 from hiresnn.app.trainer import training_price
 from hiresnn.audit import AuditConfig, Card
+from hiresnn.audit.card import read_card
+from hiresnn.audit.run import CARD
 from hiresnn.process import keep_memory
 from hiresnn.progress import Progress
-from hiresnn.report.reading import read_card
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +48,7 @@ def card_of(recipe: Recipe, run: Path, kept: Path, setting: dict[str, Any]) -> C
         train(recipe, out=run, resume=True, progress=progress)
         if not (run / "audit" / CARD).is_file():
             config = AuditConfig(preset=setting["preset"], bounds=tuple(setting["bounds"]))
-            audit(AuditRequest(str(run), config, images=setting["images"], eps=setting["eps"]), progress=progress)
+            audit(str(run), config, images=setting["images"], eps=setting["eps"], progress=progress)
         card = read_card(run / "audit" / CARD)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(card.model_copy(update={"gallery": []}).model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -14,10 +14,10 @@ from torch import nn
 
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.recipe import override, read
+from hiresnn.audit.card import read_card
 from hiresnn.data import load
 from hiresnn.errors import RunError
 from hiresnn.network import spiking_graph
-from hiresnn.report.reading import read_card
 
 from .scripts import imported
 

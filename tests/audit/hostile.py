@@ -153,9 +153,11 @@ HOSTILE = {
     "random": Hostile(Random, "the network is random"),
     "constant": Hostile(Constant, "every image gets the same logits"),
     "half precision": Hostile(HalfPrecision, "half precision"),
-    "raises after 30 calls": Hostile(RaisesLater, "failed on call 30.*ValueError: out of luck", refused=True),
+    "raises after 30 calls": Hostile(
+        RaisesLater, "call 30 of the network, .* failed: ValueError: out of luck", refused=True
+    ),
     "dead": Hostile(dead, "ever spikes"),
-    "ends the program": Hostile(EndsTheProgram, "ended the program on call 30", refused=True),
+    "ends the program": Hostile(EndsTheProgram, "call 30 of the network, .* ended the program", refused=True),
     "stateful": Hostile(Stateful, "keeps state between calls"),
     "depends on the batch": Hostile(DependsOnTheBatch, "depend on the rest of the batch"),
 }

@@ -11,7 +11,7 @@ import pytest
 from ..scripts import imported
 
 ROOT = Path(__file__).parents[2]
-CARDS = [ROOT / "tests" / "report" / "version1" / f"{method}.json" for method in ("hire", "traditional")]
+CARDS = [ROOT / "results" / f"audit-cpu-{method}.json" for method in ("hire", "traditional")]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def test_the_gap_between_pgd_and_the_worst_case_is_written(
     svg = ElementTree.fromstring(text)
     assert svg.get("width") == "800"
     texts = ["".join(each.itertext()) for each in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert "27.9 %19.6 points too high" in texts
-    assert "8.3 %" in texts
-    assert any(each.startswith("<HIRE>cifar10, 1,000 images") for each in texts)
+    assert "42.5 %21.0 points too high" in texts
+    assert "21.5 %" in texts
+    assert any(each.startswith("<HIRE>cifar10, 200 images") for each in texts)
     assert "prefers-color-scheme: dark" in text
     assert not re.search(r"@import|https?://(?!www\.w3\.org)|url\((?!#)", text)
 

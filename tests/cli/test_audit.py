@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from hiresnn.app import audit as module
-from hiresnn.app.audit import ADVERSARIAL, CARD, AuditRequest
 from hiresnn.app.recipe import dump, read
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
+from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
+from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.cli.audit import PAGE, table
 from hiresnn.errors import RunError
 from hiresnn.hub.pretrained import copy, folder_of
-from hiresnn.report.reading import read_card
 
 from .commands import rows, run
 
@@ -42,13 +42,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 OPTIONS = ("mine.py:network", "--data", "digits", "--images", "100", "--bounds", "2/255,8/255,inf")
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[AuditRequest]:
-    """The requests that reach the audit, which is not run."""
-    seen: list[AuditRequest] = []
+Asked = list[tuple[str, AuditConfig, dict[str, Any]]]
 
-    def noted(request: AuditRequest, **_: Any) -> None:
-        seen.append(request)
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Target, settings and options that reach the audit, which is not run."""
+    seen: Asked = []
+
+    def noted(target: str, config: AuditConfig, **options: Any) -> None:
+        seen.append((target, config, options))
         raise RunError("not run.")
 
     monkeypatch.setattr(module, "audit", noted)
@@ -70,18 +73,19 @@ def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
 
 
-def test_options_reach_the_audit(asked: list[AuditRequest]) -> None:
+def test_options_reach_the_audit(asked: Asked) -> None:
     assert run("audit", "runs/a") == 1
     options = "--preset thorough --data cifar10 --images 50 --eps 4/255 --bounds 2/255,inf --attack autoattack --twin b"
     more = "--attack apgd:loss=dlr --twin c --seed 5 --batch 64 --out there --replace --as int8 --as int8"
     run("audit", "a b", *options.split(), *more.split())
-    plain, full = asked
-    assert plain == AuditRequest("runs/a", AuditConfig(), command="hiresnn audit runs/a")
-    config = AuditConfig("thorough", "4/255", ("2/255", "inf"), ("autoattack", "apgd:loss=dlr"), 5, 64)
-    assert full.command.startswith("hiresnn audit 'a b' --preset thorough --data cifar10")
-    assert full == AuditRequest(
-        *("a b", config, ("b", "c"), "cifar10", 50, "4/255", Path("there"), True), command=full.command, views=("int8",)
-    )
+    (target, config, plain), (other, settings, full) = asked
+    assert (target, config, plain["command"]) == ("runs/a", AuditConfig(), "hiresnn audit runs/a")
+    assert [plain[name] for name in ("eps", "source", "images", "out", "replace")] == [None, None, None, None, False]
+    attacks = ("autoattack", "apgd:loss=dlr")
+    assert settings == AuditConfig("thorough", "4/255", ("2/255", "inf"), attacks, 5, 64, views=("int8",))
+    assert full.pop("command").startswith("hiresnn audit 'a b' --preset thorough --data cifar10")
+    assert (other, list(full.pop("twins")), full.pop("out")) == ("a b", ["b", "c"], Path("there"))
+    assert [full[name] for name in ("eps", "source", "images", "replace")] == ["4/255", "cifar10", 50, True]
 
 
 def test_an_interruption_names_the_command_that_continues(
@@ -162,7 +166,7 @@ def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(
     assert run("report", trained, "-o", out) == 0
     assert capsys.readouterr().err.startswith("Not in the page: ")
     page = out.read_text(encoding="utf-8")
-    assert "card.json is not a readable audit card" in page
+    assert "card.json is card.json is damaged" in page
     assert run("report", trained, tmp_path / "nowhere", "-o", out) == 1
     assert out.read_text(encoding="utf-8") == page
 

@@ -62,7 +62,7 @@ def test_without_adversarial_images_or_with_a_damaged_card_nothing_counts(tmp_pa
     (tmp_path / "b" / CARD).write_text("{}")
     first, second = read_entries([str(tmp_path / "a"), str(tmp_path / "b")])
     assert "no adversarial images" in first.problem
-    assert "not a readable audit card" in second.problem
+    assert "card.json is damaged" in second.problem
     assert second.card is None
 
 

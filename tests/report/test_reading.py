@@ -1,6 +1,5 @@
 """Reading runs and cards: complete, or with one sentence that says what is wrong."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +8,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
-from hiresnn.report.pages import audit_page
-from hiresnn.report.reading import read_card, read_runs
+from hiresnn.report.reading import read_runs
 
 
 def test_a_run_is_read_completely(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
@@ -52,9 +50,9 @@ DEEP = "[" * 100_000
         ("result.json", '{"clean": 1e308, "attacks": {}, "images": 1, "seed": 0}', "clean"),
         ("result.json", '{"clean": 1, "attacks": {"pgd": [1]}, "images": 1, "seed": 0}', "attacks.pgd"),
         ("environment.json", "[]", "environment.json is damaged"),
-        ("audit/card.json", "{}", "is not a readable audit card"),
-        ("audit/card.json", "no json", "is not a readable audit card"),
-        ("audit/card.json", DEEP, "is not a readable audit card"),
+        ("audit/card.json", "{}", "card.json is damaged"),
+        ("audit/card.json", "no json", "card.json is damaged"),
+        ("audit/card.json", DEEP, "card.json is damaged"),
     ],
 )
 def test_a_damaged_file_becomes_one_note_that_names_it(
@@ -68,51 +66,6 @@ def test_a_damaged_file_becomes_one_note_that_names_it(
     assert str(path / name) in note
     assert len(note) < 1000
     assert "\n" not in note
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e308", "-5", "101"])
-@pytest.mark.parametrize("place", ['"percent":98.0', '"seconds":754.2'])
-def test_a_card_with_an_impossible_number_is_refused(number: str, place: str, card: Card, tmp_path: Path) -> None:
-    text = card.model_dump_json()
-    assert place in text
-    key = place.partition(":")[0]
-    (tmp_path / "card.json").write_text(text.replace(place, f"{key}:{number}", 1))
-    if key == '"seconds"' and number in ("-5", "101"):
-        read_card(tmp_path / "card.json")
-        return
-    with pytest.raises(RunError, match="is not a readable audit card") as caught:
-        read_card(tmp_path / "card.json")
-    assert key.strip('"') in str(caught.value)
-
-
-def test_a_card_of_an_unknown_schema_is_refused(card: Card, tmp_path: Path) -> None:
-    path = tmp_path / "card.json"
-    path.write_text(json.dumps({**card.model_dump(), "schema_version": 99}))
-    with pytest.raises(RunError, match="schema_version"):
-        read_card(path)
-
-
-@pytest.mark.parametrize("name", ["hire.json", "traditional.json"])
-def test_cards_of_version_one_can_still_be_read(name: str) -> None:
-    card = read_card(Path(__file__).parent / "version1" / name)
-    assert "<h1>" in audit_page(card)
-    assert card.conclusion.headline.startswith("Report ")
-
-
-def test_a_card_without_its_headline_is_refused(make_card: Callable[..., Card], card: Card, tmp_path: Path) -> None:
-    path = tmp_path / "card.json"
-    path.write_text(make_card(setting=card.setting.model_copy(update={"headline": "3/255"})).model_dump_json())
-    with pytest.raises(RunError, match="3/255"):
-        read_card(path)
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_card_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Path) -> None:
-    path = tmp_path / "card.json"
-    if content:
-        path.write_bytes(content)
-    with pytest.raises(RunError, match="is not a readable audit card"):
-        read_card(path)
 
 
 def test_runs_of_the_same_name_are_distinguished_by_their_parents(

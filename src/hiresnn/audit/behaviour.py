@@ -1,6 +1,6 @@
-"""What a network does besides classifying: randomness, memory between calls, and dependence on the batch.
+"""The network as the audit calls it: passes are counted, random draws averaged, and gradients pass through roundings.
 
-The audited network: its passes are counted, its draws averaged, and gradients pass through its roundings.
+A few calls show what it does besides classifying: randomness, memory between calls, and dependence on the batch.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.audit.bounds import Cost
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Check
 from hiresnn.checks import fingerprint, require_logits
-from hiresnn.errors import HiresnnError, UsageError, in_a_line
+from hiresnn.errors import UsageError, user_code
 from hiresnn.foreign import require_adapter
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
+OBSERVED = 16  # images on which the behaviour of a network is observed
 FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
 
 
@@ -42,88 +43,61 @@ class Behaviour:
 @torch.no_grad()
 def observe(model: Model, images: Tensor) -> Behaviour:
     """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
-    raw = answers(model, images)
-    _require_useful(raw, images)
-    first, again = raw.float(), answers(model, images).float()
+    raw = _answers(model, images)
+    require_logits(raw, len(images))
+    if raw.shape[1] < 2:
+        raise UsageError(f"the network returns logits {list(raw.shape)}; an audit needs at least 2 classes.")
+    if not torch.isfinite(raw).all(1).any():
+        raise UsageError(
+            "the network's logits are not finite on any clean image; check its weights and that it takes pixels in "
+            "[0, 1]."
+        )
+    first, again = raw.float(), _answers(model, images).float()
     with seeded(1):
-        other = model(images.clone()).float()
-        twice = model(torch.cat([images, images])).float()
-    stateful, is_random = _differ(first, again), _differ(first, other)
-    words = "the same logits"
+        reseeded = model(images.clone()).float()
+        doubled = model(torch.cat([images, images])).float()
+    stateful, is_random = not _close(first, again).all(), not _close(first, reseeded).all()
+    detail = "two calls on the same images gave the same logits"
     if stateful:
-        words = (
-            "different logits although all random generators were seeded: the network keeps state between calls, or "
-            "draws from a generator of its own"
+        detail = (
+            "two calls on the same images gave different logits although all random generators were seeded: the "
+            "network keeps state between calls, or draws from a generator of its own"
         )
     elif is_random:
-        words += " under one seed and different ones under another: the network is random"
-    checks = [_check(REPEATED, not stateful, f"two calls on the same images gave {words}")]
+        detail += " under one seed and different ones under another: the network is random"
+    checks = [_check(REPEATED, not stateful, detail)]
     if stateful or is_random:
         checks.append(Check(name=BATCH, result="not checked", detail="the network's answers vary from call to call"))
     else:
         checks.append(_batch_check(model, images, first))
-        constant = len(images) > 1 and not _differ(first, first[:1].expand_as(first))
-        words = "every image gets the same logits: the network ignores its input" if constant else "logits differ"
-        checks.append(_check(CONSTANT, not constant, words))
+        constant = len(images) > 1 and bool(_close(first, first[:1].expand_as(first)).all())
+        detail = "every image gets the same logits: the network ignores its input" if constant else "logits differ"
+        checks.append(_check(CONSTANT, not constant, detail))
     if raw.dtype in (torch.float16, torch.bfloat16):
-        words = f"the network computes in half precision ({str(raw.dtype).removeprefix('torch.')}): rounding hides "
-        checks.append(_check(PRECISION, False, words + "small changes of the logits from gradients"))
-    return Behaviour(first, torch.equal(_bits(first), _bits(again)), is_random, _differ(*twice.chunk(2)), tuple(checks))
+        dtype = str(raw.dtype).removeprefix("torch.")
+        detail = f"the network computes in half precision ({dtype}): rounding hides small changes of the logits from "
+        checks.append(_check(PRECISION, False, detail + "gradients"))
+    same_bits = torch.equal(first.contiguous().view(torch.int32), again.contiguous().view(torch.int32))  # also of NaN
+    draws_differ = not _close(*doubled.chunk(2)).all()
+    return Behaviour(first, same_bits, is_random, draws_differ, tuple(checks))
 
 
-def answers(model: Model, images: Tensor) -> Tensor:
+def _answers(model: Model, images: Tensor) -> Tensor:
     """Logits of a copy of the images, with the same seed at every call."""
     with torch.no_grad(), seeded(0):
         return model(images.clone())
 
 
-def final_checks(
-    model: Model, images: Tensor, before: Behaviour, same_weights: bool, written: bool, rows: int
-) -> list[Check]:
-    """The checks that only the end decides: finite logits, input, weights and answers unchanged.
-
-    Args:
-        images, before: the images of `observe`, and what it found.
-        same_weights: whether weights and buffers are the same as before. written: whether a call wrote into its images.
-        rows: number of rows of logits that were not finite.
-    """
-    checks = [
-        _check(FINITE, not rows, f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
-               if rows else "all logits were finite"),
-        _check(INPUT, not written, "the network writes into the images that it is given; the audit gave it copies"
-               if written else "the network left its input unchanged"),
-        _check(WEIGHTS, same_weights, "weights and buffers are the same before and after" if same_weights else
-               "weights or buffers changed while the network was only called: it drifts with every call"),
-    ]  # fmt: skip
-    if before.repeatable:
-        same = not _differ(before.logits, answers(model, images).float())
-        checks.append(_check(ANSWERS, same, "the same images get the same logits after the audit" if same else
-               "the same images get other logits after the audit: the network keeps state between calls"))  # fmt: skip
-    return checks
-
-
-def weights_of(model: Model) -> str | None:
-    """Fingerprint of all weights and buffers of a module; None for other callables."""
-    if not isinstance(model, nn.Module):
-        return None
-    return fingerprint((name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor))
-
-
-def _bits(logits: Tensor) -> Tensor:
-    """The float32 logits as integers, in which NaN equals itself."""
-    return logits.contiguous().view(torch.int32)
-
-
 def _batch_check(model: Model, images: Tensor, logits: Tensor) -> Check:
     half = (len(images) + 1) // 2
-    reversed_order = answers(model, images.flip(0)).float().flip(0)
-    split = torch.cat([answers(model, part).float() for part in torch.split(images, half)])
-    for how, changed in (("its order", reversed_order), ("its size", split)):
+    reversed_order = _answers(model, images.flip(0)).float().flip(0)
+    split = torch.cat([_answers(model, part).float() for part in torch.split(images, half)])
+    for change, changed in (("its order", reversed_order), ("its size", split)):
         rows = int((~_close(logits, changed)).sum())
         classes = int((logits.argmax(1) != changed.argmax(1)).sum())
         if rows > FEW * len(images) or classes > 1:
-            words = f"with another batch in {how}, {rows} of {len(images)} images get other logits"
-            return _check(BATCH, False, f"{words}: the answers depend on the rest of the batch")
+            detail = f"with another batch in {change}, {rows} of {len(images)} images get other logits"
+            return _check(BATCH, False, f"{detail}: the answers depend on the rest of the batch")
     return _check(BATCH, True, "shuffling and splitting the batch changed no answer")
 
 
@@ -134,28 +108,21 @@ def _check(name: str, passed: bool, detail: str) -> Check:
 def _close(logits: Tensor, others: Tensor) -> Tensor:
     """For each row, whether it is equal up to rounding; NaN equals NaN, element by element."""
     largest = logits.nan_to_num(0, 0, 0).abs().max()
-    close = torch.isclose(logits, others, rtol=1e-3, atol=1e-4 * float(largest), equal_nan=True)
-    return close.all(1)
+    return torch.isclose(logits, others, rtol=1e-3, atol=1e-4 * float(largest), equal_nan=True).all(1)
 
 
-def _differ(logits: Tensor, others: Tensor) -> bool:
-    return not bool(_close(logits, others).all())
-
-
-def _require_useful(logits: Tensor, images: Tensor) -> None:
-    require_logits(logits, len(images))
-    if logits.shape[1] < 2:
-        raise UsageError(f"the network returns logits {list(logits.shape)}; an audit needs at least 2 classes.")
-    if not torch.isfinite(logits).all(1).any():
-        words = "check its weights and that it takes pixels in [0, 1]."
-        raise UsageError(f"the network's logits are not finite on any clean image; {words}")
+def weights_of(model: Model) -> str | None:
+    """Fingerprint of all weights and buffers of a module; None for other callables."""
+    if not isinstance(model, nn.Module):
+        return None
+    return fingerprint((name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor))
 
 
 OWN = "own"  # the gradient rule that the network came with, used exactly as it is
 ROUNDING = "through-rounding"
 """The network's own rule, with logits divided by `scale` and, where the forward pass rounds, gradients that pass
 straight through the rounding (BPDA)."""
-DRAWS = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
+EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
 SATURATED = 64.0
 """Median gap of the two largest logits above which the gradient of the cross-entropy underflows in float32."""
 RESCALED_GAP = 4.0
@@ -168,7 +135,7 @@ class InstrumentedModel(nn.Module):
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards.
 
     Args:
-        images: a few images on which its behaviour is observed.
+        images: its behaviour is observed on the first `OBSERVED` of them.
         draws: passes over which a random network is averaged.
 
     Attributes:
@@ -183,44 +150,36 @@ class InstrumentedModel(nn.Module):
         UsageError: the model fails, or its answers are not logits.
     """
 
-    def __init__(self, model: Model, images: Tensor, *, draws: int = DRAWS) -> None:
+    def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
         super().__init__()
         require_adapter(model)
-        self.model, self.looked_at, self.cost = model, images, Cost()
+        self.model, self.observed, self.cost = model, images[:OBSERVED], Cost()
         self.calls, self.written, self.scaled = 0, False, False
         self.weights = weights_of(model)
         with frozen(self):
-            self.behaviour: Behaviour = observe(self._call, images)
+            self.behaviour = observe(self._call, self.observed)
             with seeded(0):
-                self.rounds = rounds(self._call, images)
-        first = self.behaviour.logits
-        self.digest = fingerprint([("logits", first)]) if self.behaviour.repeatable else None
-        self.classes, self.random = first.shape[1], self.behaviour.random
+                self.rounds = rounds(self._call, self.observed)
+        logits = self.behaviour.logits
+        self.digest = fingerprint([("logits", logits)]) if self.behaviour.repeatable else None
+        self.classes, self.random = logits.shape[1], self.behaviour.random
         self.draws = draws if self.random else 1
-        typical = float(first.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
-        self.saturated = typical > SATURATED
-        self.scale = max(float(summed_steps(model)), typical / RESCALED_GAP if self.saturated else 0.0)
+        gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
+        self.saturated = gap > SATURATED
+        self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
         """One call of the network on a copy of the images; a failure of the user's code becomes a UsageError."""
         self.calls += 1
-        shown = images.clone()
-        if shown.requires_grad:
+        images = images.clone()
+        if images.requires_grad:
             # A row that is not finite has no useful gradient, and must not spoil the image.
-            shown.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))  # type: ignore[no-untyped-call]
-        version = shown._version
-        try:
-            logits = self.model(shown)
-        except HiresnnError:
-            raise
-        except (Exception, SystemExit) as error:  # the network is the user's code
-            shape = " x ".join(str(size) for size in images.shape[1:])
-            what = "ended the program" if isinstance(error, SystemExit) else "failed"
-            raise UsageError(
-                f"the network {what} on call {self.calls}, with {len(images)} images of {shape}: "
-                f"{in_a_line(error)}; correct the network (--debug shows where)."
-            ) from error
-        self.written |= shown._version != version
+            images.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))  # type: ignore[no-untyped-call]
+        version = images._version
+        shape = " x ".join(str(size) for size in images.shape[1:])
+        with user_code(f"call {self.calls} of the network, with {len(images)} images of {shape},"):
+            logits = self.model(images)
+        self.written |= images._version != version
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
@@ -254,9 +213,9 @@ class InstrumentedModel(nn.Module):
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
         """Apply a gradient rule inside the block; any but OWN also passes roundings and divides logits by `scale`."""
-        before, self.scaled = self.scaled, rule != OWN
         with ExitStack() as stack:
-            stack.callback(setattr, self, "scaled", before)
+            stack.callback(setattr, self, "scaled", self.scaled)
+            self.scaled = rule != OWN
             if rule != OWN and self.rounds:
                 stack.enter_context(through_rounding())
             if rule not in (OWN, ROUNDING):
@@ -273,11 +232,25 @@ class InstrumentedModel(nn.Module):
 
     def checks(self, nonfinite: int) -> list[Check]:
         """All checks, made at the end of an audit in which `nonfinite` rows of logits were not finite."""
-        nonfinite += int((~torch.isfinite(self.behaviour.logits)).any(1).sum())
-        with frozen(self):
-            same = self.weights == weights_of(self.model)
-            final = final_checks(self._call, self.looked_at, self.behaviour, same, self.written, nonfinite)
-        return [*self.behaviour.checks, *final]
+        before = self.behaviour
+        rows = nonfinite + int((~torch.isfinite(before.logits)).any(1).sum())
+        finite = f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
+        intact = self.weights == weights_of(self.model)
+        changed = "weights or buffers changed while the network was only called: it drifts with every call"
+        writes = "the network writes into the images that it is given; the audit gave it copies"
+        checks = [
+            *before.checks,
+            _check(FINITE, not rows, finite if rows else "all logits were finite"),
+            _check(INPUT, not self.written, writes if self.written else "the network left its input unchanged"),
+            _check(WEIGHTS, intact, "weights and buffers are the same before and after" if intact else changed),
+        ]
+        if before.repeatable:
+            with frozen(self):
+                same = bool(_close(before.logits, _answers(self._call, self.observed).float()).all())
+            detail = "the same images get the same logits after the audit"
+            other = "the same images get other logits after the audit: the network keeps state between calls"
+            checks.append(_check(ANSWERS, same, detail if same else other))
+        return checks
 
 
 def seed_of(seed: int, key: str) -> int:

@@ -1,6 +1,6 @@
-"""Bounds of a robustness curve: L-infinity radii in pixel units, from 0 up to an attack without a bound.
+"""Bounds of a robustness curve, from 0 up to an attack without a bound, and the worst case per image over them.
 
-The worst case: for every image the smallest bound at which any attack broke it, and the adversarial image.
+A bound is an L-infinity radius in pixel units.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def curve(bounds: Iterable[str | float], headline: Bound) -> tuple[Bound, ...]:
     """
     if not headline.eps:
         raise UsageError("eps is 0, where there is nothing to attack; name a bound like 8/255.")
-    by_label = {each.label: each for each in (CLEAN, *map(parse_bound, bounds), headline)}
+    by_label = {bound.label: bound for bound in (CLEAN, *map(parse_bound, bounds), headline)}
     return tuple(sorted(by_label.values()))
 
 
@@ -133,12 +133,12 @@ class WorstCase:
         An image that was broken at this bound or a smaller one keeps the attack that broke it first.
         """
         self.costs.setdefault(label, Cost()).add(cost)
-        place = self.bounds.index(bound)
+        level = self.bounds.index(bound)
         for image, adversarial in broken.items():
             if gradient:
-                self.gradient_level[image] = min(int(self.gradient_level[image]), place)
-            if self.level[image] > place:
-                self.level[image], self.by[image] = place, label
+                self.gradient_level[image] = min(int(self.gradient_level[image]), level)
+            if self.level[image] > level:
+                self.level[image], self.by[image] = level, label
                 self.adversarial[image] = adversarial
 
     def broke(self, label: str) -> dict[str, int]:

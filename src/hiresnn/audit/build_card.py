@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -20,108 +20,119 @@ from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, seed_of
 from hiresnn.audit.bounds import Bound
-from hiresnn.audit.card import Evidence, conclude, share
+from hiresnn.audit.card import share
+from hiresnn.audit.conclusion import Evidence, conclude
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.rules import report
 from hiresnn.audit.sweep import AuditResult
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.neurons import LIF, RULES
+from hiresnn.neurons import LIF
 from hiresnn.version import __version__
 
 PICTURES = 12
 
 
-def build_card(
-    result: AuditResult, *, subject: parts.Subject, data: parts.Images, command: str, repeat: str,
-    target: str | None = None, twins: Sequence[str] = (), environment: Mapping[str, Any],
-) -> parts.Card:  # fmt: skip
-    """The card of an audit.
+@dataclass(frozen=True)
+class About:
+    """What a card says of an audit beyond its result."""
 
-    Args:
-        subject, data, environment: what was audited, on what, and where.
-        command: how to repeat this audit. repeat: the same without its preset, see `headline.conclude`.
-        target: the network as the command line names it.
+    name: str = "network"
+    kind: Literal["run", "file", "function"] = "function"
+    architecture: str | None = None  # None: the class of the network
+    library: str | None = None  # None: the package of that class
+    method: str | None = None
+    data: str = "images"
+    split: str = "given"
+    classes: Sequence[str] | None = None  # None: numbers
+    target: str | None = None  # the network as the command line names it
+    command: str = ""  # that repeats the audit; "": the call of `run_audit`
+    repeat: str = ""  # the same without its preset
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()  # digests of code and data that name the audit in a cache; (): those of the images
+
+
+def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> parts.Card:
+    """The card of an audit with these twins.
 
     Raises:
         UsageError: the preset did not screen the network's own rule.
     """
     worst, config, cost = result.worst, result.config, result.cost
-    if OWN not in [each.rule for each in result.screened]:
+    reports = [report(rule, result.screened, result.without_gradient, result.screened_at) for rule in result.screened]
+    own = next((report for report in reports if report.rule == OWN), None)
+    if own is None:
         raise UsageError(f"a card needs the network's own rule; let the last stage of the preset screen {OWN!r}.")
-    reports = [report(each, result.screened, result.without_gradient, result.screened_at) for each in result.screened]
     curve = {bound.label: _point(result, bound) for bound in config.curve}
-    headline, own = curve[config.headline.label], next(each for each in reports if each.rule == OWN)
+    headline = curve[config.headline.label]
+    classes = list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
-        activity, gallery = _activity(result), _gallery(result, data.classes)
+        activity, gallery = _activity(result), _gallery(result, classes)
     checks = list(result.checks)
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
-        words = f"no neuron of {silent} ever spikes" if silent else "every layer spikes"
-        checks.append(parts.Check(name="spikes", result="failed" if silent else "passed", detail=words))
-    setting = parts.Setting(
-        preset=config.plan.name, seed=config.seed, bounds=list(curve), headline=config.headline.label,
-        batch_size=config.batch_size, twins=list(twins), attacks=list(config.attacks), command=command, target=target,
-    )  # fmt: skip
-    screening = parts.Screening(
-        bound=result.screened_at.label, images=len(result.screened[0].fgsm), cells=_cells(result), rules=reports,
-        selected=result.selected, dropped=result.dropped,
-    )  # fmt: skip
+        detail = f"no neuron of {silent} ever spikes" if silent else "every layer spikes"
+        checks.append(parts.Check(name="spikes", result="failed" if silent else "passed", detail=detail))
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=subject,
-        data=data,
-        setting=setting,
-        environment=dict(environment),
+        subject=_subject(result, about),
+        data=parts.Images(
+            name=about.data,
+            split=about.split,
+            images=len(result.labels),
+            classes=classes,
+            size=list(result.images.shape[1:]),
+        ),
+        setting=parts.Setting(
+            preset=config.plan.name,
+            seed=config.seed,
+            bounds=list(curve),
+            headline=config.headline.label,
+            batch_size=config.batch_size,
+            twins=list(twins),
+            attacks=list(config.attacks),
+            command=about.command,
+            target=about.target,
+        ),
+        environment=dict(about.environment),
         clean=share(worst.count(worst.bounds[0]), len(result.labels)),
         curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
         attacks=_rows(result),
-        screening=screening,
+        screening=parts.Screening(
+            bound=result.screened_at.label,
+            images=len(result.screened[0].fgsm),
+            cells=_cells(result),
+            rules=reports,
+            selected=result.selected,
+            dropped=result.dropped,
+        ),
         checks=checks,
-        conclusion=conclude(headline, own, evidence_of(result), checks, preset=config.plan.name, command=repeat),
+        conclusion=conclude(headline, own, Evidence.of(result), checks, preset=config.plan.name, command=about.repeat),
         activity=activity,
         gallery=gallery,
         budget=parts.Budget(forward=cost.forward, backward=cost.backward, seconds=cost.seconds),
     )
 
 
-def subject_of(
-    result: AuditResult, *, name: str, kind: Literal["run", "file", "function"] = "function",
-    architecture: str | None = None, library: str, method: str | None = None,
-) -> parts.Subject:  # fmt: skip
-    """The description of the audited network; `architecture` defaults to the name of its class."""
+def _subject(result: AuditResult, about: About) -> parts.Subject:
     model, network = result.model, result.model.model
     neurons, timesteps = getattr(network, "neurons", None), getattr(network, "timesteps", None)
     if isinstance(network, nn.Module) and neurons is None:
         neurons = sum(isinstance(module, LIF) for module in network.modules())
     return parts.Subject(
-        name=name, kind=kind, architecture=architecture or type(network).__name__, library=library, method=method,
+        name=about.name,
+        kind=about.kind,
+        architecture=about.architecture or type(network).__name__,
+        library=about.library or type(network).__module__.partition(".")[0],
+        method=about.method,
         timesteps=timesteps if isinstance(timesteps, int) else None,
         neurons=len(neurons) if isinstance(neurons, Sized) else neurons if isinstance(neurons, int) else None,
-        random=model.random, draws=model.draws, rounds=model.rounds, fingerprint=model.weights,
-    )  # fmt: skip
-
-
-def evidence_of(result: AuditResult) -> Evidence:
-    """What the attacks on all images showed, as counts."""
-    worst, headline = result.worst, result.config.headline
-    gradient_left = sum(worst.count(bound, gradient=True) for bound in worst.bounds[1:])
-    place = worst.bounds.index(headline)
-    missed = ~result.alone["pgd"][headline.label] & (worst.level <= place)
-    by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
-    swept = [label for label, attack in result.attacks.items() if attack.follows_gradient and not attack.plain]
-    zero = np.logical_and.reduce([each.zero for each in result.screened]) if result.screened else np.zeros(0, bool)
-    return Evidence(
-        gradient_left=gradient_left,
-        without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
-        unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else None,
-        correct=worst.count(worst.bounds[0]),
-        found_by=next(iter(by.most_common(1)), ("", 0)),
-        without=(int(zero.sum()), len(zero)),
-        own_only=not any(result.model.takes(rule) for rule in RULES),
-        last=(swept[-1], sum(worst.broke(swept[-1]).values())) if swept else ("", 0),
+        random=model.random,
+        draws=model.draws,
+        rounds=model.rounds,
+        fingerprint=model.weights,
     )
 
 
@@ -135,20 +146,26 @@ def _point(result: AuditResult, bound: Bound) -> parts.Point:
 def _rows(result: AuditResult) -> list[parts.AttackRow]:
     return [
         parts.AttackRow(
-            label=label, attack=attack.spec.name if attack.twin is None else "transfer", rule=attack.rule,
-            loss=attack.loss, shown=cost.attacked, broke=result.worst.broke(label), forward=cost.forward,
-            backward=cost.backward, seconds=round(cost.seconds, 2),
+            label=label,
+            attack=attack.spec.name if attack.twin is None else "transfer",
+            rule=attack.rule,
+            loss=attack.loss,
+            shown=cost.attacked,
+            broke=result.worst.broke(label),
+            forward=cost.forward,
+            backward=cost.backward,
+            seconds=round(cost.seconds, 2),
         )
         for label, attack in result.attacks.items()
         if (cost := result.worst.costs[label]).attacked
-    ]  # fmt: skip
+    ]
 
 
 def _cells(result: AuditResult) -> list[parts.Cell]:
     cells = [
-        (name, each.rule, broken)
-        for each in result.screened
-        for name, broken in (("FGSM", each.fgsm), ("PGD, cross-entropy", each.entropy), ("PGD, margin", each.margin))
+        (name, rule.rule, broken)
+        for rule in result.screened
+        for name, broken in (("FGSM", rule.fgsm), ("PGD, cross-entropy", rule.entropy), ("PGD, margin", rule.margin))
     ]
     cells += [(name, "none", broken) for name, broken in result.without_gradient.items()]
     return [
@@ -196,11 +213,17 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
         answer = classes[int(logits.argmax(1))] if torch.isfinite(logits).all() else "nothing (logits not finite)"
         pictures.append(
             parts.Picture(
-                index=image, label=classes[int(result.labels[image])], predicted=answer,
-                bound=worst.bounds[levels[image]].label, attack=worst.by[image], amplified=round(factor, 2),
-                clean=png(images[image]), adversarial=png(adversarial), difference=png(difference),
+                index=image,
+                label=classes[int(result.labels[image])],
+                predicted=answer,
+                bound=worst.bounds[levels[image]].label,
+                attack=worst.by[image],
+                amplified=round(factor, 2),
+                clean=png(images[image]),
+                adversarial=png(adversarial),
+                difference=png(difference),
             )
-        )  # fmt: skip
+        )
     return pictures
 
 
@@ -236,5 +259,4 @@ def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
     broken.sort(key=lambda image: (levels[image], image))
     if len(broken) <= count:
         return broken
-    places = np.linspace(0, len(broken) - 1, count).round().astype(int)
-    return [broken[place] for place in places]
+    return [broken[index] for index in np.linspace(0, len(broken) - 1, count).round().astype(int)]

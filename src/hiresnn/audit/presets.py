@@ -1,6 +1,4 @@
-"""An attack of the audit that can run at any bound: its step scales with the bound, gradients pass through rounding.
-
-The settings of an audit, and its presets: stages of screening and attacks. A larger preset begins with the smaller.
+"""The settings of an audit, and its presets: stages of screening and attacks. A larger preset begins with the smaller.
 
 A smaller preset attacks fewer images, never with fewer steps: every preset runs SA-PGD under ASSG, the strongest
 published attack, with at least 100 iterations on the time-mean logits (docs/audit.md).
@@ -26,7 +24,7 @@ from hiresnn.errors import UsageError, closest
 
 @dataclass(frozen=True)
 class PlannedAttack:
-    """An attack without a bound."""
+    """An attack without a bound: its step scales with the bound, and gradients pass through roundings."""
 
     label: str
     spec: AttackSpec  # a step is a share of the bound
@@ -84,9 +82,7 @@ class PlannedAttack:
         return loss
 
 
-def plan_attack(
-    text: str, headline: Bound, defaults: Mapping[str, object] | None = None, *, label: str = "", plain: bool = False
-) -> PlannedAttack:
+def plan_attack(text: str, headline: Bound, defaults: Mapping[str, object] | None = None) -> PlannedAttack:
     """An attack from its text, with `defaults` for what it leaves out; a step is that at the headline and scales.
 
     Raises:
@@ -98,7 +94,7 @@ def plan_attack(
     options = dict(spec.options)
     if "step" in options:
         options["relative_step"] = options.pop("step") / headline.radius
-    return PlannedAttack(label or text, AttackSpec(spec.name, options, spec.rules), plain=plain)
+    return PlannedAttack(text, AttackSpec(spec.name, options, spec.rules))
 
 
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
@@ -124,6 +120,11 @@ class StageAttack(NamedTuple):
     spec: AttackSpec
     rule: Choice = Choice.NONE
     first: int | None = None
+
+
+def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> StageAttack:
+    """A `StageAttack` from the name and the options of an attack."""
+    return StageAttack(AttackSpec(name, options), rule, first)
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,12 @@ _ALL = (
 )
 
 
-def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> StageAttack:
-    """A `StageAttack` from the name and the options of an attack."""
-    return StageAttack(AttackSpec(name, options), rule, first)
-
-
 _QUICK = Stage(
-    rules=_FEW, sample=40, iterations=20, queries=200, most=3,
+    rules=_FEW,
+    sample=40,
+    iterations=20,
+    queries=200,
+    most=3,
     attacks=(
         stage_attack("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
         stage_attack("sa-pgd", Choice.PUBLISHED, iterations=100),
@@ -177,9 +177,13 @@ _QUICK = Stage(
         stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
         stage_attack("square", queries=200),
     ),
-)  # fmt: skip
+)
 _STANDARD = Stage(
-    rules=_ALL, sample=50, iterations=20, queries=1000, most=6,
+    rules=_ALL,
+    sample=50,
+    iterations=20,
+    queries=1000,
+    most=6,
     attacks=(
         stage_attack("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
         stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
@@ -190,9 +194,13 @@ _STANDARD = Stage(
         stage_attack("noise", kind="uniform", draws=50),
         stage_attack("square", first=200, queries=1000),
     ),
-)  # fmt: skip
+)
 _THOROUGH = Stage(
-    rules=_ALL, sample=100, iterations=40, queries=5000, prune=False,
+    rules=_ALL,
+    sample=100,
+    iterations=40,
+    queries=5000,
+    prune=False,
     attacks=(
         stage_attack("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
         stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
@@ -207,7 +215,7 @@ _THOROUGH = Stage(
         stage_attack("noise", kind="uniform", draws=1000),
         stage_attack("square", queries=5000),
     ),
-)  # fmt: skip
+)
 
 PRESETS: dict[str, Preset] = {
     "quick": Preset("quick", 200, (_QUICK,), shares=(0.25, 0.5)),
@@ -234,13 +242,13 @@ def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> 
         Choice.PUBLISHED: [(PUBLISHED if adaptive else best,)],
     }
     attacks: dict[str, PlannedAttack] = {}
-    for each in stage.attacks:
-        options = dict(each.spec.options)
+    for attack in stage.attacks:
+        options = dict(attack.spec.options)
         if model.classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
             options["loss"] = "margin"
-        for rules in choices[each.rule]:
-            spec = AttackSpec(each.spec.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
-            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=each.first))
+        for rules in choices[attack.rule]:
+            spec = AttackSpec(attack.spec.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
+            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=attack.first))
     return list(attacks.values())
 
 
@@ -255,6 +263,8 @@ class AuditConfig:
     seed: int = 0  # of everything random
     batch_size: int = 200  # divided by the draws of a random network
     paper: Mapping[str, object] = field(default_factory=dict)  # options of the paper's PGD at the headline bound
+    views: tuple[str, ...] = ()  # the network as deployed, see `hiresnn.exchange.VIEWS`: each is audited, too
+    compile: bool | str = False  # whether neurons of hiresnn are compiled; "auto": where that pays
 
     def __post_init__(self) -> None:
         _ = self.curve, self.plan, self.added  # whatever cannot be used is refused now, not after hours of work
@@ -284,4 +294,5 @@ class AuditConfig:
     @property
     def added(self) -> list[PlannedAttack]:
         """The user's attacks; a step is that at the headline bound."""
-        return [plan_attack(text, self.headline, label=f"{text} (added)") for text in dict.fromkeys(self.attacks)]
+        planned = (plan_attack(text, self.headline) for text in dict.fromkeys(self.attacks))
+        return [replace(attack, label=f"{attack.label} (added)") for attack in planned]

@@ -1,9 +1,7 @@
-"""Screening: every gradient rule alone on the same few images, which shows which rules attack this network well.
+"""Screening, the first pass: every gradient rule alone on the same few images.
 
-Whether the gradients of one rule can be trusted: five questions, indicators, and a verdict by a stated rule.
-
-On the screened images, the verdict on a rule is
-
+It shows which rules attack this network well, and whether the gradients of each can be trusted. On the screened images,
+the verdict on a rule is
 - *masked gradients likely* if one of the five questions of Athalye et al. 2018 is answered yes; or more than 10 % of
   the gradients are exactly zero; or, for the network's own rule, another rule breaks more of the images with the same
   attacks, by at least 25 percentage points, and not by chance (sign test, 5 %);
@@ -141,9 +139,8 @@ class RuleScreening:
 
 
 def screen_rule(
-    model: InstrumentedModel, rule: str, images: Tensor, labels: Tensor, bound: Bound, iterations: int,
-    directions: int = DIRECTIONS,
-) -> Record:  # fmt: skip
+    model: InstrumentedModel, rule: str, images: Tensor, labels: Tensor, bound: Bound, iterations: int, directions: int
+) -> Record:
     """Attack the images under one rule: FGSM, PGD on two losses, PGD at a larger bound and without one."""
     with model.under(rule):
         single = fgsm(model, images, labels, eps=bound.radius)
@@ -178,10 +175,10 @@ def select_rules(screened: Sequence[RuleScreening], most: int | None, prune: boo
     On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. `prune` drops
     rules that win no image, and those beyond `most`; without it all rules are selected.
     """
-    winners = np.stack([each.reached for each in screened]).argmax(0)
-    wins = {each.rule: int((winners == place).sum()) for place, each in enumerate(screened)}
+    winners = np.stack([screening.reached for screening in screened]).argmax(0)
+    wins = {screening.rule: int((winners == row).sum()) for row, screening in enumerate(screened)}
     names = sorted(wins, key=lambda rule: -wins[rule])
-    winning = sum(1 for each in wins.values() if each) or 1
+    winning = sum(1 for count in wins.values() if count) or 1
     count = min(winning, most or winning) if prune else len(names)
     return names[:count], names[count:]
 
@@ -219,37 +216,41 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
     boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
     best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
     black = boxes.get(best, (0, 0))
+    black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
     here, there = int(screening.margin.sum()), int(screening.wider.sum())
     bounded = bound.radius < 1
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
     left = int((~screening.unbounded).sum())
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
     lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
-    asked = {
-        "Is one step better than iterating?": (
+    answers = [
+        (
+            "Is one step better than iterating?",
             significantly_more(*single),
             f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images",
         ),
-        "Is a black box better than the white box?": (
+        (
+            "Is a black box better than the white box?",
             significantly_more(*black),
-            f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
-            if boxes
-            else "no attack without gradients was run",
+            black_box if boxes else "no attack without gradients was run",
         ),
-        "Does a larger bound fail to help?": (
+        (
+            "Does a larger bound fail to help?",
             bounded and here < (1 - SOME) * count and there < here + SOME * count,
             f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}",
         ),
-        "Does the unbounded attack stay below 100 %?": (
+        (
+            "Does the unbounded attack stay below 100 %?",
             left > SOME * count,
             f"{left} of {count} images stand without a bound",
         ),
-        "Does random sampling find what gradients do not?": (
+        (
+            "Does random sampling find what gradients do not?",
             lucky > max(SOME * count, 1),
             f"noise breaks {lucky} of {count} images that PGD leaves",
         ),
-    }
-    return [Question(name=name, yes=yes, evidence=evidence) for name, (yes, evidence) in asked.items()]
+    ]
+    return [Question(name=name, yes=yes, evidence=evidence) for name, yes, evidence in answers]
 
 
 def report(
@@ -258,41 +259,49 @@ def report(
     """Indicators, questions and verdict of one rule; `others` are all screened rules."""
     asked = questions(screening, without_gradient, bound)
     shares = {name: float(getattr(screening, name).mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
+    percent = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
     unstable = float(screening.unstable.mean())
     masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
     if shares["zero"] > MANY:
-        masked.append(f"{100 * shares['zero']:.0f} % of the images have a gradient of exactly zero")
+        masked.append(f"{percent['zero']} of the images have a gradient of exactly zero")
     doubts = []
-    words, advantage = _best_other(screening, others)
+    comparison, advantage = _best_other(screening, others)
     if advantage >= FAR and screening.rule == OWN:  # for an attacker's rule it only means that the rule is weak
-        masked.append(words)
+        masked.append(comparison)
     elif advantage >= MANY:
-        doubts.append(words)
+        doubts.append(comparison)
     if shares["zero_pixels"] > MANY:
-        doubts.append(f"{100 * shares['zero_pixels']:.0f} % of the pixels have a gradient of exactly zero")
+        doubts.append(f"{percent['zero_pixels']} of the pixels have a gradient of exactly zero")
     if shares["silent"] > MANY:
-        doubts.append(f"PGD passes a success that its last iterate misses on {100 * shares['silent']:.0f} % of images")
+        doubts.append(f"PGD passes a success that its last iterate misses on {percent['silent']} of images")
     if shares["rising"] > MANY:
-        doubts.append(f"the loss was still rising when PGD ended on {100 * shares['rising']:.0f} % of the images")
+        doubts.append(f"the loss was still rising when PGD ended on {percent['rising']} of the images")
     if unstable > UNSTABLE:
         doubts.append(f"the loss changes by {100 * unstable:.0f} % in random directions")
     if len(screening.fgsm) < FEWEST:
         doubts.append(f"only {len(screening.fgsm)} images were screened")
     verdict: GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
     return RuleReport(
-        rule=screening.rule, zero_gradients=shares["zero"], zero_pixels=shares["zero_pixels"], unstable=unstable,
-        silent=shares["silent"], rising=shares["rising"], unbounded=float((~screening.unbounded).mean()),
-        questions=asked, verdict=verdict, reasons=masked + doubts,
-    )  # fmt: skip
+        rule=screening.rule,
+        zero_gradients=shares["zero"],
+        zero_pixels=shares["zero_pixels"],
+        unstable=unstable,
+        silent=shares["silent"],
+        rising=shares["rising"],
+        unbounded=float((~screening.unbounded).mean()),
+        questions=asked,
+        verdict=verdict,
+        reasons=masked + doubts,
+    )
 
 
 def _best_other(screening: RuleScreening, others: Sequence[RuleScreening]) -> tuple[str, float]:
-    """(words, share of the images by which the best rule breaks more), 0 if the difference may be chance."""
+    """(sentence, share of the images by which the best rule breaks more), 0 if the difference may be chance."""
     own = screening.broken
     best = max(others, key=lambda other: int(other.broken.sum()), default=screening)
     more, fewer = int((best.broken & ~own).sum()), int((own & ~best.broken).sum())
-    words = f"the rule {best.rule} breaks {int(best.broken.sum())} of {len(own)} images, this rule {int(own.sum())}"
-    return words, (more - fewer) / len(own) if significantly_more(more, fewer) else 0.0
+    sentence = f"the rule {best.rule} breaks {int(best.broken.sum())} of {len(own)} images, this rule {int(own.sum())}"
+    return sentence, (more - fewer) / len(own) if significantly_more(more, fewer) else 0.0
 
 
 def significantly_more(more: int, fewer: int) -> bool:

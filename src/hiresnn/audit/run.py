@@ -1,7 +1,8 @@
-"""One call that audits a network from Python and returns its card."""
+"""One call that audits a network, and the network as deployed, and returns the card."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -10,32 +11,52 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import Model, require_images, with_gradients
+from hiresnn.attacks import Model, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
+from hiresnn.audit.archive import adversarial_archive
 from hiresnn.audit.behaviour import InstrumentedModel
-from hiresnn.audit.build_card import build_card, subject_of
-from hiresnn.audit.card import Card, Images
+from hiresnn.audit.build_card import About, build_card
+from hiresnn.audit.cache import ArrayCache
+from hiresnn.audit.card import Card
+from hiresnn.audit.deployed import audit_views, deployed_networks
 from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.rules import Record
 from hiresnn.audit.sweep import audit
-from hiresnn.audit.verify import adversarial_archive
-from hiresnn.checks import fingerprint
+from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
-from hiresnn.files import write_atomically
+from hiresnn.files import json_text, write_atomically
+from hiresnn.network import SpikingNetwork, compiling_pays
 from hiresnn.progress import Progress
 
-LOOKED_AT = 16  # images on which the behaviour of a network is observed
+CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
+FORMAT = 3  # raised when units of an earlier version differ from what this version would compute
+PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
+
+Units = MutableMapping[str, Record]
 
 
 @with_gradients
 def run_audit(
-    model: Model, images: Tensor | LabelledImages, labels: Tensor | None = None, *, preset: str = "quick",
-    eps: float | str = 8 / 255, bounds: Sequence[str] | None = None, attacks: Sequence[str] = (),
-    twins: Mapping[str, Model] | None = None, seed: int = 0, batch_size: int = 200, name: str = "network",
-    classes: Sequence[str] | None = None, folder: Path | str | None = None,
-    cache: MutableMapping[str, Record] | None = None, progress: Progress | None = None,
-) -> Card:  # fmt: skip
+    model: Model,
+    images: Tensor | LabelledImages,
+    labels: Tensor | None = None,
+    config: AuditConfig | None = None,
+    *,
+    preset: str = "quick",
+    eps: float | str = 8 / 255,
+    bounds: Sequence[str] | None = None,
+    attacks: Sequence[str] = (),
+    seed: int = 0,
+    batch_size: int = 200,
+    twins: Mapping[str, Model] | None = None,
+    name: str = "network",
+    classes: Sequence[str] | None = None,
+    about: About | None = None,
+    folder: Path | str | None = None,
+    cache: Units | Path | str | None = None,
+    progress: Progress | None = None,
+) -> Card:
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
 
     Args:
@@ -43,11 +64,12 @@ def run_audit(
             images must be on its device.
         images, labels: float in [0, 1], and their classes [B]; all of them are attacked. `images` alone may be a
             Dataset, a DataLoader or whatever else `hiresnn.fit` takes, with its labels.
-        preset, eps, bounds, attacks, seed, batch_size: see `AuditConfig`.
+        config: the settings, in place of preset, eps, bounds, attacks, seed and batch_size; see `AuditConfig`.
         twins: name -> a network whose adversarial images are tried on this one.
-        name, classes: names of the network and of its classes, for the card.
-        folder: where to write card.json and adversarial.npz; None writes nothing.
-        cache: finished units of work by key, with which the same audit continues after an interruption.
+        about: what the card says beside the result, in place of name and classes (of the network).
+        folder: where to write card.json and adversarial.npz, with views also deployed.json; None writes nothing.
+        cache: where finished units of work are kept, with which the same audit continues after an interruption: a
+            mapping, or a folder for files. None keeps nothing.
 
     Returns:
         The card; `card.conclusion.headline` is the number to report.
@@ -61,69 +83,86 @@ def run_audit(
         Report at most 26.5 % (20.9-33.0), not 47.0 %, at 2/255.
     """
     images, labels = labelled(images, labels)
-    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images):
-        raise UsageError(
-            f"images are {list(images.shape)} and labels {list(labels.shape)} of {labels.dtype}; an audit needs images "
-            "[B, C, H, W] and labels [B], integers, at least one."
-        )
-    require_images(images)
-    config = AuditConfig(preset, eps, None if bounds is None else _texts(bounds), _texts(attacks), seed, batch_size)
-    opponents = {key: InstrumentedModel(twin, images[:LOOKED_AT]) for key, twin in (twins or {}).items()}
-    instrumented = InstrumentedModel(model, images[:LOOKED_AT])
-    names = _names(classes, instrumented.classes)
+    require_batch(images, labels, empty=False)
+    if config is None:
+        named = None if bounds is None else _texts(bounds)
+        config = AuditConfig(preset, eps, named, _texts(attacks), seed, batch_size)
+    about, progress = about or _about(model, config, twins or {}, name, classes), progress or Progress(quiet=True)
+    audited = InstrumentedModel(model, images)
+    opponents = {title: InstrumentedModel(twin, images) for title, twin in (twins or {}).items()}
+    for title, network in {
+        about.name: audited,
+        **{f"the twin {title}": twin for title, twin in opponents.items()},
+    }.items():
+        if about.classes is not None and network.classes != len(about.classes):
+            raise UsageError(
+                f"{title} has {network.classes} output classes, but {about.data} has {len(about.classes)}; choose the "
+                "images that it was trained for, and name all classes."
+            )
+    if config.compile and isinstance(model, SpikingNetwork):  # after its answers were observed, which name the audit
+        pays = config.compile is True or compiling_pays(model, images[:1], PASSES * len(images))
+        if model.fuse(pays).fused:
+            progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
+    views = deployed_networks(config.views, model)
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)  # before hours of work
-    _require_same_audit(cache, config, instrumented, opponents, images, labels)
-    result = audit(instrumented, images, labels, config, twins=opponents, cache=cache, progress=progress)
-    call = _call(config, twins or {})
-    card = build_card(
-        result,
-        subject=subject_of(result, name=name, library=type(model).__module__.partition(".")[0]),
-        data=Images(name="images", split="given", images=len(images), classes=names, size=list(images.shape[1:])),
-        command=f"{call}, preset={preset!r})",
-        repeat=call,
-        twins=list(opponents),
-        environment={"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()},
-    )
+
+    def units_of(network: InstrumentedModel) -> Units:
+        """The finished units of the audit of a network."""
+        data = about.identity or (fingerprint([("images", images), ("labels", labels)]),)
+        return _units(cache, _identity(network, config, data))
+
+    units = units_of(audited)
+    for title, twin in opponents.items():
+        answers = np.asarray(str(twin.digest))
+        if units.setdefault(f"answers of {title}", {"answers": answers})["answers"] != answers:
+            raise UsageError(f"the cache holds work with a twin {title} that gave other answers; choose another one.")
+    result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
+    card = build_card(result, about, list(opponents))
     if folder is not None:
-        write_atomically(Path(folder) / "adversarial.npz", adversarial_archive(result))
-        write_atomically(Path(folder) / "card.json", (card.model_dump_json(indent=2) + "\n").encode())
+        write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
+        write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+    if views and folder is not None:
+        write_atomically(Path(folder) / DEPLOYED, json_text(audit_views(views, result, units_of, progress)).encode())
     return card
 
 
-def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
-def _names(classes: Sequence[str] | None, count: int) -> list[str]:
-    """Return the names of the classes; without names they are numbers."""
-    names = [str(label) for label in range(count)] if classes is None else list(classes)
-    if len(names) < count:
-        raise UsageError(f"classes has {len(names)} names, but the network has {count} classes; name all of them.")
-    return names
+def _about(
+    model: Model, config: AuditConfig, twins: Mapping[str, Model], name: str, classes: Sequence[str] | None
+) -> About:
+    """What is known of an audit from Python: the call that repeats it, and the environment."""
+    options = [f"eps={config.headline.label!r}", f"seed={config.seed}"]
+    options += [] if config.bounds is None else [f"bounds={list(config.bounds)!r}"]
+    options += [f"attacks={list(config.attacks)!r}"] if config.attacks else []
+    options += [f"twins={{{', '.join(f'{title!r}: ...' for title in twins)}}}"] if twins else []
+    options += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
+    call = f"hiresnn.run_audit(model, images, labels, {', '.join(options)}"
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
+    command = f"{call}, preset={config.plan.name!r})"
+    return About(name, classes=classes, command=command, repeat=call, environment=versions)
 
 
-def _require_same_audit(
-    cache: MutableMapping[str, Record] | None, config: AuditConfig, model: InstrumentedModel,
-    twins: Mapping[str, InstrumentedModel], images: Tensor, labels: Tensor,
-) -> None:  # fmt: skip
-    """Refuse a cache whose units are those of another network, of other images or of other settings."""
-    if cache is None:
-        return
-    data = fingerprint([("images", images), ("labels", labels)])
-    settings = (config.seed, config.batch_size, config.headline.label, sorted(config.paper.items()))
-    sources = sorted((name, ATTACKS[name].source) for name in {planned.spec.name for planned in config.added})
-    networks = [(name, twin.digest) for name, twin in sorted(twins.items())]
-    identity = repr((model.weights, model.digest, data, settings, sources, networks))
-    if str(cache.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
+def _units(cache: Units | Path | str | None, identity: str) -> Units:
+    """The units of an audit: in a folder of its identity, or in the caller's mapping, which only one audit may use."""
+    if isinstance(cache, Path | str):
+        return ArrayCache(Path(cache) / f"cache-{identity}")
+    units = {} if cache is None else cache
+    if str(units.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
         raise UsageError("cache holds the work of another network, other images or other settings; give a new one.")
+    return units
 
 
-def _call(config: AuditConfig, twins: Mapping[str, Model]) -> str:
-    """The call that repeats an audit, without its preset and its last bracket."""
-    words = [f"eps={config.headline.label!r}", f"seed={config.seed}"]
-    words += [] if config.bounds is None else [f"bounds={list(config.bounds)!r}"]
-    words += [f"attacks={list(config.attacks)!r}"] if config.attacks else []
-    words += [f"twins={{{', '.join(f'{name!r}: ...' for name in twins)}}}"] if twins else []
-    words += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
-    return f"hiresnn.run_audit(model, images, labels, {', '.join(words)}"
+def _identity(network: InstrumentedModel, config: AuditConfig, data: Sequence[str | None]) -> str:
+    """Digest of what all units of an audit have in common; presets, added attacks and twins are not part of it.
+
+    The source of an attack of the user's own is: its units must not outlive a change of the file.
+    """
+    settings = (config.seed, config.batch_size, config.headline.label, sorted(config.paper.items()))
+    sources = sorted({(name, ATTACKS[name].source) for name in (attack.spec.name for attack in config.added)})
+    sources = [(name, source) for name, source in sources if source]
+    parts = (FORMAT, network.weights, network.digest, tuple(data), settings, sources)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ from hiresnn.audit.behaviour import OWN, InstrumentedModel, seed_of
 from hiresnn.audit.bounds import Bound, Cost, WorstCase
 from hiresnn.audit.card import Check
 from hiresnn.audit.presets import PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
-from hiresnn.audit.rules import Record, RuleScreening, screen_rule, screening_bound, select_rules
+from hiresnn.audit.rules import Broken, Record, RuleScreening, screen_rule, screening_bound, select_rules
 from hiresnn.checks import fingerprint, require_classes
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
@@ -52,10 +52,15 @@ class AuditResult:
 
 
 def audit(
-    model: InstrumentedModel, images: Tensor, labels: Tensor, config: AuditConfig, *,
-    twins: Mapping[str, InstrumentedModel] | None = None, cache: MutableMapping[str, Record] | None = None,
+    model: InstrumentedModel,
+    images: Tensor,
+    labels: Tensor,
+    config: AuditConfig,
+    *,
+    twins: Mapping[str, InstrumentedModel] | None = None,
+    cache: MutableMapping[str, Record] | None = None,
     progress: Progress | None = None,
-) -> AuditResult:  # fmt: skip
+) -> AuditResult:
     """Audit a network.
 
     Args:
@@ -68,30 +73,34 @@ def audit(
     """
     labels = labels.long()
     require_classes(labels, model.classes)
-    work = {} if cache is None else cache
-    return _Sweep(model, images, labels, config, twins or {}, work, progress or Progress(quiet=True)).run()
+    sweep = _Sweep(model, images, labels, config, twins or {}, {} if cache is None else cache)
+    return sweep.run(progress or Progress(quiet=True))
 
 
 class _Sweep:
     """One audit in progress."""
 
     def __init__(
-        self, model: InstrumentedModel, images: Tensor, labels: Tensor, config: AuditConfig,
-        twins: Mapping[str, InstrumentedModel], cache: MutableMapping[str, Record], progress: Progress,
-    ) -> None:  # fmt: skip
+        self,
+        model: InstrumentedModel,
+        images: Tensor,
+        labels: Tensor,
+        config: AuditConfig,
+        twins: Mapping[str, InstrumentedModel],
+        cache: MutableMapping[str, Record],
+    ) -> None:
         self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
-        self.bounds, self.headline = config.curve, config.headline
+        self.bounds, self.headline, self.cost = config.curve, config.headline, Cost()
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
-        self.progress, self.cost = progress, Cost()
         self.attacks: dict[str, PlannedAttack] = {}
         size = max(1, config.batch_size // model.draws)
-        self.batches = [(at, min(at + size, len(images))) for at in range(0, len(images), size)]
+        self.batches = [(start, min(start + size, len(images))) for start in range(0, len(images), size)]
 
-    def run(self) -> AuditResult:
+    def run(self, progress: Progress) -> AuditResult:
         """Run everything, in order."""
         before = fingerprint([("images", self.images)])
-        with frozen(self.model), self.progress.task("audit", self._units(), "attacks") as self.task:
+        with frozen(self.model), progress.task("audit", self._units(), "attacks") as self.task:
             self.worst = WorstCase(self._clean(), self.bounds)
             if not self.worst.count(self.bounds[0]):
                 raise UsageError(
@@ -100,22 +109,34 @@ class _Sweep:
                 )
             alone = {text: self._protocol(text) for text in PROTOCOL}
             screened: list[RuleScreening] = []
-            controls: dict[str, NDArray[np.bool_]] = {}
+            without_gradient: dict[str, Broken] = {}
             at, selected, dropped = self.headline, [OWN], list[str]()
             for number, stage in enumerate(self.config.plan.stages):
                 sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
                 standing = {bound: int((~alone["pgd"][bound.label][sample]).sum()) for bound in self.bounds}
                 at = screening_bound(self.bounds, standing, len(sample), self.headline)
-                screened, controls = self._screen(number, stage, sample, at)
+                screened, without_gradient = self._screen(number, stage, sample, at)
                 selected, dropped = select_rules(screened, stage.most, stage.prune)
                 self._attack_all(planned(stage, selected, self.model))
             self._attack_all([*self.transfers, *self.config.added])
             if fingerprint([("images", self.images)]) != before:
                 self.model.written = True
         return AuditResult(
-            self.config, self.model, self.images, self.labels, self.worst, self.attacks, alone, screened, at,
-            controls, selected, dropped, self.model.checks(self.cost.nonfinite), self.cost,
-        )  # fmt: skip
+            self.config,
+            self.model,
+            self.images,
+            self.labels,
+            self.worst,
+            self.attacks,
+            alone,
+            screened,
+            at,
+            without_gradient,
+            selected,
+            dropped,
+            self.model.checks(self.cost.nonfinite),
+            self.cost,
+        )
 
     def _units(self) -> int:
         """About how many attacks will run, counting each bound."""
@@ -138,28 +159,28 @@ class _Sweep:
 
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
-        attack = plan_attack(text, self.headline, self.config.paper, plain=True)
+        attack = replace(plan_attack(text, self.headline, self.config.paper), plain=True)
         before = self.worst.level == 0
-        found = {self.bounds[0].label: before.clone()}
+        broken = {self.bounds[0].label: before.clone()}
         for bound in self.bounds[1:]:
             self.task.advance(1, f"{attack.label} at {bound.label}")
             now = before.clone()
             for start, stop in self.batches:
                 rows = (~before[start:stop]).nonzero()[:, 0] + start
                 now[self._attack_batch("alone", attack, bound, rows, start, stop)] = True
-            found[bound.label] = now
+            broken[bound.label] = now
             if not attack.follows_gradient:  # a draw within a small bound is a draw within every larger one
                 before = now
-        return found
+        return broken
 
     def _screen(
         self, number: int, stage: Stage, sample: Tensor, bound: Bound
-    ) -> tuple[list[RuleScreening], dict[str, NDArray[np.bool_]]]:
+    ) -> tuple[list[RuleScreening], dict[str, Broken]]:
         """Every rule alone on the sample, and the attacks without a gradient beside them."""
         images, labels = self.images[sample], self.labels[sample]
         key = f"screen {number} {bound.label} {len(sample)}"
-        screened, controls = [], {}
-        for rule in (rule for rule in stage.rules if self.model.takes(rule)):
+        screened, without_gradient = [], {}
+        for rule in filter(self.model.takes, stage.rules):
             self.task.advance(1, f"screening {rule} at {bound.label}")
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
             screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
@@ -168,13 +189,13 @@ class _Sweep:
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
             self.task.advance(1, f"screening {attack.label} at {bound.label}")
             work = partial(self._alone, attack.at(bound), bound, images, labels)
-            controls[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
-        return screened, controls
+            without_gradient[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
+        return screened, without_gradient
 
     def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
         """Every attack at every bound, on the images that still stand.
 
-        A gradient attack is shown everything that gradient attacks left, also what an attack without a gradient broke
+        A gradient attack gets everything that gradient attacks left, also what an attack without a gradient broke
         before: so what gradients leave does not depend on the order of the attacks.
         """
         for bound in self.bounds[1:]:
@@ -201,19 +222,20 @@ class _Sweep:
                 finish = attack.finishing(bound, adversarial[left])
                 broken[left], adversarial[left] = self._broken(finish, bound, images[left], labels[left])
             return {
-                "broken": rows[broken.cpu()].numpy(), "adversarial": adversarial[broken].cpu().numpy(),
+                "broken": rows[broken.cpu()].numpy(),
+                "adversarial": adversarial[broken].cpu().numpy(),
                 "before_finish": first[broken].cpu().numpy(),
-            }  # fmt: skip
+            }
 
         self.attacks.setdefault(attack.label, attack)
-        broken, images, first, cost = rows, self.images[:0], torch.ones(0, dtype=torch.bool), Cost()
-        if len(rows):
-            # What stands depends on the earlier attacks, so a unit is named by its images too.
-            digest = str(fingerprint([("rows", rows)]))[:12]
-            record = self._unit(f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}", work)
-            broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
-            first = torch.from_numpy(record["before_finish"])
-            cost = replace(_cost(record), attacked=len(rows))
+        if not len(rows):
+            self.worst.update(attack.label, bound, {}, Cost(), gradient=attack.follows_gradient)
+            return rows
+        # What stands depends on the earlier attacks, so a unit is named by its images too.
+        digest = str(fingerprint([("rows", rows)]))[:12]
+        record = self._unit(f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}", work)
+        broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
+        first, cost = torch.from_numpy(record["before_finish"]), replace(_cost(record), attacked=len(rows))
         for part, gradient, spent in ((first, attack.follows_gradient, cost), (~first, False, Cost())):
             by_image = dict(zip(broken[part].tolist(), images[part], strict=True))
             self.worst.update(attack.label, bound, by_image, spent, gradient=gradient)
@@ -234,8 +256,8 @@ class _Sweep:
         record = self.cache.get(key)
         if record is None:
             with self.model.measured(seed_of(self.config.seed, key)) as cost:
-                found = work()
-            record = {**found, **{name: np.asarray(value) for name, value in vars(cost).items()}}
+                result = work()
+            record = {**result, **{name: np.asarray(value) for name, value in vars(cost).items()}}
             self.cache[key] = record
         self.cost.add(_cost(record))
         return record

@@ -93,20 +93,29 @@ def audit(
         raise typer.BadParameter(
             "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
         )
-    from hiresnn.app.audit import CARD, DEPLOYED, AuditRequest
     from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
+    from hiresnn.audit.run import CARD, DEPLOYED
     from hiresnn.files import write_atomically
     from hiresnn.progress import Progress
     from hiresnn.report.pages import audit_page
 
     curve = tuple(bounds.split(",")) if bounds else None
-    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch)
-    command, unique_views = shlex.join(["hiresnn", *(context.obj or [])]), tuple(dict.fromkeys(views or ()))
-    request = AuditRequest(
-        target, config, tuple(twins or ()), source, images, eps, out, replace, command=command, views=unique_views
+    deployed = tuple(dict.fromkeys(views or ()))
+    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch, views=deployed)
+    command = shlex.join(["hiresnn", *(context.obj or [])])
+    card, folder = run_audit(
+        target,
+        config,
+        eps=eps,
+        twins=twins or (),
+        source=source,
+        images=images,
+        out=out,
+        replace=replace,
+        command=command,
+        progress=Progress(),
     )
-    card, folder = run_audit(request, progress=Progress())
     write_atomically(folder / PAGE, audit_page(card).encode())
     console, conclusion = tables.console(), card.conclusion
     console.print(table(card))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hiresnn.app.audit import ADVERSARIAL, verify
-from hiresnn.app.audit import CARD as CARD_NAME
+from hiresnn.app.audit import verify
 from hiresnn.app.folder import ENVIRONMENT, METRICS, MODEL, RECIPE, RESULT
+from hiresnn.audit.run import ADVERSARIAL
+from hiresnn.audit.run import CARD as CARD_NAME
 from hiresnn.errors import RunError, UsageError, command_line, in_a_line
 from hiresnn.files import new_folder, write_atomically
 from hiresnn.hub.pretrained import HUB_ID, README

@@ -16,15 +16,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hiresnn.app.audit import CARD, run_around, verify
+from hiresnn.app.audit import run_around, verify
 from hiresnn.app.folder import RunFolder
 from hiresnn.app.trainer import training_price
-from hiresnn.audit.card import Card, Point
+from hiresnn.audit.card import Card, Point, read_card
+from hiresnn.audit.run import CARD
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.report import words
 from hiresnn.report.charts import MOST_DRAWN, Axis, Chart, Dot, Series, legend, number_axis, percent_axis
 from hiresnn.report.pages import rendered
-from hiresnn.report.reading import read_card, unique_ends
+from hiresnn.report.reading import unique_ends
 
 SCRIPT = Path(__file__).parent / "templates" / "sort.js"
 PRICE = "training price, passes per image"

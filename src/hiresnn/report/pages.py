@@ -19,7 +19,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from hiresnn.app.folder import AttackRecord
-from hiresnn.audit.card import Card, Share
+from hiresnn.audit.card import Card, Share, read_card
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
 from hiresnn.report import words
@@ -40,7 +40,7 @@ from hiresnn.report.charts import (
     templates_of,
     variables,
 )
-from hiresnn.report.reading import Run, read_card, read_runs
+from hiresnn.report.reading import Run, read_runs
 from hiresnn.version import __version__
 
 CURVES = {"worst": "worst case", "pgd": "PGD as in the paper", "fgsm": "FGSM as in the paper", "noise": "random noise"}

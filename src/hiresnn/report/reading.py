@@ -6,20 +6,16 @@ on the page, so that one damaged file does not hide the other runs.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
-
-from hiresnn.app.folder import ENVIRONMENT, LARGEST, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
+from hiresnn.app.folder import ENVIRONMENT, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
 from hiresnn.app.recipe import Recipe
-from hiresnn.audit.card import Card
+from hiresnn.audit.card import Card, read_card
 from hiresnn.errors import RunError
-from hiresnn.files import first_fault
 
 CARD = "audit/card.json"
 
@@ -46,30 +42,6 @@ class Run:
     def stage(self, name: Literal["ann", "snn"]) -> tuple[EpochRecord, ...]:
         """The epochs of one stage of the training, in order."""
         return tuple(epoch for epoch in self.epochs if epoch.stage == name)
-
-
-def read_card(path: Path) -> Card:
-    """Read an audit card.
-
-    Raises:
-        RunError: the file is missing, or it is not a card that this version can show.
-    """
-    try:
-        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
-        _check_numbers(card.model_dump(exclude={"environment"}), "")
-        if card.setting.headline not in [point.bound for point in card.curve]:
-            raise ValueError(f"its curve lacks the headline bound {card.setting.headline!r}")
-        return card
-    except ValidationError as error:
-        reason = first_fault(error)
-    except RecursionError:
-        reason = "its values are nested too deeply"
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8 text"
-    except (ValueError, OverflowError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    fix = "name a card.json of hiresnn audit, or audit again"
-    raise RunError(f"{path} is not a readable audit card ({reason[:300]}); {fix}.") from None
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
@@ -110,17 +82,3 @@ def _read_run(path: Path, name: str) -> Run:
         part(CARD, lambda: read_card(path / CARD), None),
         tuple(notes),
     )
-
-
-def _check_numbers(value: Any, place: str) -> None:
-    """Raise ValueError for the first number in a card that no audit can write."""
-    if isinstance(value, dict):
-        if "percent" in value and not 0 <= value["percent"] <= 100:
-            raise ValueError(f"{place}.percent is {value['percent']:.4g}, which is not between 0 and 100")
-        for key, inner in value.items():
-            _check_numbers(inner, f"{place}.{key}".lstrip("."))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _check_numbers(inner, f"{place}.{index}")
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
-        raise ValueError(f"{place} is not a finite number below {LARGEST:g}")

@@ -1,4 +1,4 @@
-"""The stored adversarial images of an audit: written as an archive, and checked against the network and the card."""
+"""The adversarial images of an audit: written as an archive, and checked against the network and the card."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ Arrays = Mapping[str, "NDArray[Any]"]
 FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "f"}
 """Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
 of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
+TOLERANCE = 0.02  # percentage points by which a rounded percentage may differ
+CHANCE = 0.25
+"""Share of the images that a random network may answer otherwise: the audit counted the worst of many draws."""
 
 
 class Verification(NamedTuple):
-    """How many adversarial images were checked, and every problem, in words."""
+    """How many adversarial images were checked, and every problem, as a sentence."""
 
     images: int
     problems: tuple[str, ...]
@@ -64,19 +67,12 @@ def read_archive(path: Path) -> Arrays:
         raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.") from None
     except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise RunError(f"{path} is damaged ({error}); {advice}.") from None
-    sizes = {values.shape[:1] for values in arrays.values()}
-    kinds = {name: values.dtype.kind for name, values in arrays.items()}
-    shapes = [arrays[name].shape for name in ("adversarial", "clean") if name in arrays]
-    if kinds != FIELDS or len(sizes) != 1 or () in sizes or shapes[0] != shapes[1] or len(shapes[0]) != 4:
+    rows = {values.shape[:1] for values in arrays.values()}
+    shapes = {values.shape for name, values in arrays.items() if name in ("adversarial", "clean")}
+    numbers = {name: values.dtype.kind for name, values in arrays.items()}
+    if numbers != FIELDS or len(rows) != 1 or () in rows or len(shapes) != 1 or len(next(iter(shapes))) != 4:
         raise RunError(f"{path} does not hold the arrays {', '.join(FIELDS)} with one row per image; {advice}.")
     return arrays
-
-
-TOLERANCE = 0.02
-"""Percentage points by which a rounded percentage may differ."""
-
-CHANCE = 0.25
-"""Share of the images that a random network may answer otherwise: the audit counted the worst of many draws."""
 
 
 @torch.no_grad()
@@ -86,10 +82,10 @@ def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -
     labels, eps, count = torch.from_numpy(arrays["label"]).long(), arrays["eps"], len(arrays["index"])
     problems = []
 
-    def require(good: Tensor | NDArray[np.bool_], what: str, allowed: float = 0.0) -> None:
-        bad = int((~torch.as_tensor(good)).sum())
+    def require(good: Tensor, fault: str, allowed: float = 0.0) -> None:
+        bad = int((~good).sum())
         if bad > allowed * count:
-            problems.append(f"{bad} of {count} images {what}")
+            problems.append(f"{bad} of {count} images {fault}")
 
     if card.subject.fingerprint not in (None, weights_of(model)):
         problems.append("the network's weights are not those that the card names")
@@ -98,39 +94,37 @@ def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -
         require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1]")
         distance = (adversarial - clean).abs().flatten(1).amax(1)
         require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
-        instrumented = InstrumentedModel(model, clean[:16])
+        instrumented = InstrumentedModel(model, clean)
         with frozen(instrumented), instrumented.measured(0):
-            parts = zip(*(torch.split(each, batch_size) for each in (clean, adversarial, labels)), strict=True)
-            answers = [(correct(instrumented(a), y), correct(instrumented(b), y)) for a, b, y in parts]
-        before, after = (torch.cat(each) for each in zip(*answers, strict=True))
+            batches = zip(*(torch.split(part, batch_size) for part in (clean, adversarial, labels)), strict=True)
+            answers = [(correct(instrumented(a), y), correct(instrumented(b), y)) for a, b, y in batches]
+        before, after = (torch.cat(part) for part in zip(*answers, strict=True))
         chance = CHANCE if card.subject.random else 0.0
         require(before, "are misclassified without an attack", chance)
         require(~after, "are classified correctly although the card counts them as broken", chance)
     if len(set(arrays["index"].tolist())) != count or any(not 0 <= i < card.data.images for i in arrays["index"]):
         problems.append("the positions of the images are not distinct positions among the audited images")
     for point in card.curve:
-        at = math.inf if point.eps is None else point.eps
-        standing = card.clean.count - int((eps <= at).sum())
+        radius = math.inf if point.eps is None else point.eps
+        standing = card.clean.count - int((eps <= radius).sum())
         if standing != point.worst.count:
             problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
-        if not math.isclose(parse_bound(point.bound).eps, at, rel_tol=1e-4):
+        if not math.isclose(parse_bound(point.bound).eps, radius, rel_tol=1e-4):
             problems.append(f"the card gives the bound {point.bound} as eps = {point.eps}")
-        shares = {name: getattr(point, name) for name in ("fgsm", "pgd", "noise", "worst")}
-        problems += [
-            f"at {point.bound}, {name}: {fault}" for name, each in shares.items() for fault in _faults(card, each)
-        ]
+        for name in ("fgsm", "pgd", "noise", "worst"):
+            problems += [f"at {point.bound}, {name}: {fault}" for fault in _faults(card, getattr(point, name))]
     problems += [f"clean: {fault}" for fault in _faults(card, card.clean)]
     return Verification(count, tuple(problems))
 
 
-def _faults(card: Card, given: Share) -> Iterator[str]:
+def _faults(card: Card, stated: Share) -> Iterator[str]:
     """Yield what is wrong with a percentage of a card."""
-    if given.of != card.data.images or given.count > given.of:
-        yield f"the card counts {given.count} of {given.of} images, but {card.data.images} were audited"
+    if stated.of != card.data.images or stated.count > stated.of:
+        yield f"the card counts {stated.count} of {stated.of} images, but {card.data.images} were audited"
         return
-    found = share(given.count, given.of)
-    if max(abs(getattr(given, key) - getattr(found, key)) for key in ("percent", "low", "high")) > TOLERANCE:
+    exact = share(stated.count, stated.of)
+    if max(abs(getattr(stated, key) - getattr(exact, key)) for key in ("percent", "low", "high")) > TOLERANCE:
         yield (
-            f"the card says {given.percent:g} % ({given.low:g} to {given.high:g}), but {given.count} of {given.of} are "
-            f"{found.percent:g} % ({found.low:g} to {found.high:g})"
+            f"the card says {stated.percent:g} % ({stated.low:g} to {stated.high:g}), but {stated.count} of "
+            f"{stated.of} are {exact.percent:g} % ({exact.low:g} to {exact.high:g})"
         )

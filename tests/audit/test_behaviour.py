@@ -1,7 +1,9 @@
-"""The instrumented network: passes are counted, draws averaged and seeded, rules restored."""
+"""The network as the audit calls it: passes counted, draws averaged and seeded, rules restored, faults named."""
 
 import math
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,12 +12,16 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd, pgd_restarts, square
 from hiresnn.attacks.losses import margin
-from hiresnn.audit import InstrumentedModel
-from hiresnn.audit.behaviour import DRAWS, OWN, ROUNDING, seed_of
+from hiresnn.audit import About, Card, InstrumentedModel
+from hiresnn.audit.behaviour import EOT_SAMPLES, OWN, ROUNDING, seed_of
+from hiresnn.audit.build_card import build_card
 from hiresnn.checks import fingerprint
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
+
+from .hostile import HOSTILE, Random, SometimesNaN, WritesIntoItsInput
+from .small import ONCE, Run
 
 Shown = tuple[Tensor, Tensor]
 
@@ -99,21 +105,12 @@ def test_images_that_left_the_batch_cost_no_more_passes(grey: Tensor) -> None:
     assert (spent.forward, spent.backward) == (5, 5)
 
 
-def test_a_measurement_starts_at_zero(grey: Tensor, labels: Tensor) -> None:
-    audited = InstrumentedModel(Flat(), grey)
-    for _ in range(2):
-        with audited.measured(0) as spent:
-            audited(grey[:2])
-        assert (spent.forward, spent.backward) == (2, 0)
-        assert 0 < spent.seconds < 5
-
-
 def test_every_draw_of_a_random_network_is_a_pass(grey: Tensor, labels: Tensor) -> None:
     audited = InstrumentedModel(Noisy(), grey)
-    assert (audited.random, audited.draws) == (True, DRAWS)
+    assert (audited.random, audited.draws) == (True, EOT_SAMPLES)
     with audited.measured(0) as spent:
         fgsm(audited, grey, labels, eps=0.1)
-    assert (spent.forward, spent.backward) == (5 * DRAWS, 5 * DRAWS)
+    assert (spent.forward, spent.backward) == (5 * EOT_SAMPLES, 5 * EOT_SAMPLES)
 
 
 class Shared(Flat):
@@ -149,10 +146,6 @@ def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(
     assert torch.allclose(found.gradient, gradient, atol=1e-6)
 
 
-def test_a_network_that_is_not_random_is_called_once(grey: Tensor) -> None:
-    assert InstrumentedModel(Flat(), grey, draws=4).draws == 1
-
-
 def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey: Tensor) -> None:
     audited = InstrumentedModel(Noisy(), grey)
 
@@ -169,50 +162,12 @@ def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey: Tenso
     assert not torch.equal(logits(2), first)
 
 
-def test_torchs_state_is_restored_after_a_failure(grey: Tensor) -> None:
-    audited = InstrumentedModel(Noisy(), grey)
-    before = torch.get_rng_state()
-
-    def interrupted() -> None:
-        with audited.measured(5):
-            audited(grey)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_each_unit_of_work_has_its_own_valid_seed() -> None:
     assert seed_of(0, "clean 0-200") == seed_of(0, "clean 0-200")
     seeds = {seed_of(seed, key) for seed in (0, 1, 11) for key in ("a", "1 a", "b")}
     assert len(seeds) == 9
     assert all(0 <= seed < 2**63 for seed in seeds)
     torch.Generator().manual_seed(max(seeds))
-
-
-def test_a_fingerprint_changes_with_any_weight_buffer_or_name(network: SpikingNetwork, grey: Tensor) -> None:
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    whole = fingerprint(state.items())
-    assert whole is not None
-    assert len(whole) == 64
-    assert fingerprint(state.items()) == whole
-    seen = {whole}
-    for name, tensor in state.items():
-        changed = {**state, name: torch.nextafter(tensor, tensor + 1)}  # by the least that float32 can
-        seen.add(str(fingerprint(changed.items())))
-    seen.add(str(fingerprint(("x" + name, tensor) for name, tensor in state.items())))
-    seen.add(str(fingerprint((name, tensor.double()) for name, tensor in state.items())))
-    assert len(seen) == len(state) + 3
-
-
-def test_shapes_and_all_kinds_of_numbers_count_in_a_fingerprint() -> None:
-    numbers = torch.arange(6)
-    assert fingerprint([("a", numbers)]) != fingerprint([("a", numbers.view(2, 3))])
-    assert fingerprint([("a", torch.tensor(True))]) != fingerprint([("a", torch.tensor(False))])
-    assert fingerprint([("a", torch.ones(2, dtype=torch.bfloat16))]) != fingerprint([("a", torch.ones(2).half())])
-    matrix = torch.rand(3, 4)
-    assert fingerprint([("a", matrix.T.contiguous().T)]) == fingerprint([("a", matrix)])  # layout in memory does not
 
 
 def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: Tensor) -> None:
@@ -270,12 +225,6 @@ def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey: Tenso
     assert torch.equal(found.logits, model(grey))
 
 
-def test_only_a_network_that_rounds_takes_the_rounding_rule(grey: Tensor) -> None:
-    assert InstrumentedModel(Rounding(), grey).rounds
-    assert InstrumentedModel(Rounding(), grey).takes(ROUNDING)
-    assert not InstrumentedModel(Flat(), grey).takes(ROUNDING)
-
-
 def gradient(model: InstrumentedModel, images: Tensor, labels: Tensor, rule: str) -> Tensor:
     with model.under(rule):
         return loss_gradient(model, images, labels, margin).gradient
@@ -327,3 +276,82 @@ def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey: Tensor)
     assert len(set(answers)) == 3
     calls = iter(range(9))
     assert InstrumentedModel(lambda images: images.flatten(1) * next(calls), grey).digest is None
+
+
+@pytest.fixture(scope="module")
+def card_of(run: Run, shown: Shown) -> Callable[[str], Card]:
+    """Name of a hostile network -> its card."""
+
+    @cache
+    def card_of(name: str) -> Card:
+        result = run(HOSTILE[name].make(), *shown, stages=(ONCE,), bounds=("24/255",))
+        return build_card(result, About(repeat="hiresnn audit"))
+
+    return card_of
+
+
+@pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if not each.refused])
+def test_a_hostile_network_is_named_on_the_card(card_of: Callable[[str], Card], name: str) -> None:
+    card = card_of(name)
+    named = [check.detail for check in card.checks if check.result == "failed" or "random" in check.detail]
+    assert any(re.search(HOSTILE[name].words, detail) for detail in named), card.checks
+    if name != "random":
+        assert any(re.search(HOSTILE[name].words, reason) for reason in card.conclusion.reasons)
+
+
+@pytest.mark.parametrize("name", ["drifts", "constant", "dead", "stateful", "depends on the batch"])
+def test_no_number_is_reported_for_a_network_whose_answers_are_not_a_function_of_the_image(
+    card_of: Callable[[str], Card], name: str
+) -> None:
+    conclusion = card_of(name).conclusion
+    assert conclusion.verdict == "unreliable"
+    assert conclusion.headline.startswith("Report no number at 24/255")
+    ignores = name in ("constant", "dead")
+    advice = "Check that the weights are loaded" if ignores else "Make the network's answers depend on the images alone"
+    assert conclusion.next_step.startswith(advice)
+
+
+@pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if each.refused])
+def test_a_network_that_fails_later_is_refused_in_one_sentence(run: Run, shown: Shown, name: str) -> None:
+    with pytest.raises(UsageError, match=HOSTILE[name].words):
+        run(HOSTILE[name].make(), *shown, stages=(ONCE,))
+
+
+def test_logits_that_are_not_finite_count_as_wrong_whatever_the_class(run: Run, shown: Shown) -> None:
+    images, labels = shown
+    found = run(SometimesNaN(), images, labels, stages=(ONCE,), bounds=("8/255", "24/255"))
+    correct = found.worst.count(found.worst.bounds[0])
+    assert correct > 40
+    assert int((labels == 0).sum()) == 6
+    assert found.worst.count(found.worst.bounds[1]) == 0  # noise alone leaves the 8-bit grid
+    assert found.cost.nonfinite > 0
+
+
+def test_a_network_that_writes_into_its_input_leaves_the_images_as_they_were(run: Run, shown: Shown) -> None:
+    images, labels = shown[0].clone(), shown[1]
+    found = run(WritesIntoItsInput(), images, labels, stages=(ONCE,))
+    assert torch.equal(images, shown[0])
+    for image, adversarial in found.worst.adversarial.items():
+        bound = found.worst.bounds[int(found.worst.level[image])]
+        assert (adversarial - images[image]).abs().max() <= bound.radius + 1e-6
+
+
+def test_a_random_network_keeps_its_number_and_its_batch_is_not_compared(shown: Shown) -> None:
+    checks = {check.name: check.result for check in InstrumentedModel(Random(), shown[0][:16]).checks(0)}
+    assert checks["repeated calls"] == "passed"
+    assert checks["batch order and size"] == "not checked"
+
+
+def test_a_fingerprint_changes_with_any_weight_buffer_or_name(network: SpikingNetwork, grey: Tensor) -> None:
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    whole = fingerprint(state.items())
+    assert whole is not None
+    assert len(whole) == 64
+    assert fingerprint(state.items()) == whole
+    seen = {whole}
+    for name, tensor in state.items():
+        changed = {**state, name: torch.nextafter(tensor, tensor + 1)}  # by the least that float32 can
+        seen.add(str(fingerprint(changed.items())))
+    seen.add(str(fingerprint(("x" + name, tensor) for name, tensor in state.items())))
+    seen.add(str(fingerprint((name, tensor.double()) for name, tensor in state.items())))
+    assert len(seen) == len(state) + 3

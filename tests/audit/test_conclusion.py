@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hiresnn.audit.card import Check, Conclusion, Evidence, Point, RuleReport, conclude, share
+from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, share
+from hiresnn.audit.conclusion import Evidence, conclude
 
 NONE = Evidence(gradient_left=100, without_gradient=0, unbroken=0, correct=190)
 OWN = RuleReport(

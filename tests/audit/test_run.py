@@ -1,0 +1,320 @@
+"""`run_audit`: one card pinned by value, its cache, twins and views; the archive and its verification."""
+
+import copy
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hiresnn.attacks import ATTACKS, register
+from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, run_audit, verify
+from hiresnn.audit.archive import read_archive
+from hiresnn.audit.cache import ArrayCache
+from hiresnn.audit.card import read_card
+from hiresnn.audit.deployed import ALL, FLOAT, audit_views, deployed_networks
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork
+from hiresnn.progress import Progress
+
+from .small import TINY, small_config, square, stage
+
+Shown = tuple[Tensor, Tensor]
+FAST: Any = Preset("quick", 60, (stage(square(2)),))
+
+
+@pytest.fixture(scope="module")
+def folder(network: SpikingNetwork, shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an audit with a preset that takes a second, with its cache. Read only."""
+    folder = tmp_path_factory.mktemp("library") / "audit"
+    tiny: Any = Preset("quick", 60, (TINY,))
+    bounds = ("8/255", "inf")
+    run_audit(network, *shown, preset=tiny, eps="24/255", bounds=bounds, batch_size=30, folder=folder, cache=folder)
+    return folder
+
+
+@pytest.fixture
+def card(folder: Path) -> Card:
+    return read_card(folder / "card.json")
+
+
+@pytest.fixture
+def arrays(folder: Path) -> dict[str, Any]:
+    return {name: values.copy() for name, values in read_archive(folder / "adversarial.npz").items()}
+
+
+def test_the_card_of_a_small_seeded_network_has_these_values(card: Card) -> None:
+    # FGSM, PGD, worst case. Another CPU rounds differently, which can move an image across a boundary.
+    counts = {point.bound: (point.fgsm.count, point.pgd.count, point.worst.count) for point in card.curve}
+    golden = {"0": (50, 50, 50), "8/255": (43, 43, 40), "24/255": (32, 29, 20), "inf": (0, 0, 0)}
+    for bound, expected in golden.items():
+        assert counts[bound] == pytest.approx(expected, abs=2), bound
+    assert (card.conclusion.verdict, card.conclusion.own) == ("overestimated", "inconclusive")
+    assert {check.result for check in card.checks} == {"passed"}
+    assert card.subject.timesteps == 3
+    assert card.setting.command.endswith(
+        "eps='24/255', seed=0, bounds=['8/255', 'inf'], batch_size=30, preset='quick')"
+    )
+    assert "preset='standard'" in card.conclusion.next_step
+
+
+def test_the_stored_images_are_confirmed_and_lie_within_their_bounds(
+    card: Card, arrays: dict[str, Any], network: SpikingNetwork, shown: Shown
+) -> None:
+    found = verify(card, arrays, network)
+    assert found.problems == ()
+    assert found.images == card.clean.count - card.at("inf").worst.count > 30
+    images, labels = (part[torch.from_numpy(arrays["index"])] for part in shown)
+    assert (arrays["clean"] == images.numpy()).all()
+    adversarial = torch.from_numpy(arrays["adversarial"])
+    assert (network(adversarial).argmax(1) != labels).all()
+    assert ((adversarial - images).abs().flatten(1).amax(1).numpy() <= arrays["eps"] + 1e-6).all()
+
+
+def further(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"] = 1 - arrays["clean"]
+
+
+def harmless(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"] = arrays["clean"].copy()
+
+
+def fewer(arrays: dict[str, Any]) -> None:
+    for name in arrays:
+        arrays[name] = arrays[name][1:]
+
+
+def twice(arrays: dict[str, Any]) -> None:
+    arrays["index"][1] = arrays["index"][0]
+
+
+def not_finite(arrays: dict[str, Any]) -> None:
+    arrays["adversarial"][0, 0, 0, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (further, "further from the clean image than eps"),
+        (harmless, "classified correctly although the card counts them as broken"),
+        (fewer, "the images leave"),
+        (twice, "not distinct positions"),
+        (not_finite, "not finite"),
+    ],
+)
+def test_images_that_do_not_prove_the_card_are_reported(
+    card: Card, arrays: dict[str, Any], network: SpikingNetwork, change: Any, problem: str
+) -> None:
+    change(arrays)
+    assert any(problem in text for text in verify(card, arrays, network).problems)
+
+
+def test_another_network_is_not_confirmed(card: Card, arrays: dict[str, Any], network: SpikingNetwork) -> None:
+    other = copy.deepcopy(network)
+    next(iter(other.parameters())).data.add_(1e-6)
+    problem = "the network's weights are not those that the card names"
+    assert problem in verify(card, arrays, other).problems
+    assert problem in verify(card, {name: rows[:0] for name, rows in arrays.items()}, nn.Flatten()).problems
+
+
+def test_some_images_of_a_random_network_may_answer_otherwise(
+    card: Card, arrays: dict[str, Any], network: SpikingNetwork
+) -> None:
+    few = len(arrays["index"]) // 5
+    arrays["adversarial"][:few] = arrays["clean"][:few]
+    subject = card.subject.model_copy(update={"random": True})
+    assert "are classified correctly" in verify(card, arrays, network).problems[0]
+    assert not verify(card.model_copy(update={"subject": subject}), arrays, network).problems
+
+
+def test_a_missing_or_damaged_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "adversarial.npz"
+    with pytest.raises(RunError, match="does not exist"):
+        read_archive(path)
+    for content in (b"", b"PK\x03\x04", b"not an archive"):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match="damaged"):
+            read_archive(path)
+    np.savez(path, index=np.arange(3))
+    with pytest.raises(RunError, match="does not hold the arrays"):
+        read_archive(path)
+    whole, unnoticed = (folder / "adversarial.npz").read_bytes(), []
+    for place in range(0, len(whole) - 20, max(1, len(whole) // 40)):
+        flipped = bytes(byte ^ 0xFF for byte in whole[place : place + 20])
+        path.write_bytes(whole[:place] + flipped + whole[place + 20 :])
+        with suppress(RunError):  # and no other error; the directory of a ZIP archive has bytes that nothing reads
+            read_archive(path)
+            unnoticed.append(place)
+    assert len(unnoticed) < 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": torch.rand(3, 8, 8)}, "images are"),
+        ({"labels": torch.zeros(4, dtype=torch.int64)}, "labels are"),
+        ({"labels": torch.zeros(3)}, "labels are"),
+        ({"labels": torch.tensor([0, 10, 3])}, "labels reach from 0 to 10, but there are 10 classes"),
+        ({"images": torch.full((3, 1, 8, 8), 255.0)}, r"\[0, 1\]"),
+        ({"eps": 8}, "did you mean 8/255"),
+        ({"preset": "fast"}, "preset is 'fast'"),
+        ({"attacks": ("pgd:eps=0.1",)}, "names eps"),
+        ({"classes": ["a", "b"]}, "network has 10 output classes, but images has 2"),
+        ({"twins": {"other": nn.Flatten()}, "classes": list("abcdefghij")}, "the twin other has 64 output classes"),
+        ({"config": AuditConfig(views=("int99",))}, "int99"),
+        (
+            {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "config": AuditConfig(views=("int8",))},
+            "Sequential",
+        ),
+    ],
+)
+def test_images_and_options_that_cannot_be_used_are_refused(
+    network: SpikingNetwork, changes: dict[str, Any], message: str
+) -> None:
+    values = {
+        "model": network,
+        "images": torch.rand(3, 1, 8, 8),
+        "labels": torch.zeros(3, dtype=torch.int64),
+        **changes,
+    }
+    with pytest.raises(UsageError, match=message):
+        run_audit(**values)
+
+
+def test_a_cache_is_for_one_network_its_images_and_its_settings(network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = (part[:6] for part in shown)
+    cache: dict[str, Any] = {}
+    card = run_audit(network, images, labels, preset=FAST, bounds="8/255", cache=cache)
+    assert [point.bound for point in card.curve] == ["0", "8/255"]
+    assert run_audit(network, images, labels, preset=FAST, bounds="8/255", cache=cache).curve == card.curve
+    other = copy.deepcopy(network)
+    next(iter(other.parameters())).data.neg_()
+    for model, pictures, seed in ((other, images, 0), (network, images.flip(0), 0), (network, images, 1)):
+        with pytest.raises(UsageError, match="cache holds the work of another network, other images"):
+            run_audit(model, pictures, labels, preset=FAST, bounds="8/255", seed=seed, cache=cache)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the units that are worked on from here on."""
+    keys: list[str] = []
+    write = ArrayCache.__setitem__
+
+    def noted(cache: ArrayCache, key: str, record: Any) -> None:
+        keys.append(key)
+        write(cache, key, record)
+        if keys[0] == "interrupt" and len(keys) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ArrayCache, "__setitem__", noted)
+    return keys
+
+
+def test_an_interrupted_audit_continues_in_its_folder_and_another_one_does_not(
+    network: SpikingNetwork, shown: Shown, tmp_path: Path, written: list[str]
+) -> None:
+    images, labels = (part[:12] for part in shown)
+
+    def card(**changes: Any) -> Card:
+        options = {"preset": FAST, "bounds": ("8/255",), "cache": tmp_path, **changes}
+        return run_audit(network, images, labels, **options)
+
+    written.append("interrupt")
+    with pytest.raises(KeyboardInterrupt):
+        card()
+    first = set(written)
+    written.clear()
+    continued = card()
+    assert written
+    assert not first & set(written)
+    written.clear()
+    assert card().curve == continued.curve == card(cache=None).curve
+    assert written == []
+    for changes in ({"seed": 1}, {"eps": "4/255"}, {"batch_size": 5}):
+        card(**changes)
+        assert any(key.startswith("clean") for key in written), changes
+        written.clear()
+    assert len(list(tmp_path.glob("cache-*"))) == 4
+    for source in ("a", "b"):  # the digests of two versions of the file of a user's attack
+        register("mine", lambda model, images, labels, eps=0.1: images, source=source)
+        card(attacks=("mine",))
+    del ATTACKS["mine"]
+    assert len(list(tmp_path.glob("cache-*"))) == 6
+
+
+def test_cached_work_with_a_twin_that_answers_otherwise_is_refused(network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = (part[:6] for part in shown)
+    cache: dict[str, Any] = {}
+    for sign in (1, 1, -1):
+
+        def twin(images: Tensor, sign: int = sign) -> Tensor:
+            return sign * images.flatten(1)[:, :10]
+
+        def run() -> None:
+            run_audit(network, images, labels, preset=FAST, bounds=(), cache=cache, twins={"other": twin})
+
+        if sign > 0:
+            run()
+        else:
+            with pytest.raises(UsageError, match="holds work with a twin other that gave other answers"):
+                run()
+
+
+def test_an_audit_inside_inference_mode_finds_the_same(network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = (part[:12] for part in shown)
+    card = run_audit(network, images, labels, preset=FAST, bounds=("8/255",))
+    with torch.inference_mode():
+        inside = run_audit(network, images + 0, labels + 0, preset=FAST, bounds=("8/255",))
+    assert inside.curve == card.curve
+
+
+def test_the_call_on_the_card_repeats_the_audit(network: SpikingNetwork, shown: Shown) -> None:
+    images, labels = (part[:6] for part in shown)
+    options: dict[str, Any] = {"bounds": ("1/255",), "attacks": ["pgd:iterations=3"], "eps": "2/255", "seed": 4}
+    card = run_audit(network, images, labels, preset=FAST, twins={"other": network}, batch_size=3, **options)
+    assert card.setting.command == (
+        "hiresnn.run_audit(model, images, labels, eps='2/255', seed=4, bounds=['1/255'], attacks=['pgd:iterations=3'], "
+        "twins={'other': ...}, batch_size=3, preset='quick')"
+    )
+    assert [row.label for row in card.attacks][-2:] == ["transfer from other", "pgd:iterations=3 (added)"]
+    assert card.setting.twins == ["other"]
+
+
+def test_every_view_is_attacked_and_what_breaks_one_network_counts_on_another(
+    network: SpikingNetwork, shown: Shown, tmp_path: Path
+) -> None:
+    images = shown[0][:12]
+    labels = network(images).argmax(1)
+    config = AuditConfig(FAST, "16/255", ("8/255",), batch_size=5, views=("int2", "reset=zero"))
+    card = run_audit(network, images, labels, config, folder=tmp_path, cache=tmp_path)
+    found = json.loads((tmp_path / "deployed.json").read_bytes())
+    assert (found["bounds"], found["images"]) == (["0", "8/255", "16/255"], 12)
+    assert list(found["views"]) == [FLOAT, "int2", "reset=zero"]
+    for view in found["views"].values():
+        for worst, own, everywhere in zip(view["worst"], view["own"], found[ALL], strict=True):
+            assert everywhere <= worst <= own
+        assert view["worst"] == sorted(view["worst"], reverse=True)
+    assert found["views"][FLOAT]["own"] == [point.worst.percent for point in card.curve]
+    assert found["views"][FLOAT]["own"][0] == 100  # its own answers are the labels
+    assert found["views"]["int2"]["own"][0] < 100
+    assert len(list(tmp_path.glob("cache-*"))) == 3
+
+
+def test_an_image_made_on_one_network_counts_on_another(network: SpikingNetwork, shown: Shown) -> None:
+    images = shown[0][:12]
+    labels = network(images).argmax(1)
+    result = audit(InstrumentedModel(network, images), images, labels, small_config(stage(square(2)), bounds=()))
+    same = deployed_networks(("int16",), network)
+    alone = audit_views(same, result, lambda model: {}, Progress(quiet=True))
+    (position, adversarial), *_ = result.worst.adversarial.items()
+    result.worst.level[:] = len(result.worst.bounds)  # as if nothing else had been found
+    result.worst.level[position] = 1
+    result.worst.adversarial = {position: adversarial}
+    found = audit_views(same, result, lambda model: {}, Progress(quiet=True))
+    assert found["views"]["int16"]["worst"] == alone["views"]["int16"]["worst"]
+    # What the audit of the nearly equal int16 network finds breaks the float network again.
+    assert found["views"][FLOAT]["worst"][1] < found["views"][FLOAT]["own"][1]
