@@ -1,47 +1,59 @@
-"""The source keeps to what CONTRIBUTING.md says of it: packages import downwards only."""
+"""The source keeps to what CONTRIBUTING.md says of it: packages import downwards only, and no imports form a cycle."""
 
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "hiresnn"
-FILES = sorted(SOURCE.rglob("*.py"))
 LAYER = {
     name: row
     for row, line in enumerate(re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
     for name in re.findall(r"`(\w+)`", line)
 }
 """Package or module -> its row in the table of CONTRIBUTING.md, the lowest layer first."""
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SOURCE.rglob("*.py")
+}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The packages of hiresnn that a file imports, wherever in the file."""
+    """The modules of hiresnn that a file imports, wherever in the file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("hiresnn"):
-            inner = node.module.split(".")[1:]
-            yield from inner[:1] or [each.name for each in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else node.module for name in names)
         elif isinstance(node, ast.Import):
-            yield from (each.name.split(".")[1] for each in node.names if each.name.startswith("hiresnn."))
+            yield from (alias.name for alias in node.names)
+
+
+IMPORTS = {name: {other for other in imported(path) if other in MODULES} for name, path in MODULES.items()}
+
+
+def layer(module: str) -> int:
+    """The row of a module's package; hiresnn itself is above all."""
+    return LAYER[module.split(".")[1]] if "." in module else len(LAYER)
 
 
 def test_the_table_of_layers_has_every_package() -> None:
-    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    modules = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
-    assert packages | modules <= LAYER.keys()
+    packages = {name.split(".")[1] for name in MODULES if "." in name} - {"__main__"}
+    assert packages <= LAYER.keys()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_package_imports_only_from_lower_layers(path: Path) -> None:
-    own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    if own not in LAYER:  # hiresnn itself
-        return
-    wrong = [
-        name
-        for name in imported(path)
-        if name in LAYER and name != own and LAYER[name] >= LAYER[own] and not (LAYER[own] == 0 and name == "errors")
-    ]
-    assert not wrong
+def test_a_package_imports_only_from_lower_layers() -> None:
+    wrong = {
+        (name, other)
+        for name, others in IMPORTS.items()
+        for other in others
+        if name not in ("hiresnn", "hiresnn.__main__")
+        and other.split(".")[1:2] != name.split(".")[1:2]
+        and (layer(other) > layer(name) or layer(other) == layer(name) > 0)
+    }
+    assert not {pair for pair in wrong if pair[1] != "hiresnn"}
+
+
+def test_no_imports_form_a_cycle() -> None:
+    TopologicalSorter({name: others - {"hiresnn"} for name, others in IMPORTS.items()}).prepare()
