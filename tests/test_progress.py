@@ -82,8 +82,7 @@ def test_a_bar_on_a_terminal_has_the_latest_speed_and_note() -> None:
         task.advance(10)
         clock.now = 2.0
         task.advance(10, "loss 0.5")
-        assert progress._bars is not None
-        (bar,) = progress._bars.tasks
+        (bar,) = progress.bars.tasks
         assert (bar.completed, bar.total) == (20, 40)
         assert bar.fields == {"status": "5 images/s, 4.0 s left", "note": "loss 0.5"}
 

@@ -42,43 +42,43 @@ class Task:
 
     def __init__(self, progress: Progress, title: str, total: int, unit: str, done: int) -> None:
         self.title, self.total, self.unit, self.done, self.note = title, total, unit, done, ""
-        self._progress, self._before = progress, done
+        self._progress, self._done_before, self._bar = progress, done, progress.add_bar(title, total, done)
         self._started = self._printed = progress.clock()
-        self._first: tuple[float, int] | None = None  # when the first step ended, and `done` at that time
-        self._bar: TaskID | None = None
+        self._first_step: tuple[float, int] | None = None  # when it ended, and `done` at that time
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Report that `count` more units are done. `note` stays until another replaces it."""
         self.done += count
         self.note = note or self.note
-        if self._first is None:
-            self._first = (self._progress.clock(), self.done)
-        self._progress._show(self)
+        now = self._progress.clock()
+        self._first_step = self._first_step or (now, self.done)
+        if self._bar is not None:
+            self._progress.bars.update(self._bar, total=self.total, completed=self.done, status=self.status(), note=self.note)
+        elif now - self._printed >= self._progress.every and self.done < self.total:
+            self._printed = now
+            status = f", {text}" if (text := self.status()) else ""
+            self._line(f"{self.done:,} of {self.total:,} {self.unit}{status}")
 
     def status(self) -> str:
         """Return speed and estimated time left, both without the first step, which may compile kernels."""
-        if self._first is None or self.done == self._first[1]:
+        if self._first_step is None or self.done == self._first_step[1]:
             return ""
-        count, seconds = self.done - self._first[1], self._progress.clock() - self._first[0]
+        seconds, count = self._progress.clock() - self._first_step[0], self.done - self._first_step[1]
         left = seconds * (self.total - self.done) / count
         return rate(count, seconds, self.unit) + (f", {duration(left)} left" if self.done < self.total else "")
 
-    def running(self) -> str:
-        """Return the line of a task that has not ended."""
-        status = f", {text}" if (text := self.status()) else ""
-        return self._noted(f"{self.title}: {self.done:,} of {self.total:,} {self.unit}{status}")
-
-    def ended(self, failed: bool) -> str:
-        """Return the line of a task that has ended."""
-        seconds, count = self._progress.clock() - self._started, self.done - self._before
+    def end(self, failed: bool) -> None:
+        """Replace the bar by the line that stays."""
+        if self._bar is not None:
+            self._progress.remove_bar(self._bar)
+        seconds, count = self._progress.clock() - self._started, self.done - self._done_before
         if failed:
-            done = f"stopped after {self.done:,} of {self.total:,} {self.unit} and {duration(seconds)}"
+            self._line(f"stopped after {self.done:,} of {self.total:,} {self.unit} and {duration(seconds)}")
         else:
-            done = f"{count:,} {self.unit} in {duration(seconds)}, {rate(count, seconds, self.unit)}"
-        return self._noted(f"{self.title}: {done}")
+            self._line(f"{count:,} {self.unit} in {duration(seconds)}, {rate(count, seconds, self.unit)}")
 
-    def _noted(self, text: str) -> str:
-        return f"{text} ({self.note})" if self.note else text
+    def _line(self, text: str) -> None:
+        self._progress.line(f"{self.title}: {text} ({self.note})" if self.note else f"{self.title}: {text}")
 
 
 class Progress:
@@ -99,30 +99,22 @@ class Progress:
     ) -> None:
         self.quiet, self.every, self.clock = quiet, every, clock
         self.console = console or Console(stderr=True)
-        self._bars: Bars | None = None
+        status, note = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("status", "note"))
+        title, percent = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:>3.0f}%")
+        self.bars = Bars(title, BarColumn(), percent, status, note, console=self.console, transient=True)
 
     def __reduce__(self) -> tuple[Callable[[], Progress], tuple[()]]:
         return partial(Progress, quiet=True), ()
 
     @contextmanager
     def task(self, title: str, total: int, unit: str = "images", *, done: int = 0) -> Iterator[Task]:
-        """Open a task of `total` units, `done` of which an earlier run has finished. Tasks may be nested.
-
-        An exception passes through, after a line that says where the task stopped.
-        """
+        """Open a task of `total` units, `done` of which an earlier run has finished. Tasks may be nested."""
         task, failed = Task(self, title, total, unit, done), True
-        if self.console.is_terminal and not self.quiet:
-            self._add_bar(task)
         try:
             yield task
             failed = False
         finally:
-            if self._bars is not None and task._bar is not None:
-                self._bars.remove_task(task._bar)
-                if not self._bars.tasks:
-                    self._bars.stop()
-                    self._bars = None
-            self.line(task.ended(failed))
+            task.end(failed)
 
     def line(self, text: str, *, warning: bool = False) -> None:
         """Print one line that stays, above the bars if there are any; a warning also if quiet."""
@@ -130,21 +122,15 @@ class Progress:
             # A pipe has no width: a wrapped line would be two lines in a log.
             self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def _add_bar(self, task: Task) -> None:
-        if self._bars is None:
-            title, status, note = (TextColumn(f"{{task.{name}}}", markup=False) for name in _COLUMNS)
-            percent = TextColumn("{task.percentage:>3.0f}%")
-            self._bars = Bars(title, BarColumn(), percent, status, note, console=self.console, transient=True)
-            self._bars.start()
-        task._bar = self._bars.add_task(task.title, total=task.total, completed=task.done, status="", note="")
+    def add_bar(self, title: str, total: int, done: int) -> TaskID | None:
+        """Add a bar, on a terminal; the first starts the display."""
+        if self.quiet or not self.console.is_terminal:
+            return None
+        self.bars.start()
+        return self.bars.add_task(title, total=total, completed=done, status="", note="")
 
-    def _show(self, task: Task) -> None:
-        if self._bars is not None and task._bar is not None:
-            shown = {"total": task.total, "completed": task.done, "status": task.status(), "note": task.note}
-            self._bars.update(task._bar, **shown)  # type: ignore[arg-type]
-        elif not self.quiet and self.clock() - task._printed >= self.every and task.done < task.total:
-            task._printed = self.clock()
-            self.line(task.running())
-
-
-_COLUMNS = ("description", "fields[status]", "fields[note]")
+    def remove_bar(self, bar: TaskID) -> None:
+        """Remove a bar; the last stops the display."""
+        self.bars.remove_task(bar)
+        if not self.bars.tasks:
+            self.bars.stop()

@@ -5,11 +5,14 @@ No input may lead to a traceback, a hang, an unbounded allocation or a silently 
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,15 @@ from tests.torture.harness import Case, command, in_child
 from tests.torture.workshop import TINY, copy, trained
 
 HOSTILE_TEXTS = (
-    "nan", "inf", "-inf", "-1", "0", "1e308", "-1e308", "1e-320", "10000000000000000000", "9" * 5000, "0.5", "true",
-    '""', '"x"', '"../../escape"', '"/tmp/absolute"', '"' + "A" * 100_000 + '"', "[]", "[1, 2]", 
-    "[" * 1200 + "]" * 1200, "{a = 1}", '"8/0"', '"8/255/1"', "1979-05-27", '"\\u0000"', "'''", "=", "",
-)  # fmt: skip
+    *("nan", "inf", "-inf", "-1", "0", "1e308", "-1e308", "1e-320", "10000000000000000000", "9" * 5000, "0.5", "true"),
+    *('""', '"x"', '"../../escape"', '"/tmp/absolute"', '"' + "A" * 100_000 + '"', "[]", "[1, 2]", "{a = 1}", '"8/0"'),
+    *("[" * 1200 + "]" * 1200, '"8/255/1"', "1979-05-27", '"\\u0000"', "'''", "=", ""),
+)
 """Values as they stand behind `--set key=`."""
 HOSTILE_VALUES = (
-    None, True, -1, 0, 2**70, 1e308, float("nan"), float("inf"), "", "x",
-    "<script>alert(1)</script>", "9" * 5000, [], {}, [[[]]], {"a": {}},
-)  # fmt: skip
+    *(None, True, -1, 0, 2**70, 1e308, float("nan"), float("inf"), "", "x", "<script>alert(1)</script>", "9" * 5000),
+    *([], {}, [[[]]], {"a": {}}),
+)
 """Values in place of those in a JSON file."""
 CHEAP = {"ann.epochs": "0", "snn.epochs": "0", "data.train_images": "60", "conversion.images": "20"}
 """So that a value that is accepted is also tried in a training, in a second."""
@@ -68,9 +71,9 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
 
 
 def _recipes(draw: random.Random, folder: Path) -> Iterator[Case]:
-    from hiresnn.app.recipe import read
+    from hiresnn.app.recipe import flatten, read
 
-    keys = [key for key in _flat(read("digits").model_dump()) if key != "data.source"]
+    keys = [key for key in flatten(read("digits")) if key != "data.source"]
     pairs = [(key, text) for key in keys for text in HOSTILE_TEXTS]
     draw.shuffle(pairs)
     for key, text in pairs:
@@ -101,129 +104,74 @@ def _recipe(folder: Path, key: str, text: str) -> Callable[[], str | None]:
 
 def _archives(draw: random.Random, folder: Path) -> Iterator[Case]:
     rng = np.random.default_rng(draw.randrange(2**32))
-    for kind in ("uint8", "float32"):
-        images = (
-            rng.integers(0, 255, (24, 8, 8), dtype=np.uint8) if kind == "uint8" else rng.random((24, 8, 8), np.float32)
-        )
-        np.savez(
-            folder / f"{kind}.npz",
-            x_train=images,
-            y_train=np.arange(24) % 4,
-            x_test=images[:8],
-            y_test=np.arange(8) % 4,
-        )
-    number = 0
-    while True:
-        number += 1
-        content = (folder / f"{draw.choice(('uint8', 'float32'))}.npz").read_bytes()
-        path = folder / f"archive-{number}.npz"
-        yield Case("fuzz", f"archive, mutation {number}", _loads_data(path, mutated(content, draw)))
-
-
-def _loads_data(path: Path, content: bytes) -> Callable[[], str | None]:
-    def action() -> None:
-        import torch
-
-        from hiresnn import data
-        from hiresnn.errors import HiresnnError
-
-        path.write_bytes(content)
-        try:
-            loaded = data.load(str(path))
-        except HiresnnError:
-            return
-        finally:
-            path.unlink()
-        for split in (loaded.train, loaded.test):
-            assert torch.isfinite(split.images.float()).all(), "accepted images that are not finite"
-            assert int(split.labels.min()) >= 0, "accepted a negative class"
-
-    return lambda: in_child(action, seconds=60).complaint(0)
+    path, contents = folder / "archive.npz", []
+    for images in (rng.integers(0, 255, (24, 8, 8), dtype=np.uint8), rng.random((24, 8, 8), np.float32)):
+        np.savez(path, x_train=images, y_train=np.arange(24) % 4, x_test=images[:8], y_test=np.arange(8) % 4)
+        contents.append(path.read_bytes())
+    for number in itertools.count(1):
+        content = mutated(draw.choice(contents), draw)
+        yield Case("fuzz", f"archive, mutation {number}", _reads(path, content, partial(_data, path)))
 
 
 def _images(draw: random.Random, folder: Path) -> Iterator[Case]:
     from PIL import Image
 
     base = folder / "folder"
-    for split in ("train", "test"):
-        for label in ("a", "b"):
-            (base / split / label).mkdir(parents=True, exist_ok=True)
-            for number in range(3):
-                pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(base / split / label / f"{number}.png")
-    content = (base / "train" / "a" / "0.png").read_bytes()
-    number = 0
-    while True:
-        number += 1
-        yield Case("fuzz", f"image folder, mutation {number}", _loads_folder(base, folder, mutated(content, draw)))
-
-
-def _loads_folder(base: Path, folder: Path, content: bytes) -> Callable[[], str | None]:
-    def action() -> None:
-        from hiresnn import data
-        from hiresnn.errors import HiresnnError
-
-        place = Path(tempfile.mkdtemp(dir=folder)) / "images"
-        shutil.copytree(base, place)
-        (place / "train" / "b" / "1.png").write_bytes(content)
-        try:
-            data.load(str(place))
-        except HiresnnError:
-            pass
-        finally:
-            shutil.rmtree(place.parent)
-
-    return lambda: in_child(action, seconds=60).complaint(0)
+    for split, label, number in itertools.product(("train", "test"), ("a", "b"), range(3)):
+        (base / split / label).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(base / split / label / f"{number}.png")
+    path = base / "train" / "b" / "1.png"
+    original = path.read_bytes()
+    for number in itertools.count(1):
+        content = mutated(original, draw)
+        yield Case("fuzz", f"image folder, mutation {number}", _reads(path, content, partial(_data, base)))
 
 
 def _weights(draw: random.Random, folder: Path) -> Iterator[Case]:
-    original = (trained() / "runs" / "run" / "model.safetensors").read_bytes()
-    number = 0
-    while True:
-        number += 1
-        content = mutated(original, draw) if number % 2 else _flipped(original, draw)
-        yield Case(
-            "fuzz",
-            f"weights, mutation {number}",
-            _loads_weights(folder / f"weights-{number}.safetensors", content, original),
-        )
+    original, path = (trained() / "runs" / "run" / "model.safetensors").read_bytes(), folder / "weights.safetensors"
+    for number in itertools.count(1):
+        content = mutated(original, draw)
+        yield Case("fuzz", f"weights, mutation {number}", _reads(path, content, partial(_network, path)))
 
 
-def _flipped(content: bytes, draw: random.Random) -> bytes:
-    at = draw.randrange(len(content))
-    return content[:at] + bytes([content[at] ^ (1 << draw.randrange(8))]) + content[at + 1 :]
+def _reads(path: Path, content: bytes, read: Callable[[], object]) -> Callable[[], str | None]:
+    """A case in which `read` reads `content` from `path`; an error of hiresnn is as good as a success."""
 
-
-def _loads_weights(path: Path, content: bytes, original: bytes) -> Callable[[], str | None]:
     def action() -> None:
-        import torch
-
-        from hiresnn.app.networks import load
         from hiresnn.errors import HiresnnError
 
-        path.write_bytes(original)
-        expected = load(path).state_dict()
         path.write_bytes(content)
-        try:
-            state = load(path).state_dict()
-        except HiresnnError:
-            return
-        finally:
-            path.unlink()
-        same = state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
-        assert same, "accepted weights that differ from those that were saved"
+        with suppress(HiresnnError):
+            read()
 
     return lambda: in_child(action, seconds=60).complaint(0)
+
+
+def _data(path: Path) -> None:
+    from hiresnn import data
+
+    loaded = data.load(str(path))
+    for split in (loaded.train, loaded.test):
+        assert split.images.float().isfinite().all(), "accepted images that are not finite"
+        assert int(split.labels.min()) >= 0, "accepted a negative class"
+
+
+def _network(path: Path) -> None:
+    import torch
+
+    from hiresnn.app.networks import load
+
+    expected = load(trained() / "runs" / "run" / "model.safetensors").state_dict()
+    state = load(path).state_dict()
+    same = state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
+    assert same, "accepted weights that differ from those that were saved"
 
 
 def _states(draw: random.Random, folder: Path) -> Iterator[Case]:
     """A training that was cut off, with a damaged resume state: it is refused, or goes on to finite weights."""
-    original = b""
-    number = 0
-    while True:
-        number += 1
-        if not original:
-            original = _resume_state(folder)
+    original = _resume_state(folder)
+    for number in itertools.count(1):
         yield Case("fuzz", f"resume state, mutation {number}", _resumes(folder, mutated(original, draw)))
 
 
@@ -264,14 +212,12 @@ def _json(draw: random.Random, folder: Path) -> Iterator[Case]:
     base = copy(folder / "documents")
     command("evaluate", "runs/run", "--limit", "8", folder=base)
     command("audit", "runs/run", "--images", "2", folder=base, seconds=600)
-    number = 0
-    while True:
-        number += 1
+    for number in itertools.count(1):
         name = draw.choice(names)
         original = (base / "runs" / "run" / name).read_bytes()
         content = mutated(original, draw) if draw.random() < 0.4 else replaced(original, draw)
         reader = readers[0] if name in ("metrics.jsonl", "audit/card.json") else draw.choice(readers)
-        yield Case("fuzz", f"{name}, mutation {number}, {reader[0]}", _reads(base, folder, name, content, reader))
+        yield Case("fuzz", f"{name}, mutation {number}, {reader[0]}", _displays(base, folder, name, content, reader))
 
 
 def replaced(content: bytes, draw: random.Random) -> bytes:
@@ -295,7 +241,7 @@ def replaced(content: bytes, draw: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _reads(base: Path, folder: Path, name: str, content: bytes, reader: tuple[str, ...]) -> Callable[[], str | None]:
+def _displays(base: Path, folder: Path, name: str, content: bytes, reader: tuple[str, ...]) -> Callable[[], str | None]:
     def run() -> str | None:
         place = Path(tempfile.mkdtemp(dir=folder)) / "run"
         shutil.copytree(base, place)
@@ -309,10 +255,3 @@ def _reads(base: Path, folder: Path, name: str, content: bytes, reader: tuple[st
         return problem
 
     return run
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key, inner in value.items():
-        found += _flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else [f"{prefix}{key}"]
-    return found

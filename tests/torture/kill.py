@@ -53,9 +53,7 @@ SCENARIOS = (
     Scenario("evaluate", *[("evaluate", "runs/run", "--limit", "60")] * 2, copy),
     Scenario("analyze", *[("analyze", "activity", "runs/run", "--limit", "60")] * 2, copy),
     Scenario("audit", *[("audit", "runs/run", "--images", "4")] * 2, copy, weight=2),
-    Scenario("reproduce", *[("reproduce", "table2", "--scale", "smoke", "--runs", "work", "--out", "pages")] * 2,
-             lambda folder: folder.mkdir(parents=True, exist_ok=True)),
-)  # fmt: skip
+)
 
 
 def cases(seed: int, folder: Path) -> Iterator[Case]:
