@@ -53,7 +53,7 @@ class Task:
         now = self._progress.clock()
         self._first_step = self._first_step or (now, self.done)
         if self._bar is not None:
-            self._progress.bars.update(self._bar, total=self.total, completed=self.done, status=self.status(), note=self.note)
+            self._progress.bars.update(self._bar, completed=self.done, status=self.status(), note=self.note)
         elif now - self._printed >= self._progress.every and self.done < self.total:
             self._printed = now
             status = f", {text}" if (text := self.status()) else ""
