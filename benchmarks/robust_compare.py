@@ -20,9 +20,9 @@ from typing import Any
 from robust_table import Entry, write
 
 from hiresnn.app.audit import audit
+from hiresnn.app.cost import training_cost
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.app.train import train
-from hiresnn.app.trainer import training_price
 from hiresnn.audit import AuditConfig, Card
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import CARD
@@ -65,14 +65,14 @@ def main() -> None:
     keep_memory()
     setting = tomllib.loads(asked.rows.read_text(encoding="utf-8"))
     rows = {name: {**setting.get("all", {}), **row} for name, row in setting["rows"].items()}
-    unit = training_price(recipe_of(rows[setting["reference"]], setting["seeds"][0]))
+    unit = training_cost(recipe_of(rows[setting["reference"]], setting["seeds"][0]))
     entries = []
     for seed in setting["seeds"]:
         for name, row in rows.items():
             if seed not in row.get("seeds", setting["seeds"]):
                 continue
             recipe, run = recipe_of(row, seed), f"{name}-seed{seed}"
-            price = training_price(recipe)
+            price = training_cost(recipe)
             if unit is None or price is None:
                 sys.exit(f"The price of {run} is unknown, because data.train_images is 0; set it.")
             if asked.data:

@@ -183,7 +183,7 @@ def quantised_ann(study: Study, wanted: Measurement) -> list[float]:
 def training_cost(study: Study, wanted: Measurement) -> dict[str, Any]:
     """Peak memory and time of a training batch, from a process of its own, see `cost.spend`."""
     shape, recipe = study.dataset(wanted.network), study.scale.recipe(wanted.run)
-    channels, size, classes = shape.in_channels, shape.height, shape.num_classes
+    channels, size, classes = shape.in_channels, shape.image_size, shape.num_classes
     return cost.measure(recipe, study.scale.cost_batches, channels=channels, size=size, classes=classes)
 
 

@@ -22,7 +22,6 @@ from hiresnn.app.context import device_of
 from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environment
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import SEMANTICS, Recipe, digest, dump
-from hiresnn.app.schema import PERIODIC_METHODS
 from hiresnn.app.train import train
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
@@ -30,6 +29,7 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
+from hiresnn.training.methods import METHODS
 from reproduction.measurements import Measurement, Run
 from reproduction.scales import Scale
 
@@ -70,7 +70,7 @@ class Study:
         Recipes that lead to the same weights are therefore equal, and a half-trained folder is continued.
         """
         recipe, plain = self.scale.recipe(run), self.scale.recipe(replace(run, changes=()))
-        ignored = ["attack", *([] if run.method in PERIODIC_METHODS else ["noise"])]
+        ignored = ["attack", *([] if run.method != "ann" and METHODS[run.method].periodic else ["noise"])]
         ignored += ["snn", "conversion"] if run.method == "ann" else []
         return recipe.model_copy(update={name: getattr(plain, name) for name in ignored})
 

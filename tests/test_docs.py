@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hiresnn.app.recipe import METHOD_NAMES, flatten, override, read
+from hiresnn.app.recipe import flatten, override, read
 from hiresnn.app.schema import MODEL_NAMES, Recipe
+from hiresnn.training.methods import METHOD_NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")])

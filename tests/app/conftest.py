@@ -1,17 +1,13 @@
 """What the tests of runs share: a recipe of a second on the embedded digits, and runs trained by it."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.app.train import train
-from hiresnn.app.trainer import Trainer
 from hiresnn.progress import Progress
 
 TINY = {
@@ -49,23 +45,13 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def ended_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
-    """Ctrl-C after the first epoch of the SNN of every training inside the context."""
-
-    @contextmanager
-    def context() -> Iterator[None]:
-        written = Trainer._write_metrics
-
-        def die(self: Trainer, training: Any) -> None:
-            written(self, training)
-            if self.title == "SNN":
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_write_metrics", die)
-            yield
-
-    return context
+def stopping(tmp_path: Path) -> str:
+    """A log that ends every training of an SNN after its first epoch, whose state is stored by then."""
+    file = tmp_path / "stopping.py"
+    file.write_text(
+        "def stop(row):\n    if (row['stage'], row['epoch']) == ('snn', 2):\n        raise KeyboardInterrupt\n"
+    )
+    return f"{file}:stop"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 import hiresnn
 from hiresnn.app.networks import load, save
-from hiresnn.app.trainer import read_resume, resume_bytes
 from hiresnn.errors import RunError, UsageError
 from hiresnn.models import OwnNetwork, build
 from hiresnn.network import SpikingNetwork, convert, spiking_graph
@@ -183,54 +181,6 @@ def test_the_ann_of_another_architecture_is_refused(tmp_path: Path, images: Tens
         load(tmp_path / "a.safetensors", ann=own(13))
 
 
-def test_a_training_state_comes_back(tmp_path: Path) -> None:
-    state = {"stage": "SNN", "kappa": torch.rand(2, 3), "groups": [{"lr": 0.1, "betas": (0.9, 0.99)}], "none": None}
-    (tmp_path / "resume.pt").write_bytes(resume_bytes(state))
-    loaded = read_resume(tmp_path / "resume.pt")
-    assert torch.equal(loaded.pop("kappa"), state.pop("kappa"))  # type: ignore[arg-type]
-    assert loaded == state
-
-
-class Malicious:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.victim,)
-
-
-@pytest.mark.parametrize("how", ["torch.save", "pickle"])
-def test_a_training_state_cannot_run_code(tmp_path: Path, how: str) -> None:
-    path, victim = tmp_path / "resume.pt", tmp_path / "pwned"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps({"stage": Malicious(victim)}))
-        pickle.loads(path.read_bytes())
-    else:
-        torch.save({"stage": Malicious(victim)}, path)
-        torch.load(path, weights_only=False)
-    assert victim.exists(), "the trap works where it is let"
-    victim.unlink()
-    with pytest.raises(RunError, match=r"resume\.pt is damaged \(UnpicklingError\); delete it to train from the start"):
-        read_resume(path)
-    assert not victim.exists()
-
-
-@pytest.mark.parametrize("length", [0, 1, 100, -1])
-def test_a_training_state_cut_short_is_refused(tmp_path: Path, length: int) -> None:
-    path = tmp_path / "resume.pt"
-    path.write_bytes(resume_bytes({"model": torch.zeros(100)})[:length])
-    with pytest.raises(RunError, match=r"resume\.pt is damaged \(\w+\); delete it to train from the start"):
-        read_resume(path)
-
-
-def test_a_file_of_tensors_alone_is_no_training_state(tmp_path: Path) -> None:
-    torch.save(torch.zeros(3), tmp_path / "resume.pt")
-    with pytest.raises(RunError, match=r"resume\.pt is no training state; delete it to train from the start"):
-        read_resume(tmp_path / "resume.pt")
-
-
 def test_weights_carry_a_checksum_and_a_changed_value_is_refused(tmp_path: Path, ann: nn.Module) -> None:
     path = tmp_path / "a.safetensors"
     save(ann, path)
@@ -269,18 +219,6 @@ def test_weights_of_eight_bits_which_torch_cannot_check_are_refused(tmp_path: Pa
     save_file(tensors, path, {"hiresnn": header})
     with pytest.raises(RunError, match=r"a\.safetensors: .* is torch\.float8_e4m3fn in torch\.strided"):
         load(path)
-
-
-@pytest.mark.parametrize("part", ["bit", "nan"])
-def test_a_damaged_training_state_is_refused(tmp_path: Path, part: str) -> None:
-    path = tmp_path / "resume.pt"
-    content = bytearray(resume_bytes({"model": {"weight": torch.full((100,), math.nan if part == "nan" else 0.5)}}))
-    if part == "bit":
-        content[content.index(b"\x00\x00\x00\x3f" * 20) + 8] ^= 1
-    path.write_bytes(content)
-    message = r"is damaged" if part == "bit" else "weight holds numbers that are not finite"
-    with pytest.raises(RunError, match=rf"resume\.pt.* {message}"):
-        read_resume(path)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_log_cannot_change_the_row_and_its_exit_is_a_sentence(tmp_path: Path) 
     row = {"epoch": 1, "thresholds": {"relu1": 0.5}}
     log_to(f"{tmp_path / 'mine.py'}:change", tmp_path)(row)
     assert row == {"epoch": 1, "thresholds": {"relu1": 0.5}}
-    with pytest.raises(UsageError, match="failed: SystemExit: 0"):
+    with pytest.raises(UsageError, match="ended the program: SystemExit: 0"):
         log_to(f"{tmp_path / 'mine.py'}:leave", tmp_path)(row)
     (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
     with pytest.raises(UsageError, match=r"ends\.py cannot be imported: SystemExit: 0"):

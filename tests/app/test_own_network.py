@@ -15,16 +15,18 @@ from torch import nn
 import hiresnn
 from hiresnn import data
 from hiresnn.app import analyze
+from hiresnn.app.build import ann_of
 from hiresnn.app.evaluate import evaluate
-from hiresnn.app.folder import MODEL, RESUME, SOURCE, RunFolder
+from hiresnn.app.folder import MODEL, SOURCE, RunFolder
 from hiresnn.app.own import load_run, own_code
-from hiresnn.app.recipe import METHOD_NAMES, Recipe, dump, override, parse
+from hiresnn.app.recipe import Recipe, dump, override, parse
 from hiresnn.app.targets import resolve_model
 from hiresnn.app.train import _require_whole_batches, ann_key, train
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
+from hiresnn.training.methods import METHOD_NAMES
 
 MINE = """
 from torch import nn
@@ -110,16 +112,14 @@ def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsy
 
 
 def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny: Recipe, tmp_path: Path) -> None:
-    from hiresnn.app.build import ann_of
-
-    dataset, source = data.load("digits"), f"{code_in(tmp_path)}:network"
-    normalised = ann_of(own(tiny, source), dataset, dataset.train)
+    dataset, recipe = data.load("digits"), own(tiny, f"{code_in(tmp_path)}:network")
+    normalised = ann_of(recipe, dataset, dataset.train, own_code(recipe))
     assert isinstance(normalised, OwnNetwork)
     assert normalised.normalise is not None
     mean, std = data.channel_statistics(dataset.train)
     assert normalised.normalise.mean.flatten().tolist() == pytest.approx(mean)
     assert normalised.normalise.std.flatten().tolist() == pytest.approx(std)
-    plain = ann_of(own(tiny, source, **{"model.normalise": "false"}), dataset, dataset.train)
+    plain = ann_of(override(recipe, {"model.normalise": "false"}), dataset, dataset.train, own_code(recipe))
     assert isinstance(plain, OwnNetwork)
     assert plain.normalise is None
 
@@ -152,21 +152,12 @@ def test_an_own_network_is_evaluated_analysed_and_audited_as_any_run(
 
 
 def test_an_interrupted_training_of_an_own_network_is_resumed_to_the_same_weights(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stopping: str
 ) -> None:
     recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"snn.epochs": "2"})
     whole = fit(recipe, tmp_path / "whole")
-    write = RunFolder.write_bytes
-
-    def interrupted(folder: RunFolder, name: str, content: bytes) -> None:
-        write(folder, name, content)
-        if name == RESUME and folder.path.name == "run":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, tmp_path / "run")
-    monkeypatch.undo()
+        train(recipe, out=tmp_path / "run", progress=Progress(quiet=True), log=stopping)
     assert "Executing" not in capsys.readouterr().err
     monkeypatch.chdir(tmp_path / "whole")  # the code is found from everywhere
     fit(RunFolder.open(tmp_path / "run").recipe, tmp_path / "run", resume=True)

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from hiresnn.app.context import load_data
-from hiresnn.app.folder import METRICS, MODEL, RESUME, RunFolder
+from hiresnn.app.folder import MODEL, RESUME, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe, dump, override
 from hiresnn.app.train import train
-from hiresnn.app.trainer import read_resume
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.training import Ranks
+from hiresnn.training.trainer import read_checkpoint
 
 from ..forked import hiresnn, several
 
@@ -103,11 +103,11 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not (out / METRICS).is_file() and process.poll() is None and time.monotonic() < deadline:
+    while not (out / RESUME).is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.terminate()  # torchrun passes it on to its workers
     errors = process.communicate()[1]
-    assert (out / METRICS).is_file(), errors
+    assert (out / RESUME).is_file(), errors
     assert not (out / MODEL).exists()
     assert len(RunFolder.open(out).read_metrics()) < 12
     with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
@@ -116,7 +116,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
 
     expected, found = (load(path / MODEL).state_dict() for path in (whole, out))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
-    own = [state["noise"]["kappa"] for state in read_resume(out / RESUME)["ranks"]]
+    own = [state["noise"]["kappa"] for state in read_checkpoint(out / RESUME)["ranks"]]
     assert [len(kappa) for kappa in own] == [16, 16]
     assert not torch.equal(*own)
 

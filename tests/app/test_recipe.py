@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.app.recipe import METHOD_NAMES, digest, dump, override, parse, read, shipped, shipped_text
+from hiresnn.app.recipe import digest, dump, override, parse, read, shipped, shipped_text
 from hiresnn.errors import RecipeError
+from hiresnn.training.methods import METHOD_NAMES
 
 NAMES = {
     "digits",

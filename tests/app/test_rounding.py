@@ -39,12 +39,12 @@ def test_the_audited_view_is_the_rounding_that_was_trained_with(
 
 
 def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(
-    tiny: Recipe, tmp_path: Path, ended_after_an_epoch, heard
+    tiny: Recipe, tmp_path: Path, stopping: str, heard
 ) -> None:
     recipe = override(tiny, {"ann.epochs": "1", "snn.rounding": "int4", "method": "hire"})
     whole = train(recipe, out=tmp_path / "whole", progress=heard)
-    with ended_after_an_epoch(), pytest.raises(KeyboardInterrupt):
-        train(recipe, out=tmp_path / "killed", progress=heard)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, out=tmp_path / "killed", progress=heard, log=stopping)
     train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
 

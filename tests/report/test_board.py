@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from hiresnn.app.audit import verify
+from hiresnn.app.cost import training_cost
 from hiresnn.app.recipe import read
-from hiresnn.app.trainer import training_price
 from hiresnn.audit.card import Card
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import SHELF, copy
@@ -33,7 +33,7 @@ def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path: Pa
     copy("digits-hire", tmp_path / "mine")
     (found,) = read_entries([str(tmp_path / "mine")])
     assert (found.name, found.problem) == ("mine", "")
-    assert found.price == training_price(read("digits"))
+    assert found.price == training_cost(read("digits"))
     for argument in (tmp_path / "mine" / "audit", tmp_path / "mine" / CARD):
         assert read_entries([str(argument)]) == [found]
 

@@ -4,8 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from hiresnn.app.recipe import METHOD_NAMES, read
+from hiresnn.app.recipe import read
 from hiresnn.errors import UsageError
+from hiresnn.training.methods import METHOD_NAMES
 from reproduction.claims import claims
 from reproduction.measurements import TWINS, Run
 from reproduction.scales import SCALES

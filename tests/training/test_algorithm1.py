@@ -138,7 +138,7 @@ def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state:
         images, labels = torch.rand(22, 1, 8, 8), torch.randint(5, (22,))
         batches = [(images[start : start + 7], labels[start : start + 7]) for start in (0, 7, 14, 21)]
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-        Training(network, optimizer, batches, method, Schedule(2, 1e-2), timesteps=4).run()
+        Training(network, optimizer, batches, method, Schedule(2, 1e-2)).run()
         return network.state_dict()
 
     traditional = trained(Method())

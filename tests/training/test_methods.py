@@ -1,9 +1,12 @@
 """Each training method: its periods, its noise, and what becomes of the state between periods."""
 
+import subprocess
+import sys
+
 import pytest
 
-from hiresnn.app.schema import METHOD_NAMES
-from hiresnn.errors import UsageError
+from hiresnn.app.recipe import override, read
+from hiresnn.errors import RecipeError, UsageError
 from hiresnn.training import (
     METHODS,
     Adversarial,
@@ -11,13 +14,13 @@ from hiresnn.training import (
     GaussianNoise,
     MembraneDistance,
     MembraneOverlap,
-    MemoryNoise,
     Method,
     Noise,
     NoiseInTime,
-    TwinNoise,
+    cross_entropy,
     method,
 )
+from hiresnn.training.methods import METHOD_NAMES, REMOVED, method_help
 
 
 @pytest.mark.parametrize(
@@ -31,12 +34,8 @@ from hiresnn.training import (
         ("converted", 1, Noise, "reset"),
         ("nfgsm", 1, Adversarial, "reset"),
         ("hire-nfgsm", 3, NoiseInTime, "carry"),
-        ("short", 1, Adversarial, "reset"),
-        ("twin", 1, TwinNoise, "reset"),
-        ("memory", 1, MemoryNoise, "reset"),
         ("free", 3, CraftedNoise, "reset"),
         ("consistency", 3, NoiseInTime, "carry"),
-        ("rotating", 1, Adversarial, "reset"),
         ("trades", 1, Adversarial, "reset"),
         ("snn-rat", 1, Adversarial, "reset"),
         ("sparse", 1, Adversarial, "reset"),
@@ -49,8 +48,29 @@ def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, no
     assert (made.periods, type(made.noise), made.state) == (periods, noise, state)
 
 
-def test_every_method_of_a_recipe_but_the_ann_can_be_made() -> None:
-    assert set(METHODS) == set(METHOD_NAMES) - {"ann"}
+def test_the_facts_of_the_registry_are_those_of_the_methods() -> None:
+    for name, entry in METHODS.items():
+        made = method(name, periods=3, step=0.01)
+        assert entry.own_loss == (made.loss is not cross_entropy)
+        assert entry.periodic == (made.periods == 3 and not made.replay)
+        assert entry.replays == made.replay
+
+
+def test_the_help_of_the_command_names_every_method() -> None:
+    assert all(f"{name}" in method_help() for name in METHOD_NAMES)
+
+
+def test_the_names_of_the_methods_are_known_without_torch() -> None:
+    code = "import sys, hiresnn.training.methods, hiresnn.app.recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_removed_method_is_refused_with_the_nearest(name: str) -> None:
+    with pytest.raises(UsageError, match=f"method is '{name}'; it gained nothing .* after version 0.2; take nfgsm"):
+        method(name, periods=2, step=0.1)
+    with pytest.raises(RecipeError, match="take nfgsm"):
+        override(read("digits"), {"method": name})
 
 
 def test_the_noise_bound_is_the_noise_step_unless_given() -> None:

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
-from hiresnn.neurons import Window, gradient_rule
+from hiresnn.neurons import Window
 from hiresnn.neurons.surrogate import Arctan
 from hiresnn.training import (
-    Adversarial,
     CraftedNoise,
     MembraneDistance,
     MembraneOverlap,
@@ -91,31 +90,6 @@ def test_consistency_pulls_the_mean_logits_of_a_period_to_those_of_the_period_be
     torch.testing.assert_close(consistent(first), F.cross_entropy(logits / 2, LABELS))
     pulled = consistent(first._replace(earlier=earlier), pull=0.3) - consistent(first)
     assert pulled.item() == pytest.approx(0.3 * (logits / 2 - earlier).square().mean().item(), rel=1e-4)
-
-
-def test_short_crafts_on_two_timesteps_and_trains_on_all() -> None:
-    model, steps = network(), []
-    model.register_forward_pre_hook(lambda _, __, options: steps.append(options["timesteps"]), with_kwargs=True)
-    made = method("short", periods=2, step=0.1)
-    made.noise.begin(model, IMAGES, LABELS)
-    assert steps == [2]
-    assert made.steps(4) == 4
-
-
-def test_rotating_crafts_with_one_rule_after_the_other() -> None:
-    model, rules = network(), ("arctan", "conversion")
-    noise = Adversarial(0.1, start=0.05, rules=rules)
-    for rule in (*rules, rules[0]):
-        torch.manual_seed(1)
-        noise.begin(model, IMAGES, LABELS)
-        alone = Adversarial(0.1, start=0.05)
-        torch.manual_seed(1)
-        with gradient_rule(model, rule):
-            alone.begin(model, IMAGES, LABELS)
-        assert torch.equal(noise.apply(IMAGES), alone.apply(IMAGES))
-    again = Adversarial(0.1, start=0.05, rules=rules)
-    again.load_state_dict(noise.state_dict())
-    assert again.turn == 3
 
 
 def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:

@@ -25,10 +25,9 @@ from hiresnn.analysis import (
     recording,
 )
 from hiresnn.app.build import calibrate_by, spiking_network
-from hiresnn.app.context import RunContext, device_of
+from hiresnn.app.context import RunContext, calibration_images, device_of
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
-from hiresnn.app.memory import calibration_images
 from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe, changed
 from hiresnn.app.targets import audit_folder, data_of, resolve_model, run_named
@@ -256,9 +255,7 @@ def conversion(
         recipes = [_at(recipe, *setting) for setting in settings]
         ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
-        shape = train.images.shape[1:]
-        count = calibration_images(recipe, spiking_network(recipes[0], ann), shape, len(train))  # as in the training
-        images = data.first(train, count).images.to(context.device) / 255
+        images = data.first(train, calibration_images(recipe, train)).images.to(context.device) / 255  # as in training
         networks = [_converted(each, ann, images) for each in recipes]
         split = context.dataset.test if held_out is None else held_out
         split = data.first(split, min(limit or LIMIT, len(split)))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.app.networks import load_weights
-from hiresnn.app.own import OwnCode, normalisation, own_code
+from hiresnn.app.own import OwnCode, normalisation
 from hiresnn.app.recipe import Recipe
+from hiresnn.app.schema import Snn
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
@@ -24,20 +25,15 @@ from hiresnn.network import (
 )
 from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
-from hiresnn.training import Distillation, Method, method
-from hiresnn.training.epochs import trained_parameters
-from hiresnn.training.losses import cross_entropy
-
-COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
+from hiresnn.training import Distillation, Method, ann_method, method
+from hiresnn.training.trainer import COMPILING, trained_parameters
 
 
-def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: OwnCode | None = None) -> nn.Module:
-    """Return the ANN before its training, for the images of `dataset`.
+def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None, own: OwnCode | None) -> nn.Module:
+    """Return the ANN before its training, for the images of `dataset`; it is `own`, if the recipe has code of a user's.
 
-    The statistics of `split` normalise the images, if the recipe asks for that; None normalises by zeros and ones, with
-    the same architecture. `own` is the code of the recipe's own network, if it has been found already.
+    The statistics of `split` normalise the images, if the recipe asks for that; None takes zeros and ones.
     """
-    own = own or own_code(recipe)
     if own is not None:
         return own.build(recipe, dataset, split)
     model = recipe.model
@@ -61,16 +57,19 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None = None, own: Ow
         mean=mean,
         std=std,
     )
-    if model.weights is not None and split is not None:
+    if model.weights is not None:
         load_weights(network, Path(model.weights))
     return network
 
 
 def checked_network(recipe: Recipe, dataset: DataSet, own: OwnCode | None) -> nn.Module:
-    """Return a user's untrained ANN, or one that starts from a user's weights, once it is known to convert.
+    """Return the untrained ANN once it is known to fit the images, and that of a user to convert.
 
-    Otherwise hours of training could end in a refusal.
+    Otherwise hours of training could end in a refusal. A network of the package has no memory for its weights.
     """
+    if own is None and recipe.model.weights is None:
+        with torch.device("meta"):
+            return ann_of(recipe, dataset, None, own)
     ann = ann_of(recipe, dataset, dataset.train, own)
     if recipe.method != "ann":
         with suppress(SilentLayerError):  # training can change that
@@ -104,30 +103,31 @@ def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images
 
 
 def compile_neurons(
-    wanted: str, network: SpikingNetwork, image: Tensor, presentations: int, progress: Progress | None = None
+    compiling: str, network: SpikingNetwork, image: Tensor, presentations: int, progress: Progress | None = None
 ) -> None:
-    """Compile the neurons as `wanted`, the recipe's "always", "never" or "auto" (if it pays), and say so."""
-    network.fuse(compiling_pays(network, image, presentations) if wanted == "auto" else wanted == "always")
+    """Compile the neurons as a recipe says, "always", "never" or "auto" (if it pays), and say so."""
+    network.fuse(compiling_pays(network, image, presentations) if compiling == "auto" else compiling == "always")
     if progress is not None and network.fused:
         progress.line(COMPILING)
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of section snn over the trainable parameters of `network`."""
-    settings = recipe.snn
-    parameters = trained_parameters(network, recipe.snn_epochs)
-    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, fused=True, **options)
-    return torch.optim.SGD(parameters, momentum=settings.momentum, fused=True, **options)
+    """Return the optimiser of section snn, or for an ANN of section ann, over the trainable parameters."""
+    settings = recipe.snn if isinstance(network, SpikingNetwork) else recipe.ann
+    parameters = trained_parameters(network, recipe.snn_epochs if settings is recipe.snn else recipe.ann.epochs)
+    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
+    if isinstance(settings, Snn) and settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, **options)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, **options)
 
 
 def method_of(recipe: Recipe, teacher: nn.Module | None = None) -> Method:
     """Return the training method with the noise of section noise (Alg. 1, Eq. 6); snn.distil needs the ANN."""
+    if recipe.method == "ann":
+        ann = recipe.ann
+        return ann_method(ann.training, eps=ann.eps, smoothing=ann.label_smoothing)
     noise = recipe.noise
-    made = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
-    if recipe.snn.distil and made.loss is not cross_entropy:
-        raise UsageError(f"snn.distil replaces the loss, but method {recipe.method!r} has its own; leave it out.")
+    chosen = method(recipe.method, periods=noise.periods, step=noise.step, bound=noise.limit, state=noise.state)
     if teacher is not None and recipe.snn.distil:
-        made.loss = Distillation(teacher, recipe.snn.distil)
-    return made
+        chosen.loss = Distillation(teacher, recipe.snn.distil)
+    return chosen

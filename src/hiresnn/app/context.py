@@ -1,9 +1,4 @@
-"""Where the rows of a training go besides metrics.jsonl: to TensorBoard, or to a function of the user's.
-
-The context of a run: everything that a recipe needs from this machine, resolved once and passed on unchanged.
-
-Steps of a run that several processes take together: checks, taking the folder, loading the data.
-"""
+"""What a run needs from this machine: its data, device, processes and log, resolved once and passed on unchanged."""
 
 from __future__ import annotations
 
@@ -25,108 +20,50 @@ from hiresnn.app.own import OwnCode
 from hiresnn.app.recipe import Recipe, changed
 from hiresnn.app.user_code import UserCode
 from hiresnn.data import Batches, DataSet, Split
-from hiresnn.errors import HiresnnError, UsageError, in_a_line, quoted
+from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
+from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Ranks
 
 Log = Callable[[Mapping[str, Any]], object]
-"""Called with the row of each epoch as metrics.jsonl has it, and "stage", which is "ann" or "snn"."""
 TENSORBOARD = "tensorboard"
-
-
-def no_log(row: Mapping[str, Any]) -> None:
-    """Do nothing."""
-
-
-def log_to(target: str | None, folder: Path) -> Log:
-    """Return the log that the option --log names.
-
-    Args:
-        target: "tensorboard", which writes event files into the folder; FILE.py:FUNCTION or MODULE:FUNCTION, which is
-            executed and called with each row; or None.
-        folder: of the run.
-
-    Raises:
-        UsageError: TensorBoard is not installed, or there is no such function.
-    """
-    if target is None:
-        return no_log
-    if target == TENSORBOARD:
-        return _tensorboard(folder / TENSORBOARD)
-    if ":" not in target:
-        raise UsageError(f"--log {quoted(target)} is not known; write {TENSORBOARD}, or FILE.py:FUNCTION of your own.")
-    function = UserCode.parse(target).callable("add one: (row) -> None")
-
-    def call(row: Mapping[str, Any]) -> None:
-        try:
-            function(copy.deepcopy(dict(row)))  # which it may change
-        except (Exception, SystemExit) as error:  # the function is the user's
-            raise UsageError(
-                f"{target} failed: {in_a_line(error)} (--debug shows where); correct it and continue with --resume."
-            ) from error
-
-    return call
-
-
-def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a row with their names, such as thresholds/lif1.
-
-    >>> list(scalars({"loss": 0.5, "note": "x", "leaks": {"lif1": 1}}))
-    [('loss', 0.5), ('leaks/lif1', 1.0)]
-    """
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float):
-            yield f"{prefix}{name}", float(value)
-
-
-def _tensorboard(folder: Path) -> Log:
-    try:
-        tensorboard: Any = import_module("torch.utils.tensorboard")
-    except ImportError:
-        raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
-    writer: Any = None
-
-    def write(row: Mapping[str, Any]) -> None:
-        nonlocal writer
-        writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
-        for name, value in scalars({key: value for key, value in row.items() if key != "epoch"}):
-            writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
-        writer.flush()
-
-    return write
-
-
 COUNTS = ("data.train_images", "data.holdout_images")
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A recipe with its folder, data and devices.
+    """A recipe with its data and devices.
 
     Attributes:
-        folder: the run folder; on ranks other than the first it drops every write.
         device: "cpu", "cuda" or "cuda:1", never "auto".
         own: the code of the recipe's own network; None for a network of the package.
     """
 
     recipe: Recipe
-    folder: RunFolder
     dataset: DataSet
     progress: Progress
     device: str
     ranks: Ranks = ALONE
     own: OwnCode | None = None
-    log: Log = no_log
 
     @classmethod
     def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:
         """Return the context of an existing run, with its own data or those that `source` names."""
         recipe = folder.recipe
-        device = device_of(recipe)
-        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
-        return cls(recipe, folder, dataset, progress, device)
+        return cls(recipe, data.load(source or recipe.data.source, size=recipe.data.size), progress, device_of(recipe))
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, progress: Progress, ranks: Ranks, clamp: Collection[str]) -> RunContext:
+        """Return the context of a new training, with the counts of images in `clamp` lowered as `clamp_counts` does.
+
+        Raises:
+            UsageError, DataError: the machine, the processes or the data do not suit the recipe.
+        """
+        check_ranks(recipe, ranks)
+        device, dataset = device_of(recipe), load_data(recipe.data.source, ranks, recipe.data.size)
+        recipe = clamp_counts(recipe, dataset, clamp, progress)
+        splits(recipe, dataset)
+        return cls(recipe, dataset, progress, device, ranks)
 
     def load(self, folder: Path) -> nn.Module:
         """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
@@ -142,14 +79,10 @@ class RunContext:
         `stage` is 0 for the ANN, 1 for the SNN; they shuffle independently.
         """
         return Batches(
-            self.splits()[0],
-            batch_size,
-            device=self.device,
-            shuffle=True,
-            augment=self.recipe.data.augment,
+            self.splits()[0], batch_size, device=self.device, shuffle=True, augment=self.recipe.data.augment,
             generator=torch.Generator().manual_seed(2 * self.recipe.seed + stage),
             part=(self.ranks.rank, self.ranks.size),
-        )
+        )  # fmt: skip
 
 
 def device_of(recipe: Recipe | None) -> str:
@@ -250,3 +183,77 @@ def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
                 raise raised
     assert dataset is not None
     return dataset
+
+
+LARGEST_BATCH = 2**25
+"""Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
+FEWEST_CALIBRATED = 32
+"""Images that thresholds are calibrated on at least, however large the images are."""
+
+
+def fitting_batch(network: nn.Module, dataset: DataSet, images: int) -> int:
+    """Return `images`, or fewer where images or T are so large that a pass would take many gigabytes."""
+    timesteps = network.timesteps if isinstance(network, SpikingNetwork) else 1
+    return max(1, min(images, LARGEST_BATCH // (timesteps * dataset.train.images[0].numel())))
+
+
+def calibration_images(recipe: Recipe, split: Split) -> int:
+    """Return how many images of `split` thresholds are calibrated on: those of the recipe, or fewer large ones."""
+    fitting = LARGEST_BATCH // (recipe.snn.timesteps * split.images[0].numel())
+    return min(recipe.conversion.images, len(split), max(FEWEST_CALIBRATED, fitting))
+
+
+def log_to(target: str | None, folder: Path) -> Log:
+    """Return what the option --log names, called with the row of each epoch and "stage", "ann" or "snn".
+
+    Args:
+        target: "tensorboard", which writes event files into the folder; FILE.py:FUNCTION or MODULE:FUNCTION, which is
+            executed and called with each row; or None.
+        folder: of the run.
+
+    Raises:
+        UsageError: TensorBoard is not installed, or there is no such function.
+    """
+    if target is None:
+        return lambda row: None
+    if target == TENSORBOARD:
+        return _tensorboard(folder / TENSORBOARD)
+    if ":" not in target:
+        raise UsageError(f"--log {quoted(target)} is not known; write {TENSORBOARD}, or FILE.py:FUNCTION of your own.")
+    function = UserCode.parse(target).callable("add one: (row) -> None")
+
+    def call(row: Mapping[str, Any]) -> None:
+        with user_code(target, " (--debug shows where); correct it and continue with --resume."):
+            function(copy.deepcopy(dict(row)))  # which it may change
+
+    return call
+
+
+def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row with their names, such as thresholds/lif1.
+
+    >>> list(scalars({"loss": 0.5, "note": "x", "leaks": {"lif1": 1}}))
+    [('loss', 0.5), ('leaks/lif1', 1.0)]
+    """
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)
+
+
+def _tensorboard(folder: Path) -> Log:
+    try:
+        tensorboard: Any = import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
+    writer: Any = None
+
+    def write(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
+        for name, value in scalars({key: value for key, value in row.items() if key != "epoch"}):
+            writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
+        writer.flush()
+
+    return write

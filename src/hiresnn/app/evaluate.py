@@ -13,9 +13,8 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.build import compile_neurons
-from hiresnn.app.context import RunContext
+from hiresnn.app.context import RunContext, fitting_batch
 from hiresnn.app.folder import ANN, MODEL, RESULT, RunFolder, read_record
-from hiresnn.app.memory import fitting_batch
 from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe
 from hiresnn.app.schema import SEEDS
@@ -60,7 +59,7 @@ def evaluate(
         context = RunContext.of_run(folder, progress, source)
         network.to(context.device)
         check_fits(network, context.dataset, f"{run}")
-        batch_size = fitting_batch(network, context.dataset, batch_size, context.device, progress)
+        batch_size = fitting_batch(network, context.dataset, batch_size)
         shown = _images(context, split, limit)
         name = RESULT if split == "test" else f"result-{split}.json"
         earlier = _earlier(folder, name, len(shown), context.dataset.digest) if out is None else {}

@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from hiresnn.app.faults import sentence, shown
-from hiresnn.app.schema import METHOD_NAMES, Recipe
+from hiresnn.app.schema import Recipe
 from hiresnn.errors import RecipeError, closest, quoted
 
 if sys.version_info >= (3, 11):
@@ -31,7 +31,7 @@ LONGEST_CHAIN = 10
 _SHELF = Path(__file__).parents[1] / "recipes"
 
 __all__ = [
-    "METHOD_NAMES", "SEMANTICS", "Recipe", "changed", "digest", "dump", "flatten", "override", "parse", "read",
+    "SEMANTICS", "Recipe", "changed", "digest", "dump", "flatten", "override", "parse", "read",
     "shipped", "shipped_text", "stated_keys",
 ]  # fmt: skip
 

@@ -12,18 +12,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from hiresnn.eps import format_eps, parse_eps
-from hiresnn.errors import UsageError, closest
+from hiresnn.errors import UsageError
 from hiresnn.plugins import offered
+from hiresnn.training.methods import METHODS, instead_of
 
-METHOD_NAMES = (
-    "ann", "traditional", "hire", "gaussian", "noise-free", "rate", "converted", "nfgsm", "hire-nfgsm",
-    "short", "twin", "memory", "free", "consistency", "rotating", "trades", "snn-rat", "sparse",
-    "mppd-tv", "mpd-sgr",
-)  # fmt: skip
-"""Training methods of the package; plug-ins may add others."""
-OWN_LOSS = ("consistency", "trades", "sparse", "mppd-tv", "mpd-sgr")
-"""Methods with a loss of their own, which distillation would replace."""
-PERIODIC_METHODS = ("hire", "gaussian", "noise-free", "hire-nfgsm", "consistency")
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
@@ -57,9 +49,8 @@ def _file_name(value: str) -> str:
 
 
 def _method(value: str) -> str:
-    if value not in METHOD_NAMES and value not in offered("methods"):
-        found = closest(value, (*METHOD_NAMES, *offered("methods")))
-        raise ValueError(f"{found}, or install the package that offers it (docs/plugins.md)")
+    if remedy := instead_of(value):
+        raise ValueError(remedy)
     return value
 
 
@@ -85,7 +76,7 @@ def _rounding(value: str) -> str:
 # Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
-Method: TypeAlias = Annotated[str, AfterValidator(_method), AfterValidator(_file_name)]
+Method: TypeAlias = Annotated[str, AfterValidator(_method)]
 Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
@@ -327,7 +318,8 @@ class Recipe(Section):
                 'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
                 "set it to true"
             )
-        if self.snn.distil and self.method in OWN_LOSS:
+        method = METHODS.get(self.method)
+        if self.snn.distil and method and method.own_loss:
             raise ValueError(
                 f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
                 "method"
@@ -337,7 +329,7 @@ class Recipe(Section):
                 "snn.recompute does not store the membranes that the method mpd-sgr needs; set it to false or choose "
                 "another method"
             )
-        if self.method in PERIODIC_METHODS and self.snn.timesteps < self.noise.periods:
+        if method and method.periodic and self.snn.timesteps < self.noise.periods:
             raise ValueError(
                 f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "
                 f"{self.snn.timesteps}; take at most {self.snn.timesteps} periods or more timesteps"

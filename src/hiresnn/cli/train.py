@@ -12,6 +12,9 @@ from typer.core import TyperCommand
 
 from hiresnn.cli.options import Quiet, Recipe, Run, Source, documented
 from hiresnn.errors import UsageError, closest, command_line, quoted
+from hiresnn.training.methods import method_help
+
+METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
 
 if TYPE_CHECKING:
     from hiresnn.app import recipe as recipes
@@ -51,7 +54,7 @@ class Train(TyperCommand):
 def train(
     context: typer.Context,
     recipe: Recipe,
-    method: Annotated[str | None, typer.Option(metavar="METHOD")] = None,
+    method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0)] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:FUNCTION")] = None,
@@ -77,10 +80,6 @@ def train(
     - torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
 
     Options:
-        method: How the SNN is trained. ann: no SNN, only the ANN. converted: the converted ANN, without further
-            training. traditional: one update per batch. hire: HIRE-SNN. gaussian, noise-free: hire with random noise,
-            or without noise. rate: traditional, with Poisson input. Methods of robust training (docs/robust.md): nfgsm,
-            hire-nfgsm, free, consistency, trades, snn-rat, sparse, mppd-tv, mpd-sgr. Default: the recipe's.
         assignments: Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md explains
             every key, and hiresnn recipes show RECIPE --resolved prints every value.
         seed: Seed of all random numbers; default: the recipe's.

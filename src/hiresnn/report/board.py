@@ -17,8 +17,8 @@ from typing import Any
 from markupsafe import Markup
 
 from hiresnn.app.audit import run_around, verify
+from hiresnn.app.cost import training_cost
 from hiresnn.app.folder import RunFolder
-from hiresnn.app.trainer import training_price
 from hiresnn.audit.card import Card, Point, read_card
 from hiresnn.audit.run import CARD
 from hiresnn.errors import HiresnnError, UsageError
@@ -210,7 +210,7 @@ def _read(path: Path, name: str, target: str | None) -> Entry:
     try:
         card = read_card(path)
         if (run := run_around(path)) is not None:
-            price = training_price(RunFolder.open(run).recipe)
+            price = training_cost(RunFolder.open(run).recipe)
         found = verify(path, target)
         problem, *more = found.problems or [""]
         if more:

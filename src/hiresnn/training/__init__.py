@@ -1,66 +1,45 @@
-"""Training: one loop (Algorithm 1), methods as data, noise, a step schedule, several processes."""
+"""Training: one loop (Algorithm 1), methods as data, noise, a step schedule, several processes.
 
-from hiresnn.training.epochs import PRECISIONS, Schedule, Selection, Training
-from hiresnn.training.fit import FitResult, fit
-from hiresnn.training.loop import PeriodResult, train_batch
-from hiresnn.training.losses import (
-    Distillation,
-    MembraneDistance,
-    MembraneOverlap,
-    Presentation,
-    consistent,
-    cross_entropy,
-    sparse_gradients,
-    trades,
-)
-from hiresnn.training.methods import ANN_TRAININGS, METHODS, Method, ann_method, method
-from hiresnn.training.noise import (
-    Adversarial,
-    CraftedNoise,
-    GaussianNoise,
-    MemoryNoise,
-    Noise,
-    NoiseInTime,
-    RateTwin,
-    TwinNoise,
-)
-from hiresnn.training.ranks import ALONE, Ranks, joined
-from hiresnn.training.weights import Average, orthogonalise, rounded
+Names load on first use, so that reading a recipe, which needs the names of the methods, does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hiresnn.training.epochs import PRECISIONS, Schedule, Selection, Training
+    from hiresnn.training.loop import Method, PeriodResult, train_batch
+    from hiresnn.training.losses import (
+        Distillation,
+        MembraneDistance,
+        MembraneOverlap,
+        Presentation,
+        consistent,
+        cross_entropy,
+        sparse_gradients,
+        trades,
+    )
+    from hiresnn.training.methods import ANN_TRAININGS, METHODS, ann_method, method
+    from hiresnn.training.noise import Adversarial, CraftedNoise, GaussianNoise, Noise, NoiseInTime
+    from hiresnn.training.ranks import ALONE, Ranks, joined
+    from hiresnn.training.trainer import FitResult, fit
+    from hiresnn.training.weights import Average, orthogonalise, rounded
 
 __all__ = [
-    "ALONE",
-    "ANN_TRAININGS",
-    "METHODS",
-    "PRECISIONS",
-    "Adversarial",
-    "Average",
-    "CraftedNoise",
-    "Distillation",
-    "FitResult",
-    "GaussianNoise",
-    "MembraneDistance",
-    "MembraneOverlap",
-    "MemoryNoise",
-    "Method",
-    "Noise",
-    "NoiseInTime",
-    "PeriodResult",
-    "Presentation",
-    "Ranks",
-    "RateTwin",
-    "Schedule",
-    "Selection",
-    "Training",
-    "TwinNoise",
-    "ann_method",
-    "consistent",
-    "cross_entropy",
-    "fit",
-    "joined",
-    "method",
-    "orthogonalise",
-    "rounded",
-    "sparse_gradients",
-    "trades",
+    "ALONE", "ANN_TRAININGS", "METHODS", "PRECISIONS", "Adversarial", "Average", "CraftedNoise", "Distillation",
+    "FitResult", "GaussianNoise", "MembraneDistance", "MembraneOverlap", "Method", "Noise", "NoiseInTime",
+    "PeriodResult", "Presentation", "Ranks", "Schedule", "Selection", "Training", "ann_method", "consistent",
+    "cross_entropy", "fit", "joined", "method", "orthogonalise", "rounded", "sparse_gradients", "trades",
     "train_batch",
-]
+]  # fmt: skip
+
+_MODULES = ("methods", "loop", "losses", "noise", "weights", "ranks", "epochs", "trainer")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for module in _MODULES:
+            names = vars(import_module(f"{__name__}.{module}"))
+            if name in names:
+                return names[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,4 @@
-"""Learning rate in steps, multiplied by a factor after fractions of the epochs (section 5.1), or in one cycle.
-
-Accuracy under attack on held-out images after each epoch: which epoch to take, and when robustness collapses.
-
-A training over epochs: learning rates, one log row per epoch, and a state to resume from bit for bit.
-"""
+"""A training over epochs: learning rates (section 5.1), held-out accuracies under attack, a state to resume from."""
 
 from __future__ import annotations
 
@@ -22,12 +17,11 @@ from torch.optim import Optimizer
 
 from hiresnn.attacks import fgsm, pgd
 from hiresnn.attacks.gate import frozen
-from hiresnn.errors import DataError, NotFiniteError, UsageError
+from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.metrics import correct
-from hiresnn.network import SpikingNetwork, announce_compiling, compiling_pays
+from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress, Task
-from hiresnn.training.loop import PeriodResult, train_batch
-from hiresnn.training.methods import Method
+from hiresnn.training.loop import Method, PeriodResult, train_batch
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.weights import Average
 
@@ -65,7 +59,8 @@ class Schedule:
         return float(self.lr * self.decay**passed)
 
 
-Select = Literal["last", "robust"]
+HELD_OUT = 400
+"""Held-out images that an epoch of a robust training is measured on, unless there are fewer."""
 ITERATIONS = 10
 """Steps of the PGD that measures robustness, each of eps / 4."""
 OVERFITTED = 10.0
@@ -89,7 +84,7 @@ class Selection:
     images: Tensor
     labels: Tensor
     eps: float
-    select: Select = "last"
+    select: Literal["last", "robust"] = "last"
     best: dict[str, Any] = field(default_factory=dict)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
@@ -154,12 +149,11 @@ class Training:
     """A network, its optimiser, its images, and how far the training has come.
 
     Attributes:
-        batches: iterated once per epoch; `generator` is the random generator of their order, if it is not torch's.
+        batches: iterated once per epoch; their attribute `generator`, if they have one, decides their order.
         precision: a key of PRECISIONS.
-        timesteps: T; None is the network's own T.
         images: number of training images, the unit of progress; 0 counts batches instead.
         title: of the training, for progress and errors.
-        after: gets the row of each epoch when it is done. advice: what to do where numbers are not finite.
+        after: gets the row of each epoch when it is done.
         average: average of the weights, which becomes the weights of `model` in the end; None for none.
         selection: measures each epoch under attack, and may go back to an earlier one; None for none.
         rows: one row per finished epoch.
@@ -172,14 +166,11 @@ class Training:
     method: Method
     schedule: Schedule
     precision: str = "float32"
-    timesteps: int | None = None
     ranks: Ranks = ALONE
-    generator: torch.Generator | None = None
     images: int = 0
     title: str = "Training"
     progress: Progress = field(default_factory=partial(Progress, quiet=True))
     after: Callable[[dict[str, Any]], object] = lambda row: None
-    advice: Callable[[], str] = lambda: "Lower the learning rate."
     average: Average | None = None
     selection: Selection | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -194,16 +185,15 @@ class Training:
                 spikes, so the loss can hide it. Names epoch and batch.
             DataError: a label is not a class of the network.
         """
-        self.method.noise.attach(self.batches)
-        with self._decided(), self._task() as task:
+        with self._task() as task:
             for epoch in range(len(self.rows), self.schedule.epochs):
                 means, lr, where = _Means(), self._set_lr(epoch), f"epoch {epoch + 1} of {self.schedule.epochs}"
                 self.model.train()
                 for number, (images, labels) in enumerate(self.batches, start=1):
                     with self._located(f"{where}: ", f" at batch {number}"):
                         periods = train_batch(
-                            self.model, self.optimizer, images, labels, self.method, timesteps=self.timesteps,
-                            precision=PRECISIONS[self.precision], ranks=self.ranks,
+                            self.model, self.optimizer, images, labels, self.method, ranks=self.ranks,
+                            precision=PRECISIONS[self.precision],
                         )  # fmt: skip
                     means.add(periods)
                     task.advance(periods[0].images if self.images else 1, f"{where}, loss {means.loss:.3f}")
@@ -226,7 +216,10 @@ class Training:
         try:
             yield
         except NotFiniteError as error:
-            raise NotFiniteError(f"{self.title}, {before}{error}{behind}. {self.advice()}") from None
+            raise NotFiniteError(
+                f"{self.title}, {before}{error}{behind}. Lower the learning rate, which is {self.schedule.lr:g} "
+                "(ann.lr or snn.lr in a recipe), and begin another training."
+            ) from None
         except IndexError as error:
             if "Target" not in str(error):  # which is what the cross-entropy says
                 raise
@@ -239,7 +232,7 @@ class Training:
 
     def _row(self, epoch: int, means: _Means, lr: float) -> dict[str, Any]:
         row: dict[str, Any] = {"epoch": epoch, "loss": means.loss, "train_accuracy": means.accuracy, "lr": lr}
-        row |= {"seconds": means.seconds(), **self.method.noise.report()}
+        row["seconds"] = means.seconds()
         if isinstance(self.model, SpikingNetwork):
             row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
             row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
@@ -249,27 +242,6 @@ class Training:
             row["measuring_seconds"] = round(time.perf_counter() - start, 3)
         return row
 
-    @contextmanager
-    def _decided(self) -> Iterator[None]:
-        """Let neurons that compile by themselves do so before the first batch or not at all.
-
-        Compiling changes gradients by rounding. The decision depends on all epochs, so a resumed training repeats it.
-        """
-        model, epochs = self.model, self.schedule.epochs
-        if not isinstance(model, SpikingNetwork) or not model.compiles_when_it_pays or len(self.rows) >= epochs:
-            yield
-            return
-        with undrawn(next(model.parameters()).device, self.generator, model.encoding.generator):
-            images, _ = next(iter(self.batches))
-            pays = compiling_pays(model, images[:1], epochs * len(self.batches) * len(images))
-        if model.fuse(pays).fused:
-            announce_compiling()
-        try:
-            yield
-        finally:
-            if not model.fused:
-                model.fuse("auto")
-
     def _select(self, epoch: int, selection: Selection) -> dict[str, Any]:
         """Measure the epoch; go back to the best one if this one has overfitted catastrophically."""
         network = self.model if self.average is None else self.average.model
@@ -277,6 +249,11 @@ class Training:
         if selection.overfitted(accuracies):
             # A copy, because an optimiser keeps the tensors that it loads and changes them at its next step.
             self._load_weights(copy.deepcopy(selection.best["state"]))
+            self.progress.line(
+                f"{self.title}, epoch {epoch}: catastrophic overfitting (FGSM leaves {accuracies['fgsm']:.1f} % of "
+                f"the held-out images, PGD-10 {accuracies['pgd']:.1f} %); it continues from epoch "
+                f"{selection.best['epoch']}."
+            )
             return {"held_out": accuracies, "back_to_epoch": selection.best["epoch"]}
         selection.consider(epoch, accuracies, self._weights())
         return {"held_out": accuracies}
@@ -301,6 +278,11 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The generator of the order of the batches; None where it is torch's."""
+        return getattr(self.batches, "generator", None)
 
     def _encoding(self) -> torch.Generator | None:
         """Return the generator of Poisson spikes, where it is not the global one."""
@@ -345,29 +327,3 @@ class Training:
         if self.generator is not None:
             self.generator.set_state(state["order"])
         self.rows = json.loads(state["rows"])
-
-
-@contextmanager
-def undrawn(device: torch.device, *generators: torch.Generator | None) -> Iterator[None]:
-    """Let all random generators continue after the block as if nothing had been drawn in it."""
-    known = [generator for generator in generators if generator is not None]
-    states = [generator.get_state() for generator in known]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
-    for generator, state in zip(known, states, strict=True):
-        generator.set_state(state)
-
-
-def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient; all of them if there is no epoch to train.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = [parameter for parameter in network.parameters() if parameter.requires_grad or not epochs]
-    if not found:
-        raise UsageError(
-            "no parameter of the network is trained, because all have requires_grad = False; set it to True where the "
-            "network shall learn."
-        )
-    return found

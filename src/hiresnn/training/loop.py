@@ -1,4 +1,4 @@
-"""The training loop (Algorithm 1): one for every method, and for the ANN.
+"""The training loop (Algorithm 1): one for every method, which is data, and for the ANN.
 
 A batch is presented in N periods. Each period does a forward pass on the noisy images, one backward pass for the
 gradients of weights, thresholds, leaks and input, all at the old weights (lines 13-18), an optimiser step (lines
@@ -10,21 +10,62 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hiresnn.errors import NotFiniteError
+from hiresnn.errors import NotFiniteError, UsageError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Window
-from hiresnn.training.losses import Presentation
-from hiresnn.training.methods import Method
+from hiresnn.training.losses import Presentation, cross_entropy
+from hiresnn.training.noise import Noise
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.weights import rounded
+
+
+@dataclass
+class Method:
+    """How one batch is trained on (Algorithm 1).
+
+    Attributes:
+        periods: N, at least 1. A batch is presented in N windows of floor(T / N) steps, with an update after each.
+        replay: every period has all T steps instead.
+        noise: noise on the images of each period.
+        state: "reset": every period starts from rest and has its own loss. "carry": membranes, dropout masks and
+            accumulated logits continue, detached, so that the loss of a period covers all steps so far.
+        loss: mean loss over the rows of a period.
+        after: changes the weights after each update; None for nothing.
+        rounding: rounds the weights of the network in place, for every pass and at the end; see `rounded`. None for
+            none.
+    """
+
+    periods: int = 1
+    noise: Noise = field(default_factory=Noise)
+    state: Literal["reset", "carry"] = "reset"
+    loss: Callable[[Presentation], Tensor] = cross_entropy
+    replay: bool = False
+    after: Callable[[nn.Module], None] | None = None
+    rounding: Callable[[], None] | None = None
+
+    def steps(self, timesteps: int) -> int:
+        """Return the timesteps of one period, floor(T / N), or T where batches are replayed.
+
+        Raises:
+            UsageError: there are more periods than timesteps.
+        """
+        if self.replay and self.periods >= 1:
+            return timesteps
+        if not 1 <= self.periods <= timesteps:
+            raise UsageError(
+                f"periods is {self.periods} and timesteps is {timesteps}; periods must lie between 1 and timesteps "
+                "(noise.periods and snn.timesteps in a recipe)."
+            )
+        return timesteps // self.periods
 
 
 class PeriodResult(NamedTuple):

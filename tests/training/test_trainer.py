@@ -1,6 +1,6 @@
 """hiresnn.fit: the training of the commands from Python, with any source of images, and a checkpoint to resume from."""
 
-import sys
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
 from hiresnn.training import fit
+from hiresnn.training.trainer import read_checkpoint, write_checkpoint
 
 PIXELS = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 3
@@ -56,9 +57,16 @@ class StoppedError(Exception):
 
 
 def stop(row: dict[str, Any]) -> None:
-    """Stop a training after its first epoch."""
-    if row["epoch"] == 1:
+    """Stop a training after its second epoch; the state after the first is stored by then."""
+    if row["epoch"] == 2:
         raise StoppedError
+
+
+def stopped(path: Path, **options: Any) -> Path:
+    """The checkpoint of a training that was stopped."""
+    with pytest.raises(StoppedError):
+        fit(snn(), (PIXELS, LABELS), checkpoint=path, log=stop, **{**QUIET, **options})
+    return path
 
 
 def test_fit_is_part_of_the_public_interface() -> None:
@@ -109,14 +117,13 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
 
     whole = snn()
     expected = fit(whole, images(), **QUIET)
-    stopped, resumed = snn(), snn()
     with pytest.raises(StoppedError):
-        fit(stopped, images(), checkpoint=tmp_path / "state.pt", log=stop, **QUIET)
+        fit(snn(), images(), checkpoint=tmp_path / "state.pt", log=stop, **QUIET)
     torch.rand(3)
+    resumed = snn()
     result = fit(resumed, images(), checkpoint=tmp_path / "state.pt", **QUIET)
     assert same(weights(whole), weights(resumed))
     assert timeless(result.rows) == timeless(expected.rows)
-    assert not same(weights(stopped), weights(whole))
     again = snn()  # A finished training is not trained again.
     fit(again, images(), checkpoint=tmp_path / "state.pt", **QUIET)
     assert same(weights(again), weights(whole))
@@ -142,38 +149,30 @@ def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_training(
-    pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_compiler: None
 ) -> None:
-    events, present = [], SpikingNetwork.present
-
-    def fuse(network: SpikingNetwork, fused: bool | str = True) -> SpikingNetwork:
-        events.extend(["compiled"] * (fused is True))
-        network.compiles_when_it_pays, network._updates = fused == "auto", 0
-        return network
-
-    def presented(network: SpikingNetwork, *args: Any) -> Tensor:
-        if torch.is_grad_enabled():
-            events.append("period")
-        return present(network, *args)
-
-    def stop(row: dict[str, Any]) -> None:
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
+    fused: list[bool] = []
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
-    monkeypatch.setattr(sys.modules["hiresnn.network.spiking"], "COMPILING_PAYS_ABOVE", work - pays)
-    monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", 0)  # compiles at the second batch, undecided
-    monkeypatch.setattr(SpikingNetwork, "fuse", fuse)
-    monkeypatch.setattr(SpikingNetwork, "present", presented)
+    monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", work - pays)
     network, options = snn(), {**QUIET, "checkpoint": tmp_path / "state.pt"}
-    events.clear()  # of the conversion
-    with pytest.raises(KeyboardInterrupt):
+    present = SpikingNetwork.present
+    monkeypatch.setattr(SpikingNetwork, "present", lambda *args: (fused.append(args[0].fused), present(*args))[1])
+    with pytest.raises(StoppedError):
         fit(network, (PIXELS, LABELS), log=stop, **options)
-    assert events == ["compiled"] * pays + ["period"] * 12
-    events.clear()
-    fit(network, (PIXELS, LABELS), **options)  # the second epoch again
-    assert events == ["compiled"] * pays + ["period"] * 6
-    assert network.compiles_when_it_pays
+    assert fused == [False] + [pays] * 12  # the first counts the work; two periods of three batches in two epochs
+    again = snn()
+    fused.clear()
+    fit(again, (PIXELS, LABELS), **options)
+    assert fused == [False] + [pays] * 6
+    assert again.compiles_when_it_pays is not pays
+
+
+def test_compiling_can_be_chosen_and_is_said(no_compiler: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for choice in (False, True):
+        network = snn()
+        fit(network, (PIXELS, LABELS), compile=choice, **{**QUIET, "epochs": 0, "progress": True})
+        assert network.fused is choice
+        assert ("Neurons are compiled" in capsys.readouterr().err) is choice
 
 
 def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:
@@ -219,12 +218,12 @@ def test_the_seed_decides_the_training() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "reason"),
     [
-        (PIXELS.float(), LABELS, "divide by 255"),
-        (PIXELS / 128 - 1, LABELS, "normalisation into the model"),
-        (PIXELS / torch.zeros(1), LABELS, "not finite"),
+        (PIXELS.float(), LABELS, "reach from 0 to 255, not from 0 to 1; divide them by 255"),
+        (PIXELS / 128 - 1, LABELS, "leave normalisation to the network"),
+        (PIXELS / torch.zeros(1), LABELS, "reach from nan to nan"),
         (PIXELS.long(), LABELS, "int64"),
         (PIXELS, LABELS[:3], "labels"),
-        (PIXELS, LABELS / 2, "one whole number per image"),
+        (PIXELS, LABELS / 2, "whole numbers"),
         (PIXELS, LABELS - 100, "a label is -100; labels are class numbers counted from 0"),
         (PIXELS[0], LABELS[:1], r"\[N, C, H, W\]"),
     ],
@@ -304,26 +303,113 @@ def test_an_ann_that_views_its_feature_maps_is_trained_and_converted() -> None:
     fit(ann, (PIXELS, LABELS), **QUIET)
 
 
-def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
-    with pytest.raises(RunError, match=r"lr 0\.01, not 0\.02, seed 0, not 4; use those, or name another file"):
-        fit(snn(), (PIXELS, LABELS), checkpoint=path, **{**QUIET, "lr": 0.02, "seed": 4})
-    with pytest.raises(RunError, match=r"batches \d+, not 1, other images; use those"):
-        fit(snn(), (PIXELS[:2], LABELS[:2]), checkpoint=path, **QUIET)
-    with pytest.raises(RunError, match="is of a training with other images; use those, or name another file"):
-        fit(snn(), (255 - PIXELS, LABELS), checkpoint=path, **QUIET)
-    with pytest.raises(RunError, match="size mismatch"):
-        fit(convert(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)), PIXELS / 255,
-                    timesteps=4), (PIXELS, LABELS), checkpoint=path, **QUIET)  # fmt: skip
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(RunError, match=r"state\.pt does not fit this training"):
+    small = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
+    table: list[tuple[Any, Any, dict[str, Any], str]] = [
+        (snn(), (PIXELS, LABELS), {"lr": 0.02, "seed": 4}, r"with lr 0\.01, not 0\.02, seed 0, not 4; use those, name"),
+        (snn(), (PIXELS[:2], LABELS[:2]), {}, r"batches \d+, not 1, other images"),
+        (snn(), (255 - PIXELS, LABELS), {}, "is of a training with other images"),
+        (convert(small, PIXELS / 255, timesteps=4), (PIXELS, LABELS), {}, "does not fit .*size mismatch"),
+        (snn(), (PIXELS, LABELS), {"settings": {"stage": "SNN"}}, "with stage None, not SNN; .* delete this one to"),
+    ]
+    for network, images, change, message in table:
+        with pytest.raises(RunError, match=message):
+            fit(network, images, checkpoint=path, **{**QUIET, **change})
+
+
+def test_a_run_of_version_0_2_goes_on(tmp_path: Path) -> None:
+    """Its state has the stage and the semantics beside the other values; that of `fit` had no seal."""
+    whole, settings = snn(), {"semantics": 1, "stage": "SNN"}
+    fit(whole, (PIXELS, LABELS), **QUIET)
+    path = stopped(tmp_path / "resume.pt", settings=settings)
+    state = read_checkpoint(path)
+    stored = {**state.pop("settings"), **state}
+    for seal in (True, False):
+        torch.save(stored, path)
+        if seal:
+            write_checkpoint(path, stored)
+        resumed = snn()
+        fit(resumed, (PIXELS, LABELS), checkpoint=path, settings=settings, **QUIET)
+        assert same(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("part", ["noise", "order", "random", "optimizer"])
+def test_each_part_of_a_checkpoint_matters(tmp_path: Path, part: str) -> None:
+    whole = snn()
+    fit(whole, (PIXELS, LABELS), **QUIET)
+    path = stopped(tmp_path / "state.pt")
+    state, other = read_checkpoint(path), read_checkpoint(stopped(tmp_path / "other.pt", seed=1))
+    if part in ("noise", "random"):
+        state["ranks"][0][part] = other["ranks"][0][part]
+    else:
+        state[part] = other[part]
+    write_checkpoint(path, state)
+    resumed = snn()
+    fit(resumed, (PIXELS, LABELS), checkpoint=path, **QUIET)
+    assert not same(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "ranks", "noise", "random", "order", "rows"])
+def test_a_checkpoint_without_one_of_its_parts_is_refused(tmp_path: Path, part: str) -> None:
+    path = stopped(tmp_path / "state.pt")
+    state = read_checkpoint(path)
+    del (state["ranks"][0] if part in ("noise", "random") else state)[part]
+    write_checkpoint(path, state)
+    with pytest.raises(RunError, match=rf"state\.pt does not fit this training \('{part}'\)"):
         fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
 
 
-def test_a_training_that_diverges_names_epoch_and_batch() -> None:
-    with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* Lower lr, which is 1e\+38"):
+def test_a_checkpoint_of_a_machine_with_gpus_goes_on_without_them(tmp_path: Path) -> None:
+    path = stopped(tmp_path / "state.pt")
+    state = read_checkpoint(path)
+    state["ranks"][0]["cuda_random"] = [torch.get_rng_state()] * 8
+    write_checkpoint(path, state)
+    fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
+    assert read_checkpoint(path)["ranks"][0]["cuda_random"] == []
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.victim,)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "list", "code"])
+def test_a_damaged_checkpoint_is_refused_and_runs_no_code(tmp_path: Path, damage: str) -> None:
+    path, victim = tmp_path / "state.pt", tmp_path / "victim"
+    write_checkpoint(path, {"model": torch.full((100,), 0.5)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x00\x00\x00\x3f" * 20) + 8] ^= 1
+    if damage == "list":
+        write_checkpoint(path, [1])  # type: ignore[arg-type]
+    elif damage == "code":
+        torch.save({"stage": Malicious(victim)}, path)
+    else:
+        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:-1], "bit": bytes(content)}[damage])
+    with pytest.raises(RunError, match=r"state\.pt is damaged \(\w+\); delete it to train from the start"):
+        read_checkpoint(path)
+    assert not victim.exists()
+
+
+def test_a_training_that_diverges_names_epoch_and_rate_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* Lower the learning rate, which is 1e\+38"):
         fit(snn(), (PIXELS, LABELS), **{**QUIET, "lr": 1e38})
+    path, network = tmp_path / "state.pt", snn()
+
+    def poison(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            list(network.parameters())[-1].register_hook(lambda gradient: gradient * math.nan)
+
+    with pytest.raises(NotFiniteError, match="epoch 2 of 2"):
+        fit(network, (PIXELS, LABELS), checkpoint=path, log=poison, **QUIET)
+    assert all(tensor.isfinite().all() for tensor in read_checkpoint(path)["model"].values())
+    fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
 
 
 def test_progress_goes_to_standard_error_or_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
@@ -449,7 +535,7 @@ def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path
         ({"lr": "fast"}, "lr is 'fast'; give a number"),
         ({"epochs": 1.5}, "epochs is 1.5; give a whole number"),
         ({"batch_size": 0}, "batch_size|batch size"),
-        ({"test": (PIXELS.float() - 1, LABELS)}, r"test: .* not in \[0, 1\]"),
+        ({"test": (PIXELS.float() - 1, LABELS)}, "test: .* not from 0 to 1"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_the_first_epoch(options: dict[str, Any], message: str) -> None:
