@@ -1,6 +1,6 @@
 """Draw the spikes of a trained network on one image, clean and attacked, and how many an attack changes on average.
 
-python benchmarks/spikes_picture.py digits-hire --data digits --attack pgd:eps=32/255 -o docs/images/spikes.svg
+python benchmarks/spikes_picture.py digits-hire --data digits --attack 'pgd(eps=32/255)' -o docs/images/spikes.svg
 
 The image is the first test image that the network classifies correctly and the attack breaks.
 """

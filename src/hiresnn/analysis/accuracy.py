@@ -29,7 +29,7 @@ def evaluate(
             them, such as a Dataset or a DataLoader; all of them must fit into memory.
         labels: class numbers [N], counted from 0; None where `images` has them.
         attack: None for clean accuracy; a function (model, images, labels) -> images; or a text such as
-            "pgd:eps=2/255". The attacked images must be in [0, 1] and within the attack's own eps.
+            "pgd(eps=2/255)". The attacked images must be in [0, 1] and within the attack's own eps.
         batch_size: images per batch, at least 1.
 
     Raises:
