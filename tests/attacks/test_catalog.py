@@ -245,12 +245,12 @@ GREY, TWO = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
 
 
-def darker(model, images, labels, *, eps=0.1, strength=1.0, rounds=1, twice=False, generator=None):
+def darker(model, images, labels, *, eps=0.1, strength=1.0, steps=1, twice=False, generator=None):
     """Make every pixel darker.
 
     More text.
     """
-    return images - eps * strength * rounds * (1 + twice)
+    return images - eps * strength * steps * (1 + twice)
 
 
 @pytest.fixture(autouse=True)
@@ -264,7 +264,7 @@ def clean_tables() -> Iterator[None]:
 
 def test_a_registered_attack_has_its_numbers_and_switches_as_options():
     register("darker", darker)
-    assert ATTACKS["darker"].options == {"eps": 0.1, "strength": 1.0, "rounds": 1, "twice": False}
+    assert ATTACKS["darker"].options == {"eps": 0.1, "strength": 1.0, "steps": 1, "twice": False}
     assert ATTACKS["darker"].summary == "Make every pixel darker."
     spec = parse("darker(strength=0.25, twice=True)")
     assert torch.equal(spec(MODEL, GREY, TWO), GREY - 0.1 * 0.25 * 2)
@@ -272,20 +272,15 @@ def test_a_registered_attack_has_its_numbers_and_switches_as_options():
     assert AttackSpec.parse(str(spec)) == spec
 
 
-@pytest.mark.parametrize("text", ["darker:rounds=1.5", "darker:strength=nan", "darker:twice=2", "darker:generator=1"])
-def test_options_of_a_registered_attack_are_checked(text):
-    register("darker", darker)
-    with pytest.raises(UsageError, match=r"rounds|strength|twice|generator"):
-        parse(text)
-
-
-def test_the_result_of_a_registered_attack_is_checked():
-    register("darker", darker)
-    with pytest.raises(AttackError, match="eps"):
-        parse("darker:strength=2")(MODEL, GREY, TWO)
-
-
-def test_a_name_of_the_package_and_a_function_without_eps_are_refused():
+def test_what_a_user_registers_and_its_options_and_results_are_checked():
+    register("darker", lambda model, images, labels, *, eps=0.3: images)
+    register("darker", darker)  # replaces the first
+    assert torch.equal(ATTACKS["darker"].run(MODEL, GREY, TWO), GREY - 0.1)
+    for options in ("steps=1.5", "strength=nan", "twice=2", "generator=1"):
+        with pytest.raises(UsageError, match=options.partition("=")[0]):
+            parse(f"darker({options})")
+    with pytest.raises(AttackError, match=r"attack 'darker': the attack moved a pixel by 0\.2"):
+        parse("darker(strength=2)")(MODEL, GREY, TWO)
     with pytest.raises(UsageError, match="pgd"):
         register("pgd", darker)
     with pytest.raises(UsageError, match="eps"):
@@ -364,9 +359,3 @@ def test_an_attack_of_the_users_that_fails_is_a_sentence(function: Callable[...,
     register("mine", function)
     with pytest.raises(HiresnnError, match=message):
         ATTACKS["mine"].run(MODEL, GREY, TWO, eps=0.1)
-
-
-def test_a_second_attack_of_a_name_replaces_the_first_and_has_its_own_default_bound():
-    register("darker", lambda model, images, labels, *, eps=0.3: images)
-    register("darker", darker)
-    assert torch.equal(ATTACKS["darker"].run(MODEL, GREY, TWO), GREY - 0.1)

@@ -1,3 +1,4 @@
+import contextlib
 import random
 
 import numpy as np
@@ -50,35 +51,19 @@ def backwards(model, images, labels):
     return (images + EPS * images.grad.sign()).clamp(0, 1)
 
 
-def random_pgd(model, images, labels):
-    return pgd(model, images, labels, eps=EPS, random_start=True, generator=torch.Generator().manual_seed(1))
-
-
 def own_eps(attack):
     return lambda model, images, labels: attack(model, images, labels, eps=EPS)
 
 
-ATTACKS = {
-    "fgsm": own_eps(fgsm),
-    "pgd": own_eps(pgd),
-    "pgd, random start": random_pgd,
-    "a user's": backwards,
-    "transfer": transfer(own_eps(pgd), Network()),
-    "transfer of a user's": transfer(backwards, Network()),
-}
-
-
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_an_attack_keeps_bound_and_range_and_restores_the_model(attack):
-    network, before = Network(), Network().flags()
+@pytest.mark.parametrize(
+    "attack", [own_eps(pgd), backwards, transfer(backwards, Network())], ids=["pgd", "a user's", "transfer"]
+)
+def test_a_verified_attack_restores_the_model(attack):
+    network, flags = Network(), Network().flags()
     adversarial = verified(attack, network, IMAGES, LABELS, eps=EPS)
-    assert adversarial.shape == IMAGES.shape
-    assert (adversarial - IMAGES).abs().max() <= EPS + 1e-6
-    assert adversarial.min() >= 0
-    assert adversarial.max() <= 1
     assert not torch.equal(adversarial, IMAGES)
     assert not adversarial.requires_grad
-    assert network.flags() == before
+    assert network.flags() == flags
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -150,10 +135,6 @@ def test_a_network_in_half_precision_is_attacked_as_exactly_as_its_images_can_sa
         check(images, (images + 2 * eps).clamp(0, 1), eps=eps)
 
 
-def test_an_empty_batch_is_a_valid_result():
-    check(IMAGES[:0], IMAGES[:0], eps=EPS)
-
-
 def test_a_frozen_model_is_in_eval_mode_without_gradients_and_is_restored_after_an_error():
     network, before, inside = Network(), Network().flags(), []
 
@@ -168,11 +149,6 @@ def test_a_frozen_model_is_in_eval_mode_without_gradients_and_is_restored_after_
     assert network.flags() == before
 
 
-def test_a_plain_function_needs_no_freezing():
-    with frozen(lambda images: images.flatten(1)):
-        pass
-
-
 def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
     network = Network().eval()
     together = loss_gradient(network, IMAGES, LABELS, LOSSES["cross-entropy"]).gradient
@@ -181,12 +157,6 @@ def test_the_gradient_of_a_sample_is_that_of_its_own_loss():
         nn.functional.cross_entropy(network(alone), LABELS[row : row + 1]).backward()
         torch.testing.assert_close(together[row : row + 1], alone.grad)
     assert not IMAGES.requires_grad
-
-
-@pytest.mark.parametrize(("images", "word"), [((IMAGES * 255).byte(), "uint8"), (IMAGES * 2 - 0.5, "normalisation")])
-def test_verified_checks_its_images(images, word):
-    with pytest.raises(UsageError, match=word):
-        verified(lambda *a: a[1], Network(), images, LABELS, eps=EPS)
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "apgd", "square", "noise", "autoattack"])
@@ -210,22 +180,6 @@ def test_an_option_without_its_name_is_refused_with_the_call_that_works():
         pgd(Network(), IMAGES, LABELS, EPS)
 
 
-def test_seeds_cover_numpy_and_python_and_leave_their_states():
-    def draw():
-        return float(torch.rand(())), np.random.rand(), random.random()
-
-    np.random.seed(3)
-    random.seed(3)
-    before = np.random.rand(), random.random()
-    np.random.seed(3)
-    random.seed(3)
-    with seeded(1):
-        first = draw()
-    with seeded(1):
-        assert draw() == first
-    assert (np.random.rand(), random.random()) == before
-
-
 def test_numbers_of_numpy_are_numbers_of_an_attack():
     plain = pgd(lambda images: images.flatten(1)[:, :3], IMAGES, LABELS, eps=EPS, step=0.01, iterations=2)
     for integer in (np.int64(2), np.int32(2)):
@@ -233,22 +187,27 @@ def test_numbers_of_numpy_are_numbers_of_an_attack():
         assert torch.equal(pgd(lambda images: images.flatten(1)[:, :3], IMAGES, LABELS, **options), plain)
 
 
-def test_draws_inside_the_block_start_from_the_seed_and_draws_outside_continue():
-    torch.manual_seed(5)
-    first, second = torch.rand(3), torch.rand(3)
-    torch.manual_seed(5)
-    assert torch.equal(torch.rand(3), first)
-    with seeded(7):
-        inside = torch.rand(3)
-    assert torch.equal(torch.rand(3), second)
-    assert torch.equal(inside, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+def test_draws_in_a_seeded_block_repeat_and_draws_outside_continue_also_after_an_error():
+    def draw():
+        return float(torch.rand(())), float(np.random.rand()), random.random()
 
+    def undisturbed():
+        torch.manual_seed(3)
+        np.random.seed(3)
+        random.seed(3)
 
-def test_the_generator_state_is_restored_after_an_error():
-    before = torch.get_rng_state()
-    with pytest.raises(KeyError), seeded(7):
-        raise KeyError
-    assert torch.equal(torch.get_rng_state(), before)
+    undisturbed()
+    expected = draw(), draw()
+    undisturbed()
+    assert draw() == expected[0]
+    inside = []
+    for _ in range(2):
+        with contextlib.suppress(KeyError), seeded(7):
+            inside.append(draw())
+            raise KeyError
+    assert inside[0] == inside[1]
+    assert draw() == expected[1]
+    assert inside[0][0] == float(torch.rand((), generator=torch.Generator().manual_seed(7)))
 
 
 def test_a_gpu_initialised_later_starts_from_the_callers_seed(monkeypatch):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hiresnn.attacks.gate import Model
+from hiresnn.attacks import Model, pgd, transfer
 from hiresnn.attacks.worst_case import WorstCandidates, best_of
 from hiresnn.errors import UsageError
 
@@ -42,12 +42,6 @@ def test_rows_say_which_images_the_candidates_belong_to() -> None:
     assert worst.standing.tolist() == [0, 1]
 
 
-def test_a_query_without_rows_makes_no_forward_pass() -> None:
-    worst = WorstCandidates(two_classes, pixels(0.7), LABELS[:1])
-    worst.model = None  # type: ignore[assignment]
-    assert worst.query(worst.standing, pixels()).shape == (0,)
-
-
 def brighter(by: float) -> object:
     def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
         attack.seen.append(len(images))  # type: ignore[attr-defined]
@@ -81,3 +75,35 @@ def test_logits_that_are_not_finite_count_as_misclassified(value: float) -> None
     worst.query(worst.standing, pixels(0.2, 0.35))
     assert worst.broken.tolist() == [False, True, True]
     assert worst.adversarial.flatten().tolist() == pytest.approx([0.2, 0.35, 0.4])
+
+
+NOISE = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.tensor([0, 1, 2, 0])
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
+
+
+def untouchable(images):
+    raise AssertionError("a black-box attack looked at its model")
+
+
+def test_a_transfer_attack_queries_only_the_twin():
+    twin = network(1)
+    assert torch.equal(transfer(pgd, twin)(untouchable, NOISE, CLASSES), pgd(twin, NOISE, CLASSES))
+    assert not torch.equal(pgd(network(2), NOISE, CLASSES), pgd(twin, NOISE, CLASSES))
+
+
+def test_the_twin_is_frozen_during_any_attack():
+    twin, seen = nn.Sequential(nn.Dropout(0.5), network(1)).train(), []
+
+    def attack(model, images, labels):
+        seen.append((model is twin, model.training, any(each.requires_grad for each in model.parameters())))
+        return images
+
+    transfer(attack, twin)(untouchable, NOISE, CLASSES)
+    assert seen == [(True, False, False)]
+    assert all(module.training for module in twin.modules())
+    assert all(parameter.requires_grad for parameter in twin.parameters())
