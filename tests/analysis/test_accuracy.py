@@ -79,33 +79,21 @@ def test_logits_that_are_not_finite_count_as_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("images", "labels", "options", "message"),
     [
-        (IMAGES * 255, r"\[100, 200\].*divide by 255"),
-        (SPLIT.images, r"images are torch\.uint8.*divide by 255"),
-        (SPLIT.images.long(), r"images are torch\.int64.*divide by 255"),
-        ((IMAGES - 0.5) / 0.5, "normalisation"),
-        (torch.full((4, 1, 1, 1), float("nan")), "not finite|nan"),
-        (IMAGES[:0], r"images are \[0, 1, 1, 1\].*at least one image"),
-        (IMAGES[:3], r"labels \[4\] of torch\.int64.*one class number per image"),
+        (IMAGES * 255, SPLIT.labels, {}, "divide by 255"),
+        (IMAGES[:0], SPLIT.labels[:0], {}, "no images"),
+        (IMAGES[:3], SPLIT.labels, {}, "one whole number per image"),
+        (IMAGES, torch.tensor([0, -1, 0, 0]), {}, "label is -1"),
+        (IMAGES, torch.tensor([0, 7, 0, 0]), {}, "labels reach from 0 to 7"),
+        (IMAGES, SPLIT.labels, {"batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_evaluate_refuses_images_that_are_not_in_0_to_1(images: Tensor, message: str) -> None:
+def test_invalid_input_of_evaluate_is_refused(
+    images: Tensor, labels: Tensor, options: dict[str, int], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        evaluate(Bright(), images, SPLIT.labels)
-
-
-@pytest.mark.parametrize("label", [-1, 7])
-def test_evaluate_refuses_labels_that_are_no_class_of_the_network(label: int) -> None:
-    labels = SPLIT.labels.clone()
-    labels[1] = label
-    with pytest.raises(UsageError, match=rf"labels reach from .*{label}.* classes; labels are class numbers"):
-        evaluate(Bright(), IMAGES, labels)
-
-
-def test_evaluate_refuses_a_batch_size_below_one() -> None:
-    with pytest.raises(UsageError, match="batch_size is 0"):
-        evaluate(Bright(), IMAGES, SPLIT.labels, batch_size=0)
+        evaluate(Bright(), images, labels, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("measure", [lambda net: evaluate(net, IMAGES, SPLIT.labels), lambda net: accuracy(net, SPLIT)])

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from hiresnn.attacks import Attack, Model, frozen, parse, require_images, verified
-from hiresnn.checks import require_logits
+from hiresnn.attacks import Attack, Model, frozen, parse, verified
+from hiresnn.checks import require_batch, require_logits
 from hiresnn.data import Batches, Split
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
@@ -43,12 +43,9 @@ def evaluate(
         50.0
     """
     images, labels = labelled(images, labels)
-    require_images(images)
-    if labels.shape != images.shape[:1] or labels.is_floating_point() or not len(images) or batch_size < 1:
-        raise UsageError(
-            f"images are {list(images.shape)}, labels {list(labels.shape)} of {labels.dtype}, and batch_size is "
-            f"{batch_size}; give at least one image, one class number per image, and a batch_size of at least 1."
-        )
+    require_batch(images, labels, empty=False)
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; give at least 1.")
     device = next(model.parameters(), images).device if isinstance(model, nn.Module) else images.device
     pairs = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     batches = ((part.to(device), truth.to(device)) for part, truth in pairs)
@@ -86,10 +83,10 @@ def _measure(
     measure = Accuracy()
     with frozen(model):
         for images, labels in batches:
-            shown = images if attack is None else verified(attack, model, images, labels, eps=eps)
+            attacked = images if attack is None else verified(attack, model, images, labels, eps=eps)
             with torch.no_grad():
-                logits = model(shown.clone())  # a network may write into its input
-            require_logits(logits, len(shown))
+                logits = model(attacked.clone())  # a network may write into its input
+            require_logits(logits, len(attacked))
             measure.update(logits, labels)
             task.advance(labels.shape[0], f"{measure.compute():.1f} %")
     return measure.compute()

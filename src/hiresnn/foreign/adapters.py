@@ -1,6 +1,4 @@
-"""Refuse networks of other spiking libraries that no adapter resets: their answers depend on earlier calls.
-
-Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
+"""Adapters: networks of SpikingJelly, snnTorch, sinabs and norse as models, images in [0, 1] -> logits.
 
 No library is imported here: a neuron is recognised by the attributes that its library gives it. Every adapter takes
 the network, timesteps (T, at least 1), and the options `encode`, `readout` and `output` of `Unrolled`.
@@ -24,13 +22,22 @@ RESETS = {"spikingjelly": "reset", "snntorch": "reset_mem", "sinabs": "reset_sta
 """Library -> the method that resets its stateful modules. Its other modules have no state."""
 UNSUPPORTED = frozenset({"bindsnet", "braincog", "brian2", "lava", "nengo_dl", "rockpool"})
 """Libraries without an adapter, all modules of which are refused."""
+BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
+"""Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""
+OTHERWISE_IN_TRAINING = frozenset({"OTTTLIFNode", "SLTTLIFNode"})
+"""Their subclasses that compute another neuron in training mode."""
+NOT_FROM_THRESHOLD = frozenset({"ILIFNode", "FewSpikeNode"})
+"""Classes of SpikingJelly that call their surrogate with something else than u - threshold."""
+NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
+"""Bases of the modules of norse that take [T, B, ...]; its cells take one step."""
 
 
 def require_adapter(model: Any) -> None:
     """Refuse a model with stateful modules of another spiking library outside an adapter.
 
-    Call this before treating a model as a pure function of its images, as evaluation and audit do. A module with a
-    method `gradient_rule`, as every adapter has, is trusted with all that it contains. A function cannot be inspected.
+    Its answers would depend on earlier calls; call this before treating a model as a pure function of its images. A
+    module with a method `gradient_rule`, as every adapter has, is trusted with all that it contains. A function cannot
+    be inspected.
 
     Args:
         model: a module, a bound method of a module, or any callable.
@@ -61,23 +68,13 @@ def _foreign_modules(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Mod
     """Yield (name, module, library) of every module to refuse, without looking inside adapters."""
     if callable(getattr(module, "gradient_rule", None)):
         return
-    for library in sorted({kind.__module__.partition(".")[0] for kind in type(module).__mro__}):
+    for library in sorted({base.__module__.partition(".")[0] for base in type(module).__mro__}):
         # norse passes its state explicitly, so only a network that is itself of norse returns it to the caller.
         stateful = callable(getattr(module, RESETS.get(library, ""), None)) or (library == "norse" and not name)
         if stateful or library in UNSUPPORTED:
             yield name, module, library
     for child_name, child in module.named_children():
         yield from _foreign_modules(child, f"{name}.{child_name}".strip("."))
-
-
-BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
-"""Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""
-OTHERWISE_IN_TRAINING = frozenset({"OTTTLIFNode", "SLTTLIFNode"})
-"""Their subclasses that compute another neuron in training mode."""
-NOT_FROM_THRESHOLD = frozenset({"ILIFNode", "FewSpikeNode"})
-"""Classes of SpikingJelly that call their surrogate with something else than u - threshold."""
-NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
-"""Bases of the modules of norse that take [T, B, ...]; its cells take one step."""
 
 
 def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, **options: Any) -> Unrolled:
@@ -91,8 +88,7 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
     Raises:
         UsageError: no SpikingJelly neuron, neurons in both step modes, or a neuron on a CUDA kernel of its own.
     """
-    neurons: dict[str, Any] = {name: m for name, m in network.named_modules() if hasattr(m, "surrogate_function")}
-    _require(network, neurons, "SpikingJelly", "surrogate_function")
+    neurons = _neurons(network, "SpikingJelly", "surrogate_function")
     for name, neuron in neurons.items():
         if getattr(neuron, "backend", "torch") != "torch":
             fix = "call functional.set_backend(network, 'torch')"
@@ -105,8 +101,8 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
     layout: Layout = "any" if own_loop else "sequence" if modes == {"m"} else "steps"
 
     def show(network: nn.Module, steps: Tensor, output: int) -> Tensor:
-        kinds = {module: _class_names(module) for module in network.modules()}
-        blind = [m for m, names in kinds.items() if names & BLIND_IN_EVAL and not names & OTHERWISE_IN_TRAINING]
+        names = {module: _class_names(module) for module in network.modules()}
+        blind = [m for m, classes in names.items() if classes & BLIND_IN_EVAL and not classes & OTHERWISE_IN_TRAINING]
         with temporarily(blind, training=True):
             return present(network, steps, output)
 
@@ -117,7 +113,7 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
         show=show,
         layout=layout,
         own_loop=own_loop,
-        reset=partial(_call_each, "reset"),
+        reset=partial(_call_each, RESETS["spikingjelly"]),
         slots=[Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()],
         **options,
     )
@@ -134,8 +130,8 @@ def _spikingjelly_ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surr
     threshold = partial(getattr, neuron, "v_threshold", 1.0)
     level = threshold()
     if _class_names(neuron) & NOT_FROM_THRESHOLD or (isinstance(level, Tensor) and level.numel() > 1):
-        kind = type(neuron).__name__
-        raise UsageError(f"{kind} does not spike at one threshold and cannot use a rule; attack without rule=.")
+        name = type(neuron).__name__
+        raise UsageError(f"{name} does not spike at one threshold and cannot use a rule; attack without rule=.")
     return ruled_spike(own, rule, threshold)
 
 
@@ -149,11 +145,13 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
         UsageError: no snnTorch neuron, or one that takes all steps in one call (`LeakyParallel`) without `own_loop`: it
             would take the images of a batch for steps.
     """
-    neurons = [module for module in network.modules() if hasattr(module, "spike_grad") and hasattr(module, "threshold")]
-    _require(network, neurons, "snnTorch", "spike_grad and threshold")
-    if not own_loop and (whole := next((each for each in neurons if not hasattr(each, "reset_mem")), None)):
-        kind = type(whole).__name__
-        raise UsageError(f"{kind} takes all steps in one call; loop over time in forward and pass own_loop=True.")
+    neurons = _neurons(network, "snnTorch", "spike_grad", "threshold").values()
+    for neuron in neurons:
+        if not own_loop and not hasattr(neuron, RESETS["snntorch"]):
+            raise UsageError(
+                f"{type(neuron).__name__} takes all steps in one call; loop over time in forward and pass "
+                "own_loop=True."
+            )
 
     def ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
         # Called with u - threshold, for the spike and, detached, for the reset.
@@ -164,7 +162,7 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
         timesteps,
         library="snnTorch",
         own_loop=own_loop,
-        reset=partial(_call_each, "reset_mem"),  # it creates new tensors, so a graph in use stays intact
+        reset=partial(_call_each, RESETS["snntorch"]),  # it creates new tensors, so a graph in use stays intact
         slots=[Slot(neuron, "spike_grad", ruled) for neuron in neurons],
         **options,
     )
@@ -179,8 +177,7 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     Raises:
         UsageError: no sinabs neuron, or Squeeze layers and others mixed.
     """
-    neurons = [module for module in network.modules() if getattr(module, "surrogate_grad_fn", None) is not None]
-    _require(network, neurons, "sinabs", "surrogate_grad_fn")
+    neurons = _neurons(network, "sinabs", "surrogate_grad_fn").values()
     if len({hasattr(neuron, "squeeze_forward") for neuron in neurons}) > 1:
         raise UsageError(f"{type(network).__name__} mixes Squeeze layers with others; use one kind, IAFSqueeze or IAF.")
     return Unrolled(
@@ -242,8 +239,7 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     Raises:
         UsageError: no norse neuron, or cells and sequence modules mixed.
     """
-    neurons = [module for module in network.modules() if hasattr(getattr(module, "p", None), "method")]
-    _require(network, neurons, "norse", "parameters p.method")
+    neurons = _neurons(network, "norse", "p.method").values()
     sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
     if len(sequences) > 1:
         raise UsageError(
@@ -251,7 +247,7 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
         )
     show = whole_sequence if sequences == {True} else _norse_steps
     layout: Layout = "sequence" if sequences == {True} else "steps"
-    return Unrolled(network, timesteps, library="norse", show=show, layout=layout, spiking=neurons, **options)
+    return Unrolled(network, timesteps, library="norse", show=show, layout=layout, spiking=tuple(neurons), **options)
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:
@@ -264,9 +260,21 @@ def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:
     return torch.stack(outputs)
 
 
-def _require(network: nn.Module, neurons: Any, library: str, attribute: str) -> None:
+def _neurons(network: nn.Module, library: str, *attributes: str) -> dict[str, Any]:
+    """Return name -> module that has these attributes. Raises UsageError if there is none."""
+
+    def has(module: Any, attribute: str) -> bool:
+        for part in attribute.split("."):
+            module = getattr(module, part, None)
+        return module is not None
+
+    modules = network.named_modules()
+    neurons = {name: module for name, module in modules if all(has(module, attribute) for attribute in attributes)}
     if not neurons:
-        raise UsageError(f"{type(network).__name__} has no {library} neuron (a module with {attribute}).")
+        raise UsageError(
+            f"{type(network).__name__} has no {library} neuron (a module with {' and '.join(attributes)})."
+        )
+    return neurons
 
 
 def _call_each(method: str, network: nn.Module) -> None:
@@ -276,5 +284,4 @@ def _call_each(method: str, network: nn.Module) -> None:
 
 
 def _class_names(module: nn.Module) -> set[str]:
-    """Return the names of its class and of every base class."""
-    return {kind.__name__ for kind in type(module).__mro__}
+    return {base.__name__ for base in type(module).__mro__}
