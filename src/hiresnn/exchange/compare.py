@@ -1,7 +1,4 @@
-"""Packages that only exports and imports need, loaded when a user asks for one of these.
-
-What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ.
-"""
+"""What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ."""
 
 from __future__ import annotations
 
@@ -77,19 +74,19 @@ class Comparison:
     logits: float = 0.0
     spikes: dict[str, int] = field(default_factory=dict)
 
-    def update(self, own: Answers, other: Answers, labels: Tensor) -> None:
+    def update(self, ours: Answers, theirs: Answers, labels: Tensor) -> None:
         """Add a batch."""
-        logits, changed, labels = own[0].cpu().double(), other[0].cpu().double(), labels.cpu()
+        logits, changed, labels = ours[0].cpu().double(), theirs[0].cpu().double(), labels.cpu()
         self.before.update(logits.float(), labels)
         self.after.update(changed.float(), labels)
         self.images += len(labels)
-        finite = [each.isfinite().all(1) for each in (logits, changed)]
-        self.decisions += int(((logits.argmax(1) != changed.argmax(1)) | (finite[0] != finite[1])).sum())
+        broken = logits.isfinite().all(1) != changed.isfinite().all(1)
+        self.decisions += int(((logits.argmax(1) != changed.argmax(1)) | broken).sum())
         self.logits = max(self.logits, float((logits - changed).abs().nan_to_num(math.inf, math.inf).max()))
-        for layer, spikes in own[1].items():
-            if layer in other[1]:
-                there = other[1][layer].cpu().reshape(spikes.shape)
-                self.spikes[layer] = self.spikes.get(layer, 0) + int((spikes.cpu() != there).sum())
+        for layer in (name for name in ours[1] if name in theirs[1]):
+            spikes = ours[1][layer].cpu()
+            differing = int((spikes != theirs[1][layer].cpu().reshape(spikes.shape)).sum())
+            self.spikes[layer] = self.spikes.get(layer, 0) + differing
 
     @property
     def first_layer(self) -> str:
@@ -117,12 +114,12 @@ def compare(
         images, labels: [N, C, H, W] in [0, 1], and their classes [N].
         names: layer of the network -> its name in the answers of `others`, if that is another one.
     """
-    found = [Comparison(name) for name in others]
+    comparisons = {name: Comparison(name) for name in others}
     for batch, classes in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
-        own = answers(network, batch, names)
-        for comparison, other in zip(found, others.values(), strict=True):
-            comparison.update(own, other(batch), classes)
-    return found
+        ours = answers(network, batch, names)
+        for name, other in others.items():
+            comparisons[name].update(ours, other(batch), classes)
+    return [*comparisons.values()]
 
 
 @torch.no_grad()
@@ -131,4 +128,4 @@ def answers(network: SpikingNetwork, images: Tensor, names: Mapping[str, str] | 
     device = next(network.parameters()).device
     with evaluating(network), record(network) as spikes:
         logits = network(images.to(device))
-    return logits, {(names or {}).get(layer, layer): each for layer, each in spikes.items()}
+    return logits, {(names or {}).get(layer, layer): trains for layer, trains in spikes.items()}

@@ -1,6 +1,4 @@
-"""Text of the Python files that `native` writes.
-
-A network as a Python file for snnTorch, SpikingJelly or sinabs, with its weights beside it.
+"""A network as a Python file for snnTorch, SpikingJelly or sinabs, with its weights beside it.
 
 Without the semantics of an exchange file between them, the neurons of these libraries compute exactly Eq. 1. The
 package imports none of them: it writes source text, which the user runs.
@@ -9,7 +7,7 @@ package imports none of them: it writes source text, which the user runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +111,9 @@ class Library:
     """How a library spells a neuron.
 
     Attributes:
-        imports: the lines that import it. title: its name in text.
-        neuron: (LIF) -> the expression that builds the neuron, or the reason why there is none.
+        title: its name in text.
+        imports: the lines that import it.
+        neuron: (LIF) -> the expression that builds the neuron. Raises UsageError if there is none.
         rest: lines that put all neurons of `self.timestep` to rest.
         inclusive: its neurons spike where the membrane equals the threshold.
     """
@@ -172,9 +171,6 @@ LIBRARIES = {
         inclusive=True,
     ),
 }  # fmt: skip
-"""Library -> how it spells a neuron."""
-WEIGHTS = ".safetensors"
-"""Suffix of the weights beside a Python file."""
 _LOGITS = "check.logits"
 
 
@@ -195,80 +191,49 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
         UsageError: the library has no such neuron.
         RunError: the files cannot be written; what was there is kept.
     """
-    spelling = LIBRARIES[library]
-    _require(graph, spelling)
-    weights = path.with_suffix(WEIGHTS)
-    tensors = {"check.images": images, _LOGITS: logits}
+    weights, tensors = path.with_suffix(".safetensors"), {"check.images": images, _LOGITS: logits}
     for node in graph.nodes:
         if not isinstance(node.layer, LIF):
             tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
     stored = save({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()})
-    write_together({weights: stored, path: _text(graph, spelling, path, weights, source).encode()})
+    spelling = LIBRARIES[library]
+    layers = [f"        self.{node.name} = {_expression(node, spelling)}" for node in graph.nodes]
+    steps = [f"        {node.name} = self.{node.name}({_sum(node.sources)})" for node in graph.nodes]
+    text = FILE.format(
+        source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=weights.name,
+        imports=spelling.imports, timesteps=graph.timesteps,
+        normalise=NORMALISE if any(isinstance(node.layer, Normalise) for node in graph.nodes) else "",
+        layers="\n".join(layers), steps="\n".join(steps), output=_sum(graph.outputs), rest=spelling.rest,
+    )  # fmt: skip
+    write_together({weights: stored, path: text.encode()})
     return weights
 
 
 def require_replaceable(path: Path) -> None:
-    """Refuse a Python file that exists and that no export wrote, or such weights beside it.
-
-    Raises:
-        UsageError: a file is in the way; the message names it.
-    """
+    """Raise UsageError for a Python file that exists and that no export wrote, or such weights beside it."""
     if path.is_file() and "written by hiresnn" not in path.read_text("utf-8", "replace"):
         raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
-    beside = path.with_suffix(WEIGHTS)
-    if beside.exists() and not _are_exported(beside):
+    weights, exported = path.with_suffix(".safetensors"), True
+    if weights.exists():
+        try:
+            with safe_open(weights, "pt") as file:
+                exported = _LOGITS in file.keys()  # noqa: SIM118  it is no dictionary
+        except (OSError, SafetensorError):
+            exported = False
+    if not exported:
         raise UsageError(
-            f"the weights of {path.name} would replace {beside}, which hiresnn export did not write; name a file "
+            f"the weights of {path.name} would replace {weights}, which hiresnn export did not write; name a file "
             f"other than {path.name}."
         )
-
-
-def _are_exported(weights: Path) -> bool:
-    """Tell whether a file has what only `write_native` writes: the logits of the comparison."""
-    try:
-        with safe_open(weights, "pt") as file:
-            return _LOGITS in file.keys()  # noqa: SIM118  it is no dictionary
-    except (OSError, SafetensorError):
-        return False
 
 
 def unsupported_neurons(graph: StepGraph, library: str) -> list[str]:
     """Return what changes in the neurons of a library, each as one sentence without a full stop."""
     inclusive = LIBRARIES[library].inclusive
-    if any(node.layer.fires_at_threshold != inclusive for node in graph.neurons):
-        sign = ">=" if inclusive else ">"
-        return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with condition = "{sign}"']
-    return []
-
-
-def _require(graph: StepGraph, spelling: Library) -> None:
-    for node in graph.neurons:
-        lif = node.layer
-        assert isinstance(lif, LIF)
-        if lif.v_init:
-            raise UsageError(
-                f"layer {node.name!r} starts at {lif.v_init:g} of its threshold, but a neuron of {spelling.title} "
-                "starts at 0; train with conversion.start = 0."
-            )
-        delayed = lif.reset == "subtract-unleaked" and lif.leak.item() != 1
-        if delayed and spelling.neuron is not _snntorch:
-            raise UsageError(
-                f'layer {node.name!r} has reset "subtract-unleaked" and a leak, which {spelling.title} does not know; '
-                'export to snntorch, or train with snn.reset = "subtract".'
-            )
-
-
-def _text(graph: StepGraph, spelling: Library, path: Path, weights: Path, source: str) -> str:
-    layers, steps = [], []
-    for node in graph.nodes:
-        layers.append(f"        self.{node.name} = {_expression(node, spelling)}")
-        steps.append(f"        {node.name} = self.{node.name}({' + '.join(map(_variable, node.sources))})")
-    normalise = NORMALISE if any(isinstance(node.layer, Normalise) for node in graph.nodes) else ""
-    return FILE.format(
-        source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=weights.name,
-        imports=spelling.imports, timesteps=graph.timesteps, normalise=normalise, layers="\n".join(layers),
-        steps="\n".join(steps), output=" + ".join(map(_variable, graph.outputs)), rest=spelling.rest,
-    )  # fmt: skip
+    if all(node.layer.fires_at_threshold == inclusive for node in graph.neurons):
+        return []
+    sign = ">=" if inclusive else ">"
+    return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with condition = "{sign}"']
 
 
 def _in_docstring(text: str) -> str:
@@ -276,18 +241,28 @@ def _in_docstring(text: str) -> str:
     return "".join(letter if letter.isprintable() and letter not in '"\\' else "_" for letter in text)
 
 
-def _variable(source: str) -> str:
-    return "images" if source == INPUT else source
+def _sum(sources: Sequence[str]) -> str:
+    return " + ".join("images" if source == INPUT else source for source in sources)
 
 
 def _expression(node: StepNode, spelling: Library) -> str:
     """Return the Python expression that builds a layer."""
     layer: Any = node.layer
-    if isinstance(layer, LIF):
-        try:
-            return spelling.neuron(layer)
-        except UsageError as error:
-            raise UsageError(f"layer {node.name!r}: {error}") from None
     if isinstance(layer, Normalise):
         return f"Normalise({layer.mean.numel()})"
-    return f"nn.{layer!r}"  # how torch prints a layer is how it is built
+    if not isinstance(layer, LIF):
+        return f"nn.{layer!r}"  # how torch prints a layer is how it is built
+    if layer.v_init:
+        raise UsageError(
+            f"layer {node.name!r} starts at {layer.v_init:g} of its threshold, but a neuron of {spelling.title} "
+            "starts at 0; train with conversion.start = 0."
+        )
+    if layer.reset == "subtract-unleaked" and layer.leak.item() != 1 and spelling.title != "snnTorch":
+        raise UsageError(
+            f'layer {node.name!r} has reset "subtract-unleaked" and a leak, which {spelling.title} does not know; '
+            'export to snntorch, or train with snn.reset = "subtract".'
+        )
+    try:
+        return spelling.neuron(layer)
+    except UsageError as error:
+        raise UsageError(f"layer {node.name!r}: {error}") from None

@@ -37,8 +37,8 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
     batch = torch.export.Dim("batch", min=1, max=2**20)
     with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         program = torch.onnx.export(
-            _Logits(subject), (pair,), dynamo=True, input_names=["images"],
-            output_names=["logits"], dynamic_shapes={"images": {0: batch}}, verbose=False,
+            subject, (pair,), dynamo=True, input_names=["images"],
+            output_names=["logits"], dynamic_shapes=({0: batch},), verbose=False,
         )  # fmt: skip
         assert program is not None
         model = program.model_proto
@@ -72,16 +72,3 @@ def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:
         return torch.from_numpy(logits), {}
 
     return run
-
-
-class _Logits(nn.Module):
-    """Calls the network with images alone."""
-
-    def __init__(self, network: SpikingNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits."""
-        logits: Tensor = self.network(images)
-        return logits

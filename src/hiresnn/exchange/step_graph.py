@@ -1,4 +1,4 @@
-"""A spiking network as a graph of what happens in one timestep, the form that all exports start from."""
+"""A spiking network as a graph of one timestep, from which exports to NIR and to other libraries are written."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
             message names it.
     """
     require_direct(network)
-    builder = _Builder(network)
+    tracer = _StepTracer(network)
     with torch.no_grad(), evaluating(network):
-        builder.run(image[:1].to(next(network.parameters())), Window(1, 1))
-    return StepGraph(tuple(image.shape[1:]), network.timesteps, tuple(builder.nodes), builder.outputs)
+        tracer.run(image[:1].to(next(network.parameters())), Window(1, 1))
+    return StepGraph(tuple(image.shape[1:]), network.timesteps, tuple(tracer.nodes), tracer.outputs)
 
 
 def require_direct(network: SpikingNetwork) -> None:
@@ -96,7 +96,7 @@ def require_direct(network: SpikingNetwork) -> None:
         )
 
 
-class _Builder(fx.Interpreter):
+class _StepTracer(fx.Interpreter):
     """Runs the network on one image for one timestep and notes every layer.
 
     Attributes:
@@ -139,48 +139,29 @@ class _Builder(fx.Interpreter):
     def _of_module(self, node: fx.Node, layer: nn.Module, value: Tensor) -> tuple[str, ...]:
         if isinstance(layer, _PASSED_ON):
             return self._entering(node)
-        before = self.env[node.all_input_nodes[0]].shape[1:]
         if isinstance(layer, AveragePool):
             layer = nn.AvgPool2d(2)
-        elif isinstance(layer, nn.AdaptiveAvgPool2d) and tuple(value.shape[2:]) == (1, 1):
-            layer = nn.AvgPool2d(tuple(before[1:]))
-        self._require(node, layer, value)
-        if isinstance(layer, LIF):
-            _refuse_wait(node, layer, node.args[2])
-        return self._add(str(node.target), layer, self._entering(node), value.shape[1:])
-
-    def _require(self, node: fx.Node, layer: nn.Module, value: Tensor) -> None:
-        """Refuse a layer that other formats cannot express."""
-        reason = ""
-        if isinstance(layer, nn.Conv2d) and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
-            reason = f"pads with {layer.padding_mode!r}, {layer.padding!r}"
-        elif isinstance(layer, nn.AvgPool2d) and (layer.ceil_mode or layer.divisor_override):
-            reason = "uses ceil_mode or divisor_override"
-        elif isinstance(layer, nn.AvgPool2d) and not layer.count_include_pad and layer.padding not in (0, (0, 0)):
-            reason = "does not count its padding"
-        elif isinstance(layer, nn.Flatten) and value.dim() != 2:
-            reason = "does not flatten all but the batch"
-        elif isinstance(layer, nn.Linear) and value.dim() != 2:
-            reason = "gets more than one vector per image"
-        elif not isinstance(layer, (Normalise, nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.Flatten, LIF)):
-            reason = f"is a {type(layer).__name__}"
-        if reason:
+        elif isinstance(layer, nn.AdaptiveAvgPool2d) and value.shape[2:] == (1, 1):
+            layer = nn.AvgPool2d(tuple(self.env[node.all_input_nodes[0]].shape[2:]))
+        if isinstance(layer, LIF) and layer.wait and node.args[2]:
+            raise UsageError(
+                f"{name_of(node)!r} waits for the layer before it (wait), which no step-by-step format can express; "
+                "export to onnx, or convert without wait."
+            )
+        if reason := _inexpressible(layer, value):
             raise UsageError(
                 f"layer {name_of(node)!r} {reason}, which this format cannot express; export to onnx, or use Conv2d "
                 "with a number of zeros as padding, Linear, AvgPool2d, Flatten, ReLU and sums."
             )
+        return self._add(str(node.target), layer, self._entering(node), value.shape[1:])
 
     def _of_call(self, node: fx.Node, value: Tensor) -> tuple[str, ...]:
         if node.target == "with_time":
             return self._entering(node)
-        if (
-            node.target in _SUMS
-            and len(node.args) == 2
-            and not node.kwargs
-            and all(self._is_layer(source) for source in node.args)
-        ):
-            return self._entering(node, node.args)
-        if node.target in _RESHAPES and value.dim() == 2:
+        if node.target in _SUMS and len(node.args) == 2 and not node.kwargs:
+            if all(isinstance(term, fx.Node) and self.sources[term] for term in node.args):
+                return self._entering(node, node.args)
+        elif node.target in _RESHAPES and value.dim() == 2:
             source = node.all_input_nodes[0]
             if self.env[source].shape == value.shape:
                 return self.sources[source]
@@ -190,9 +171,6 @@ class _Builder(fx.Interpreter):
             "Flatten and sums of two of them."
         )
 
-    def _is_layer(self, source: Any) -> bool:
-        return isinstance(source, fx.Node) and bool(self.sources[source])
-
     def _add(self, name: str, layer: nn.Module, sources: tuple[str, ...], shape: torch.Size) -> tuple[str, ...]:
         name = free_identifier(name, self.names)
         self.names.add(name)
@@ -200,12 +178,22 @@ class _Builder(fx.Interpreter):
         return (name,)
 
 
-def _refuse_wait(node: fx.Node, lif: Any, timed: Any) -> None:
-    if lif.wait and timed:
-        raise UsageError(
-            f"{name_of(node)!r} waits for the layer before it (wait), which no step-by-step format can express; export "
-            "to onnx, or convert without wait."
-        )
+def _inexpressible(layer: nn.Module, value: Tensor) -> str:
+    """Return why other formats cannot express a layer with the output `value`; "" if they can."""
+    match layer:
+        case nn.Conv2d() if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            return f"pads with {layer.padding_mode!r}, {layer.padding!r}"
+        case nn.AvgPool2d() if layer.ceil_mode or layer.divisor_override:
+            return "uses ceil_mode or divisor_override"
+        case nn.AvgPool2d() if not layer.count_include_pad and layer.padding not in (0, (0, 0)):
+            return "does not count its padding"
+        case nn.Flatten() if value.dim() != 2:
+            return "does not flatten all but the batch"
+        case nn.Linear() if value.dim() != 2:
+            return "gets more than one vector per image"
+        case Normalise() | nn.Conv2d() | nn.Linear() | nn.AvgPool2d() | nn.Flatten() | LIF():
+            return ""
+    return f"is a {type(layer).__name__}"
 
 
 def free_identifier(name: str, taken: Container[str]) -> str:
