@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiresnn.exchange.compare import Answers, optional, quiet
 from hiresnn.exchange.step_graph import require_direct
