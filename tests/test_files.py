@@ -62,12 +62,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         write_atomically(tmp_path / "gone" / "a", b"")
 
 
-def test_what_kept_a_file_from_being_written_is_told_and_not_what_came_of_it(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"file/a could not be written: Not a directory"):
-        write_atomically(tmp_path / "file" / "a", b"")
-
-
 def test_a_name_that_is_no_unicode_is_told_with_its_line() -> None:
     assert utf8("café", Path("card.json")) == b"caf\xc3\xa9"
     with pytest.raises(

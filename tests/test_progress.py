@@ -6,7 +6,7 @@ import pickle
 import pytest
 from rich.console import Console
 
-from hiresnn.progress import Progress, duration, rate
+from hiresnn.progress import Progress, duration
 
 
 class Clock:
@@ -75,18 +75,6 @@ def test_units_of_an_earlier_run_do_not_count_in_the_speed() -> None:
     ]
 
 
-def test_a_bar_on_a_terminal_has_the_latest_speed_and_note() -> None:
-    clock = Clock()
-    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, width=120), clock=clock)
-    with progress.task("audit", total=40) as task:
-        task.advance(10)
-        clock.now = 2.0
-        task.advance(10, "loss 0.5")
-        (bar,) = progress.bars.tasks
-        assert (bar.completed, bar.total) == (20, 40)
-        assert bar.fields == {"status": "5 images/s, 4.0 s left", "note": "loss 0.5"}
-
-
 def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> None:
     clock = Clock()
     progress, text = plain(clock)
@@ -153,11 +141,6 @@ def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each() -> None:
 )
 def test_a_duration_is_written_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_a_small_rate_has_three_digits() -> None:
-    assert rate(1, 0.3, "images") == "3.33 images/s"
-    assert rate(12345, 1.0, "images") == "12,345 images/s"
 
 
 def test_a_copy_in_another_process_is_quiet() -> None:

@@ -35,11 +35,8 @@ Out = Annotated[
 HELP = {
     "activity": """Measure how many spikes every layer emits (Definition 1 of the paper).
 
-    SA (spiking activity) is the number of spikes per image and neuron over all T timesteps, from 0 to T. TASA
-    (time-averaged spiking activity) is SA / T, from 0 to 1.
-    The command prints a table and writes analysis-activity.json into the run folder.
-
-    Examples:
+    SA (spiking activity) is the number of spikes per image and neuron over all T timesteps, TASA (time-averaged spiking
+    activity) is SA / T, from 0 to 1. The command prints a table and writes analysis-activity.json into the run folder.
 
     - hiresnn analyze activity runs/mine --attack pgd --limit 1000
     - hiresnn analyze activity examples/snntorch_digits.py:network --data digits
@@ -47,25 +44,19 @@ HELP = {
     "distance": """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
 
     The table shows by how much the attack changes the image (pixels in [0, 1]) and the spikes of each layer (the number
-    of spikes of each neuron, divided by T). Each value is an L2 norm, averaged over images. Without --attack the attack
-    is PGD with the options of the recipe. The command also writes analysis-distance.json into the run folder.
+    of spikes of each neuron, divided by T), as L2 norms, averaged over images. Without --attack the attack is PGD with
+    the options of the recipe. The command also writes analysis-distance.json into the run folder.
 
-    Example:
-
-    hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
+    - hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
     """,
     "energy": """Estimate the arithmetic energy of one image, with the prices of operations on 45 nm hardware.
 
     The tables show two counts of operations. "Printed" is the count of the paper: its Table 6 with Eq. 7 (rate-coded)
     or Eq. 8 (direct encoding). The other count has every operation that the network performs, also those of neurons,
-    leaks, the readout, and MACs (multiply-accumulate operations) after average pools. It leaves out connections beyond
-    the borders of the image. The command also writes
-    analysis-energy.json, with an estimate of the memory energy of each layer.
-
-    Examples:
+    leaks, the readout, and MACs (multiply-accumulate operations) after average pools, but no connections beyond the
+    borders of the image. The command also writes analysis-energy.json, with the memory energy of each layer.
 
     - hiresnn analyze energy runs/mine --limit 1000
-    - hiresnn analyze energy examples/snntorch_digits.py:network --data digits
     """,
 }
 """Command -> its help. These three take the same options, and are the functions of `hiresnn.app.analyze`."""
@@ -116,25 +107,20 @@ def conversion(
 ) -> None:
     """Measure what the conversion of the ANN loses, layer by layer.
 
-    The command converts the ANN of the run once more for every T and every threshold scale. The error of a layer is the
+    The ANN of the run is converted once more for every T and every threshold scale. The error of a layer is the
     relative L2 distance between the ANN's activations and the spike rates times the activation that a spike stands for.
-    "Accuracy up to here" is the accuracy of a mixed network: this layer and all before it are those of the spiking
-    network, and the later ones are those of the ANN. So it falls where accuracy is lost. With --attack, the same is
-    measured on adversarial images of the ANN. The images are the held-out images of the recipe; if it has none, test
-    images.
+    "Accuracy up to here" is that of a mixed network, spiking up to this layer, so it falls where accuracy is lost. With
+    --attack, the same is measured on adversarial images of the ANN. The images are the held-out images of the recipe,
+    or else test images.
 
-    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if
-    matplotlib is installed, analysis-conversion.svg and .png. It does not consider later training of the SNN.
+    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if matplotlib is
+    installed, .svg and .png. It does not consider later training of the SNN.
 
-    Example:
-
-    hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
+    - hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
 
     Options:
-        timesteps: Numbers of timesteps T, separated by commas, for example 4,8,16; default: a half, one, two and four
-            times the recipe's T.
-        scales: Threshold scales, separated by commas, for example 0.7,1. The thresholds that the conversion sets are
-            multiplied by this number; default: the recipe's.
+        timesteps: Numbers of timesteps T, separated by commas; default: a half, one, two and four times the recipe's T.
+        scales: Factors of the thresholds that the conversion sets, separated by commas; default: the recipe's.
     """
     from hiresnn.app.analyze import conversion as measure
     from hiresnn.progress import Progress

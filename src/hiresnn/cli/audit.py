@@ -43,13 +43,9 @@ def audit(
     """Run the full attack suite and report worst-case robust accuracy.
 
     Every image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it.
-    The command prints the number to report, the reasons, and the next command. For comparison it also runs the PGD of
-    the recipe (by default that of the paper, seven steps) with the network's own surrogate gradient. If you interrupt
-    an audit, the same command continues it.
-
-    The results are card.json (docs/audit.md), report.html (opens without a network connection) and adversarial.npz.
-
-    Examples:
+    For comparison the audit also runs the PGD of the recipe (by default that of the paper, seven steps) with the
+    network's own surrogate gradient. The command prints the number to report, the reasons, and the next command, and
+    writes card.json (docs/audit.md), report.html and adversarial.npz. The same command continues an interrupted audit.
 
     - hiresnn audit runs/quickstart/hire-seed0
     - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1
@@ -59,31 +55,29 @@ def audit(
 
     Options:
         target: The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function
-            takes no arguments and returns a network that maps images [B, C, H, W] in [0, 1] to logits [B, K].
-            FILE.py:FUNCTION executes that file on this computer, so use only files that you trust.
+            takes no arguments and returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes
+            that file on this computer, so use only files that you trust.
         preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the
             best six, more steps and restarts. thorough: 1,000 images, attacks with all rules, the most steps and
             restarts; takes hours. A larger preset continues a smaller one.
-        source: Data set, as for hiresnn train; default: the data set of the run. FILE.py:FUNCTION and .safetensors
-            files need it.
+        source: Data set, as for hiresnn train; default: that of the run. FILE.py:FUNCTION and .safetensors files need
+            it.
         images: Number of test images, balanced over classes; default: the preset's.
         eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
-        bounds: Bounds of the table, separated by commas. Default of quick: a quarter of --eps, half of it, --eps and
-            inf; of standard and thorough: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf. inf means no bound.
-        attacks: An additional attack at every bound, written as for hiresnn evaluate but without eps, for example
-            autoattack, mine.py:my_attack or 'apgd(loss=dlr, rule=arctan(alpha=4))'. Options that you leave out have the
-            attack's own defaults. A step that you give holds at the headline bound and scales with the bound. May be
-            repeated.
-        twins: Another network, written like TARGET. The audit makes adversarial images on it and tries them on TARGET.
-            May be repeated.
+        bounds: Bounds of the table, separated by commas; inf means no bound. Default of quick: a quarter of --eps, half
+            of it, --eps and inf; of the others: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf.
+        attacks: An additional attack at every bound, without eps, for example autoattack, mine.py:my_attack or
+            'apgd(loss=dlr, rule=arctan(alpha=4))'. Options that you leave out have the attack's own defaults. A step
+            holds at the headline bound and scales with the bound. May be repeated.
+        twins: Another network, written like TARGET, on which adversarial images are made and then tried on TARGET. May
+            be repeated.
         views: Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)',
-            'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options, as in
-            'int8(leak=1, reset=zero)'. May be repeated.
+            'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options. May be repeated.
         seed: Seed of all random numbers.
         out: Folder for the results; default: RUN/audit, or a folder in audits/.
         replace: Let a smaller audit replace the results of a larger one.
-        verify: Run no attack. Check the adversarial images in the folder of this card.json against the network and the
-            card. You may leave out TARGET if it is a run folder or a .safetensors file.
+        verify: Run no attack. Check the adversarial images beside this card.json against the network and the card.
+            TARGET may be left out if it is a run folder or a .safetensors file.
     """
     if verify is not None:
         _refuse_others(context)
@@ -174,12 +168,10 @@ def _verify(path: Path, target: str | None) -> None:
 
 @documented
 def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: Html) -> None:
-    """Turn training runs, or an audit card, into one HTML file.
+    """Turn training runs, or an audit card, into one HTML file that opens offline.
 
     A page of run folders compares losses, thresholds and leaks over epochs, accuracies under attack, recipes and audits
-    of the runs. A page of a card.json shows everything that the audit measured. Pages open offline.
-
-    Examples:
+    of the runs. A page of a card.json shows everything that the audit measured.
 
     - hiresnn report runs/quickstart/hire-seed0 runs/quickstart/traditional-seed0 -o runs.html
     - hiresnn report runs/mine/audit/card.json -o audit.html
@@ -204,18 +196,16 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     """Rank audited networks on one HTML page by their accuracy in the worst case.
 
     Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
-    and they must give the counts of the card. An audit that fails this check is listed with the reason and has no
-    rank. Only networks that were audited on the same data at the same bound are compared.
-
-    Examples:
+    and they must give the counts of the card. One that fails is listed with the reason and has no rank. Only networks
+    that were audited on the same data at the same bound are compared.
 
     - hiresnn board zoo runs/mine -o board.html
     - hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
 
     Options:
-        cards: One or more of: the card.json of an audit; an audited run folder; the word zoo, for all networks of the
-            package; TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that TARGET names
-            is executed.
+        cards: One or more of: the card.json of an audit; an audited run folder; the word zoo, for the pretrained
+            networks; TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that it names is
+            executed.
     """
     from hiresnn.files import write_atomically
     from hiresnn.hub.pretrained import folders

@@ -26,11 +26,9 @@ def quickstart(
     """Train an ANN and three SNNs on handwritten digits, attack them, and print a table.
 
     One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN that was trained on
-    adversarial examples. The data (8x8 digits) are part of the package, so nothing is downloaded; two cores need one to
-    two minutes. The table shows the accuracy on clean images and under white-box and black-box FGSM and PGD. A second
-    call with the same folder and seed does not train again.
-
-    Example: hiresnn quickstart --out runs/first --seed 1
+    adversarial examples. The data (8x8 digits) are part of the package; two cores need one to two minutes. The table
+    shows the accuracy on clean images and under white-box and black-box FGSM and PGD. A second call with the same
+    folder and seed does not train again.
 
     Options:
         out: Folder for the run folders, one per method and seed.
@@ -56,8 +54,6 @@ def doctor() -> None:
 
     The table says for each of them ok, slow (works, but takes more time) or broken, and what to do. The exit code is 1
     if something is broken.
-
-    Example: hiresnn doctor
     """
     table, broken = Table(show_header=False, box=None, padding=(0, 2)), []
     for name, check in CHECKS.items():
@@ -74,11 +70,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def _python() -> Finding:
-    return Finding("ok", f"{sys.version.split()[0]} at {sys.executable}")
-
-
-def _torch() -> Finding:
+def _versions() -> Finding:
     import torch
     import torchvision
 
@@ -92,20 +84,17 @@ def _threads() -> Finding:
 
 
 def _compiler() -> Finding:
-    """Check that torch.compile builds and runs a small function."""
     import torch
 
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
         return Finding("slow", "no C++ compiler, so neurons run eagerly; install g++ for fused neurons")
-    # `dynamic` skips a second compilation; the cache of torch keeps this check short the next time.
-    doubled = torch.compile(lambda values: values * 2 + 1, dynamic=False)
     try:
-        right = bool((doubled(torch.arange(4.0)) == torch.tensor([1.0, 3.0, 5.0, 7.0])).all())
+        # `dynamic` skips a second compilation; the cache of torch keeps this check short the next time.
+        doubled = torch.compile(lambda values: values * 2, dynamic=False)(torch.arange(4.0))
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Finding("slow", f"torch.compile fails with {compiler}, so neurons run eagerly: {first}")
-    if not right:
+        return Finding("slow", f"torch.compile fails with {compiler}, so neurons run eagerly: {in_a_line(error)}")
+    if doubled.tolist() != [0, 2, 4, 6]:
         return Finding("broken", f"torch.compile with {compiler} computes wrong values; set compile = never")
     return Finding("ok", f"torch.compile works with {compiler}")
 
@@ -113,8 +102,7 @@ def _compiler() -> Finding:
 def _bfloat16() -> Finding:
     from hiresnn.app.folder import cpu_flags, cpu_model
 
-    sets = sorted(flag for flag in cpu_flags() if flag in ("amx_bf16", "avx512_bf16"))
-    if sets:
+    if sets := sorted(cpu_flags() & {"amx_bf16", "avx512_bf16"}):
         return Finding("ok", f"{cpu_model()}: {', '.join(sets)}")
     return Finding("slow", f"{cpu_model()}: not in hardware, so precision = float32 is the faster one")
 
@@ -122,20 +110,19 @@ def _bfloat16() -> Finding:
 def _cuda() -> Finding:
     import torch
 
-    if not torch.cuda.is_available():
-        return Finding("slow", "no GPU that torch can use; the -cpu recipes are sized for that")
-    return Finding("ok", torch.cuda.get_device_name(0))
+    if torch.cuda.is_available():
+        return Finding("ok", torch.cuda.get_device_name(0))
+    return Finding("slow", "no GPU that torch can use; the -cpu recipes are sized for that")
 
 
 def _cache() -> Finding:
-    """Check that the cache folder for downloads can be written. Writes nothing."""
     from hiresnn.process import cache_folder
 
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Finding("broken", f"{folder} cannot be written; set HIRESNN_CACHE to a folder that can")
-    return Finding("ok", str(folder))
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return Finding("ok", str(folder))
+    return Finding("broken", f"{folder} cannot be written; set HIRESNN_CACHE to a folder that can")
 
 
 def _neuron() -> Finding:
@@ -146,11 +133,11 @@ def _neuron() -> Finding:
     import hiresnn
 
     ann = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False))
-    for parameter in ann.parameters():
-        nn.init.ones_(parameter)
     image = torch.full((1, 1, 1, 1), 0.6)
-    network = hiresnn.convert(ann, image, timesteps=4, leak=1.0)
     with torch.no_grad():
+        for parameter in ann.parameters():
+            parameter.fill_(1.0)
+        network = hiresnn.convert(ann, image, timesteps=4, leak=1.0)
         for neuron in network.neurons.values():
             neuron.threshold.fill_(1.0)
         spikes = float(network(image))
@@ -160,8 +147,8 @@ def _neuron() -> Finding:
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {
-    "Python": _python,
-    "torch": _torch,
+    "Python": lambda: Finding("ok", f"{sys.version.split()[0]} at {sys.executable}"),
+    "torch": _versions,
     "threads": _threads,
     "compiler": _compiler,
     "bfloat16": _bfloat16,

@@ -30,23 +30,20 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Attack a trained run and print its accuracy.
+    """Attack a trained run and print its accuracy in percent.
 
-    A white-box attack makes its images on the run itself. With --twin, the command also measures black-box attacks,
-    which make their images on another run. Without --attack, the attacks are FGSM and PGD at the bounds of the run's
-    recipe. The command prints accuracies in percent and adds them to result.json in the run folder. Accuracies there
-    that were measured on more images are not replaced: give --out for a try with fewer (--limit), also with a network
-    of hiresnn zoo. hiresnn audit checks whether a stronger attack lowers the accuracies.
-
-    Examples:
+    A white-box attack makes its images on the run itself, a black-box attack on the run of --twin. Without --attack,
+    the attacks are FGSM and PGD at the bounds of the run's recipe. The accuracies are added to result.json in the run
+    folder, but never replace some that were measured on more images: give --out for a try with fewer (--limit). hiresnn
+    audit checks whether a stronger attack lowers the accuracies.
 
     - hiresnn evaluate runs/mine --limit 2000
     - hiresnn evaluate runs/mine --attack apgd --attack 'pgd(eps=2/255)' --twin runs/mine-seed1
     - hiresnn evaluate runs/mine --attack 'sa-pgd(rule=assg)' --limit 100 --out quick.json
 
     Options:
-        twins: A run of the same architecture and method, trained with another seed. The black-box attack makes its
-            images on this run. May be repeated. Without it, no black-box accuracy is measured.
+        twins: A run of the same architecture and method with another seed, on which black-box images are made. May be
+            repeated. Without it, no black-box accuracy is measured.
         split: test: the test images. holdout: training images kept out of training, for choosing hyperparameters.
         seed: Seed of the attacks' random numbers; default: the recipe's.
         out: Write the accuracies to this JSON file and leave the run folder unchanged.
@@ -101,10 +98,8 @@ def _percent(value: float | None) -> str:
 def attacks() -> None:
     """List the attacks with their options and defaults.
 
-    Use a name with --attack of hiresnn evaluate, audit and analyze, and write options in parentheses: --attack
-    'pgd(eps=2/255, iterations=20)'. The default step is 0.31875*eps. docs/attacks.md explains the options.
-
-    Example: hiresnn attacks
+    Give them to --attack of hiresnn evaluate, audit and analyze: --attack 'pgd(eps=2/255, iterations=20)'. The default
+    step is 0.31875*eps. docs/attacks.md explains the options.
     """
     from hiresnn.attacks import ATTACKS
 
@@ -113,13 +108,10 @@ def attacks() -> None:
 
 
 def rules() -> None:
-    """List the gradient rules, which an attack can use for the derivative of a spike.
+    """List the gradient rules: functions that an attack can use as the derivative of a spike, which has no useful one.
 
-    A spike has no useful derivative, so an attack replaces it by one of these functions. Write a rule as an option of
-    an attack, with options of its own: --attack 'pgd(rule=arctan(alpha=4))'. In the formulas, z is the membrane
-    potential relative to the threshold, and a spike occurs where z > 0.
-
-    Example: hiresnn rules
+    A rule is an option of an attack and has options itself: --attack 'pgd(rule=arctan(alpha=4))'. In the formulas, z is
+    the membrane potential relative to the threshold, and a spike occurs where z > 0.
     """
     from hiresnn.neurons.rules import RULES
 

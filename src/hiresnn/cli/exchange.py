@@ -31,15 +31,12 @@ def export(
     data: Source = None,
     images: Annotated[int, typer.Option("--images", "--limit", min=2, metavar="N")] = 200,
 ) -> None:
-    """Write a trained run in the format of another program.
+    """Write a trained run in the format of another program, and measure what that program changes.
 
-    Other programs do not always compute neurons as hiresnn does. So the command runs the written network on test images
-    and compares it with the run. An ONNX file runs in onnxruntime. A NIR file runs in an interpreter that computes as
-    each library does, and in snnTorch and norse if they can read it and are installed. A Python file runs in snnTorch
-    or sinabs if that is installed. The command prints the accuracy of the run and of the file, the number of predicted
+    Other programs do not always compute neurons as hiresnn does. So the written network runs on test images: an ONNX
+    file in onnxruntime, a NIR file in an interpreter that computes as each library does, and in snnTorch, norse or
+    sinabs if they can read the file and are installed. The command prints both accuracies, the number of predicted
     classes that differ, and the first layer whose spikes differ.
-
-    Examples:
 
     - hiresnn export runs/mine --to onnx -o mine.onnx
     - hiresnn export runs/mine --to nir -o mine.nir
@@ -110,11 +107,7 @@ def import_checkpoint(
     The file must hold a state_dict of their VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks. No code in it is
     run, and every shape is checked. Images are normalised as in the authors' scripts.
 
-    Examples:
-
     - hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_model.pt --model vgg11 --data cifar100 -o runs/authors
-    - hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_bb_test_model.pt --model vgg11 --data cifar100
-      -o runs/authors-twin --twin runs/authors
 
     Options:
         checkpoint: A checkpoint: a state_dict of the authors' class VGG_SNN.
@@ -180,10 +173,7 @@ def list_networks(context: typer.Context) -> None:
 
 @zoo.command()
 def show(name: Name) -> None:
-    """Print the model card of a network: what it is, what its robustness is worth, and how it was trained.
-
-    Example: hiresnn zoo show digits-hire
-    """
+    """Print the model card of a network, for example: hiresnn zoo show digits-hire"""
     from hiresnn.hub.pretrained import README, folder_of
 
     text = (folder_of(name) / README).read_text(encoding="utf-8")
@@ -194,8 +184,6 @@ def show(name: Name) -> None:
 @documented
 def copy(name: Name, folder: Annotated[Path, typer.Argument(metavar="FOLDER")]) -> None:
     """Copy a network to a run folder, which evaluate, audit, analyze and report take (not analyze conversion).
-
-    Example: hiresnn zoo copy digits-hire mine
 
     Options:
         folder: The new run folder; it must not exist yet.
@@ -217,12 +205,9 @@ def publish(
 ) -> None:
     """Publish a trained and audited run on the Hugging Face hub.
 
-    The repository gets the weights (model.safetensors), the recipe, the results, the audit card with its adversarial
-    images, the page of the audit, and a model card with clean accuracy, PGD, the worst case with its interval, and the
-    verdict. A run is published only if its audit verifies. Uploading needs pip install 'hiresnn[hub]' and a login (hf
-    auth login, or HF_TOKEN); a dry run needs neither.
-
-    Examples:
+    The repository gets the weights, the recipe, the results, the audit with its adversarial images and its page, and a
+    model card with clean accuracy, PGD, the worst case with its interval, and the verdict. A run is published only if
+    its audit verifies. Uploading needs pip install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN).
 
     - hiresnn publish runs/mine me/my-network --dry-run preview
     - hiresnn publish runs/mine me/my-network --license mit

@@ -67,12 +67,9 @@ def train(
 ) -> None:
     """Train a network as a recipe describes: train the ANN, convert it, and train the SNN.
 
-    Several runs that start from the same ANN train it only once. The run folder contains recipe.toml (with every
-    value), environment.json, metrics.jsonl (one line per epoch), model.safetensors and result.json, and the state from
-    which hiresnn resume continues. Under torchrun, the processes share every batch; batch_size counts the images of all
-    processes together.
-
-    Examples:
+    The run folder contains recipe.toml (with every value), environment.json, metrics.jsonl (one line per epoch),
+    model.safetensors, result.json, and the state from which hiresnn resume continues. Runs that start from the same ANN
+    train it only once. Under torchrun the processes share every batch of batch_size images.
 
     - hiresnn train digits --method traditional
     - hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
@@ -83,14 +80,13 @@ def train(
         assignments: Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md explains
             every key, and hiresnn recipes show RECIPE --resolved prints every value.
         seed: Seed of all random numbers; default: the recipe's.
-        model: The ANN: a function in a file of your own, or MODULE:FUNCTION such as torchvision.models:resnet18. The
-            function gets num_classes if it has such a parameter, and returns a network that maps images [B, C, H, W] to
-            logits. This executes the file. The name of a network of the package, such as vgg5, is also allowed;
-            default: the recipe's.
-        weights: Weights of the ANN: a .safetensors file, or a state_dict that torch saved. The ANN is then not trained
-            further unless you set ann.epochs.
-        out: The run folder; default: runs/RECIPE-METHOD-seedN, with --model of your own
-            runs/RECIPE-NETWORK-METHOD-seedN.
+        model: The ANN: a network of the package such as vgg5, or a function in a file of your own, which this executes,
+            or MODULE:FUNCTION such as torchvision.models:resnet18. The function may take num_classes, and returns a
+            network from images [B, C, H, W] to logits; default: the recipe's.
+        weights: Weights of the ANN, which is then not trained unless you set ann.epochs: a .safetensors file, or a
+            state_dict that torch saved.
+        out: The run folder; default: runs/RECIPE-METHOD-seedN, or runs/RECIPE-NETWORK-METHOD-seedN for a network of
+            your own.
         resume: If the run folder has an interrupted training, continue it; otherwise start one.
     """
     from hiresnn.app.recipe import changed, override, read, stated_keys
@@ -121,9 +117,7 @@ def train(
 def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
     """Continue an interrupted training; the final weights equal those of a training without a break.
 
-    Under torchrun, start as many processes as before.
-
-    Example: hiresnn resume runs/digits-hire-seed0
+    Under torchrun, start as many processes as before. Example: hiresnn resume runs/digits-hire-seed0
     """
     from hiresnn.app.folder import RunFolder
 
@@ -214,9 +208,7 @@ def list_recipes(context: typer.Context) -> None:
 @recipes_app.command()
 @documented
 def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] = False) -> None:
-    """Print a recipe with its comments.
-
-    Example: hiresnn recipes show digits --resolved
+    """Print a recipe with its comments, for example: hiresnn recipes show digits --resolved
 
     Options:
         resolved: Print every value, including those of the recipe that it extends.
@@ -231,9 +223,7 @@ def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] =
 def copy(
     name: Annotated[str, typer.Argument(metavar="NAME")], file: Annotated[Path, typer.Argument(metavar="FILE")]
 ) -> None:
-    """Copy a recipe of the package to a file of your own, which you can edit and train.
-
-    Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
+    """Copy a recipe of the package to edit and train it: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
 
     Options:
         name: A name that hiresnn recipes lists.
@@ -252,9 +242,7 @@ def copy(
 @recipes_app.command()
 @documented
 def check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
-    """Check a recipe without training it, and print what it would train.
-
-    Example: hiresnn recipes check mine.toml
+    """Check a recipe without training it, and print what it would train: hiresnn recipes check mine.toml
 
     Options:
         file: A recipe file, or a name that hiresnn recipes lists.
