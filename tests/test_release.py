@@ -30,7 +30,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     (tmp_path / "src" / "hiresnn").mkdir(parents=True)
-    (tmp_path / "src" / "hiresnn" / "__init__.py").write_text('"""A package."""\n\n__version__ = "1.1.0"\n')
+    (tmp_path / "src" / "hiresnn" / "version.py").write_text('__version__ = "1.1.0"\n')
     (tmp_path / "CITATION.cff").write_text("cff-version: 1.2.0\nversion: 1.1.0\nlicense: MIT\n")
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
     (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{ADDRESS}"\n')
@@ -43,7 +43,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_release_sets_the_version_dates_the_changelog_commits_and_tags(script: ModuleType, root: Path) -> None:
     git(root, "remote", "add", "origin", "git@example.org:a/b.git")
     assert "v1.2.0" in script.release("1.2.0", root, build=("true",))
-    assert '__version__ = "1.2.0"\n' in (root / "src" / "hiresnn" / "__init__.py").read_text()
+    assert '__version__ = "1.2.0"\n' in (root / "src" / "hiresnn" / "version.py").read_text()
     citation = (root / "CITATION.cff").read_text().splitlines()
     assert citation[:2] == ["cff-version: 1.2.0", "version: 1.2.0"]
     date = citation[2].removeprefix("date-released: ")

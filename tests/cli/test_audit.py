@@ -166,7 +166,7 @@ def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(
     assert run("report", trained, "-o", out) == 0
     assert capsys.readouterr().err.startswith("Not in the page: ")
     page = out.read_text(encoding="utf-8")
-    assert "card.json is card.json is damaged" in page
+    assert "card.json is damaged" in page
     assert run("report", trained, tmp_path / "nowhere", "-o", out) == 1
     assert out.read_text(encoding="utf-8") == page
 

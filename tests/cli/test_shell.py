@@ -88,7 +88,7 @@ def test_every_command_explains_itself(
         ("report nowhere -o page.html", 1, "does not exist"),
         ("report nowhere -o page.txt", 2, "not an HTML file"),
         ("report nowhere -o none/page.html", 2, "there is no folder"),
-        ("report card.json -o page.html", 1, "is not a readable audit card"),
+        ("report card.json -o page.html", 1, "card.json is damaged"),
         ("audit", 2, "Missing argument 'TARGET'"),
         ("audit a --preset fast", 2, "'fast' is not one of 'quick', 'standard', 'thorough'"),
         ("audit a --seed -1", 2, "--seed"),
