@@ -3,17 +3,37 @@
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from hiresnn.app.folder import CONVERSION, ENVIRONMENT, LOCK, METRICS, MODEL, RECIPE, RESULT, RunFolder
-from hiresnn.app.recipe import Recipe, dump, override, read
-from hiresnn.errors import RunError
+from hiresnn.app import folder as module
+from hiresnn.app.folder import (
+    CONVERSION,
+    ENVIRONMENT,
+    LOCK,
+    METRICS,
+    MODEL,
+    RECIPE,
+    RECORDS,
+    RESULT,
+    RunFolder,
+    code_version,
+    environment,
+    locked,
+    read_record,
+    threads,
+)
+from hiresnn.app.recipe import dump, override, read
+from hiresnn.errors import BusyError, RunError
 
 DIGITS = read("digits")
+OTHER = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
 EPOCH = {"stage": "snn", "loss": 2.3, "train_accuracy": 10.0, "lr": 0.1, "seconds": 1.5}
 
 
@@ -21,55 +41,39 @@ def listing(path: Path) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.name != LOCK}
 
 
-def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path / "runs" / "a", DIGITS) as folder:
+def begun(path: Path) -> Path:
+    with RunFolder.create(path, DIGITS) as folder:
+        folder.write_bytes(MODEL, b"weights")
+    return path
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Path, resume: bool) -> None:
+    with RunFolder.create(tmp_path / "runs" / "a", DIGITS, resume=resume) as folder:
         assert folder.recipe == DIGITS
         assert folder.read_json(ENVIRONMENT)["python"]
     assert set(listing(tmp_path / "runs" / "a")) == {RECIPE, ENVIRONMENT}
 
 
-def test_an_empty_folder_becomes_a_run_folder(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
-        assert folder.recipe == DIGITS
-
-
-def test_the_same_recipe_continues_where_resume_is_asked(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path, DIGITS) as folder:
-        folder.write_bytes(MODEL, b"weights")
+def test_the_same_recipe_continues_where_resume_is_asked_and_leftovers_are_removed(tmp_path: Path) -> None:
+    (begun(tmp_path) / ".model.safetensors.1.hiresnn-part").touch()
     with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
         assert folder.require(MODEL).read_bytes() == b"weights"
+    assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT, MODEL}
 
 
-def test_a_folder_left_before_its_recipe_was_written_starts_afresh(tmp_path: Path) -> None:
-    (tmp_path / LOCK).touch()
-    (tmp_path / ENVIRONMENT).write_text("{}")
-    (tmp_path / ".recipe.toml.123.hiresnn-part").write_text("half")
-    with RunFolder.create(tmp_path, DIGITS):
-        pass
-    assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT}
-
-
-def begun(path: Path) -> None:
-    """A folder in which a training has begun."""
-    with RunFolder.create(path, DIGITS) as folder:
-        folder.write_metrics([{"epoch": 1}])
-
-
-def test_the_same_run_without_resume_is_refused_and_unchanged(tmp_path: Path) -> None:
-    begun(tmp_path)
-    before = listing(tmp_path)
-    with pytest.raises(RunError, match="already holds this run; continue it with --resume or choose another"):
-        RunFolder.create(tmp_path, DIGITS)
-    assert listing(tmp_path) == before
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_another_run_is_refused_with_the_keys_that_differ_and_unchanged(tmp_path: Path, resume: bool) -> None:
-    begun(tmp_path)
-    before = listing(tmp_path)
-    other: Recipe = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
-    with pytest.raises(RunError, match=r"holds another run, which differs in seed, noise\.step; choose another"):
-        RunFolder.create(tmp_path, other, resume=resume)
+@pytest.mark.parametrize(
+    ("recipe", "resume", "message"),
+    [
+        (DIGITS, False, "holds this run; continue it with --resume or choose another"),
+        (OTHER, False, r"holds another run, which differs in seed, noise\.step; choose another"),
+        (OTHER, True, r"holds another run, which differs in seed, noise\.step; choose another"),
+    ],
+)
+def test_a_run_is_not_overwritten(tmp_path: Path, recipe: object, resume: bool, message: str) -> None:
+    before = listing(begun(tmp_path))
+    with pytest.raises(RunError, match=message):
+        RunFolder.create(tmp_path, recipe, resume=resume)  # type: ignore[arg-type]
     assert listing(tmp_path) == before
 
 
@@ -87,7 +91,7 @@ def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_comma
 
 
 def test_a_folder_with_a_recipe_that_a_user_wrote_is_not_taken(tmp_path: Path) -> None:
-    (tmp_path / RECIPE).write_text(dump(override(DIGITS, {"seed": "1"})))
+    (tmp_path / RECIPE).write_text(dump(OTHER))
     with pytest.raises(RunError, match="already holds another run"):
         RunFolder.create(tmp_path, DIGITS)
 
@@ -97,32 +101,20 @@ def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_pat
     with pytest.raises(RunError, match=r"is no run folder but holds files, such as thesis\.tex; choose"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RunError, match=r"thesis\.tex is a file; choose another --out"):
+        RunFolder.create(tmp_path / "thesis.tex", DIGITS)
 
 
-def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("text")
-    with pytest.raises(RunError, match=r"a is a file; choose another --out"):
-        RunFolder.create(tmp_path / "a", DIGITS)
-    with pytest.raises(RunError, match=r"a/b cannot be .*check its permissions"):
-        RunFolder.create(tmp_path / "a" / "b", DIGITS)
-
-
-def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_until_the_first_has_closed_also_in_another_process(tmp_path: Path) -> None:
     first = RunFolder.create(tmp_path, DIGITS)
-    with pytest.raises(RunError, match=r"is in use: another process .*\.lock\); wait"):
+    with pytest.raises(BusyError, match=r"run folder .* is in use: another process .*\.lock\); wait"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
-    with pytest.raises(RunError, match="is in use"):
-        RunFolder.open(tmp_path, write=True)
+    code = f"from hiresnn.app.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is in use: another process" in done.stderr
     first.close()
     first.close()
     RunFolder.create(tmp_path, DIGITS, resume=True).close()
-
-
-def test_a_writer_in_another_process_is_refused_too(tmp_path: Path) -> None:
-    code = f"from hiresnn.app.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
-    with RunFolder.create(tmp_path, DIGITS):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "is in use: another process" in done.stderr
 
 
 def test_a_refused_folder_is_not_left_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,56 +136,45 @@ def test_readers_may_read_while_it_is_written_but_not_write(tmp_path: Path) -> N
             reader.write_text("note.txt", "text")
 
 
-def test_results_can_be_added_to_a_finished_run(tmp_path: Path) -> None:
-    figures = {"clean": 90.5, "attacks": {"fgsm": {"white_box": 12.5}}, "images": 200, "seed": 0}
+def test_results_can_be_added_to_a_finished_run_and_come_back_as_they_are(tmp_path: Path) -> None:
+    figures = {"more": None, "clean": 90, "attacks": {"fgsm": {"new": [1], "white_box": 12.5}}, "images": 2, "seed": 0}
     RunFolder.create(tmp_path, DIGITS).close()
     with RunFolder.open(tmp_path, write=True) as folder:
         folder.write_json(RESULT, figures)
-    assert RunFolder.open(tmp_path).read_json(RESULT) == figures
+    assert json.dumps(RunFolder.open(tmp_path).read_json(RESULT)) == json.dumps(figures)
 
 
-@pytest.mark.parametrize(("make", "reason"), [("nothing", "does not exist"), ("file", "is a file")])
-def test_what_is_no_folder_is_no_run(tmp_path: Path, make: str, reason: str) -> None:
-    if make == "file":
-        (tmp_path / "a").touch()
-    with pytest.raises(RunError, match=rf"run folder .*a {reason}; name a folder"):
-        RunFolder.open(tmp_path / "a")
+def test_a_damaged_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    run, empty, file = tmp_path / "run", tmp_path / "empty", tmp_path / "file"
+    begun(run)
+    empty.mkdir()
+    file.touch()
+    (run / METRICS).write_text(json.dumps({**EPOCH, "epoch": 1}) + '\n{"epo')
 
+    def with_recipe(text: str) -> Callable[[], object]:
+        def opened() -> object:
+            (run / RECIPE).write_text(text)
+            return RunFolder.open(run).recipe
 
-def test_the_name_of_a_network_of_the_package_is_answered_with_the_command_that_copies_it() -> None:
-    """The cards of these networks name such a folder in their next command."""
-    with pytest.raises(
-        RunError, match=r"digits-hire is a network of the package: .* hiresnn zoo copy digits-hire digits-hire\."
-    ):
-        RunFolder.open("digits-hire")
+        return opened
 
-
-def test_a_run_by_a_method_that_no_package_offers_any_more_says_what_to_install(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
-    text = (tmp_path / RECIPE).read_text()
-    (tmp_path / RECIPE).write_text(text.replace('method = "hire"', 'method = "elsewhere"'))
-    with pytest.raises(
-        RunError, match=r"cannot be read: .*method = \"elsewhere\" is not allowed.*install the package that offers"
-    ):
-        _ = RunFolder.open(tmp_path).recipe
-
-
-def test_a_folder_without_a_recipe_is_no_run_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is not a run folder: it has no recipe\.toml"):
-        RunFolder.open(tmp_path)
-
-
-def test_a_missing_file_is_named_with_the_mend(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
-    with pytest.raises(RunError, match=r"has no model\.safetensors; finish it with hiresnn train and --resume"):
-        RunFolder.open(tmp_path).require(MODEL)
-
-
-def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
-    (tmp_path / RECIPE).write_text("seed = ")
-    with pytest.raises(RunError, match=r"cannot be read: .*recipe\.toml, "):
-        RunFolder.create(tmp_path, DIGITS, resume=True)
+    refused: dict[str, Callable[[], object]] = {
+        r"run folder .*absent does not exist; name a folder": lambda: RunFolder.open(tmp_path / "absent"),
+        r"file is a file; name a folder": lambda: RunFolder.open(file),
+        r"empty has no recipe\.toml": lambda: RunFolder.open(empty),
+        # The cards of these networks name such a folder in their next command.
+        r"digits-hire is a network of the package, .* hiresnn zoo copy digits-hire digits-hire": lambda: RunFolder.open(
+            "digits-hire"
+        ),
+        r"has no result\.json; finish it with hiresnn train": lambda: RunFolder.open(run).require(RESULT),
+        r"metrics\.jsonl, line 2 is damaged": lambda: RunFolder.open(run).read_metrics(),
+        r"cannot be read: .*recipe\.toml, ": with_recipe("seed = "),
+        r"cannot be read: .*'elsewhere' is not allowed": with_recipe(dump(DIGITS).replace('"hire"', '"elsewhere"')),
+    }
+    for message, opening in refused.items():
+        with pytest.raises(RunError, match=message) as caught:
+            opening()
+        assert "\n" not in str(caught.value)
 
 
 def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
@@ -206,69 +187,93 @@ def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
     assert [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()] == rows
 
 
-def test_damaged_metrics_are_named_by_line(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, DIGITS).close()
-    (tmp_path / METRICS).write_text(json.dumps({**EPOCH, "epoch": 1}) + '\n{"epo')
-    with pytest.raises(RunError, match=r"metrics\.jsonl, line 2 is damaged"):
-        RunFolder.open(tmp_path).read_metrics()
-
-
 def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path: Path) -> None:
-    def wait() -> None:
-        raise AssertionError("nobody else writes")
-
-    with RunFolder.shared(tmp_path / "ann", DIGITS, wait=wait):
-        pass
-    with RunFolder.shared(tmp_path / "ann", override(DIGITS, {"snn.lr": "0.5"}), wait=wait) as folder:
-        assert folder.recipe == DIGITS
+    for recipe in (DIGITS, override(DIGITS, {"snn.lr": "0.5"})):
+        with RunFolder.shared(tmp_path / "ann", recipe, wait=lambda: pytest.fail("nobody else writes")) as folder:
+            assert folder.recipe == DIGITS
 
 
 def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path: Path) -> None:
-    first, said = RunFolder.shared(tmp_path, DIGITS, wait=lambda: None), []
+    first, lines = RunFolder.shared(tmp_path, DIGITS, wait=lambda: None), []
 
     def wait() -> None:
-        said.append("waiting")
+        lines.append("waiting")
         first.write_bytes(MODEL, b"weights")
         first.close()
 
     with RunFolder.shared(tmp_path, DIGITS, wait=wait) as second:
         assert second.require(MODEL).read_bytes() == b"weights"
-    assert said == ["waiting"]
-
-
-def test_a_damaged_shared_folder_is_refused_and_not_left_locked(tmp_path: Path) -> None:
+    assert lines == ["waiting"]
     (tmp_path / RECIPE).write_text("seed = ")
-    for _ in range(2):
+    for _ in range(2):  # refused, and not left locked
         with pytest.raises(RunError, match="cannot be read"):
             RunFolder.shared(tmp_path, DIGITS, wait=lambda: pytest.fail("it is locked"))
 
 
-def test_what_the_system_refuses_is_told_in_one_sentence(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run", DIGITS).close()
-    (tmp_path / "run" / LOCK).unlink()
-    (tmp_path / "run" / LOCK).mkdir()
-    with pytest.raises(RunError, match=r"run cannot be written \(.*Is a directory.*\); check its permissions"):
-        RunFolder.open(tmp_path / "run", write=True)
-    long = tmp_path / ("a" * 300)
-    for refused in (lambda: RunFolder.create(long, DIGITS), lambda: RunFolder.open(long)):
-        with pytest.raises(RunError, match="aaa"):
-            refused()
+def test_a_folder_is_locked_by_the_name_of_its_kind(tmp_path: Path) -> None:
+    with locked(tmp_path / "new", "audit folder"), pytest.raises(BusyError, match=r"audit folder .*new is in use"):
+        locked(tmp_path / "new", "audit folder")
+    locked(tmp_path / "new", "audit folder").close()
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RunFolder.create(tmp_path, DIGITS) as folder:
-        folder.write_json(RESULT, {})
-
-    def forbidden(path: Path, **_: object) -> str:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "read_text", forbidden)
-    for name, read_it in {RECIPE: lambda: folder.recipe, RESULT: lambda: folder.read_json(RESULT)}.items():
-        with pytest.raises(RunError, match=rf"cannot be used \(.*Permission denied: '.*{name}'\)"):
-            read_it()
+WRONG = {
+    "no JSON": "{",
+    "a list": "[1, 2]",
+    "a missing key": '{"other": 1}',
+    "nesting of 100,000 levels": "[" * 100_000,
+    "NaN": '{"clean": NaN, "attacks": {}, "images": 1, "seed": 0}',
+    "more than 100 percent": '{"clean": 1e308, "attacks": {}, "images": 1, "seed": 0}',
+}
 
 
-def test_text_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path, DIGITS) as folder, pytest.raises(RunError, match="rename the file or folder"):
-        folder.write_text("note.txt", "caf\udce9")
-    assert not (tmp_path / "note.txt").exists()
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_a_file_that_no_run_has_written_is_damaged(name: str, text: str) -> None:
+    with pytest.raises(RunError, match=f"run/{name} is damaged .*; delete the file") as caught:
+        read_record(text, name, f"run/{name}")
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_the_environment_holds_versions_machine_and_code_as_json() -> None:
+    values = json.loads(json.dumps(environment()))
+    assert values["python"] == platform.python_version()
+    assert values["torch"] == version("torch")
+    assert values["hiresnn"] == version("hiresnn")
+    assert values["threads"] >= 1
+    assert values["cpu"]
+    assert values["date"].endswith("+00:00")
+    assert set(values) >= {"torchvision", "numpy", "platform", "git_commit", "git_changed"}
+
+
+def test_the_environment_does_not_import_torch() -> None:
+    code = "import sys; from hiresnn.app.folder import environment\nenvironment(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_threads_asked_for_count_where_torch_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads() == 3
+
+
+def git(folder: Path, *arguments: str) -> str:
+    options = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", str(folder), *options, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_is_that_of_the_checkout_with_its_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "environment.py"
+    file.write_text("one")
+    git(tmp_path, "init", "--quiet")
+    monkeypatch.setattr(module, "__file__", str(file))
+    # Inside somebody's checkout, but not part of it: not our commit.
+    assert code_version() == (None, None)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert code_version() == (commit, False)
+    file.write_text("two")
+    assert code_version() == (commit, True)

@@ -1,13 +1,27 @@
-"""A recipe is checked whole: every fault is named by file, key, value and mend."""
+"""A recipe is checked whole: a mistake is named by file, key, value and remedy."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hiresnn.app.recipe import digest, dump, override, parse, read, shipped, shipped_text
+from hiresnn.app.recipe import (
+    changed,
+    digest,
+    dump,
+    flatten,
+    override,
+    parse,
+    read,
+    shipped,
+    shipped_text,
+    stated_keys,
+)
 from hiresnn.errors import RecipeError
 from hiresnn.training.methods import METHOD_NAMES
 
+DIGITS = read("digits")
 NAMES = {
     "digits",
     "vgg5-cifar10",
@@ -30,16 +44,12 @@ def test_the_promised_recipes_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_a_shipped_recipe_is_valid_opens_with_its_command_and_describes_itself(name: str) -> None:
+def test_a_shipped_recipe_describes_itself_and_reads_back_equal(name: str) -> None:
     command, description = shipped_text(name).splitlines()[:2]
     assert command in (f"# hiresnn train {name}", "# hiresnn quickstart")
     assert description == f"# {shipped()[name]}"
     assert shipped()[name].endswith(".")
     assert read(name).name == name
-
-
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_a_dumped_recipe_reads_back_equal(name: str) -> None:
     recipe = override(read(name), {"noise.bound": "0.05", "attack.eps": "0.1", "ann.seed": "7"})
     assert parse(dump(recipe), "dump") == recipe
 
@@ -70,151 +80,191 @@ def test_full_scale_recipes_hold_the_hyperparameters_of_section_5_1(
 
 
 def test_a_bound_is_read_as_a_fraction_and_written_as_one() -> None:
-    recipe = override(read("digits"), {"attack.eps": "8/255", "attack.extra_eps": '["1/255", 0.25]'})
+    recipe = override(DIGITS, {"attack.eps": "8/255", "attack.extra_eps": '["1/255", 0.25]'})
     assert recipe.attack.eps == 8 / 255
     assert recipe.attack.extra_eps == (1 / 255, 0.25)
     assert 'eps = "8/255"' in dump(recipe)
 
 
-def test_the_noise_bound_is_the_step_where_none_is_given() -> None:
-    recipe = override(read("digits"), {"noise.step": "0.02"})
-    assert recipe.noise.limit == 0.02
-    assert override(recipe, {"noise.bound": "0.05"}).noise.limit == 0.05
+def test_the_noise_bound_is_the_step_and_the_seed_of_the_ann_that_of_the_run_unless_they_are_given() -> None:
+    recipe = override(DIGITS, {"noise.step": "0.02", "seed": "3"})
+    assert (recipe.noise.limit, recipe.ann_seed) == (0.02, 3)
+    given = override(recipe, {"noise.bound": "0.05", "ann.seed": "5"})
+    assert (given.noise.limit, given.ann_seed) == (0.05, 5)
+    assert override(given, {"ann.seed": "none"}).ann_seed == 3
 
 
-def test_the_ann_has_the_seed_of_the_run_unless_it_has_its_own() -> None:
-    recipe = override(read("digits"), {"seed": "3"})
-    assert recipe.ann_seed == 3
-    assert override(recipe, {"ann.seed": "5"}).ann_seed == 5
-    assert override(override(recipe, {"ann.seed": "5"}), {"ann.seed": "none"}).ann_seed == 3
+def test_a_recipe_names_a_network_of_the_package_or_an_own_one() -> None:
+    mine = override(DIGITS, {"model.source": '"mine.py:network"'})
+    assert (mine.model.name, mine.model.label) == (None, "mine-network")
+    assert parse(dump(mine), "dump") == mine
+    assert override(DIGITS, {"model.source": '"torchvision.models:resnet18"'}).model.label == "resnet18"
+    assert "source" not in DIGITS.keyed()["model"]
 
 
-def test_override_reads_toml_values_and_takes_anything_else_as_text() -> None:
+def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_copy() -> None:
     recipe = override(
-        read("digits"),
-        {"snn.lr": "2e-3", "snn.milestones": "[0.5]", "data.source": "folder/x.npz", "data.augment": "true"},
+        DIGITS, {"snn.lr": "2e-3", "snn.milestones": "[0.5]", "data.source": "folder/x.npz", "data.augment": "true"}
     )
     assert (recipe.snn.lr, recipe.snn.milestones) == (0.002, (0.5,))
     assert (recipe.data.source, recipe.data.augment) == ("folder/x.npz", True)
-
-
-def test_an_override_leaves_the_recipe_it_started_from_alone() -> None:
-    before = read("digits")
-    override(before, {"snn.lr": "0.5"})
-    assert before == read("digits")
+    assert read("digits") == DIGITS
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("changes", "message"),
     [
-        ("snn.lr", "-1", "--set: snn.lr = -1 is not allowed; it must be greater than 0"),
-        ("snn.lr", "nan", "--set: snn.lr = NaN is not allowed; it must be finite"),
-        ("seed", "-1", "--set: seed = -1 is not allowed; it must be at least 0"),
-        ("seed", str(2**63), f"--set: seed = {2**63} is not allowed; it must be less than {2**63}"),
-        ("ann.seed", str(2**63), f"--set: ann.seed = {2**63} is not allowed; it must be less than {2**63}"),
-        ("data.source", '"caf\udce9"', "is not allowed; it must be UTF-8; rename the file or folder of this name"),
-        ("snn.epochs", "2.5", "--set: snn.epochs = 2.5 is not allowed; it must be a whole number"),
-        ("snn.epochs", "true", "--set: snn.epochs = true is not allowed; it must be a whole number"),
-        ("snn.epochs", "none", "--set: snn.epochs = none is not allowed; it must be a whole number"),
-        ("data.augment", "yes", '--set: data.augment = "yes" is not allowed; it must be true or false'),
-        ("model.dropout", "1", "--set: model.dropout = 1 is not allowed; it must be less than 1"),
-        ("conversion.percentile", "101", "it must be at most 100"),
-        ("snn.milestones", "[0.5, 0.4]", "fractions of the training that increase"),
-        (
-            "snn.milestones",
-            "[0.5, 1.0]",
-            "--set: snn.milestones.1 = 1.0 is not allowed; it must be less than 1",
-        ),
-        ("attack.eps", "300/255", "--set: attack.eps = \"300/255\" is not allowed; '300/255' is too"),
-        ("attack.eps", "8/0", "write one from 0 to 1, or a fraction such as 8/255"),
-        ("method", "hir", 'did you mean "hire"? choose one of ann, traditional, hire'),
-        ("device", "gpu", '--set: device = "gpu" is not allowed'),
-        ("snn", "3", "--set: snn = 3 is not allowed; it must be a section"),
-        ("snn.timestep", "3", 'unknown key snn.timestep; did you mean "timesteps"?'),
-        ("snnn.lr", "3", 'unknown key snnn; did you mean "snn"?'),
-        ("seed.x", "3", "'seed' is a value, not a section"),
-        ("noise.periods", "7", "noise.periods = 7 leaves no whole timestep per period of snn.timesteps = 6"),
+        ({"snn.lr": "-1"}, "--set: snn.lr = -1 is not allowed; it must be greater than 0"),
+        ({"snn.lr": "nan"}, "it must be a finite number"),
+        ({"seed": str(2**63)}, f"--set: seed = {2**63} is not allowed; it must be less than {2**63}"),
+        ({"snn.epochs": "2.5"}, "--set: snn.epochs = 2.5 is not allowed; it must be a whole number"),
+        ({"snn.epochs": "true"}, "it must be a whole number"),
+        ({"snn.epochs": "none"}, "--set: snn.epochs = None is not allowed; it must be a whole number"),
+        ({"data.augment": "yes"}, "--set: data.augment = 'yes' is not allowed; it must be true or false"),
+        ({"model.dropout": "1"}, "it must be less than 1"),
+        ({"model.width": "1e308"}, "model.width"),
+        ({"model.hidden": str(10**18)}, "model.hidden"),
+        ({"snn.timesteps": str(10**18)}, "snn.timesteps"),
+        ({"conversion.percentile": "101"}, "it must be less than or equal to 100"),
+        ({"snn.milestones": "[0.5, 0.4]"}, "fractions of the training that increase"),
+        ({"snn.milestones": "[0.5, 1.0]"}, "snn.milestones.1 = 1.0 is not allowed; it must be less than 1"),
+        ({"snn.milestones": "0.5"}, "it must be a list"),
+        ({"attack.eps": "300/255"}, "attack.eps = '300/255' is not allowed; '300/255' is too"),
+        ({"attack.eps": "8/0"}, "write one from 0 to 1, or a fraction such as 8/255"),
+        ({"noise.step": "1e308"}, "noise.step"),
+        ({"method": "hir"}, 'did you mean "hire"? choose one of ann, traditional, hire'),
+        ({"model.name": "vgg"}, "choose one of vgg5, vgg11"),
+        ({"model.name": "none"}, "neither a name nor a source; name a network of the package"),
+        ({"device": "gpu"}, "--set: device = 'gpu' is not allowed"),
+        ({"name": '"../../escape"'}, "leave out slashes"),
+        ({"name": '".."'}, "a leading dot"),
+        ({"snn": "3"}, "--set: snn = 3 is not allowed; it must be a section"),
+        ({"snn.timestep": "3"}, 'unknown key snn.timestep; did you mean "timesteps"?'),
+        ({"snnn.lr": "3"}, 'unknown key snnn; did you mean "snn"?'),
+        ({"seed.x": "3"}, "seed is a value, not a section"),
+        ({"x.y.z": "3"}, "unknown key x.y"),
+        ({"noise.periods": "7"}, "noise.periods = 7 leaves no whole timestep per period of snn.timesteps = 6"),
+        ({"snn.timesteps": "1", "method": "hire"}, "at most 1 periods"),
+        ({"ann.select": "robust", "data.holdout_images": "0"}, "data.holdout_images"),
+        ({"ann.activation": "qcfs"}, "conversion.rescale"),
+        ({"ann.activation": "qcfs", "conversion.rescale": "true", "model.source": "a.py:f"}, "hiresnn.models.QCFS"),
+        ({"snn.distil": "0.5", "method": "trades"}, "replace the loss of method trades"),
+        ({"snn.recompute": "true", "method": "mpd-sgr"}, "snn.recompute"),
+        ({"snn.rounding": "int99"}, "write intN"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_key_value_and_mend(key: str, value: str, message: str) -> None:
+def test_a_value_that_cannot_be_is_refused_by_key_value_and_remedy(changes: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        override(read("digits"), {key: value})
+        override(DIGITS, changes)
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
-def test_one_timestep_suits_a_method_without_periods() -> None:
-    recipe = override(read("digits"), {"snn.timesteps": "1", "method": "traditional"})
-    assert recipe.snn.timesteps == 1
-    with pytest.raises(RecipeError, match="at most 1 periods"):
-        override(recipe, {"method": "hire"})
-
-
-def test_poisson_encoding_goes_with_every_method() -> None:
+def test_poisson_encoding_goes_with_every_method_and_one_timestep_with_one_without_periods() -> None:
     for method in METHOD_NAMES:
-        recipe = override(read("digits"), {"snn.encoding": "poisson", "method": method})
+        recipe = override(DIGITS, {"snn.encoding": "poisson", "method": method})
         assert (recipe.snn.encoding, recipe.method) == ("poisson", method)
+    assert override(DIGITS, {"snn.timesteps": "1", "method": "traditional"}).snn.timesteps == 1
 
 
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
+VGG5 = shipped_text("vgg5-cifar10")
 
 
-def test_a_file_with_several_faults_names_the_typo_and_the_other_keys(tmp_path: Path) -> None:
-    text = shipped_text("vgg5-cifar10").replace("timesteps =", "timestep =").replace("holdout_images = 0", "")
-    path = write(tmp_path / "mine.toml", text.replace('source = "cifar10"', "source = 3"))
-    with pytest.raises(RecipeError) as caught:
-        read(path)
-    # source is no text, timesteps is missing, timestep is unknown.
-    assert f'recipe file {path}: unknown key snn.timestep; did you mean "timesteps"?' in str(caught.value)
-    assert str(caught.value).endswith("(wrong as well: data.source, snn.timesteps).")
-
-
-def test_a_missing_key_is_named_with_its_section(tmp_path: Path) -> None:
-    lines = [line for line in shipped_text("vgg5-cifar10").splitlines() if not line.startswith("timesteps")]
-    path = write(tmp_path / "mine.toml", "\n".join(lines))
-    with pytest.raises(RecipeError, match=r"mine\.toml: key snn\.timesteps is missing; add it under \[snn\]"):
-        read(path)
-
-
-def test_a_syntax_error_is_named_with_file_and_line(tmp_path: Path) -> None:
-    path = write(tmp_path / "mine.toml", 'name = "a"\nseed = = 1\n')
-    with pytest.raises(RecipeError, match=r"mine\.toml, line 2 is no TOML: 'seed = = 1' "):
-        read(path)
-
-
-def test_a_text_that_ends_too_early_is_named_too(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"mine\.toml, the last line is no TOML: 'milestones = \[0\.1,' "):
-        read(write(tmp_path / "mine.toml", 'name = "a"\nmilestones = [0.1,'))
-
-
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            VGG5.replace("timesteps =", "timestep =").replace('source = "cifar10"', "source = 3"),
+            r'recipe file .*mine\.toml: unknown key snn\.timestep; did you mean "timesteps"\? choose .* '
+            r"\(wrong as well: data\.source, snn\.timesteps\)\.$",
+        ),
+        (VGG5.replace("timesteps =", "# timesteps ="), r"key snn\.timesteps is missing; add it under \[snn\]"),
+        ('name = "a"\nseed = = 1\n', r"mine\.toml, line 2 is no TOML: 'seed = = 1' "),
+        ('name = "a"\nmilestones = [0.1,', r"mine\.toml, the last line is no TOML: 'milestones = \[0\.1,' "),
+        ('name = "\xff"', r"mine\.toml is not UTF-8 text"),
+        ('extends = "vgg5-cifar"', 'did you mean "vgg5-cifar10"'),
+        ("extends = 3", "extends = 3 is not allowed; name a recipe in quotes"),
+        ('extends = "mine.toml"', "recipes extend each other"),
+        ('extends = "digits"\n[snn]\nepoch = 1', r"mine\.toml: unknown key snn\.epoch; did you mean"),
+        ('extends = "digits"\nsnn = 3', "snn = 3 is not allowed; it must be a section"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.toml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match=r"mine\.toml is not UTF-8 text"):
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(RecipeError, match=message):
         read(path)
 
 
-def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"is a folder; name the TOML file in it"):
         read(tmp_path)
-
-
-def test_an_unknown_name_is_answered_with_the_nearest_and_all_shipped_names() -> None:
     with pytest.raises(RecipeError, match=r"'vgg5-cifar'; did you mean .vgg5-cifar10.\? choose one of digits, "):
         read("vgg5-cifar")
 
 
+def test_a_file_extends_a_shipped_recipe_and_another_file(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text('extends = "digits"\nname = "base"\n[snn]\nepochs = 3\n[ann]\nepochs = 2\n')
+    (tmp_path / "sub").mkdir()
+    mine = tmp_path / "sub" / "mine.toml"
+    mine.write_text('extends = "../base.toml"\n[snn]\nepochs = 1\n')
+    assert read(mine) == override(DIGITS, {"name": "base", "snn.epochs": "1", "ann.epochs": "2"})
+    assert "extends" not in dump(read(mine))
+    assert stated_keys(str(mine)) == {"extends", "snn.epochs"}
+    assert stated_keys("digits") == set()
+
+
 def test_keys_that_came_later_are_not_part_of_the_key_at_their_defaults() -> None:
-    recipe = read("digits")
-    assert "condition" not in recipe.keyed()["snn"]
-    assert override(recipe, {"snn.condition": ">="}).keyed()["snn"]["condition"] == ">="
-    assert override(recipe, {"snn.reset": "zero"}).keyed()["snn"]["reset"] == "zero"
+    assert "condition" not in DIGITS.keyed()["snn"]
+    assert override(DIGITS, {"snn.condition": ">="}).keyed()["snn"]["condition"] == ">="
+    assert override(DIGITS, {"snn.reset": "zero"}).keyed()["snn"]["reset"] == "zero"
 
 
 def test_equal_parts_have_equal_digests_whatever_their_order() -> None:
     # sha256 of {"a":1,"b":[0.5]}, by sha256sum
     assert digest({"b": [0.5], "a": 1}) == digest({"a": 1, "b": [0.5]}) == "bdad23344c9c37f9"
     assert digest({"a": 2, "b": [0.5]}) != digest({"a": 1, "b": [0.5]})
+
+
+# Any TOML value that a recipe may hold, as text for --set.
+NUMBERS = st.floats(1e-6, 0.999).map(repr)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc",)), min_size=1)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**63 - 1).map(str),
+        "method": st.sampled_from(["ann", "traditional", "gaussian"]),
+        "snn.lr": NUMBERS,
+        "snn.timesteps": st.integers(2, 10_000).map(str),
+        "noise.bound": st.one_of(NUMBERS, st.just("none")),
+        "attack.eps": st.one_of(NUMBERS, st.integers(0, 255).map(lambda level: f"{level}/255")),
+        "data.source": TEXTS.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'),
+        "data.augment": st.sampled_from(["true", "false"]),
+        "snn.milestones": st.lists(st.floats(0.01, 0.99), unique=True, max_size=5).map(lambda row: str(sorted(row))),
+    },
+)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(CHANGES, CHANGES)
+def test_any_recipe_is_read_back_equal_and_overrides_one_after_another_are_one_override(
+    first: dict[str, str], second: dict[str, str]
+) -> None:
+    recipe = override(override(DIGITS, first), second)
+    assert recipe == override(DIGITS, {**first, **second})
+    assert parse(dump(recipe), "dump") == recipe
+    assert changed(DIGITS, flatten(recipe)) == recipe
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.sampled_from([*flatten(DIGITS), "noise", "data.new", "x.y.z"]), st.text())
+def test_any_text_for_set_is_taken_or_refused_in_a_sentence(key: str, text: str) -> None:
+    message = ""
+    try:
+        recipe = override(DIGITS, {key: text})
+        assert parse(dump(recipe), "dump") == recipe
+    except RecipeError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1000

@@ -77,13 +77,13 @@ def test_every_command_explains_itself(
         ("train digits --set snn.lr=-1", 2, "--set: snn.lr = -1 is not allowed"),
         ("train digits --method hires", 2, 'did you mean "hire"? choose'),
         ("train digits --epochs 5", 2, "write --set ann.epochs=... or --set snn.epochs=..."),
-        ("train digits --weights trained.pt", 2, "there is no file of weights 'trained.pt'"),
-        ("train digits --model mine.py", 2, 'model.source = "mine.py" is not allowed; write FILE.py:FUNCTION'),
+        ("train digits --weights trained.pt", 2, "there is no file trained.pt; name a .safetensors"),
+        ("train digits --model mine.py", 2, "'mine.py' is no FILE.py:FUNCTION"),
         ("train digits --model vgg6", 2, "--model 'vgg6': did you mean \"vgg16\"? choose one of vgg5, "),
         ("recipes show digit", 2, "no recipe of the package is called 'digit'; did you mean"),
         ("recipes copy digits taken", 2, "taken exists and is not replaced"),
         ("recipes copy digits gone/mine.toml", 1, "mine.toml could not be written: No such file or directory"),
-        ("recipes check taken", 2, "there is no model 'vgg55'; did you mean"),
+        ("recipes check taken", 2, "model.name = 'vgg55' is not allowed; did you mean"),
         ("analyze conversion a --timesteps 8;16", 2, "numbers separated by commas"),
         ("report nowhere -o page.html", 1, "does not exist"),
         ("report nowhere -o page.txt", 2, "not an HTML file"),
@@ -127,7 +127,7 @@ def test_what_the_file_system_refuses_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect"), OSError("a defect")]
-    monkeypatch.setattr("hiresnn.app.recipe.shipped_text", lambda _: (_ for _ in ()).throw(errors.pop(0)))
+    monkeypatch.setattr("hiresnn.app.recipe.text_of", lambda _: (_ for _ in ()).throw(errors.pop(0)))
     assert run("recipes", "show", "digits") == 1
     assert capsys.readouterr().err == "Error: /root/runs: Permission denied; check name and permissions.\n"
     assert run("recipes", "show", "digits") == 1

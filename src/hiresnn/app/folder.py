@@ -1,11 +1,4 @@
-"""The lock of a folder: at most one process at a time writes into it.
-
-Where a run took place: versions, machine, code. Kept in every run folder.
-
-The JSON files of a run folder, checked when they are read: a file that a run could not have written is refused.
-
-A run folder: one recipe, its environment, metrics, weights and results; one writer at a time.
-"""
+"""A run folder: one recipe, its environment, metrics, weights and results; one writer at a time."""
 
 from __future__ import annotations
 
@@ -14,21 +7,32 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from hiresnn.app.recipe import Recipe, dump, flatten, parse
+from hiresnn.app.recipe import Recipe, dump, flatten, read
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
-from hiresnn.files import TEMPORARY_SUFFIX, first_fault, json_text, utf8, write_atomically
+from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, write_atomically
 
 LOCK = ".lock"
+RECIPE = "recipe.toml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+RESULT = "result.json"
+RESUME = "resume.pt"
+ANN = "ann.json"
+SOURCE = "source.json"
+CONVERSION = "conversion.txt"
+SHELF = Path(__file__).parents[1] / "hub/networks"
+"""The networks of the package."""
 
 
 def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> ExitStack:
@@ -37,109 +41,21 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
     If another process holds it, `wait` is called once before waiting; without `wait` that is a BusyError. `what` names
     the folder in errors. Leaving the result as a context manager, or its `close`, releases the lock.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if wait is None:
-                raise BusyError(
-                    f"{what} {folder} is in use: another process writes into it (lock file {folder / LOCK}); "
-                    "wait for that process or choose another folder."
-                ) from None
-            wait()
-            lock.acquire()
-    except OSError as error:
-        raise RunError(
-            f"{what} {folder} cannot be written ({error.strerror or error}); check its permissions or choose another."
-        ) from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        if wait is None:
+            raise BusyError(
+                f"{what} {folder} is in use: another process writes into it (lock file {folder / LOCK}); wait for that "
+                "process or choose another folder."
+            ) from None
+        wait()
+        lock.acquire()
     held = ExitStack()
     held.callback(lock.release)
     return held
-
-
-_PACKAGES = ("hiresnn", "torch", "torchvision", "numpy")
-
-
-def environment() -> dict[str, Any]:
-    """Versions of Python and the packages, platform, processor, threads, git commit and date (UTC).
-
-    JSON-able. A package that is not installed and a commit where there is no checkout are None. Torch is
-    not imported for it, but where it is loaded `threads` is its number of threads.
-    """
-    commit, changed = code_version()
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in _PACKAGES},
-        "platform": platform.platform(),
-        "cpu": cpu_model(),
-        "threads": threads(),
-        "git_commit": commit,
-        "git_changed": changed,
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
-
-
-def cpu_flags() -> frozenset[str]:
-    """The processor's instruction sets by Linux's names (`avx512_bf16`, `amx_bf16`); empty elsewhere."""
-    return frozenset(_cpuinfo().get("flags", "").split())
-
-
-def threads() -> int:
-    """Threads that torch computes with, or would by default."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        return int(torch.get_num_threads())
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else os.cpu_count() or 1
-
-
-def code_version() -> tuple[str | None, bool | None]:
-    """The git commit that this package's code comes from, and whether tracked files differ from it.
-
-    (None, None) where the package is installed outside a checkout of its own.
-    """
-    here = Path(__file__)
-    if not any((folder / ".git").exists() for folder in here.parents):
-        return None, None
-    # An environment inside another project's checkout would give that project's commit.
-    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
-        return None, None
-    commit = _git(here.parent, "rev-parse", "HEAD")
-    return commit, bool(_git(here.parent, "status", "--porcelain", "--untracked-files=no"))
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpuinfo() -> dict[str, str]:
-    """What Linux tells of the first processor; nothing elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
@@ -148,7 +64,7 @@ LARGEST = 1e15
 
 
 class Record(BaseModel):
-    """Keys that are not listed are allowed: later versions may write more."""
+    """A JSON file of a run folder. Keys that are not listed are allowed: later versions may write more."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -183,7 +99,7 @@ class EpochRecord(Record):
     """A line of metrics.jsonl."""
 
     stage: Literal["ann", "snn"]
-    epoch: Annotated[int, Field(ge=1, le=10**9)]
+    epoch: Annotated[int, Field(ge=1, le=LARGEST)]
     loss: float
     train_accuracy: Percent
     seconds: Annotated[float, Field(ge=0, le=LARGEST)]
@@ -194,7 +110,7 @@ class EpochRecord(Record):
 class SourceRecord(Record):
     """source.json: the code of a user's own network, and the weights that it started from, each with its SHA-256.
 
-    `path` is absolute; None for an installed module. `files` are those that `UserCode.files` finds.
+    `path` is absolute; None for an installed module. `files` are those that `UserCode.files` returns.
     """
 
     model: str
@@ -204,57 +120,23 @@ class SourceRecord(Record):
 
 
 RECORDS: dict[str, type[Record]] = {
-    "ann.json": AnnRecord,
-    "environment.json": Record,
-    "metrics.jsonl": EpochRecord,
-    "result.json": ResultRecord,
+    ANN: AnnRecord,
+    METRICS: EpochRecord,
+    RESULT: ResultRecord,
     "result-holdout.json": ResultRecord,
-    "source.json": SourceRecord,
+    SOURCE: SourceRecord,
 }
-"""File name -> the model of its content, or of each of its lines."""
+"""File name -> the model of its content, or of each of its lines. Any other file is a table."""
 
 
-def read_record(text: str, name: str, where: str) -> Any:
-    """Return the JSON value in `text`, checked if `name` is a file of RECORDS.
+def read_record(text: str | bytes, name: str, source: str) -> dict[str, Any]:
+    """Return the JSON value in `text`, a file of a run folder called `name` or a line of it; `source` names it.
 
-    Args:
-        where: names the file, and its line, in errors.
-
-    Raises:
-        RunError: the text is not JSON, is nested too deeply, holds NaN, infinity or a number of thousands of digits,
-            or lacks what the file must have.
+    Raises RunError if it is not JSON, or lacks what the file must have.
     """
-    hint = "delete the file or use another run"
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-        if name in RECORDS:
-            RECORDS[name].model_validate(value)
-    except json.JSONDecodeError as error:
-        raise RunError(f"{where} is damaged ({error.msg}); {hint}.") from None
-    except ValidationError as error:
-        raise RunError(f"{where} is damaged ({first_fault(error)}); {hint}.") from None
-    except RecursionError:
-        raise RunError(f"{where} is damaged (values are nested too deeply); {hint}.") from None
-    except ValueError as error:
-        raise RunError(f"{where} is damaged ({str(error).partition(';')[0]}); {hint}.") from None
-    return value
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that JSON can hold")
-
-
-RECIPE = "recipe.toml"
-ENVIRONMENT = "environment.json"
-METRICS = "metrics.jsonl"
-MODEL = "model.safetensors"
-RESULT = "result.json"
-RESUME = "resume.pt"
-ANN = "ann.json"
-SOURCE = "source.json"
-CONVERSION = "conversion.txt"
-SHELF = Path(__file__).parents[1] / "hub/networks"
-"""The networks of the package."""
+    parse_json(text, RECORDS.get(name, Record), source, remedy="delete the file or use another run")
+    values: dict[str, Any] = json.loads(text)  # in its own order, with numbers as they are written
+    return values
 
 
 class RunFolder:
@@ -280,12 +162,11 @@ class RunFolder:
             RunError: the folder holds another run or other files, is a file, or is in use. Nothing has changed then.
         """
         path = Path(path)
-        with _usable(path):
-            if path.exists() and not path.is_dir():
-                raise RunError(f"--out {path} is a file; choose another --out.")
-            _check(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
-            with locked(path, "run folder") as lock:
-                return cls._taken(path, lock, recipe, resume=resume)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"--out {path} is a file; choose another --out.")
+        _continues(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
+        with locked(path, "run folder") as lock:
+            return cls._taken(path, lock, recipe, resume=resume)
 
     @classmethod
     def shared(cls, path: str | Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
@@ -295,17 +176,17 @@ class RunFolder:
         `recipe` only in what does not matter.
         """
         path = Path(path)
-        with _usable(path), locked(path, "run folder", wait=wait) as lock:
+        with locked(path, "run folder", wait=wait) as lock:
             stored = _recipe(path) if (path / RECIPE).is_file() else recipe
             return cls._taken(path, lock, stored, resume=True)
 
     @classmethod
     def _taken(cls, path: Path, lock: ExitStack, recipe: Recipe, *, resume: bool) -> RunFolder:
-        resumed = _check(path, recipe, resume)
-        for left in path.glob(f".*{TEMPORARY_SUFFIX}"):
-            left.unlink()
+        continues = _continues(path, recipe, resume)
+        for leftover in path.glob(f".*{TEMPORARY_SUFFIX}"):
+            leftover.unlink()
         folder = cls(path, lock)
-        if not resumed:
+        if not continues:
             # The recipe is written last: a folder without one holds nothing of value.
             folder.write_json(ENVIRONMENT, environment())
             folder.write_text(RECIPE, dump(recipe))
@@ -316,18 +197,14 @@ class RunFolder:
     def open(cls, path: str | Path, *, write: bool = False) -> RunFolder:
         """Open an existing run, with the lock if `write`. Raises RunError if it is not a run folder."""
         path = Path(path)
-        with _usable(path):
-            if not path.is_dir():
-                what = "is a file" if path.exists() else "does not exist"
-                if (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
-                    raise RunError(
-                        f"run folder {path} {what}; {path} is a network of the package: make a run folder of it with "
-                        f"{command_line('zoo', 'copy', path, path)}."
-                    )
-                raise RunError(f"run folder {path} {what}; name a folder that hiresnn train or hiresnn zoo copy wrote.")
-            if not (path / RECIPE).is_file():
-                raise RunError(f"{path} is not a run folder: it has no {RECIPE}; name one that hiresnn train wrote.")
-            return cls(path, locked(path, "run folder") if write else None)
+        if not (path / RECIPE).is_file():
+            problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+            remedy = "name a folder that hiresnn train or hiresnn zoo copy wrote"
+            if not path.exists() and (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
+                remedy = f"{path} is a network of the package, of which {command_line('zoo', 'copy', path, path)} "
+                remedy += "makes a run folder"
+            raise RunError(f"run folder {path} {problem}; {remedy}.")
+        return cls(path, locked(path, "run folder") if write else None)
 
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:
@@ -373,7 +250,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write UTF-8 text whole or not at all."""
-        self.write_bytes(name, utf8(text, self.path / name))
+        self.write_bytes(name, text.encode())
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON value, indented, whole or not at all."""
@@ -383,15 +260,13 @@ class RunFolder:
         """Write all `rows` so far, one JSON object per line, in place of the earlier ones."""
         self.write_text(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
-    def read_json(self, name: str) -> Any:
-        """Return the value in the JSON file `name`. Raises RunError if it is missing or damaged."""
-        return read_record(_text(self.require(name)), name, str(self.path / name))
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the values in the JSON file `name`. Raises RunError if it is missing or damaged."""
+        return read_record(self.require(name).read_bytes(), name, str(self.path / name))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows that `write_metrics` wrote; none before the first epoch has ended."""
-        if not self.has(METRICS):
-            return []
-        lines = _text(self.path / METRICS).splitlines()
+        lines = (self.path / METRICS).read_bytes().splitlines() if self.has(METRICS) else []
         return [read_record(line, METRICS, f"{self.path / METRICS}, line {n}") for n, line in enumerate(lines, start=1)]
 
 
@@ -401,7 +276,7 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}{own}-{recipe.method}-seed{recipe.seed}"
 
 
-def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
+def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
     """Return whether the folder holds this very run; raise RunError if it holds anything else."""
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     names = {name for name in names if name != LOCK and not name.endswith(TEMPORARY_SUFFIX)}
@@ -412,8 +287,8 @@ def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
             )
         return False
     begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE, CONVERSION}) or ENVIRONMENT not in names
-    ours, asked = flatten(_recipe(path)), flatten(recipe)
-    if differing := [key for key in ours if ours[key] != asked[key]]:
+    stored, requested = flatten(_recipe(path)), flatten(recipe)
+    if differing := [key for key in stored if stored[key] != requested[key]]:
         if not begun:  # an earlier command failed before it trained anything
             return False
         raise RunError(
@@ -426,22 +301,83 @@ def _check(path: Path, recipe: Recipe, resume: bool) -> bool:
 
 def _recipe(path: Path) -> Recipe:
     try:
-        return parse(_text(path / RECIPE), str(path / RECIPE))
+        return read(path / RECIPE)
     except RecipeError as error:
         raise RunError(f"run folder {path} cannot be read: {error}") from None
 
 
-@contextmanager
-def _usable(path: Path) -> Iterator[None]:
-    """Turn what the system refuses in the run folder `path` into a RunError."""
+def environment() -> dict[str, Any]:
+    """Versions of Python and the packages, platform, processor, threads, git commit and date (UTC).
+
+    JSON-able. A package that is not installed and a commit where there is no checkout are None. Torch is
+    not imported for it, but where it is loaded `threads` is its number of threads.
+    """
+    commit, changed = code_version()
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("hiresnn", "torch", "torchvision", "numpy")},
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "threads": threads(),
+        "git_commit": commit,
+        "git_changed": changed,
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's instruction sets by Linux's names (`avx512_bf16`, `amx_bf16`); empty elsewhere."""
+    return frozenset(_cpuinfo().get("flags", "").split())
+
+
+def threads() -> int:
+    """Threads that torch computes with, or would by default."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdigit() and int(setting) else os.cpu_count() or 1
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """The git commit that this package's code comes from, and whether tracked files differ from it.
+
+    (None, None) where the package is installed outside a checkout of its own.
+    """
+    here = Path(__file__)
+    # An environment inside another project's checkout would give that project's commit.
+    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return None, None
+    commit = _git(here.parent, "rev-parse", "HEAD")
+    return commit, bool(_git(here.parent, "status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"run folder {path} cannot be used ({error}); check its permissions or choose another."
-        ) from error
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
-def _text(path: Path) -> str:
-    with _usable(path.parent):
-        return path.read_text(encoding="utf-8", errors="replace")
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return Linux's description of the first processor; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}

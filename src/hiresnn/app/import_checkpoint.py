@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -22,12 +22,11 @@ from hiresnn import data
 from hiresnn.app.build import spiking_network
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import ANN, MODEL, RunFolder
-from hiresnn.app.networks import kind_refused, load, save
+from hiresnn.app.networks import load, read_state, require_finite, save
 from hiresnn.app.recipe import changed, digest, read, shipped
 from hiresnn.errors import RunError, UsageError
 from hiresnn.models import build
 from hiresnn.models.networks import CONFIGURATIONS
-from hiresnn.network import SpikingNetwork
 
 STATISTICS = {
     10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -38,13 +37,13 @@ NAMES = {"vgg5": "vgg5", "vgg11": "vgg11", "vgg16": "vgg16-4pools"}
 """Name of a network in the authors' code -> in `hiresnn.models`."""
 TIMESTEPS = {"vgg5": 6, "vgg11": 8}
 """T of the paper, sec. 5.1."""
-SAME = 0.5
+SAME_ANN = 0.5
 """Mean cosine of two networks' weights above which they started from the same ANN; independent ones are near 0."""
 
 
 @dataclass
 class Imported:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
         layers: name -> (key in the file, shape), in order.
@@ -62,7 +61,7 @@ class Imported:
     @property
     def same_ann(self) -> bool | None:
         """Whether both networks started from the same ANN; None without another one."""
-        return sum(self.cosines.values()) / len(self.cosines) > SAME if self.cosines else None
+        return fmean(self.cosines.values()) > SAME_ANN if self.cosines else None
 
 
 def import_checkpoint(
@@ -89,11 +88,12 @@ def import_checkpoint(
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
         raise UsageError(f"the paper has no {model}, so its T is not known; give --timesteps.")
-    state = read_state(path)
+    state = {name.removeprefix("module."): tensor for name, tensor in read_state(path).items()}
+    require_finite(state, str(path), "name another checkpoint")
     spec = _spec(state, model, path)
     dataset = data.load(source)
-    known = STATISTICS.get(int(spec["num_classes"])) if spec["in_channels"] == 3 else None
-    mean, std = known or data.channel_statistics(dataset.train)
+    statistics = STATISTICS.get(spec["num_classes"]) if spec["in_channels"] == 3 else None
+    mean, std = statistics or data.channel_statistics(dataset.train)
     recipe = changed(
         read(f"{model}-{dataset.name}" if f"{model}-{dataset.name}" in shipped() else "vgg5-cifar10"),
         {
@@ -109,43 +109,22 @@ def import_checkpoint(
     )
     network = spiking_network(recipe, build(NAMES[model], dropout=recipe.model.dropout, mean=mean, std=std, **spec))
     check_fits(network, dataset, f"{path}")
-    found = _fill(network, state, model, path)
+    imported = _fill(network, state, model, path)
     key = digest({"checkpoint": hashlib.sha256(path.read_bytes()).hexdigest()})
     if twin is not None:
         other = RunFolder.open(twin)
-        found.cosines = cosines(network, load(other.require(MODEL)))
-        if missing := found.layers.keys() - found.cosines.keys():
+        imported.cosines = cosines(network, load(other.require(MODEL)))
+        if missing := imported.layers.keys() - imported.cosines.keys():
             raise UsageError(
                 f"the twin {twin} has no layer {min(missing)} of the same shape, so it is no {model} of this size; "
                 "name another run."
             )
-        if found.same_ann and other.has(ANN):
+        if imported.same_ann and other.has(ANN):
             key = other.read_json(ANN)["key"]
     with RunFolder.create(out, recipe, resume=False) as folder:
         folder.write_json(ANN, {"key": key, "seed": recipe.ann_seed, "folder": path.name})
         save(network, folder.path / MODEL)
-    return found
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, without the prefix of nn.DataParallel."""
-    if not path.is_file():
-        raise RunError(f"there is no file {path}; name a checkpoint that torch.save wrote.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch raises errors of many types for damaged files
-        if found := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
-            reason = f"cannot be read without running code in it ({found[1]}); save its state_dict with torch.save"
-        else:
-            reason = "is damaged or is no file of torch.save; copy it again, or name another one"
-        raise RunError(f"{path} {reason}.") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise RunError(f"{path} holds a {type(content).__name__}, not a state_dict; save one with torch.save.")
-    return {str(name).removeprefix("module."): each for name, each in content.items() if isinstance(each, Tensor)}
+    return imported
 
 
 def positions(model: str) -> tuple[list[int], int]:
@@ -156,36 +135,34 @@ def positions(model: str) -> tuple[list[int], int]:
     >>> positions("vgg5")
     ([0, 3, 6], 9)
     """
-    found, at, entries = [], 0, CONFIGURATIONS[NAMES[model]]
+    convolutions, position, entries = [], 0, CONFIGURATIONS[NAMES[model]]
     for entry, following in zip(entries, (*entries[1:], None), strict=True):
-        if entry == "pool":
-            at += 1
-        else:
-            found.append(at)
-            at += 2 if following == "pool" else 3
-    return found, at
+        if entry != "pool":
+            convolutions.append(position)
+        position += 1 if entry == "pool" else 2 if following == "pool" else 3
+    return convolutions, position
 
 
-def _keys(model: str) -> dict[str, str]:
-    """Name of a layer with weights in `hiresnn.models` -> the authors' key without ".weight"."""
-    convolutions, _ = positions(model)
-    keys = {f"conv{number}": f"features.{at}" for number, at in enumerate(convolutions, start=1)}
-    return keys | {f"linear{number}": f"classifier.{at}" for number, at in enumerate((0, 3, 6), start=1)}
+def _keys(model: str) -> tuple[dict[str, str], list[int]]:
+    """Return layer of weights in `hiresnn.models` -> the authors' name of it, and the positions of the neurons."""
+    convolutions, end = positions(model)
+    keys = {f"conv{number}": f"features.{position}" for number, position in enumerate(convolutions, start=1)}
+    keys |= {f"linear{number}": f"classifier.{position}" for number, position in enumerate((0, 3, 6), start=1)}
+    return keys, [*convolutions, end, end + 3]
 
 
 def _spec(state: Mapping[str, Tensor], model: str, path: Path) -> dict[str, Any]:
-    """The arguments of `build` that follow from the shapes."""
-    keys, (convolutions, end) = _keys(model), positions(model)
+    """Return the arguments of `build` that follow from the shapes."""
+    keys, neurons = _keys(model)
     names = [f"{key}.weight" for key in keys.values()]
-    neurons = [*convolutions, end, end + 3]
-    names += [f"{kind}{at}" for kind in ("threshold.t", "leak.l") for at in neurons]
+    names += [f"{prefix}{position}" for prefix in ("threshold.t", "leak.l") for position in neurons]
     if missing := [name for name in names if name not in state]:
         raise RunError(
             f"{path} has no {', '.join(missing[:3])}{' and others' * (len(missing) > 3)}, so it is not the authors' "
             f"{model}; choose another --model."
         )
-    first, deepest = (state[f"features.{at}.weight"] for at in (convolutions[0], convolutions[-1]))
-    linear, last = (state[f"{keys[name]}.weight"] for name in ("linear1", "linear3"))
+    weights = [state[f"{key}.weight"] for key in keys.values()]
+    first, deepest, linear, last = weights[0], weights[-4], weights[-3], weights[-1]
     if (first.dim(), deepest.dim(), linear.dim(), last.dim()) != (4, 4, 2, 2):
         raise RunError(f"{path}: the weights of a convolution or of a linear layer have a wrong rank.")
     size = math.isqrt(linear.shape[1] // max(deepest.shape[0], 1))
@@ -198,44 +175,37 @@ def _spec(state: Mapping[str, Tensor], model: str, path: Path) -> dict[str, Any]
     }
 
 
-def _fill(network: SpikingNetwork, state: Mapping[str, Tensor], model: str, path: Path) -> Imported:
-    """Copy every weight, threshold and leak; check shapes and numbers."""
-    found = Imported()
-    convolutions, end = positions(model)
-    used = set()
-
-    def take(parameter: Tensor, key: str) -> Tensor:
-        value = state[key]
-        if value.shape != parameter.shape:
-            raise RunError(f"{path}: {key} has shape {list(value.shape)}, but {model} needs {list(parameter.shape)}.")
-        if reason := kind_refused(value):
-            raise RunError(f"{path}: {key} {reason}.")
-        if not value.isfinite().all():
-            raise RunError(f"{path}: {key} holds a number that is not finite.")
-        used.add(key)
-        with torch.no_grad():
-            parameter.copy_(value)
-        return value
-
-    for name, key in _keys(model).items():
-        weight = network.get_parameter(f"layers.{name}.weight")
-        found.layers[name] = (key, list(take(weight, f"{key}.weight").shape))
-    for neuron, at in zip(network.neurons.values(), [*convolutions, end, end + 3], strict=True):
-        found.thresholds.append(float(take(neuron.threshold, f"threshold.t{at}")))
-        found.leaks.append(float(take(neuron.leak, f"leak.l{at}")))
-        if found.thresholds[-1] <= 0:
-            raise RunError(f"{path}: threshold.t{at} is {found.thresholds[-1]:g}; a threshold must be above 0.")
-    found.ignored = [name for name in state if name not in used]
-    return found
+@torch.no_grad()
+def _fill(network: nn.Module, state: Mapping[str, Tensor], model: str, path: Path) -> Imported:
+    """Copy every weight, threshold and leak into the network."""
+    keys, neurons = _keys(model)
+    targets = {f"{key}.weight": network.get_parameter(f"layers.{layer}.weight") for layer, key in keys.items()}
+    for neuron, position in zip(network.neurons.values(), neurons, strict=True):
+        targets[f"threshold.t{position}"] = neuron.threshold
+        targets[f"leak.l{position}"] = neuron.leak
+    for key, parameter in targets.items():
+        if state[key].shape != parameter.shape:
+            raise RunError(
+                f"{path}: {key} has shape {list(state[key].shape)}, but {model} needs {list(parameter.shape)}."
+            )
+        if key.startswith("threshold.") and state[key] <= 0:
+            raise RunError(f"{path}: {key} is {float(state[key]):g}; a threshold must be above 0.")
+        parameter.copy_(state[key])
+    return Imported(
+        layers={layer: (key, list(state[f"{key}.weight"].shape)) for layer, key in keys.items()},
+        thresholds=[float(state[f"threshold.t{position}"]) for position in neurons],
+        leaks=[float(state[f"leak.l{position}"]) for position in neurons],
+        ignored=[name for name in state if name not in targets],
+    )
 
 
-def cosines(one: nn.Module, other: nn.Module) -> dict[str, float]:
+def cosines(network: nn.Module, other: nn.Module) -> dict[str, float]:
     """Return layer -> cosine of the weights of two networks of one architecture; 1 for equal weights."""
-    theirs = dict(other.named_parameters())
+    counterparts = dict(other.named_parameters())
     return {
         name.removeprefix("layers.").removesuffix(".weight"): float(
-            F.cosine_similarity(weight.detach().flatten(), theirs[name].detach().flatten(), 0)
+            F.cosine_similarity(weight.detach().flatten(), counterparts[name].detach().flatten(), 0)
         )
-        for name, weight in one.named_parameters()
-        if name.endswith(".weight") and name in theirs and theirs[name].shape == weight.shape
+        for name, weight in network.named_parameters()
+        if name.endswith(".weight") and name in counterparts and counterparts[name].shape == weight.shape
     }

@@ -34,12 +34,13 @@ def quickstart(out: Path, *, seed: int = 0, progress: Progress) -> str:
     for row, (name, method) in ROWS.items():
         recipe = changed(read(name), {"seed": seed, "method": method}, "--seed")
         run = train(recipe, out=out / f"{row}-seed{seed}", resume=True, progress=progress)
-        twin = train(_twin_recipe(recipe), out=out / f"{row}-seed{seed}-twin", resume=True, progress=progress)
+        twin = train(twin_recipe(recipe), out=out / f"{row}-seed{seed}-twin", resume=True, progress=progress)
         results[row] = evaluate(run, twins=[twin], progress=progress)
     return render(results)
 
 
-def _twin_recipe(recipe: Recipe) -> Recipe:
+def twin_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe of the network that makes the black-box images."""
     twin = changed(recipe, {"seed": recipe.seed + TWIN_SEED}, "--seed, of the twins")
     if recipe.method in ("ann", "converted"):  # a converted network is its ANN, so another seed needs another ANN
         return twin
@@ -56,20 +57,16 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "robust: an ANN trained on adversarial examples and converted. PGD can overestimate robustness; "
         "hiresnn audit reports the worst case.",
     )
-    table.add_column("")
-    table.add_column("clean", justify="right")
     # An evaluation of one of the runs by hand may have added attacks that the others lack.
-    every = [each["attacks"] for each in results.values()]
-    labels = [label for label in first["attacks"] if all("black_box" in each.get(label, {}) for each in every)]
-    for label in labels:
-        heading = label.replace(":", "\n").replace(",", "\n")
-        table.add_column(f"{heading}\nwhite box", justify="right")
-        table.add_column(f"{heading}\nblack box", justify="right")
+    attacks = [result["attacks"] for result in results.values()]
+    labels = [label for label in first["attacks"] if all("black_box" in row.get(label, {}) for row in attacks)]
+    table.add_column("")
+    for heading in ("clean", *(f"{label}\n{box} box" for label in labels for box in ("white", "black"))):
+        table.add_column(heading.replace(":", "\n").replace(",", "\n"), justify="right")
     for row, result in results.items():
-        cells = [f"{result['clean']:.1f}"]
-        for entry in (result["attacks"][label] for label in labels):
-            cells += [f"{entry['white_box']:.1f}", f"{entry['black_box']:.1f}"]
-        table.add_row(row, *cells)
+        values = [result["clean"]]
+        values += [result["attacks"][label][box] for label in labels for box in ("white_box", "black_box")]
+        table.add_row(row, *(f"{value:.1f}" for value in values))
     console = Console(file=io.StringIO(), width=120, record=True)
     console.print(table)
     return console.export_text()

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from hiresnn.app.faults import sentence, shown
 from hiresnn.app.schema import Recipe
-from hiresnn.errors import RecipeError, closest, quoted
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from hiresnn.errors import RecipeError, RunError, closest, quoted
+from hiresnn.files import parse_toml, read_toml
 
 SEMANTICS = 1
 """Version of the training semantics. Raise it when a change makes the same recipe train another network."""
-LONGEST_FILE = 2**20
-"""Bytes of a recipe file; a recipe has about 3,000."""
 LONGEST_CHAIN = 10
 _SHELF = Path(__file__).parents[1] / "recipes"
-
-__all__ = [
-    "SEMANTICS", "Recipe", "changed", "digest", "dump", "flatten", "override", "parse", "read",
-    "shipped", "shipped_text", "stated_keys",
-]  # fmt: skip
 
 
 def shipped() -> dict[str, str]:
@@ -56,7 +42,7 @@ def shipped_text(name: str) -> str:
 
 def text_of(name_or_path: str | Path) -> str:
     """Return the TOML text of a recipe of the package, or of a file. Raises RecipeError if there is neither."""
-    return _source(str(name_or_path))[0]
+    return _located(name_or_path).read_text(encoding="utf-8")
 
 
 def read(name_or_path: str | Path) -> Recipe:
@@ -65,29 +51,30 @@ def read(name_or_path: str | Path) -> Recipe:
     Raises:
         RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
-    return parse(*_source(str(name_or_path)))
+    path = _located(name_or_path)
+    return _validated(_completed(_values(path), _described(path), path.parent), _described(path))
 
 
-def parse(text: str, where: str, folder: Path = Path()) -> Recipe:
-    """Return the recipe in TOML `text`; `where` names its origin in errors. Raises RecipeError.
+def parse(text: str, source: str) -> Recipe:
+    """Return the recipe in TOML `text`; `source` names its origin in errors. Raises RecipeError.
 
-    A file that it extends is found relative to `folder`.
+    A file that it extends is found relative to the working directory.
     """
-    return _validated(_completed(_toml(text, where), where, folder), where)
+    return _validated(_completed(parse_toml(text, source, error=RecipeError), source, Path()), source)
 
 
-def override(recipe: Recipe, values: Mapping[str, str], where: str = "--set") -> Recipe:
+def override(recipe: Recipe, values: Mapping[str, str], source: str = "--set") -> Recipe:
     """Return `recipe` with dotted keys replaced as by `changed`: `{"snn.lr": "1e-3", "data.source": "cifar10"}`.
 
     A value is read as TOML. Anything that is not TOML is text, and `none` is None.
     """
-    return changed(recipe, {key: _value(text) for key, text in values.items()}, where)
+    return changed(recipe, {key: _value(text) for key, text in values.items()}, source)
 
 
-def changed(recipe: Recipe, values: Mapping[str, object], where: str = "--set") -> Recipe:
+def changed(recipe: Recipe, values: Mapping[str, object], source: str = "--set") -> Recipe:
     """Return `recipe` with dotted keys replaced: `{"snn.lr": 1e-3, "data.source": "cifar10"}`.
 
-    None removes an optional value (`noise.bound`, `ann.seed`).
+    None removes an optional value (`noise.bound`, `ann.seed`). `source` names the origin of the values in errors.
 
     Raises:
         RecipeError: an unknown key or a value that is not allowed.
@@ -98,16 +85,12 @@ def changed(recipe: Recipe, values: Mapping[str, object], where: str = "--set") 
     if values.get("model.name") is not None and "model.source" not in values:
         merged["model"]["source"] = None  # a name takes the place of the user's own network
     for key, value in values.items():
-        *path, last = key.split(".")
-        section: Any = merged
-        for name in path:
-            section = section.setdefault(name, {})
-            if not isinstance(section, dict):
-                raise RecipeError(
-                    f"{where} {quoted(key)}: {quoted(name)} is a value, not a section; set {quoted(name)} itself."
-                )
-        section[last] = value
-    return _validated(merged, where)
+        section, _, name = key.rpartition(".")
+        target = merged.setdefault(section, {}) if section else merged
+        if not isinstance(target, dict):
+            raise RecipeError(f"{source}: {section} is a value, not a section; set {section} itself.")
+        target[name] = value
+    return _validated(merged, source)
 
 
 def dump(recipe: Recipe) -> str:
@@ -120,98 +103,64 @@ def digest(part: Mapping[str, Any]) -> str:
 
     Keys are equal if and only if `part`, which must be JSON-able, and the training semantics are equal.
     """
-    # Version one wrote keys without the semantics, which are those numbered 1: its runs and figures are still found.
+    # Keys without the semantics are those of semantics 1, so that stored runs and figures are found.
     keyed = dict(part) if SEMANTICS == 1 else {**part, "semantics": SEMANTICS}
     text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def flatten(recipe: Recipe) -> dict[str, Any]:
-    """Return the values of `recipe` by dotted key, such as "snn.lr", in the order of the sections."""
-    return _flat(recipe.model_dump(), "")
+def flatten(recipe: Recipe | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a recipe by dotted key, such as "snn.lr", in the order of the sections."""
+    pairs: dict[str, Any] = {}
+    for key, value in (recipe.model_dump() if isinstance(recipe, Recipe) else recipe).items():
+        pairs |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return pairs
 
 
 def stated_keys(name_or_path: str) -> set[str]:
     """Return the dotted keys that a user's recipe file states itself; none for a recipe of the package."""
-    if name_or_path in _names():
-        return set()
-    text, where, _ = _source(name_or_path)
-    return set(_flat(_toml(text, where), ""))
+    path = _located(name_or_path)
+    return set() if path.parent == _SHELF else set(flatten(_values(path)))
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
-    for key, value in values.items():
-        pairs |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return pairs
-
-
-def _source(name_or_path: str, folder: Path = Path()) -> tuple[str, str, Path]:
-    """Return the text of a recipe, where it comes from, and the folder that its `extends` is relative to."""
-    if name_or_path in _names():
-        return shipped_text(name_or_path), f'recipe of the package "{name_or_path}"', Path()
-    path = folder / name_or_path
-    try:
-        if path.is_dir():
-            raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
-        if not path.is_file():
-            raise RecipeError(
-                f"no recipe file and no recipe of the package is called {quoted(name_or_path)}; "
-                f"{closest(name_or_path, list(shipped()))}."
-            )
-        if path.stat().st_size > LONGEST_FILE:
-            raise RecipeError(f"recipe file {path} is larger than {LONGEST_FILE:,} bytes; name a recipe.")
-        return path.read_text(encoding="utf-8"), f"recipe file {path}", path.parent
-    except UnicodeDecodeError:
-        raise RecipeError(f"recipe file {path} is not UTF-8 text; write a recipe as TOML.") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
+def _located(name_or_path: str | Path, folder: Path = Path()) -> Path:
+    """Return the path of a recipe of the package or of a file, which is relative to `folder`."""
+    name = str(name_or_path)
+    if name in _names():
+        return _SHELF / f"{name}.toml"
+    path = folder / name
+    if path.is_dir():
+        raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
+    if not path.is_file():
         raise RecipeError(
-            f"recipe {quoted(name_or_path)} cannot be read: {reason}; check name and permissions."
-        ) from None
+            f"no recipe file and no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}."
+        )
+    return path
 
 
-def _toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found, lines = re.search(r"at line (\d+)", str(error)), text.splitlines() or [""]
-        place, line = (f"line {found[1]}", lines[int(found[1]) - 1]) if found else ("the last line", lines[-1])
-        reason = str(error).partition(" (at ")[0]
-        raise RecipeError(
-            f"{where}, {place} is no TOML: {quoted(line.strip())} ({reason}); write KEY = VALUE, with texts and "
-            'fractions in quotes, such as step = "8/255".'
-        ) from None
-    except ValueError:
-        raise RecipeError(f"{where}: a number has thousands of digits; write a shorter one.") from None
-    except RecursionError:
-        raise RecipeError(f"{where}: values are nested too deeply; a recipe has sections of single values.") from None
+def _described(path: Path) -> str:
+    return f'recipe of the package "{path.stem}"' if path.parent == _SHELF else f"recipe file {path}"
 
 
-def _completed(values: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
+def _values(path: Path) -> dict[str, Any]:
+    return read_toml(path, name=_described(path), error=RecipeError)
+
+
+def _completed(values: dict[str, Any], source: str, folder: Path, depth: int = 0) -> dict[str, Any]:
     """Return `values` over those of the recipe that they extend, which may extend another."""
-    chain = [values]
-    while "extends" in chain[-1]:
-        base = chain[-1].pop("extends")
-        if not isinstance(base, str):
-            raise RecipeError(f"{where}: extends = {shown(base)} is not allowed; name a recipe in quotes.")
-        if len(chain) > LONGEST_CHAIN:
-            raise RecipeError(f"{where}: more than {LONGEST_CHAIN} recipes extend each other, last {quoted(base)}.")
-        text, where, folder = _source(base, folder)
-        chain.append(_toml(text, where))
-    complete = chain.pop()
-    for each in reversed(chain):
-        for key, value in each.items():
-            below = complete.get(key)
-            complete[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise RecipeError(f"{source}: extends = {quoted(base)} is not allowed; name a recipe in quotes.")
+    if depth == LONGEST_CHAIN:
+        raise RecipeError(f"{source}: more than {LONGEST_CHAIN} recipes extend each other, last {quoted(base)}.")
+    path = _located(base, folder)
+    complete = _completed(_values(path), _described(path), path.parent, depth + 1)
+    for key, value in values.items():
+        section = complete.get(key)
+        complete[key] = {**section, **value} if isinstance(section, dict) and isinstance(value, dict) else value
     return complete
-
-
-def _validated(values: Mapping[str, Any], where: str) -> Recipe:
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError(sentence(error, Recipe, where)) from None
 
 
 def _value(text: str) -> object:
@@ -219,7 +168,46 @@ def _value(text: str) -> object:
     if text.strip().lower() == "none":
         return None
     try:
-        values = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+        values = parse_toml(f"value = {text}", "--set")
+    except RunError:
         return text
     return values["value"] if len(values) == 1 else text
+
+
+def _validated(values: Mapping[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Describe the first problem of a recipe, and name the keys of the others."""
+    problems = error.errors(include_url=False)
+    # An unknown key is most likely the misspelled name of a missing one, so it comes first.
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    *sections, name = first["loc"] or ("",)
+    key, value = ".".join(map(str, first["loc"])), quoted(first["input"])
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    for technical, plain in (
+        ("a valid integer", "a whole number"),
+        ("a valid boolean", "true or false"),
+        ("a valid tuple", "a list, such as [0.6, 0.8]"),
+        ("a valid dictionary or instance of", "a section of keys:"),
+        ("a valid string", 'text in quotes, such as "name"'),
+    ):
+        message = message.replace(technical, plain)
+    if first["type"] == "extra_forbidden":
+        fields = Recipe.model_fields
+        for section in sections:
+            model = fields[str(section)].annotation
+            assert isinstance(model, type)
+            assert issubclass(model, BaseModel)
+            fields = model.model_fields
+        text = f"unknown key {key[:80]}; {closest(name, fields)}"
+    elif first["type"] == "missing":
+        text = f"key {key} is missing; add it {f'under [{sections[0]}]' if sections else 'at the top'}"
+    else:
+        text = f"{key} = {value} is not allowed; {message}" if key else message
+    others = sorted({".".join(map(str, problem["loc"])) for problem in problems} - {key})
+    return f"{text} (wrong as well: {', '.join(others)[:200]})." if others else f"{text}."

@@ -1,6 +1,6 @@
-"""Types of the values of a recipe: what each accepts, and the message for what it refuses.
+"""The schema of a recipe: sections, types, ranges and defaults (those of the paper, sec. 5.1, if it has one).
 
-The schema of a recipe: sections, types, ranges and defaults (those of the paper, sec. 5.1, if it has one).
+docs/recipes.md says what each key means.
 """
 
 from __future__ import annotations
@@ -12,13 +12,22 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from hiresnn.eps import format_eps, parse_eps
-from hiresnn.errors import UsageError
-from hiresnn.plugins import offered
+from hiresnn.errors import UsageError, closest
 from hiresnn.training.methods import METHODS, instead_of
 
+MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
+"""Networks of the package, as in `hiresnn.models`, which takes a second to import."""
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
+ADDED = {
+    "data": {"size"},
+    "model": {"batch_norm", "source", "weights"},
+    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
+    "conversion": {"start", "rescale", "wait"},
+    "snn": {"condition", "distil", "average", "rounding"},
+}
+"""Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 
 
 def _eps(value: object) -> object:
@@ -54,12 +63,9 @@ def _method(value: str) -> str:
     return value
 
 
-def _function(value: str) -> str:
-    if not value.rpartition(":")[0]:
-        raise ValueError(
-            "write FILE.py:FUNCTION or MODULE:FUNCTION, such as mine.py:network or torchvision.models:resnet18 (a "
-            "network of the package, such as vgg5, goes into model.name)"
-        )
+def _model(value: str) -> str:
+    if value not in MODEL_NAMES:
+        raise ValueError(closest(value, MODEL_NAMES))
     return value
 
 
@@ -73,40 +79,26 @@ def _rounding(value: str) -> str:
     return value
 
 
-# Upper limits exclude values that no training needs and that would overflow a number or exhaust the memory.
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
 Method: TypeAlias = Annotated[str, AfterValidator(_method)]
-Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
-Rate: TypeAlias = Annotated[float, Field(gt=0, le=1e38)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
-Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
+ModelName: TypeAlias = Annotated[str, AfterValidator(_model)]
+RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
+# These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
 Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
 Steps: TypeAlias = Annotated[int, Field(ge=1, le=10**4)]
+Width: TypeAlias = Annotated[float, Field(gt=0, le=1000)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
 Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
-RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
 Milestones: TypeAlias = Annotated[
-    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100), AfterValidator(_increasing)
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False), AfterValidator(_increasing)
 ]
-Function: TypeAlias = Annotated[Text, AfterValidator(_function)]
-Repeats: TypeAlias = Annotated[int, Field(ge=0, le=10**6)]
-
-
-MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
-"""Networks of the package, as in `hiresnn.models`, which takes a second to import."""
-ADDED = {
-    "data": {"size"},
-    "model": {"batch_norm", "source", "weights"},
-    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
-    "conversion": {"start", "rescale", "wait"},
-    "snn": {"condition", "distil", "average", "rounding"},
-}
-"""Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
 
 
 class Section(BaseModel):
@@ -116,10 +108,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """The images. `train_images = 0` takes all; `holdout_images` are never trained on.
-
-    With `size`, images are scaled until their shorter side has that many pixels, and the middle is cropped to a square.
-    """
+    """Section data: the images; `train_images = 0` takes all."""
 
     source: Text
     size: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -129,19 +118,15 @@ class Data(Section):
 
 
 class Model(Section):
-    """The network: one of the package, or of a plug-in, by its `name`, or the user's own.
+    """Section model: a network of the package by `name`, or the function `source` that returns the user's own.
 
-    The name of a plug-in becomes the `source` that it stands for. `source` is FILE.py:FUNCTION or MODULE:FUNCTION,
-    which returns a network, images -> logits; then `name` is ignored.
-    `weights` is a file from which the ANN starts, and `normalise` puts a normalisation in front of either network.
-    Only networks of the package have the other settings: `width` scales the channels, `hidden` is the size of the
-    hidden linear layers, and `batch_norm` puts a batch norm after each convolution, which the conversion folds.
+    `source` is FILE.py:FUNCTION or MODULE:FUNCTION; of the other keys, it uses only `weights` and `normalise`.
     """
 
-    name: Text | None = None
-    source: Function | None = None
+    name: ModelName | None = None
+    source: Text | None = None
     weights: Text | None = None
-    width: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    width: Width = 1.0
     hidden: Size = 4096
     dropout: BelowOne = 0.2
     batch_norm: bool = False
@@ -149,37 +134,27 @@ class Model(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _own_network_has_a_source_and_no_name(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        source, name = values.get("source"), values.get("name")
-        if source is None and name not in MODEL_NAMES and (entry := offered("models").get(str(name))) is not None:
-            source = f"{entry.module}:{entry.attr}"
-        return values if source is None else {**values, "name": None, "source": source}
+    def _own_network_has_no_name(cls, values: Any) -> Any:
+        own = isinstance(values, dict) and values.get("source") is not None
+        return {**values, "name": None} if own else values
 
     @property
     def label(self) -> str:
         """The name of the network, for titles and folders: `name`, or that of the user's function."""
         if self.source is None:
             return str(self.name)
-        where, _, function = self.source.rpartition(":")
-        stem = re.split(r"[/\\]", where)[-1]
-        text = f"{stem[:-3]}-{function}" if where.endswith(".py") else function
+        module, _, function = self.source.rpartition(":")
+        stem = re.split(r"[/\\]", module)[-1]
+        text = f"{stem[:-3]}-{function}" if module.endswith(".py") else function
         return re.sub(r"[^\w.-]", "_", text)[:LONGEST_NAME] or "network"
 
 
 class Ann(Section):
-    """Training of the ANN by SGD; `lr` is multiplied by `decay` at each fraction in `milestones`.
+    """Section ann: training of the ANN by SGD."""
 
-    With `schedule = "cyclic"` the rate rises to `lr` and falls to 0 instead. `training` says on which images: as they
-    are, or adversarial examples within `eps`. `average` is the decay of an average of the weights, 0 for none.
-    `select = "robust"` takes the epoch with the highest accuracy under PGD on held-out images. `activation = "qcfs"`
-    trains with quantised clipped activations of that many `levels`, whose thresholds the conversion takes over.
-    """
-
-    epochs: Repeats
+    epochs: Count
     batch_size: Size
-    lr: Rate
+    lr: Positive
     momentum: BelowOne = 0.9
     weight_decay: NotNegative = 5e-4
     milestones: Milestones = (0.625, 0.75, 0.875)
@@ -192,15 +167,11 @@ class Ann(Section):
     select: Literal["last", "robust"] = "last"
     activation: Literal["relu", "qcfs"] = "relu"
     levels: Steps = 8
-    seed: Seed | None = None
+    seed: Count | None = None
 
 
 class Conversion(Section):
-    """From ANN to SNN: thresholds from the `percentile` of pre-activations, times `threshold_scale`.
-
-    Membranes at rest are at the fraction `start` of the threshold. `rescale` lets a spike stand for as much activation
-    as the threshold, which biases and batch norm need. `wait` lets a layer spike when the layer before has finished.
-    """
+    """Section conversion: thresholds from the `percentile` of pre-activations, times `threshold_scale`."""
 
     images: Size = 512
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.7
@@ -212,19 +183,13 @@ class Conversion(Section):
 
 
 class Snn(Section):
-    """Training of the SNN with `timesteps` (T) steps per batch. `momentum` is for `optimizer = "sgd"`.
-
-    `reset` is what a spike does to the membrane, `condition` whether one that equals the threshold spikes (see `LIF`).
-    `recompute` stores only each layer's input for the backward pass: less memory, more time, the same weights.
-    `distil` is the share of the loss that holds the network to its ANN; `average` the decay of an average of weights.
-    `rounding`, such as "int4", trains with rounded weights by the straight-through gradient, and rounds the result.
-    """
+    """Section snn: training of the SNN with `timesteps` (T) steps per batch."""
 
     timesteps: Steps
-    epochs: Repeats
+    epochs: Count
     batch_size: Size
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: Rate
+    lr: Positive
     momentum: BelowOne = 0.9
     weight_decay: NotNegative = 0.0
     milestones: Milestones = (0.6, 0.8, 0.9)
@@ -241,7 +206,7 @@ class Snn(Section):
 
 
 class Noise(Section):
-    """The periods (N) and the noise of Eq. 6 in pixel units: `step` is eps_s, `bound` is eps_t."""
+    """Section noise: the periods (N) and the noise of Eq. 6 in pixel units: `step` is eps_s, `bound` is eps_t."""
 
     periods: Steps = 2
     step: Noisy
@@ -255,20 +220,20 @@ class Noise(Section):
 
 
 class Attack(Section):
-    """FGSM and PGD (Eq. 3, 4) in [0, 1]; PGD is evaluated once more at each bound in `extra_eps`."""
+    """Section attack: FGSM and PGD (Eq. 3, 4) in [0, 1]; PGD is evaluated once more at each of `extra_eps`."""
 
     eps: Pixels = 8 / 255
     step: Pixels = 0.01
-    iterations: Annotated[int, Field(ge=0, le=100_000)] = 7
+    iterations: Count = 7
     random_start: bool = False
-    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False, max_length=100)] = (2 / 255,)
+    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False)] = (2 / 255,)
 
 
 class Recipe(Section):
     """Everything that decides the outcome of a run, except the content of the data and the machine."""
 
     name: Name
-    seed: Seed = 0
+    seed: Count = 0
     method: Method
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["auto", "always", "never"] = "auto"
@@ -303,35 +268,28 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _values_fit_together(self) -> Recipe:
-        if self.model.name is None and self.model.source is None:
+        method, model, ann, snn, periods = METHODS.get(self.method), self.model, self.ann, self.snn, self.noise.periods
+        if model.name is None and model.source is None:
             raise ValueError(
                 'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
                 'your own, such as model.source = "mine.py:network"'
             )
-        if self.ann.select == "robust" and not self.data.holdout_images:
+        if ann.select == "robust" and not self.data.holdout_images:
+            raise ValueError('ann.select = "robust" needs held-out images; set data.holdout_images, such as 1000')
+        if ann.activation == "qcfs" and not self.conversion.rescale:
+            raise ValueError('ann.activation = "qcfs" learns thresholds as activations; set conversion.rescale = true')
+        if ann.activation == "qcfs" and model.source is not None:
             raise ValueError(
-                'ann.select = "robust" chooses the epoch on held-out images, but data.holdout_images is 0; hold out '
-                "some, such as 1000"
+                'ann.activation = "qcfs" is for networks of the package; use hiresnn.models.QCFS in the place of '
+                "nn.ReLU in your network"
             )
-        if self.ann.activation == "qcfs" and not self.conversion.rescale:
+        if snn.distil and method is not None and method.own_loss:
+            raise ValueError(f"snn.distil would replace the loss of method {self.method}; set it to 0")
+        if snn.recompute and self.method == "mpd-sgr":
+            raise ValueError("snn.recompute does not store the membranes that method mpd-sgr needs; set it to false")
+        if method is not None and method.periodic and snn.timesteps < periods:
             raise ValueError(
-                'ann.activation = "qcfs" learns thresholds in units of activations, but conversion.rescale is false; '
-                "set it to true"
-            )
-        method = METHODS.get(self.method)
-        if self.snn.distil and method and method.own_loss:
-            raise ValueError(
-                f"snn.distil would replace the loss that makes the method {self.method}; set it to 0 or choose another "
-                "method"
-            )
-        if self.snn.recompute and self.method == "mpd-sgr":
-            raise ValueError(
-                "snn.recompute does not store the membranes that the method mpd-sgr needs; set it to false or choose "
-                "another method"
-            )
-        if method and method.periodic and self.snn.timesteps < self.noise.periods:
-            raise ValueError(
-                f"noise.periods = {self.noise.periods} leaves no whole timestep per period of snn.timesteps = "
-                f"{self.snn.timesteps}; take at most {self.snn.timesteps} periods or more timesteps"
+                f"noise.periods = {periods} leaves no whole timestep per period of snn.timesteps = {snn.timesteps}; "
+                f"take at most {snn.timesteps} periods or more timesteps"
             )
         return self

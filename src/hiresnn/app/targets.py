@@ -62,14 +62,14 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     A Python file or module is executed, also that of a run whose network is the user's own, unless `may_run_code` is
     False: then it is refused.
     """
-    path, where = Path(text), text.rpartition(":")[0]
     if (run := run_named(text)) is not None:
         folder = RunFolder.open(run)
         network = load_run(folder, may_run_code=may_run_code)
         return ModelSource(network, run.resolve().name, "run", folder.recipe, run)
+    path = Path(text)
     if path.suffix == ".safetensors":
         return ModelSource(load(path), path.stem, "file")
-    if not where:
+    if ":" not in text:
         raise UsageError(
             f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them, such as "
             "runs/mine or my_network.py:network."
@@ -82,8 +82,10 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     model: Model = code.network()
     if not callable(model):
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
-    name = f"{Path(where).stem if code.is_file else where}-{code.function}"
-    return ModelSource(model, name, "function", source=_main_digest(code))
+    name = f"{Path(code.module).stem if code.is_file else code.module}-{code.function}"
+    files = code.files()
+    source = files[Path(code.module).name] if code.is_file else next(iter(files.values()), "")
+    return ModelSource(model, name, "function", source=source)
 
 
 def run_named(text: str) -> Path | None:
@@ -117,16 +119,10 @@ def load_attack(text: str) -> None:
     if ":" not in name:
         return
     code = UserCode.parse(name)
-    found = code.callable("add one: (model, images, labels, *, eps=8/255) -> images")
-    # The digest covers what the file imports from its own folder: work must not outlive a change there either.
+    attack = code.callable("add one: (model, images, labels, *, eps=8/255) -> images")
+    # The digest covers what the file imports from its own folder: results must not outlive a change there either.
     files = json.dumps(code.files(), sort_keys=True)
-    register(code.text, found, source=hashlib.sha256(files.encode()).hexdigest())
-
-
-def _main_digest(code: UserCode) -> str:
-    """Return the SHA-256 of the file that defines a function; "" if there is none."""
-    files = code.files()
-    return files.get(Path(code.where).name, "") if code.is_file else next(iter(files.values()), "")
+    register(code.text, attack, source=hashlib.sha256(files.encode()).hexdigest())
 
 
 def audit_folder(text: str, source: ModelSource) -> Path:

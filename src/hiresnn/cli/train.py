@@ -248,12 +248,9 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
         file: A recipe file, or a name that hiresnn recipes lists.
     """
     from hiresnn.app.recipe import read
-    from hiresnn.models import MODELS
 
     recipe = read(file)
     model = recipe.model
-    if model.name is not None and model.name not in MODELS:
-        raise UsageError(f"{file}: there is no model {model.name!r}; {closest(model.name, MODELS)}.")
     network = f"{model.name} of width {model.width:g}" if model.source is None else f"the network {model.source}"
     timesteps = "" if recipe.method == "ann" else f", T = {recipe.snn.timesteps}"
     print(

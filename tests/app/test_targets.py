@@ -1,0 +1,229 @@
+"""Targets: a run, a weights file, or a function that returns a network; and one sentence for everything else."""
+
+import hashlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hiresnn.app.folder import MODEL
+from hiresnn.app.targets import PREFIX, ModelSource, audit_folder, resolve_model
+from hiresnn.errors import RunError, UsageError
+from hiresnn.network import SpikingNetwork
+
+SOURCE = """
+import sys
+from dataclasses import dataclass
+import beside
+import torch
+from torch import nn
+
+@dataclass
+class Width:
+    classes: int = beside.CLASSES
+
+class Net(nn.Module):
+    library = "mylib"
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, Width().classes)
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+
+def network():
+    return Net()
+
+def plain():
+    return lambda images: images.flatten(1)
+
+def nothing():
+    return None
+
+made = Net()
+number = 3
+
+def sized(classes):
+    return Net()
+
+def exits():
+    sys.exit(3)
+
+def fails():
+    raise RuntimeError("first\\nsecond")
+
+def ours():
+    import hiresnn
+    return hiresnn.load("gone.safetensors")
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Path]:
+    """A file with functions that return networks, which imports another beside it."""
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    (tmp_path / "beside.py").write_text("CLASSES = 7\n")
+    before = list(sys.path)
+    yield path
+    assert sys.path == before
+    for name in [name for name in sys.modules if name == "beside" or name.startswith(PREFIX)]:
+        del sys.modules[name]
+
+
+def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
+    target = resolve_model(str(trained / "run"))
+    assert isinstance(target.model, SpikingNetwork)
+    assert (target.name, target.kind, target.library, target.architecture) == ("run", "run", "hiresnn", "vgg5")
+    assert target.recipe is not None
+    assert target.recipe.method == "traditional"
+    assert target.source == ""
+
+
+def test_a_run_is_called_by_its_folder_however_it_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained / "same")
+    assert resolve_model(".").name == "same"
+    assert resolve_model("../run/").name == "run"
+
+
+def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
+    target = resolve_model(str(trained / "plain" / MODEL))
+    assert (target.name, target.kind, target.folder) == ("plain", "run", trained / "plain")
+    assert target.recipe is not None
+    assert target.recipe.method == "ann"
+    assert (target.library, target.architecture) == ("hiresnn", "vgg5")
+
+
+def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_path: Path) -> None:
+    shutil.copy(trained / "run" / MODEL, tmp_path / "best.safetensors")
+    target = resolve_model(str(tmp_path / "best.safetensors"))
+    assert isinstance(target.model, SpikingNetwork)
+    assert (target.name, target.kind, target.recipe, target.library) == ("best", "file", None, "hiresnn")
+    shutil.copy(trained / "run" / MODEL, tmp_path / MODEL)  # the name alone makes no run
+    assert resolve_model(str(tmp_path / MODEL)).kind == "file"
+
+
+def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
+    target = resolve_model(f"{source}:network")
+    assert isinstance(target.model, nn.Module)
+    assert target.model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+    assert (target.name, target.kind, target.recipe) == ("mine-network", "function", None)
+    assert (target.library, target.architecture) == ("mylib", "Net")
+    assert target.source == hashlib.sha256(SOURCE.encode()).hexdigest()
+
+
+def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path) -> None:
+    assert resolve_model(f"{source}:Net").architecture == "Net"
+    assert isinstance(resolve_model(f"{source}:made").model, nn.Module)
+    plain = resolve_model(f"{source}:plain")
+    assert plain.model(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
+    assert (plain.architecture, plain.library) == ("function", "own code")
+
+
+def test_each_call_makes_a_network_anew(source: Path) -> None:
+    one, other = resolve_model(f"{source}:network").model, resolve_model(f"{source}:network").model
+    assert one is not other
+
+
+def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
+    before = resolve_model(f"{source}:network").source
+    source.write_text(SOURCE + "\n# changed\n")
+    assert resolve_model(f"{source}:network").source not in ("", before)
+
+
+def test_a_function_of_an_installed_module_is_called_too() -> None:
+    target = resolve_model("torch.nn:Flatten")
+    assert (target.kind, target.name) == ("function", "torch.nn-Flatten")
+    assert (target.architecture, target.library) == ("Flatten", "torch")
+    assert len(target.source) == 64
+
+
+def test_a_network_of_ours_from_a_function_is_ours(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ours.py"
+    path.write_text(f"import hiresnn\ndef network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n")
+    target = resolve_model(f"{path}:network")
+    assert (target.kind, target.library, target.architecture) == ("function", "hiresnn", "vgg5")
+
+
+TABLE = [
+    ("nowhere", RunError, "run folder .*nowhere does not exist"),
+    ("empty", RunError, r"run folder .*empty has no recipe\.toml"),
+    ("absent.safetensors", RunError, r"there is no file .*absent\.safetensors"),
+    ("junk.safetensors", RunError, r"junk\.safetensors is damaged or cut short"),
+    ("notes.txt", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
+    ("mine.py", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
+    ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
+    ("mine.py:netwrok", UsageError, r"has no function 'netwrok'; did you mean .network.\? add one"),
+    ("mine.py:number", UsageError, "has no function 'number'"),
+    ("mine.py:sized", UsageError, r"mine\.py:sized failed: TypeError: sized\(\) missing 1 required"),
+    ("mine.py:nothing", UsageError, "mine.py:nothing returned NoneType; it must return a network: images -> logits"),
+    ("mine.py:exits", UsageError, r"mine\.py:exits ended the program: SystemExit: 3 \(--debug shows where\)"),
+    ("mine.py:fails", UsageError, r"mine\.py:fails failed: RuntimeError: first \(--debug shows where\)"),
+    ("mine.py:ours", RunError, r"^there is no file gone\.safetensors"),
+    ("syntax.py:network", UsageError, r"the import of .*syntax\.py failed: SyntaxError: "),
+]
+
+
+@pytest.mark.parametrize(("text", "error", "message"), TABLE)
+def test_anything_else_is_refused_in_one_sentence(
+    source: Path, tmp_path: Path, text: str, error: type[Exception], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("junk.safetensors", "notes.txt", "syntax.py"):
+        (tmp_path / name).write_text("def network(:\n")
+    with pytest.raises(error, match=message if message.startswith("^") else f"(?s){message}") as caught:
+        resolve_model(str(tmp_path / text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_module_anywhere", "torch.no_such_part", "./mine"])
+def test_a_module_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"the import of module '{re.escape(name)}' failed: \w+: "):
+        resolve_model(f"{name}:network")
+
+
+def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "beside_when_called.py").write_text("from torch.nn import Flatten\n")
+    path = tmp_path / "late.py"
+    path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
+    assert isinstance(resolve_model(f"{path}:network").model, nn.Flatten)
+
+
+def test_a_class_in_the_users_file_is_own_code_and_a_file_of_ours_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "bare.py"
+    path.write_text("from torch import nn\nclass Net(nn.Flatten):\n    pass\n")
+    target = resolve_model(f"{path}:Net")
+    assert (target.architecture, target.library) == ("Net", "own code")
+    assert ModelSource(nn.Flatten(), "mine", "file").library == "hiresnn"
+
+
+def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_needs_two_names(source: Path) -> None:
+    other = source.parent / "other" / source.name
+    other.parent.mkdir()
+    other.write_text(SOURCE.replace("import beside\n", "class beside:\n    CLASSES = 5\n"))
+    models = [resolve_model(f"{path}:network").model for path in (source, other, source)]
+    assert [model(torch.zeros(1, 64)).shape[1] for model in models] == [7, 5, 7]
+    assert type(models[0]).__module__ == type(models[2]).__module__ != type(models[1]).__module__
+    (other.parent / "beside").mkdir()
+    (other.parent / "beside" / "__init__.py").write_text("CLASSES = 5\n")
+    other.write_text(SOURCE)
+    with pytest.raises(UsageError, match=r"imports beside/__init__\.py .* already imported .*beside\.py .* rename one"):
+        resolve_model(f"{other}:network")
+
+
+def test_no_two_targets_leave_their_evidence_in_one_folder(trained: Path, source: Path) -> None:
+    def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
+        return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
+
+    here = Path.cwd()
+    assert folder("net.py:network") == folder(f"{here}/net.py:network") == "audits/net-network"
+    assert folder("a/net.py:network") == folder("./b/../a/net.py:network") == "audits/a/net-network"
+    assert folder("package.net:network", name="package.net-network") == "audits/package.net-network"
+    assert folder("a/best.safetensors", "file", "best") == "audits/a/best"
+    assert folder("/elsewhere/best.safetensors", "file", "best") == "audits/elsewhere/best"
+    run = resolve_model(str(trained / "run"))
+    assert audit_folder(str(trained / "run"), run) == trained / "run" / "audit"
