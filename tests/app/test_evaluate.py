@@ -295,7 +295,7 @@ def spoil(run: Path, how: str) -> None:
         ("no weights", r"has no model\.safetensors; finish it with hiresnn train and --resume"),
         ("cut short", r"model\.safetensors is damaged or cut short"),
         ("no run", "does not exist; name a folder"),
-        ("no recipe", r"is not a run folder: it has no recipe\.toml"),
+        ("no recipe", r"has no recipe\.toml; name a folder"),
     ],
 )
 def test_a_folder_without_a_trained_network_is_refused_as_run_and_as_twin(

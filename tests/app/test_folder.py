@@ -214,6 +214,9 @@ def test_a_folder_is_locked_by_the_name_of_its_kind(tmp_path: Path) -> None:
     with locked(tmp_path / "new", "audit folder"), pytest.raises(BusyError, match=r"audit folder .*new is in use"):
         locked(tmp_path / "new", "audit folder")
     locked(tmp_path / "new", "audit folder").close()
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"audit folder .*file/a cannot be written \(Not a directory\)"):
+        locked(tmp_path / "file" / "a", "audit folder")
 
 
 WRONG = {

@@ -69,5 +69,5 @@ def test_a_log_cannot_change_the_row_and_its_exit_is_a_sentence(tmp_path: Path) 
     with pytest.raises(UsageError, match="ended the program: SystemExit: 0"):
         log_to(f"{tmp_path / 'mine.py'}:leave", tmp_path)(row)
     (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
-    with pytest.raises(UsageError, match=r"ends\.py cannot be imported: SystemExit: 0"):
+    with pytest.raises(UsageError, match=r"import of .*ends\.py ended the program: SystemExit: 0"):
         log_to(f"{tmp_path / 'ends.py'}:any", tmp_path)

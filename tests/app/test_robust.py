@@ -93,7 +93,7 @@ def test_catastrophic_overfitting_is_said(
 
 
 def test_choosing_by_robust_accuracy_needs_held_out_images(robust: Recipe) -> None:
-    with pytest.raises(RecipeError, match=r"data\.holdout_images is 0"):
+    with pytest.raises(RecipeError, match=r"set data\.holdout_images"):
         override(robust, {"data.holdout_images": "0"})
 
 
@@ -113,7 +113,7 @@ def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp
 
 
 def test_learned_thresholds_need_rescaling_in_a_recipe(robust: Recipe) -> None:
-    with pytest.raises(RecipeError, match=r"conversion\.rescale is false"):
+    with pytest.raises(RecipeError, match=r"conversion\.rescale = true"):
         override(robust, {"ann.activation": "qcfs", "conversion.rescale": "false"})
 
 

@@ -60,7 +60,7 @@ def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"snn.rounding": "int1"}, 'snn.rounding = "int1" is not allowed; write intN with 2 to 16 bits'),
+        ({"snn.rounding": "int1"}, "snn.rounding = .int1. is not allowed; write intN with 2 to 16 bits"),
         ({"snn.rounding": "leak=1"}, "write intN with 2 to 16 bits"),
     ],
 )

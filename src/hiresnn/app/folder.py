@@ -41,9 +41,9 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
     If another process holds it, `wait` is called once before waiting; without `wait` that is a BusyError. `what` names
     the folder in errors. Leaving the result as a context manager, or its `close`, releases the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         if wait is None:
@@ -53,6 +53,8 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
             ) from None
         wait()
         lock.acquire()
+    except OSError as error:
+        raise RunError(f"{what} {folder} cannot be written ({error.strerror}); choose another folder.") from error
     held = ExitStack()
     held.callback(lock.release)
     return held
