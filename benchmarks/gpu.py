@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 from figures import PEERS, Section, machine, over, spread, versions
 from networks import Size, SpikingJelly

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-import checkout  # noqa: F401
 import torch
 from figures import Section, over, spread
 from turns import say

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 from robust_table import Entry, write
 
 from hiresnn.app.audit import audit

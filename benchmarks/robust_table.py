@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import checkout  # noqa: F401
-
 from hiresnn.audit import Card
 from hiresnn.errors import RunError
 from hiresnn.report.charts import BLACK, GREY, SKY, VERMILLION
-from reproduction import charts
+from reproduction import figures as charts
 
 
 @dataclass(frozen=True)

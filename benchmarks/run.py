@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 from attack import measure_attack
 from data_cost import measure_data

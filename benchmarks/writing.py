@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import checkout  # noqa: F401
 from figures import PEERS
 
 from hiresnn.files import write_atomically
 from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
-from reproduction import charts as plotting
-from reproduction.seedstat import SeedStat
+from reproduction import figures as plotting
+from reproduction.statistics import SeedStat
 
 Sections = dict[str, dict[str, Any]]
 

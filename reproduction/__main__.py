@@ -11,9 +11,8 @@ from pathlib import Path
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import Progress
-from reproduction import run_all
-from reproduction.artefacts import CLAIMS
-from reproduction.plan import plan_text
+from reproduction.artefacts import CLAIMS, chosen, claims_text, reproduce
+from reproduction.jobs import plan_text
 from reproduction.scales import SCALES
 from reproduction.study import Study
 
@@ -75,20 +74,19 @@ def _reproduce(asked: argparse.Namespace, command: str) -> None:
     if asked.parallel > 1 and asked.scheduler is not None:
         raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
     sources = dict(_source(text) for text in asked.data)
-    scale = run_all.scale_of(asked.scale, seeds=asked.seeds, sources=sources, networks=asked.network)
+    scale = SCALES[asked.scale].changed(seeds=asked.seeds, sources=sources, networks=asked.network)
     study = Study(scale, root=asked.runs.resolve(), progress=Progress(quiet=asked.quiet or asked.dry_run))
     if asked.dry_run:
-        needs, _ = run_all.chosen(asked.names, scale)
-        print(plan_text(run_all.plan_parts(study, needs), scale.hardware))
+        print(plan_text(study, chosen(asked.names, scale)))
         return
     keep_memory()
     keep_kernels()
-    written = run_all.reproduce(
+    written = reproduce(
         study, asked.names, asked.out or asked.runs / asked.scale, command=command, workers=asked.parallel,
         scheduler=asked.scheduler, partial=asked.partial,
     )  # fmt: skip
     if CLAIMS in asked.names and not asked.quiet:
-        print(run_all.claims_text(written[-1].parent))
+        print(claims_text(written[-1].parent))
     print(written[-1] if asked.quiet else f"Written: {len(written)} files, listed in {written[-1]}")
 
 

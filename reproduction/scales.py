@@ -1,7 +1,4 @@
-"""The size of a reproduction: which networks, how many images and seeds, and the grids of the sweeps.
-
-The scales themselves are data, in scales.toml beside this file; the same code runs at every one.
-"""
+"""The size of a reproduction (scales.toml): which networks, images and seeds, the grids, and the recipe of each run."""
 
 from __future__ import annotations
 
@@ -9,13 +6,37 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from hiresnn.app.quickstart import TWIN_SEED
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.errors import UsageError
-from reproduction.claims import claims, read_toml
-from reproduction.measurements import BOXES, Changes, Run
+from reproduction.paper import CLAIMS, network_label, network_labels, read_toml, text
+
+Changes = tuple[tuple[str, str], ...]  # changes of a recipe: pairs of dotted key and TOML text
+TWINS = ("same-ann", "independent")
+"""Kinds of black box: images made on a twin that shares the ANN, or that shares nothing but the data."""
+BOXES = ("white", *TWINS)
+
+
+class NotAtThisScaleError(Exception):
+    """The scale has no network, or no black box, for a page."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network, such as "vgg5-cifar10" by "hire" with a seed of everything random.
+
+    A twin is "same-ann" (another seed for the SNN, the same ANN) or "independent" (another seed for both). `changes`
+    are made to the recipe beyond those of the scale.
+    """
+
+    network: str
+    method: str
+    seed: int = 0
+    twin: str | None = None
+    changes: Changes = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +60,9 @@ class Setting:
         if run.method == "rate":
             values |= {"snn.timesteps": str(self.rate_timesteps), **dict(self.rate_changes)}
         if run.twin == "same-ann":
-            if run.method == "ann":
-                raise UsageError("an ANN has no twin from the same ANN; use the independent twin.")
             values |= {"seed": str(run.seed + TWIN_SEED), "ann.seed": str(run.seed)}
         elif run.twin == "independent":
             values["seed"] = str(run.seed + 1)
-        elif run.twin is not None:
-            raise UsageError(f"twin is {run.twin!r}; choose same-ann or independent.")
         return values | dict(run.changes)
 
 
@@ -74,30 +91,24 @@ class Scale:
     artefacts: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def with_seeds(self, count: int) -> Scale:
-        """The same scale with `count` seeds for every network and method. Raises UsageError below 1."""
-        if count < 1:
-            raise UsageError(f"--seeds is {count}; a reproduction needs at least 1.")
-        networks = {
-            key: replace(setting, seeds=count, rate_seeds=count if setting.rate_seeds else 0)
-            for key, setting in self.networks.items()
-        }
-        return replace(self, networks=networks, seeds=count)
-
-    def only(self, names: Collection[str]) -> Scale:
-        """The same scale with these networks only. Raises UsageError for one that it does not have."""
-        for name in names:
-            self.setting(name)
-        return replace(self, networks={key: setting for key, setting in self.networks.items() if key in names})
-
-    def with_sources(self, sources: Mapping[str, str]) -> Scale:
-        """The same scale with other data. Raises UsageError for a source that none of its recipes uses."""
-        used = sorted({self._named(network) for network in self.networks})
+    def changed(self, *, seeds: int | None, sources: Mapping[str, str], networks: Collection[str]) -> Scale:
+        """The scale with the options of the command line. Raises UsageError for what it does not have."""
+        used = sorted({self._named_source(network) for network in self.networks})
         if unknown := sorted(set(sources) - set(used)):
             raise UsageError(
                 f"--data {unknown[0]}=...: scale {self.name} has no data of that name; it has {', '.join(used)}."
             )
-        return replace(self, sources=dict(sources))
+        if seeds is not None and seeds < 1:
+            raise UsageError(f"--seeds is {seeds}; a reproduction needs at least 1.")
+        settings = {name: self.setting(name) for name in self.networks if name in networks or not networks}
+        for name in networks:
+            self.setting(name)
+        if seeds is not None:
+            settings = {
+                name: replace(setting, seeds=seeds, rate_seeds=seeds if setting.rate_seeds else 0)
+                for name, setting in settings.items()
+            }
+        return replace(self, networks=settings, seeds=seeds or self.seeds, sources=dict(sources))
 
     @property
     def twins(self) -> tuple[str, ...]:
@@ -107,6 +118,12 @@ class Scale:
     def present(self, networks: Iterable[str]) -> tuple[str, ...]:
         """Those of some networks that the scale has, in their order."""
         return tuple(network for network in networks if network in self.networks)
+
+    def some(self, networks: Iterable[str]) -> tuple[str, ...]:
+        """The same. Raises NotAtThisScaleError where there are none."""
+        if not (present := self.present(networks)):
+            raise NotAtThisScaleError
+        return present
 
     def setting(self, network: str) -> Setting:
         """The setting of a network. Raises UsageError where the scale has no such network."""
@@ -121,20 +138,70 @@ class Scale:
 
     def is_rated(self, network: str) -> bool:
         """Whether a network is also rate-coded: the paper has no such ResNet12, and a scale may train none."""
-        return "rate" in claims().table1.get(network, ()) and bool(self.seeds_of(network, "rate"))
+        return "rate" in CLAIMS["table1"].get(network, ()) and bool(self.seeds_of(network, "rate"))
+
+    def rated(self, networks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some networks that are trained in both codings. Raises NotAtThisScaleError where there are none."""
+        return self.some(network for network in self.present(networks) if self.is_rated(network))
 
     def source(self, network: str) -> str:
         """The data source of a network: a name, a file or a folder."""
-        named = self._named(network)
+        named = self._named_source(network)
         return self.sources.get(named, named)
 
-    def _named(self, network: str) -> str:
+    def _named_source(self, network: str) -> str:
         setting = self.setting(network)
         return setting.source or _source(setting.recipe)
 
     def recipe(self, run: Run) -> Recipe:
-        """The full recipe of a run. Raises UsageError or RecipeError where the run does not suit the scale."""
+        """The full recipe of a run."""
         return _recipe(self.setting(run.network), self.source(run.network), run)
+
+    # How the pages describe it
+
+    def setting_notes(self, networks: Iterable[str], *methods: str) -> list[str]:
+        """One sentence per network on data, images, seeds and attack; with "rate", also on rate-coded networks."""
+        notes = []
+        for network in networks:
+            recipe = self.recipe(Run(network, "hire"))
+            attack, steps, noise = recipe.attack, recipe.snn.timesteps, recipe.noise.step
+            note = text(
+                "setting", network=network_label(network), scale=self.name, source=Path(recipe.data.source).name,
+                images=images_label(self.images), seeds=seeds_label(self.seeds_of(network)), timesteps=steps,
+                eps=255 * attack.eps, step=attack.step, iterations=attack.iterations, noise=noise,
+            )  # fmt: skip
+            if "rate" in methods and self.is_rated(network):
+                steps, seeds = self.setting(network).rate_timesteps, seeds_label(self.seeds_of(network, "rate"))
+                note += " " + text("setting_rate", timesteps=steps, seeds=seeds)
+            notes.append(note)
+        return notes
+
+    def subtitle(self, networks: Iterable[str], images: str = "") -> str:
+        """Networks with their data and seeds, and the images: what a figure must say to be read alone."""
+        names = [f"{network_label(name)} ({seeds_label(self.seeds_of(name))})" for name in networks]
+        return ", ".join([*names, images or images_label(self.images), f"scale {self.name}"])
+
+    def analysed_label(self, networks: Iterable[str]) -> str:
+        """The analysed images, and the T and seeds of the rate-coded networks, which may be others."""
+        settings = {
+            name: f"T = {self.setting(name).rate_timesteps}, {seeds_label(self.seeds_of(name, 'rate'))}"
+            for name in networks
+            if self.is_rated(name)
+        }
+        if len(set(settings.values())) == 1:
+            return f"{images_label(self.analysed)}, rate-coded: {next(iter(settings.values()))}"
+        rated = [f"rate-coded {network_labels(name)[0]}: {setting}" for name, setting in settings.items()]
+        return ", ".join([images_label(self.analysed), *rated])
+
+
+def images_label(count: int) -> str:
+    """Number of test images, where 0 means all."""
+    return f"{count:,} test images" if count else "all test images"
+
+
+def seeds_label(seeds: tuple[int, ...]) -> str:
+    """Such as "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 @cache
@@ -152,10 +219,10 @@ def _scale(name: str, content: Mapping[str, Any]) -> Scale:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     shared = fields.pop("every")
     networks = {}
-    for key, own in fields["networks"].items():
-        setting = {**shared, **own, "changes": {**shared.get("changes", {}), **own.get("changes", {})}}
-        pairs = {each: tuple(setting.get(each, {}).items()) for each in ("changes", "rate_changes")}
-        networks[key] = Setting(**{**setting, **pairs})
+    for network, values in fields["networks"].items():
+        setting = {**shared, **values, "changes": {**shared.get("changes", {}), **values.get("changes", {})}}
+        pairs = {key: tuple(setting.get(key, {}).items()) for key in ("changes", "rate_changes")}
+        networks[network] = Setting(**{**setting, **pairs})
     return Scale(**{**fields, "name": name, "networks": networks})
 
 

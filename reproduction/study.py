@@ -1,4 +1,4 @@
-"""Where a reproduction works: its scale, its folders of runs and measured values, and its data.
+"""What is measured, and where trainings and values lie: the resumable store of a reproduction.
 
 A run lies in `root/runs/NETWORK-METHOD-seedN-DIGEST`, where the digest covers everything that decides it; a measured
 value is a JSON file in `root/measured`, named after its key, written whole or not at all. Pages therefore share what
@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.app.context import device_of
+from hiresnn.app.evaluate import attack_of
 from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environment
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import SEMANTICS, Recipe, digest, dump
@@ -30,13 +32,100 @@ from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training.methods import METHODS
-from reproduction.measurements import Measurement, Run
-from reproduction.scales import Scale
+from reproduction.paper import CLAIMS
+from reproduction.scales import TWINS, Changes, Run, Scale
 
-EMBEDDED = ("digits", *DOWNLOADED)
-"""Data sources whose name stands for their content."""
+if TYPE_CHECKING:
+    from hiresnn.attacks import AttackSpec
+
+ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")
+"""Kinds of measurement on the scale's `images`; the others use its `analysed` images."""
+UNTRAINED = ("cost", "input-codings")  # kinds of measurement that need no trained network
 RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")
 """Fields of `environment()` that are stored with a value."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured value of a network, a number or JSON.
+
+    Attributes:
+        kind: a key of `reproduction.measure.MEASURE`, where each kind is described.
+        seed: None stands for every seed of the scale, see `each`.
+        attack: None for clean images, or text such as "pgd:eps=2/255"; the recipe sets the other options, and the step
+            size scales with eps. On the rate-coded network, FGSM and PGD average their gradient over the scale's draws.
+        box: "white", or the kind of twin on which the attack makes its images.
+        changes: to the recipe of the network and of its twin.
+        grid: the numbers that the kind sweeps: iterations, timesteps, leaks, bits, variants of the image, seeds.
+        at: which element of a list is meant; measurements that only differ in it are equal.
+    """
+
+    kind: str
+    network: str = ""
+    method: str = ""
+    seed: int | None = None
+    attack: str | None = None
+    box: str = "white"
+    changes: Changes = ()
+    grid: tuple[float, ...] = ()
+    at: int | None = field(default=None, compare=False)
+
+    def each(self, scale: Scale) -> list[Measurement]:
+        """One measurement for each seed."""
+        if self.seed is not None:
+            return [self]
+        return [replace(self, seed=seed) for seed in scale.seeds_of(self.network, self.method)]
+
+    @property
+    def run(self) -> Run:
+        """The run that is measured."""
+        return Run(self.network, self.method, self.seed or 0, None, self.changes)
+
+    def runs(self) -> tuple[Run, ...]:
+        """The trainings that must be done before: of the measured network first, then of its twins."""
+        if self.kind in UNTRAINED:
+            return ()
+        if self.kind == "spike-distances":
+            return tuple(Run(self.network, self.method, int(seed)) for seed in self.grid)
+        twins = TWINS if self.kind == "gradient-checks" else () if self.box == "white" else (self.box,)
+        return (self.run, *(replace(self.run, twin=twin) for twin in twins))
+
+    def spec(self, scale: Scale) -> AttackSpec | None:
+        """The attack with all its options. Raises UsageError for what does not suit a rate-coded network."""
+        if self.attack is None:
+            return None
+        attack = self.attack
+        if self.method == "rate":
+            if attack.partition(":")[0] not in ("fgsm", "pgd"):
+                raise UsageError(f"attack {attack!r}: a rate-coded network is only attacked by fgsm and pgd.")
+            attack = f"{attack}{',' if ':' in attack else ':'}draws={scale.draws}"
+        return attack_of(scale.recipe(self.run), attack, self.seed or 0)
+
+    def images(self, scale: Scale) -> int:
+        """Number of test images, 0 for all."""
+        return scale.images if self.kind in ON_ALL_IMAGES else scale.analysed
+
+    def settings(self, scale: Scale) -> dict[str, Any]:
+        """Everything but the runs that decides the value, as JSON."""
+        recipe = scale.recipe(self.run)
+        if self.kind == "cost":
+            shape = {"images": recipe.data.train_images, "augment": recipe.data.augment}
+            part = recipe.keyed(exclude={"ann", "attack", "data"})
+            return {"batches": scale.cost_batches, "in turns": True, "recipe": {**part, **shape}}
+        spec = self.spec(scale)
+        settings: dict[str, Any] = {
+            "seed": self.seed,
+            "grid": list(self.grid),
+            "images": self.images(scale),
+            "attack": spec and {"name": spec.name, "options": spec.resolved()},
+        }
+        if self.kind == "gradient-checks":
+            settings["eps"] = recipe.attack.eps
+        if self.kind == "quantised-ann":
+            settings["calibration"] = recipe.conversion.images
+        if self.kind == "leak-distances":
+            settings["setting"] = CLAIMS["fig5a"]
+        return settings
 
 
 @dataclass(frozen=True)
@@ -53,16 +142,13 @@ class StoredValue:
 
 
 class Study:
-    """See the module. It can be sent to other processes, which load their own data; it creates nothing by itself."""
+    """The store of one scale in one folder."""
 
     def __init__(self, scale: Scale, *, root: Path, progress: Progress) -> None:
         self.scale, self.root, self.progress = scale, root, progress
-        self._contents: dict[str, str] = {}
-        self._datasets: dict[str, DataSet] = {}
         self._names: dict[Run, str] = {}
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_datasets": {}}
+    # Trainings
 
     def recipe(self, run: Run) -> Recipe:
         """The recipe of a run without changes that do not matter to its method.
@@ -81,7 +167,7 @@ class Study:
             part = recipe.keyed(exclude={"device", "attack"})
             part["data"].pop("source")  # its content decides, not its place
             part["snn"].pop("recompute")  # less memory, the same weights
-            key = digest({**part, "content": self.content(run.network)})
+            key = digest({**part, "content": content(self.scale.source(run.network))})
             self._names[run] = f"{run.network}-{run.method}-seed{recipe.seed}-{key}"
         return self._names[run]
 
@@ -110,15 +196,8 @@ class Study:
         setting, source = self.scale.setting(run.network), Path(self.scale.source(run.network)).name
         values = setting.values(run)
         words = ["hiresnn", "train", setting.recipe, "--method", run.method, "--seed", values.pop("seed")]
-        sets = [word for key, text in sorted(values.items()) for word in ("--set", f"{key}={text}")]
+        sets = [word for key, value in sorted(values.items()) for word in ("--set", f"{key}={value}")]
         return shlex.join([*words, "--data", source, *sets])
-
-    def spiking(self, run: Run) -> SpikingNetwork:
-        """The trained network of a run of an SNN. Raises RunError where its folder holds an ANN."""
-        network = self.network(run)
-        if not isinstance(network, SpikingNetwork):
-            raise RunError(f"run {self.path(run)} holds an ANN where an SNN is expected; delete it and try again.")
-        return network
 
     def network(self, run: Run) -> nn.Module:
         """The trained network of a run in eval mode, on the device of its recipe."""
@@ -128,69 +207,16 @@ class Study:
             network.fuse(folder.recipe.compile != "never")  # many measurements share the compiled kernels
         return network
 
-    def key(self, measurement: Measurement) -> dict[str, Any]:
-        """Everything that decides a measured value, as JSON."""
-        runs = [self.name(run) for run in measurement.runs()]
-        key = {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
-        return key if runs or measurement.kind == "cost" else {**key, "content": self.content(measurement.network)}
-
-    def file_name(self, measurement: Measurement) -> str:
-        """The name of the file of a value, without the suffix: its kind, and the digest of its key."""
-        return f"{measurement.kind}-{digest(self.key(measurement))}"
-
-    def _value_path(self, measurement: Measurement) -> Path:
-        return self.root / "measured" / f"{self.file_name(measurement)}.json"
-
-    def find(self, measurement: Measurement) -> StoredValue | None:
-        """The stored value, None where there is none or its file is damaged: it is then measured again."""
-        path = self._value_path(measurement)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return StoredValue(content["value"], content["where"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def put(self, measurement: Measurement, value: Any, seconds: float) -> StoredValue:
-        """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
-        here, path = environment(), self._value_path(measurement)
-        where = {"semantics": SEMANTICS, **{field: here[field] for field in RECORDED}}
-        try:
-            record = {"key": self.key(measurement), "value": value, "seconds": round(seconds, 3), "where": where}
-            text = json.dumps(record, indent=1, allow_nan=False)
-        except ValueError:
-            raise RunError(
-                f"measured value {path.stem} holds a number that is not finite; the training it was measured on "
-                "diverged."
-            ) from None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-        return StoredValue(json.loads(text)["value"], where)
-
     def trained_on(self, run: Run) -> Mapping[str, Any]:
         """The environment in which a network was trained; empty where its folder is gone."""
-        try:
-            found = json.loads((self.path(run) / ENVIRONMENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        path = self.path(run) / ENVIRONMENT
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def content(self, network: str) -> str:
-        """What stands for the content of a network's data: a public name, or a digest of file or images."""
-        source = self.scale.source(network)
-        if source not in self._contents:
-            self._contents[source] = _content(source)
-        return self._contents[source]
+    # Data
 
     def dataset(self, network: str) -> DataSet:
         """The data set of a network, loaded once."""
-        source = self.scale.source(network)
-        if source not in self._datasets:
-            self._datasets[source] = data.load(source)
-        return self._datasets[source]
-
-    def device(self, network: str) -> str:
-        """The device on which a network is trained and measured."""
-        return device_of(self.scale.recipe(Run(network, "ann", 0)))
+        return _loaded(self.scale.source(network))
 
     def test(self, network: str, count: int) -> Split:
         """The first `count` test images (0: all), balanced over the classes. Raises UsageError for fewer images."""
@@ -202,33 +228,57 @@ class Study:
             )
         return data.first(test, count)
 
-    def shown(self, network: str, count: int) -> tuple[Tensor, Tensor]:
+    def images(self, network: str, count: int) -> tuple[Tensor, Tensor]:
         """Those images [B, C, H, W] in [0, 1] and their labels [B], on the network's device."""
-        chosen, device = self.test(network, count), self.device(network)
+        chosen, device = self.test(network, count), device_of(self.scale.recipe(Run(network, "ann")))
         return chosen.images.to(device) / 255, chosen.labels.to(device)
 
+    # Values
 
-def _content(source: str) -> str:
-    path = Path(source).expanduser()
-    if source in EMBEDDED:
+    def key(self, measurement: Measurement) -> dict[str, Any]:
+        """Everything that decides a measured value, as JSON."""
+        runs = [self.name(run) for run in measurement.runs()]
+        key = {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
+        if runs or measurement.kind == "cost":
+            return key
+        return {**key, "content": content(self.scale.source(measurement.network))}
+
+    def value_path(self, measurement: Measurement) -> Path:
+        """The file of a value, named after its kind and the digest of its key."""
+        return self.root / "measured" / f"{measurement.kind}-{digest(self.key(measurement))}.json"
+
+    def find(self, measurement: Measurement) -> StoredValue | None:
+        """The stored value, None where there is none."""
+        path = self.value_path(measurement)
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return StoredValue(record["value"], record["where"])
+
+    def put(self, measurement: Measurement, value: Any, seconds: float) -> StoredValue:
+        """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
+        here, path = environment(), self.value_path(measurement)
+        where = {"semantics": SEMANTICS, **{name: here[name] for name in RECORDED}}
+        record = {"key": self.key(measurement), "value": value, "seconds": round(seconds, 3), "where": where}
+        try:
+            content = json.dumps(record, indent=1, allow_nan=False)
+        except ValueError:
+            raise RunError(
+                f"measured value {path.stem} holds a number that is not finite; the training it was measured on "
+                "diverged."
+            ) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content.encode())
+        return StoredValue(json.loads(content)["value"], where)
+
+
+_loaded = cache(data.load)
+
+
+@cache
+def content(source: str) -> str:
+    """What stands for the content of a data source: a public name, or a digest of file or images."""
+    if source in ("digits", *DOWNLOADED):
         return source
-    if not path.is_file():
-        return data.load(source).digest
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def provenance(records: Iterable[StoredValue]) -> str:
-    """One sentence on where and when values were measured, the most frequent place first.
-
-    >>> provenance([StoredValue(1.0, {"cpu": "A", "torch": "2.5", "date": "2026-11-24T09:00:00"})])
-    'Measured: 1 value on A, torch 2.5, 2026-11-24.'
-    """
-    days: dict[str, list[str]] = {}  # place -> the day of each value
-    for record in records:
-        where = record.where
-        days.setdefault(f"{where['cpu']}, torch {where['torch']}", []).append(str(where["date"])[:10])
-    clauses = [
-        f"{len(each)} value{'s' if len(each) > 1 else ''} on {where}, {' to '.join(sorted({min(each), max(each)}))}"
-        for where, each in sorted(days.items(), key=lambda pair: -len(pair[1]))
-    ]
-    return f"Measured: {'; '.join(clauses)}."
+    path = Path(source).expanduser()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _loaded(source).digest

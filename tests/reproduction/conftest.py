@@ -8,34 +8,40 @@ from typing import Any
 import pytest
 
 from hiresnn.progress import Progress
-from reproduction.accuracy_page import Values
-from reproduction.artefacts import ARTEFACTS
-from reproduction.measurements import Measurement
+from reproduction.artefacts import ARTEFACTS, needs
 from reproduction.page import Page
+from reproduction.results import Results
 from reproduction.scales import SCALES, Scale
-from reproduction.study import StoredValue, Study
+from reproduction.study import Measurement, StoredValue, Study
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.timesteps": "2", "model.width": "0.0625"}
 HERE = {"cpu": "A", "torch": "2.5", "date": "2026-11-26", "semantics": 1}
-TWO_SEEDS = SCALES["smoke"].with_seeds(2)
+TWO_SEEDS = SCALES["smoke"].changed(seeds=2, sources={}, networks=[])
 """All networks of the smoke scale with two seeds."""
+ALL_IMAGES = MANY = replace(TWO_SEEDS, images=0)
+"""As many test images as the paper has, so that a point is more than the error."""
 
 Answer = Callable[[Measurement], Any]
 """The value of a measurement; None leaves it missing."""
+
+
+def only(scale: Scale, *networks: str) -> Scale:
+    return scale.changed(seeds=None, sources={}, networks=networks)
 
 
 def page(
     name: str, answer: Answer, scale: Scale = TWO_SEEDS, where: Callable[[Measurement], Any] | None = None
 ) -> Page:
     """The page of an artefact whose values are given."""
-    needed = [each for measurement in ARTEFACTS[name].needs(scale) for each in measurement.each(scale)]
-    answers = {each: answer(each) for each in dict.fromkeys(needed)}
+    answers = {one: answer(one) for one in needs(name, scale)}
     records = {
-        each: StoredValue(value, HERE if where is None else where(each))
-        for each, value in answers.items()
+        one: StoredValue(value, HERE if where is None else where(one))
+        for one, value in answers.items()
         if value is not None
     }
-    return ARTEFACTS[name].render(Values(scale, records))
+    made = ARTEFACTS[name][1](Results(scale, records))
+    assert made is not None
+    return made
 
 
 def said(made: Page) -> str:

@@ -1,71 +1,78 @@
-"""A value over seeds: mean, sample standard deviation, differences seed by seed, and their 95 % intervals."""
+"""A value over seeds: mean, sample standard deviation, differences seed by seed, and their 95 % intervals.
+
+The intervals are a few lines here, because scipy's Wilson interval needs whole counts and these are means over seeds.
+"""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
+from statistics import fmean, stdev
 
-Z = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
-Limits = tuple[float, float]
-"""Ends of a 95 % interval."""
+from scipy.special import stdtrit
+
+Z = 1.959964  # two-sided 95 % quantile of the normal distribution
+Limits = tuple[float, float]  # ends of a 95 % interval
 
 
 @dataclass(frozen=True)
 class SeedStat:
-    """Mean and sample standard deviation over seeds; NaN stands for a seed that is not measured and counts in neither.
+    """Values, one per seed; NaN stands for a seed that is not measured and counts in neither mean nor deviation.
 
     Attributes:
-        mean: NaN if no seed is measured.
-        deviation: None with fewer than two seeds.
-        values: one per seed.
         origins: one per seed: where and by which version it was measured; empty where that does not matter.
         interval: 95 % interval of a difference of accuracies, see `minus`.
     """
 
-    mean: float
-    deviation: float | None
     values: tuple[float, ...]
     origins: tuple[str, ...] = ()
     interval: Limits | None = None
 
     @classmethod
     def of(cls, values: Iterable[float], origins: Iterable[str] = ()) -> SeedStat:
-        """The statistic of at least one value.
+        """The statistic of some values.
 
-        >>> SeedStat.of([1.0, 2.0, 3.0]).deviation
+        >>> SeedStat.of([1, 2, 3]).deviation
         1.0
         """
-        every = tuple(float(value) for value in values)
-        if not every:
-            raise ValueError("a statistic needs at least one value")
-        known = [value for value in every if not math.isnan(value)]
-        mean = statistics.fmean(known) if known else math.nan
-        deviation = None
-        if len(known) > 1:
-            deviation = statistics.stdev(known)
-            if deviation <= 1e-12 * abs(mean):  # rounding of sums that were added in another order
-                deviation = 0.0
-        return cls(mean, deviation, every, tuple(origins))
+        return cls(tuple(map(float, values)), tuple(origins))
+
+    @cached_property
+    def measured(self) -> list[float]:
+        """The values that are not NaN."""
+        return [value for value in self.values if not math.isnan(value)]
+
+    @cached_property
+    def mean(self) -> float:
+        """NaN if no seed is measured."""
+        return fmean(self.measured) if self.measured else math.nan
+
+    @cached_property
+    def deviation(self) -> float | None:
+        """Sample standard deviation, None with fewer than two seeds."""
+        if self.seeds < 2:
+            return None
+        spread = stdev(self.measured)
+        return 0.0 if spread <= 1e-12 * abs(self.mean) else spread  # sums that were added in another order
 
     @property
     def seeds(self) -> int:
         """Number of measured seeds."""
-        return sum(not math.isnan(value) for value in self.values)
+        return len(self.measured)
 
     @property
     def known(self) -> bool:
         """Whether any seed is measured."""
-        return self.seeds > 0
+        return bool(self.measured)
 
     @property
     def limits(self) -> Limits:
         """The interval; without one that of the seeds (Student's t), and with one seed the value itself twice."""
-        spread = self._seed_error()
-        return self.interval or (self.mean - spread, self.mean + spread)
+        error = self._seed_error()
+        return self.interval or (self.mean - error, self.mean + error)
 
     def map(self, function: Callable[[float], float]) -> SeedStat:
         """The statistic of `function` of each value."""
@@ -73,8 +80,7 @@ class SeedStat:
 
     def over(self, other: SeedStat) -> SeedStat:
         """The ratio seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts."""
-        pairs = zip(self.values, other.values, self._same_origin(other), strict=False)
-        return SeedStat.of(ours / theirs if same else math.nan for ours, theirs, same in pairs)
+        return SeedStat.of(ours / theirs if same else math.nan for ours, theirs, same in self._pairs(other))
 
     def minus(self, other: SeedStat, images: int = 0) -> SeedStat:
         """The difference seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts.
@@ -86,33 +92,31 @@ class SeedStat:
         >>> SeedStat.of([3.0, 5.0]).minus(SeedStat.of([1.0])).mean
         2.0
         """
-        pairs = list(zip(self.values, other.values, self._same_origin(other), strict=False))
-        found = SeedStat.of(ours - theirs if same else math.nan for ours, theirs, same in pairs)
-        if not images or not found.known:
-            return found
-        taken = [(a, b) for (a, b, _), value in zip(pairs, found.values, strict=True) if not math.isnan(value)]
-        better, worse = (statistics.fmean(side) for side in zip(*taken, strict=True))
-        low, high = difference_limits(better, worse, images)
-        spread = found._seed_error()
-        below, above = math.hypot(found.mean - low, spread), math.hypot(high - found.mean, spread)
-        return replace(found, interval=(found.mean - below, found.mean + above))
+        pairs = self._pairs(other)
+        difference = SeedStat.of(ours - theirs if same else math.nan for ours, theirs, same in pairs)
+        if not images or not difference.known:
+            return difference
+        compared = [pair[:2] for pair, value in zip(pairs, difference.values, strict=True) if not math.isnan(value)]
+        low, high = difference_limits(*map(fmean, zip(*compared, strict=True)), images=images)
+        error = difference._seed_error()
+        below, above = math.hypot(difference.mean - low, error), math.hypot(high - difference.mean, error)
+        return replace(difference, interval=(difference.mean - below, difference.mean + above))
 
     def unpaired(self, other: SeedStat) -> int:
         """Number of measured seeds that may not be compared: other processors or versions made the two values."""
-        pairs = zip(self.values, other.values, self._same_origin(other), strict=False)
-        return sum(not same and not math.isnan(ours - theirs) for ours, theirs, same in pairs)
+        return sum(not same and not math.isnan(ours - theirs) for ours, theirs, same in self._pairs(other))
 
-    def _same_origin(self, other: SeedStat) -> list[bool]:
-        if not self.origins or not other.origins:
-            return [True] * min(len(self.values), len(other.values))
-        return [ours == theirs for ours, theirs in zip(self.origins, other.origins, strict=False)]
+    def _pairs(self, other: SeedStat) -> list[tuple[float, float, bool]]:
+        """Both values of each seed, and whether they have one origin."""
+        same = [True] * min(len(self.values), len(other.values))
+        if self.origins and other.origins:
+            same = [ours == theirs for ours, theirs in zip(self.origins, other.origins, strict=False)]
+        return list(zip(self.values, other.values, same, strict=False))
 
     def _seed_error(self) -> float:
         """Half the 95 % interval of the mean over seeds; 0 where there is one seed."""
         if not self.deviation:
             return 0.0
-        from scipy.special import stdtrit  # imported late: most of the package does without
-
         return float(stdtrit(self.seeds - 1, 0.975)) * self.deviation / math.sqrt(self.seeds)
 
 

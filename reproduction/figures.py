@@ -1,28 +1,32 @@
-"""Figures for print: one style, error bars over seeds, the paper's values beside ours. Needs the extra `paper`."""
+"""Figures for print: one style, error bars over seeds, the paper's values beside ours. Colours are the package's."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from hiresnn.errors import UsageError
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
 from hiresnn.files import write_atomically
-from hiresnn.report.charts import BLACK, STYLES, Style  # noqa: F401 (STYLES is for callers)
+from hiresnn.report.charts import BLACK, STYLES, Style
+from reproduction.statistics import SeedStat
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+__all__ = ["FULL_WIDTH", "HALF_WIDTH", "STYLES", "Style"]
 
 FULL_WIDTH, HALF_WIDTH = 6.9, 3.4  # inches: two columns and one column of the paper's page
 PAPER = "printed in the paper"
 PANELS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
+NOTE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps small text legible over lines
+STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
 
-RC: Any = {
+matplotlib.rcParams.update({
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
@@ -30,67 +34,33 @@ RC: Any = {
     "legend.fontsize": 7, "legend.frameon": False, "hatch.linewidth": 0.6, "savefig.dpi": 300,
     "pdf.fonttype": 42,  # text stays text, as publishers require
     "svg.hashsalt": "hiresnn",  # ids in the file depend on its content only
-}  # fmt: skip
-NOTE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps small text legible over lines
-STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
+})  # fmt: skip
 
 
-class Stat(Protocol):
-    """Mean and sample standard deviation (None for one seed) over seeds."""
-
-    @property
-    def mean(self) -> float: ...
-    @property
-    def deviation(self) -> float | None: ...
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Draw with the settings of RC inside the decorated function."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise UsageError("figures need matplotlib, which is not installed; run pip install 'hiresnn[paper]'.") from None
-    with matplotlib.rc_context(RC):
-        yield
-
-
-@_style()
 def figure(
     rows: int = 1,
     columns: int = 1,
     *,
-    width: float = HALF_WIDTH,
+    width: float = FULL_WIDTH,
     height: float = 2.5,
     share_y: bool = False,
     widths: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Create an empty figure with `rows` x `columns` panels, listed row by row; `width` and `height` are in inches.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    from matplotlib.figure import Figure
-
-    result = Figure(figsize=(width, height), layout="constrained")
-    grid = result.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
-    return result, [axes for row in grid for axes in row]
+    """An empty figure with `rows` x `columns` panels, listed row by row; `width` and `height` are in inches."""
+    drawing = Figure(figsize=(width, height), layout="constrained")
+    grid = drawing.subplots(rows, columns, sharey=share_y, squeeze=False, width_ratios=widths)
+    return drawing, [axes for row in grid for axes in row]
 
 
-@_style()
-def headline(result: Figure, title: str, about: str) -> None:
-    """Write the title and, below it, what was measured, so that the figure can be read alone.
-
-    `about` names network, data set, images and seeds: "VGG5 on CIFAR-10, 1,000 test images, 3 seeds (mean ± sd)".
-    """
-    text = result.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
-    note = result.axes[0].annotate(
-        about, (0, 0), xycoords=text, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
+def headline(drawing: Figure, title: str, about: str) -> None:
+    """Write the title and, below it, what was measured, so that the figure can be read alone."""
+    heading = drawing.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+    note = drawing.axes[0].annotate(
+        about, (0, 0), xycoords=heading, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
     )
     note.set_in_layout(False)  # the blank line of the title already reserves its space
 
 
-@_style()
 def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> None:
     """Name the axes, with units, and the panel; `panel` 1 puts "(i)" before the title, 2 puts "(ii)"."""
     axes.set_xlabel(x)
@@ -98,9 +68,8 @@ def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> Non
     axes.set_title(f"({PANELS[panel - 1]}) {title}".rstrip() if panel else title, loc="left")
 
 
-@_style()
-def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) -> None:
-    """Draw a line through the means, with the sample standard deviation as error bars where there are seeds."""
+def line(axes: Axes, x: Sequence[float], stats: Sequence[SeedStat], style: Style) -> None:
+    """A line through the means, with the sample standard deviation as error bars where there are seeds."""
     spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
     axes.errorbar(
         x, [stat.mean for stat in stats], yerr=spread, label=style.label, color=style.colour, marker=style.marker,
@@ -108,7 +77,6 @@ def line(axes: Axes, x: Sequence[float], stats: Sequence[Stat], style: Style) ->
     )  # fmt: skip
 
 
-@_style()
 def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
     """Show an image [height][width][channel] with values from 0 to 255, without axes; one channel is grey."""
     grey = [[pixel[0] for pixel in row] for row in pixels] if len(pixels[0][0]) == 1 else pixels
@@ -117,16 +85,13 @@ def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
     label(axes, x="", y="", title=title, panel=panel)
 
 
-@_style()
-def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) -> None:
+def logarithmic(axes: Axes, which: str, ticks: Sequence[float] = ()) -> None:
     """Make the axis "x" or "y" logarithmic, with plain numbers at 1, 2 and 5 of each decade.
 
     `ticks`, in increasing order, replace those; ticks too close to the previous one to be legible are left out.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
-
     legible: list[float] = []
-    for tick in ticks or ():
+    for tick in ticks:
         if not legible or tick >= 1.4 * legible[-1]:
             legible.append(tick)
     axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
@@ -136,16 +101,15 @@ def logarithmic(axes: Axes, which: str, ticks: Sequence[float] | None = None) ->
     axis.set_minor_locator(NullLocator())
 
 
-@_style()
-def focus(axes: Axes, stats: Sequence[Stat | None]) -> None:
+def focus(axes: Axes, stats: Sequence[SeedStat]) -> None:
     """Limit the y axis to the values of `stats` with their error bars, so that small differences are visible.
 
     An axis that does not start at 0 says so in the panel. The smallest range is 1, in units of the axis.
     """
-    known = [(stat.mean, stat.deviation or 0.0) for stat in stats if stat and not math.isnan(stat.mean)]
-    if not known:
+    ends = [stat.mean + side * (stat.deviation or 0.0) for stat in stats if stat.known for side in (-1, 1)]
+    if not ends:
         return
-    low, high = min(mean - spread for mean, spread in known), max(mean + spread for mean, spread in known)
+    low, high = min(ends), max(ends)
     margin = max(0.12 * (high - low), (1 - (high - low)) / 2)
     bottom = max(low - margin, 0.0) if low >= 0 else low - margin
     axes.set_ylim(bottom, high + margin)
@@ -162,7 +126,7 @@ def _free_corner(axes: Axes) -> tuple[int, int]:
     """The corner (0 or 1 in x and y) with the fewest points of lines near it; the lower left one of equal ones."""
     axes.autoscale_view(scaley=False)  # limits are otherwise set when the figure is drawn
     to_panel = axes.transData + axes.transAxes.inverted()
-    points = [point for each in axes.lines for point in to_panel.transform(each.get_xydata())]
+    points = [point for curve in axes.lines for point in to_panel.transform(curve.get_xydata())]
 
     def near(corner: tuple[int, int]) -> int:
         return sum(abs(x - corner[0]) < 0.55 and abs(y - corner[1]) < 0.16 for x, y in points)
@@ -170,33 +134,27 @@ def _free_corner(axes: Axes) -> tuple[int, int]:
     return min([(0, 0), (1, 0), (0, 1), (1, 1)], key=near)
 
 
-@_style()
 def level(axes: Axes, y: float, style: Style) -> None:
-    """Draw a dotted horizontal line for a value that does not depend on x."""
+    """A dotted horizontal line for a value that does not depend on x."""
     axes.axhline(y, label=style.label, color=style.colour, linestyle=":", linewidth=1.2)
 
 
-@_style()
 def paper_points(axes: Axes, x: Sequence[float], y: Sequence[float | None], style: Style, *, name: str = PAPER) -> None:
-    """Draw the paper's values for a line as hollow stars in its colour; our points remain visible inside them.
-
-    `name` says in the legend where they come from.
-    """
-    known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), label=name, color=style.colour, zorder=1.9, **STAR)
+    """The paper's values for a line as hollow stars in its colour; our points remain visible inside them."""
+    points = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), label=name, color=style.colour, zorder=1.9, **STAR)
 
 
-@_style()
 def bars(
     axes: Axes,
     groups: Sequence[str],
-    series: Sequence[tuple[Style, Sequence[Stat | None]]],
+    series: Sequence[tuple[Style, Sequence[SeedStat | None]]],
     *,
     paper: Sequence[Sequence[float | None]] = (),
     digits: int | None = None,
 ) -> None:
-    """Draw groups of bars with error bars over seeds, and the paper's value of a bar as a star to its right.
+    """Groups of bars with error bars over seeds, and the paper's value of a bar as a star to its right.
 
     `series` and `paper` hold one value per group; None leaves a gap. `digits` writes the value above each bar.
     """
@@ -205,60 +163,45 @@ def bars(
     width, shift = (0.64 * slot, -0.16 * slot) if paper else (0.94 * slot, 0.0)
     for number, (style, stats) in enumerate(series):
         centres = [group + (number - (len(series) - 1) / 2) * slot for group in range(len(groups))]
-        at = [centre + shift for centre in centres]
+        places = [centre + shift for centre in centres]
         means = [math.nan if stat is None else stat.mean for stat in stats]
         look: Any = {"color": style.colour, "edgecolor": "white", "hatch": style.hatch, "linewidth": 0}
-        axes.bar(at, means, width, label=style.label, **look)
-        for x, stat in zip(at, stats, strict=True):
-            if stat is not None:
-                _ends(axes, x, stat, digits)
+        axes.bar(places, means, width, label=style.label, **look)
+        for x, stat in zip(places, stats, strict=True):
+            if stat is not None and stat.deviation is not None:
+                axes.errorbar(x, stat.mean, yerr=stat.deviation, color="#333333", capsize=2, elinewidth=0.9)
+            if stat is not None and digits is not None:
+                axes.annotate(
+                    f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), ha="center",
+                    textcoords="offset points", va="bottom", fontsize=6.5, zorder=5, bbox=NOTE,
+                )  # fmt: skip
         if number < len(paper):
-            paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style.named(PAPER))
+            paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style)
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
 
 
-@_style()
-def outside(result: Figure, *, columns: int) -> None:
-    """Draw one legend for all panels below the figure: each name once, and the paper's values last, in black."""
-    from matplotlib.lines import Line2D
-
+def outside(drawing: Figure, *, columns: int) -> None:
+    """One legend for all panels below the figure: each name once, and the paper's values last, in black."""
     entries: dict[str, Any] = {}
-    for axes in result.axes:
+    for axes in drawing.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
     for name in [name for name, handle in entries.items() if getattr(handle, "get_marker", str)() == STAR["marker"]]:
         del entries[name]
         entries[name] = Line2D([], [], color=BLACK, **STAR)
-    result.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+    drawing.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 
-@_style()
-def save(
-    result: Figure,
-    stem: Path,
-    *,
-    kinds: Sequence[str] = ("svg", "png", "pdf"),
-) -> list[Path]:
+def save(drawing: Figure, stem: Path, *, kinds: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
     """Write `stem` with each ending in `kinds` (PNG at 300 dpi); returns the paths.
 
     The files hold no dates, so that equal figures are equal bytes.
     """
-    without: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
+    undated: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     for kind, path in zip(kinds, paths, strict=True):
         buffer = io.BytesIO()
-        result.savefig(buffer, format=kind, metadata=without[kind])
+        drawing.savefig(buffer, format=kind, metadata=undated[kind])
         write_atomically(path, buffer.getvalue())
     return paths
-
-
-def _ends(axes: Axes, x: float, stat: Stat, digits: int | None) -> None:
-    """The error bar of one bar, and its value above."""
-    if stat.deviation is not None:
-        axes.errorbar(x, stat.mean, yerr=stat.deviation, color="#333333", capsize=2, elinewidth=0.9)
-    if digits is not None:
-        axes.annotate(
-            f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), textcoords="offset points",
-            ha="center", va="bottom", fontsize=6.5, zorder=5, bbox=NOTE,
-        )  # fmt: skip

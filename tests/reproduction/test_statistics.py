@@ -1,44 +1,18 @@
-"""Values over seeds, and what pages say of them: differences, directions, claims."""
+"""Values over seeds, their differences and intervals, and the verdicts on them."""
 
-import doctest
 import math
 
 import pytest
 from scipy.stats import binomtest
 
-from reproduction import claims, page, seedstat, study
-from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Comparison, comparison_notes, verdict
-from reproduction.seedstat import SeedStat, difference_limits, wilson
-
-
-@pytest.mark.parametrize("module", [claims, page, seedstat, study])
-def test_examples_run(module: object) -> None:
-    result = doctest.testmod(module)  # type: ignore[arg-type]
-    assert result.attempted
-    assert not result.failed
-
-
-def test_mean_and_sample_standard_deviation() -> None:
-    # 2, 4, 9: mean 5, squares 9 + 1 + 16 = 26, over n - 1 = 2: root of 13
-    found = SeedStat.of([2, 4, 9])
-    assert found.mean == 5
-    assert found.deviation == pytest.approx(13**0.5)
-
-
-def test_one_seed_has_no_deviation_and_none_is_an_error() -> None:
-    assert SeedStat.of([7.0]).deviation is None
-    with pytest.raises(ValueError, match="at least one"):
-        SeedStat.of([])
+from reproduction.page import AGREES, DIFFERS, UNCLEAR, Comparison
+from reproduction.statistics import SeedStat, difference_limits, one_decimal, wilson
 
 
 def test_a_difference_is_taken_seed_by_seed() -> None:
     # Each seed gains exactly 1, whatever the seeds differ in: spread 0, not that of the two.
     gain = SeedStat.of([11.0, 21.0, 31.0]).minus(SeedStat.of([10.0, 20.0, 30.0]))
     assert (gain.mean, gain.deviation) == (1.0, 0.0)
-
-
-def test_a_difference_is_over_the_seeds_that_both_have() -> None:
-    assert SeedStat.of([5.0, 9.0]).minus(SeedStat.of([1.0])).values == (4.0,)
 
 
 def test_a_seed_that_is_not_measured_counts_in_nothing() -> None:
@@ -56,11 +30,6 @@ def test_values_of_two_origins_are_not_subtracted() -> None:
     assert ours.minus(theirs).mean == 4.0
     assert (ours.minus(theirs).seeds, ours.unpaired(theirs)) == (1, 1)
     assert ours.unpaired(SeedStat.of([1.0])) == 0
-
-
-def test_a_ratio_is_taken_seed_by_seed() -> None:
-    assert SeedStat.of([8.0, 6.0]).over(SeedStat.of([2.0])).values == (4.0,)
-    assert SeedStat.of([1.0, 3.0]).map(lambda value: 2 * value).mean == 4.0
 
 
 def test_rounding_alone_has_no_deviation() -> None:
@@ -114,41 +83,7 @@ def test_a_direction_has_three_outcomes(paper: float, ours: SeedStat, clear: boo
     assert Comparison("it", paper, ours, clear).verdict == verdict
 
 
-def test_comparisons_are_counted_and_those_that_do_not_agree_are_named() -> None:
-    fine, turned = difference(20.0, 10.0), difference(10.0, 20.0)
-    found = comparison_notes(
-        [
-            Comparison("fine", 1.0, fine),
-            Comparison("turned", 2.5, turned),
-            Comparison("small", 2.5, difference(10.1, 10.0)),
-            Comparison("box", 3.0, fine, trivial=True),
-            Comparison("no direction", 0.0, fine),
-            Comparison("not measured", 1.0, SeedStat.of([math.nan])),
-        ]
-    )
-    assert [note.splitlines()[0] for note in found] == [
-        "Of 3 differences between networks that the paper prints, 1 agree in direction, 1 differ and 1 are within the "
-        "error (95 %, images and seeds).",
-        "Of 1 differences of a black box from the white box that the paper prints, 1 agree in direction, 0 differ and "
-        "0 are within the error (95 %, images and seeds).",
-    ]
-    assert found[0].splitlines()[1].startswith("  - differs: turned (paper +2.5, here -10.0 (-13.")
-    assert found[0].splitlines()[2].startswith("  - within error: small (paper +2.5, here +0.1 (-2.")
-    assert comparison_notes([]) == []
-
-
-def test_a_verdict_needs_something_to_judge() -> None:
-    assert (verdict(True), verdict(False), verdict(None)) == (AGREES, DIFFERS, OPEN)
-
-
-def test_values_of_two_origins_are_not_divided() -> None:
-    ours, theirs = SeedStat.of([5.0, 7.0], ["A", "A"]), SeedStat.of([1.0, 1.0], ["A", "B"])
-    assert (ours.over(theirs).mean, ours.over(theirs).seeds) == (5.0, 1)
-    doubled = theirs.map(lambda value: 2 * value)
-    assert (doubled.values, doubled.origins) == ((2.0, 2.0), ("A", "B"))
-
-
 @pytest.mark.parametrize(("value", "text"), [(80.35, "80.4"), (80.25, "80.3"), (-0.05, "-0.1"), (1234.55, "1,234.6")])
 def test_halves_are_rounded_away_from_zero(value: float, text: str) -> None:
-    assert seedstat.one_decimal(value) == text
-    assert seedstat.one_decimal(value, signed=True).lstrip("+") == text
+    assert one_decimal(value) == text
+    assert one_decimal(value, signed=True).lstrip("+") == text

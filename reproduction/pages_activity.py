@@ -1,0 +1,324 @@
+"""Figures 1a, 1b, 3 and 10a: input codings, spikes of each layer (Definition 1), and the timesteps that are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from reproduction import figures
+from reproduction.page import OPEN, UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
+from reproduction.paper import CLAIMS, VGG11, VGGS, network_label, network_labels, text
+from reproduction.results import Results, compared
+from reproduction.scales import Run
+from reproduction.statistics import SeedStat
+from reproduction.study import Measurement
+
+CODINGS = {"direct": "traditional", "rate": "rate"}  # input coding -> the method that trains such a network
+EARLY = 2  # number of spiking layers that count as the initial convolutions
+GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
+"""Timesteps after which networks are stopped in Fig. 10a."""
+AVERAGED = (1, 8, 25, 150)
+"""Numbers of rate-coded timesteps that Fig. 1a averages: one, T of direct input, T at scale cpu, T of the paper."""
+WITHIN = 1.0  # percentage points below an accuracy that count as having reached it
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer: its name, the number of its outputs, T, and its spikes per image over all T steps.
+
+    A pooling layer has outputs instead of neurons, and a "spike" of it is a timestep at which an output is not zero.
+    """
+
+    name: str
+    neurons: int
+    timesteps: int
+    spikes: SeedStat
+
+    @property
+    def sa(self) -> SeedStat:
+        """Spiking activity: spikes / neurons, 0 to T."""
+        return self.spikes.map(lambda spikes: spikes / self.neurons)
+
+    @property
+    def tasa(self) -> SeedStat:
+        """Time-averaged spiking activity: SA / T, 0 to 1."""
+        return self.sa.map(lambda sa: sa / self.timesteps)
+
+
+Codings = dict[str, list[Layer]]  # coding -> layers
+
+
+def layers_of(seeds: Sequence[Any], origins: Sequence[str] = ()) -> list[Layer]:
+    """The layers of a measured activity, given for each seed; `origins` as in `SeedStat`."""
+    return [
+        Layer(name, int(neurons), int(steps), SeedStat.of((seed[name][2] for seed in seeds), origins))
+        for name, (neurons, steps, *_) in seeds[0].items()
+    ]
+
+
+def _spiking(layers: list[Layer]) -> list[Layer]:
+    return [layer for layer in layers if not layer.name.startswith("pool")]
+
+
+def total(layers: list[Layer]) -> Layer:
+    """All neurons of a network as one layer; pooling layers have none."""
+    layers = _spiking(layers)
+    seeds = zip(*(layer.spikes.values for layer in layers), strict=True)
+    neurons = sum(layer.neurons for layer in layers)
+    return Layer("total", neurons, layers[0].timesteps, SeedStat.of(map(sum, seeds), layers[0].spikes.origins))
+
+
+def layers_in_both(results: Results, networks: Sequence[str]) -> dict[str, Codings]:
+    """For each network its layers of neurons, and the pooling layers between them if measured in both codings."""
+    wanted = {
+        (network, coding, kind): Measurement(kind, network, method)
+        for network in networks
+        for coding, method in CODINGS.items()
+        for kind in ("activity", "pool-activity")
+    }
+    stored = {key: results.find(one) for key, one in wanted.items()}
+    results.all(*(one for (_, _, kind), one in wanted.items() if kind == "activity"))
+    both: dict[str, Codings] = {}
+    for network in networks:
+        both[network] = {
+            coding: layers_of(stored[network, coding, "activity"], results.origins(wanted[network, coding, "activity"]))
+            for coding in CODINGS
+        }
+        pools = {coding: stored[network, coding, "pool-activity"] for coding in CODINGS}
+        for coding, seeds in pools.items() if all(pools.values()) else ():
+            layers = layers_of(seeds, results.origins(wanted[network, coding, "pool-activity"]))
+            before = [int(number) for *_, number in seeds[0].values()]
+            for number, layer in sorted(zip(before, layers, strict=True), key=lambda pair: -pair[0]):
+                both[network][coding].insert(number, layer)  # from the last, so that earlier places stay right
+    return both
+
+
+def _with_total(layers: Codings) -> list[tuple[Layer, Layer]]:
+    """Each layer in both codings, and all layers together at the end."""
+    return [*zip(layers["direct"], layers["rate"], strict=True), (total(layers["direct"]), total(layers["rate"]))]
+
+
+def _pool_note(layers: Codings) -> str:
+    return text("fig3.pools" if len(_spiking(layers["direct"])) < len(layers["direct"]) else "fig3.no_pools")
+
+
+def fig1b(results: Results) -> Page:
+    """Spikes of each layer of VGG11 over all T steps, beside what the authors draw."""
+    results.scale.rated([VGG11])
+    layers = layers_in_both(results, [VGG11])[VGG11]
+    by_authors, steps = CLAIMS["fig1b"], CLAIMS["fig1b"]["timesteps"]
+    columns = ["layer", "neurons", "spikes, direct", "spikes, rate-coded"]
+    rows: list[list[Cell]] = []
+    for direct, rate in _with_total(layers):
+        activity = compared(by_authors["direct"].get(direct.name), direct.sa)
+        activity += compared(by_authors["rate"].get(direct.name), rate.sa)
+        rows.append([direct.name, f"{direct.neurons}", direct.spikes, rate.spikes, *activity])
+
+    def figure() -> Figure:
+        drawing, (axes,) = figures.figure(height=2.8)
+        names = [layer.name for layer in layers["direct"]]
+        source = f"drawn by the authors (T = {steps['direct']}, rate-coded T = {steps['rate']})"
+        for coding, coded in layers.items():
+            figures.line(axes, range(len(coded)), [layer.sa for layer in coded], figures.STYLES[coding])
+            theirs = [by_authors[coding].get(name) for name in names]
+            figures.paper_points(axes, range(len(names)), theirs, figures.STYLES[coding], name=source)
+        if any(layer.spikes.mean for coded in layers.values() for layer in coded):
+            figures.logarithmic(axes, "y")
+        axes.set_xticks(range(len(names)), names)
+        figures.label(axes, x="layer", y="spikes per neuron (SA)")
+        figures.outside(drawing, columns=3)
+        return drawing
+
+    notes = [*results.scale.setting_notes((VGG11,), "rate"), text("fig1b.source"), _pool_note(layers)]
+    columns += beside_paper("SA, direct", "SA, rate-coded")
+    table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
+    claim = replace(_lower_sa(VGG11, layers), where="")  # Fig. 3 judges it
+    return Page([table], figure, notes, (VGG11,), [claim], results.scale.analysed_label([VGG11]))
+
+
+def fig3(results: Results) -> Page:
+    """TASA of each layer of VGG5 and VGG11."""
+    networks = results.scale.rated(VGGS)
+    both = layers_in_both(results, networks)
+    columns = ["model", "data set", "layer", "neurons", "TASA, direct", "TASA, rate-coded", "SA, direct"]
+    rows: list[list[Cell]] = [
+        [*network_labels(network), direct.name, f"{direct.neurons}", direct.tasa, rate.tasa, direct.sa, rate.sa]
+        for network, layers in both.items()
+        for direct, rate in _with_total(layers)
+    ]
+
+    def figure() -> Figure:
+        widths = [3 + len(layers["direct"]) for layers in both.values()]  # a panel is as wide as its network is deep
+        drawing, panels = figures.figure(1, len(networks), height=2.7, widths=widths)
+        for number, (axes, (network, layers)) in enumerate(zip(panels, both.items(), strict=True), start=1):
+            series = [(figures.STYLES[coding], [layer.tasa for layer in coded]) for coding, coded in layers.items()]
+            figures.bars(axes, [layer.name for layer in layers["direct"]], series)
+            axes.tick_params(axis="x", labelrotation=45)
+            y = "" if number > 1 else "TASA"
+            figures.label(axes, x="layer", y=y, title=network_label(network), panel=number)
+        figures.outside(drawing, columns=2)
+        return drawing
+
+    notes = [*results.scale.setting_notes(networks, "rate"), text("not_printed")]
+    notes += dict.fromkeys(map(_pool_note, both.values()))
+    claims = [one for network, layers in both.items() for one in (_lower_sa(network, layers), *_tasa(network, layers))]
+    table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
+    return Page([table], figure, notes, networks, claims, results.scale.analysed_label(networks))
+
+
+OBSERVATION = "sec. 3.1, Observation 1"
+
+
+def _lower_sa(network: str, layers: Codings) -> Claim:
+    """The first half of Observation 1, on all neurons together."""
+    direct, rate = (total(coded).sa for coded in layers.values())
+    holds = direct.mean < rate.mean if direct.minus(rate).known else None
+    numbers = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
+    return Claim(
+        text("fig3.lower"), verdict(holds), _with_seeds(numbers, direct, rate), network_label(network), OBSERVATION
+    )
+
+
+def _tasa(network: str, layers: Codings) -> list[Claim]:
+    """The second half of Observation 1: all layers, and the first two, each layer with equal weight."""
+    claims = []
+    for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
+        direct, rate = (_mean_tasa(_spiking(coded)[:count]) for coded in layers.values())
+        other = rate if rate.seeds > 1 else SeedStat.of([rate.mean] * len(direct.values))  # one network stands for all
+        low, high = direct.minus(other).limits
+        result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
+        result = result if direct.minus(rate).known else OPEN
+        numbers = _with_seeds(f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded", direct, rate)
+        claims.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
+    return claims
+
+
+def _mean_tasa(layers: list[Layer]) -> SeedStat:
+    """The mean over layers, seed by seed."""
+    seeds = zip(*(layer.tasa.values for layer in layers), strict=True)
+    return SeedStat.of((sum(values) / len(values) for values in seeds), layers[0].spikes.origins)
+
+
+def _with_seeds(numbers: str, direct: SeedStat, rate: SeedStat) -> str:
+    """Numbers of both codings, with how many seeds decide, or why nothing does."""
+    if not direct.minus(rate).known:
+        return text("not_compared", found=numbers)
+    return f"{numbers} (seeds: {direct.seeds} and {rate.seeds})"
+
+
+# Fig. 1a and 10a: the codings themselves, and how long they take
+
+
+def fig1a(results: Results) -> Page:
+    """One test image as direct input, and as rate-coded input averaged over some timesteps."""
+    results.scale.some([VGG11])
+    ((coded,),) = results.all(Measurement("input-codings", VGG11, "rate", 0, grid=AVERAGED))
+    names = [f"rate-coded,\n{'one step' if steps == 1 else f'mean of {steps} steps'}" for steps in AVERAGED]
+    images = {"direct input": coded["direct"], **dict(zip(names, coded["rate"], strict=True))}
+    rows = [
+        [f"{steps}", error, share]
+        for steps, error, share in zip(AVERAGED, coded["errors"], coded["silent"], strict=True)
+    ]
+
+    def figure() -> Figure:
+        drawing, panels = figures.figure(1, len(images), height=1.9)
+        for number, (axes, (title, pixels)) in enumerate(zip(panels, images.items(), strict=True), start=1):
+            figures.image(axes, pixels, title=title, panel=number)
+        return drawing
+
+    notes = [text("fig1a.coding"), text("fig1a.shown"), text("not_printed")]
+    table = Table(text("fig1a.caption"), ["timesteps", "error (root mean square)", "pixels without a spike, %"], rows)
+    return Page([table], figure, notes, (VGG11,), images="one test image")
+
+
+TimeCurve = dict[int, SeedStat]  # timesteps -> clean accuracy in percent
+
+
+def fig10a(results: Results) -> Page:
+    """How many timesteps each network needs, and its accuracy in percent when it is stopped earlier."""
+    scale = results.scale
+    networks = scale.rated(VGGS)
+    stopped = {}
+    for network in networks:
+        for coding in ("rate", "direct"):
+            last = scale.recipe(Run(network, CODINGS[coding])).snn.timesteps
+            grid = (*(steps for steps in GRID if steps < last), last)
+            stopped[network, coding] = Measurement("by-time", network, CODINGS[coding], grid=grid)
+    curves: dict[str, dict[str, TimeCurve]] = {network: {} for network in networks}
+    for ((network, coding), one), seeds in zip(stopped.items(), results.all(*stopped.values()), strict=True):
+        stats = [SeedStat.of(values, results.origins(one)) for values in zip(*seeds, strict=True)]
+        curves[network][coding] = dict(zip(map(int, one.grid), stats, strict=True))
+    limit = CLAIMS["fig10a"]["latency_gain_max"]
+    rows = [row for network, both in curves.items() for row in _latency_rows(network, both)]
+    claims = [_fewer_steps(network, both, limit) for network, both in curves.items()]
+    grid = sorted({steps for both in curves.values() for curve in both.values() for steps in curve})
+    columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
+    table = Table(text("fig10a.caption", within=WITHIN, grid=", ".join(map(str, grid))), columns, rows)
+    notes = [*scale.setting_notes(networks, "rate"), text("fig10a.trained")]
+    return Page([table], partial(_draw_fig10a, curves), notes, networks, claims, scale.analysed_label(networks))
+
+
+def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Claim:
+    """The claim on latency, judged by the steps that each network needs for its own accuracy."""
+    rate, direct = (needed(curves[coding], curves[coding]) for coding in ("rate", "direct"))
+    holds, ours, numbers = None, None, "a network does not keep its own accuracy"
+    if rate is not None and direct is not None:
+        times = rate.over(direct)
+        numbers = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}"
+        if times.known:
+            holds, ours = times.mean > 1, times.mean
+            numbers += f": {ours:.1f} times fewer"
+        else:
+            numbers = text("not_compared", found=numbers)
+    paper = limit if network == VGG11 else None
+    claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
+    return Claim(claim, verdict(holds), numbers, network_label(network), where, paper, ours)
+
+
+def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]]:
+    """What was chosen, what each network needs for its own accuracy, what both need for the direct-coded one's."""
+    labels, rate, direct = network_labels(network), curves["rate"], curves["direct"]
+    steps = compared(float(CLAIMS["setting"]["timesteps"][network.partition("-")[0]]), float(max(direct)))
+    rows: list[list[Cell]] = [[*labels, "trained with", float(max(rate)), *steps, max(rate) / max(direct)]]
+    for what, target in (("needed, own accuracy", rate), ("needed, accuracy of direct-coded", direct)):
+        slow, fast = needed(rate, target), needed(direct, direct)
+        times = None if slow is None or fast is None else slow.over(fast)
+        rows.append([*labels, what, slow or "not reached", *compared(None, fast), times])
+    return rows
+
+
+def needed(curve: TimeCurve, target: TimeCurve) -> SeedStat | None:
+    """The fewest steps from which on each seed stays within WITHIN of the target's final accuracy; None for never."""
+    steps, finals = list(curve), list(target.values())[-1].values
+    fewest = []
+    for values, final in zip(zip(*(stat.values for stat in curve.values()), strict=True), finals, strict=False):
+        short = [count for count, value in zip(steps, values, strict=True) if value < final - WITHIN]
+        if short and short[-1] == steps[-1]:
+            return None
+        fewest.append(next(count for count in steps if not short or count > short[-1]))
+    return SeedStat.of(fewest, curve[steps[0]].origins)
+
+
+def _draw_fig10a(curves: dict[str, dict[str, TimeCurve]]) -> Figure:
+    codings = ("rate", "direct")
+    drawing, panels = figures.figure(1, 1 + len(curves), height=2.6)
+    groups = [
+        f"{network_labels(network)[0]}\ntrained: {max(both['rate']):g}, {max(both['direct']):g}"
+        for network, both in curves.items()
+    ]
+    series = [(figures.STYLES[c], [needed(both[c], both[c]) for both in curves.values()]) for c in codings]
+    figures.bars(panels[0], groups, series)  # without stars: the paper prints the steps of training, not those needed
+    figures.label(panels[0], x="network", y="timesteps needed", title="needed for own accuracy", panel=1)
+    for number, (axes, (network, both)) in enumerate(zip(panels[1:], curves.items(), strict=True), start=2):
+        for coding, curve in both.items():
+            figures.line(axes, list(curve), list(curve.values()), figures.STYLES[coding])
+        longest = max(both["rate"])
+        figures.logarithmic(axes, "x", [steps for steps in (1, 2, 5, 10, 20, 50, 100, 200) if steps <= longest])
+        axes.set_ylim(bottom=0)
+        figures.label(axes, x="timesteps shown", y="clean accuracy (%)", title=network_label(network), panel=number)
+    figures.outside(drawing, columns=3)
+    return drawing

@@ -1,0 +1,320 @@
+"""Tables 6 and 7 and Fig. 11: operations of each layer, and the energy of an image against rate coding and the ANN.
+
+Everything is counted twice: as the paper prints it (Table 6, Eq. 7, 8), and with every operation that happens, see
+docs/analysis.md. All of it is estimated arithmetic energy of the inference of one image at 45 nm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from hiresnn.analysis import PRICES, EnergyReport, LayerOperations, Prices
+from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
+from reproduction import figures
+from reproduction.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
+from reproduction.paper import CLAIMS, LABELS, VGG11, left_out, network_label, network_labels, printed, section, text
+from reproduction.results import Results, accuracy, compared
+from reproduction.scales import Run, Scale
+from reproduction.statistics import SeedStat, one_decimal
+from reproduction.study import Measurement
+
+K = 1e3  # operations are shown in thousands, and energies in nanojoules, which are thousands of picojoules
+BITS = range(1, 9)  # bits per activation that are tried for the quantised ANN
+PRINTED, EVERY = "as printed", "every operation"  # the two ways of counting
+PRICE_LABELS: dict[str, str] = section("energy.prices")
+WHO: dict[str, str] = section("energy.who")
+FIG11_ROWS = (("rate", PRINTED), ("ann", PRINTED), ("rate", EVERY), ("ann", EVERY), ("equal-accuracy", EVERY))
+FP32, INT32 = PRICES["fp32"], PRICES["int32"]
+TOTAL_COLUMNS = [
+    "model", "data set", "network", "count", "bits", "FP32, nJ", "INT32, nJ", "FP32, times", "INT32, times",
+]  # fmt: skip
+MEMORY_COLUMNS = [
+    "model", "data set", "network", "weights read, k", "activations, k", "membranes, k", "parameters, k",
+    "state, KiB", "weights on chip, nJ", "weights off chip, nJ",
+]  # fmt: skip
+TRAFFIC = ("weight_reads", "activations", "membranes", "weights", "on_chip_pj", "off_chip_pj")
+"""Attributes of `hiresnn.analysis.Traffic`, in the order of MEMORY_COLUMNS."""
+LAYER_COLUMNS: dict[str, Callable[[EnergyReport, LayerOperations], float]] = {
+    "FL_ANN, k": lambda report, layer: layer.dense / K,
+    "zeta": lambda report, layer: layer.activity,
+    "FL_SNN, k": lambda report, layer: layer.flops_snn / K,
+    "as printed FP32, nJ": lambda report, layer: replace(report, layers=(layer,)).snn_printed(FP32) / K,
+    "as printed INT32, nJ": lambda report, layer: replace(report, layers=(layer,)).snn_printed(INT32) / K,
+    "connections, k": lambda report, layer: layer.connections / K,
+    "MACs, k": lambda report, layer: layer.macs / K,
+    "ACs, k": lambda report, layer: layer.acs / K,
+    "multiplications, k": lambda report, layer: layer.multiplications / K,
+    "FP32, nJ": lambda report, layer: report.layer_energy(layer, FP32) / K,
+    "INT32, nJ": lambda report, layer: report.layer_energy(layer, INT32) / K,
+}
+"""Column of Table 6 -> its value for a layer."""
+AS_PRINTED = tuple(LAYER_COLUMNS)[:5]  # columns of the paper's formulas; empty for a layer without weights
+
+Reports = list[EnergyReport]  # the energy report of each seed
+
+
+@dataclass(frozen=True)
+class Total:
+    """Energy of one image in picojoules.
+
+    Attributes:
+        pj: price list ("fp32", "int32") -> over seeds, NaN for a seed that has none; None where no seed has it.
+        bits: bits per activation of a quantised ANN, over seeds as `pj`.
+    """
+
+    pj: dict[str, SeedStat | None]
+    bits: SeedStat | None = None
+
+
+Totals = dict[tuple[str, str], Total]  # (A key of WHO, PRINTED or EVERY) -> the total of one network
+
+
+def networks_with(scale: Scale) -> tuple[str, ...]:
+    """The networks whose energy is counted: those of the paper's Table 1 that the scale has."""
+    return scale.some(network for network in scale.networks if network in CLAIMS["table1"])
+
+
+def counted(network: str, method: str, attack: str | None = None, variants: int = 1) -> Measurement:
+    """The operations of an image that changes `variants` times within T."""
+    return Measurement("operations", network, method, attack=attack, grid=(variants,))
+
+
+def reports(results: Results, measurements: Sequence[Measurement]) -> list[Reports]:
+    """The energy reports of each measurement."""
+    return [
+        [EnergyReport(tuple(LayerOperations(**layer) for layer in one["layers"]), one["timesteps"]) for one in seeds]
+        for seeds in results.all(*measurements)
+    ]
+
+
+def _methods(scale: Scale, network: str) -> tuple[str, ...]:
+    return ("hire", "rate") if scale.is_rated(network) else ("hire",)
+
+
+def table6(results: Results) -> Page:
+    """Operations and energy of every layer."""
+    scale = results.scale
+    measured = [counted(name, method) for name in networks_with(scale) for method in _methods(scale, name)]
+    tables = []
+    for one, seeds in zip(measured, reports(results, measured), strict=True):
+        rows = [_layer_row(seeds, number) for number in (*range(len(seeds[0].layers)), None)]
+        caption = f"{network_label(one.network)}, {LABELS[one.method]}, T = {seeds[0].timesteps}."
+        tables.append(Table(caption, ["layer", "input", *LAYER_COLUMNS], rows))
+    return _page(scale, tables, [text("table6.formulas")], [])
+
+
+def _layer_row(seeds: Reports, number: int | None) -> list[Cell]:
+    """The cells of one layer over seeds: its name, its kind of input, and LAYER_COLUMNS; None sums all layers."""
+    chosen = slice(number, None if number is None else number + 1)
+    cells: list[Cell] = ["total", ""]
+    empty: tuple[str, ...] = ("zeta",)
+    if number is not None:
+        first = seeds[0].layers[number]
+        cells, empty = [first.name, first.inputs if first.dense else ""], () if first.dense else AS_PRINTED
+    for name, value in LAYER_COLUMNS.items():
+        stat = SeedStat.of(sum(value(report, layer) for layer in report.layers[chosen]) for report in seeds)
+        cells.append(None if name in empty else stat)
+    return cells
+
+
+def totals(results: Results) -> dict[str, Totals]:
+    """The totals of each network."""
+    scale, networks = results.scale, networks_with(results.scale)
+    measured: dict[tuple[str, str], Measurement] = {}
+    for network in networks:
+        periods = scale.recipe(Run(network, "hire")).noise.periods
+        measured[network, "hire"] = counted(network, "hire")
+        measured[network, "attacked"] = counted(network, "hire", attack="pgd")
+        measured[network, "training"] = counted(network, "hire", variants=periods)
+        if scale.is_rated(network):
+            measured[network, "rate"] = counted(network, "rate")
+        measured[network, "bits"] = Measurement("quantised-ann", network, "ann", grid=tuple(BITS))
+        measured[network, "accuracy"] = accuracy(network, "hire")
+    results.all(*measured.values())
+    return {
+        network: _totals(results, {who: one for (name, who), one in measured.items() if name == network})
+        for network in networks
+    }
+
+
+def _totals(results: Results, measured: dict[str, Measurement]) -> Totals:
+    quantised, accuracies = results.all(measured.pop("bits"), measured.pop("accuracy"))
+    seeds = dict(zip(measured, reports(results, list(measured.values())), strict=True))
+    origins = {who: results.origins(one) for who, one in measured.items()}
+
+    def energies(who: str, energy: Callable[[EnergyReport, Prices], float]) -> Total:
+        return Total({
+            name: SeedStat.of((energy(report, prices) for report in seeds[who]), origins[who])
+            for name, prices in PRICES.items()
+        })  # fmt: skip
+
+    def few_bits(bits: Sequence[int | None]) -> Total:
+        """An ANN with these bits per activation, one number per seed."""
+        if not any(bits):
+            return Total(dict.fromkeys(PRICES))
+        pairs = list(zip(seeds["hire"], bits, strict=True))
+        energy = {
+            name: SeedStat.of((quantised_energy(*pair, prices) for pair in pairs), origins["hire"])
+            for name, prices in PRICES.items()
+        }
+        return Total(energy, SeedStat.of(math.nan if number is None else number for number in bits))
+
+    lines: Totals = {}
+    for who in seeds:
+        if who != "training":  # Eq. 8 knows no images that change
+            lines[who, PRINTED] = energies(who, EnergyReport.snn_printed)
+        lines[who, EVERY] = energies(who, EnergyReport.snn)
+    enough = [fewest_bits(percent, target) for percent, target in zip(quantised, accuracies, strict=True)]
+    return lines | {
+        ("ann", PRINTED): energies("hire", EnergyReport.ann_printed),
+        ("ann", EVERY): energies("hire", EnergyReport.ann),
+        ("equal-levels", EVERY): few_bits([report.bits for report in seeds["hire"]]),
+        ("equal-accuracy", EVERY): few_bits(enough),
+    }
+
+
+def fewest_bits(percent: Sequence[float], target: float) -> int | None:
+    """The fewest bits with which the ANN is at least as accurate as HIRE-SNN; None if no BITS are."""
+    return next((bits for bits, value in zip(BITS, percent, strict=True) if value >= target), None)
+
+
+def quantised_energy(report: EnergyReport, bits: int | None, prices: Prices) -> float:
+    """Picojoules of the ANN with activations of `bits` bits and the image in full; NaN for no bits."""
+    # The report prices an ANN of as many bits as its T needs, and 2^b - 1 steps need b.
+    return math.nan if bits is None else replace(report, timesteps=2**bits - 1).quantised_ann(prices)
+
+
+def _times(totals: Totals, who: str, count: str, price: str) -> SeedStat | None:
+    """Energy as a multiple of that of HIRE-SNN in the same count; None where it is not counted or has no price.
+
+    Also None where the two were measured on different trainings of their networks (`SeedStat.over`).
+    """
+    ours, theirs = totals.get((who, count), Total(dict.fromkeys(PRICES))).pj[price], totals["hire", count].pj[price]
+    times = None if ours is None or theirs is None else ours.over(theirs)
+    return times if times is not None and times.known else None
+
+
+def table7(results: Results) -> Page:
+    """Prices beside the paper's, totals of every network in both counts, and what memory would add."""
+    energies: list[list[Cell]] = []
+    memory: list[list[Cell]] = []
+    for network, lines in totals(results).items():
+        for (who, count), total in lines.items():
+            nanojoules = [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
+            times = [_times(lines, who, count, price) for price in PRICES]
+            energies.append([*network_labels(network), WHO[who], count, total.bits, *nanojoules, *times])
+        memory += _memory_rows(results, network)
+    tables = [
+        Table(text("table7.prices"), ["operation", *beside_paper("INT32", "FP32")], _price_rows()),
+        Table(text("table7.totals"), TOTAL_COLUMNS, energies),
+        Table(text("table7.memory"), MEMORY_COLUMNS, memory),
+    ]
+    quantised = text("table7.quantised", first=BITS[0], last=BITS[-1])
+    words = text("table7.words", sram=SRAM_WORD_PJ, dram=DRAM_WORD_PJ)
+    return _page(results.scale, tables, [], [text("table7.training"), quantised, words])
+
+
+def _price_rows() -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    for number, (key, operation) in enumerate(section("energy.operations").items(), start=1):
+        row: list[Cell] = [f"{number}. 32-bit {operation}"]
+        for name in ("int32", "fp32"):
+            prices = PRICES[name]
+            ours = {"mult": prices.multiplication, "add": prices.addition, "mac": prices.mac, "ac": prices.ac}
+            row += compared(printed("table7", name, key), round(ours[key], 6))
+        rows.append(row)
+    return rows
+
+
+def _memory_rows(results: Results, network: str) -> list[list[Cell]]:
+    methods = _methods(results.scale, network)
+    seeds = dict(zip(methods, reports(results, [counted(network, method) for method in methods]), strict=True))
+    moved = {method: ([report.snn_traffic() for report in one], one[0].state_bytes) for method, one in seeds.items()}
+    moved = {"hire": moved.pop("hire"), "ann": ([report.ann_traffic() for report in seeds["hire"]], 0), **moved}
+    rows = []
+    for who, (traffics, state) in moved.items():
+        cells: list[Cell] = [SeedStat.of(getattr(one, name) / K for one in traffics) for name in TRAFFIC]
+        rows.append([*network_labels(network), WHO[who], *cells[:4], state / 1024, *cells[4:]])
+    return rows
+
+
+def fig11(results: Results, price: str) -> Page:
+    """Energies at one price list as multiples of HIRE-SNN's."""
+    name, networks = {"fp32": "fig11a", "int32": "fig11b"}[price], totals(results)
+
+    def paper_times(network: str, who: str) -> float | None:
+        """What Fig. 11 says of VGG11; it prints no number for another network."""
+        return printed(name, f"over_{who}") if network == VGG11 else None
+
+    claims, rows = [], []
+    for network, lines in networks.items():
+        for who, count in FIG11_ROWS:
+            if (who, count) in lines:
+                ours, theirs = _times(lines, who, count, price), paper_times(network, who)
+                cells = compared(theirs if count == PRINTED else None, ours)
+                rows.append([*network_labels(network), WHO[who], count, *cells])
+                if theirs is not None and ours is not None:
+                    claims.append(_cheaper(network, who, count, price, theirs, ours))
+    columns = ["model", "data set", "network", "count", *beside_paper("times")]
+    table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, rows)
+    page = _page(results.scale, [table], [], _few_bits_notes(results.scale, networks, price))
+    return replace(page, figure=partial(_draw, networks, paper_times, price), claims=claims)
+
+
+def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours: SeedStat) -> Claim:
+    """The claim that HIRE-SNN needs less energy than another network, judged in one of the two counts."""
+    claim = text("fig11.claim", who=WHO[who], times=theirs, price=PRICE_LABELS[price])
+    of, numbers = f"{network_label(network)}, {count}", f"{one_decimal(ours.mean)} times"
+    where = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
+    low, high = ours.limits
+    result = UNCLEAR if low <= 1 <= high else verdict(low > 1)
+    return Claim(claim, result, numbers, of, where, theirs if count == PRINTED else None, ours)
+
+
+def _few_bits_notes(scale: Scale, networks: dict[str, Totals], price: str) -> list[str]:
+    """Where the quantised ANN needs less energy than HIRE-SNN, and where none is as accurate."""
+    less, missing = [], []
+    for network, lines in networks.items():
+        times, seeds = _times(lines, "equal-accuracy", EVERY, price), len(scale.seeds_of(network))
+        if times is not None and times.mean < 1:
+            less.append(f"{network_label(network)} ({times.mean:.2f} times)")
+        if (known := 0 if times is None else times.seeds) < seeds:
+            missing.append(f"{network_label(network)} in {seeds - known} of {seeds} seeds")
+    notes = [text("fig11.less", networks=", ".join(less))] if less else []
+    if missing:
+        notes.append(text("fig11.none", first=BITS[0], last=BITS[-1], networks=", ".join(missing)))
+    return notes
+
+
+def _draw(networks: dict[str, Totals], paper_times: Callable[[str, str], float | None], price: str) -> Figure:
+    styles = {
+        "hire": figures.STYLES["hire"].named(WHO["hire"]),
+        "rate": figures.STYLES["rate"],
+        "ann": figures.STYLES["ann"],
+        "equal-accuracy": figures.Style("ANN, few bits, as accurate", "#009E73", hatch="xxxx"),
+    }
+    groups = [" / ".join(network_labels(network)) for network in networks]
+    drawing, panels = figures.figure(2, 1, height=4.6, share_y=True)
+    for number, (axes, count) in enumerate(zip(panels, (PRINTED, EVERY), strict=True), start=1):
+        present = [who for who in styles if count == EVERY or who != "equal-accuracy"]
+        series = [(styles[who], [_times(lines, who, count, price) for lines in networks.values()]) for who in present]
+        stars = [[paper_times(network, who) for network in networks] for who in present]
+        figures.bars(axes, groups, series, paper=() if count == EVERY else stars, digits=2)
+        figures.logarithmic(axes, "y")
+        axes.margins(y=0.15)
+        figures.label(axes, x="", y=f"energy, {PRICE_LABELS[price]}\n(HIRE-SNN = 1)", title=count, panel=number)
+    figures.outside(drawing, columns=5)
+    return drawing
+
+
+def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]) -> Page:
+    """A page with the notes that all pages about energy share, and its own before and after them."""
+    networks = networks_with(scale)
+    notes = [*scale.setting_notes(networks, "rate"), *left_out(CLAIMS["table1"], networks), *before]
+    notes += [text("energy.counts"), text("energy.estimate"), *after]
+    return Page(tables, notes=notes, networks=networks, images=scale.analysed_label(networks))

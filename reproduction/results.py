@@ -1,0 +1,168 @@
+"""The table of measured values that every page reads: one row per kind, network, method, seed, attack, box and changes.
+
+A page is a function of a `Results`. Called with an empty one, it says what it needs: `Results.asked`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reproduction.page import Cell
+from reproduction.paper import LABELS, network_label, printed, text
+from reproduction.scales import Changes, Scale
+from reproduction.statistics import SeedStat, difference_limits
+from reproduction.study import Measurement, StoredValue
+
+TEST_IMAGES = 10_000  # test images of CIFAR, on which the paper measures
+FROZEN: Changes = (("snn.train_neurons", "false"),)  # threshold and leak stay at their initial values (Table 5)
+
+
+class MissingValueError(Exception):
+    """A value that a page cannot do without is not measured yet."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A number of the paper beside ours; either may be missing."""
+
+    paper: float | None
+    ours: SeedStat | None
+
+    def cells(self) -> list[Cell]:
+        """The three cells of a measured column, see `page.beside_paper`."""
+        return compared(self.paper, self.ours)
+
+
+@dataclass(frozen=True)
+class Accuracy(Pair):
+    """An accuracy in percent over seeds, NaN for those that are not measured; None in a box that does not exist."""
+
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Gain(Pair):
+    """One accuracy minus another, seed by seed.
+
+    Attributes:
+        clear: whether the difference of the accuracies that the paper prints exceeds the error of its test images.
+    """
+
+    better: Accuracy
+    worse: Accuracy
+    clear: bool = True
+
+
+def compared(paper: float | None, ours: SeedStat | float | None) -> list[Cell]:
+    """The paper's value, ours and the difference, ours minus the paper's, where both exist."""
+    mean = ours.mean if isinstance(ours, SeedStat) else ours
+    return [paper, ours, None if paper is None or mean is None else mean - paper]
+
+
+class Results:
+    """The measured values of a scale, and what was asked of them."""
+
+    def __init__(self, scale: Scale, records: Mapping[Measurement, StoredValue] | None = None) -> None:
+        self.scale, self.records = scale, records or {}
+        self.asked: dict[Measurement, None] = {}
+        self._unpaired: dict[tuple[Measurement, Measurement], str] = {}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table itself, tidy, for a `pandas.DataFrame`: `at` is a number's place in the grid that is swept."""
+        rows = []
+        for measurement, record in self.records.items():
+            many = isinstance(record.value, list) and len(record.value) == len(measurement.grid)
+            values = zip(measurement.grid, record.value, strict=True) if many else [(None, record.value)]
+            rows += [asdict(measurement) | {"at": at, "value": value, "origin": record.origin} for at, value in values]
+        return rows
+
+    def find(self, measurement: Measurement) -> list[Any] | None:
+        """The value of each seed; None where one is missing."""
+        seeds = measurement.each(self.scale)
+        self.asked |= dict.fromkeys(seeds)
+        return [self.records[one].value for one in seeds] if all(one in self.records for one in seeds) else None
+
+    def all(self, *measurements: Measurement) -> list[list[Any]]:
+        """The value of each seed of each measurement. Raises MissingValueError where one is missing."""
+        values = [self.find(measurement) for measurement in measurements]
+        if missing := [one.kind for one, value in zip(measurements, values, strict=True) if value is None]:
+            raise MissingValueError(missing[0])
+        return [value for value in values if value is not None]
+
+    def origins(self, measurement: Measurement) -> list[str]:
+        """Where the value of each seed was measured, and by which version of the training; "" for a missing one."""
+        return [self.records[one].origin if one in self.records else "" for one in measurement.each(self.scale)]
+
+    def stat(self, measurement: Measurement) -> SeedStat:
+        """A number over seeds, NaN for those that are missing."""
+        self.asked |= dict.fromkeys(seeds := measurement.each(self.scale))
+        values = [self.records[one].value if one in self.records else None for one in seeds]
+        at = measurement.at
+        numbers = [math.nan if value is None else value if at is None else value[at] for value in values]
+        return SeedStat.of(numbers, self.origins(measurement))
+
+    def accuracy(
+        self, network: str, method: str, attack: str | None = None, box: str = "white", changes: Changes = ()
+    ) -> Accuracy:
+        """The accuracy on the scale's test images, beside what the paper prints; clean images have no box."""
+        one = accuracy(network, method, attack, box, changes)
+        return self.read(one) if has_twin(method, box) else Accuracy(printed_accuracy(one), None, one)
+
+    def read(self, measurement: Measurement) -> Accuracy:
+        """Any measurement of accuracies, beside what the paper prints."""
+        return Accuracy(printed_accuracy(measurement), self.stat(measurement), measurement)
+
+    def gain(self, better: Accuracy, worse: Accuracy) -> Gain:
+        """The difference of two accuracies with its interval."""
+        paper, clear = None, True
+        if better.paper is not None and worse.paper is not None:
+            paper = round(better.paper - worse.paper, 6)
+            low, high = difference_limits(better.paper, worse.paper, TEST_IMAGES)
+            clear = not low < 0 < high
+        if better.ours is None or worse.ours is None:
+            return Gain(paper, None, better, worse, clear)
+        if better.ours.unpaired(worse.ours):
+            sides = dict.fromkeys(_trained(side.measurement) for side in (better, worse))
+            name = f"{network_label(better.measurement.network)}, {' against '.join(sides)}"
+            self._unpaired[better.measurement, worse.measurement] = name
+        ours = better.ours.minus(worse.ours, better.measurement.images(self.scale) or TEST_IMAGES)
+        return Gain(paper, ours, better, worse, clear)
+
+    def unpaired_notes(self) -> list[str]:
+        """A sentence on the differences that are not taken, because their values do not have one origin."""
+        counts = Counter(self._unpaired.values())
+        names = "; ".join(f"{name} ({count})" for name, count in counts.items())
+        return [text("unpaired", each=names)] if counts else []
+
+
+def has_twin(method: str, box: str) -> bool:
+    """Whether the box exists for a method: an ANN has no twin from the same ANN."""
+    return (method, box) != ("ann", "same-ann")
+
+
+def accuracy(
+    network: str, method: str, attack: str | None = None, box: str = "white", changes: Changes = ()
+) -> Measurement:
+    """Accuracy in percent, for every seed; clean images have no box."""
+    return Measurement("accuracy", network, method, None, attack, box if attack else "white", changes)
+
+
+def printed_accuracy(measurement: Measurement) -> float | None:
+    """What the paper prints of an accuracy (Tables 1, 2, 3 and 5)."""
+    network, method, attack = measurement.network, measurement.method, measurement.attack
+    box = "white" if measurement.box == "white" else "black"
+    entry = ("clean",) if attack is None else (box, attack)
+    if measurement.changes:
+        return printed("table5", network, method, *entry) if measurement.changes == FROZEN else None
+    if method == "hire":
+        return printed("table2" if box == "white" else "table3", network, "hire", attack or "clean")
+    return printed("table1", network, method, *entry)
+
+
+def _trained(side: Measurement) -> str:
+    changed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in side.changes)
+    return LABELS[side.method] + (f" with {changed}" if changed else "")

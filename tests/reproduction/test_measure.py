@@ -1,0 +1,166 @@
+"""Each kind of measurement against another way to the same number."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hiresnn.analysis import SpikingActivity
+from hiresnn.app.evaluate import evaluate
+from hiresnn.network import SpikingNetwork, record
+from reproduction import spikes as module
+from reproduction.jobs import do, plan
+from reproduction.measure import best_ceiling, measure, quantise, quantised
+from reproduction.paper import VGG5
+from reproduction.results import accuracy
+from reproduction.scales import Run, Scale
+from reproduction.study import Measurement, Study
+
+from .conftest import study_in
+
+
+def run(method: str, twin: str | None = None) -> Run:
+    return Run(VGG5, method, 0, twin)
+
+
+def value(study: Study, wanted: Measurement) -> Any:
+    """A value with everything that it needs, as a reproduction makes it."""
+    for job in plan(study, wanted.each(study.scale)):
+        do(study, job.task)
+    return measure(study, wanted.each(study.scale)[0]).value
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Scale, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study with a traditional run, its ANN, and both twins."""
+    study = study_in(tmp_path_factory.mktemp("trained"), tiny)
+    for wanted in (run("ann"), *(run("traditional", twin=twin) for twin in (None, "same-ann", "independent"))):
+        study.train(wanted)
+    return study
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "pgd:eps=8/255"])
+def test_accuracies_are_those_of_hiresnn_evaluate(trained: Study, tmp_path: Path, attack: str) -> None:
+    runs = {twin: trained.path(run("traditional", twin=twin)) for twin in (None, "same-ann", "independent")}
+    copy = tmp_path / "run"  # evaluate writes into its run
+    shutil.copytree(runs[None], copy)
+    found = evaluate(
+        copy,
+        attacks=[attack],
+        twins=[runs["same-ann"], runs["independent"]],
+        limit=trained.scale.images,
+        progress=trained.progress,
+    )
+    (entry,) = found["attacks"].values()
+    assert value(trained, accuracy(VGG5, "traditional")) == found["clean"]
+    assert value(trained, accuracy(VGG5, "traditional", attack)) == entry["white_box"]
+    for box in ("same-ann", "independent"):
+        assert value(trained, accuracy(VGG5, "traditional", attack, box)) == entry["twins"][box]
+
+
+def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study: Study) -> None:
+    wanted = accuracy(VGG5, "rate", "pgd")
+    first = value(study, wanted)
+    stored = next((study.root / "measured").glob("accuracy-*.json"))
+    assert '"draws": 2' in stored.read_text()
+    stored.unlink()
+    torch.rand(7)  # the caller's own draws do not matter
+    assert value(study, wanted) == first
+
+
+def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: Study) -> None:
+    counts = (1.0, 3.0, 7.0)
+    wanted = Measurement("by-iteration", VGG5, "traditional", attack="pgd:iterations=7", grid=counts)
+    each = [value(trained, accuracy(VGG5, "traditional", f"pgd:iterations={count:g}")) for count in counts]
+    assert value(trained, wanted) == each
+
+
+def test_accuracy_by_time_is_that_of_the_network_stopped_early(trained: Study) -> None:
+    found = value(trained, Measurement("by-time", VGG5, "traditional", grid=(1.0, 2.0)))
+    network = trained.network(run("traditional"))
+    images, labels = trained.images(VGG5, trained.scale.analysed)
+    with torch.no_grad():
+        for steps, percent in zip((1, 2), found, strict=True):
+            right = sum(int(network(images[at : at + 1], steps).argmax() == labels[at]) for at in range(len(labels)))
+            assert percent == pytest.approx(100 * right / len(labels))
+
+
+def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS", 8)
+    found = value(trained, Measurement("activity", VGG5, "traditional"))
+    network = trained.network(run("traditional"))
+    images, _ = trained.images(VGG5, trained.scale.analysed)
+    with torch.no_grad(), record(network) as spikes:
+        network(images)
+    assert list(found) == ["conv1", "conv2", "conv3", "fc1", "fc2"]
+    for (neurons, steps, per_image), expected in zip(found.values(), spikes.values(), strict=True):
+        assert (neurons, steps) == (expected[0, 0].numel(), 2)
+        assert per_image == pytest.approx(float(expected.sum()) / len(images))
+
+
+def test_pooling_layers_count_steps_whose_output_is_not_zero(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS", 8)
+    found = value(trained, Measurement("pool-activity", VGG5, "traditional"))
+    network = trained.network(run("traditional"))
+    images, _ = trained.images(VGG5, trained.scale.analysed)
+    with torch.no_grad(), record(network) as spikes:
+        network(images)
+    assert list(found) == ["pool1", "pool2"]
+    assert [place for *_, place in found.values()] == [1, 3]  # VGG5: behind conv1 and behind conv3
+    for (outputs, steps, per_image, _), name in zip(found.values(), ("relu1", "relu3"), strict=True):
+        pooled = F.avg_pool2d(spikes[name].flatten(0, 1), 2)
+        assert (outputs, steps) == (pooled[0].numel(), 2)
+        assert per_image == pytest.approx(float((pooled != 0).sum()) / len(images))
+
+
+def layers(study: Study, method: str, **more: Any) -> dict[str, dict[str, Any]]:
+    """Layer -> its operations."""
+    found = value(study, Measurement("operations", VGG5, method, **{"grid": (1.0,), **more}))
+    return {layer["name"]: layer for layer in found["layers"]}
+
+
+def test_operations_follow_the_spikes_the_image_and_the_attack(trained: Study) -> None:
+    plain = layers(trained, "traditional")
+    network = trained.network(run("traditional"))
+    assert isinstance(network, SpikingNetwork)
+    activity = SpikingActivity()
+    with torch.no_grad(), record(network) as spikes:
+        network(trained.images(VGG5, trained.scale.analysed)[0])
+    activity.update(spikes)
+    # zeta of a layer behind neurons is their spiking activity
+    assert plain["conv3"]["activity"] == pytest.approx(activity.compute()["relu2"].sa)
+    twice = layers(trained, "traditional", grid=(2.0,))
+    assert twice["conv1"]["macs"] == pytest.approx(2 * plain["conv1"]["macs"])
+    assert twice["conv2"]["macs"] == pytest.approx(plain["conv2"]["macs"])
+    assert layers(trained, "traditional", attack="pgd") != plain
+
+
+def test_activations_go_to_the_nearest_of_the_levels() -> None:
+    # 2 bits, ceiling 6: levels 0, 2, 4, 6
+    activations = torch.tensor([0.0, 0.9, 1.1, 2.9, 3.1, 5.5, 6.0, 60.0])
+    assert quantise(activations, 6.0, 2).tolist() == [0, 0, 2, 2, 4, 6, 6, 6]
+
+
+def test_the_ceiling_is_the_one_with_the_least_error() -> None:
+    # 1 bit, levels 0 and c. Nine activations of 1 and one of 2: c = 1 leaves 1 once, c = 1.1 leaves 9 x 0.01 + 0.81
+    # = 0.90, c = 1.2 leaves 9 x 0.04 + 0.64 = 1.00.
+    activations = torch.tensor([1.0] * 9 + [2.0])
+    assert best_ceiling(activations, 1) == pytest.approx(1.1)
+
+
+def network() -> nn.Sequential:
+    """x -> relu(x) -> 2 relu(x) -> relu of it, for numbers that can be followed."""
+    layers = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False), nn.ReLU())
+    nn.init.constant_(layers[1].weight, 2.0)
+    return layers
+
+
+def test_every_relu_of_a_network_is_rounded_with_the_ceiling_of_the_calibration() -> None:
+    ann = network()
+    # 1 bit, both calibration images 1: ceilings 1 and 2. Then 0.6 -> 1 -> 2, 0.4 -> 0, 9 -> 1 -> 2.
+    with quantised(ann, torch.ones(2, 1), 1), torch.no_grad():
+        assert ann(torch.tensor([[0.6], [0.4], [9.0], [-3.0]])).flatten().tolist() == [2, 0, 2, 0]

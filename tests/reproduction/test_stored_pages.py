@@ -1,0 +1,41 @@
+"""The pages of results/ come out of the values stored beside them, byte for byte: two scales, 400 measured values."""
+
+from pathlib import Path
+
+import pytest
+
+from hiresnn.progress import Progress
+from reproduction import study as study_module
+from reproduction.artefacts import ARTEFACTS, every, finished, needs
+from reproduction.page import csv_text, markdown
+from reproduction.scales import SCALES
+from reproduction.study import Study
+
+RESULTS = Path(__file__).parents[2] / "results"
+CONTENT = {  # SHA-256 of the files that were measured
+    "cifar10": "4c7c598c50c7e284a7dd95c3857c891ec835d589c1d9b851e505fdf9187a6b33",
+    "cifar100": "5e1707d06951f9d919e881e2496e175e52067d1a44cd99a5650e926dad8b3c51",
+    "mnist": "6d504d39eca54581c8b7d3618b3d6455cebc782ca1d2fe7702054552ff898b34",
+}
+PAGES = [(f"paper{'-mid' if scale == 'mid' else ''}", scale, name) for scale in ("cpu", "mid")
+         for name in every(SCALES[scale])]  # fmt: skip
+
+
+@pytest.mark.skipif(not (RESULTS / "paper").is_dir(), reason="the stored pages are in the repository only")
+@pytest.mark.parametrize(("folder", "scale", "name"), PAGES, ids=lambda value: str(value))
+def test_a_page_comes_out_of_its_stored_values(
+    folder: str, scale: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = ["vgg5-cifar10", "resnet12-cifar10"] if scale == "mid" else []
+    used = {SCALES[scale].source(network) for network in networks or SCALES[scale].networks}
+    sources = {source: f"{source}.npz" for source in used}
+    monkeypatch.setattr(study_module, "content", lambda source: CONTENT[source.removesuffix(".npz")])
+    chosen = SCALES[scale].changed(seeds=None, sources=sources, networks=networks)
+    study = Study(chosen, root=RESULTS / folder, progress=Progress(quiet=True))
+    page = finished(study, name, needs(name, chosen))
+    assert page is not None
+    subtitle = chosen.subtitle(page.networks, page.images)
+    assert markdown(name, ARTEFACTS[name][0], subtitle, page) == (RESULTS / folder / f"{name}.md").read_text("utf-8")
+    for number, table in enumerate(page.tables, start=1):
+        path = RESULTS / folder / f"{name}{f'-{number}' if number > 1 else ''}.csv"
+        assert csv_text(table) == path.read_text("utf-8")
