@@ -19,7 +19,7 @@ from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verifie
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
 from hiresnn.audit.bounds import bound_at
-from hiresnn.audit.rules import RuleScreening, questions, screen_rule
+from hiresnn.audit.rules import DIRECTIONS, RuleScreening, questions, screen_rule
 from hiresnn.data import Split
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
@@ -170,7 +170,7 @@ def answers(
     with torch.no_grad():
         right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
     images, labels = images[right][:count], labels[right][:count]
-    screened = RuleScreening.read(OWN, screen_rule(model, OWN, images, labels, bound, steps))
+    screened = RuleScreening.read(OWN, screen_rule(model, OWN, images, labels, bound, steps, DIRECTIONS))
 
     def broken(attack: str, maker: Model | None = None) -> Any:
         spec = parse(attack, eps=bound.radius, step=TWIN_STEP * bound.radius)
