@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -38,28 +38,6 @@ class LayerError:
     accuracy: float
 
 
-@dataclass
-class _Sums:
-    """Sums over the neurons of a layer and the images so far."""
-
-    difference: float = 0.0  # (r - a)^2
-    square: float = 0.0  # a^2
-    activation: float = 0.0  # a
-    value: float = 0.0  # r
-    above: int = 0  # a > amplitude
-    count: int = 0
-    accuracy: Accuracy = field(default_factory=Accuracy)
-
-    def add(self, activation: Tensor, value: Tensor, amplitude: float) -> None:
-        """Add a batch of the ANN's activations and of the values that stand for them."""
-        self.difference += float((value - activation).double().square().sum())
-        self.square += float(activation.double().square().sum())
-        self.activation += float(activation.sum(dtype=torch.float64))
-        self.value += float(value.sum(dtype=torch.float64))
-        self.above += int((activation > amplitude * (1 + 1e-5)).sum())
-        self.count += activation.numel()
-
-
 class ConversionError:
     """Accumulates the error of every layer of a spiking network beside the ANN that it was converted from.
 
@@ -72,11 +50,6 @@ class ConversionError:
 
     Raises:
         UsageError: the network was not made from this ANN.
-
-    Example:
-        >>> measure = ConversionError(ann, network)  # doctest: +SKIP
-        >>> measure.update(images, labels)  # doctest: +SKIP
-        >>> print(measure.compute()["relu1"].error)  # doctest: +SKIP
     """
 
     def __init__(self, ann: nn.Module, network: SpikingNetwork) -> None:
@@ -88,7 +61,9 @@ class ConversionError:
                 f"{', '.join(self.activations)}; give the ANN that was converted."
             )
         self.amplitudes = {name: lif.amplitude for name, lif in network.neurons.items()}
-        self.sums = {name: _Sums() for name in self.activations}
+        # Of each layer: (r - a)^2, a^2, a, r, a > amplitude, and the number of values.
+        self.sums = {name: [0.0] * 6 for name in self.activations}
+        self.mixed = {name: Accuracy() for name in self.activations}
         self.whole = Accuracy(), Accuracy()
 
     @torch.no_grad()
@@ -109,31 +84,33 @@ class ConversionError:
                 rates = spikes[name].mean(0).reshape(activation.shape)
                 amplitude = self._amplitude(name, activation, rates)
                 values[name] = rates * amplitude
-                self.sums[name].add(activation, values[name], amplitude)
+                parts: tuple[Tensor | int, ...] = (
+                    (values[name] - activation).double().square().sum(), activation.double().square().sum(),
+                    activation.sum(dtype=torch.float64), values[name].sum(dtype=torch.float64),
+                    (activation > amplitude * (1 + 1e-5)).sum(), activation.numel(),
+                )  # fmt: skip
+                self.sums[name] = [total + float(part) for total, part in zip(self.sums[name], parts, strict=True)]
                 with self._hooked(values, lambda name, _: values[name].clone()):
-                    self.sums[name].accuracy.update(self.ann(images.clone()), labels)
+                    self.mixed[name].update(self.ann(images.clone()), labels)
 
     def _amplitude(self, name: str, activation: Tensor, rates: Tensor) -> float:
-        known = self.amplitudes[name]
-        if known is None:
+        if (amplitude := self.amplitudes[name]) is None:
             square = float(rates.double().square().sum())
-            known = float((activation.double() * rates).sum()) / square if square else 1.0
-            self.amplitudes[name] = known
-        return known
+            amplitude = float((activation.double() * rates).sum()) / square if square else 1.0
+            self.amplitudes[name] = amplitude
+        return amplitude
 
     def compute(self) -> dict[str, LayerError]:
         """Return layer name -> its error over all images so far. Raises UsageError before the first update."""
         if not self.whole[0].seen:
             raise UsageError("conversion: no images were added; call update with a batch first.")
-        return {
-            name: LayerError(
-                (sums.difference / sums.square) ** 0.5 if sums.square else float(sums.difference > 0),
-                (sums.value - sums.activation) / sums.activation if sums.activation else 0.0,
-                sums.above / sums.count,
-                sums.accuracy.compute(),
-            )
-            for name, sums in self.sums.items()
-        }
+        errors = {}
+        for name, sums in self.sums.items():
+            difference, square, activation, value, above, count = sums
+            error = (difference / square) ** 0.5 if square else float(difference > 0)
+            bias = (value - activation) / activation if activation else 0.0
+            errors[name] = LayerError(error, bias, above / count, self.mixed[name].compute())
+        return errors
 
     @property
     def accuracies(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ depthwise 1x1 convolution.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ from hiresnn.foreign.record import in_steps, require_steps
 from hiresnn.foreign.unrolled import picked
 from hiresnn.network import ChannelAffine, SpikingNetwork
 from hiresnn.network.report import BATCH_NORMS, WEIGHTED
-from hiresnn.neurons import LIF, Window
+from hiresnn.neurons import Window
 
 COUNTED = (*WEIGHTED, ChannelAffine)
 
@@ -48,42 +48,26 @@ class NeuronCost(NamedTuple):
     decays: int
 
 
-_LEAKY, _IDEAL, _TWO = NeuronCost(1, 1), NeuronCost(1, 0), NeuronCost(2, 2)
-_COSTS: dict[str, dict[str, Callable[[Any], NeuronCost]]] = {
-    "snntorch": {
-        "Leaky": lambda neuron: NeuronCost(1, _decays(neuron.beta)),
-        "Synaptic": lambda neuron: NeuronCost(2, _decays(neuron.alpha) + _decays(neuron.beta)),
-    },
-    "spikingjelly": {
-        "IFNode": lambda _: _IDEAL,
-        "LIFNode": lambda _: _LEAKY,
-        "ParametricLIFNode": lambda _: _LEAKY,
-    },
-    "sinabs": {
-        **dict.fromkeys(("IAF", "IAFSqueeze"), lambda _: _IDEAL),
-        **dict.fromkeys(("LIF", "LIFSqueeze"), lambda _: _LEAKY),
-    },
-    "norse": {
-        "IAFCell": lambda _: _IDEAL,
-        "LIFBoxCell": lambda _: _LEAKY,
-        **dict.fromkeys(("LIF", "LIFCell"), lambda _: _TWO),
-    },
+_COSTS: dict[str, dict[str, tuple[int, tuple[str, ...] | int]]] = {
+    "hiresnn": {"LIF": (1, ("leak",))},
+    "snntorch": {"Leaky": (1, ("beta",)), "Synaptic": (2, ("alpha", "beta"))},
+    "spikingjelly": {"IFNode": (1, 0), "LIFNode": (1, 1), "ParametricLIFNode": (1, 1)},
+    "sinabs": {"IAF": (1, 0), "IAFSqueeze": (1, 0), "LIF": (1, 1), "LIFSqueeze": (1, 1)},
+    "norse": {"IAFCell": (1, 0), "LIFBoxCell": (1, 1), "LIF": (2, 2), "LIFCell": (2, 2)},
 }
-"""Library -> class -> the cost of one update. A user's subclass costs what its base costs."""
+"""Library -> class -> states, and decays or the factors that decay unless they are 1. A user's subclass has the cost of
+its base."""
 
 
 def neuron_cost(name: str, neuron: nn.Module) -> NeuronCost:
-    """Return the cost of one update of each neuron in a layer.
-
-    Raises:
-        UsageError: the neuron is of no class whose operations are known; the message names the layer.
-    """
-    if isinstance(neuron, LIF):
-        return NeuronCost(1, _decays(neuron.leak))
+    """Return the cost of one update of a neuron. Raises UsageError if its class is not known, with the layer's name."""
     for base in type(neuron).__mro__:
         costs = _COSTS.get(base.__module__.partition(".")[0], {})
         if base.__name__ in costs:
-            return costs[base.__name__](neuron)
+            states, decays = costs[base.__name__]
+            if not isinstance(decays, int):
+                decays = sum(bool((torch.as_tensor(getattr(neuron, factor)) != 1).any()) for factor in decays)
+            return NeuronCost(states, decays)
         if costs:  # another neuron of the library, which may derive from a known one and do more
             break
     listed = "; ".join(f"{library}: {', '.join(costs)}" for library, costs in _COSTS.items())
@@ -91,11 +75,6 @@ def neuron_cost(name: str, neuron: nn.Module) -> NeuronCost:
         f"layer {name!r} is a {type(neuron).__name__}, whose operations are not known, so its energy cannot be counted "
         f"(its activity can); known are {listed}."
     )
-
-
-def _decays(factor: Any) -> int:
-    """Return 1 unless the factor is exactly 1."""
-    return int(not (bool((factor == 1).all()) if isinstance(factor, Tensor) else factor == 1))
 
 
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
@@ -113,29 +92,9 @@ def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
     return connections[0].round()
 
 
-@dataclass
-class _Inputs:
-    """What entered a weighted layer so far, over images and steps.
-
-    Attributes:
-        events: how often each input value was not zero.
-        magnitude: the sum of each input value's magnitudes.
-        fractional: whether any was no whole number.
-    """
-
-    events: Tensor | float = 0.0
-    magnitude: Tensor | float = 0.0
-    fractional: bool = False
-
-    def add(self, rows: Tensor) -> None:
-        self.events = self.events + (rows != 0).sum(0).double()
-        self.magnitude = self.magnitude + rows.abs().sum(0, dtype=torch.float64)
-        self.fractional |= not bool((rows == rows.round()).all())
-
-    def __add__(self, other: _Inputs) -> _Inputs:
-        return _Inputs(
-            self.events + other.events, self.magnitude + other.magnitude, self.fractional or other.fractional
-        )
+def _tally(rows: Tensor) -> Tensor:
+    """Return how often each value of rows [n, ...] is not zero, and the sum of its magnitudes: [2, ...], float64."""
+    return torch.stack([(rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)])
 
 
 @dataclass
@@ -144,20 +103,20 @@ class _Weighted:
 
     Attributes:
         name: of the module; a later use of it in the same timestep has its number appended.
-        first_use: no earlier use of the same module counts its parameters.
-        first, later: what entered at the first step, and at all others.
+        tallies: `_tally` of the first step and of all others, of which only the first counts unless the input is timed.
+        fractional: whether the input had numbers that are not whole, at the first step and at the others.
         timed, weighted: see `Signal`; an input that differs between steps is timed, too.
         normed: a batch norm follows directly.
-        rows: input rows per image and step. units: output values per image and step.
-        steps: timesteps seen in the present forward pass. first_rows: the input at the first of them.
+        rows, units: input rows and output values per image and step.
+        steps, first_rows: timesteps seen in this forward pass, and the input at the first of them.
         example: one input row, with the leading dimensions that the layer needs.
     """
 
     name: str
     layer: nn.Module
-    first_use: bool = True
-    first: _Inputs = field(default_factory=_Inputs)
-    later: _Inputs = field(default_factory=_Inputs)
+    first_use: bool
+    tallies: list[Tensor | float] = field(default_factory=lambda: [0.0, 0.0])
+    fractional: list[bool] = field(default_factory=lambda: [False, False])
     timed: bool = False
     weighted: bool = False
     normed: bool = False
@@ -170,31 +129,31 @@ class _Weighted:
     def add(self, x: Tensor, steps: Tensor, signal: Signal, output: Tensor, batch: int) -> None:
         """Add the input x of one call for a batch of images, which is also [steps, rows, ...]."""
         if self.example is None:
-            leading = x.dim() - steps.dim() + 2
-            self.example = steps[0, 0].reshape((1,) * leading + steps.shape[2:]).clone()
+            self.example = steps[0, 0].reshape((1,) * (x.dim() - steps.dim() + 2) + steps.shape[2:]).clone()
         self.rows, self.units = steps.shape[1] // batch, output.numel() // (len(steps) * batch)
         self.timed |= signal.timed
         self.weighted |= signal.weighted
         self.steps += len(steps)
+        parts = [(1, steps)]
         if self.first_rows is None:
-            self.first_rows, steps = steps[0], steps[1:]
-            self.first.add(self.first_rows)
-        if len(steps):
-            self.timed |= bool((steps != self.first_rows).any())
-            self.later.add(steps.flatten(0, 1))
+            self.first_rows = steps[0]
+            parts = [(0, steps[:1]), (1, steps[1:])]
+        for index, part in parts:
+            if len(part):
+                self.timed |= bool((part != self.first_rows).any())
+                self.tallies[index] = self.tallies[index] + _tally(part.flatten(0, 1))
+                self.fractional[index] |= not bool((part == part.round()).all())
 
     def compute(self, images: int, timesteps: int, variants: int) -> LayerOperations:
         """Return the layer's operations, a mean over `images`."""
         assert self.example is not None
-        layer, inputs = self.layer, self.first + self.later if self.timed else self.first
-        connections = fan_out(layer, self.example).reshape(torch.as_tensor(inputs.events).shape)
-        weight, analog = layer.get_parameter("weight"), not self.timed or self.weighted
+        layer, weight = self.layer, self.layer.get_parameter("weight")
+        events, magnitudes = torch.as_tensor(self.tallies[0] + self.tallies[1] if self.timed else self.tallies[0])
+        connections = fan_out(layer, self.example).reshape(events.shape)
+        analog = not self.timed or self.weighted
+        spikes = not analog and not any(self.fractional)
         # An image is the same at all steps, so it is multiplied once per variant.
         repeats, times = (1, timesteps) if self.timed else (variants, variants)
-        spikes = not analog and not inputs.fractional
-        magnitude = float(torch.as_tensor(inputs.magnitude).sum())
-        through = float((inputs.events * connections).sum())
-        accumulated = float((inputs.magnitude * connections).sum())
         sources = self.rows * connections.numel()
         bias = getattr(layer, "bias", None) is not None
         parameters = sum(p.numel() for p in layer.parameters()) + (len(weight) if self.normed and not bias else 0)
@@ -206,20 +165,17 @@ class _Weighted:
             units=self.units,
             dense=weight.numel() * (self.units // len(weight)),
             connections=self.rows * int(connections.sum()),
-            activity=float(times) if analog else magnitude / (sources * images),
-            events=repeats * float(torch.as_tensor(inputs.events).sum()) / images,
-            macs=0.0 if spikes else repeats * through / images,
-            acs=(accumulated / images if spikes else 0.0) + (bias or self.normed) * self.units * times,
+            activity=float(times) if analog else float(magnitudes.sum()) / (sources * images),
+            events=repeats * float(events.sum()) / images,
+            macs=0.0 if spikes else repeats * float((events * connections).sum()) / images,
+            acs=(float((magnitudes * connections).sum()) / images if spikes else 0.0)
+            + (bias or self.normed) * self.units * times,
             parameters=parameters if self.first_use else 0,
         )
 
 
 def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) -> LayerOperations:
-    """Return the operations of a layer of neurons.
-
-    At each step a neuron needs an addition for each of its states, and a multiplication for those that decay by a
-    factor that is not 1. A spike subtracts the threshold, which is another addition.
-    """
+    """At each step a neuron adds to each state and multiplies those that decay; a spike subtracts the threshold."""
     cost, updates = neuron_cost(name, neuron), activity.neurons * activity.timesteps
     return LayerOperations(
         name=name,
@@ -233,12 +189,6 @@ def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) ->
         parameters=sum(parameter.numel() for parameter in neuron.parameters()),
         state_bytes=STATE_BYTES * cost.states * activity.neurons,
     )
-
-
-def _readout_operations(classes: int, timesteps: int) -> LayerOperations:
-    """Return the sum of the logits over time: an addition per class and step, into an accumulator that is stored."""
-    acs, state = float(classes * timesteps), STATE_BYTES * classes
-    return LayerOperations("readout", "readout", "current", classes, classes, acs=acs, state_bytes=state)
 
 
 class Energy:
@@ -307,7 +257,12 @@ class Energy:
             else _neuron_operations(name, self._neurons[name], activity[name])
             for name in self._order
         ]
-        return EnergyReport((*layers, _readout_operations(self._classes, self.timesteps)), self.timesteps)
+        # The readout adds the logits over time, into an accumulator that is stored.
+        classes, additions = self._classes, float(self._classes * self.timesteps)
+        readout = LayerOperations(
+            "readout", "readout", "current", classes, classes, acs=additions, state_bytes=STATE_BYTES * classes
+        )
+        return EnergyReport((*layers, readout), self.timesteps)
 
     @contextmanager
     def _watched(self, batch: int) -> Iterator[None]:
@@ -346,7 +301,7 @@ class Energy:
             self._order.setdefault(numbered)
             if numbered not in self._weighted:
                 weights = ChannelAffine(layer) if isinstance(layer, BATCH_NORMS) else layer
-                self._weighted[numbered] = _Weighted(numbered, weights, first_use=numbered == name)
+                self._weighted[numbered] = _Weighted(numbered, weights, numbered == name)
             entry = self._weighted[numbered]
             if isinstance(network, Unrolled):
                 steps = in_steps(name, x, self.timesteps, batch, network.layout)

@@ -42,7 +42,7 @@ _SCALE_KEPT = (
 """Operations that keep whole multiples of the scale: layers, functions and methods."""
 _EXACT = 2**24
 """Up to here, float32 holds every whole number."""
-Group = tuple[list[nn.Module], list[LIF]]
+Group = tuple[list[Any], list[LIF]]
 """Layers with weights that share a scale, and the neurons that they enter directly, often none or one layer of them."""
 
 
@@ -66,25 +66,21 @@ class Rounding:
         for layers, neurons in groups:
             if self.channel:
                 for layer in layers:
-                    self._by_channel(layer)
-            else:
-                self._together(layers, neurons)
-
-    def _together(self, layers: list[nn.Module], neurons: list[LIF]) -> None:
-        values = [value for layer in layers for value in _parameters(layer, biases=self.shared)]
-        values += [neuron.threshold for neuron in neurons if self.shared]
-        scale = self._scale(torch.stack([value.abs().max() for value in values]).max())
-        for value in (value for layer in layers for value in _parameters(layer, biases=True)):
-            value.copy_(_multiple(value, scale))
-        for neuron in neurons:
-            threshold = _multiple(neuron.threshold, scale)
-            neuron.threshold.copy_(threshold.clamp(min=scale.item()) if scale else threshold)
-
-    def _by_channel(self, layer: Any) -> None:
-        scale = self._scale(layer.weight.reshape(len(layer.weight), -1).abs().amax(1))
-        layer.weight.copy_(_multiple(layer.weight, scale.view(-1, *(1,) * (layer.weight.dim() - 1))))
-        if layer.bias is not None:
-            layer.bias.copy_(_multiple(layer.bias, scale))
+                    scale = self._scale(layer.weight.reshape(len(layer.weight), -1).abs().amax(1))
+                    layer.weight.copy_(_multiple(layer.weight, scale.view(-1, *(1,) * (layer.weight.dim() - 1))))
+                    if layer.bias is not None:
+                        layer.bias.copy_(_multiple(layer.bias, scale))
+                continue
+            weights = [layer.weight for layer in layers]
+            biases = [layer.bias for layer in layers if layer.bias is not None]
+            thresholds = [neuron.threshold for neuron in neurons]
+            largest = [*weights, *(biases + thresholds if self.shared else [])]
+            scale = self._scale(torch.stack([value.abs().max() for value in largest]).max())
+            for value in weights + biases:
+                value.copy_(_multiple(value, scale))
+            for value in thresholds:
+                rounded = _multiple(value, scale)
+                value.copy_(rounded.clamp(min=scale.item()) if scale else rounded)
 
     def _scale(self, largest: Tensor) -> Tensor:
         """Return the scale at which `largest` is the largest weight, in floats that a second rounding finds again."""
@@ -133,11 +129,7 @@ def read_view(text: str) -> View:
 
 
 def require_rounding(text: str) -> Rounding:
-    """Return the rounding that `text` names and nothing else.
-
-    Raises:
-        UsageError: it names no rounding, or also something else.
-    """
+    """Return the rounding that `text` names; UsageError if it names none, or also something else."""
     view = read_view(text)
     if view.rounding is None or view.neuron:
         raise UsageError(f"rounding is {text!r}; write {ROUNDINGS}.")
@@ -158,12 +150,9 @@ def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
 
 
 def rounded_together(network: SpikingNetwork) -> list[Group]:
-    """Return the layers of a network that share a scale, each layer with weights in one of the groups at least.
+    """Return the layers that share a scale, because their sum enters the same neurons, also through max pooling.
 
-    Layers share a scale if their sum enters the same neurons, also through max pooling.
-
-    Raises:
-        UsageError: a layer of another kind has weights; the message names it.
+    Raises UsageError for a layer of another kind with weights; the message names it.
     """
     modules = dict(network.layers.named_modules())
     groups: list[Group] = []
@@ -203,10 +192,6 @@ def _multiple(values: Tensor, scale: Tensor) -> Tensor:
     return torch.where(quotient.abs() < _EXACT, quotient.round() * scale, values)
 
 
-def _parameters(layer: Any, *, biases: bool) -> list[Tensor]:
-    return [layer.weight, *([layer.bias] if biases and layer.bias is not None else [])]
-
-
 def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     """Return a copy of a network as it would run on a device.
 
@@ -218,9 +203,6 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
 
     Raises:
         UsageError: the view is unknown, or the network has layers that cannot be rounded.
-
-    Example:
-        >>> int4 = deployed(network, "int4")  # doctest: +SKIP
     """
     changes, device = read_view(view), copy.deepcopy(network)
     for neuron in device.neurons.values():

@@ -111,15 +111,7 @@ def export(
 
 
 def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
-    """Refuse an export that cannot be written, or that would replace a file of another kind.
-
-    Args:
-        path, to, reader: see `export`.
-
-    Raises:
-        UsageError: the format is unknown, `path` cannot be a file of it, a file that no export wrote is in the way, or
-            the package is missing that reads such a file.
-    """
+    """Raise UsageError if the format is unknown, `path` cannot be such a file, or is a file that no export wrote."""
     if to not in FORMATS:
         raise UsageError(f"format is {to!r}; {closest(to, FORMATS)}.")
     if reader != "portable" and to != "nir":

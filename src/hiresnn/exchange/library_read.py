@@ -37,9 +37,6 @@ def from_snntorch(network: nn.Module, timesteps: int) -> SpikingNetwork:
 
     Raises:
         UsageError: there is no Leaky, or one that cannot be imported; the message names it.
-
-    Example:
-        >>> network = from_snntorch(nn.Sequential(nn.Flatten(), leaky, readout), timesteps=6)  # doctest: +SKIP
     """
     return _imported(network, timesteps, "snnTorch", "reset_mechanism", _leaky, ">")
 
@@ -54,9 +51,6 @@ def from_spikingjelly(network: nn.Module, timesteps: int) -> SpikingNetwork:
 
     Raises:
         UsageError: there is no IFNode or LIFNode, or one that cannot be imported; the message names it.
-
-    Example:
-        >>> network = from_spikingjelly(nn.Sequential(nn.Flatten(), node, readout), timesteps=4)  # doctest: +SKIP
     """
     return _imported(network, timesteps, "SpikingJelly", "surrogate_function", _node, ">=")
 

@@ -108,21 +108,13 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Library:
-    """How a library spells a neuron.
-
-    Attributes:
-        title: its name in text.
-        imports: the lines that import it.
-        neuron: (LIF) -> the expression that builds the neuron. Raises UsageError if there is none.
-        rest: lines that put all neurons of `self.timestep` to rest.
-        inclusive: its neurons spike where the membrane equals the threshold.
-    """
+    """How a library spells a neuron."""
 
     title: str
     imports: str
-    neuron: Callable[[LIF], str]
-    rest: str
-    inclusive: bool
+    neuron: Callable[[LIF], str]  # the expression that builds it; UsageError if there is none
+    rest: str  # lines that put all neurons of `self.timestep` to rest
+    inclusive: bool  # its neurons spike where the membrane equals the threshold
 
 
 def _snntorch(lif: LIF) -> str:
@@ -175,17 +167,10 @@ _LOGITS = "check.logits"
 
 
 def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, logits: Tensor, source: str) -> Path:
-    """Write a network as a Python file for a library, with its weights in a .safetensors file of the same name.
+    """Write a network as a Python file for one of `LIBRARIES`, with its weights in a .safetensors file beside it.
 
-    Run as a program, the file compares its logits with those of hiresnn.
-
-    Args:
-        library: one of `LIBRARIES`.
-        images, logits: [B, C, H, W] and [B, K], for that comparison.
-        source: the name of the network, for the file's first line.
-
-    Returns:
-        The path of the weights.
+    Run as a program, the file compares its logits with those of hiresnn, `logits` [B, K] of `images` [B, C, H, W]; its
+    first line shows `source`. Returns the path of the weights.
 
     Raises:
         UsageError: the library has no such neuron.

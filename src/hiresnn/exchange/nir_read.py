@@ -46,9 +46,6 @@ def from_nir(
     Raises:
         UsageError: the package nir is missing, the file cannot be read or is no NIR file, T is not known, or a node
             cannot be imported; the message names it.
-
-    Example:
-        >>> network = from_nir("net.nir", timesteps=6)  # doctest: +SKIP
     """
     graph = _read(Path(source)) if isinstance(source, (str, Path)) else source
     metadata = getattr(graph, "metadata", None) or {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -39,12 +38,7 @@ class Reader(NamedTuple):
     inclusive: bool = False
 
 
-READERS = {
-    "NIR": Reader(),
-    "snnTorch": Reader(),
-    "norse": Reader(),
-    "SpikingJelly": Reader(inclusive=True),
-}
+READERS = {"NIR": Reader(), "snnTorch": Reader(), "norse": Reader(), "SpikingJelly": Reader(inclusive=True)}
 """Library -> its semantics (docs/deploy.md); NIR itself is a strict threshold."""
 
 
@@ -65,71 +59,57 @@ def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS
     Raises:
         UsageError: a node is of a kind that is not supported, or `in_order` refuses the graph.
     """
-    interpreter = _Interpreter(graph, reader)
-    total = torch.zeros(())
+    order, sources = in_order(graph)
+    images, logits = images.cpu().double(), torch.zeros(())
+    membranes: dict[str, Tensor] = {}
     spikes: dict[str, list[Tensor]] = {}
     for _ in range(timesteps):
-        values = interpreter.step(images.cpu().double())
-        total = total + values[interpreter.output]
-        for name in interpreter.membranes:
-            spikes.setdefault(name, []).append(values[name].float())
-    return NirRun(total, {name: torch.stack(steps) for name, steps in spikes.items()})
-
-
-@dataclass
-class _Interpreter:
-    graph: Any
-    reader: Reader
-    membranes: dict[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.order, self.sources = in_order(self.graph)
-        self.output = next(name for name, node in self.graph.nodes.items() if type(node).__name__ == "Output")
-
-    def step(self, images: Tensor) -> dict[str, Tensor]:
-        """Compute one timestep; returns the output of every node."""
         values: dict[str, Tensor] = {}
-        for name in self.order:
-            node = self.graph.nodes[name]
-            kind = type(node).__name__
-            if kind == "Input":
-                values[name] = images
-                continue
-            entering = sum((values[source] for source in self.sources[name]), torch.zeros((), dtype=torch.float64))
-            values[name] = entering if kind == "Output" else self._node(name, kind, node, entering)
-        return values
+        for name in order:
+            node = graph.nodes[name]
+            x = sum((values[source] for source in sources[name]), torch.zeros((), dtype=torch.float64))
+            match type(node).__name__:
+                case "Input":
+                    values[name] = images
+                case "Output":
+                    logits = logits + x
+                case "LIF" | "IF":
+                    v = membranes.get(name, torch.zeros_like(x))
+                    values[name], membranes[name] = _neurons(node, v, x, reader)
+                    spikes.setdefault(name, []).append(values[name].float())
+                case kind:
+                    values[name] = _layer(name, kind, node, x)
+    return NirRun(logits, {name: torch.stack(steps) for name, steps in spikes.items()})
 
-    def _node(self, name: str, kind: str, node: Any, x: Tensor) -> Tensor:
-        if kind in ("LIF", "IF"):
-            return self._neurons(name, node, x, leaky=kind == "LIF")
-        if kind in ("Affine", "Linear"):
+
+def _neurons(node: Any, v: Tensor, x: Tensor, reader: Reader) -> tuple[Tensor, Tensor]:
+    """Advance tau v' = v_leak - v + r I, or v' = r I per timestep, by one step; return spikes and v."""
+    if type(node).__name__ == "LIF":
+        step = tensor(np.float32(reader.dt)) / tensor(node.tau)
+        v = v + step * (tensor(node.v_leak) - v + tensor(node.r) * x)
+    else:
+        v = v + tensor(node.r) * x
+    threshold, reset = tensor(node.v_threshold), getattr(node, "v_reset", None)
+    spikes = v >= threshold if reader.inclusive else v > threshold
+    return spikes.double(), torch.where(spikes, 0.0 if reset is None else tensor(reset), v)
+
+
+def _layer(name: str, kind: str, node: Any, x: Tensor) -> Tensor:
+    match kind:
+        case "Affine" | "Linear":
             return F.linear(x, tensor(node.weight), tensor(node.bias) if kind == "Affine" else None)
-        if kind == "Conv2d":
-            options = node.stride, node.padding, node.dilation, node.groups
+        case "Conv2d":
             bias = None if node.bias is None else tensor(node.bias)
-            return F.conv2d(x, tensor(node.weight), bias, *map(whole, options))
-        if kind in ("SumPool2d", "AvgPool2d"):
+            options = map(whole, (node.stride, node.padding, node.dilation, node.groups))
+            return F.conv2d(x, tensor(node.weight), bias, *options)
+        case "SumPool2d" | "AvgPool2d":
             size, stride, padding = map(whole, (node.kernel_size, node.stride, node.padding))
             return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if kind == "SumPool2d" else None)
-        if kind == "Flatten":  # its dimensions do not count the batch
+        case "Flatten":  # its dimensions do not count the batch
             return x.flatten(int(node.start_dim) + 1, int(node.end_dim) + (int(node.end_dim) >= 0))
-        if kind == "Scale":
+        case "Scale":
             return x * tensor(node.scale)
-        raise UsageError(f"node {name!r} of the NIR file is a {kind}, which is not supported.")
-
-    def _neurons(self, name: str, node: Any, x: Tensor, leaky: bool) -> Tensor:
-        """Advance tau v' = v_leak - v + r I, or v' = r I per timestep, by one step; return the spikes."""
-        v = self.membranes.get(name, torch.zeros_like(x))
-        if leaky:
-            step = tensor(np.float32(self.reader.dt)) / tensor(node.tau)
-            v = v + step * (tensor(node.v_leak) - v + tensor(node.r) * x)
-        else:
-            v = v + tensor(node.r) * x
-        threshold, reset = tensor(node.v_threshold), getattr(node, "v_reset", None)
-        spikes = v >= threshold if self.reader.inclusive else v > threshold
-        v = torch.where(spikes, 0.0 if reset is None else tensor(reset), v)
-        self.membranes[name] = v
-        return spikes.double()
+    raise UsageError(f"node {name!r} of the NIR file is a {kind}, which is not supported.")
 
 
 def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:

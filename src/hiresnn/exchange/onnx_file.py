@@ -47,11 +47,7 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
 
 
 def is_exported_onnx(path: Path) -> bool:
-    """Tell whether a file is an ONNX file that `write_onnx` wrote.
-
-    Raises:
-        UsageError: the package onnx is missing.
-    """
+    """Tell whether a file is an ONNX file that `write_onnx` wrote. Raises UsageError if the package onnx is missing."""
     onnx = optional("onnx", "onnx")
     try:
         return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
@@ -60,11 +56,7 @@ def is_exported_onnx(path: Path) -> bool:
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:
-    """Return a function that computes the logits of images by onnxruntime, on the CPU.
-
-    Raises:
-        UsageError: onnxruntime is not installed.
-    """
+    """Return a function that computes logits by onnxruntime, on the CPU; UsageError if it is not installed."""
     session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Answers:

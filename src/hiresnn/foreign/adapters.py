@@ -39,9 +39,6 @@ def require_adapter(model: Any) -> None:
     module with a method `gradient_rule`, as every adapter has, is trusted with all that it contains. A function cannot
     be inspected.
 
-    Args:
-        model: a module, a bound method of a module, or any callable.
-
     Raises:
         UsageError: names the module and its library, and gives the line that wraps the network.
 
@@ -65,7 +62,6 @@ def require_adapter(model: Any) -> None:
 
 
 def _foreign_modules(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module, str]]:
-    """Yield (name, module, library) of every module to refuse, without looking inside adapters."""
     if callable(getattr(module, "gradient_rule", None)):
         return
     for library in sorted({base.__module__.partition(".")[0] for base in type(module).__mro__}):
@@ -193,11 +189,8 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
 
 
 def _sinabs_reset(network: nn.Module) -> None:
-    """Remove the state of every layer; the next call creates it as zero.
-
-    `reset_states()` would write zeros into tensors that a backward pass may still need, and a state of another batch
-    size would be replaced by random numbers from the global generator.
-    """
+    # `reset_states()` would write zeros into tensors that a backward pass may still need, and a state of another batch
+    # size would be replaced by random numbers. Without a state, the next call creates one of zeros.
     for layer in network.modules():
         if hasattr(layer, "reset_states"):
             for name, state in layer.named_buffers(recurse=False):
@@ -205,7 +198,6 @@ def _sinabs_reset(network: nn.Module) -> None:
 
 
 def _sinabs_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
-    """Call the network once for all steps, [B, T, ...] or [B*T, ...] -> [T, B, K]."""
     timesteps, batch = steps.shape[:2]
     squeezed = [module for module in network.modules() if hasattr(module, "squeeze_forward")]
     if not squeezed:
@@ -216,11 +208,8 @@ def _sinabs_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
 
 
 def _sinabs_ruled(neuron: Any, own: Any, rule: Surrogate) -> Callable[[Tensor, Tensor], Tensor]:
-    """`surrogate_grad_fn` is (membrane u, threshold) -> d spike / d u; `spike_fn` computes the spike.
-
-    A neuron that may spike several times per step (MultiSpike, MaxSpike) spikes at each multiple of the threshold, and
-    z is counted from the nearest one.
-    """
+    # (membrane u, threshold) -> d spike / d u. A neuron that may spike several times per step (MultiSpike, MaxSpike)
+    # spikes at each multiple of the threshold, and z is counted from the nearest one.
     single = getattr(neuron.spike_fn, "__name__", "") == "SingleSpike"
 
     def slope(u: Tensor, threshold: Tensor) -> Tensor:
@@ -251,7 +240,6 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:
-    """Call the network once per step with the state that the previous call returned; None at rest."""
     state, outputs = None, []
     for step in steps:
         result = network(step, state)
@@ -261,8 +249,6 @@ def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:
 
 
 def _neurons(network: nn.Module, library: str, *attributes: str) -> dict[str, Any]:
-    """Return name -> module that has these attributes. Raises UsageError if there is none."""
-
     def has(module: Any, attribute: str) -> bool:
         for part in attribute.split("."):
             module = getattr(module, part, None)
