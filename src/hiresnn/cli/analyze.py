@@ -196,20 +196,14 @@ def energy_tables(result: Mapping[str, Any]) -> list[Table]:
 
 def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
     where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
-    layers = tables.table(
-        f"Operations for {where}", "layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ"
-    )
+    headings = ("layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ")
+    layers = tables.table(f"Operations for {where}", *headings)
     for layer in entry["layers"]:
-        weighted = layer["dense"] > 0
         numbers = [_count(layer[key]) if layer[key] else "" for key in ("macs", "acs", "multiplications")]
-        layers.add_row(
-            layer["name"],
-            layer["inputs"] if weighted else "",
-            f"{layer['activity']:.3f}" if weighted else "",
-            _count(layer["flops_snn"]) if weighted else "",
-            *numbers,
-            f"{layer['pj']['fp32'] / 1e3:,.2f}",
+        dense = (
+            [layer["inputs"], f"{layer['activity']:.3f}", _count(layer["flops_snn"])] if layer["dense"] else [""] * 3
         )
+        layers.add_row(layer["name"], *dense, *numbers, f"{layer['pj']['fp32'] / 1e3:,.2f}")
     totals = tables.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
     rows = {
         "SNN, printed (Eq. 7, 8)": "snn_printed",
@@ -237,9 +231,8 @@ def conversion_tables(result: Mapping[str, Any]) -> list[Table]:
         settings = [row for row in rows if row["images"] == label]
         recipe = settings[0]
         title = f"Conversion at T = {recipe['timesteps']}, threshold scale {recipe['threshold_scale']:g}"
-        layers = tables.table(
-            f"{title}: {images}, {label}", "layer", "error", "bias", "clipped", "accuracy\nup to here"
-        )
+        headings = ("layer", "error", "bias", "clipped", "accuracy\nup to here")
+        layers = tables.table(f"{title}: {images}, {label}", *headings)
         layers.add_row("ANN", "", "", "", f"{recipe['ann']:.1f}", end_section=True)
         for name, layer in recipe["layers"].items():
             cells = [f"{100 * layer[key]:.1f} %" for key in ("error", "bias", "clipped")]

@@ -80,13 +80,10 @@ def audit(
             TARGET may be left out if it is a run folder or a .safetensors file.
     """
     if verify is not None:
-        _refuse_others(context)
-        _verify(verify, target)
+        _verify(context, verify, target)
         return
     if target is None:
-        raise typer.BadParameter(
-            "Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION."
-        )
+        raise UsageError("Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION.")
     from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
     from hiresnn.audit.run import CARD, DEPLOYED
@@ -95,8 +92,8 @@ def audit(
     from hiresnn.report.pages import audit_page
 
     curve = tuple(bounds.split(",")) if bounds else None
-    deployed = tuple(dict.fromkeys(views or ()))
-    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch, views=deployed)
+    unique = tuple(dict.fromkeys(views or ()))
+    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch, views=unique)
     command = shlex.join(["hiresnn", *(context.obj or [])])
     card, folder = run_audit(
         target,
@@ -145,22 +142,17 @@ def deployed_table(deployed: dict[str, Any]) -> Table:
     return rows
 
 
-def _refuse_others(context: typer.Context) -> None:
-    """Refuse options that --verify would ignore, such as other data."""
+def _verify(context: typer.Context, path: Path, target: str | None) -> None:
+    from hiresnn.app.audit import verify
+
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE" and parameter.name not in ("verify", "target"):
             raise UsageError(f"{parameter.opts[0]} has no effect with --verify, which attacks nothing; leave it out.")
-
-
-def _verify(path: Path, target: str | None) -> None:
-    from hiresnn.app.audit import verify as verify_card
-
-    verification = verify_card(path, target)
+    verification = verify(path, target)
     images, problems = verification.images, verification.problems
-    for problem in problems:
-        print(f"- {problem}")
     if problems:
+        print(*(f"- {problem}" for problem in problems), sep="\n")
         print(f"Not confirmed: {images} adversarial images checked, {len(problems)} problems.")
         raise typer.Exit(1)
     print(f"Confirmed: {images} adversarial images lie within their bounds and are misclassified as the card says.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +17,6 @@ METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
 
 if TYPE_CHECKING:
     from hiresnn.app import recipe as recipes
-    from hiresnn.progress import Progress
-    from hiresnn.training import Ranks
 
 Log = Annotated[
     str | None,
@@ -93,25 +90,12 @@ def train(
 
     pairs = dict(map(_pair, assignments or []))
     chosen = override(read(recipe), pairs)
-    for option, key, value in (
-        ("--method", "method", method),
-        ("--seed", "seed", seed),
-        ("--data", "data.source", data),
-    ):
+    for option, key, value in (("method", "method", method), ("seed", "seed", seed), ("data", "data.source", data)):
         if value is not None:
-            chosen = changed(chosen, {key: value}, option)
-    stated = stated_keys(recipe) | pairs.keys()
+            chosen = changed(chosen, {key: value}, f"--{option}")
+    stated = {*stated_keys(recipe), *pairs}
     chosen, notes = _with_model(chosen, model, weights, stated)
-    with _processes(context, chosen, out, quiet, log) as (ranks, progress):
-        from hiresnn.app.context import COUNTS
-        from hiresnn.app.train import train as run
-
-        for note in notes:
-            progress.line(note)
-        clamp = [key for key in COUNTS if key not in stated]
-        folder = run(chosen, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
-    if ranks.lead:
-        print(folder if quiet else f"Run folder: {folder}\nNext: {command_line('evaluate', folder)}")
+    _run(context, chosen, out, resume, log, quiet, stated, notes)
 
 
 def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
@@ -121,13 +105,7 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
     """
     from hiresnn.app.folder import RunFolder
 
-    recipe = RunFolder.open(run).recipe
-    with _processes(context, recipe, run, quiet, log) as (ranks, progress):
-        from hiresnn.app.train import train
-
-        train(recipe, out=run, resume=True, progress=progress, ranks=ranks, log=log)
-    if ranks.lead:
-        print(run if quiet else f"Run folder: {run}\nNext: {command_line('evaluate', run)}")
+    _run(context, RunFolder.open(run).recipe, run, True, log, quiet)
 
 
 def _with_model(
@@ -156,11 +134,20 @@ def _with_model(
     return changed(recipe, {"ann.epochs": 0}), [note]
 
 
-@contextmanager
-def _processes(
-    context: typer.Context, recipe: recipes.Recipe, out: Path | None, quiet: bool, log: str | None
-) -> Iterator[tuple[Ranks, Progress]]:
-    """Join the other processes that torchrun started, if any. At Ctrl-C `shell.run` offers to resume the run."""
+def _run(
+    context: typer.Context,
+    recipe: recipes.Recipe,
+    out: Path | None,
+    resume: bool,
+    log: str | None,
+    quiet: bool,
+    stated: set[str] | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Train, together with the other processes that torchrun started. At Ctrl-C `shell.run` offers to resume the run.
+
+    `stated` are the keys that the user set; other counts of images are lowered to what the data set has, unless None.
+    """
     from hiresnn.app.folder import RECIPE, default_folder
     from hiresnn.progress import Progress
     from hiresnn.training import joined
@@ -168,11 +155,20 @@ def _processes(
     run = out or default_folder(recipe)
     try:
         with joined() as ranks:
-            yield ranks, Progress(quiet=quiet or not ranks.lead)
+            from hiresnn.app.context import COUNTS
+            from hiresnn.app.train import train
+
+            progress = Progress(quiet=quiet or not ranks.lead)
+            for note in notes:
+                progress.line(note)
+            clamp = [] if stated is None else [key for key in COUNTS if key not in stated]
+            run = train(recipe, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
     except KeyboardInterrupt:
         if (run / RECIPE).is_file():
             context.obj[:] = ["resume", str(run), *(["--log", log] if log else []), *(["--quiet"] if quiet else [])]
         raise
+    if ranks.lead:
+        print(run if quiet else f"Run folder: {run}\nNext: {command_line('evaluate', run)}")
 
 
 def _pair(assignment: str) -> tuple[str, str]:

@@ -1,8 +1,7 @@
 """Load a trained network by its name, from a folder, or from the Hugging Face hub.
 
-The networks on digits are in the package, in hub/networks. Those on CIFAR-10 are in the folder `networks` of the
-repository, and in an archive of its release that is downloaded once. Each is a run folder with recipe, audit and model
-card.
+Each is a run folder with recipe, audit and model card. Those on digits are in the package, those on CIFAR-10 in the
+folder `networks` of the repository, and in an archive of a release that is downloaded once.
 """
 
 from __future__ import annotations
