@@ -16,7 +16,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-DATA = tuple(f"data.{module}" for module in ("archive", "dataset", "digits", "folder", "loader", "resize", "subset"))
+DATA = ("data.dataset", "data.sources")
 CHECKED = ("attacks", *DATA, "models", "network.spiking", "training.noise")
 
 install_import_hook([f"hiresnn.{package}" for package in CHECKED], "beartype.beartype")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from hiresnn.errors import user_code
 
-Kind = Literal["attacks", "rules", "methods", "models", "data"]
+Kind = Literal["attacks", "rules"]
 """What can be added; the entry point group is "hiresnn." and the kind."""
 
 

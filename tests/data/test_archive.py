@@ -1,6 +1,5 @@
 import re
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -92,20 +91,8 @@ def test_medmnist_names_and_label_columns_are_loaded(tmp_path):
     assert (data.name, data.num_classes, len(data.train), len(data.test)) == ("pathmnist", 3, 6, 6)
     assert data.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
     np.savez(tmp_path / "chestmnist.npz", **{**names, "train_labels": np.zeros((6, 14), np.uint8)})
-    with pytest.raises(DataError, match=r"train_labels has the shape \[6, 14\]"):
+    with pytest.raises(DataError, match=r"train_labels is uint8 \[6, 14\]; save one class number per image"):
         load_archive(tmp_path / "chestmnist.npz")
-
-
-def test_an_archive_larger_than_the_memory_is_refused_before_it_is_read(write, monkeypatch):
-    path = write()
-    monkeypatch.setattr("os.sysconf", lambda name: 16)  # a machine with 256 bytes
-    with pytest.raises(DataError, match=r"toy\.npz: its arrays would take .* this machine has"):
-        load_archive(path)
-
-
-def test_images_larger_than_the_limit_are_refused(write):
-    with pytest.raises(DataError, match=r"images of 1x4097 .*at most 4096"):
-        load_archive(write(x_train=np.zeros((6, 1, 4097), np.uint8)))
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)
@@ -192,43 +179,38 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
         ),
         ({"x_train": GREY + 300.0}, r"x_train .* 300\.0\.\.300\.0.* normalisation"),
         ({"x_test": np.full((3, 4, 4), -0.1)}, r"x_test is of type float64 .* -0\.1\.\.-0\.1.* normalisation"),
-        ({"x_test": np.full((3, 4, 4), np.nan)}, "x_test .*not finite"),
-        ({"x_test": np.full((3, 4, 4), np.inf, np.float16)}, "x_test .*not finite"),
+        ({"x_test": np.full((3, 4, 4), np.nan)}, r"x_test .* floats must lie in \[0, 1\]"),
+        ({"x_test": np.full((3, 4, 4), np.inf, np.float16)}, r"x_test .* floats must lie in \[0, 1\]"),
         ({"x_test": np.full((3, 4, 4), 1.0000001, np.float32)}, r"x_test .* 1\.0000001.* floats must lie in \[0, 1\]"),
         ({"x_test": np.zeros((0, 4, 4, 3), np.uint8), "y_test": np.zeros(0, int)}, "x_test .* at least one image"),
-        ({"y_train": np.zeros(5, int)}, r"y_train has the shape \[5\].* each of 6 images"),
-        ({"y_train": np.zeros((6, 3), int)}, r"y_train has the shape \[6, 3\].* one label per image"),
-        ({"y_train": np.zeros(6)}, "y_train is of type float64; save class numbers of an integer type"),
-        ({"y_test": np.array([0, -1, 1])}, r"y_test\[1\] is -1; count the classes from 0"),
-        ({"y_test": np.array([0, 1, 3])}, r"y_test\[2\] is 3, but there are 3 classes, 0 to 2; correct"),
-        ({"y_test": np.array([0, 2**63, 1], np.uint64)}, r"y_test\[1\] is 9223372036854775808; count"),
-        ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, r"y_train\[4\] is 9, a class number above the 6 training images"),
-        ({"class_names": np.array(["a", "b"])}, r"y_train\[2\] is 2, but there are 2 classes, 0 to 1"),
-        ({"class_names": np.array([1, 2, 3])}, r"class_names is of type int64 and shape \[3\]; save a list"),
+        ({"y_train": np.zeros((6, 3), int)}, r"y_train is int64 \[6, 3\]; save one class number per image"),
+        ({"y_train": np.zeros(6)}, "y_train is float64"),
+        ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, "y_train counts classes with gaps; count from 0"),
+        ({"class_names": np.array([1, 2, 3])}, r"class_names is int64 \[3\]; save strings"),
         ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*as an array of str"),
         ({"x_train": np.array([None] * 6)}, "x_train is an array of Python objects.*could run code"),
-        ({"y_train": np.full(6, 2)}, "y_train holds only class 2"),
-        ({"y_train": np.array([0, 1, 3, 0, 1, 3])}, "y_train holds class 3, but not class 2; count"),
-        ({"x_test": GREY[:3]}, r"images are \[3, 4, 4\] in the training split and \[1, 4, 4\] in the test"),
     ],
 )
 def test_an_invalid_field_is_named_with_the_file_and_the_fix(write, changes, message):
     path = write(**changes)
-    where = "toy" if message.startswith("images are") else re.escape(str(path))
-    with pytest.raises(DataError, match=f"{where}: {message}"):
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}: {message}"):
         load_archive(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\.npz: there is no such file"):
-        load_archive(tmp_path / "none.npz")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    path = tmp_path / "table.npz"
-    path.write_text("x_train,y_train\n")
-    with pytest.raises(DataError, match=r"table\.npz: this is not an \.npz archive, or it is cut short"):
-        load_archive(path)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": np.zeros(5, int)}, r"labels are torch.int64 \[5\] for 6 images"),
+        ({"y_test": np.array([0, -1, 1])}, "a label is -1"),
+        ({"y_test": np.array([0, 1, 3])}, "toy, test split: labels reach from 0 to 3, but there are 3 classes"),
+        ({"class_names": np.array(["a", "b"])}, "toy, training split: labels reach from 0 to 2, but there are 2"),
+        ({"y_train": np.zeros(6, int)}, "toy: there is only one class, 0"),
+        ({"x_test": GREY[:3]}, r"toy: images are \[3, 4, 4\] in the training split and \[1, 4, 4\] in the test"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(write, changes, message):
+    with pytest.raises(DataError, match=message):
+        load_archive(write(**changes))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
@@ -246,21 +228,4 @@ def test_a_flipped_byte_is_found_and_its_field_named(write):
     content[content.index(fields()["x_train"].tobytes())] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="x_train cannot be read, the file is damaged"):
-        load_archive(path)
-
-
-def test_a_flipped_byte_of_a_header_is_found_before_the_checksum_is_read(write):
-    path = write(x_train=np.zeros((6, 64, 64, 3), np.uint8))  # more than is read together with the header
-    content = path.read_bytes()
-    for was, becomes in ((b"3), }", b"3), |"), (b"3), }", b"3, ,}"), (b"(6, ", b"(06,"), (b"'shape'", b"b'shap'")):
-        path.write_bytes(content.replace(was, becomes, 1))
-        with pytest.raises(DataError, match="x_train cannot be read, the file is damaged"):
-            load_archive(path)
-
-
-def test_a_member_that_is_not_an_array_is_refused(write):
-    path = write(y_test=None)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("y_test", b"2, 1, 0")
-    with pytest.raises(DataError, match="y_test is not a NumPy array"):
         load_archive(path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hiresnn.data import DataSet, Split, channel_statistics
-from hiresnn.data.dataset import MAX_CLASSES, require_memory
+from hiresnn.data.dataset import require_memory
 from hiresnn.errors import DataError
 
 
@@ -22,7 +22,7 @@ def data_set(**changes):
 
 def test_the_properties_are_those_of_the_tensors():
     data = DataSet("toy", split(3, 3, 5, 5), split(2, 3, 5, 5), ("a", "b", "c"))
-    assert (data.num_classes, data.in_channels, data.image_size) == (3, 3, 5)
+    assert (data.num_classes, data.in_channels, data.height, data.width) == (3, 3, 5, 5)
     assert (len(data.train), len(data.test)) == (3, 2)
 
 
@@ -55,27 +55,9 @@ def test_the_digest_does_not_depend_on_the_memory_layout():
     assert data_set(train=turned).digest == data_set().digest
 
 
-def test_images_need_not_be_square():
-    data = data_set(train=split(3, 1, 4, 6), test=split(2, 1, 4, 6))
-    assert (data.height, data.width) == (4, 6)
-    with pytest.raises(DataError, match=r"toy: images are 4 x 6, not square"):
-        assert data.image_size
-
-
 def test_splits_of_different_shape_are_refused():
     with pytest.raises(DataError, match=r"\[1, 4, 4\] in the training split and \[3, 4, 4\] in the test"):
         data_set(test=split(2, 3, 4, 4))
-
-
-def test_a_name_that_is_not_utf8_is_refused():
-    for changes in ({"name": "toy\udcff"}, {"class_names": ("a", "b\udcff", "c")}):
-        with pytest.raises(DataError, match=r"'\w+\\udcff' is not valid UTF-8; rename"):
-            data_set(**changes)
-
-
-def test_more_classes_than_the_limit_are_refused():
-    with pytest.raises(DataError, match="100001 classes; at most 100000"):
-        data_set(class_names=("a",) * (MAX_CLASSES + 1))
 
 
 def test_more_memory_than_the_machine_has_is_refused_before_it_is_allocated():
@@ -108,10 +90,10 @@ def test_a_constant_channel_has_the_std_of_one_grey_level():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.rand(3, 1, 2, 2), torch.zeros(3).long(), "images are torch.float32 of shape .*give uint8"),
-        (torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(3).long(), r"of shape \[3, 2, 2\]"),
-        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(4).long(), "for 3 images; give int64"),
-        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint8), "labels are torch.uint8"),
+        (torch.rand(3, 1, 2, 2), torch.zeros(3).long(), "torch.float32; give uint8"),
+        (torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(3).long(), r"\[3, 2, 2\]"),
+        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(4).long(), "for 3 images"),
+        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint8), "give int64"),
     ],
 )
 def test_a_split_of_another_form_is_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
@@ -119,10 +101,7 @@ def test_a_split_of_another_form_is_refused(images: torch.Tensor, labels: torch.
         Split.__post_init__(SimpleNamespace(images=images, labels=labels))  # type: ignore[arg-type]
 
 
-def test_a_label_that_is_no_class_and_two_classes_of_one_name_are_refused() -> None:
-    two = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]))
-    three = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 2]))
-    with pytest.raises(DataError, match="labels of the test split reach from 0 to 2, but there are 2 classes"):
+def test_a_label_that_is_no_class_is_refused() -> None:
+    two, three = split(2, 1, 2, 2), split(2, 1, 2, 2, labels=[0, 2])
+    with pytest.raises(DataError, match="x, test split: labels reach from 0 to 2, but there are 2 classes"):
         DataSet("x", two, three, ("a", "b"))
-    with pytest.raises(DataError, match="two classes are called 'a'"):
-        DataSet("x", two, two, ("a", "a"))

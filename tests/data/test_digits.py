@@ -13,7 +13,7 @@ DIGEST = "20e96492aeb693b2f86e4708bc3dccec9184f79f5205340931576a3125f303f7"
 
 def test_every_fifth_digit_of_a_class_is_a_test_image():
     data = load("digits")
-    assert (data.name, data.num_classes, data.in_channels, data.image_size) == ("digits", 10, 1, 8)
+    assert (data.name, data.num_classes, data.in_channels, data.height) == ("digits", 10, 1, 8)
     pixels, labels = (tensor.numpy() for tensor in read_digits())
     train, test, seen = [], [], dict.fromkeys(range(10), 0)
     for index, label in enumerate(labels.tolist()):

@@ -1,3 +1,4 @@
+import shutil
 import struct
 import tempfile
 import zlib
@@ -89,46 +90,43 @@ def test_other_files_are_ignored(pets):
     assert len(load_folder(pets).train) == 3
 
 
-def test_a_missing_part_is_named(pets):
+def remove_test(pets):
     (pets / "test").rename(pets / "validation")
-    with pytest.raises(DataError, match=r"pets/test: there is no such folder; .*pets/test/<class>"):
-        load_folder(pets)
 
 
-def test_images_without_class_folders_are_refused(tmp_path):
-    save(tmp_path / "train/a.png", (1, 2, 3))
-    with pytest.raises(DataError, match="train: there are no class folders"):
-        load_folder(tmp_path)
+def remove_classes(pets):
+    for part in ("cat", "dog"):
+        shutil.rmtree(pets / "train" / part)
 
 
-def test_an_image_beside_the_class_folders_is_named(pets):
-    save(pets / "test/lost.png", (1, 2, 3))
-    with pytest.raises(DataError, match=r"test/lost\.png: this image is in no class; move it"):
-        load_folder(pets)
-
-
-def test_a_single_class_is_refused(tmp_path):
-    save(tmp_path / "train/cat/a.png", (1, 2, 3))
-    save(tmp_path / "test/cat/a.png", (1, 2, 3))
-    with pytest.raises(DataError, match="train: there is only one class, cat"):
-        load_folder(tmp_path)
-
-
-def test_an_empty_class_is_named(pets):
-    (pets / "train/owl").mkdir()
-    with pytest.raises(DataError, match="train/owl: there is no image in this class"):
-        load_folder(pets)
-
-
-def test_a_class_missing_in_train_is_named(pets):
-    save(pets / "test/owl/a.png", (1, 2, 3))
-    with pytest.raises(DataError, match="test/owl: train has no class of this name"):
-        load_folder(pets)
-
-
-def test_an_unreadable_image_is_named(pets):
-    (pets / "train/dog/2.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"dog/2\.png: this image cannot be read"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove_test, r"pets/test: there is no such folder"),
+        (remove_classes, "train: there are no class folders"),
+        (lambda pets: save(pets / "test/lost.png", (1, 2, 3)), r"test/lost\.png: this image is in no class"),
+        (lambda pets: shutil.rmtree(pets / "train/cat"), "pets: there is only one class, dog"),
+        (lambda pets: (pets / "train/owl").mkdir(), "train/owl: there is no image in this class"),
+        (lambda pets: save(pets / "test/owl/a.png", (1, 2, 3)), "test/owl: train has no class of this name"),
+        (lambda pets: (pets / "train/dog/2.png").write_bytes(b"text"), r"dog/2\.png: this image cannot be read"),
+        (
+            lambda pets: save(pets / "train/cat/more/a.png", 1),
+            r"more/a\.png: this image is in a folder within its class",
+        ),
+        (
+            lambda pets: save(pets / "test/dog/a.png", 1, size=(5, 6)),
+            r"a\.png: the image is 6x5 .*a\.png is 4x4; scale",
+        ),
+        (
+            lambda pets: save(pets / "train/cat/a.png", 40_000, mode="I;16"),
+            r"cat/a\.png: its pixels have more than 8 bits",
+        ),
+        (lambda pets: (pets / "train/cat/b.ppm").write_bytes(b"P6 4 4 65535\n" + bytes(96)), r"b\.ppm: .*than 8 bits"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_refused_by_the_name_of_the_file(pets, change, message):
+    change(pets)
+    with pytest.raises(DataError, match=message):
         load_folder(pets)
 
 
@@ -137,19 +135,6 @@ def test_a_truncated_image_is_named(pets):
     Image.effect_noise((64, 64), 50).save(file)
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"train/cat/a\.png: this image cannot be read"):
-        load_folder(pets)
-
-
-def test_an_image_of_another_size_is_named_with_both_sizes(pets):
-    save(pets / "test/dog/a.png", (1, 2, 3), size=(5, 6))
-    message = r"dog/a\.png: the image is 6x5 \(height x width\), but .*cat/a\.png is 4x4"
-    with pytest.raises(DataError, match=message):
-        load_folder(pets)
-
-
-def test_images_of_16_bits_are_refused(pets):
-    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(pets / "train/cat/a.png")
-    with pytest.raises(DataError, match=r"cat/a\.png: its pixels have more than 8 bits per channel"):
         load_folder(pets)
 
 
@@ -170,18 +155,6 @@ def test_images_of_16_bits_in_colour_or_with_transparency_are_refused(pets, colo
         load_folder(pets)
 
 
-def test_an_image_larger_than_the_limit_is_refused_before_it_is_decoded(pets):
-    save(pets / "train/cat/a.png", 0, mode="L", size=(4097, 4097))
-    with pytest.raises(DataError, match=r"cat/a\.png: the image is 4097x4097 .* at most 4096"):
-        load_folder(pets)
-
-
-def test_more_images_than_fit_into_memory_are_refused_after_the_first(pets, monkeypatch):
-    monkeypatch.setattr("os.sysconf", lambda name: 16)  # a machine with 256 bytes
-    with pytest.raises(DataError, match="pets: 4 images would take"):  # 6 * 4 * 4 * 4 bytes
-        load_folder(pets)
-
-
 @settings(derandomize=True, max_examples=20, deadline=None)
 @given(st.binary(max_size=200))
 def test_a_file_of_random_bytes_is_an_unreadable_image(content):
@@ -192,15 +165,3 @@ def test_a_file_of_random_bytes_is_an_unreadable_image(content):
         (root / "train/b/0.png").write_bytes(content)
         with pytest.raises(DataError, match=r"train/b/0\.png: this image cannot be read"):
             load_folder(root)
-
-
-def test_an_image_in_a_folder_within_a_class_is_named(pets):
-    save(pets / "train/cat/more/a.png", 1)
-    with pytest.raises(DataError, match=r"more/a\.png: this image is in a folder within its class; move it to"):
-        load_folder(pets)
-
-
-def test_a_ppm_of_sixteen_bits_is_refused(pets):
-    (pets / "train/cat/b.ppm").write_bytes(b"P6 4 4 65535\n" + bytes(96))
-    with pytest.raises(DataError, match=r"b\.ppm: its pixels have more than 8 bits"):
-        load_folder(pets)

@@ -123,16 +123,12 @@ def test_the_global_random_state_is_not_changed():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_below_one_is_refused(batch_size):
-    with pytest.raises(UsageError, match=f"batch_size is {batch_size}; give"):
-        Batches(numbered(3), batch_size)
-
-
-@pytest.mark.parametrize("options", [{"shuffle": True}, {"augment": True}])
-def test_randomness_without_a_generator_is_refused(options):
-    with pytest.raises(UsageError, match=r"generator is missing; give a torch\.Generator"):
-        Batches(numbered(3), 2, **options)
+def test_a_batch_size_below_one_and_randomness_without_a_generator_are_refused():
+    with pytest.raises(UsageError, match="batch_size is 0; give"):
+        Batches(numbered(3), 0)
+    for options in ({"shuffle": True}, {"augment": True}):
+        with pytest.raises(UsageError, match=r"generator is missing; give a torch\.Generator"):
+            Batches(numbered(3), 2, **options)
 
 
 @settings(derandomize=True, max_examples=30, deadline=None)
@@ -221,8 +217,3 @@ def test_the_input_is_not_modified():
     before = images.clone()
     flip_and_crop(images, generator=generator())
     assert torch.equal(images, before)
-
-
-def test_negative_padding_is_refused():
-    with pytest.raises(UsageError, match="padding is -1"):
-        flip_and_crop(torch.rand(1, 1, 4, 4), padding=-1, generator=generator())

@@ -1,4 +1,3 @@
-import os
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -8,7 +7,7 @@ import torch
 from PIL import Image
 
 from hiresnn.data import load
-from hiresnn.errors import DataError, HiresnnError, UsageError
+from hiresnn.errors import DataError, UsageError
 
 
 def test_a_path_is_loaded_as_an_archive_or_a_folder(tmp_path):
@@ -26,9 +25,12 @@ def test_an_unknown_name_is_a_usage_error():
         load("cifar11")
 
 
-def test_a_missing_archive_is_a_data_error():
+def test_a_missing_archive_and_a_file_of_another_kind_are_data_errors(tmp_path):
     with pytest.raises(DataError, match=r"nowhere/data\.npz: there is no such file"):
         load("nowhere/data.npz")
+    (tmp_path / "table.npz").write_text("x_train,y_train\n")
+    with pytest.raises(DataError, match=r"table\.npz: this is not an \.npz archive, or it is cut short"):
+        load(str(tmp_path / "table.npz"))
 
 
 @pytest.fixture
@@ -106,41 +108,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path, failure):
         load("fashion-mnist", cache=tmp_path)
 
 
-def test_a_cache_folder_that_cannot_be_created_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="mnist could not be downloaded to"):
-        load("mnist", cache=tmp_path / "file" / "cache")
-
-
-def test_a_path_that_cannot_be_read_is_a_data_error_of_one_short_sentence():
-    for source in ("~nouser/x", "x" * 5000, "x" * 5000 + ".npz", "a\0b.npz"):
-        with pytest.raises(HiresnnError) as raised:
-            load(source)
-        assert len(str(raised.value)) < 500
-        assert "\n" not in str(raised.value)
-
-
-def test_a_removed_working_directory_is_a_data_error(tmp_path, monkeypatch):
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    for source in ("toy.npz", "./toy", "."):
-        with pytest.raises(HiresnnError):
-            load(source)
-
-
-def test_a_path_that_is_not_utf8_is_loaded_only_if_its_name_can_be_printed(tmp_path):
-    images = np.full((2, 4, 4), 9, dtype=np.uint8)
-    odd = tmp_path / os.fsdecode(b"odd\xff")
-    odd.mkdir()
-    for file in ("toy.npz", os.fsdecode(b"toy\xfe.npz")):
-        np.savez(odd / file, x_train=images, y_train=[0, 1], x_test=images, y_test=[0, 1])
-    assert load(str(odd / "toy.npz")).name == "toy"
-    with pytest.raises(DataError, match="not valid UTF-8; rename"):
-        load(str(odd / os.fsdecode(b"toy\xfe.npz")))
-
-
-@pytest.mark.parametrize("size", [0, -3, 5000])
-def test_a_size_out_of_range_is_refused(size: int) -> None:
-    with pytest.raises(UsageError, match=f"size is {size}; give a whole number of pixels from 1 to 4096"):
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_size_below_one_pixel_is_refused(size: int) -> None:
+    with pytest.raises(UsageError, match=f"size is {size}; give a whole number of pixels"):
         load("digits", size=size)

@@ -39,7 +39,7 @@ def test_images_without_labels_or_out_of_range_are_refused() -> None:
         tensors(FLOATS)
     with pytest.raises(UsageError, match="images is a tuple of 3; give"):
         tensors((FLOATS, LABELS, LABELS))
-    with pytest.raises(DataError, match="not from 0 to 1; divide them by 255"):
+    with pytest.raises(DataError, match=r"batch 1 of images: images have pixels in .* divide by 255"):
         tensors(TensorDataset(PIXELS.float(), LABELS))
 
 

@@ -1,11 +1,7 @@
-"""Batches of a split that is stored on the device as uint8, and their augmentation there.
-
-The images that a caller passes from Python, in whatever form, as checked batches or as two tensors.
-"""
+"""Batches of images on the device: of a split, with augmentation, or of what a caller passes from Python."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +10,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.dataset import Split
 from hiresnn.errors import DataError, UsageError, in_a_line
 
@@ -46,7 +43,7 @@ class Batches:
             the index of the source of each pixel in its image, [B, 1, H * W], or None without `augment`.
 
     Raises:
-        UsageError: a batch size below 1, a missing generator, or one that is not on the CPU.
+        UsageError: a batch size below 1, or a missing generator.
     """
 
     def __init__(
@@ -64,8 +61,6 @@ class Batches:
             raise UsageError(f"batch_size is {batch_size}; give a whole number of at least 1.")
         if (shuffle or augment) and generator is None:
             raise UsageError("shuffle and augment are random, but generator is missing; give a torch.Generator.")
-        if generator is not None and generator.device.type != "cpu":
-            raise UsageError(f"generator is on {generator.device}; give one on the CPU, which every device can use.")
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
         self.generator, self.part = generator, part
@@ -109,11 +104,7 @@ def flip_and_crop(
             crop starts at each of the 2 * padding + 1 rows and columns with equal probability.
         generator: a CPU generator, so that the random numbers do not depend on the device of the images.
 
-    Raises:
-        UsageError: the padding is negative.
     """
-    if padding < 0:
-        raise UsageError(f"padding is {padding}; give a number of pixels, 0 or more.")
     return gathered(images, _pixels(images, padding, generator))
 
 
@@ -143,8 +134,8 @@ def _window(size: int, padding: int, batch: int, generator: torch.Generator) -> 
     return (size - 1) - ((size - 1) - position).abs()  # and at the last
 
 
-Batch_of_user_batches = tuple[Tensor, Tensor]
-LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[Batch_of_user_batches]
+LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[tuple[Tensor, Tensor]]
+"""Images [N, C, H, W], uint8 or floats in [0, 1], with labels [N]; see `tensors`."""
 
 
 class UserBatches:
@@ -167,7 +158,7 @@ class UserBatches:
         self._tensors: tuple[Tensor, ...] = ()
         if isinstance(images, Tensor):
             raise UsageError(f"{name} has no labels; give (images, labels), two tensors.")
-        if isinstance(images, list) and images and not any(isinstance(each, (tuple, list)) for each in images):
+        if isinstance(images, list) and images and not any(isinstance(item, (tuple, list)) for item in images):
             images = tuple(images)  # images and labels; a list of batches has pairs
         if isinstance(images, Split):
             images = (images.images, images.labels)
@@ -175,7 +166,8 @@ class UserBatches:
             if len(images) != 2:
                 raise UsageError(f"{name} is a tuple of {len(images)}; give (images, labels).")
             pixels, labels = map(torch.as_tensor, images)  # also of NumPy
-            labels = _checked(pixels, labels, name)
+            labels = _class_numbers(labels)
+            require_batch(pixels, labels, pixels="either", name=name, error=DataError)
             self._tensors = pixels, labels
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
@@ -198,14 +190,11 @@ class UserBatches:
     def __len__(self) -> int:
         return len(self.source)  # type: ignore[arg-type]
 
-    def content(self) -> str:
-        """Return the SHA-256 of images and labels that were given as tensors; all other sources have the same."""
-        digest = hashlib.sha256()
-        for tensor in self._tensors:
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+    def content(self) -> str | None:
+        """Return a hash of images and labels that were given as tensors; None for all other sources."""
+        return fingerprint(zip(("images", "labels"), self._tensors, strict=False))
 
-    def __iter__(self) -> Iterator[Batch_of_user_batches]:
+    def __iter__(self) -> Iterator[Batch]:
         batches = iter(self.source)
         for number in range(1, len(self) + 1):
             try:
@@ -219,9 +208,10 @@ class UserBatches:
                     "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
                 ) from error
             pixels = torch.as_tensor(pixels)
-            labels = _checked(pixels, torch.as_tensor(labels), f"batch {number} of {self.name}")
-            shown = pixels.to(self.device, torch.float32)
-            yield shown.div_(255) if pixels.dtype == torch.uint8 else shown, labels.to(self.device, torch.int64)
+            labels = _class_numbers(torch.as_tensor(labels))
+            require_batch(pixels, labels, pixels="either", name=f"batch {number} of {self.name}", error=DataError)
+            images = pixels.to(self.device, torch.float32)
+            yield images.div_(255) if pixels.dtype == torch.uint8 else images, labels.to(self.device, torch.int64)
 
 
 def labelled(images: Tensor | LabelledImages, labels: Tensor | None, batch_size: int = 200) -> tuple[Tensor, Tensor]:
@@ -255,19 +245,6 @@ def tensors(images: LabelledImages, *, name: str = "images", batch_size: int = 2
     return torch.cat(pixels), torch.cat(labels)
 
 
-def _checked(images: Tensor, labels: Tensor, what: str) -> Tensor:
-    """Return the labels as [N], or raise DataError."""
-    if labels.dim() == 2 and labels.shape[1] == 1:  # as in the data sets of MedMNIST
-        labels = labels[:, 0]
-    if images.dim() != 4 or labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise DataError(
-            f"{what}: images have shape {tuple(images.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); give "
-            "images [N, C, H, W] and whole numbers [N]."
-        )
-    if len(labels) and labels.min() < 0:
-        raise DataError(f"{what}: a label is {int(labels.min())}; labels are class numbers counted from 0.")
-    low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 0)
-    if images.dtype != torch.uint8 and not (images.is_floating_point() and low >= 0 and high <= 1):
-        hint = "divide them by 255" if high > 1 and low >= 0 else "leave normalisation to the network"
-        raise DataError(f"{what}: images ({images.dtype}) reach from {low:g} to {high:g}, not from 0 to 1; {hint}.")
-    return labels
+def _class_numbers(labels: Tensor) -> Tensor:
+    """Return labels [N, 1], as in the data sets of MedMNIST, as [N]."""
+    return labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels

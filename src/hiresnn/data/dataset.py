@@ -1,12 +1,8 @@
-"""The form of every data set: two splits of uint8 images with integer labels, and the names of the classes.
-
-Parts of a split in which every class keeps its share, chosen the same way every time.
-"""
+"""Data sets: two splits of uint8 images with integer labels; stratified parts of a split, the same every time."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,12 +11,10 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from hiresnn.checks import require_batch, require_classes
 from hiresnn.errors import DataError, UsageError
 from hiresnn.process import system_memory
 
-MAX_SIDE = 4096
-"""Largest height and width of an image, in pixels."""
-MAX_CLASSES = 100_000
 SMALLEST_STD = 1 / 255
 """Smallest standard deviation of a channel, one step of 8 bits: a constant channel must not be divided by zero."""
 
@@ -37,17 +31,9 @@ class Split:
     labels: Int64[Tensor, image]
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.dtype != torch.uint8 or images.dim() != 4:
-            raise DataError(
-                f"images are {images.dtype} of shape {list(images.shape)}; give uint8 of [N, C, H, W], such as "
-                "(255 * images).round().to(torch.uint8) for floats in [0, 1]."
-            )
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise DataError(
-                f"labels are {labels.dtype} of shape {list(labels.shape)} for {len(images)} images; give int64, one "
-                "class number per image."
-            )
+        require_batch(self.images, self.labels, pixels="uint8", error=DataError)
+        if self.labels.dtype != torch.int64:
+            raise DataError(f"labels are {self.labels.dtype}; give int64, one class number per image.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,9 +49,7 @@ class DataSet:
         class_names: one name per class, in the order of the labels.
 
     Raises:
-        DataError: the splits differ in shape, there are too many classes, a label is none of them, two classes have
-            one name, or a name is not valid Unicode (from a file name that is not UTF-8), which no report could
-            contain.
+        DataError: the splits differ in shape, there is only one class, or a label is no class.
     """
 
     name: str
@@ -82,21 +66,10 @@ class DataSet:
                 f"{self.name}: images are {list(shapes[0])} in the training split and {list(shapes[1])} in the test "
                 f"split (channels, height, width), but all must have one shape; {remedy}."
             )
-        if self.num_classes > MAX_CLASSES:
-            raise DataError(f"{self.name}: there are {self.num_classes} classes; at most {MAX_CLASSES} are supported.")
+        if self.num_classes < 2:
+            raise DataError(f"{self.name}: there is only one class, {self.class_names[0]}; add images of another one.")
         for part, split in (("training", self.train), ("test", self.test)):
-            low, high = map(int, split.labels.aminmax()) if len(split) else (0, 0)
-            if low < 0 or high >= self.num_classes:
-                raise DataError(
-                    f"{self.name}: the labels of the {part} split reach from {low} to {high}, but there are "
-                    f"{self.num_classes} classes; count classes from 0, and name all of them."
-                )
-        twice = next((name for name, count in Counter(self.class_names).items() if count > 1), None)
-        if twice is not None:
-            raise DataError(f"{self.name}: two classes are called {twice!r}; give each a name of its own.")
-        for name in (self.name, *self.class_names):
-            if any("\ud800" <= letter <= "\udfff" for letter in name):
-                raise DataError(f"the name {name!a} is not valid UTF-8; rename the file, the folder or the class.")
+            require_classes(split.labels, self.num_classes, f"{self.name}, {part} split", DataError)
 
     @property
     def num_classes(self) -> int:
@@ -117,17 +90,6 @@ class DataSet:
     def width(self) -> int:
         """Width of the images in pixels."""
         return self.train.images.shape[3]
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of square images, in pixels.
-
-        Raises:
-            DataError: the images are not square.
-        """
-        if self.height != self.width:
-            raise DataError(f"{self.name}: images are {self.height} x {self.width}, not square; crop them.")
-        return self.height
 
     @cached_property
     def digest(self) -> str:
@@ -163,9 +125,9 @@ def require_memory(size: int, what: str) -> None:
     """Raise DataError if `size` bytes are more than the memory of this machine, before they are allocated."""
     memory = system_memory()
     if memory is not None and size > memory:
-        needed, present = size / 2**30, memory / 2**30
         raise DataError(
-            f"{what} would take {needed:,.1f} GiB of memory, but this machine has {present:,.1f}; use less data."
+            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f}; use "
+            "less data."
         )
 
 
