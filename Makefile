@@ -41,7 +41,7 @@ lint: .venv/develop.stamp
 
 # The documentation site in build/docs. The cells of the tutorials are executed; a warning is an error.
 docs: .venv/docs.stamp
-	OMP_NUM_THREADS=2 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx --fail-on-warning --keep-going docs build/docs
+	OMP_NUM_THREADS=2 PYTHONPATH="$(CURDIR)" PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx --fail-on-warning --keep-going docs build/docs
 
 # Build the wheel and the sdist in dist/, and check both as a user meets them: installed, outside the checkout.
 package: .venv/develop.stamp
