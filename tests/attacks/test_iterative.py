@@ -125,18 +125,6 @@ def test_pgd_reaches_the_optimum_of_a_linear_model():
     torch.testing.assert_close(pgd(model, images, labels, eps=EPS), optimum, rtol=0, atol=1e-6)
 
 
-def test_robust_accuracy_of_a_linear_model_is_margin_against_bound_times_norm():
-    model, (images, labels) = linear(), pictures(400, low=0.2, high=0.8)  # no pixel meets the range
-    logits, weight = model(images).detach(), model[1].weight.detach()
-    rows = torch.arange(len(labels))
-    margin = logits[rows, labels] - logits[rows, 1 - labels]
-    norm = (weight[0] - weight[1]).abs().sum()
-    robust = margin > EPS * norm
-    assert 0 < robust.sum() < (margin > 0).sum()
-    survived = model(pgd(model, images, labels, eps=EPS)).argmax(1) == labels
-    assert torch.equal(survived, robust)
-
-
 # A step of 0.01 three times, without a wall in its way, is 0.03; four times would be 0.04, but the ball ends at eps.
 @pytest.mark.parametrize(("iterations", "distance"), [(0, 0.0), (1, 0.01), (3, 0.03), (4, EPS), (20, EPS)])
 def test_every_iteration_makes_one_step_up_to_the_bound(iterations, distance):
@@ -220,12 +208,6 @@ def test_a_broken_image_leaves_the_batch() -> None:
     assert model.sizes == [2, 2, 1, 1, 1, 1, 1, 1]
 
 
-def test_the_search_stops_when_all_images_are_broken() -> None:
-    model = Trap()
-    pgd_restarts(model, PIXELS[:1], ZEROS[:1], eps=0.3, step=0.1, iterations=50, restarts=4)
-    assert model.sizes == [1, 1]
-
-
 def test_a_second_start_breaks_an_image_that_the_first_cannot() -> None:
     # a gap at 0.35, off every step from 0.5; the loss falls towards it
     def model(images: Tensor) -> Tensor:
@@ -248,14 +230,8 @@ def test_unbroken_agrees_with_the_images_of_pgd_restarts() -> None:
     assert (Trap()(found).argmax(1) == ZEROS).tolist() == [False, True]
     # the images, the gap at 0.6 for the first, then the other alone; its last iterate
     assert model.sizes == [2, 2, 1, 1, 1, 1]
-
-
-def test_unbroken_checks_its_images_and_options_and_works_inside_inference_mode() -> None:
-    options = {"eps": 0.3, "step": 0.1}
-    expected = unbroken(Trap(), PIXELS, ZEROS, **options)
-    assert expected.tolist() == [False, True]
     with torch.inference_mode():
-        assert torch.equal(unbroken(Trap(), PIXELS.clone(), ZEROS, **options), expected)
+        assert unbroken(Trap(), PIXELS.clone(), ZEROS, **options).tolist() == [False, True]
     with pytest.raises(UsageError, match="divide by 255"):
         unbroken(Trap(), 255 * PIXELS, ZEROS, **options)
     with pytest.raises(UsageError, match="eps"):

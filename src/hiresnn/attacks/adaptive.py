@@ -84,15 +84,12 @@ def sa_pgd(
 ) -> Images:
     """SA-PGD: normalised moments of the gradient and a step that adapts; any misclassified iterate counts.
 
-    It is made for the jagged losses of spiking networks. Use it with the rule ASSG and at least 100 iterations: with
-    few, the checkpoints halve the step before the search has gone anywhere. Arguments, result and errors are those of
-    `pgd_restarts`.
+    Use it with the rule ASSG and at least 100 iterations: with few, the checkpoints halve the step before the search
+    has gone anywhere. Arguments, result and errors are those of `pgd_restarts`.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    worst = restarted(
-        model, images, labels, chosen, lambda: SaPgdStep(eps, iterations),
-        eps=eps, iterations=iterations, restarts=restarts, draws=draws, generator=generator, leave=False,
-    )  # fmt: skip
+    worst = WorstCandidates(model, images, labels, draws)
+    restarted(worst, chosen, lambda: SaPgdStep(eps, iterations), eps, iterations, restarts, generator)
     return finish_by_square(worst, eps, finish, generator)
 
 
@@ -101,7 +98,7 @@ class AdaptiveStep(ABC):
 
     Attributes:
         first: size of the first step, as a multiple of eps.
-        before: the iterate before this one; None at the start.
+        previous: the iterate before this one; None at the start.
     """
 
     first: float
@@ -109,30 +106,30 @@ class AdaptiveStep(ABC):
     def __init__(self, eps: float, iterations: int) -> None:
         self.eps, self.iterations = eps, iterations
         self.checkpoints: Checkpoints | None = None
-        self.before: Tensor | None = None
+        self.previous: Tensor | None = None
 
-    def __call__(self, images: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
+    def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
         """Return the next iterates."""
-        slope, each = found.gradient, (-1, *(1,) * (images.dim() - 1))  # one value per sample, beside its pixels
+        slope, per_sample = point.gradient, (-1, 1, 1, 1)
         if self.checkpoints is None:
-            self.checkpoints = Checkpoints(self.iterations, found.loss)
-            self.size = torch.full_like(found.loss, self.first * self.eps).view(each)
-            self.best_loss, self.best, self.best_slope = found.loss, adversarial, slope
+            self.checkpoints = Checkpoints(self.iterations, point.loss)
+            self.size = torch.full_like(point.loss, self.first * self.eps).view(per_sample)
+            self.best_loss, self.best, self.best_slope = point.loss, adversarial, slope
         else:
-            better = (found.loss > self.best_loss).view(each)
+            better = (point.loss > self.best_loss).view(per_sample)
             self.best = torch.where(better, adversarial, self.best)
             self.best_slope = torch.where(better, slope, self.best_slope)
-            self.best_loss = torch.maximum(found.loss, self.best_loss)
-            halved = self.checkpoints.halve(found.loss).view(each)
+            self.best_loss = torch.maximum(point.loss, self.best_loss)
+            halved = self.checkpoints.halve(point.loss).view(per_sample)
             self.size = torch.where(halved, self.size / 2, self.size)
             adversarial = torch.where(halved, self.best, adversarial)
             slope = torch.where(halved, self.best_slope, slope)
-        move = self.move(images, adversarial, slope)
-        self.before = adversarial
+        move = self._move(images, adversarial, slope)
+        self.previous = adversarial
         return perturbed(images, project(adversarial - images + move, self.eps))
 
     @abstractmethod
-    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
+    def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
         """Return the change of the iterate before projection, from the gradient `slope`."""
 
 
@@ -141,11 +138,10 @@ class ApgdStep(AdaptiveStep):
 
     first = 2.0
 
-    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
-        """See `AdaptiveStep`."""
+    def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
         move = perturbed(images, ascend(adversarial - images, slope, self.size, self.eps)) - adversarial
-        if self.before is not None:
-            move = MOMENTUM * move + (1 - MOMENTUM) * (adversarial - self.before)
+        if self.previous is not None:
+            move = MOMENTUM * move + (1 - MOMENTUM) * (adversarial - self.previous)
         return move
 
 
@@ -159,9 +155,8 @@ class SaPgdStep(AdaptiveStep):
     m: Tensor | float = 0.0
     v: Tensor | float = 0.0
 
-    def move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
-        """See `AdaptiveStep`."""
-        pixels = tuple(range(1, slope.dim()))
+    def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
+        pixels = (1, 2, 3)
         scaled = _divided(slope, slope.abs().mean(pixels, keepdim=True))
         square = scaled.square()  # of the scaled gradient, as the square of a tiny one would be 0 in float32
         self.m = FIRST * self.m + scaled
@@ -179,12 +174,9 @@ class Checkpoints:
 
     At a checkpoint the step is halved if at most 75 % of the steps since the last one raised the loss, or if neither
     the step nor the best loss has changed since the last checkpoint.
-
-    Args:
-        loss: at the start of the run, [B].
     """
 
-    def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:
+    def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:  # loss: at the start of the run
         self._lengths = iter(lengths(iterations))
         self._left = next(self._lengths, 0)
         self._rises = torch.zeros_like(loss)
@@ -209,8 +201,8 @@ class Checkpoints:
 def lengths(iterations: int) -> list[int]:
     """Return the iterations between checkpoints: 22 % of all at first, then 3 % fewer each time, at least 6 %."""
     length, least, less = (max(int(share * iterations), 1) for share in (0.22, 0.06, 0.03))
-    found: list[int] = []
-    while sum(found) + length <= iterations:
-        found.append(length)
+    gaps: list[int] = []
+    while sum(gaps) + length <= iterations:
+        gaps.append(length)
         length = max(length - less, least)
-    return found
+    return gaps

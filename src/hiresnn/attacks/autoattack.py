@@ -78,9 +78,9 @@ def autoattack(
 def _quiet() -> Iterator[None]:
     """Silence the package's log, and restore the trace function (debugger, coverage tool) that the package clears."""
     log, trace = logging.getLogger("auto-attack"), sys.gettrace()
-    before, log.disabled = log.disabled, True
+    was_disabled, log.disabled = log.disabled, True
     try:
         yield
     finally:
-        log.disabled = before
+        log.disabled = was_disabled
         sys.settrace(trace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from typing import Any, Literal
@@ -58,11 +58,6 @@ class AttackInfo:
         return {name: option.default for name, option in options_of(self.run).items()}
 
     @property
-    def choices(self) -> dict[str, Collection[str]]:
-        """Option that takes a text -> the texts allowed."""
-        return {name: option.choices for name, option in options_of(self.run).items() if option.choices}
-
-    @property
     def usage(self) -> str:
         """The options with their defaults, as in a call: `eps=8/255, step=0.31875*eps, iterations=7, rule=NAME`."""
         defaults = {
@@ -95,9 +90,8 @@ def register(
 
     Args:
         name: a name that no attack of the package has; an earlier attack of that name is replaced.
-        function: `(model, images, labels, *, eps=..., ...)`, returns adversarial images; its keyword arguments with a
-            number or a switch as their default are the options of the attack. Its result is checked like that of every
-            attack.
+        function: `(model, images, labels, *, eps=..., ...)`, returns adversarial images, which are checked. Its keyword
+            arguments with a number or a switch as their default are the options of the attack.
         rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile. "none" is for
             an attack that follows no gradient of the model; an audit counts it among these.
         source: SHA-256 of the files that define it; stored with results.
@@ -113,10 +107,7 @@ def register(
         raise UsageError(f"attack {quoted(name)} is one of the package; choose another name.")
     eps = inspect.signature(function).parameters.get("eps")
     if eps is None or eps.default is inspect.Parameter.empty:
-        raise UsageError(
-            f"attack {quoted(name)} takes no eps; write it as (model, images, labels, *, eps=8/255) -> adversarial "
-            "images."
-        )
+        raise UsageError(f"attack {quoted(name)} takes no eps; write it as (model, images, labels, *, eps=8/255).")
 
     @wraps(function)
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
@@ -132,11 +123,7 @@ def register(
 
 
 def attack_info(name: str) -> AttackInfo:
-    """Return the description of an attack of the package, of one that was registered, or of a plug-in.
-
-    Raises:
-        UsageError: there is no such attack.
-    """
+    """Return the description of an attack of the package, a registered one or a plug-in; UsageError for no such."""
     if name not in ATTACKS:
         function = find("attacks", name)
         if function is None:
@@ -153,8 +140,7 @@ class AttackSpec:
 
     Attributes:
         name: key of `ATTACKS`.
-        options: option -> value, for options that were named; all others have the attack's own defaults. Do not
-            write into it.
+        options: option -> value, for options that were named. Do not write into it.
         rules: texts of the gradient rules that the model's neurons use during the attack; empty for the neurons' own
             rule. Only greedy takes several.
 
@@ -174,7 +160,7 @@ class AttackSpec:
         if "step" in given and "relative_step" in given:
             raise UsageError(f"{attack}: step and relative_step are both given; give one of them.")
         options = {key: read_option(attack, key, given[key], option) for key, option in known.items() if key in given}
-        rules = tuple(canonical_rule(rule) for rule in self.rules)
+        rules = tuple(map(canonical_rule, self.rules))
         if len(rules) > {"none": 0, "one": 1, "several": len(rules)}[info.rules]:
             hint = "use greedy for several" if info.rules == "one" else "leave rule out"
             raise UsageError(f"{attack}: it takes {info.rules} of the {len(rules)} rules {', '.join(rules)}; {hint}.")
@@ -185,13 +171,14 @@ class AttackSpec:
     def parse(cls, text: str, **defaults: Any) -> AttackSpec:
         """Read an attack from its text, a name with options in parentheses.
 
+        The option `rule` is a rule as `hiresnn.neurons.rules.rule_from_text` reads it, or a list of rules for greedy.
+        Texts of version 0.2, such as "pgd:eps=2/255,rule=arctan", are read, too.
+
         Args:
-            text: the option `rule` is a rule as `hiresnn.neurons.rules.rule_from_text` reads it; for greedy also a list
-                of rules. Texts of version 0.2, such as "pgd:eps=2/255,rule=arctan", are read, too.
             defaults: options for what the text leaves out; those that the attack does not have are ignored.
 
         Raises:
-            UsageError: an unknown attack, option or rule, or a value that does not parse or is outside its limits.
+            UsageError: as for `AttackSpec`, or a text that is no call.
 
         >>> AttackSpec.parse("pgd(eps=2/255, iterations=20)").options == {"eps": 2 / 255, "iterations": 20}
         True
@@ -228,10 +215,9 @@ class AttackSpec:
         return replace(self, options={**self.options, "eps": eps})
 
     def resolved(self) -> dict[str, Any]:
-        """Return every option with the value that the attack will run with.
+        """Return every option with the value that the attack will run with; the step is absolute, in pixel units.
 
-        The step is absolute, in pixel units. `rule` is the text of the gradient rules, None for the neurons' own (for
-        greedy: its own choice); attacks without rules have no such key.
+        `rule` is the text of the gradient rules, None for the neurons' own (for greedy: its own choice).
         """
         info = ATTACKS[self.name]
         values: dict[str, Any] = {**info.options, **self.options}
@@ -248,26 +234,18 @@ class AttackSpec:
 
     @property
     def label(self) -> str:
-        """A short text that shows eps, iterations and whatever differs from the attack's defaults.
-
-        `parse` reads it back as an attack with the same resolved options.
+        """A text with eps, iterations and whatever differs from the defaults; `parse` reads it back.
 
         >>> AttackSpec.parse("pgd").label
         'pgd:eps=8/255,iterations=7'
         """
-        options = {}
-        for key, option in _options(ATTACKS[self.name]).items():
-            value = self.options.get(key, option.default)
-            if key in ("eps", "iterations", "queries") or (key in self.options and value != option.default):
-                options[key] = value
-        return str(replace(self, options=options))
+        defaults: dict[str, Any] = {key: option.default for key, option in _options(ATTACKS[self.name]).items()}
+        shown: dict[str, Any] = {key: defaults[key] for key in ("eps", "iterations", "queries") if key in defaults}
+        changed = {key: value for key, value in self.options.items() if value != defaults[key]}
+        return str(replace(self, options={**shown, **changed}))
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Run the attack.
-
-        Raises:
-            UsageError: a gradient rule was named, but the model has no spiking neuron.
-        """
+        """Run the attack; UsageError if a gradient rule was named, but the model has no spiking neuron."""
         run, options = ATTACKS[self.name].run, self.arguments()
         if not self.rules:
             return run(model, images, labels, **options)

@@ -40,16 +40,9 @@ ROUNDING = 1e-6
 STEP_SHARE = 0.01 / (8 / 255)
 """Step size as a share of eps unless an option says otherwise: the paper's alpha = 0.01 at eps = 8/255."""
 LIMITS: dict[str, tuple[float, float]] = {
-    "step": (0, 1),
-    "relative_step": (0, math.inf),
-    "iterations": (0, math.inf),
-    "restarts": (1, math.inf),
-    "targets": (1, math.inf),
-    "draws": (1, math.inf),
-    "queries": (0, math.inf),
-    "finish": (0, math.inf),
-    "area": (1e-6, 1),
-    "seed": (0, 2**63 - 1),
+    **dict.fromkeys(("relative_step", "iterations", "queries", "finish"), (0, math.inf)),
+    **dict.fromkeys(("restarts", "targets", "draws"), (1, math.inf)),
+    **{"step": (0, 1), "area": (1e-6, 1), "seed": (0, 2**63 - 1)},
 }
 """Numeric option -> its smallest and largest value; those of eps are 0 and 1."""
 ALIASES = {"steps": "iterations", "alpha": "step", "eot_samples": "draws"}
@@ -88,11 +81,7 @@ def canonical_names(attack: str, given: Mapping[str, Any], options: Mapping[str,
 
 
 def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
-    """Return the value of an option in its type; a text is read. `attack` begins the message.
-
-    Raises:
-        UsageError: the value has the wrong type or is outside its limits.
-    """
+    """Return the value of an option in its type, also from a text, or raise UsageError; `attack` begins the message."""
     if option.choices:
         if value not in option.choices:
             raise UsageError(f"{attack}: {name} is {quoted(value)}; {closest(value, option.choices)}.")
@@ -103,7 +92,7 @@ def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
         except UsageError as error:
             raise UsageError(f"{attack}: eps: {error}") from None
     default: Any = STEP_SHARE if option.default is None else option.default
-    number: bool | int | float = typed(value, default, f"{attack}: {name}")
+    number: float = typed(value, default, f"{attack}: {name}")
     low, high = LIMITS.get(name, (-math.inf, math.inf))
     if not low <= number <= high:
         limit = f"at least {low:g}" if number < low else f"at most {high:g}"
@@ -179,9 +168,7 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
 def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate the attack of that name so that options and images are checked before it runs, its result afterwards.
 
-    The model is frozen meanwhile, and the options have the names in `ALIASES`, too. The errors are UsageError for an
-    option out of range, images that are not floats in [0, 1] or labels that are not [B], and AttackError for an
-    invalid result.
+    The model is frozen meanwhile. UsageError is raised for wrong options, images or labels, AttackError for the result.
     """
 
     def decorate(attack: Callable[P, R]) -> Callable[P, R]:
@@ -193,8 +180,7 @@ def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, 
             try:
                 bound = signature.bind(*args, **canonical_names(name, kwargs, options))
             except TypeError as error:
-                call = f"{name}(model, images, labels, eps=8/255)"
-                raise TypeError(f"{name}: {error}; write options by name, such as {call}") from None
+                raise TypeError(f"{name}: {error}; write {name}(model, images, labels, eps=8/255)") from None
             bound.apply_defaults()
             values = bound.arguments
             for key, option in options.items():
@@ -218,10 +204,7 @@ def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, 
 
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
-    """Put a module into eval mode without parameter gradients; restore both afterwards.
-
-    An attack needs the gradient of the images only, which makes the backward pass cheaper.
-    """
+    """Put a module into eval mode without parameter gradients, as an attack needs only those of the images."""
     if not isinstance(model, nn.Module):
         yield
         return
@@ -238,7 +221,7 @@ def frozen(model: Model) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of torch, NumPy and Python in the block; later they continue from where they were.
+    """Seed the global generators of torch, NumPy and Python in the block; afterwards they continue as before.
 
     This covers the CPU and all GPUs. GPUs that were not initialised before continue from the caller's seed.
     """

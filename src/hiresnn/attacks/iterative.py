@@ -2,9 +2,7 @@
 
 `iterate` has three seams. `evaluate` says where the loss rises, `step` turns that into the next iterate, and `record`
 sees every iterate and may remove images from the batch. APGD and SA-PGD (adaptive.py) replace the step, greedy rule
-choice (greedy.py) replaces the evaluation.
-
-Greedy rule choice: PGD that tries several gradient rules at every step (Xu et al. 2022).
+choice (Xu et al. 2022) replaces the evaluation.
 """
 
 from __future__ import annotations
@@ -53,11 +51,11 @@ def iterate(
     for done in range(iterations):
         if not len(rows):
             break
-        found = evaluate(rows, adversarial)
-        going_on = record(done, rows, adversarial, found)
-        if going_on is not None:
-            rows, adversarial, found = rows[going_on], adversarial[going_on], found.at(going_on)
-        adversarial = step(images[rows], adversarial, found)
+        point = evaluate(rows, adversarial)
+        kept = record(done, rows, adversarial, point)
+        if kept is not None:
+            rows, adversarial, point = rows[kept], adversarial[kept], point.at(kept)
+        adversarial = step(images[rows], adversarial, point)
     return rows, adversarial
 
 
@@ -65,10 +63,7 @@ def fixed_step(step: float | None, eps: float) -> Step:
     """Return the step along the sign of the gradient, inside the eps-ball and [0, 1] (Eq. 4); None scales with eps."""
     size = relative_step(eps) if step is None else step
 
-    def move(images: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor:
-        return perturbed(images, ascend(adversarial - images, found.gradient, size, eps))
-
-    return move
+    return lambda images, adversarial, point: perturbed(images, ascend(adversarial - images, point.gradient, size, eps))
 
 
 @checked("fgsm")
@@ -121,9 +116,9 @@ def pgd(
     def evaluate(_: Tensor, adversarial: Tensor) -> LossGradient:
         return gradient(model, adversarial, labels, cross_entropy)
 
-    def record(done: int, _: Tensor, __: Tensor, found: LossGradient) -> None:
+    def record(done: int, _: Tensor, __: Tensor, point: LossGradient) -> None:
         if watch is not None:
-            watch(done, found.logits)
+            watch(done, point.logits)
 
     rows, start = torch.arange(len(images), device=images.device), perturbed(images, noise)
     return iterate(images, rows, start, iterations, evaluate, fixed_step(step, eps), record)[1]
@@ -160,10 +155,10 @@ def pgd_restarts(
     All else is as in `pgd`; where no adversarial image was found, the iterate with the largest margin loss is returned.
     """
     chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
-    worst = restarted(
-        model, images, labels, chosen, lambda: move,
-        eps=eps, iterations=iterations, restarts=restarts, draws=draws, generator=generator,
-    )  # fmt: skip
+    # The logits of the first iterate, the image itself, also say which images are wrong at the start.
+    first = over_draws(draws)(model, images, labels, chosen) if iterations else None
+    worst = WorstCandidates(model, images, labels, draws, first)
+    restarted(worst, chosen, lambda: move, eps, iterations, restarts, generator, leave=True)
     return finish_by_square(worst, eps, finish, generator)
 
 
@@ -179,57 +174,38 @@ def unbroken(
 ) -> Bool[Tensor, " batch"]:
     """Return which images are classified correctly at every iterate of `pgd_restarts` with one start.
 
-    This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
-
-    Raises:
-        UsageError: an option out of range, images that are not floats in [0, 1], or labels that are not [B].
+    This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice. Errors are those
+    of `pgd`.
     """
     move = fixed_step(step, eps)
-    return ~restarted(model, images, labels, cross_entropy, lambda: move, eps=eps, iterations=iterations).broken
+    first = loss_gradient(model, images, labels, cross_entropy) if iterations else None
+    worst = WorstCandidates(model, images, labels, first=first)
+    restarted(worst, cross_entropy, lambda: move, eps, iterations, leave=True)
+    return ~worst.broken
 
 
 def restarted(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
+    worst: WorstCandidates,
     loss: Loss,
     new_step: Callable[[], Step],
-    *,
     eps: float,
     iterations: int,
     restarts: int = 1,
-    draws: int = 1,
     generator: torch.Generator | None = None,
-    leave: bool = True,
-) -> WorstCandidates:
-    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand.
-
-    Args:
-        new_step: makes the step of each start.
-        leave: see `climb`. All else is as in `pgd_restarts`.
-    """
-    # Where images may leave, the logits of the first iterate, the image itself, also say which are wrong at the start.
-    first = over_draws(draws)(model, images, labels, loss) if leave and iterations else None
-    worst = WorstCandidates(model, images, labels, draws, first and first.logits)
+    *,
+    leave: bool = False,
+) -> None:
+    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand."""
     for run in range(restarts):
         rows = worst.standing
-        start = images[rows]
+        start = worst.images[rows]
         if run:
             start = perturbed(start, uniform(start, eps, generator))
-        climb(worst, rows, start, iterations, loss, new_step(), leave=leave, first=None if run else first)
-    return worst
+        climb(worst, rows, start, iterations, loss, new_step(), leave=leave)
 
 
 def climb(
-    worst: WorstCandidates,
-    rows: Tensor,
-    start: Tensor,
-    iterations: int,
-    loss: Loss,
-    step: Step,
-    *,
-    leave: bool = False,
-    first: LossGradient | None = None,
+    worst: WorstCandidates, rows: Tensor, start: Tensor, iterations: int, loss: Loss, step: Step, *, leave: bool = False
 ) -> None:
     """Run the loop once from `start`, where any misclassified iterate counts.
 
@@ -237,17 +213,15 @@ def climb(
         worst: takes all iterates.
         leave: whether broken images leave the batch. Otherwise it stays together, as a rule with statistics per sample
             (ASSG) needs.
-        first: loss and gradient at the images themselves, if they are known and `start` is the images.
     """
     gradient = over_draws(worst.draws)
 
     def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
-        nonlocal first
-        known, first = first, None
-        return known.at(rows) if known else gradient(worst.model, adversarial, worst.labels[rows], loss)
+        first, worst.first = worst.first, None
+        return first.at(rows) if first else gradient(worst.model, adversarial, worst.labels[rows], loss)
 
-    def record(_: int, rows: Tensor, adversarial: Tensor, found: LossGradient) -> Tensor | None:
-        wrong = worst.update(rows, adversarial, found.logits)
+    def record(_: int, rows: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor | None:
+        wrong = worst.update(rows, adversarial, point.logits)
         return ~wrong if leave else None
 
     worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step, record))
@@ -282,43 +256,28 @@ def greedy(
     Raises:
         UsageError: no rules, or a model without LIF neurons.
     """
-    rules = _supported(model) if rules is None else rules
+    if rules is None:
+        defaults = [RULES[name].make() for name in CHOICE]
+        rules = [rule for rule in defaults if takes_rule(model, rule)] or defaults  # gradient_rule names the cause
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
-    chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    move = fixed_step(step, eps)
+    chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
     worst = WorstCandidates(model, images, labels)
 
     def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
         """Try every rule and return, per sample, the gradient of the best."""
-        reached = torch.full((len(rows),), -torch.inf, device=images.device)
-        best: LossGradient | None = None
+        highest, best = torch.full((len(rows),), -torch.inf, device=images.device), torch.zeros_like(adversarial)
         for rule in rules:
             with gradient_rule(model, rule):
-                found = loss_gradient(model, adversarial, labels[rows], chosen)
-            tried = move(images[rows], adversarial, found)
+                point = loss_gradient(model, adversarial, labels[rows], chosen)
+            tried = move(images[rows], adversarial, point)
             logits = expected_logits(model, tried)
             worst.update(rows, tried, logits)
             value = chosen(logits, labels[rows])
-            better = (value > reached).view(-1, 1, 1, 1)
-            slope = found.gradient if best is None else torch.where(better, found.gradient, best.gradient)
-            best, reached = found._replace(gradient=slope), torch.maximum(value, reached)
-        assert best is not None
-        return best
-
-    def record(_: int, rows: Tensor, __: Tensor, ___: LossGradient) -> Tensor:
-        return ~worst.broken[rows]
+            best = torch.where((value > highest).view(-1, 1, 1, 1), point.gradient, best)
+            highest = torch.maximum(value, highest)
+        return point._replace(gradient=best)
 
     rows = worst.standing
-    iterate(images, rows, images[rows], iterations, best_rule, move, record)
+    iterate(images, rows, images[rows], iterations, best_rule, move, lambda done, rows, *_: ~worst.broken[rows])
     return worst.adversarial
-
-
-def _supported(model: nn.Module) -> list[Rule]:
-    """Return the rules of `CHOICE` that the network takes; those of other libraries take only elementwise rules."""
-    rules = [RULES[name].make() for name in CHOICE]
-    taken = [rule for rule in rules if takes_rule(model, rule)]
-    if not taken:
-        with gradient_rule(model, rules[0]):  # raises the error that names the cause
-            pass
-    return taken

@@ -63,10 +63,7 @@ def choose_loss(model: Model, name: str, *, mean_logits: bool = False) -> Loss:
 
 
 def summed_steps(model: Model) -> int:
-    """Return the number of timesteps that the logits are a sum over: the model's attribute `timesteps`.
-
-    It is 1 for a model without that attribute, and for one whose attribute `readout` is "mean".
-    """
+    """Return the number of timesteps that logits are a sum over; 1 without `timesteps` or if `readout` is "mean"."""
     steps = getattr(model, "timesteps", 1)
     return steps if isinstance(steps, int) and steps > 1 and getattr(model, "readout", "sum") != "mean" else 1
 
@@ -80,15 +77,13 @@ class LossGradient(NamedTuple):
 
     def at(self, rows: Tensor) -> LossGradient:
         """Return the entries of some rows."""
-        return LossGradient(*(each[rows] for each in self))
+        return LossGradient(*(entry[rows] for entry in self))
 
 
 def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
     """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there.
 
-    Raises:
-        UsageError: the model does not return logits, a label is not one of its classes, or no gradient reaches the
-            images.
+    UsageError if the model returns no logits, a label is not one of its classes, or no gradient reaches the images.
     """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
@@ -134,8 +129,7 @@ def expected_logits(model: Model, images: Tensor, draws: int = 1) -> Tensor:
 
 
 def _answer(model: Model, images: Tensor) -> Tensor:
-    """Return the logits of one pass as float32; the model gets a copy of the images, because it may write into them."""
-    logits = model(images.clone())
+    logits = model(images.clone())  # it may write into them
     require_logits(logits, len(images))
     return logits.float()
 

@@ -53,8 +53,7 @@ def square(
 def finish_by_square(worst: WorstCandidates, eps: float, queries: int, generator: torch.Generator | None) -> Tensor:
     """Continue from the best iterates of a gradient attack with a Square search on the images that still stand.
 
-    Where the surrogate gradient no longer points uphill, the logits still tell which candidate is better; 150 to 300
-    queries are enough.
+    Where the surrogate gradient no longer points uphill, the logits still do; 150 to 300 queries are enough.
     """
     rows = worst.standing
     _search(worst, rows, worst.adversarial[rows] - worst.images[rows], eps, queries, FINISH_AREA, generator)

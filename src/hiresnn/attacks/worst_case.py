@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Attack, Model, frozen
-from hiresnn.attacks.losses import expected_logits, margin
+from hiresnn.attacks.losses import LossGradient, expected_logits, margin
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 
@@ -22,6 +22,7 @@ class WorstCandidates:
     Attributes:
         model, images, labels: the network and the batch under attack.
         draws: forward passes that logits are averaged over.
+        first: loss and gradient at the images, if known; the first climb takes it from here.
         logits: of the images themselves, [B, K].
         adversarial: the worst candidates so far, at first the images themselves.
         broken: where a candidate was misclassified; such an image does not change any more.
@@ -34,11 +35,11 @@ class WorstCandidates:
         images: Float[Tensor, "batch channel height width"],
         labels: Int64[Tensor, " batch"],
         draws: int = 1,
-        logits: Float[Tensor, "batch classes"] | None = None,
+        first: LossGradient | None = None,
     ) -> None:
-        self.model, self.images, self.labels, self.draws = model, images, labels, draws
+        self.model, self.images, self.labels, self.draws, self.first = model, images, labels, draws, first
         self.adversarial = images.detach().clone()
-        self.logits = expected_logits(model, images, draws) if logits is None else logits
+        self.logits = first.logits if first else expected_logits(model, images, draws)
         self.broken = ~correct(self.logits, labels)
         self.margins = margin(self.logits, labels)
 
@@ -80,13 +81,13 @@ def best_of(attacks: Sequence[Attack]) -> Attack:
 
     def worst(model: Model, images: Tensor, labels: Tensor) -> Tensor:
         with frozen(model):
-            found = WorstCandidates(model, images, labels)
+            candidates = WorstCandidates(model, images, labels)
             for attack in attacks:
-                rows = found.standing
+                rows = candidates.standing
                 if not len(rows):
                     break
-                found.query(rows, attack(model, images[rows], labels[rows]))
-        return found.adversarial
+                candidates.query(rows, attack(model, images[rows], labels[rows]))
+        return candidates.adversarial
 
     return worst
 
