@@ -67,21 +67,6 @@ def test_grey_and_channels_first_images_are_loaded(write, shape, becomes):
         assert data.train.images[0, :, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_any_number_of_channels_smaller_than_the_sides_may_be_last(write):
-    x = np.arange(6 * 4 * 5 * 2, dtype=np.uint8).reshape(6, 4, 5, 2)
-    data = load_archive(write(x_train=x, x_test=x[:3]))
-    assert data.train.images.shape == (6, 2, 4, 5)
-    assert torch.equal(data.train.images, torch.tensor(x).permute(0, 3, 1, 2))
-
-
-@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int64, np.uint64])
-def test_integers_of_any_type_are_grey_levels(write, dtype):
-    x = np.arange(96).reshape(6, 4, 4).astype(dtype) * 2
-    data = load_archive(write(x_train=x, x_test=x[:3]))
-    assert data.train.images.dtype == torch.uint8
-    assert data.train.images.flatten().tolist() == x.flatten().tolist()
-
-
 def test_medmnist_names_and_label_columns_are_loaded(tmp_path):
     x, y = fields()["x_train"], np.array([[0], [1], [2], [0], [1], [2]], dtype=np.uint8)
     names = {f"{part}_images": x for part in ("train", "val", "test")}
@@ -219,13 +204,4 @@ def test_a_truncated_file_is_refused(write, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(DataError, match="cut short"):
-        load_archive(path)
-
-
-def test_a_flipped_byte_is_found_and_its_field_named(write):
-    path = write()
-    content = bytearray(path.read_bytes())
-    content[content.index(fields()["x_train"].tobytes())] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="x_train cannot be read, the file is damaged"):
         load_archive(path)

@@ -20,19 +20,6 @@ def data_set(**changes):
     return dataclasses.replace(whole, **changes)
 
 
-def test_the_properties_are_those_of_the_tensors():
-    data = DataSet("toy", split(3, 3, 5, 5), split(2, 3, 5, 5), ("a", "b", "c"))
-    assert (data.num_classes, data.in_channels, data.height, data.width) == (3, 3, 5, 5)
-    assert (len(data.train), len(data.test)) == (3, 2)
-
-
-def test_a_data_set_is_immutable():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        data_set().name = "other"
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        data_set().train.labels = torch.zeros(3, dtype=torch.int64)
-
-
 def test_the_digest_depends_on_content_and_not_on_the_name():
     digest = data_set().digest
     assert len(digest) == 64
@@ -73,11 +60,6 @@ def test_channel_statistics_are_those_of_all_pixels_of_a_channel():
     pixels = images.double().transpose(0, 1).flatten(1) / 255
     assert mean == pytest.approx(pixels.mean(1).tolist(), abs=1e-12)
     assert std == pytest.approx(pixels.std(1, correction=0).tolist(), abs=1e-12)
-
-
-def test_channel_statistics_by_hand_on_two_pixels():
-    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-    assert channel_statistics(Split(images, torch.tensor([0, 1]))) == ((0.5,), (0.5,))
 
 
 def test_a_constant_channel_has_the_std_of_one_grey_level():

@@ -46,13 +46,6 @@ def test_mixed_sizes_are_refused_by_the_key_that_helps(photos: Path) -> None:
         load(str(photos))
 
 
-def test_images_of_one_size_that_is_not_square_are_loaded(tmp_path: Path) -> None:
-    for name in ("train/cat/a.png", "train/dog/a.png", "test/cat/a.png"):
-        photo(tmp_path / name, 12, 8)
-    data = load(str(tmp_path))
-    assert (data.height, data.width) == (8, 12)
-
-
 @pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 3), (6, 9, 12, 1)])
 def test_images_of_an_archive_get_the_size_in_the_same_way(tmp_path: Path, shape: tuple[int, ...]) -> None:
     generator = np.random.default_rng(0)

@@ -27,10 +27,6 @@ def test_first_takes_the_classes_in_turn():
     assert first(whole, 4).labels.tolist() == [1, 0, 0, 2]
 
 
-def test_first_fills_up_when_a_class_has_no_image_left():
-    assert positions(first(split([0, 1, 1, 1, 1]), 4)) == [0, 1, 2, 3]
-
-
 def test_first_of_zero_is_all_images():
     whole = split([0, 1, 1])
     assert first(whole, 0) is whole
@@ -87,24 +83,7 @@ def test_in_turn_gives_the_first_of_each_class_before_the_second_of_any():
     assert in_turn(whole, 7).labels.tolist() == [0, 1, 2, 0, 1, 2, 1]
 
 
-def test_in_turn_a_smaller_count_is_the_beginning_of_a_larger_one():
-    whole = split([2, 0, 1, 1, 0, 2, 0, 0])
-    longest = positions(in_turn(whole, 8))
-    for count in range(1, 9):
-        assert positions(in_turn(whole, count)) == longest[:count]
-
-
 def test_in_turn_takes_the_images_that_first_takes():
     whole = split([1, 1, 1, 0, 0, 2, 2, 1])
     for count in range(1, 9):
         assert sorted(positions(in_turn(whole, count))) == positions(first(whole, count))
-
-
-def test_in_turn_of_zero_is_all_images_in_turn():
-    assert positions(in_turn(split([1, 1, 0]), 0)) == [2, 0, 1]
-
-
-@pytest.mark.parametrize("count", [-1, 4])
-def test_in_turn_refuses_more_images_than_the_split_has(count):
-    with pytest.raises(UsageError, match=f"count is {count}, but the data hold 3 images; give"):
-        in_turn(split([0, 1, 1]), count)

@@ -40,17 +40,6 @@ def test_values_and_gradients_are_those_of_the_definition() -> None:
     assert layer.threshold.grad.item() == pytest.approx(sum(inside) + 1)
 
 
-@pytest.mark.parametrize(("levels", "threshold"), [(0, 1.0), (4, 0.0), (4, float("nan"))])
-def test_values_out_of_range_are_refused(levels: int, threshold: float) -> None:
-    with pytest.raises(UsageError, match=r"levels is \d and threshold is"):
-        QCFS(levels, threshold)
-
-
-def test_an_unknown_activation_is_refused() -> None:
-    with pytest.raises(UsageError, match="activation is 'gelu'"):
-        build("vgg5", 10, activation="gelu")
-
-
 def test_the_spec_of_a_network_with_relu_is_that_of_earlier_versions() -> None:
     assert not {"activation", "levels"} & build("vgg5", 10).spec.keys()
     ann = trained("vgg5")

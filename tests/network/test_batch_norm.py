@@ -1,6 +1,5 @@
 """Batch norms that no layer can take up stay as fixed affine maps: against the ANN, one timestep after another."""
 
-import copy
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +9,7 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from hiresnn.analysis import count_operations
-from hiresnn.network import ChannelAffine, ConversionWarning, convert, spiking_graph
+from hiresnn.network import ChannelAffine, ConversionWarning, convert
 from hiresnn.network.batch_norm import remove_batch_norms
 
 from ..reference import ReferenceNetwork
@@ -139,14 +138,6 @@ def test_scale_and_shift_are_trained_and_counted_as_a_depthwise_convolution() ->
     assert affine.weight.grad.abs().max() > 0  # type: ignore[union-attr]
     first = next(layer for layer in count_operations(network, images).layers if layer.kind == "affine")
     assert (first.parameters, first.units, first.connections) == (8, 4 * 48, 4 * 48)
-
-
-def test_a_weight_that_is_read_again_has_the_names_of_the_norm() -> None:
-    images = torch.rand(6, 3, 8, 6)
-    network = convert(trained(wide_resnet(), images).float(), images, timesteps=3).eval()
-    other = spiking_graph(wide_resnet(), 3).eval()
-    other.load_state_dict(copy.deepcopy(network.state_dict()))
-    assert torch.equal(other(images), network(images))
 
 
 def test_the_report_says_what_becomes_of_a_relu6_and_a_max_pool() -> None:

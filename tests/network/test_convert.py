@@ -9,7 +9,7 @@ from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import ConversionWarning, SharedDropout, calibrate, convert, record, spiking_graph
+from hiresnn.network import SharedDropout, calibrate, convert, record, spiking_graph
 from hiresnn.neurons import Linear, Neuron, Window
 
 FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
@@ -117,15 +117,6 @@ class Normed(nn.Module):
         nn.init.constant_(self.norm.weight, 3.0)
 
 
-def test_batch_norm_that_is_called_by_keyword_is_folded():
-    class Keyword(Normed):
-        def forward(self, images):
-            return self.linear(F.relu(input=self.norm(input=self.conv(input=images))).flatten(1))
-
-    ann, images = Keyword().eval(), torch.rand(2, 1, 4, 4)
-    torch.testing.assert_close(spiking_graph(ann, 2).layers.conv(images), ann.norm(ann.conv(images)))
-
-
 def test_a_block_that_is_used_twice_is_folded_once():
     class Twice(Normed):
         def forward(self, images):
@@ -180,16 +171,6 @@ def test_functional_relus_become_neurons(relu):
     assert next(iter(spikes.values())).shape == (2, 3, 6)
 
 
-def test_a_layer_that_is_only_called_relu_stays_what_it_is():
-    ann = nn.Sequential()
-    for name, layer in (("flat", nn.Flatten()), ("relu", nn.LeakyReLU()), ("act", nn.ReLU()), ("out", nn.Linear(4, 2))):
-        ann.add_module(name, layer)
-    with pytest.warns(ConversionWarning, match="'relu' .LeakyReLU. stays analogue"):
-        network = convert(ann, torch.rand(16, 1, 2, 2), timesteps=2)
-    assert list(network.neurons) == ["act"]
-    assert isinstance(network.layers.relu, nn.LeakyReLU)
-
-
 def test_names_that_conversion_wants_may_be_taken():
     class Taken(nn.Module):
         def __init__(self):
@@ -220,12 +201,6 @@ def test_a_shortcut_around_the_first_relu_is_given_time():
     for step, current in zip(steps, Window(3, 8).by_step(currents[0]), strict=True):
         torch.testing.assert_close(current, ann.conv2(step) + images)
     assert first is not second
-
-
-def test_a_shortcut_that_has_time_already_gets_no_more():
-    network = convert(Residual(lambda images, features: features), torch.rand(8, 1, 4, 4), timesteps=3)
-    assert "with_time" not in network.layers.code
-    assert network(torch.rand(2, 1, 4, 4)).shape == (2, 3)
 
 
 def test_a_residual_network_of_torchvision_is_converted():
@@ -324,18 +299,6 @@ def test_neurons_are_made_where_the_ann_is():
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_an_ann_may_look_at_volumes():
-    class Volumes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.linear = nn.Conv3d(1, 2, (1, 3, 3), padding=(0, 1, 1)), nn.Linear(2 * 48, 4)
-
-        def forward(self, images):
-            return self.linear(torch.relu(self.conv(images.unsqueeze(1))).flatten(1))
-
-    assert convert(Volumes(), torch.rand(4, 3, 4, 4), timesteps=2)(torch.rand(2, 3, 4, 4)).shape == (2, 4)
-
-
 class Dropping(nn.Module):
     def __init__(self, drop):
         super().__init__()
@@ -369,12 +332,6 @@ def test_dropout_that_never_stops_is_left_as_it_is():
     assert not any(isinstance(module, SharedDropout) for module in network.modules())
     images = torch.rand(2, 1, 4, 4)
     assert not torch.equal(network(images), network(images))
-
-
-def test_dropout_of_channels_stays_one():
-    ann = nn.Sequential(nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Dropout2d(0.25), nn.Flatten(), nn.Linear(128, 2))
-    (found,) = (m for m in convert(ann, torch.rand(4, 1, 4, 4), timesteps=1).modules() if isinstance(m, SharedDropout))
-    assert (found.p, found.channels) == (0.25, True)
 
 
 def biased():
@@ -456,20 +413,3 @@ def test_spikes_that_meet_something_else_cannot_be_rescaled(combine):
     torch.manual_seed(0)
     with pytest.raises(UsageError, match="combines spikes of two layers, or spikes with something else"):
         convert(AddsSpikes(combine), torch.rand(4, 2, 8, 8), timesteps=2, rescale=True)
-
-
-def test_a_conversion_on_the_cpu_leaves_the_generators_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds: list[int] = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
-    before = torch.get_rng_state()
-    convert(
-        nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(5, 1, 2, 2), timesteps=2
-    )
-    torch.set_rng_state(before)
-    assert not seeds
-
-
-def test_an_ann_that_fails_on_the_images_is_named_itself() -> None:
-    ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.ReLU(), nn.Linear(3, 2))
-    with pytest.raises(UsageError, match=r"itself, on images of shape \[1, 5, 5\], failed: RuntimeError: mat1"):
-        convert(ann, torch.rand(2, 1, 5, 5), timesteps=2)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from hiresnn.errors import UsageError
-from hiresnn.network import calibrate, convert, spiking_graph
+from hiresnn.network import SharedDropout, convert
 
 FOUR = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(4, 1, 1, 1)
 
@@ -89,12 +89,35 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
         ({"percentile": 100.5}, "percentile is 100.5"),
         ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),
         ({"leak": 1.5}, "leak is 1.5"),
-        ({"encoding": "latency"}, "encoding is 'latency'"),
+        ({"encoding": "latency"}, "encoding is 'latency'; choose one of direct, poisson"),
+        ({"threshold_scale": 1e-6}, r"a threshold is at least 0\.001; raise threshold_scale"),
+        ({"images": FOUR * 255}, "divide by 255"),
+        ({"images": (FOUR * 255).byte()}, "uint8.* divide by 255"),
+        ({"images": FOUR - 0.5}, "normalisation into the model"),
+        ({"images": FOUR * float("nan")}, "not finite"),
+        ({"images": FOUR[:0]}, "no images"),
+        ({"images": FOUR.repeat(1, 2, 1, 1)}, r"itself, on images of shape \[2, 1, 1\], failed: RuntimeError: mat1"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
-        convert(chain(), FOUR, **{"timesteps": 2, **arguments})
+        convert(chain(), **{"images": FOUR, "timesteps": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: SharedDropout(1.0), "dropout is 1.0"),
+        (
+            lambda: convert(chain(), FOUR, timesteps=2).fuse("always"),
+            "choose True, False or .auto.",
+        ),
+        (lambda: convert(chain(), FOUR, timesteps=2)(FOUR, timesteps=0), "timesteps is 0; a window needs at least 1"),
+    ],
+)
+def test_calls_of_a_network_out_of_range_are_refused(call, message):
+    with pytest.raises(UsageError, match=message):
+        call()
 
 
 def test_a_layer_that_never_activates_is_named_in_one_sentence():
@@ -107,28 +130,6 @@ def test_a_layer_that_never_activates_is_named_in_one_sentence():
     assert str(caught.value).endswith("so it would never spike; train the ANN first.")
 
 
-def test_calibration_keeps_the_mode_of_the_network_also_when_it_fails():
-    network = spiking_graph(chain().train(), 2)
-    with pytest.raises(UsageError, match="would never spike"):
-        calibrate(network, FOUR * 0)
-    assert all(module.training for module in network.modules())
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (FOUR * 255, "divide by 255"),
-        ((FOUR * 255).byte(), "uint8.* divide by 255"),
-        (FOUR - 0.5, "normalisation into the model"),
-        (FOUR * float("nan"), "not finite"),
-        (FOUR[:0], "no images"),
-    ],
-)
-def test_calibration_images_outside_zero_to_one_are_refused(images, message):
-    with pytest.raises(UsageError, match=message):
-        convert(chain(), images, timesteps=2)
-
-
 def test_a_network_that_spikes_already_is_refused():
     with pytest.raises(UsageError, match="SpikingNetwork spikes already: convert takes an ANN"):
         convert(convert(chain(), FOUR, timesteps=2), FOUR, timesteps=2)
@@ -138,16 +139,3 @@ def test_a_network_of_another_spiking_library_is_refused_by_its_name():
     neuron = type("Leaky", (nn.ReLU,), {"__module__": "snntorch._neurons.leaky"})
     with pytest.raises(UsageError, match=r"Leaky of snntorch: .* hiresnn.foreign.snntorch"):
         convert(nn.Sequential(nn.Flatten(), neuron()), FOUR, timesteps=2)
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_a_network_that_cannot_be_copied_is_refused_with_the_remedy():
-    ann = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(1, 4)), nn.ReLU(), nn.Linear(4, 2))
-    with pytest.raises(UsageError, match=r"Sequential cannot be copied .*torch.nn.utils.remove_weight_norm"):
-        convert(ann, FOUR, timesteps=2)
-
-
-def test_a_scale_that_is_too_small_is_named_and_not_the_ann() -> None:
-    ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    with pytest.raises(UsageError, match=r"a threshold is at least 0\.001; raise threshold_scale"):
-        convert(ann, torch.rand(8, 1, 2, 2), timesteps=2, threshold_scale=1e-6)

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from hiresnn.errors import UsageError
 from hiresnn.network import Encoder
 from hiresnn.neurons import Window
 
@@ -10,11 +9,6 @@ def poisson(seed=0):
     encoder = Encoder("poisson")
     encoder.generator = torch.Generator().manual_seed(seed)
     return encoder
-
-
-def test_direct_coding_hands_the_image_on_without_time():
-    images = torch.rand(2, 1, 3, 3)
-    assert Encoder("direct")(images, Window(4, 2)) is images
 
 
 def test_poisson_spikes_have_the_rate_and_the_sign_of_the_pixel():
@@ -43,23 +37,9 @@ def test_a_seed_repeats_poisson_spikes_and_spares_the_global_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_without_a_generator_the_global_seed_decides():
-    pixels, window = torch.full((1, 1, 8, 8), 0.5), Window(2, 1)
-    draws = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        draws.append(Encoder("poisson")(pixels, window))
-    assert torch.equal(*draws)
-
-
 def test_the_gradient_of_poisson_spikes_is_that_of_the_clipped_pixel():
     pixels = torch.tensor([0.5, -0.5, 0.0, 1.5, -1.5]).view(1, 5, 1, 1).requires_grad_()
     weights = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1, 1)
     (poisson()(pixels, Window(3, 1)) * weights).sum().backward()
     # d clip(x, -1, 1) / dx is 1 inside and 0 outside; the three steps add up to 1 + 2 + 3.
     assert pixels.grad.flatten().tolist() == [6, 6, 6, 0, 0]
-
-
-def test_an_unknown_encoding_is_refused():
-    with pytest.raises(UsageError, match="encoding is 'latency'; choose one of direct, poisson"):
-        Encoder("latency")

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hiresnn.network import SpikingNetwork, convert, record
 from hiresnn.network import fused as module
-from hiresnn.network.layers import AveragePool
 from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.layer_rules import BPTR
 from hiresnn.neurons.lif import Scan, scan_forward
@@ -95,18 +94,6 @@ def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
 
 
 @compiled
-def test_double_precision_is_kept() -> None:
-    subject = one_block().double().fuse()
-    images = batch()[0].double()
-    with torch.no_grad():
-        torch.manual_seed(2)
-        merged = subject(images)
-        torch.manual_seed(2)
-        assert torch.equal(merged, one_by_one(subject, images))
-    assert merged.dtype == torch.float64
-
-
-@compiled
 def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
     subject = network().eval().fuse()
     with record(subject) as spikes, torch.no_grad():
@@ -137,12 +124,6 @@ def test_odd_pixels_take_the_stock_pooling(passes: list[bool]) -> None:
     assert passes == [False]
 
 
-def test_without_a_compiler_nothing_changes(passes: list[bool]) -> None:
-    subject = network()
-    assert torch.equal(found(subject, merged=True)["logits"], found(subject, merged=False)["logits"])
-    assert not any(passes)
-
-
 def test_the_layers_are_the_network_s_own_also_in_a_copy() -> None:
     subject = network()
     copied = copy.deepcopy(subject).fuse()
@@ -166,13 +147,6 @@ def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None
     spikes = scan_forward(current, None, threshold, leak, scan)[0] * mask
     expected = spikes.mean((2, 4)) if pooled else spikes
     torch.testing.assert_close(scan_forward(current, None, threshold, leak, scan, mask, pooled)[0], expected)
-
-
-def test_pooling_fits_even_channels_last_rows() -> None:
-    rows = torch.rand(2, 4, 6, 6)
-    assert not AveragePool.fits(rows)
-    assert AveragePool.fits(rows.contiguous(memory_format=torch.channels_last))
-    assert not AveragePool.fits(torch.rand(2, 4, 5, 6).contiguous(memory_format=torch.channels_last))
 
 
 @compiled

@@ -45,28 +45,12 @@ def test_all_steps_layer_by_layer_equal_one_step_after_another(name, training):
     torch.testing.assert_close(window.logits, logits)
 
 
-def test_the_first_layer_sees_the_image_once():
-    network, images, rows = spiking(), pictures(), {}
-    for name in ("conv1", "conv2"):
-        layer = network.layers.get_submodule(name)
-        layer.register_forward_hook(lambda _, inputs, __, name=name: rows.update({name: len(inputs[0])}))
-    network(images)
-    assert rows == {"conv1": 3, "conv2": 12}
-
-
 def test_logits_are_the_sum_of_the_last_layer_over_time():
     network = spiking()
     with record(network) as spikes:
         logits = network(pictures())
     counts = spikes["relu5"].sum(0)
     torch.testing.assert_close(logits, counts @ network.layers.linear3.weight.T)
-
-
-def test_the_same_images_give_the_same_logits():
-    network, images = spiking(), pictures()
-    assert torch.equal(network(images), network(images))
-    network(pictures(seed=6))
-    assert torch.equal(network(images), network(images))
 
 
 def test_a_sample_does_not_depend_on_its_batch():
@@ -120,11 +104,6 @@ def test_neurons_come_first_layer_first_with_scalar_parameters():
         assert neuron.threshold.shape == neuron.leak.shape == ()
 
 
-def test_the_neurons_cannot_be_exchanged_through_the_mapping():
-    with pytest.raises(TypeError):
-        spiking().neurons["relu1"] = LIF()
-
-
 def test_bfloat16_keeps_membranes_and_logits_in_float32():
     network, dtypes = spiking(), set()
     for neuron in network.neurons.values():
@@ -155,16 +134,6 @@ def ones(layer):
         layer.weight.fill_(1)
 
 
-def test_frozen_neurons_get_no_gradient():
-    network = spiking().train_neurons_(False)
-    network(pictures()).sum().backward()
-    for neuron in network.neurons.values():
-        assert neuron.threshold.grad is neuron.leak.grad is None
-    assert network.layers.conv1.weight.grad is not None
-    network.train_neurons_(True)
-    assert all(neuron.threshold.requires_grad and neuron.leak.requires_grad for neuron in network.neurons.values())
-
-
 def test_clamping_reaches_every_neuron():
     network = spiking()
     with torch.no_grad():
@@ -175,15 +144,6 @@ def test_clamping_reaches_every_neuron():
     for neuron in network.neurons.values():
         assert neuron.leak.item() == 1
         assert neuron.threshold.item() == pytest.approx(MIN_THRESHOLD)
-
-
-@pytest.mark.parametrize("timesteps", [0, -2])
-def test_no_timesteps_are_refused(timesteps):
-    network = spiking()
-    with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a window needs at least 1"):
-        network(pictures(), timesteps=timesteps)
-    with pytest.raises(UsageError, match=f"timesteps is {timesteps}; a spiking network needs at least 1"):
-        spiking(timesteps=timesteps)
 
 
 def updates(network, batch):
@@ -218,17 +178,6 @@ def test_auto_is_the_default_and_a_choice_turns_it_off(no_compiler, monkeypatch)
     assert not off.fused
 
 
-def test_auto_leaves_a_network_as_it_is_where_nothing_compiles(monkeypatch):
-    asked = []
-    monkeypatch.setattr(spiking_module, "COMPILING_PAYS_ABOVE", 0)
-    monkeypatch.setattr(spiking_module, "compiles", lambda device: bool(asked.append(device)))
-    network = spiking()
-    for _ in range(4):
-        network(pictures())
-    assert not network.fused
-    assert asked == ["cpu"]
-
-
 def test_a_network_that_compiles_between_forward_and_backward_recomputes_what_it_computed(no_compiler, monkeypatch):
     network = spiking("resnet12").recompute()
     plain = spiking("resnet12")
@@ -240,20 +189,6 @@ def test_a_network_that_compiles_between_forward_and_backward_recomputes_what_it
     assert network.fused
     logits.sum().backward()
     assert torch.equal(network.layers.conv1.weight.grad, plain.layers.conv1.weight.grad)
-
-
-def test_only_the_counts_of_a_forward_pass_tell_auto_from_eager():
-    network = spiking()
-    network(pictures())
-    assert network._updates == updates(spiking(), 3)
-    network.fuse(False)
-    network(pictures())
-    assert network._updates == 0
-
-
-def test_an_unknown_choice_of_fuse_is_refused():
-    with pytest.raises(UsageError, match="'always' is unknown; choose True, False or \"auto\""):
-        spiking().fuse("always")
 
 
 def test_an_output_of_another_number_of_rows_is_refused():

@@ -134,15 +134,6 @@ def test_a_current_without_time_holds_at_every_step():
     assert torch.equal(once[1], repeated[1])
 
 
-def test_a_scan_goes_on_from_the_residue_of_another():
-    current = torch.rand(6, 50, generator=torch.Generator().manual_seed(1))
-    whole, end = scan_forward(current, None, *scalars(0.6, 0.8), Scan(6, True))
-    first, residue = scan_forward(current[:2], None, *scalars(0.6, 0.8), Scan(2, True))
-    second, last = scan_forward(current[2:], residue, *scalars(0.6, 0.8), Scan(4, True))
-    assert torch.equal(torch.cat([first, second]), whole)
-    assert torch.equal(last, end)
-
-
 def test_membranes_are_float32_where_currents_are_bfloat16():
     # 1 + 2^-8 is rounded to 1 in bfloat16, so only a float32 membrane passes 1 + 2^-9.
     current = torch.tensor([[1.0], [2.0**-8]], dtype=torch.bfloat16)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.errors import UsageError
 from hiresnn.neurons import LIF, RESETS, Linear, Reset, Window
-from hiresnn.neurons.layer_rules import HART, HART_WIDTHS, LayerRule, Unrolled
+from hiresnn.neurons.layer_rules import HART, LayerRule, Unrolled
 from hiresnn.neurons.surrogate import Arctan
 
 from ...reference import Spike
@@ -62,13 +61,6 @@ def test_backpropagation_through_time_equals_a_loop(
     torch.testing.assert_close(found, expected)
 
 
-def test_the_flags_change_the_gradient(current: Tensor, weight: Tensor) -> None:
-    options = [(False, False), (True, False), (False, True)]
-    kinds = [of_rule(Unrolled(Arctan(3), through_reset=each[0], cut_time=each[1]), current, weight) for each in options]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        assert not torch.allclose(kinds[one], kinds[other])
-
-
 def test_an_unrolled_rule_without_options_is_the_elementwise_rule(current: Tensor, weight: Tensor) -> None:
     unrolled = of_rule(Unrolled(Linear()), current, weight)
     elementwise = of_rule(Linear(), current, weight)  # type: ignore[arg-type]
@@ -83,9 +75,3 @@ def test_hart_averages_the_gradient_over_time() -> None:
     lif(current, Window(3, 1)).backward(torch.tensor([[1.0], [2.0], [4.0]]))
     assert current.grad is not None
     torch.testing.assert_close(current.grad, torch.full((3, 1), 0.7916667))
-
-
-def test_hart_has_a_grid_of_widths_and_refuses_invalid_ones() -> None:
-    assert (min(HART_WIDTHS), max(HART_WIDTHS)) == (0.1, 2.5)
-    with pytest.raises(UsageError, match="HART rule: width is 0"):
-        HART(0)
