@@ -75,36 +75,27 @@ def source(tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_a_run_folder_is_its_network_with_its_recipe(trained: Path) -> None:
-    target = resolve_model(str(trained / "run"))
-    assert isinstance(target.model, SpikingNetwork)
-    assert (target.name, target.kind, target.library, target.architecture) == ("run", "run", "hiresnn", "vgg5")
-    assert target.recipe is not None
-    assert target.recipe.method == "traditional"
-    assert target.source == ""
-
-
-def test_a_run_is_called_by_its_folder_however_it_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_its_network_with_its_recipe_however_it_is_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(trained / "same")
-    assert resolve_model(".").name == "same"
-    assert resolve_model("../run/").name == "run"
-
-
-def test_the_weights_in_a_run_are_the_run(trained: Path) -> None:
-    target = resolve_model(str(trained / "plain" / MODEL))
-    assert (target.name, target.kind, target.folder) == ("plain", "run", trained / "plain")
-    assert target.recipe is not None
-    assert target.recipe.method == "ann"
-    assert (target.library, target.architecture) == ("hiresnn", "vgg5")
+    for text, name, method in (
+        (".", "same", "traditional"),
+        ("../run/", "run", "traditional"),
+        (str(trained / "plain" / MODEL), "plain", "ann"),
+    ):
+        target = resolve_model(text)
+        assert (target.name, target.kind, target.library, target.architecture) == (name, "run", "hiresnn", "vgg5")
+        assert target.recipe is not None
+        assert (target.recipe.method, target.source) == (method, "")
 
 
 def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_path: Path) -> None:
-    shutil.copy(trained / "run" / MODEL, tmp_path / "best.safetensors")
-    target = resolve_model(str(tmp_path / "best.safetensors"))
-    assert isinstance(target.model, SpikingNetwork)
-    assert (target.name, target.kind, target.recipe, target.library) == ("best", "file", None, "hiresnn")
-    shutil.copy(trained / "run" / MODEL, tmp_path / MODEL)  # the name alone makes no run
-    assert resolve_model(str(tmp_path / MODEL)).kind == "file"
+    for name in ("best.safetensors", MODEL):  # the name alone makes no run
+        shutil.copy(trained / "run" / MODEL, tmp_path / name)
+        target = resolve_model(str(tmp_path / name))
+        assert isinstance(target.model, SpikingNetwork)
+        assert (target.name, target.kind, target.recipe, target.library) == (name[:-12], "file", None, "hiresnn")
 
 
 def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
@@ -116,37 +107,31 @@ def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
     assert target.source == hashlib.sha256(SOURCE.encode()).hexdigest()
 
 
-def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path) -> None:
+def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path, trained: Path) -> None:
     assert resolve_model(f"{source}:Net").architecture == "Net"
     assert isinstance(resolve_model(f"{source}:made").model, nn.Module)
     plain = resolve_model(f"{source}:plain")
     assert plain.model(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
     assert (plain.architecture, plain.library) == ("function", "own code")
+    installed = resolve_model("torch.nn:Flatten")
+    assert (installed.kind, installed.name) == ("function", "torch.nn-Flatten")
+    assert (installed.architecture, installed.library, len(installed.source)) == ("Flatten", "torch", 64)
+    path = source.with_name("bare.py")
+    path.write_text(
+        "import hiresnn\nfrom torch import nn\nclass Net(nn.Flatten):\n    pass\n"
+        f"def network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n"
+    )
+    assert (resolve_model(f"{path}:Net").architecture, resolve_model(f"{path}:Net").library) == ("Net", "own code")
+    assert (resolve_model(f"{path}:network").architecture, resolve_model(f"{path}:network").library) == (
+        "vgg5", "hiresnn"
+    )  # fmt: skip
 
 
-def test_each_call_makes_a_network_anew(source: Path) -> None:
-    one, other = resolve_model(f"{source}:network").model, resolve_model(f"{source}:network").model
-    assert one is not other
-
-
-def test_the_source_tells_whether_the_file_has_changed(source: Path) -> None:
-    before = resolve_model(f"{source}:network").source
+def test_each_call_makes_a_network_anew_and_tells_whether_the_file_has_changed(source: Path) -> None:
+    first, second = resolve_model(f"{source}:network"), resolve_model(f"{source}:network")
+    assert first.model is not second.model
     source.write_text(SOURCE + "\n# changed\n")
-    assert resolve_model(f"{source}:network").source not in ("", before)
-
-
-def test_a_function_of_an_installed_module_is_called_too() -> None:
-    target = resolve_model("torch.nn:Flatten")
-    assert (target.kind, target.name) == ("function", "torch.nn-Flatten")
-    assert (target.architecture, target.library) == ("Flatten", "torch")
-    assert len(target.source) == 64
-
-
-def test_a_network_of_ours_from_a_function_is_ours(trained: Path, tmp_path: Path) -> None:
-    path = tmp_path / "ours.py"
-    path.write_text(f"import hiresnn\ndef network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n")
-    target = resolve_model(f"{path}:network")
-    assert (target.kind, target.library, target.architecture) == ("function", "hiresnn", "vgg5")
+    assert resolve_model(f"{source}:network").source not in ("", first.source)
 
 
 TABLE = [
@@ -191,14 +176,6 @@ def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_p
     path = tmp_path / "late.py"
     path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
     assert isinstance(resolve_model(f"{path}:network").model, nn.Flatten)
-
-
-def test_a_class_in_the_users_file_is_own_code_and_a_file_of_ours_is_ours(tmp_path: Path) -> None:
-    path = tmp_path / "bare.py"
-    path.write_text("from torch import nn\nclass Net(nn.Flatten):\n    pass\n")
-    target = resolve_model(f"{path}:Net")
-    assert (target.architecture, target.library) == ("Net", "own code")
-    assert ModelSource(nn.Flatten(), "mine", "file").library == "hiresnn"
 
 
 def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_needs_two_names(source: Path) -> None:

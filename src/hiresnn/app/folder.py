@@ -168,32 +168,29 @@ class RunFolder:
             raise RunError(f"--out {path} is a file; choose another --out.")
         _continues(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
         with locked(path, "run folder") as lock:
-            return cls._taken(path, lock, recipe, resume=resume)
+            return cls(path, lock)._prepared(recipe, resume)
 
     @classmethod
-    def shared(cls, path: str | Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
+    def shared(cls, path: Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
         """Take `path`, whose name decides its content, for the first of several runs.
 
         A later one calls `wait` once and waits for the first. A recipe in the folder stays: it can differ from
         `recipe` only in what does not matter.
         """
-        path = Path(path)
         with locked(path, "run folder", wait=wait) as lock:
-            stored = _recipe(path) if (path / RECIPE).is_file() else recipe
-            return cls._taken(path, lock, stored, resume=True)
+            return cls(path, lock)._prepared(_recipe(path) if (path / RECIPE).is_file() else recipe, resume=True)
 
-    @classmethod
-    def _taken(cls, path: Path, lock: ExitStack, recipe: Recipe, *, resume: bool) -> RunFolder:
-        continues = _continues(path, recipe, resume)
-        for leftover in path.glob(f".*{TEMPORARY_SUFFIX}"):
+    def _prepared(self, recipe: Recipe, resume: bool) -> RunFolder:
+        continues = _continues(self.path, recipe, resume)
+        for leftover in self.path.glob(f".*{TEMPORARY_SUFFIX}"):
             leftover.unlink()
-        folder = cls(path, lock)
         if not continues:
             # The recipe is written last: a folder without one holds nothing of value.
-            folder.write_json(ENVIRONMENT, environment())
-            folder.write_text(RECIPE, dump(recipe))
-        folder._lock = lock.pop_all()  # kept when the caller's block ends, now that nothing can fail
-        return folder
+            self.write_json(ENVIRONMENT, environment())
+            self.write_text(RECIPE, dump(recipe))
+        assert self._lock is not None
+        self._lock = self._lock.pop_all()  # kept when the caller's block ends, now that nothing can fail
+        return self
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = False) -> RunFolder:
@@ -309,10 +306,9 @@ def _recipe(path: Path) -> Recipe:
 
 
 def environment() -> dict[str, Any]:
-    """Versions of Python and the packages, platform, processor, threads, git commit and date (UTC).
+    """Versions of Python and the packages, platform, processor, threads, git commit and date (UTC); None for unknown.
 
-    JSON-able. A package that is not installed and a commit where there is no checkout are None. Torch is
-    not imported for it, but where it is loaded `threads` is its number of threads.
+    Torch is not imported for it, but where it is loaded `threads` is its number of threads.
     """
     commit, changed = code_version()
     return {
@@ -352,20 +348,16 @@ def code_version() -> tuple[str | None, bool | None]:
     (None, None) where the package is installed outside a checkout of its own.
     """
     here = Path(__file__)
-    # An environment inside another project's checkout would give that project's commit.
-    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
-        return None, None
-    commit = _git(here.parent, "rev-parse", "HEAD")
-    return commit, bool(_git(here.parent, "status", "--porcelain", "--untracked-files=no"))
 
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
-def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        git("ls-files", "--error-unmatch", here.name)  # the checkout may be that of another project
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return None
+        return None, None
 
 
 def _version(package: str) -> str | None:

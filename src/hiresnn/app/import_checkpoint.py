@@ -27,6 +27,7 @@ from hiresnn.app.recipe import changed, digest, read, shipped
 from hiresnn.errors import RunError, UsageError
 from hiresnn.models import build
 from hiresnn.models.networks import CONFIGURATIONS
+from hiresnn.network import SpikingNetwork
 
 STATISTICS = {
     10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -52,10 +53,10 @@ class Imported:
         cosines: layer -> cosine of its weights with those of the other run; empty where none was named.
     """
 
-    layers: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
-    thresholds: list[float] = field(default_factory=list)
-    leaks: list[float] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    layers: dict[str, tuple[str, list[int]]]
+    thresholds: list[float]
+    leaks: list[float]
+    ignored: list[str]
     cosines: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -83,8 +84,6 @@ def import_checkpoint(
         timesteps: T; None takes that of the paper.
         twin: a run to compare the weights with, to see whether both started from the same ANN.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is not an empty folder; name a new one.")
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
         raise UsageError(f"the paper has no {model}, so its T is not known; give --timesteps.")
@@ -176,25 +175,23 @@ def _spec(state: Mapping[str, Tensor], model: str, path: Path) -> dict[str, Any]
 
 
 @torch.no_grad()
-def _fill(network: nn.Module, state: Mapping[str, Tensor], model: str, path: Path) -> Imported:
+def _fill(network: SpikingNetwork, state: Mapping[str, Tensor], model: str, path: Path) -> Imported:
     """Copy every weight, threshold and leak into the network."""
-    keys, neurons = _keys(model)
+    keys, neuron_positions = _keys(model)
     targets = {f"{key}.weight": network.get_parameter(f"layers.{layer}.weight") for layer, key in keys.items()}
-    for neuron, position in zip(network.neurons.values(), neurons, strict=True):
-        targets[f"threshold.t{position}"] = neuron.threshold
-        targets[f"leak.l{position}"] = neuron.leak
+    for neuron, position in zip(network.neurons.values(), neuron_positions, strict=True):
+        targets |= {f"threshold.t{position}": neuron.threshold, f"leak.l{position}": neuron.leak}
     for key, parameter in targets.items():
-        if state[key].shape != parameter.shape:
-            raise RunError(
-                f"{path}: {key} has shape {list(state[key].shape)}, but {model} needs {list(parameter.shape)}."
-            )
+        shape, expected = list(state[key].shape), list(parameter.shape)
+        if shape != expected:
+            raise RunError(f"{path}: {key} has shape {shape}, but {model} needs {expected}.")
         if key.startswith("threshold.") and state[key] <= 0:
             raise RunError(f"{path}: {key} is {float(state[key]):g}; a threshold must be above 0.")
         parameter.copy_(state[key])
     return Imported(
         layers={layer: (key, list(state[f"{key}.weight"].shape)) for layer, key in keys.items()},
-        thresholds=[float(state[f"threshold.t{position}"]) for position in neurons],
-        leaks=[float(state[f"leak.l{position}"]) for position in neurons],
+        thresholds=[float(state[f"threshold.t{position}"]) for position in neuron_positions],
+        leaks=[float(state[f"leak.l{position}"]) for position in neuron_positions],
         ignored=[name for name in state if name not in targets],
     )
 

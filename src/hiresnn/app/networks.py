@@ -30,8 +30,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Keys under which training scripts store the state_dict of a network in a checkpoint."""
 PREFIXES = ("module.", "network.", "_orig_mod.")
 """Prefixes of every name by DataParallel, by an ANN of a hiresnn run, and by torch.compile."""
-NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8)
-NUMBERS += (torch.int8, torch.int16, torch.int32, torch.int64)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+NUMBERS = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 """Types that a weight or a buffer in a file may have: not complex, quantised, or floats of eight bits."""
 
 
@@ -193,15 +193,11 @@ def _built(spec: Spec, values: int, path: Path) -> nn.Module:
         with torch.device("meta"):
             parameters = build(**spec.model_dump()).parameters()
         # Weights alone: a spiking network has a bias instead of each batch norm.
-        weights = sum(parameter.numel() for parameter in parameters if parameter.dim() > 1)
-        if weights <= values:
+        if sum(parameter.numel() for parameter in parameters if parameter.dim() > 1) <= values:
             return build(**spec.model_dump())
     except (UsageError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise RunError(f"the header of {path} describes no network ({in_a_line(error)}); copy it again.") from None
-    raise RunError(
-        f"{path} is damaged: its header describes a network of {weights:,} weights, but the file has {values:,}; copy "
-        "it again."
-    )
+    raise RunError(f"{path} is damaged: its header describes a network of more than its {values:,} values.")
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:

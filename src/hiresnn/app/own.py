@@ -14,9 +14,9 @@ from torch import nn
 from hiresnn import data
 from hiresnn.app import networks
 from hiresnn.app.folder import MODEL, SOURCE, RunFolder
-from hiresnn.app.networks import OwnSpec, load_weights
 from hiresnn.app.recipe import Recipe
 from hiresnn.app.user_code import UserCode, require_file
+from hiresnn.checks import require_logits
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError, user_code
 from hiresnn.models import OwnNetwork
@@ -35,11 +35,6 @@ class OwnCode:
     record: dict[str, Any]
 
     @property
-    def source(self) -> str:
-        """The key model.source of the recipe."""
-        return str(self.record["model"])
-
-    @property
     def key(self) -> dict[str, Any]:
         """All that decides the network, independent of the folders that the files are in."""
         files = sorted(self.record["files"].items())
@@ -50,66 +45,48 @@ class OwnCode:
 
         Raises UsageError if that fails, or the network does not map the images to a logit for each class.
         """
-        spec = OwnSpec(
+        spec = networks.OwnSpec(
             name=recipe.model.label,
-            source=self.source,
+            source=self.record["model"],
             num_classes=dataset.num_classes,
             in_channels=dataset.in_channels,
             height=dataset.height,
             width=dataset.width,
             normalise=recipe.model.normalise,
         )
-        network = self._module(dataset.num_classes)
+        network = self.bare(spec)
         if recipe.model.weights:
-            load_weights(network, Path(recipe.model.weights))
+            networks.load_weights(network, Path(recipe.model.weights))
         own = OwnNetwork(network, spec.model_dump(), *normalisation(recipe, dataset, split))
-        _require_logits(own, self.source, dataset)
+        images = torch.zeros(2, *dataset.train.images.shape[1:])
+        size = " x ".join(map(str, images.shape[1:]))
+        with torch.no_grad(), torch.random.fork_rng([]), evaluating(own):
+            called = f"{spec.source}, called with images of {dataset.name}, {size} (channels x height x width),"
+            with user_code(called, "; change the network, or the height and width with --set data.size=N."):
+                logits = own(images)
+        require_logits(logits, len(images))
+        if logits.shape[1] != dataset.num_classes:
+            raise UsageError(
+                f"{spec.source} returns {logits.shape[1]} logits for an image, but {dataset.name} has "
+                f"{dataset.num_classes} classes; give the function a parameter num_classes, and return that many."
+            )
         return own
 
-    def bare(self, spec: OwnSpec | None) -> nn.Module:
+    def bare(self, spec: networks.OwnSpec | None) -> nn.Module:
         """Return the structure of the network that `spec` describes, with new weights."""
+        source = self.record["model"]
         if spec is None:
-            raise RunError(f"the weights of the run are not those of {self.source}; train it again into another --out.")
-        return self._module(spec.num_classes)
-
-    def _module(self, num_classes: int) -> nn.Module:
-        network = self.code.network(num_classes)
+            raise RunError(f"the weights of the run are not those of {source}; train it again into another --out.")
+        network = self.code.network(spec.num_classes)
         if not isinstance(network, nn.Module):
             raise UsageError(
-                f"{self.source} returned {type(network).__name__}; to be trained, it must return a torch.nn.Module."
+                f"{source} returned {type(network).__name__}; to be trained, it must return a torch.nn.Module."
             )
         return copied(uncompiled(network))  # the function may return the same network at every call
 
 
-@torch.no_grad()
-def _require_logits(network: OwnNetwork, source: str, dataset: DataSet) -> None:
-    """Raise UsageError unless the network maps the data's images to one logit for each class."""
-    shape = dataset.train.images.shape[1:]
-    size = " x ".join(map(str, shape))
-    with (
-        torch.random.fork_rng([]),
-        evaluating(network),
-        user_code(
-            f"{source}, called with images of {dataset.name}, {size} (channels x height x width),",
-            "; change the network to take such images, or their height and width with --set data.size=N (--debug shows "
-            "where).",
-        ),
-    ):
-        logits = network(torch.zeros(2, *shape))
-    if not isinstance(logits, torch.Tensor):
-        raise UsageError(f"{source} returns {type(logits).__name__}; its forward must return the logits alone.")
-    if logits.shape != (2, dataset.num_classes):
-        raise UsageError(
-            f"{source} returns {list(logits.shape[1:])} for an image, but {dataset.name} has {dataset.num_classes} "
-            "classes; give the function a parameter num_classes, and return that many logits."
-        )
-
-
 def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tuple[Any, Any]:
-    """Return the (means, deviations) by which the recipe normalises, of each channel; (None, None) for none.
-
-    They are those of `split`; without it zeros and ones.
-    """
+    """Return the (means, deviations) of each channel of `split`, or zeros and ones; (None, None) for no normalising."""
     if not recipe.model.normalise:
         return None, None
     if split is None:
@@ -123,7 +100,7 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     If the run folder has a source.json, the code is also looked for at the path in it. A RunError says that the code or
     the weights are not those that source.json names.
     """
-    source = recipe.model.source
+    source, weights = recipe.model.source, recipe.model.weights
     if source is None:
         return None
     recorded: dict[str, Any] = {}
@@ -133,6 +110,10 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     candidates = [code, replace(code, module=recorded["path"])] if recorded.get("path") else [code]
     candidates = [candidate for candidate in candidates if Path(candidate.module).is_file()] or [code]
     code = next((candidate for candidate in candidates if candidate.files() == recorded.get("files")), candidates[0])
+    path = str(Path(code.module).resolve()) if code.is_file else None
+    digest = recorded.get("weights")
+    if weights is not None and (digest is None or Path(weights).is_file()):
+        digest = weights_digest(weights)
     files, earlier = code.files(), recorded.get("files", {})
     changed = sorted(name for name in {*files, *earlier} if files.get(name) != earlier.get(name))
     if recorded and changed:
@@ -140,14 +121,8 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
             f"{', '.join(changed[:3])} of {source} changed after the run {folder} began; restore the earlier content, "
             f"or, if the network is still the same, delete {SOURCE} there."
         )
-    weights, digest = recipe.model.weights, recorded.get("weights")
-    if weights is not None and (digest is None or Path(weights).is_file()):
-        digest = weights_digest(weights)
     if recorded.get("weights") not in (None, digest):
-        raise RunError(
-            f"{weights} changed after the run {folder} began; restore that file, or train into another --out."
-        )
-    path = str(Path(code.module).resolve()) if code.is_file else None
+        raise RunError(f"{weights} changed after the run {folder} began; restore it, or train into another --out.")
     return OwnCode(code, {"model": source, "path": path, "files": files, "weights": digest})
 
 

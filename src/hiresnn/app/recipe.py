@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from hiresnn.app.schema import Recipe
+from hiresnn.app.schema import Recipe as Recipe
 from hiresnn.errors import RecipeError, RunError, closest, quoted
 from hiresnn.files import parse_toml, read_toml
 
@@ -41,7 +41,7 @@ def shipped_text(name: str) -> str:
 
 
 def text_of(name_or_path: str | Path) -> str:
-    """Return the TOML text of a recipe of the package, or of a file. Raises RecipeError if there is neither."""
+    """Return the TOML text of a recipe of the package or of a file."""
     return _located(name_or_path).read_text(encoding="utf-8")
 
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from hiresnn.eps import format_eps, parse_eps
-from hiresnn.errors import UsageError, closest
+from hiresnn.errors import UsageError
 from hiresnn.training.methods import METHODS, instead_of
 
-MODEL_NAMES = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")
-"""Networks of the package, as in `hiresnn.models`, which takes a second to import."""
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
@@ -63,12 +61,6 @@ def _method(value: str) -> str:
     return value
 
 
-def _model(value: str) -> str:
-    if value not in MODEL_NAMES:
-        raise ValueError(closest(value, MODEL_NAMES))
-    return value
-
-
 def _rounding(value: str) -> str:
     from hiresnn.exchange.deployed import ROUNDINGS, require_rounding
 
@@ -82,7 +74,7 @@ def _rounding(value: str) -> str:
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
 Method: TypeAlias = Annotated[str, AfterValidator(_method)]
-ModelName: TypeAlias = Annotated[str, AfterValidator(_model)]
+ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12"]
 RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 # These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
@@ -99,6 +91,9 @@ Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=floa
 Milestones: TypeAlias = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False), AfterValidator(_increasing)
 ]
+
+
+MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 
 class Section(BaseModel):

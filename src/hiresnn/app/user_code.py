@@ -64,16 +64,14 @@ class UserCode:
         if self.is_file:
             path = require_file(self.module, _EXAMPLE).resolve()
             return _imported_files(path, path.parent)
-        function = self.callable("name one that it has")
-        definition = inspect.unwrap(function)
+        definition = inspect.unwrap(self.callable("name one that it has"))
         try:
-            source = inspect.getsourcefile(definition)
+            path = Path(inspect.getsourcefile(definition) or "")
         except TypeError:  # an object, or a class written in C
-            source = None
-        path = Path(source or getattr(importlib.import_module(self.module), "__file__", None) or "").resolve()
+            path = Path(getattr(sys.modules[self.module], "__file__", None) or "")
+        path, here = path.resolve(), Path.cwd().resolve()
         if not path.is_file():
             return {}
-        here = Path.cwd().resolve()
         if path.is_relative_to(here) and "site-packages" not in path.parts:
             return _imported_files(path, here)
         return {getattr(definition, "__module__", self.module): _sha256(path)}
@@ -86,9 +84,10 @@ class UserCode:
         function = self.callable("add one that returns a network: images [B, C, H, W] -> logits")
         if isinstance(function, nn.Module):
             return copy.deepcopy(function)
-        options = {} if num_classes is None or not _takes_classes(function) else {"num_classes": num_classes}
         with _importable(self.module), user_code(self.text):
-            return function(**options)
+            parameters = inspect.signature(function).parameters.values() if num_classes is not None else ()
+            takes = any(given.name == "num_classes" or given.kind is given.VAR_KEYWORD for given in parameters)
+            return function(num_classes=num_classes) if takes else function()
 
     def callable(self, hint: str) -> Callable[..., Any]:
         """Import the file or module and return the function, which is not called.
@@ -109,14 +108,6 @@ def require_file(path: str | Path, remedy: str) -> Path:
     if not Path(path).is_file():
         raise UsageError(f"there is no file {path}; {remedy}.")
     return Path(path)
-
-
-def _takes_classes(function: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a function written in C
-        return False
-    return any(parameter.name == "num_classes" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _imported(module: str) -> ModuleType:
