@@ -16,7 +16,7 @@ from hiresnn.training.methods import method_help
 METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
 
 if TYPE_CHECKING:
-    from hiresnn.app import recipe as recipes
+    from hiresnn.app import schema
 
 Log = Annotated[
     str | None,
@@ -109,8 +109,8 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
 
 def _with_model(
-    recipe: recipes.Recipe, model: str | None, weights: str | None, stated: set[str]
-) -> tuple[recipes.Recipe, list[str]]:
+    recipe: schema.Recipe, model: str | None, weights: str | None, stated: set[str]
+) -> tuple[schema.Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.app.own import require_weights
     from hiresnn.app.recipe import changed
@@ -136,7 +136,7 @@ def _with_model(
 
 def _run(
     context: typer.Context,
-    recipe: recipes.Recipe,
+    recipe: schema.Recipe,
     out: Path | None,
     resume: bool,
     log: str | None,
