@@ -6,7 +6,7 @@ import torch
 from reproduction.spikes import layer_names
 from reproduction.study import Measurement
 
-from .conftest import HERE, Answer, page, said
+from .conftest import HERE, Answer, page
 
 # layer -> neurons, timesteps, spikes per image; direct: SA 2, 1, 1, rate-coded: SA 5, 4, 2
 DIRECT = {"conv1": [100, 4, 200.0], "conv2": [50, 4, 50.0], "fc1": [10, 4, 10.0]}
@@ -14,8 +14,6 @@ RATE = {"conv1": [100, 20, 500.0], "conv2": [50, 20, 200.0], "fc1": [10, 20, 20.
 # T:                   1   2   3   4   6   8  10  15  20
 RATE_ACCURACY = [10.0, 20, 30, 40, 50, 79, 60, 80, 80.5]
 DIRECT_ACCURACY = [10.0, 60, 79.5, 80]
-# pooling layer -> outputs, timesteps, steps with an output that is not 0, layers of neurons before it
-POOLS = {"pool1": [25, 4, 50.0, 1], "pool2": [10, 4, 5.0, 2]}
 OTHER = "; not compared, because they were measured on different processors"
 
 
@@ -30,10 +28,6 @@ def counts(wanted: Measurement) -> dict[str, list[float]] | None:
     return RATE if wanted.method == "rate" else DIRECT
 
 
-def with_pools(wanted: Measurement) -> dict[str, list[float]] | None:
-    return POOLS if wanted.kind == "pool-activity" else counts(wanted)
-
-
 def accuracies(wanted: Measurement) -> list[float]:
     assert wanted.kind == "by-time"
     found = RATE_ACCURACY if wanted.method == "rate" else DIRECT_ACCURACY
@@ -44,20 +38,6 @@ def accuracies(wanted: Measurement) -> list[float]:
 def test_layers_are_named_by_the_shape_of_their_neurons() -> None:
     spikes = {"relu1": torch.zeros(2, 3, 4, 5, 5), "relu2": torch.zeros(2, 3, 4, 1, 1), "relu3": torch.zeros(2, 3, 7)}
     assert layer_names(spikes) == {"relu1": "conv1", "relu2": "conv2", "relu3": "fc1"}
-
-
-@pytest.mark.parametrize("name", ["fig1b", "fig3"])
-def test_pooling_layers_stand_behind_their_convolutions_and_in_no_total(name: str) -> None:
-    without, made = page(name, counts), page(name, with_pools)
-    names_of = [row[-7 if name == "fig3" else 0] for row in made.tables[0].rows][-6:]
-    assert made.figure is not None
-    bars = [tick.get_text() for tick in made.figure().axes[-1].get_xticklabels()]
-    assert bars == ["conv1", "pool1", "conv2", "pool2", "fc1"]
-    assert names_of[-1] == without.tables[0].rows[-1][-7 if name == "fig3" else 0]
-    assert made.tables[0].rows[-1] == without.tables[0].rows[-1]
-    assert [claim.numbers for claim in made.claims] == [claim.numbers for claim in without.claims]
-    assert "steps at which an output is not 0" in said(made)
-    assert "pooling layers; they are not measured" in said(without)
 
 
 @pytest.mark.parametrize(("name", "answer"), [("fig3", counts), ("fig10a", accuracies)])

@@ -10,17 +10,14 @@ from torch import Tensor, nn
 from reproduction.measure import answers
 from reproduction.pages_checks import CHECKS, RULES, judge
 from reproduction.paper import CLAIMS
-from reproduction.study import Measurement
 
-from .conftest import TWO_SEEDS, page
+from .conftest import TWO_SEEDS
 
 SCALE = replace(TWO_SEEDS, eps=("2/255", "8/255", "32/255"))
 NOISE = ("noise:kind=uniform,draws=20", "white")
 WHITE = {None: 80.0, "fgsm": 30.0, "pgd": 10.0, "pgd:eps=2/255": 55.0, "pgd:eps=8/255": 10.0, "pgd:eps=32/255": 0.0}
 TWINS = {"same-ann": {"fgsm": 33.0, "pgd": 12.0}, "independent": {"fgsm": 50.0, "pgd": 40.0}}
 HEALTHY = {(attack, box): left for box, each in {"white": WHITE, **TWINS}.items() for attack, left in each.items()}
-
-
 HEALTHY |= {("pgd:eps=1", "white"): 0.0, NOISE: 75.0}
 
 
@@ -34,14 +31,23 @@ def test_a_healthy_network_passes_all_five() -> None:
     assert tuple(CLAIMS["table4"]) == tuple(CHECKS)
 
 
-def test_one_step_fails_where_pgd_leaves_as_much_as_fgsm() -> None:
-    assert failing({("fgsm", "white"): 10.0}) == ["one_step"]
-
-
-@pytest.mark.parametrize("twin", ["same-ann", "independent"])
-@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
-def test_black_box_fails_where_a_twins_images_leave_less(twin: str, attack: str) -> None:
-    assert failing({(attack, twin): HEALTHY[attack, "white"] - 1}) == ["black_box"]
+@pytest.mark.parametrize(
+    ("changed", "left", "fails"),
+    [
+        (("fgsm", "white"), 10.0, ["one_step"]),  # no more than PGD leaves
+        *(
+            ((attack, twin), HEALTHY[attack, "white"] - 1, ["black_box"])
+            for attack in ("fgsm", "pgd")
+            for twin in TWINS
+        ),
+        (("pgd:eps=1", "white"), 1.0, []),
+        (("pgd:eps=1", "white"), 1.1, ["unbounded"]),
+        (NOISE, 10.1, []),
+        (NOISE, 10.0, ["sampling"]),
+    ],
+)
+def test_each_check_fails_from_its_own_limit_on(changed: Any, left: float, fails: list[str]) -> None:
+    assert failing({changed: left}) == fails
 
 
 @pytest.mark.parametrize(
@@ -56,41 +62,6 @@ def test_black_box_fails_where_a_twins_images_leave_less(twin: str, attack: str)
 )
 def test_bound_fails_where_a_larger_one_leaves_more(bounds: list[float], fails: list[str]) -> None:
     assert failing({(f"pgd:eps={eps}", "white"): left for eps, left in zip(SCALE.eps, bounds, strict=True)}) == fails
-
-
-def test_unbounded_fails_above_one_percent() -> None:
-    assert failing({("pgd:eps=1", "white"): 1.0}) == []
-    assert failing({("pgd:eps=1", "white"): 1.1}) == ["unbounded"]
-
-
-def test_sampling_fails_where_random_draws_leave_no_more_than_pgd() -> None:
-    assert failing({NOISE: 10.1}) == []
-    assert failing({NOISE: 10.0}) == ["sampling"]
-
-
-def answer(wanted: Measurement) -> Any:
-    """Falls with the bound; ResNet12 on CIFAR-10 gives in to random draws, only in its second seed."""
-    assert (wanted.method, wanted.changes) == ("hire", ())
-    if wanted.kind == "gradient-checks":
-        return [{"yes": False, "evidence": "asked"}] * 5
-    if wanted.attack is None:
-        return 90.0
-    if wanted.attack.startswith("noise"):
-        assert wanted.attack == "noise:kind=uniform,draws=20"
-        return 5.0 if wanted.network == "resnet12-cifar10" and wanted.seed else 85.0
-    left = {"fgsm": 40.0, "pgd": 10.0, "pgd:eps=8/255": 60.0, "pgd:eps=32/255": 10.0}
-    return left.get(wanted.attack, 0.0) + {"white": 0.0, "same-ann": 2.0, "independent": 30.0}[wanted.box]
-
-
-def test_a_check_that_one_seed_fails_is_counted() -> None:
-    made = page("table4", answer)
-    failed = [row for row in made.tables[0].rows if row[4] != "pass"]
-    assert [(row[0], row[1], str(row[2])[:3]) for row in failed] == [("ResNet12", "CIFAR-10", "(v)")]
-    assert failed[0][4:6] == ["fail in 1 of 2 seeds", "seed 1: random draws leave 5.0 %, PGD 10.0 %"]
-    verdicts = {claim.of: (claim.verdict, claim.numbers) for claim in made.claims}
-    assert verdicts.pop("ResNet12 on CIFAR-10, by accuracies") == ("differs", "fails (v)")
-    assert set(verdicts.values()) == {("agrees", "passes all five with 2 seed(s)")}
-    assert len(verdicts) == 7
 
 
 class Steps(nn.Module):

@@ -1,6 +1,5 @@
 """Fig. 5: distances against traces worked out by hand and against one image at a time."""
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from hiresnn import convert
 from hiresnn.attacks import pgd
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, record
-from reproduction.pages_distances import LEAKS
 from reproduction.spikes import lif_distances, spike_distances
 from reproduction.study import Measurement, Study
 
-from .conftest import TWO_SEEDS, page, study_in
+from .conftest import TWO_SEEDS, study_in
 
 # Threshold 0.8, ten steps, reset by subtraction. s marks a spike, with the membrane after it.
 # leak 1, current 0.25: .25 .5 .75 s.2 .45 .7 s.15 .4 .65 s.1                     3 spikes
@@ -43,19 +41,6 @@ CLEAN, PERTURBED = torch.tensor([[[[0.25, 0.45]]], [[[0.45, 0.45]]]]), torch.ten
 def test_distance_behind_the_layer_equals_traces_by_hand(leak: float, first: float, second: float) -> None:
     found = lif_distances(CLEAN, PERTURBED, threshold=0.8, leak=leak, timesteps=10)
     assert found.tolist() == pytest.approx([first, second], abs=1e-9)
-
-
-def layer(ratio: float, step: float) -> dict[str, Any]:
-    """The images move by `step`; the spikes of all digits move less only at leak 0.9."""
-    every = [2.0 * step] * len(LEAKS)
-    every[LEAKS.index(0.9)] = ratio * step
-    return {"few": [value / 2 for value in every], "all": every, "image": step, "images": step, "of": 100}
-
-
-def distances_at(wanted: Measurement) -> dict[str, Any]:
-    """At the smallest step the layer always moves the digits apart."""
-    step = str(wanted.attack).rpartition("=")[2]
-    return layer(1.5 if step == "0.01" else 0.5, float(Fraction(step)))
 
 
 IMAGES = 40
@@ -111,15 +96,3 @@ def test_the_right_and_the_wrong_network_are_told_apart_image_by_image(given: An
     for side, place in (("right", 0), ("wrong", 1)):
         assert found[side]["all"] == [pytest.approx(pair[place]) for pair in expected]
         assert found[side]["one"] in found[side]["all"]
-
-
-def test_networks_that_no_image_divides_are_reported(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, networks, *_ = given
-    monkeypatch.setattr(study, "network", lambda run: networks[0])
-    assert spike_distances(study, NETWORKS) == {"images": 0, "of": IMAGES}
-    made = page("fig5b", lambda wanted: {"images": 0, "of": 9})
-    assert made.tables[0].rows == []
-    assert any("classify 0 of 9 test images" in note for note in made.notes)
-    assert "one of these images" not in " ".join(made.notes)
-    assert made.figure is not None
-    assert len(made.figure().axes) == 2

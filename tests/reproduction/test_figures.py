@@ -1,17 +1,33 @@
 """What stands in a drawn panel."""
 
 import math
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from hiresnn.report.charts import STYLES
 from reproduction import figures
-from reproduction.figures import PAPER
 from reproduction.statistics import SeedStat
 
-from .drawn import heights, lines, names, spreads, stars
+
+def lines(axes: Any) -> dict[str, list[tuple[float, float]]]:
+    """Name in the legend -> (x, y) of each point."""
+    return {
+        line.get_label(): [(float(x), float(y)) for x, y in line[0].get_xydata()]
+        for line in axes.containers
+        if isinstance(line, ErrorbarContainer) and not str(line.get_label()).startswith("_")
+    }
+
+
+def spreads(axes: Any) -> list[list[float]]:
+    """Half the length of each error bar, a list for each line or bar that has them."""
+    return [
+        [float(end[1] - start[1]) / 2 for start, end in container[2][0].get_segments()]
+        for container in axes.containers
+        if isinstance(container, ErrorbarContainer) and container.has_yerr
+    ]
 
 
 def test_a_line_goes_through_the_means_with_the_deviations_as_error_bars() -> None:
@@ -20,37 +36,6 @@ def test_a_line_goes_through_the_means_with_the_deviations_as_error_bars() -> No
     assert lines(axes) == {"crafted noise (HIRE)": [(1, 2), (4, 5)]}
     # the sample standard deviation of 1 and 3 is sqrt(2)
     assert spreads(axes) == [pytest.approx([math.sqrt(2), 0])]
-
-
-def test_the_papers_points_are_stars_where_it_prints_a_value() -> None:
-    drawn, (axes,) = figures.figure()
-    figures.line(axes, [1, 2, 3], [SeedStat.of([1.0])] * 3, STYLES["fgsm"])
-    figures.paper_points(axes, [1, 2, 3], [None, 38.0, 4.0], STYLES["fgsm"])
-    figures.paper_points(axes, [1], [None], STYLES["pgd"])
-    assert stars(axes) == {(2, 38), (3, 4)}
-    figures.outside(drawn, columns=2)
-    assert names(drawn) == ["FGSM", PAPER]
-
-
-def test_bars_of_a_group_stand_side_by_side_and_a_missing_one_leaves_a_gap() -> None:
-    _, (axes,) = figures.figure()
-    series = [
-        (STYLES["traditional"], [SeedStat.of([10.0]), SeedStat.of([20.0])]),
-        (STYLES["gaussian"], [None, SeedStat.of([30.0])]),
-        (STYLES["hire"], [SeedStat.of([40.0, 42.0]), SeedStat.of([50.0, 50.0])]),
-    ]
-    figures.bars(axes, ["clean", "FGSM"], series, digits=1)
-    found = heights(axes)
-    assert found["traditional"] == [10, 20]
-    assert math.isnan(found["Gaussian noise"][0])
-    assert found["Gaussian noise"][1] == 30
-    assert found["crafted noise (HIRE)"] == [41, 50]
-    assert spreads(axes) == [pytest.approx([math.sqrt(2)]), [0]]
-    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
-    assert all(right < left for (_, right), (left, _) in pairwise(edges))
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["clean", "FGSM"]
-    # the value stands above the error bar, not in it
-    assert {text.get_text(): text.xy[1] for text in axes.texts}["41.0"] == pytest.approx(41 + math.sqrt(2))
 
 
 @pytest.mark.parametrize(

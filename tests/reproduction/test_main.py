@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from hiresnn.cli import main as hiresnn_main
-from reproduction import __main__ as program
 from reproduction.__main__ import main
 from reproduction.scales import SCALES
 
@@ -78,14 +77,3 @@ def test_wrong_usage_is_one_sentence_and_ends_with_two(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
-
-
-def test_an_interrupt_says_how_to_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(program, "reproduce", interrupted)
-    assert main(["table1", "--runs", str(tmp_path)]) == 130
-    assert f"Continue with: python -m reproduction table1 --runs {tmp_path}\n" in capsys.readouterr().err

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from hiresnn.analysis import SpikingActivity
 from hiresnn.app.evaluate import evaluate
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import record
 from reproduction import spikes as module
 from reproduction.jobs import do, plan
 from reproduction.measure import best_ceiling, measure, quantise, quantised
@@ -79,16 +77,6 @@ def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: 
     assert value(trained, wanted) == each
 
 
-def test_accuracy_by_time_is_that_of_the_network_stopped_early(trained: Study) -> None:
-    found = value(trained, Measurement("by-time", VGG5, "traditional", grid=(1.0, 2.0)))
-    network = trained.network(run("traditional"))
-    images, labels = trained.images(VGG5, trained.scale.analysed)
-    with torch.no_grad():
-        for steps, percent in zip((1, 2), found, strict=True):
-            right = sum(int(network(images[at : at + 1], steps).argmax() == labels[at]) for at in range(len(labels)))
-            assert percent == pytest.approx(100 * right / len(labels))
-
-
 def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 8)
     found = value(trained, Measurement("activity", VGG5, "traditional"))
@@ -100,43 +88,6 @@ def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch
     for (neurons, steps, per_image), expected in zip(found.values(), spikes.values(), strict=True):
         assert (neurons, steps) == (expected[0, 0].numel(), 2)
         assert per_image == pytest.approx(float(expected.sum()) / len(images))
-
-
-def test_pooling_layers_count_steps_whose_output_is_not_zero(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", 8)
-    found = value(trained, Measurement("pool-activity", VGG5, "traditional"))
-    network = trained.network(run("traditional"))
-    images, _ = trained.images(VGG5, trained.scale.analysed)
-    with torch.no_grad(), record(network) as spikes:
-        network(images)
-    assert list(found) == ["pool1", "pool2"]
-    assert [place for *_, place in found.values()] == [1, 3]  # VGG5: behind conv1 and behind conv3
-    for (outputs, steps, per_image, _), name in zip(found.values(), ("relu1", "relu3"), strict=True):
-        pooled = F.avg_pool2d(spikes[name].flatten(0, 1), 2)
-        assert (outputs, steps) == (pooled[0].numel(), 2)
-        assert per_image == pytest.approx(float((pooled != 0).sum()) / len(images))
-
-
-def layers(study: Study, method: str, **more: Any) -> dict[str, dict[str, Any]]:
-    """Layer -> its operations."""
-    found = value(study, Measurement("operations", VGG5, method, **{"grid": (1.0,), **more}))
-    return {layer["name"]: layer for layer in found["layers"]}
-
-
-def test_operations_follow_the_spikes_the_image_and_the_attack(trained: Study) -> None:
-    plain = layers(trained, "traditional")
-    network = trained.network(run("traditional"))
-    assert isinstance(network, SpikingNetwork)
-    activity = SpikingActivity()
-    with torch.no_grad(), record(network) as spikes:
-        network(trained.images(VGG5, trained.scale.analysed)[0])
-    activity.update(spikes)
-    # zeta of a layer behind neurons is their spiking activity
-    assert plain["conv3"]["activity"] == pytest.approx(activity.compute()["relu2"].sa)
-    twice = layers(trained, "traditional", grid=(2.0,))
-    assert twice["conv1"]["macs"] == pytest.approx(2 * plain["conv1"]["macs"])
-    assert twice["conv2"]["macs"] == pytest.approx(plain["conv2"]["macs"])
-    assert layers(trained, "traditional", attack="pgd") != plain
 
 
 def test_activations_go_to_the_nearest_of_the_levels() -> None:

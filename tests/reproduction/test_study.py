@@ -10,7 +10,6 @@ import pytest
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
 from reproduction.paper import VGG5
-from reproduction.results import accuracy
 from reproduction.scales import Run, Scale
 from reproduction.study import Study
 
@@ -49,17 +48,6 @@ def test_changes_that_do_not_matter_to_a_method_do_not_rename_its_run(
 )
 def test_changes_that_matter_rename_the_run(study: Study, method: str, changes: dict[str, str]) -> None:
     assert study.name(run(method, **changes)) != study.name(run(method))
-
-
-def test_the_version_of_the_semantics_renames_runs_and_values(
-    study: Study, tiny: Scale, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = accuracy(VGG5, "hire").each(tiny)[0]
-    before = study.name(run("hire")), study.value_path(wanted).stem
-    monkeypatch.setattr("hiresnn.app.recipe.SEMANTICS", 99)
-    other = study_in(study.root, tiny)
-    assert other.name(run("hire")) != before[0]
-    assert other.value_path(wanted).stem != before[1]
 
 
 def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path: Path) -> None:
