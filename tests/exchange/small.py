@@ -39,15 +39,3 @@ def counter(**options: Any) -> SpikingNetwork:
 #   reset to 0, 0.9: u = 0.9 1.8 0.9 1.8, two spikes: class 0.       0.6: u = 0.6 1.2 0.6 1.2, two spikes: class 0.
 PIXELS = torch.tensor([0.9, 0.6]).view(2, 1, 1, 1)
 CLASSES = torch.tensor([1, 0])
-
-
-class Elsewhere(Tensor):
-    """A tensor as on another device: it mixes with no tensor of the CPU but one number, until it is moved there."""
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), options: Any = None) -> Any:
-        if function in (Tensor.cpu, Tensor.to):
-            return args[0].as_subclass(Tensor)
-        if any(type(each) is Tensor and each.dim() for each in args):
-            raise RuntimeError("Expected all tensors to be on the same device")
-        return super().__torch_function__(function, types, args, options or {})

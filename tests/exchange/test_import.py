@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn import fit
 from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
 from hiresnn.exchange import from_nir, run_nir, step_graph, to_nir, write_nir
@@ -47,12 +46,6 @@ def test_a_network_from_nir_has_every_gradient_rule(rule: str) -> None:
     back = from_nir(to_nir(step_graph(network(), images())))
     attack = parse(f"pgd:iterations=1,rule={rule}")
     assert not torch.equal(attack(back, images(), torch.arange(4)), images())
-
-
-def test_a_network_from_nir_is_trained_further() -> None:
-    back, labels = from_nir(to_nir(step_graph(network(), images()))), torch.arange(4)
-    rows = fit(back, (images(), labels), method="hire", epochs=20, lr=1e-2, periods=1, progress=False).rows
-    assert rows[-1]["loss"] < rows[0]["loss"] / 2
 
 
 def test_neurons_of_another_scale_are_read_by_the_equation() -> None:
@@ -98,6 +91,26 @@ def _replaced(node: Any) -> Any:
     return graph
 
 
+def _with_edge(source: str, target: str) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    if target == "second":
+        graph.nodes["second"] = graph.nodes["output"]
+    graph.edges.append((source, target))
+    return graph
+
+
+def _not_finite(name: str, attribute: str) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    getattr(graph.nodes[name], attribute)[:] = float("inf")
+    return graph
+
+
+def _timeless() -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.metadata = {"timesteps": "many"}
+    return graph
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -106,6 +119,11 @@ def _replaced(node: Any) -> Any:
         (lambda: _changed(v_reset=[0.5]), "node 'layer_2' .* v_reset = 0.5"),
         (lambda: _changed(tau=[1e-5]), "node 'layer_2' .* leak -9"),
         (lambda: _replaced(nir.Delay(np.ones(1))), "node 'layer_2' .* is a Delay"),
+        (lambda: _with_edge("layer_3", "second"), "2 nodes Output"),
+        (lambda: _with_edge("ghost", "layer_2"), "names 'ghost', which is no node"),
+        (lambda: _not_finite("layer_1", "weight"), "weights that are not finite"),
+        (lambda: _not_finite("layer_2", "v_threshold"), "threshold inf"),
+        (_timeless, "give timesteps"),
     ],
 )
 def test_a_node_that_cannot_be_imported_is_named(make: Any, message: str) -> None:
@@ -122,42 +140,9 @@ def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tupl
     assert torch.equal(from_nir(graph)(PIXELS), counter(reset="zero")(PIXELS))
 
 
-def test_a_graph_with_a_wrong_edge_or_two_outputs_is_refused() -> None:
-    graph = to_nir(step_graph(counter(), PIXELS))
-    graph.edges.append(("ghost", "layer_2"))
-    with pytest.raises(UsageError, match="names 'ghost', which is no node"):
-        from_nir(graph)
-    graph.edges.pop()
-    graph.nodes["second"] = graph.nodes["output"]
-    graph.edges.append(("layer_3", "second"))
-    with pytest.raises(UsageError, match="2 nodes Output"):
-        from_nir(graph)
-
-
 def test_a_file_that_is_missing_or_no_nir_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no file .*a\.nir"):
         from_nir(tmp_path / "a.nir")
     (tmp_path / "a.nir").write_text("notes")
     with pytest.raises(UsageError, match=r"a\.nir is not a NIR file: .*OSError"):
         from_nir(tmp_path / "a.nir")
-
-
-@pytest.mark.parametrize("metadata", [{}, {"timesteps": "many"}])
-def test_the_number_of_timesteps_must_be_known(metadata: dict[str, str]) -> None:
-    graph = to_nir(step_graph(counter(), PIXELS))
-    graph.metadata = metadata
-    with pytest.raises(UsageError, match="give timesteps"):
-        from_nir(graph)
-    assert from_nir(graph, timesteps=3).timesteps == 3
-
-
-@pytest.mark.parametrize("change", ["weight", "threshold"])
-def test_numbers_that_are_not_finite_are_refused(change: str) -> None:
-    graph = to_nir(step_graph(counter(), PIXELS))
-    for node in graph.nodes.values():
-        if change == "weight" and hasattr(node, "weight"):
-            node.weight[:] = float("nan")
-        if change == "threshold" and hasattr(node, "v_threshold"):
-            node.v_threshold[:] = float("inf")
-    with pytest.raises(UsageError, match=r"weights that are not finite|threshold inf"):
-        from_nir(graph, 4)

@@ -17,7 +17,7 @@ from hiresnn.exchange.nir_write import unsupported
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
 
-from .small import CLASSES, PIXELS, Elsewhere, T, counter, images, network
+from .small import CLASSES, PIXELS, T, counter, images, network
 
 nir = pytest.importorskip("nir", exc_type=ImportError)
 h5py = pytest.importorskip("h5py", exc_type=ImportError)
@@ -131,12 +131,6 @@ def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) 
         assert comparison.spikes == {"layer_2": 1}
         assert comparison.logits == 1
     assert "clean 100.0 -> 50.0, 1 of 2 decisions change, first layer that differs: layer_2" in str(found)
-
-
-def test_images_and_labels_may_be_on_another_device(tmp_path: Path) -> None:
-    batch, labels = PIXELS.as_subclass(Elsewhere), CLASSES.as_subclass(Elsewhere)
-    found = export(counter(), tmp_path / "a.nir", batch, labels, to="nir")
-    assert all(each.decisions == 1 and each.before.compute() == 100 for each in found.comparisons)
 
 
 class Two(nn.Module):
@@ -263,14 +257,6 @@ def test_strides_groups_and_padding_are_kept() -> None:
     graph = to_nir(step_graph(subject, images()))
     assert isinstance(graph.nodes["layer_2"], nir.Conv2d)  # neurons follow the pooling
     assert not any(differing(subject, graph, images()).values())
-
-
-def test_a_file_for_norse_comes_back_with_its_own_seconds_per_timestep(tmp_path: Path) -> None:
-    subject = network("vgg5", leak=0.9)
-    write_nir(step_graph(subject, images()), tmp_path / "a.nir", "norse")
-    found = from_nir(tmp_path / "a.nir", reset=next(iter(subject.neurons.values())).reset)
-    leaks = [neuron.leak.item() for neuron in found.neurons.values()]
-    assert leaks == pytest.approx([0.9] * len(leaks), abs=1e-5)
 
 
 @pytest.mark.parametrize(

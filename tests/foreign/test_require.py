@@ -1,14 +1,11 @@
 """Modules of stateful libraries outside an adapter are refused by name, with the line that wraps them."""
 
-import doctest
-
 import pytest
 import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled, once, require_adapter, spikingjelly
-from hiresnn.foreign import adapters as require
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
@@ -32,11 +29,6 @@ def test_a_class_derived_from_a_foreign_neuron_is_refused_too():
     own = type("Mine", (type(module_of("spikingjelly", "reset")),), {"__module__": "user"})
     with pytest.raises(UsageError, match=r"user\.Mine.*foreign\.spikingjelly"):
         require_adapter(nn.Sequential(own()))
-
-
-def test_a_bound_method_of_a_stateful_module_is_refused_too():
-    with pytest.raises(UsageError, match=r"foreign\.snntorch"):
-        require_adapter(nn.Sequential(module_of("snntorch", "reset_mem")).forward)
 
 
 @pytest.mark.parametrize("library", ["lava", "bindsnet", "brian2"])
@@ -86,25 +78,15 @@ def test_real_spikingjelly_is_refused_and_accepted_in_its_adapter():
     require_adapter(spikingjelly(network, 4))
 
 
-def test_real_snntorch_is_refused_without_its_adapter():
-    snntorch = pytest.importorskip("snntorch", exc_type=ImportError)
-    with pytest.raises(UsageError, match=r"Leaky \(layer '1'\).*hiresnn\.foreign\.snntorch\(network"):
-        require_adapter(nn.Sequential(nn.Flatten(), snntorch.Leaky(beta=0.9, init_hidden=True)))
-
-
-def test_real_sinabs_is_refused_without_its_adapter():
-    layers = pytest.importorskip("sinabs.layers", exc_type=ImportError)
-    with pytest.raises(UsageError, match=r"hiresnn\.foreign\.sinabs\(network"):
-        require_adapter(nn.Sequential(layers.IAFSqueeze(batch_size=1)))
-
-
-def test_real_norse_is_refused_without_its_adapter():
-    norse = pytest.importorskip("norse.torch", exc_type=ImportError)
-    with pytest.raises(UsageError, match=r"hiresnn\.foreign\.norse\(network"):
-        require_adapter(norse.SequentialState(nn.Flatten(), norse.LIFCell()))
-
-
-def test_the_docstring_example_runs():
-    result = doctest.testmod(require)
-    assert result.attempted > 0
-    assert result.failed == 0
+@pytest.mark.parametrize(
+    ("module", "library", "make"),
+    [
+        ("snntorch", "snntorch", lambda snn: snn.Leaky(beta=0.9, init_hidden=True)),
+        ("sinabs.layers", "sinabs", lambda layers: layers.IAFSqueeze(batch_size=1)),
+    ],
+)
+def test_a_real_neuron_is_refused_without_its_adapter(module, library, make):
+    network = nn.Sequential(nn.Flatten(), make(pytest.importorskip(module, exc_type=ImportError)))
+    for model in (network, network.forward):
+        with pytest.raises(UsageError, match=rf"layer '1'.*hiresnn\.foreign\.{library}\(network"):
+            require_adapter(model)

@@ -7,7 +7,6 @@ from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
 from hiresnn.foreign.slot import ruled_spike
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.layer_rules import ASSG, BPTR
 from hiresnn.neurons.surrogate import Linear
 
 
@@ -121,11 +120,6 @@ def test_a_network_with_a_loop_of_its_own_is_called_once_with_the_images(read_ou
     assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))
 
 
-def test_logits_have_at_least_float32_precision():
-    assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.bfloat16()).dtype == torch.float32
-    assert Unrolled(nn.Flatten(), 2, library="toy")(IMAGES.double()).dtype == torch.float64
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -166,17 +160,6 @@ def test_a_rule_changes_the_gradient_and_not_the_logits():
     assert not model(images).requires_grad
 
 
-@pytest.mark.parametrize("rule", [BPTR(), ASSG()])
-def test_a_rule_of_a_whole_layer_is_refused(rule):
-    with pytest.raises(UsageError, match=f"{type(rule).__name__} .* whole layer.* toy neuron.* arctan"):
-        spiking().gradient_rule(rule).__enter__()
-
-
-def test_a_rule_is_refused_by_a_network_without_slots():
-    with pytest.raises(UsageError, match="a toy network cannot use a rule"):
-        gradient_rule(Unrolled(nn.Flatten(), 2, library="toy"), Linear()).__enter__()
-
-
 def test_an_attack_with_a_rule_breaks_a_network_without_a_gradient():
     # Two pixels, two classes: the logit of a class is the spike of its pixel.
     images = torch.tensor([0.52, 0.48]).view(1, 2, 1, 1)
@@ -184,12 +167,6 @@ def test_an_attack_with_a_rule_breaks_a_network_without_a_gradient():
     assert model(images).tolist() == [[1.0, 0.0]]
     adversarial = parse("pgd:eps=0.05,rule=arctan")(model, images, labels)
     assert model(adversarial).tolist() == [[0.0, 1.0]]
-
-
-def test_the_attributes_for_reports_are_set():
-    model = spiking(readout="sum")
-    assert (model.timesteps, model.library, model.neurons) == (2, "toy", 1)
-    assert "library='toy', timesteps=2, readout='sum'" in repr(model)
 
 
 def test_a_network_that_overwrites_its_input_gets_the_images_at_every_step():
