@@ -8,19 +8,19 @@ from typing import Any
 from figures import PEERS
 
 from hiresnn.files import write_atomically
-from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Style
+from hiresnn.report.charts import BLACK, BLUE, GREEN, ORANGE, VERMILLION
 from reproduction import figures as plotting
 from reproduction.statistics import SeedStat
 
 Sections = dict[str, dict[str, Any]]
 
 STYLES = {
-    "dense float32": Style("dense float32: the floor", BLACK, "D", "-."),
-    "hiresnn float32": Style("hiresnn float32", VERMILLION, "^"),
-    "hiresnn bfloat16": Style("hiresnn bfloat16", ORANGE, "s", "--"),
-    "SpikingJelly": Style("SpikingJelly float32", BLUE, "o", "-"),
-    "hiresnn": Style("hiresnn", VERMILLION, "^"),
-    "hiresnn, recomputing": Style("hiresnn, recomputing", GREEN, "v", "--"),
+    "dense float32": plotting.Style("dense float32: the floor", BLACK, "D", "-."),
+    "hiresnn float32": plotting.Style("hiresnn float32", VERMILLION, "^"),
+    "hiresnn bfloat16": plotting.Style("hiresnn bfloat16", ORANGE, "s", "--"),
+    "SpikingJelly": plotting.Style("SpikingJelly float32", BLUE, "o", "-"),
+    "hiresnn": plotting.Style("hiresnn", VERMILLION, "^"),
+    "hiresnn, recomputing": plotting.Style("hiresnn, recomputing", GREEN, "v", "--"),
 }
 AXES = {"timesteps": "timesteps T", "batch": "batch size", "width": "width, 1 is the paper's"}
 PLOTS = {"sweep": [f"speed-{over_what}" for over_what in AXES], "memory": ["speed-memory"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,40 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from hiresnn.files import write_atomically
-from hiresnn.report.charts import BLACK, STYLES, Style
+from hiresnn.report.charts import BLACK, BLUE, GREY, ORANGE, SKY, VERMILLION
 from reproduction.statistics import SeedStat
 
 __all__ = ["FULL_WIDTH", "HALF_WIDTH", "STYLES", "Style"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one method or condition looks in print: its name in the legend, colour, marker, dash and bar hatching."""
+
+    label: str
+    colour: str
+    marker: str = "o"
+    dash: str = "-"
+    hatch: str = ""
+
+    def named(self, label: str) -> Style:
+        """The same look under another name in the legend."""
+        return replace(self, label=label)
+
+
+STYLES = {
+    "ann": Style("ANN", BLACK, "D", "-.", "...."),
+    "rate": Style("rate-coded", SKY, "s", "--", "////"),
+    "direct": Style("direct-coded", BLUE, "o", "-"),
+    "traditional": Style("traditional", BLUE, "o", "-"),
+    "noise-free": Style("periods, no noise", GREY, "v", ":", "...."),
+    "gaussian": Style("Gaussian noise", ORANGE, "s", "--", "////"),
+    "hire": Style("crafted noise (HIRE)", VERMILLION, "^", "-", "\\\\\\\\"),
+    "clean": Style("clean", BLACK, "o", "-"),
+    "fgsm": Style("FGSM", BLUE, "s", "-"),
+    "pgd": Style("PGD", VERMILLION, "^", "-"),
+}
+"""Style of each method and condition, the same in every printed figure."""
 
 FULL_WIDTH, HALF_WIDTH = 6.9, 3.4  # inches: two columns and one column of the paper's page
 PAPER = "printed in the paper"

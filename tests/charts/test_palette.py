@@ -1,12 +1,11 @@
-"""Colours: contrasts that can be read in both schemes, and styles that differ in more than colour."""
+"""Colours: contrasts that can be read in both schemes."""
 
 import re
 from collections.abc import Callable
-from itertools import combinations
 
 import pytest
 
-from hiresnn.report.charts import DARK, LIGHT, SERIES, STYLES, heat_style
+from hiresnn.report.charts import DARK, LIGHT, SERIES, heat_style
 
 SCHEMES = {"light": LIGHT, "dark": DARK}
 Contrast = Callable[[str, str], float]
@@ -56,26 +55,3 @@ def test_heat_shades_stand_out_more_the_lower_the_accuracy(contrast: Contrast) -
 
 def test_heat_shades_outside_the_range_are_the_nearest_end() -> None:
     assert (heat_style(-3), heat_style(104)) == (heat_style(0), heat_style(100))
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("clean", "fgsm", "pgd"),
-        ("traditional", "noise-free", "gaussian", "hire"),
-        ("ann", "rate", "traditional", "hire"),
-    ],
-)
-def test_styles_of_one_figure_differ_in_colour_and_marker(names: tuple[str, ...]) -> None:
-    styles = [STYLES[name] for name in names]
-    assert len({style.colour for style in styles}) == len({style.marker for style in styles}) == len(styles)
-
-
-@pytest.mark.parametrize("names", [("direct", "rate"), ("traditional", "noise-free", "gaussian", "hire")])
-def test_bars_of_one_figure_differ_in_hatching_or_lightness(names: tuple[str, ...]) -> None:
-    def luma(colour: str) -> float:
-        red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    for one, other in combinations([STYLES[name] for name in names], 2):
-        assert one.hatch != other.hatch or abs(luma(one.colour) - luma(other.colour)) > 40

@@ -30,8 +30,8 @@ from hiresnn.audit.card import (
     RuleReport,
     Screening,
     Setting,
-    Share,
     Subject,
+    share,
 )
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -55,14 +55,6 @@ QUESTIONS = [
     "one step beats many", "black box beats white box", "a larger bound does not help",
     "unbounded stays below 100 %", "random search beats gradients",
 ]  # fmt: skip
-
-
-def share(count: int, of: int = OF) -> Share:
-    """`count` of `of` with its Wilson interval, written out: (p + z^2/2n +- z sqrt(p q/n + z^2/4n^2)) / (1 + z^2/n)."""
-    p, z = count / of, 1.959964
-    middle, half = p + z * z / (2 * of), z * math.sqrt(p * (1 - p) / of + (z / (2 * of)) ** 2)
-    low, high = (min(max((middle + side * half) / (1 + z * z / of), 0.0), 1.0) for side in (-1, 1))
-    return Share(count=count, of=of, percent=round(100 * p, 2), low=round(100 * low, 2), high=round(100 * high, 2))
 
 
 def png(seed: int, size: int = 32) -> str:
@@ -118,7 +110,7 @@ def rule_report(number: int, rule: str) -> RuleReport:
 
 def card_of(name: str = "hire-seed0", **changes: Any) -> Card:
     curve = [
-        Point(bound=bound, eps=eps, fgsm=share(f), pgd=share(p), noise=share(n), worst=share(w))
+        Point(bound=bound, eps=eps, fgsm=share(f, OF), pgd=share(p, OF), noise=share(n, OF), worst=share(w, OF))
         for bound, eps, w, p, f, n in zip(
             BOUNDS, [0, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 64 / 255, None],
             WORST, PGD, FGSM, NOISE, strict=True,
@@ -144,7 +136,7 @@ def card_of(name: str = "hire-seed0", **changes: Any) -> Card:
         ),
         "environment": {"python": "3.11.7", "torch": "2.13.0+cpu", "cpu": "AMD EPYC", "threads": 2, "git_commit": None,
                         "packages": {"numpy": "2.4.6"}},
-        "clean": share(196),
+        "clean": share(196, OF),
         "curve": curve,
         "unbroken": [17, 41, 163],
         "attacks": attack_rows(),

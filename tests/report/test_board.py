@@ -38,32 +38,41 @@ def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path: Pa
         assert read_entries([str(argument)]) == [found]
 
 
-def test_a_card_with_other_counts_does_not_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card["curve"][-1]["worst"].update(count=99), r"the images leave \d+ standing, the card says 99"),
+        (lambda card: card["curve"][-1]["worst"].update(percent=97.0), r"worst: the card says 97 % .*, but \d+ of 200"),
+        (lambda card: card["curve"][-1]["pgd"].update(of=31), r"pgd: the card counts \d+ of 31 images, but 200 were"),
+        (lambda card: card["curve"][1].update(bound="64/255"), "the card gives the bound 64/255 as eps = "),
+        (lambda card: card["clean"].update(high=100.0), "clean: the card says"),
+    ],
+    ids=["count", "percent", "total", "bound", "clean"],
+)
+def test_a_card_that_contradicts_itself_or_its_images_does_not_count(
+    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
     copy("digits-hire", tmp_path / "mine")
     values = json.loads((tmp_path / "mine" / CARD).read_text())
-    values["curve"][-1]["worst"]["count"] += 40
+    change(values)
     (tmp_path / "mine" / CARD).write_text(json.dumps(values))
+    assert any(re.search(message, problem) for problem in verify(tmp_path / "mine" / CARD).problems)
     (found,) = read_entries([str(tmp_path / "mine")])
-    assert re.search(r"the images leave \d+ standing, the card says \d+", found.problem)
+    assert found.problem
 
 
-def test_another_network_in_the_run_folder_does_not_count(tmp_path: Path) -> None:
-    copy("digits-hire", tmp_path / "mine")
-    other = SHELF / "digits-traditional" / "model.safetensors"
-    (tmp_path / "mine" / "model.safetensors").write_bytes(other.read_bytes())
-    (found,) = read_entries([str(tmp_path / "mine")])
-    assert "more)" in found.problem
-
-
-def test_without_adversarial_images_or_with_a_damaged_card_nothing_counts(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+def test_an_audit_of_another_network_without_images_or_with_a_damaged_card_does_not_count(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
         copy("digits-hire", tmp_path / name)
-    (tmp_path / "a" / "audit" / "adversarial.npz").unlink()
-    (tmp_path / "b" / CARD).write_text("{}")
-    first, second = read_entries([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert "no adversarial images" in first.problem
-    assert "card.json is damaged" in second.problem
-    assert second.card is None
+    other = SHELF / "digits-traditional" / "model.safetensors"
+    (tmp_path / "a" / "model.safetensors").write_bytes(other.read_bytes())
+    (tmp_path / "b" / "audit" / "adversarial.npz").unlink()
+    (tmp_path / "c" / CARD).write_text("{}")
+    first, second, third = read_entries([str(tmp_path / name) for name in ("a", "b", "c")])
+    assert "more)" in first.problem
+    assert "no adversarial images" in second.problem
+    assert "card.json is damaged" in third.problem
+    assert third.card is None
 
 
 def as_function(folder: Path) -> Path:
@@ -181,35 +190,6 @@ def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:
     with pytest.raises(UsageError, match="at least one"):
         board_page([])
     assert "No network counts" in board_page([entry(card, "a", 1.0, problem="no")])
-
-
-def test_a_card_with_another_percentage_does_not_count(tmp_path: Path) -> None:
-    copy("digits-hire", tmp_path / "mine")
-    values = json.loads((tmp_path / "mine" / CARD).read_text())
-    values["curve"][-1]["worst"]["percent"] = 97.0
-    (tmp_path / "mine" / CARD).write_text(json.dumps(values))
-    (found,) = read_entries([str(tmp_path / "mine")])
-    assert re.search(r"worst: the card says 97 % \(.*\), but \d+ of 200 are", found.problem)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda card: card["curve"][-1]["pgd"].update(of=31), r"pgd: the card counts \d+ of 31 images, but 200 were"),
-        (lambda card: card["curve"][1].update(bound="64/255"), "the card gives the bound 64/255 as eps = "),
-        (lambda card: card["clean"].update(high=100.0), "clean: the card says"),
-    ],
-    ids=["total", "bound", "clean"],
-)
-def test_a_card_that_contradicts_itself_does_not_count(
-    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
-) -> None:
-    copy("digits-hire", tmp_path / "mine")
-    values = json.loads((tmp_path / "mine" / CARD).read_text())
-    change(values)
-    (tmp_path / "mine" / CARD).write_text(json.dumps(values))
-    assert verify(tmp_path / "mine" / CARD).problems
-    assert any(re.search(message, problem) for problem in verify(tmp_path / "mine" / CARD).problems)
 
 
 def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_together() -> None:

@@ -1,14 +1,15 @@
 """What stands in a drawn panel."""
 
 import math
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from hiresnn.report.charts import STYLES
 from reproduction import figures
+from reproduction.figures import STYLES
 from reproduction.statistics import SeedStat
 
 
@@ -73,3 +74,26 @@ def test_a_figure_is_saved_as_svg_png_and_pdf_and_equal_figures_are_equal_bytes(
     assert png.startswith(b"\x89PNG")
     assert pdf.startswith(b"%PDF")
     assert b"CreationDate" not in pdf
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("clean", "fgsm", "pgd"),
+        ("traditional", "noise-free", "gaussian", "hire"),
+        ("ann", "rate", "traditional", "hire"),
+    ],
+)
+def test_styles_of_one_figure_differ_in_colour_and_marker(names: tuple[str, ...]) -> None:
+    styles = [STYLES[name] for name in names]
+    assert len({style.colour for style in styles}) == len({style.marker for style in styles}) == len(styles)
+
+
+@pytest.mark.parametrize("names", [("direct", "rate"), ("traditional", "noise-free", "gaussian", "hire")])
+def test_bars_of_one_figure_differ_in_hatching_or_lightness(names: tuple[str, ...]) -> None:
+    def luma(colour: str) -> float:
+        red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for one, other in combinations([STYLES[name] for name in names], 2):
+        assert one.hatch != other.hatch or abs(luma(one.colour) - luma(other.colour)) > 40

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from hiresnn import data
-from hiresnn.app.context import device_of
+from hiresnn.app.context import device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import MODEL, RECIPE, environment, locked
 from hiresnn.app.recipe import Recipe
@@ -81,6 +81,8 @@ def audit(
         if isinstance(model, nn.Module):
             check_fits(model, dataset, name)
             model.to(device)
+    if subject.kind != "function" and isinstance(subject.model, nn.Module):
+        config = dataclasses.replace(config, batch_size=fitting_batch(subject.model, dataset, config.batch_size))
     about = About(
         name=subject.name,
         kind=subject.kind,

@@ -9,7 +9,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,78 +26,6 @@ from hiresnn.neurons.rules import rule_from_text
 
 OBSERVED = 16  # images on which the behaviour of a network is observed
 FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
-
-
-@dataclass(frozen=True, eq=False)
-class Behaviour:
-    """What a few calls on the same images showed, with the checks that these calls decide."""
-
-    logits: Tensor  # under a fixed seed, [B, K] in float32
-    repeatable: bool  # two calls under one seed give the same logits, bit for bit
-    random: bool  # two calls without a common seed differ
-    independent_draws: bool  # a random network draws for each image of a batch separately
-    checks: tuple[Check, ...]
-
-
-@torch.no_grad()
-def observe(model: Model, images: Tensor) -> Behaviour:
-    """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
-    raw = _answers(model, images)
-    require_logits(raw, len(images))
-    if raw.shape[1] < 2:
-        raise UsageError(f"the network returns logits {list(raw.shape)}; an audit needs at least 2 classes.")
-    if not torch.isfinite(raw).all(1).any():
-        raise UsageError(
-            "the network's logits are not finite on any clean image; check its weights and that it takes pixels in "
-            "[0, 1]."
-        )
-    first, again = raw.float(), _answers(model, images).float()
-    with seeded(1):
-        reseeded = model(images.clone()).float()
-        doubled = model(torch.cat([images, images])).float()
-    stateful, is_random = not _close(first, again).all(), not _close(first, reseeded).all()
-    detail = "two calls on the same images gave the same logits"
-    if stateful:
-        detail = (
-            "two calls on the same images gave different logits although all random generators were seeded: the "
-            "network keeps state between calls, or draws from a generator of its own"
-        )
-    elif is_random:
-        detail += " under one seed and different ones under another: the network is random"
-    checks = [_check(REPEATED, not stateful, detail)]
-    if stateful or is_random:
-        checks.append(Check(name=BATCH, result="not checked", detail="the network's answers vary from call to call"))
-    else:
-        checks.append(_batch_check(model, images, first))
-        constant = len(images) > 1 and bool(_close(first, first[:1].expand_as(first)).all())
-        detail = "every image gets the same logits: the network ignores its input" if constant else "logits differ"
-        checks.append(_check(CONSTANT, not constant, detail))
-    if raw.dtype in (torch.float16, torch.bfloat16):
-        dtype = str(raw.dtype).removeprefix("torch.")
-        detail = f"the network computes in half precision ({dtype}): rounding hides small changes of the logits from "
-        checks.append(_check(PRECISION, False, detail + "gradients"))
-    same_bits = torch.equal(first.contiguous().view(torch.int32), again.contiguous().view(torch.int32))  # also of NaN
-    draws_differ = not _close(*doubled.chunk(2)).all()
-    return Behaviour(first, same_bits, is_random, draws_differ, tuple(checks))
-
-
-def _answers(model: Model, images: Tensor) -> Tensor:
-    """Logits of a copy of the images, with the same seed at every call."""
-    with torch.no_grad(), seeded(0):
-        return model(images.clone())
-
-
-def _batch_check(model: Model, images: Tensor, logits: Tensor) -> Check:
-    half = (len(images) + 1) // 2
-    reversed_order = _answers(model, images.flip(0)).float().flip(0)
-    split = torch.cat([_answers(model, part).float() for part in torch.split(images, half)])
-    for change, changed in (("its order", reversed_order), ("its size", split)):
-        rows = int((~_close(logits, changed)).sum())
-        classes = int((logits.argmax(1) != changed.argmax(1)).sum())
-        if rows > FEW * len(images) or classes > 1:
-            detail = f"with another batch in {change}, {rows} of {len(images)} images get other logits"
-            return _check(BATCH, False, f"{detail}: the answers depend on the rest of the batch")
-    return _check(BATCH, True, "shuffling and splitting the batch changed no answer")
 
 
 def _check(name: str, passed: bool, detail: str) -> Check:
@@ -139,6 +66,8 @@ class InstrumentedModel(nn.Module):
         draws: passes over which a random network is averaged.
 
     Attributes:
+        logits: on the observed images under a fixed seed, [B, K] in float32.
+        random: whether two calls without a common seed differ. repeatable: whether two with one seed agree in each bit.
         rounds: whether the forward pass rounds; under any rule but OWN gradients go straight through (BPDA).
         scale: what logits are divided by under any rule but OWN: the timesteps of a network that sums over time, and
             more where logits are so large that the cross-entropy loses its gradient.
@@ -156,14 +85,12 @@ class InstrumentedModel(nn.Module):
         self.model, self.observed, self.cost = model, images[:OBSERVED], Cost()
         self.calls, self.written, self.scaled = 0, False, False
         self.weights = weights_of(model)
-        with frozen(self):
-            self.behaviour = observe(self._call, self.observed)
-            with seeded(0):
-                self.rounds = rounds(self._call, self.observed)
-        logits = self.behaviour.logits
-        self.digest = fingerprint([("logits", logits)]) if self.behaviour.repeatable else None
-        self.classes, self.random = logits.shape[1], self.behaviour.random
-        self.draws = draws if self.random else 1
+        with frozen(self), torch.no_grad():
+            self._observe(self.observed)
+        with frozen(self), seeded(0):
+            self.rounds = rounds(self._call, self.observed)
+        logits, self.classes, self.draws = self.logits, self.logits.shape[1], draws if self.random else 1
+        self.digest = fingerprint([("logits", logits)]) if self.repeatable else None
         gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
         self.saturated = gap > SATURATED
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
@@ -182,12 +109,71 @@ class InstrumentedModel(nn.Module):
         self.written |= images._version != version
         return logits
 
+    def _observe(self, images: Tensor) -> None:
+        """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
+        raw = self._answers(images)
+        require_logits(raw, len(images))
+        if raw.shape[1] < 2:
+            raise UsageError(f"the network returns logits {list(raw.shape)}; an audit needs at least 2 classes.")
+        if not torch.isfinite(raw).all(1).any():
+            raise UsageError(
+                "the network's logits are not finite on any clean image; check its weights and that it takes pixels in "
+                "[0, 1]."
+            )
+        self.logits, again = raw.float(), self._answers(images).float()  # [B, K]
+        with seeded(1):
+            reseeded = self._call(images).float()
+            doubled = self._call(torch.cat([images, images])).float()
+        bits, others = (logits.contiguous().view(torch.int32) for logits in (self.logits, again))
+        self.repeatable = torch.equal(bits, others)  # under one seed, bit for bit, also of NaN
+        self.random = not _close(self.logits, reseeded).all()
+        self.independent_draws = not _close(*doubled.chunk(2)).all()  # for each image of a batch separately
+        stateful = not _close(self.logits, again).all()
+        detail = "two calls on the same images gave the same logits"
+        if stateful:
+            detail = (
+                "two calls on the same images gave different logits although all random generators were seeded: the "
+                "network keeps state between calls, or draws from a generator of its own"
+            )
+        elif self.random:
+            detail += " under one seed and different ones under another: the network is random"
+        self.observations = [_check(REPEATED, not stateful, detail)]
+        if stateful or self.random:
+            detail = "the network's answers vary from call to call"
+            self.observations.append(Check(name=BATCH, result="not checked", detail=detail))
+        else:
+            self.observations.append(self._batch_check(images))
+            constant = len(images) > 1 and bool(_close(self.logits, self.logits[:1].expand_as(self.logits)).all())
+            detail = "every image gets the same logits: the network ignores its input" if constant else "logits differ"
+            self.observations.append(_check(CONSTANT, not constant, detail))
+        if raw.dtype in (torch.float16, torch.bfloat16):
+            dtype = str(raw.dtype).removeprefix("torch.")
+            detail = f"the network computes in half precision ({dtype}): rounding hides small changes of the logits"
+            self.observations.append(_check(PRECISION, False, f"{detail} from gradients"))
+
+    def _answers(self, images: Tensor) -> Tensor:
+        """Logits of the images, with the same seed at every call."""
+        with torch.no_grad(), seeded(0):
+            return self._call(images)
+
+    def _batch_check(self, images: Tensor) -> Check:
+        half = (len(images) + 1) // 2
+        reversed_order = self._answers(images.flip(0)).float().flip(0)
+        split = torch.cat([self._answers(part).float() for part in torch.split(images, half)])
+        for change, changed in (("its order", reversed_order), ("its size", split)):
+            rows = int((~_close(self.logits, changed)).sum())
+            classes = int((self.logits.argmax(1) != changed.argmax(1)).sum())
+            if rows > FEW * len(images) or classes > 1:
+                detail = f"with another batch in {change}, {rows} of {len(images)} images get other logits"
+                return _check(BATCH, False, f"{detail}: the answers depend on the rest of the batch")
+        return _check(BATCH, True, "shuffling and splitting the batch changed no answer")
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] in float32, averaged over `draws` passes."""
         self.cost.forward += self.draws * len(images)
         if self.draws == 1:
             logits = self._call(images).float()
-        elif self.behaviour.independent_draws:
+        elif self.independent_draws:
             logits = self._call(images.repeat(self.draws, 1, 1, 1)).float().view(self.draws, len(images), -1).mean(0)
         else:
             logits = torch.stack([self._call(images).float() for _ in range(self.draws)]).mean(0)
@@ -232,21 +218,20 @@ class InstrumentedModel(nn.Module):
 
     def checks(self, nonfinite: int) -> list[Check]:
         """All checks, made at the end of an audit in which `nonfinite` rows of logits were not finite."""
-        before = self.behaviour
-        rows = nonfinite + int((~torch.isfinite(before.logits)).any(1).sum())
+        rows = nonfinite + int((~torch.isfinite(self.logits)).any(1).sum())
         finite = f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
-        intact = self.weights == weights_of(self.model)
-        changed = "weights or buffers changed while the network was only called: it drifts with every call"
         writes = "the network writes into the images that it is given; the audit gave it copies"
+        intact = self.weights == weights_of(self.model)
+        drifts = "weights or buffers changed while the network was only called: it drifts with every call"
         checks = [
-            *before.checks,
+            *self.observations,
             _check(FINITE, not rows, finite if rows else "all logits were finite"),
             _check(INPUT, not self.written, writes if self.written else "the network left its input unchanged"),
-            _check(WEIGHTS, intact, "weights and buffers are the same before and after" if intact else changed),
+            _check(WEIGHTS, intact, "weights and buffers are the same before and after" if intact else drifts),
         ]
-        if before.repeatable:
+        if self.repeatable:
             with frozen(self):
-                same = bool(_close(before.logits, _answers(self._call, self.observed).float()).all())
+                same = bool(_close(self.logits, self._answers(self.observed).float()).all())
             detail = "the same images get the same logits after the audit"
             other = "the same images get other logits after the audit: the network keeps state between calls"
             checks.append(_check(ANSWERS, same, detail if same else other))

@@ -37,10 +37,7 @@ CURVE = ("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255",
 
 
 def parse_bound(value: str | float) -> Bound:
-    """Read "8/255", "0.5/255", "0.03", 0.03 or "inf"; see `hiresnn.eps.parse_eps`.
-
-    Raises:
-        UsageError: the value is not a number from 0 to 1 and not "inf".
+    """Read "8/255", "0.03", 0.03 or "inf"; raises UsageError unless it is a number from 0 to 1 or "inf".
 
     >>> parse_bound("2/255") == parse_bound("2.0/255")
     True
@@ -66,11 +63,7 @@ def bound_at(eps: float) -> Bound:
 
 
 def curve(bounds: Iterable[str | float], headline: Bound) -> tuple[Bound, ...]:
-    """The bounds of a curve in increasing order: 0, those named and the headline, each once.
-
-    Raises:
-        UsageError: a value that is not a bound, or a headline of 0.
-    """
+    """The bounds of a curve in increasing order: 0, those named and the headline, each once."""
     if not headline.eps:
         raise UsageError("eps is 0, where there is nothing to attack; name a bound like 8/255.")
     by_label = {bound.label: bound for bound in (CLEAN, *map(parse_bound, bounds), headline)}
@@ -124,7 +117,7 @@ class WorstCase:
         return left + start
 
     def count(self, bound: Bound, *, gradient: bool = False) -> int:
-        """How many images stand at `bound`; see `standing`."""
+        """How many images stand at `bound`."""
         return len(self.standing(bound, gradient=gradient))
 
     def update(self, label: str, bound: Bound, broken: Mapping[int, Tensor], cost: Cost, *, gradient: bool) -> None:

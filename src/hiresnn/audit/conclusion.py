@@ -17,18 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hiresnn.audit.card import (
-    ANSWERS,
-    BATCH,
-    CONSTANT,
-    REPEATED,
-    WEIGHTS,
-    Check,
-    Conclusion,
-    Point,
-    RuleReport,
-    Verdict,
-)
+from hiresnn.audit import card as parts
 from hiresnn.audit.sweep import AuditResult
 from hiresnn.neurons import RULES
 
@@ -38,7 +27,7 @@ SOME = 0.05  # share of the images from which attacks count as failed
 HALF = 0.5  # share of the screened images without any gradient from which gradient attacks count as failed
 UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
 WIDE = 8.0  # width in percentage points from which an interval asks for more images
-SEVERE = (REPEATED, BATCH, CONSTANT, WEIGHTS, ANSWERS)
+SEVERE = (parts.REPEATED, parts.BATCH, parts.CONSTANT, parts.WEIGHTS, parts.ANSWERS)
 """Checks (see `behaviour`) without which no accuracy of the network means anything."""
 LARGER = {"quick": "standard", "standard": "thorough"}
 
@@ -98,14 +87,20 @@ class Evidence:
 
 
 def conclude(
-    point: Point, own: RuleReport, evidence: Evidence, checks: Sequence[Check], *, preset: str, command: str
-) -> Conclusion:
+    point: parts.Point,
+    own: parts.RuleReport,
+    evidence: Evidence,
+    checks: Sequence[parts.Check],
+    *,
+    preset: str,
+    command: str,
+) -> parts.Conclusion:
     """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
     pgd, worst, failures = point.pgd, point.worst, evidence.failures
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
-    verdict: Verdict
+    verdict: parts.Verdict
     if severe:
         verdict, headline = "unreliable", f"Report no number at {point.bound}: {severe[0]}."
     elif failures:
@@ -139,7 +134,7 @@ def conclude(
         )
 
     larger = LARGER.get(preset)
-    if severe and all(check.name == CONSTANT for check in failed if check.name in SEVERE):
+    if severe and all(check.name == parts.CONSTANT for check in failed if check.name in SEVERE):
         step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
     elif severe:
         step = (
@@ -154,4 +149,4 @@ def conclude(
     else:
         step = "Publish card.json and adversarial.npz with the number, so that others can check it."
     reasons = reasons or ["no attack and no check found a reason to doubt the paper's PGD"]
-    return Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)
+    return parts.Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)

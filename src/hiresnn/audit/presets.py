@@ -83,11 +83,7 @@ class PlannedAttack:
 
 
 def plan_attack(text: str, headline: Bound, defaults: Mapping[str, object] | None = None) -> PlannedAttack:
-    """An attack from its text, with `defaults` for what it leaves out; a step is that at the headline and scales.
-
-    Raises:
-        UsageError: see `AttackSpec.parse`; or the text names eps.
-    """
+    """An attack from its text, with `defaults` for what it leaves out; a step is that at the headline and scales."""
     spec = AttackSpec.parse(text, **(defaults or {}))
     if "eps" in spec.options:
         raise UsageError(f"attack {text!r} names eps, but an audit runs it at every bound; name --bounds instead.")

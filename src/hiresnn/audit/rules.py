@@ -216,39 +216,25 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
     boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
     best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
     black = boxes.get(best, (0, 0))
-    black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
     here, there = int(screening.margin.sum()), int(screening.wider.sum())
     bounded = bound.radius < 1
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
     left = int((~screening.unbounded).sum())
+    unbounded = f"{left} of {count} images stand without a bound"
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
     lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
+    one_step = f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images"
+    black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
+    larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
+    fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
+    found = f"noise breaks {lucky} of {count} images that PGD leaves"
+    without = "no attack without gradients was run"
     answers = [
-        (
-            "Is one step better than iterating?",
-            significantly_more(*single),
-            f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images",
-        ),
-        (
-            "Is a black box better than the white box?",
-            significantly_more(*black),
-            black_box if boxes else "no attack without gradients was run",
-        ),
-        (
-            "Does a larger bound fail to help?",
-            bounded and here < (1 - SOME) * count and there < here + SOME * count,
-            f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}",
-        ),
-        (
-            "Does the unbounded attack stay below 100 %?",
-            left > SOME * count,
-            f"{left} of {count} images stand without a bound",
-        ),
-        (
-            "Does random sampling find what gradients do not?",
-            lucky > max(SOME * count, 1),
-            f"noise breaks {lucky} of {count} images that PGD leaves",
-        ),
+        ("Is one step better than iterating?", significantly_more(*single), one_step),
+        ("Is a black box better than the white box?", significantly_more(*black), black_box if boxes else without),
+        ("Does a larger bound fail to help?", fails, larger),
+        ("Does the unbounded attack stay below 100 %?", left > SOME * count, unbounded),
+        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), found),
     ]
     return [Question(name=name, yes=yes, evidence=evidence) for name, yes, evidence in answers]
 
@@ -264,22 +250,18 @@ def report(
     masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
     if shares["zero"] > MANY:
         masked.append(f"{percent['zero']} of the images have a gradient of exactly zero")
-    doubts = []
     comparison, advantage = _best_other(screening, others)
     if advantage >= FAR and screening.rule == OWN:  # for an attacker's rule it only means that the rule is weak
         masked.append(comparison)
-    elif advantage >= MANY:
-        doubts.append(comparison)
-    if shares["zero_pixels"] > MANY:
-        doubts.append(f"{percent['zero_pixels']} of the pixels have a gradient of exactly zero")
-    if shares["silent"] > MANY:
-        doubts.append(f"PGD passes a success that its last iterate misses on {percent['silent']} of images")
-    if shares["rising"] > MANY:
-        doubts.append(f"the loss was still rising when PGD ended on {percent['rising']} of the images")
-    if unstable > UNSTABLE:
-        doubts.append(f"the loss changes by {100 * unstable:.0f} % in random directions")
-    if len(screening.fgsm) < FEWEST:
-        doubts.append(f"only {len(screening.fgsm)} images were screened")
+    signs = {
+        comparison: advantage >= MANY and comparison not in masked,
+        f"{percent['zero_pixels']} of the pixels have a gradient of exactly zero": shares["zero_pixels"] > MANY,
+        f"PGD passes a success that its last iterate misses on {percent['silent']} of images": shares["silent"] > MANY,
+        f"the loss was still rising when PGD ended on {percent['rising']} of the images": shares["rising"] > MANY,
+        f"the loss changes by {100 * unstable:.0f} % in random directions": unstable > UNSTABLE,
+        f"only {len(screening.fgsm)} images were screened": len(screening.fgsm) < FEWEST,
+    }
+    doubts = [reason for reason, holds in signs.items() if holds]
     verdict: GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
     return RuleReport(
         rule=screening.rule,

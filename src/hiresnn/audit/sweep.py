@@ -71,34 +71,31 @@ def audit(
     Raises:
         UsageError: no image is classified correctly, a label is not a class of the network, or the network fails.
     """
-    labels = labels.long()
     require_classes(labels, model.classes)
-    sweep = _Sweep(model, images, labels, config, twins or {}, {} if cache is None else cache)
-    return sweep.run(progress or Progress(quiet=True))
+    sweep = _Sweep(model, images, labels.long(), config, {} if cache is None else cache)
+    return sweep.run(twins or {}, progress or Progress(quiet=True))
 
 
+@dataclass(eq=False)
 class _Sweep:
     """One audit in progress."""
 
-    def __init__(
-        self,
-        model: InstrumentedModel,
-        images: Tensor,
-        labels: Tensor,
-        config: AuditConfig,
-        twins: Mapping[str, InstrumentedModel],
-        cache: MutableMapping[str, Record],
-    ) -> None:
-        self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
-        self.bounds, self.headline, self.cost = config.curve, config.headline, Cost()
+    model: InstrumentedModel
+    images: Tensor
+    labels: Tensor
+    config: AuditConfig
+    cache: MutableMapping[str, Record]
+
+    def __post_init__(self) -> None:
+        self.bounds, self.headline, self.cost = self.config.curve, self.config.headline, Cost()
+        self.attacks: dict[str, PlannedAttack] = {}
+        size, count = max(1, self.config.batch_size // self.model.draws), len(self.images)
+        self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> AuditResult:
+        """Run everything, in order."""
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
-        self.attacks: dict[str, PlannedAttack] = {}
-        size = max(1, config.batch_size // model.draws)
-        self.batches = [(start, min(start + size, len(images))) for start in range(0, len(images), size)]
-
-    def run(self, progress: Progress) -> AuditResult:
-        """Run everything, in order."""
         before = fingerprint([("images", self.images)])
         with frozen(self.model), progress.task("audit", self._units(), "attacks") as self.task:
             self.worst = WorstCase(self._clean(), self.bounds)

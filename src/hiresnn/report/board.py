@@ -1,7 +1,6 @@
-"""Audited networks side by side: read and verified, then ranked by their worst case, one group per data set and bound.
+"""Audited networks ranked by their worst case, one group per data set and bound.
 
-An entry counts only if the stored adversarial images of its audit verify against its network. All others are listed
-with the reason.
+An entry counts only if its stored adversarial images verify against its network; others are listed with the reason.
 """
 
 from __future__ import annotations
@@ -71,14 +70,14 @@ class Group:
 
     @cached_property
     def uneven(self) -> list[str]:
-        """What differs between the audits, so that ranks are to be read with care."""
+        """Settings that differ between the audits."""
         cards = [entry.card for entry in self.entries if entry.card]
-        found: dict[str, set[Any]] = {
+        settings: dict[str, set[Any]] = {
             "presets": {card.setting.preset for card in cards},
             "numbers of images": {card.data.images for card in cards},
             "versions of hiresnn": {card.hiresnn for card in cards},
         }
-        return [name for name, values in found.items() if len(values) > 1]
+        return [name for name, values in settings.items() if len(values) > 1]
 
     def plots(self) -> list[tuple[str, Markup]]:
         """Heading and drawing: the worst case against clean accuracy, and against price where entries have one."""
@@ -89,11 +88,11 @@ class Group:
         # From the tens below the lowest, because trained networks differ by a few points.
         tens = [value // 10 * 10 for _, value in clean]
         x = number_axis("clean accuracy, %", [*tens, 100], most=100)
-        found = [("Worst case and clean accuracy", _plot(clean, x, y, f"c{self.key}"))]
+        plots = [("Worst case and clean accuracy", _plot(clean, x, y, f"c{self.key}"))]
         if priced:
             x = number_axis(PRICE, [price for _, price in priced], zero=True)
-            found.append(("Worst case and price of the training", _plot(priced, x, y, f"p{self.key}")))
-        return found
+            plots.append(("Worst case and price of the training", _plot(priced, x, y, f"p{self.key}")))
+        return plots
 
 
 def _plot(places: Sequence[tuple[Entry, float]], x: Axis, y: Axis, key: str) -> Markup:
@@ -118,6 +117,7 @@ def board_page(entries: Sequence[Entry]) -> str:
         raise UsageError("a board needs at least one audit card; name one.")
     groups, others = grouped(entries)
     script = SCRIPT.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return rendered(
         "board.html",
         groups=groups,
@@ -125,7 +125,7 @@ def board_page(entries: Sequence[Entry]) -> str:
         count=len(entries),
         most=MOST_DRAWN,
         script=Markup(script),
-        policy=Markup(script_policy(script)),
+        policy=Markup(f"'sha256-{digest}'"),  # the source of a content security policy that allows no other script
     )
 
 
@@ -161,18 +161,14 @@ def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
     pairs = [key[:2] for key in counted]
     groups = [
         Group(  # data sets of one name that differ are told apart by all that a card says of them
-            name if pairs.count((name, bound)) == 1 else f"{name} ({form})", bound,
-            tuple(sorted(each, key=lambda entry: (-entry.point.worst.percent, entry.name))),
+            name if pairs.count((name, bound)) == 1 else f"{name} ({form})",
+            bound,
+            tuple(sorted(members, key=lambda entry: (-entry.point.worst.percent, entry.name))),
         )
-        for (name, bound, form), each in counted.items()
-    ]  # fmt: skip
+        for (name, bound, form), members in counted.items()
+    ]
     groups.sort(key=lambda group: (-len(group.entries), group.data, group.bound))
     return groups, [entry for entry in entries if entry.problem]
-
-
-def script_policy(script: str) -> str:
-    """Return the source of a content security policy that allows this script and no other."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _located(argument: str) -> tuple[Path, str | None]:
@@ -183,15 +179,12 @@ def _located(argument: str) -> tuple[Path, str | None]:
         # A target and a path may have an equals sign themselves.
         cut = next((cut for cut in cuts if Path(argument[cut + 1 :]).exists()), cuts[-1])
         target, path = argument[:cut], Path(argument[cut + 1 :])
-    places = [path / CARD, path / "audit" / CARD] if path.is_dir() else [path]
-    card = next((place for place in places if place.is_file()), None)
     if not path.exists():
         raise UsageError(f"there is no file and no folder {path}; name a {CARD} that hiresnn audit wrote, or its run.")
-    if card is None:
-        raise UsageError(
-            f"{argument} has no {CARD}; name a {CARD} that hiresnn audit wrote, its folder, or an audited run."
-        )
-    return card.resolve(), target
+    for card in (path / CARD, path / "audit" / CARD, path):
+        if card.is_file():
+            return card.resolve(), target
+    raise UsageError(f"{path} has no {CARD}; name a {CARD} that hiresnn audit wrote, its folder, or an audited run.")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -211,8 +204,7 @@ def _read(path: Path, name: str, target: str | None) -> Entry:
         card = read_card(path)
         if (run := run_around(path)) is not None:
             price = training_cost(RunFolder.open(run).recipe)
-        found = verify(path, target)
-        problem, *more = found.problems or [""]
+        problem, *more = verify(path, target).problems or [""]
         if more:
             problem += f" (and {len(more)} more)"
     except HiresnnError as error:

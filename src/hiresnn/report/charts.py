@@ -1,21 +1,15 @@
-"""Every colour of the package, and the look of each method, as data.
+"""Line charts of pages as inline SVG, with their axes and colours.
 
-Lines and bars use the colours of Okabe and Ito (2008), which remain distinct for colour-blind readers. Where one of
-them has a contrast (WCAG 2) below 3:1 on its background, that scheme uses a darker or lighter variant.
-
-Axes of an SVG chart: their range and their ticks.
-
-Line charts as inline SVG, without scripts or images; colours come from the style sheet of the page.
-
-Lines differ by colour, marker and dash, so that no reader depends on colour. Screen readers read the title and the
-description; the page repeats all values in a table.
+matplotlib does not write them: pages load nothing, follow the colours of the system, and stay the same byte for byte.
+Lines differ by colour, marker and dash, so that no reader depends on colour: the colours are those of Okabe and Ito
+(2008), darker or lighter where their contrast (WCAG 2) is below 3:1. A table of the page repeats all values.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -59,36 +53,6 @@ SERIES = 6  # line colours, series-0 to series-5
 HEAT_LIGHT = ("#7d1d07", "#c9562b", "#f0a878", "#fbe3d0", "#fdf8f2")
 HEAT_DARK = ("#ffb59a", "#d0673f", "#8a4128", "#4a2c22", "#272a2f")
 """Backgrounds of heat-map cells at 0, 25, 50, 75 and 100 percent accuracy: the stronger the attack, the stronger."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """How one method or condition looks in print: its name in the legend, colour, marker, dash and bar hatching."""
-
-    label: str
-    colour: str
-    marker: str = "o"
-    dash: str = "-"
-    hatch: str = ""
-
-    def named(self, label: str) -> Style:
-        """The same look under another name in the legend."""
-        return replace(self, label=label)
-
-
-STYLES = {
-    "ann": Style("ANN", BLACK, "D", "-.", "...."),
-    "rate": Style("rate-coded", SKY, "s", "--", "////"),
-    "direct": Style("direct-coded", BLUE, "o", "-"),
-    "traditional": Style("traditional", BLUE, "o", "-"),
-    "noise-free": Style("periods, no noise", GREY, "v", ":", "...."),
-    "gaussian": Style("Gaussian noise", ORANGE, "s", "--", "////"),
-    "hire": Style("crafted noise (HIRE)", VERMILLION, "^", "-", "\\\\\\\\"),
-    "clean": Style("clean", BLACK, "o", "-"),
-    "fgsm": Style("FGSM", BLUE, "s", "-"),
-    "pgd": Style("PGD", VERMILLION, "^", "-"),
-}
-"""Style of each method and condition, the same in every printed figure."""
 
 
 def heat_style(percent: float) -> str:
@@ -145,7 +109,7 @@ class Axis:
 
 
 def percent_axis(label: str) -> Axis:
-    """The full range from 0 to 100 percent, so that charts can be compared with each other."""
+    """The full range from 0 to 100 percent, so that charts can be compared."""
     return Axis(label, 0, 100, tuple((value, str(value)) for value in (0, 25, 50, 75, 100)))
 
 
@@ -177,8 +141,8 @@ def number_axis(label: str, values: Iterable[float], *, zero: bool = False, most
         >>> number_axis("loss", [0.31, 1.9], zero=True).ticks
         ((0.0, '0'), (0.5, '0.5'), (1.0, '1'), (1.5, '1.5'), (2.0, '2'))
     """
-    known = [min(max(value, -HUGE), HUGE) for value in values] + ([0.0] if zero else []) or [0.0, 1.0]
-    low, high = min(known), max(known)
+    clipped = [min(max(value, -HUGE), HUGE) for value in values] + ([0.0] if zero else []) or [0.0, 1.0]
+    low, high = min(clipped), max(clipped)
     if math.isclose(low, high, abs_tol=1e-300):
         # One value gives no scale: use a tenth of it around the value, or 1 where it is 0 (which `zero` may pin).
         low, high = low - (0 if zero else abs(low) / 10 or 1), min(high + (abs(high) / 10 or 1), most)
@@ -276,8 +240,8 @@ class Chart:
 
     def outline(self, line: Series) -> str:
         """Corners of the band around a line: along the upper ends of its intervals, and back along the lower ends."""
-        known = [(dot.x, dot.low, dot.high) for dot in line.dots if dot.low is not None and dot.high is not None]
-        corners = [(x, high) for x, _, high in known] + [(x, low) for x, low, _ in reversed(known)]
+        ends = [(dot.x, dot.low, dot.high) for dot in line.dots if dot.low is not None and dot.high is not None]
+        corners = [(x, high) for x, _, high in ends] + [(x, low) for x, low, _ in reversed(ends)]
         return " ".join(f"{self.at_x(x)},{self.at_y(y)}" for x, y in corners)
 
 

@@ -1,8 +1,4 @@
-"""The parts of an audit page that need computing: the curve and the heat map of gradient rules.
-
-The parts of a page of runs that need computing: charts over epochs, tables of accuracies and of settings.
-
-Whole pages: one HTML text each, with style and images inside, without scripts.
+"""Whole pages of audits and of runs: one HTML text each, with style and images inside, without scripts.
 
 The content security policy of a page forbids every request, so that it opens offline and nobody learns of it.
 """
@@ -22,24 +18,8 @@ from hiresnn.app.folder import AttackRecord
 from hiresnn.audit.card import Card, Share, read_card
 from hiresnn.errors import UsageError
 from hiresnn.progress import duration
-from hiresnn.report import words
-from hiresnn.report.charts import (
-    DARK,
-    LIGHT,
-    MOST_DRAWN,
-    Axis,
-    Chart,
-    Dot,
-    Series,
-    category_axis,
-    epoch_axis,
-    heat_style,
-    legend,
-    number_axis,
-    percent_axis,
-    templates_of,
-    variables,
-)
+from hiresnn.report import charts, words
+from hiresnn.report.charts import Chart, Dot, Series, legend, number_axis
 from hiresnn.report.reading import Run, read_runs
 from hiresnn.version import __version__
 
@@ -54,9 +34,7 @@ def curve(card: Card) -> Markup:
     """The robustness curve with its legend, in both sizes."""
     points, headline = card.curve, card.at(card.setting.headline)
     series = [
-        Series(
-            name, tuple(dot(number, point.bound, name, getattr(point, field)) for number, point in enumerate(points))
-        )
+        Series(name, tuple(dot(x, point.bound, name, getattr(point, field)) for x, point in enumerate(points)))
         for field, name in CURVES.items()
     ]
     names, label = words.ticks([point.bound for point in points])
@@ -68,8 +46,8 @@ def curve(card: Card) -> Markup:
     return in_both_sizes(
         series,
         "curve",
-        x=category_axis(label, names),
-        y=percent_axis("accuracy, %"),
+        x=charts.category_axis(label, names),
+        y=charts.percent_axis("accuracy, %"),
         title=f"Accuracy of {card.subject.name} by bound",
         description=description,
         mark=(points.index(headline), "headline"),
@@ -116,7 +94,7 @@ def heat(card: Card) -> Heat:
     left: dict[str, set[float]] = {}
     for (_, attack), standing in cells.items():
         left.setdefault(attack, set()).add(standing.percent)
-    lowest = {attack: min(found) for attack, found in left.items() if len(found) > 1}
+    lowest = {attack: min(percents) for attack, percents in left.items() if len(percents) > 1}
     controls = [(cell.attack, cell.standing) for cell in tried if cell.rule not in rules]
     return Heat(list(rules), list(left), cells, lowest, controls)
 
@@ -142,13 +120,13 @@ def training(runs: Sequence[Run]) -> list[Figure]:
     for stage, title in STAGES.items():
         # A run without this stage has an empty line, so that every run looks the same in all charts.
         rows = {run.name: run.stage(stage) for run in runs}
-        epochs = [epoch for each in rows.values() for epoch in each]
+        epochs = [epoch for stages in rows.values() for epoch in stages]
         if not epochs:
             continue
-        losses = [Series(run, tuple(Dot(e.epoch, e.loss) for e in each)) for run, each in rows.items()]
+        losses = [Series(run, tuple(Dot(e.epoch, e.loss) for e in stages)) for run, stages in rows.items()]
         axis = number_axis("loss (cross-entropy)", [epoch.loss for epoch in epochs], zero=True)
         figures.append(_over_epochs(f"{title} loss", losses, axis, f"{stage}-loss"))
-        right = [Series(run, tuple(Dot(e.epoch, e.train_accuracy) for e in each)) for run, each in rows.items()]
+        right = [Series(run, tuple(Dot(e.epoch, e.train_accuracy) for e in stages)) for run, stages in rows.items()]
         # Not from 0: late epochs differ by a percent or less.
         axis = number_axis("training accuracy, %", [epoch.train_accuracy for epoch in epochs], most=100)
         figures.append(_over_epochs(f"{title} training accuracy", right, axis, f"{stage}-accuracy"))
@@ -167,15 +145,15 @@ def neurons(runs: Sequence[Run]) -> list[Figure]:
                 for layer, value in getattr(epoch, field).items():
                     dots.setdefault(layer, []).append(Dot(epoch.epoch, value))
             if dots:
-                series = [Series(layer, tuple(each)) for layer, each in dots.items()]
+                series = [Series(layer, tuple(line)) for layer, line in dots.items()]
                 figures.append(_over_epochs(f"{title}, {run.name}", series, axis, f"{field}-{number}"))
     return figures
 
 
-def _over_epochs(heading: str, series: Sequence[Series], y: Axis, key: str) -> Figure:
+def _over_epochs(heading: str, series: Sequence[Series], y: charts.Axis, key: str) -> Figure:
     last = int(max(line.dots[-1].x for line in series if line.dots))
     ends = ", ".join(f"{line.name} ends at {line.dots[-1].y:.4g}" for line in series if line.dots)
-    chart = Chart(epoch_axis(last), y, heading, f"Over {last} epochs: {ends}.", width=420, height=290)
+    chart = Chart(charts.epoch_axis(last), y, heading, f"Over {last} epochs: {ends}.", width=420, height=290)
     return Figure(heading, legend(series) + chart.draw(series, key))
 
 
@@ -236,8 +214,8 @@ def worst_cases(runs: Sequence[Run]) -> Markup | None:
     return in_both_sizes(
         series,
         "worst",
-        x=category_axis(label, names),
-        y=percent_axis("worst-case accuracy, %"),
+        x=charts.category_axis(label, names),
+        y=charts.percent_axis("worst-case accuracy, %"),
         title="Worst-case accuracy of the audited runs by bound",
         description=f"One line per audited run over {len(bounds)} bounds; values in the table below.",
     )
@@ -269,7 +247,7 @@ def runs_page(runs: Sequence[Run]) -> str:
     """
     if not runs:
         raise UsageError("a page of runs needs at least one run folder; name one.")
-    first = runs[:MOST_DRAWN]
+    first = runs[: charts.MOST_DRAWN]
     return rendered(
         "runs.html",
         runs=runs,
@@ -303,12 +281,12 @@ def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
 
 @cache
 def _environment() -> Environment:
-    result = templates_of("hiresnn.report")
+    result = charts.templates_of("hiresnn.report")
     filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
     result.filters |= {function.__name__: function for function in filters}
-    result.globals |= {"curves": CURVES, "heat_style": heat_style, "interval": words.interval}
+    result.globals |= {"curves": CURVES, "heat_style": charts.heat_style, "interval": words.interval}
     result.globals |= {"missing": words.MISSING, "version": __version__}
-    result.globals |= {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}
+    result.globals |= {"light": Markup(charts.variables(charts.LIGHT)), "dark": Markup(charts.variables(charts.DARK))}
     return result
 
 

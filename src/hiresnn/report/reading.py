@@ -1,8 +1,4 @@
-"""Audit cards and run folders, read and checked before a page is made of them.
-
-A file that hiresnn did not write, or that is damaged, gives one sentence. In a run folder that sentence becomes a note
-on the page, so that one damaged file does not hide the other runs.
-"""
+"""Run folders, read before a page is made of them; a damaged file becomes a note that does not hide other runs."""
 
 from __future__ import annotations
 
@@ -55,10 +51,10 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def unique_ends(paths: Sequence[Path]) -> list[str]:
-    """The last parts of each path, as many as no other path ends with; the whole path if it is there twice."""
-    ends = [[path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in paths]
-    seen = Counter(end for each in ends for end in each)
-    return [str(PurePosixPath(*next((end for end in each if seen[end] == 1), each[-1]))) for each in ends]
+    """The shortest unique suffix of each path; the whole path if it is there twice."""
+    suffixes = [[path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in paths]
+    uses = Counter(suffix for of_path in suffixes for suffix in of_path)
+    return [str(PurePosixPath(*next((end for end in ends if uses[end] == 1), ends[-1]))) for ends in suffixes]
 
 
 def _read_run(path: Path, name: str) -> Run:

@@ -59,8 +59,5 @@ def plain(value: Any) -> str:
     """A setting as its file writes it: text as it is, None as a dash, everything else as JSON; long ones are cut."""
     if value is None:
         return MISSING
-    try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return "not shown: nested too deeply"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
