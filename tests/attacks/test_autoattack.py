@@ -88,9 +88,7 @@ def test_the_seed_decides_the_draws_and_the_global_generator_is_restored() -> No
     assert not torch.equal(runs[0], runs[2])
 
 
-def test_autoattack_is_silent_and_restores_log_and_trace(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_autoattack_is_silent_and_restores_log_and_trace(capfd, caplog):
     def trace(frame: object, event: str, argument: object) -> None:
         return None
 

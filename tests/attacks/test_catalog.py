@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hiresnn import plugins
 from hiresnn.app.targets import load_attack
 from hiresnn.attacks import ATTACKS, AttackSpec, fgsm, greedy, parse, pgd, register
-from hiresnn.attacks.gate import options_of
+from hiresnn.attacks.gate import LIMITS, options_of
 from hiresnn.calls import Call
 from hiresnn.errors import AttackError, HiresnnError, UsageError
 from hiresnn.neurons import LIF, Window, gradient_rule
@@ -60,18 +60,13 @@ def test_the_text_overrides_defaults_and_an_attack_ignores_defaults_it_does_not_
     assert parse("pgd(relative_step=0.5)", step=0.1).options == {"relative_step": 0.5}
 
 
-def test_an_unnamed_step_is_the_papers_share_of_eps_for_every_attack():
-    assert parse("pgd").resolved()["step"] == 0.01
+def test_an_unnamed_step_is_the_papers_share_of_eps_and_scales_with_it():
     for name in ("pgd", "pgd-restarts", "greedy"):
+        assert parse(name).resolved()["step"] == 0.01
+        assert parse(name).at(2 / 255).resolved() == parse(f"{name}(eps=2/255)").resolved()
         assert parse(f"{name}(eps=2/255)").resolved()["step"] == 0.0025
-        assert parse(f"{name}(eps=0.2, relative_step=1/4)").resolved()["step"] == 0.05
-
-
-def test_at_another_bound_the_step_scales_unless_an_absolute_step_was_named():
-    assert parse("pgd").at(16 / 255).resolved() == parse("pgd:eps=16/255").resolved()
-    assert parse("pgd").at(16 / 255).resolved()["step"] == 0.02
-    assert parse("pgd:step=0.003").at(16 / 255).resolved()["step"] == 0.003
-    assert parse("pgd:relative_step=0.5").at(0.25).resolved()["step"] == 0.125
+        assert parse(f"{name}(relative_step=1/4)").at(0.2).resolved()["step"] == 0.05
+        assert parse(f"{name}(step=0.003)").at(0.2).resolved()["step"] == 0.003
 
 
 def test_a_label_shows_eps_and_iterations_and_what_differs_from_the_defaults():
@@ -89,19 +84,17 @@ def test_a_spec_is_a_value_that_can_be_a_key_of_a_dictionary():
     assert len({one: 1, other: 2}) == 1
 
 
-OPTIONS = {
-    "eps": st.floats(0, 1) | st.integers(0, 255).map(lambda level: level / 255),
-    "step": st.floats(0, 1),
-    "relative_step": st.floats(0, 10),
-    "iterations": st.integers(0, 500),
-    "restarts": st.integers(1, 20),
-    "targets": st.integers(1, 9),
-    "draws": st.integers(1, 100),
-    "queries": st.integers(0, 5000),
-    "finish": st.integers(0, 500),
-    "area": st.floats(0.01, 1.0),
-    "seed": st.integers(0, 2**63 - 1),
-}
+EPS = st.floats(0, 1) | st.integers(0, 255).map(lambda level: level / 255)
+
+
+def values(name, option):
+    """Values that an option takes."""
+    if option.choices:
+        return st.sampled_from(option.choices)
+    low, high = LIMITS.get(name, (0, 1))
+    if type(option.default) is int:
+        return st.integers(low, min(high, 2**63 - 1))
+    return EPS if name == "eps" else st.booleans() if option.default is False else st.floats(low, min(high, 10))
 
 
 @st.composite
@@ -118,24 +111,16 @@ def rule_calls(draw):
 def specs(draw):
     name = draw(st.sampled_from(sorted(ATTACKS)))
     info = ATTACKS[name]
-    options = {}
-    for key, (default, choices) in options_of(info.run).items():
-        if not draw(st.booleans()):
-            continue
-        if choices:
-            options[key] = draw(st.sampled_from(choices))
-        elif isinstance(default, bool):
-            options[key] = draw(st.booleans())
-        else:
-            options[key] = draw(OPTIONS[key])
-    if "step" in info.options and "step" not in options and draw(st.booleans()):
-        options["relative_step"] = draw(OPTIONS["relative_step"])
+    known = options_of(info.run)
+    options = {key: draw(values(key, option)) for key, option in known.items() if draw(st.booleans())}
+    if "step" in known and "step" not in options and draw(st.booleans()):
+        options["relative_step"] = draw(st.floats(0, 10))
     most = {"none": 0, "one": 1, "several": 3}[info.rules]
     return name, options, draw(st.lists(rule_calls(), max_size=most))
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(specs(), OPTIONS["eps"])
+@given(specs(), EPS)
 def test_every_spec_is_read_from_its_call_from_its_stored_text_and_from_its_label(parts, eps):
     name, options, rules = parts
     spec = AttackSpec(name, options, tuple(map(str, rules)))

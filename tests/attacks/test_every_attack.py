@@ -73,9 +73,7 @@ def test_every_attack_has_a_row() -> None:
 
 
 @every_attack
-def test_an_attack_keeps_its_bound_and_moves_something(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
-) -> None:
+def test_an_attack_keeps_its_bound_and_moves_something(network, images, labels, name, options):
     plain, originals = network.forward, images.clone()
     network.forward = lambda images: plain(images.clamp_(0.2, 0.8))  # type: ignore[method-assign]  # writes into its input
     adversarial = spec(name, options)(network, images, labels)
@@ -86,9 +84,7 @@ def test_an_attack_keeps_its_bound_and_moves_something(
 
 
 @every_attack
-def test_an_attack_is_the_same_inside_inference_mode(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
-) -> None:
+def test_an_attack_is_the_same_inside_inference_mode(network, images, labels, name, options):
     torch.manual_seed(0)
     adversarial = spec(name, options)(network, images, labels)
     torch.manual_seed(0)
@@ -99,9 +95,7 @@ def test_an_attack_is_the_same_inside_inference_mode(
 
 
 @every_attack
-def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
-) -> None:
+def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(network, images, labels, name, options):
     plain, originals = network.forward, images.clone()
 
     def failing(queried: Tensor) -> Tensor:
@@ -116,9 +110,7 @@ def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(
 
 
 @every_attack
-def test_an_attack_restores_the_model(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
-) -> None:
+def test_an_attack_restores_the_model(network, images, labels, name, options):
     network.first.weight.requires_grad_(False)
     network.last.eval()
     spec(name, options)(network, images, labels)
@@ -129,9 +121,7 @@ def test_an_attack_restores_the_model(
 
 
 @every_attack
-def test_a_bound_of_zero_returns_the_images_and_a_batch_may_be_empty(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, options: str
-) -> None:
+def test_a_bound_of_zero_returns_the_images_and_a_batch_may_be_empty(network, images, labels, name, options):
     for rows in (1, 0):
         assert spec(name, options)(network, images[:rows], labels[:rows]).shape == (rows, 2, 4, 4)
     assert torch.equal(spec(name, options, 0)(network, images, labels), images)
@@ -161,9 +151,7 @@ def test_a_bound_that_is_not_in_0_to_1_is_refused(network: Spiking, images: Tens
         ("autoattack", "version", "custom"),
     ],
 )
-def test_an_option_out_of_its_range_is_refused(
-    network: Spiking, images: Tensor, labels: Tensor, name: str, option: str, value: object
-) -> None:
+def test_an_option_out_of_its_range_is_refused(network, images, labels, name, option, value):
     with pytest.raises(UsageError, match=f"{option} is "):
         ATTACKS[name].run(network, images, labels, **{option: value})
 

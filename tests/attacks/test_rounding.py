@@ -182,7 +182,7 @@ class Rounded(nn.Module):
 IMAGES = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-def test_pgd_fails_on_a_rounding_model_without_the_mode() -> None:
+def test_pgd_fails_on_a_rounding_model_without_the_mode():
     model = Rounded(lambda x: (x * 15).round() / 15)
     assert torch.equal(pgd(model, IMAGES, model(IMAGES).argmax(1), eps=0.3, step=0.1), IMAGES)
 

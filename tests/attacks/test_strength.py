@@ -145,13 +145,7 @@ class FirstStepFromZero(Checkpoints):
 @pytest.mark.filterwarnings("ignore:there are 1 points with zero gradient")  # of pyautoattack
 @pytest.mark.parametrize("rule", [None, Arctan(), ASSG()], ids=["own", "arctan", "assg"])
 @pytest.mark.parametrize("loss", ["cross-entropy", "dlr"])
-def test_apgd_breaks_what_that_of_autoattack_breaks(
-    network: SpikingNetwork,
-    shown: tuple[Tensor, Tensor],
-    rule: Rule | None,
-    loss: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_apgd_breaks_what_that_of_autoattack_breaks(network, shown, rule, loss, monkeypatch):
     monkeypatch.setattr(adaptive, "Checkpoints", FirstStepFromZero)
 
     options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_iter": 30, "n_restarts": 1, "eot_iter": 1}
@@ -163,9 +157,7 @@ def test_apgd_breaks_what_that_of_autoattack_breaks(
 
 
 @pytest.mark.parametrize("rule", [None, Arctan()], ids=["own", "arctan"])
-def test_targeted_apgd_is_as_strong_as_that_of_autoattack(
-    network: SpikingNetwork, shown: tuple[Tensor, Tensor], rule: Rule | None
-) -> None:
+def test_targeted_apgd_is_as_strong_as_that_of_autoattack(network, shown, rule):
     options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_iter": 10, "n_restarts": 1}
     with frozen(network), under(network, rule):
         theirs = APGDAttack_targeted(network, n_target_classes=9, **options).perturb(*shown)
@@ -213,9 +205,7 @@ def released_sa_pgd(
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
-def test_sa_pgd_is_as_strong_as_an_independent_loop_of_the_released_attack(
-    network: SpikingNetwork, shown: tuple[Tensor, Tensor], start: float
-) -> None:
+def test_sa_pgd_is_as_strong_as_an_independent_loop_of_the_released_attack(network, shown, start):
     images, labels = shown[0][:100], shown[1][:100]
     assert network.timesteps == 4
     with frozen(network), gradient_rule(network, ASSG(start=start)):
@@ -268,9 +258,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("mask", ANSWERS)
-def test_pgd_fails_on_a_masked_network_and_the_right_choice_breaks_it(
-    network: SpikingNetwork, shown: tuple[Tensor, Tensor], mask: str
-) -> None:
+def test_pgd_fails_on_a_masked_network_and_the_right_choice_breaks_it(network, shown, mask):
     plain = accuracy(network, pgd(network, *shown, eps=EPS, step=EPS / 4), shown[1])
     with masked(network, mask) as model:
         apparent = accuracy(model, pgd(model, *shown, eps=EPS, step=EPS / 4), shown[1])

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hiresnn.attacks.ball import ascend, perturbed, project, uniform
+from hiresnn.attacks.ball import ascend, perturbed, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.iterative import climb, restarted
 from hiresnn.attacks.losses import Loss, LossGradient, LossName, choose_loss, dlr_targeted
@@ -62,7 +62,8 @@ def apgd(
             chosen = choose_loss(model, loss, mean_logits=mean_logits)
         # A random start, stretched until its largest pixel lies on the surface of the ball.
         noise = uniform(images[rows], 1.0, generator)
-        start = perturbed(images[rows], project(eps * noise / noise.abs().amax((1, 2, 3), keepdim=True), eps))
+        stretched = eps * noise / noise.abs().amax((1, 2, 3), keepdim=True)
+        start = perturbed(images[rows], stretched.clamp(-eps, eps))
         climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
     return finish_by_square(worst, eps, finish, generator)
 
@@ -126,7 +127,7 @@ class AdaptiveStep(ABC):
             slope = torch.where(halved, self.best_slope, slope)
         move = self._move(images, adversarial, slope)
         self.previous = adversarial
-        return perturbed(images, project(adversarial - images + move, self.eps))
+        return perturbed(images, (adversarial - images + move).clamp(-self.eps, self.eps))
 
     @abstractmethod
     def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:

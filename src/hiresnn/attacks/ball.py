@@ -6,11 +6,6 @@ import torch
 from torch import Tensor
 
 
-def project(perturbation: Tensor, bound: float) -> Tensor:
-    """Return clip(perturbation, -bound, bound), both in pixel units."""
-    return perturbation.clamp(-bound, bound)
-
-
 def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: float) -> Tensor:
     """Return clip(perturbation + step * sign(gradient), -bound, bound), in pixel units.
 
@@ -18,7 +13,7 @@ def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: 
     followed by the clip to [0, 1] in `perturbed`. Eq. 3 is one such step from zero with step = bound = eps. A tensor
     `step` holds one value per sample.
     """
-    return project(perturbation + step * gradient.sign(), bound)
+    return (perturbation + step * gradient.sign()).clamp(-bound, bound)
 
 
 def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:

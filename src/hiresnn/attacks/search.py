@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hiresnn.attacks.ball import perturbed, project, uniform
+from hiresnn.attacks.ball import perturbed, uniform
 from hiresnn.attacks.gate import Images, Labels, Model, checked
 from hiresnn.attacks.losses import expected_logits, margin
 from hiresnn.attacks.worst_case import WorstCandidates
@@ -111,8 +111,8 @@ def _windows(count: int, length: int, height: int, width: int, generator: torch.
 KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
     "uniform": uniform,
     "sign": lambda images, eps, generator: _signs(tuple(images.shape), images, generator) * eps,
-    "gaussian": lambda images, eps, generator: project(
-        torch.randn(images.shape, generator=generator).to(images) * eps, eps
+    "gaussian": lambda images, eps, generator: (torch.randn(images.shape, generator=generator).to(images) * eps).clamp(
+        -eps, eps
     ),
 }
 """Distributions of `random_noise`."""
