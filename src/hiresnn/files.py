@@ -59,24 +59,19 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is empty again.
+    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
-    existed = folder.exists()
-    kept = set(folder.iterdir()) if folder.is_dir() else set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException as error:
-        with suppress(OSError):
-            for entry in set(folder.iterdir()) - kept:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            if not existed:
-                folder.rmdir()
-        if isinstance(error, OSError):  # also shutil.Error, which lists what could not be copied
-            raise RunError(f"{folder} could not be written: {_reason(error)}; nothing was left in it.") from error
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise RunError(f"{folder} could not be written: {reason}; nothing was left in it.") from error
         raise
 
 
@@ -153,20 +148,6 @@ def first_fault(problem: Any) -> str:
     return f"{key}: {fault['msg']}" if key else str(fault["msg"])
 
 
-def utf8(text: str, path: Path) -> bytes:
-    """`text` as the content of the file `path`.
-
-    Raises RunError for what is no Unicode: the name of a file or folder whose bytes are not UTF-8.
-    """
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        line = text[: error.start].rpartition("\n")[2] + text[error.start :].partition("\n")[0]
-        raise RunError(
-            f"{path} is UTF-8, which cannot hold {line!a}; rename the file or folder of this name."
-        ) from None
-
-
 def _content(path: Path, remedy: str, error: type[HiresnnError]) -> bytes:
     try:
         return path.read_bytes()
@@ -193,12 +174,4 @@ def _sentence(path: Path, size: int, error: OSError) -> str:
             f"the disk is full: {path} ({size:,} bytes) could not be written, and what was there is kept; free some "
             "space and run the command again (a training continues with --resume)."
         )
-    if error.errno == errno.ENAMETOOLONG:
-        return f"{path} could not be written: {error.strerror}; choose a shorter name."
-    return f"{path} could not be written: {error.strerror}; check that the folder exists and is writable."
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, shutil.Error) and error.args and error.args[0]:
-        return str(error.args[0][0][-1])  # of the first (source, copy, reason)
-    return error.strerror or str(error)
+    return f"{path} could not be written: {error.strerror}; check its name, and that its folder exists and is writable."

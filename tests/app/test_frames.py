@@ -30,7 +30,7 @@ def test_the_path_from_the_command_to_eq_1_is_short(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit):
         main(["train", "digits", "--method", "traditional", "--out", str(tmp_path / "run"), "--quiet", *words])
     names = [f"{Path(frame.filename).stem}.{frame.name}" for frame in frames]
-    command = names.index("shell.run") + 1
+    command = names.index("shell.main") + 1
     path = names[command:]
     assert path[-1] == "lif.lif_steps"
     assert path[:5] == ["train.train", "train.train", "train._train_snn", "train._fit", "trainer.fit"]

@@ -43,7 +43,9 @@ def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest
         "clamp": ["data.train_images", "data.holdout_images"],
         "log": None,
     }
-    assert capsys.readouterr().out == "Run folder: runs/digits\nNext: hiresnn evaluate runs/digits\n"
+    assert (
+        capsys.readouterr().out == "Run folder: runs/digits-hire-seed0\nNext: hiresnn evaluate runs/digits-hire-seed0\n"
+    )
 
 
 def test_options_change_the_recipe(trainer: Trainer) -> None:

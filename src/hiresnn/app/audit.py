@@ -23,7 +23,6 @@ from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.errors import RunError, UsageError, command_line
-from hiresnn.files import utf8
 from hiresnn.progress import Progress
 
 
@@ -98,8 +97,6 @@ def audit(
         environment=environment(),
         identity=(subject.source, dataset.digest),
     )
-    for name in (about.name, about.data, *dataset.class_names, *opponents, command):
-        utf8(name, folder / CARD)  # now, and not when all the work is done
     test = split.images.to(device).float() / 255, split.labels.to(device)
     with locked(folder, "audit folder"):
         card = run_audit(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
-from hiresnn.cli import analyze, audit, doctor, evaluate, exchange, reproduce, train
+from hiresnn.cli import analyze, audit, doctor, evaluate, exchange, train
 from hiresnn.cli.options import documented
-from hiresnn.errors import HiresnnError, LostProcessError
+from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
 
@@ -39,8 +40,6 @@ app.command("report")(audit.report)
 app.command("board")(audit.board)
 app.add_typer(exchange.zoo, name="zoo")
 app.command("publish")(exchange.publish)
-any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
-app.command("reproduce", context_settings=any_arguments)(reproduce.reproduce)
 app.command("import-checkpoint")(exchange.import_checkpoint)
 app.command("attacks")(evaluate.attacks)
 app.command("rules")(evaluate.rules)
@@ -64,14 +63,11 @@ def hiresnn(
     Start with **hiresnn quickstart**. In one to two minutes it trains an ordinary network with ReLUs (an ANN) and three
     SNNs on handwritten digits, attacks all of them and prints a table.
 
-    A recipe is a file that describes a training. **hiresnn recipes** lists the recipes of the package, **hiresnn train
-    RECIPE** trains a network and writes a run folder, and **hiresnn evaluate RUN** prints its accuracy with and without
-    attacks. **hiresnn audit** checks whether the robustness of any network is real. **hiresnn analyze** measures
-    spikes, the effect of attacks, energy and what is lost when an ANN is converted to an SNN, and **hiresnn report**
-    makes an HTML page of runs. **hiresnn export** writes a run for another program, such as onnxruntime, snnTorch or a
-    neuromorphic chip, and measures what that program changes. **hiresnn zoo** lists pretrained networks, **hiresnn
-    publish RUN** shares one, and **hiresnn board** ranks audited networks. **hiresnn reproduce** says how to make the
-    tables and figures of the HIRE-SNN paper (ICCV 2021) from a checkout.
+    A recipe is a file that describes a training. **train RECIPE** trains a network and writes a run folder, and
+    **evaluate RUN** prints its accuracy with and without attacks. **audit** checks whether the robustness of any
+    network is real, **analyze** measures spikes, attacks, energy and the conversion from ANN to SNN, **report** makes
+    an HTML page of runs, and **board** ranks audited networks. **export** writes a run for onnxruntime, snnTorch or a
+    neuromorphic chip, **zoo** lists pretrained networks, and **publish RUN** shares one.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
@@ -81,8 +77,24 @@ def hiresnn(
     """
 
 
-def run(given: list[str]) -> None:
-    """Run one command line; see `hiresnn.cli.main`. A command may change its `context.obj`, which Ctrl-C then names."""
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def reproduce(context: typer.Context) -> None:
+    """Say how to reproduce the paper; the program for it is in the repository, not in the installed package."""
+    words = shlex.join(context.args or ["all", "--scale", "smoke"])
+    raise UsageError(
+        f"the reproduction of the paper is run from a checkout of the repository: make reproduce ARGS={words!r}, or "
+        f"python -m reproduction {words} in an environment with 'hiresnn[paper]'; see docs/reproduce.md."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and exit.
+
+    An error that a user can fix is one sentence on standard error and its exit code; `--debug` shows the traceback
+    instead. Ctrl-C ends with exit code 130, and names the command that continues the work: the arguments, or what the
+    command has put into its `context.obj`. Raises SystemExit, except for defects of hiresnn itself.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     if hasattr(sys.stdout, "reconfigure"):  # names of files may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -94,11 +106,17 @@ def run(given: list[str]) -> None:
     except (HiresnnError, OSError) as error:
         if "--debug" in given:
             raise
-        _fail(error)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{str(error.filename)[:200]}: {error.strerror}; check name and permissions."
+        if leads() or isinstance(error, LostProcessError):  # that process may be the only one left
+            print(f"Error: {text}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)
     except SystemExit as error:
         if error.code == 130 and leads():  # typer turns KeyboardInterrupt into this
             print(f"\nInterrupted.{_continuation(words)}", file=sys.stderr)
         raise
+    sys.exit(0)
 
 
 def _continuation(words: list[str]) -> str:
@@ -108,13 +126,3 @@ def _continuation(words: list[str]) -> str:
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     start = [] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m"]
     return f" Continue with: {shlex.join([*start, 'hiresnn', *words])}"
-
-
-def _fail(error: HiresnnError | OSError) -> None:
-    """Print the sentence of an error, on one of several processes, and exit."""
-    text = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{str(error.filename)[:200]}: {error.strerror}; check name and permissions."
-    if leads() or isinstance(error, LostProcessError):  # that process may be the only one left
-        print(f"Error: {text}", file=sys.stderr)
-    sys.exit(error.exit_code if isinstance(error, HiresnnError) else 1)

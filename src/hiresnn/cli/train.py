@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +96,13 @@ def train(
             chosen = changed(chosen, {key: value}, f"--{option}")
     stated = {*stated_keys(recipe), *pairs}
     chosen, notes = _with_model(chosen, model, weights, stated)
-    _run(context, chosen, out, resume, log, quiet, stated, notes)
+    with _processes(context, chosen, out, log, quiet) as options:
+        from hiresnn.app.context import COUNTS
+        from hiresnn.app.train import train
+
+        for note in notes:
+            options["progress"].line(note)
+        train(chosen, out=out, resume=resume, clamp=[key for key in COUNTS if key not in stated], **options)
 
 
 def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = False) -> None:
@@ -105,7 +112,11 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
     """
     from hiresnn.app.folder import RunFolder
 
-    _run(context, RunFolder.open(run).recipe, run, True, log, quiet)
+    recipe = RunFolder.open(run).recipe
+    with _processes(context, recipe, run, log, quiet) as options:
+        from hiresnn.app.train import train
+
+        train(recipe, out=run, resume=True, **options)
 
 
 def _with_model(
@@ -134,19 +145,13 @@ def _with_model(
     return changed(recipe, {"ann.epochs": 0}), [note]
 
 
-def _run(
-    context: typer.Context,
-    recipe: schema.Recipe,
-    out: Path | None,
-    resume: bool,
-    log: str | None,
-    quiet: bool,
-    stated: set[str] | None = None,
-    notes: Sequence[str] = (),
-) -> None:
-    """Train, together with the other processes that torchrun started. At Ctrl-C `shell.run` offers to resume the run.
+@contextmanager
+def _processes(
+    context: typer.Context, recipe: schema.Recipe, out: Path | None, log: str | None, quiet: bool
+) -> Iterator[dict[str, Any]]:
+    """Join the other processes of torchrun, if any, and yield options of `app.train`; print the run folder at the end.
 
-    `stated` are the keys that the user set; other counts of images are lowered to what the data set has, unless None.
+    At Ctrl-C `shell.main` offers to resume the run.
     """
     from hiresnn.app.folder import RECIPE, default_folder
     from hiresnn.progress import Progress
@@ -155,14 +160,7 @@ def _run(
     run = out or default_folder(recipe)
     try:
         with joined() as ranks:
-            from hiresnn.app.context import COUNTS
-            from hiresnn.app.train import train
-
-            progress = Progress(quiet=quiet or not ranks.lead)
-            for note in notes:
-                progress.line(note)
-            clamp = [] if stated is None else [key for key in COUNTS if key not in stated]
-            run = train(recipe, out=out, resume=resume, progress=progress, ranks=ranks, clamp=clamp, log=log)
+            yield {"progress": Progress(quiet=quiet or not ranks.lead), "ranks": ranks, "log": log}
     except KeyboardInterrupt:
         if (run / RECIPE).is_file():
             context.obj[:] = ["resume", str(run), *(["--log", log] if log else []), *(["--quiet"] if quiet else [])]
