@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, validate_call
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -37,23 +37,6 @@ NUMBERS = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int3
 
 class _Part(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False, frozen=True, extra="forbid")
-
-
-class Spec(_Part):
-    """Arguments of `hiresnn.models.build`."""
-
-    name: str
-    num_classes: int
-    in_channels: int = 3
-    image_size: int = 32
-    width: float = 1.0
-    hidden: int = 4096
-    dropout: float = 0.2
-    batch_norm: bool = False
-    activation: Literal["relu", "qcfs"] = "relu"
-    levels: int = 8
-    mean: list[float] | None = None
-    std: list[float] | None = None
 
 
 class OwnSpec(_Part):
@@ -84,10 +67,13 @@ class Spiking(_Part):
 
 
 class Header(_Part):
-    """The JSON in the metadata of a weights file. `checksum` was written by version 0.2 and is not read any more."""
+    """The JSON in the metadata of a weights file. `checksum` was written by version 0.2 and is not read any more.
+
+    `spec` has the arguments of `hiresnn.models.build`, or describes a user's own network.
+    """
 
     format: Annotated[int, Field(ge=1, le=FORMAT)]
-    spec: Spec | OwnSpec | None
+    spec: Annotated[OwnSpec | dict[str, Any] | None, Field(union_mode="left_to_right")]
     spiking: Spiking | None = None
     checksum: str | None = None
 
@@ -176,7 +162,7 @@ def _network(
             channels = own.in_channels
             ones: Any = ([0.0] * channels, [1.0] * channels) if own.normalise else (None, None)
             ann = OwnNetwork(ann, own.model_dump(), *ones)
-    elif isinstance(spec, Spec):
+    elif isinstance(spec, dict):
         ann = _built(spec, values, path)
     else:
         code = f", {spec.source}" if spec else ""
@@ -188,13 +174,13 @@ def _network(
     return spiking_graph(ann, surrogate=Linear(header.spiking.gamma, header.spiking.width), **options)
 
 
-def _built(spec: Spec, values: int, path: Path) -> nn.Module:
+def _built(spec: dict[str, Any], values: int, path: Path) -> nn.Module:
     try:
         with torch.device("meta"):
-            parameters = build(**spec.model_dump()).parameters()
+            parameters = validate_call(build)(**spec).parameters()
         # Weights alone: a spiking network has a bias instead of each batch norm.
         if sum(parameter.numel() for parameter in parameters if parameter.dim() > 1) <= values:
-            return build(**spec.model_dump())
+            return build(**spec)
     except (UsageError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise RunError(f"the header of {path} describes no network ({in_a_line(error)}); copy it again.") from None
     raise RunError(f"{path} is damaged: its header describes a network of more than its {values:,} values.")

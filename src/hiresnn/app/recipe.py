@@ -42,7 +42,7 @@ def shipped_text(name: str) -> str:
 
 def text_of(name_or_path: str | Path) -> str:
     """Return the TOML text of a recipe of the package or of a file."""
-    return _located(name_or_path).read_text(encoding="utf-8")
+    return _located(name_or_path)[0].read_text(encoding="utf-8")
 
 
 def read(name_or_path: str | Path) -> Recipe:
@@ -51,8 +51,8 @@ def read(name_or_path: str | Path) -> Recipe:
     Raises:
         RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
-    path = _located(name_or_path)
-    return _validated(_completed(_values(path), _described(path), path.parent), _described(path))
+    path, source = _located(name_or_path)
+    return _validated(_completed(read_toml(path, name=source, error=RecipeError), source, path.parent), source)
 
 
 def parse(text: str, source: str) -> Recipe:
@@ -119,15 +119,15 @@ def flatten(recipe: Recipe | Mapping[str, Any], prefix: str = "") -> dict[str, A
 
 def stated_keys(name_or_path: str) -> set[str]:
     """Return the dotted keys that a user's recipe file states itself; none for a recipe of the package."""
-    path = _located(name_or_path)
-    return set() if path.parent == _SHELF else set(flatten(_values(path)))
+    path, source = _located(name_or_path)
+    return set() if path.parent == _SHELF else set(flatten(read_toml(path, name=source, error=RecipeError)))
 
 
-def _located(name_or_path: str | Path, folder: Path = Path()) -> Path:
-    """Return the path of a recipe of the package or of a file, which is relative to `folder`."""
+def _located(name_or_path: str | Path, folder: Path = Path()) -> tuple[Path, str]:
+    """Return the path of a recipe of the package or of a file relative to `folder`, and its name in errors."""
     name = str(name_or_path)
     if name in _names():
-        return _SHELF / f"{name}.toml"
+        return _SHELF / f"{name}.toml", f'recipe of the package "{name}"'
     path = folder / name
     if path.is_dir():
         raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
@@ -135,15 +135,7 @@ def _located(name_or_path: str | Path, folder: Path = Path()) -> Path:
         raise RecipeError(
             f"no recipe file and no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}."
         )
-    return path
-
-
-def _described(path: Path) -> str:
-    return f'recipe of the package "{path.stem}"' if path.parent == _SHELF else f"recipe file {path}"
-
-
-def _values(path: Path) -> dict[str, Any]:
-    return read_toml(path, name=_described(path), error=RecipeError)
+    return path, f"recipe file {path}"
 
 
 def _completed(values: dict[str, Any], source: str, folder: Path, depth: int = 0) -> dict[str, Any]:
@@ -155,8 +147,9 @@ def _completed(values: dict[str, Any], source: str, folder: Path, depth: int = 0
         raise RecipeError(f"{source}: extends = {quoted(base)} is not allowed; name a recipe in quotes.")
     if depth == LONGEST_CHAIN:
         raise RecipeError(f"{source}: more than {LONGEST_CHAIN} recipes extend each other, last {quoted(base)}.")
-    path = _located(base, folder)
-    complete = _completed(_values(path), _described(path), path.parent, depth + 1)
+    path, base_source = _located(base, folder)
+    base_values = read_toml(path, name=base_source, error=RecipeError)
+    complete = _completed(base_values, base_source, path.parent, depth + 1)
     for key, value in values.items():
         section = complete.get(key)
         complete[key] = {**section, **value} if isinstance(section, dict) and isinstance(value, dict) else value
