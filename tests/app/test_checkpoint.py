@@ -201,7 +201,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pickle": (lambda p: torch.save({"weight": torch.zeros(2)}, p), r"a\.safetensors is damaged or cut short"),
     "without header": (lambda p: write(p, WEIGHT, None), r"the header of .*a\.safetensors is damaged"),
     "a list": (lambda p: write(p, WEIGHT, [1]), r"the header of .*a\.safetensors is damaged"),
-    "unknown argument": (lambda p: write(p, WEIGHT, {"format": 1, "spec": {**SPEC, "depth": 5}}), "describes no network"),
+    "unknown argument": (
+        lambda p: write(p, WEIGHT, {"format": 1, "spec": {**SPEC, "depth": 5}}),
+        "describes no network",
+    ),
     "newer": (lambda p: write(p, WEIGHT, {"format": 2}), r"format: .* equal to 1.*, or update hiresnn if a later"),
     "other weights": (
         lambda p: write(p, WEIGHT, {"format": 1, "spec": SPEC}),
