@@ -38,4 +38,4 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"hiresnn.{module}.kernel", lambda function, fused, whole=True: function)
     spiking = import_module("hiresnn.network.spiking")
     monkeypatch.setattr(spiking, "compiles", lambda device: True)
-    spiking.announce_compiling.cache_clear()
+    spiking._announce_compiling.cache_clear()

@@ -83,12 +83,10 @@ class DataSet:
 
     @property
     def height(self) -> int:
-        """Height of the images in pixels."""
         return self.train.images.shape[2]
 
     @property
     def width(self) -> int:
-        """Width of the images in pixels."""
         return self.train.images.shape[3]
 
     @cached_property

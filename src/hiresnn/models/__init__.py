@@ -97,8 +97,7 @@ def build(
 def spec_of(network: object) -> dict[str, Any] | None:
     """Return the `spec` of a network that `build` made or that wraps a user's own; None for any other network."""
     spec = getattr(network, "spec", None)
-    known = isinstance(spec, dict) and {"name", "num_classes", "in_channels"} <= spec.keys()
-    return spec if known else None
+    return spec if isinstance(spec, dict) and {"name", "num_classes", "in_channels"} <= spec.keys() else None
 
 
 def _check_ranges(spec: dict[str, Any]) -> None:

@@ -1,9 +1,4 @@
-"""Quantised clipped activations (QCFS), with which an ANN learns what its spiking network will compute.
-
-Normalisation as the first layer of a network, so that images stay in [0, 1] everywhere outside it.
-
-A user's own network with the normalisation of its images in front.
-"""
+"""Layers of an ANN: QCFS activations, and the normalisation that comes first, so that images stay in [0, 1] outside."""
 
 from __future__ import annotations
 
@@ -57,14 +52,12 @@ class QCFS(nn.Module):
 
     @no_type_check  # torch.fx may call it with a Proxy
     def forward(self, current: Tensor) -> Tensor:
-        """Return the activation of `current`, of any shape."""
         threshold = self.threshold.clamp(min=LEAST)
         scaled = (current / threshold).clamp(0, 1) * self.levels
         rounded = scaled + ((scaled + 0.5).floor() - scaled).detach()
         return rounded * (threshold / self.levels)
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         return f"levels={self.levels}, threshold={self.threshold.item():.4g}"
 
 
@@ -85,15 +78,12 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or len(mean) == 0:
+        if len(mean) != len(std) or not mean:
             raise UsageError(
                 f"mean has {len(mean)} and std has {len(std)} numbers; give one number per channel in both."
             )
-        for channel, (centre, spread) in enumerate(zip(mean, std, strict=True)):
-            if not math.isfinite(centre):
-                raise UsageError(f"mean[{channel}] is {centre}; give a finite number.")
-            if not (math.isfinite(spread) and spread > 0):
-                raise UsageError(f"std[{channel}] is {spread}; give a finite number above 0.")
+        if not (all(map(math.isfinite, mean)) and all(0 < number < math.inf for number in std)):
+            raise UsageError(f"mean is {list(mean)} and std is {list(std)}; give finite numbers, those of std above 0.")
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
@@ -105,7 +95,6 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std
 
     def extra_repr(self) -> str:
-        """Return the values to print."""
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
 
 
@@ -136,5 +125,4 @@ class OwnNetwork(nn.Module):
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
-        """Compute logits."""
         return self.network(images if self.normalise is None else self.normalise(images))

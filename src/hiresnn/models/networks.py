@@ -1,7 +1,4 @@
-"""VGG networks that convert well to spikes: no bias, average pooling, dropout, and batch norm only on request.
-
-ResNet12: a stem of three convolutions, four basic blocks and a linear layer, without bias; batch norm on request.
-"""
+"""VGG networks and ResNet12 that convert well to spikes: no bias, average pooling, dropout, batch norm on request."""
 
 from __future__ import annotations
 

@@ -5,13 +5,11 @@ from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calib
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
-from hiresnn.network.record import record
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.self_check import NotRescalableError, analogue
-from hiresnn.network.spiking import COMPILING_PAYS_ABOVE, SpikingNetwork, announce_compiling, compiling_pays
+from hiresnn.network.spiking import SpikingNetwork, compiling_pays, record
 
 __all__ = [
-    "COMPILING_PAYS_ABOVE",
     "ENCODINGS",
     "THRESHOLD_SCALE",
     "ChannelAffine",
@@ -24,7 +22,6 @@ __all__ = [
     "SilentLayerError",
     "SpikingNetwork",
     "analogue",
-    "announce_compiling",
     "calibrate",
     "compiling_pays",
     "convert",

@@ -36,7 +36,6 @@ class ChannelAffine(nn.Module):
 
     @no_type_check
     def forward(self, input: Tensor) -> Tensor:
-        """Scale and shift [N, C, ...]."""
         shape = (1, -1, *(1,) * (input.dim() - 2))
         return input * self.weight.view(shape) + self.bias.view(shape)
 

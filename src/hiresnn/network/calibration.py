@@ -93,9 +93,7 @@ class _Calibrator(fx.Interpreter):
         layer = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if isinstance(layer, _WEIGHTED):
             if layer.weight.data_ptr() in self.rescaled:
-                raise NotRescalableError(
-                    f"{n.target!r} shares its weights, so the network cannot be rescaled; convert without rescale."
-                )
+                raise NotRescalableError(f"{n.target!r} shares its weights; convert without rescale.")
             self.rescaled.add(layer.weight.data_ptr())
             layer.weight.mul_(amplitude)
             amplitude = 1.0
@@ -116,13 +114,14 @@ class _Calibrator(fx.Interpreter):
             for source, layer in modules.items()
             if isinstance(layer, _WEIGHTED) and self.done.isdisjoint(source.users)
         }
-        wanted = {self.amplitudes[source] for source in sources if source not in layers}
-        if node.target in _JOINS and len(wanted) == 1:
+        amplitudes = {self.amplitudes[source] for source in sources if source not in layers}
+        if node.target in _JOINS and len(amplitudes) == 1:
+            (amplitude,) = amplitudes
             for source, layer in layers.items():
                 for values in (layer.weight, layer.bias, self.env[source]):
                     if values is not None:
-                        values.div_(min(wanted))
-                self.amplitudes[source] = min(wanted)
+                        values.div_(amplitude)
+                self.amplitudes[source] = amplitude
 
     def _amplitude_of_inputs(self, node: fx.Node) -> float:
         amplitudes = {self.amplitudes[source] for source in node.all_input_nodes if source in self.amplitudes}
@@ -141,8 +140,13 @@ class _Calibrator(fx.Interpreter):
         return super().call_module(target, args, kwargs)
 
     def _set_threshold(self, lif: LIF, current: Tensor, window: Window, timed: bool) -> None:
-        if lif.learned:
-            self._set_learned(lif)
+        if lif.learned:  # in units of the ANN
+            if not self.rescale:
+                raise UsageError(
+                    f"{lif.name} has a threshold that the ANN learned, in units of its activations; convert with "
+                    "rescale (conversion.rescale = true in a recipe)."
+                )
+            lif.threshold.mul_(self.threshold_scale / self.amplitude).clamp_(min=MIN_THRESHOLD)
             return
         steps = (window.by_step(current) if timed else current[None]).flatten(1)
         if lif.wait:
@@ -160,12 +164,3 @@ class _Calibrator(fx.Interpreter):
                 )
             )
         lif.threshold.fill_(top)
-
-    def _set_learned(self, lif: LIF) -> None:
-        """Scale the threshold that the ANN has learned, which is in units of the ANN."""
-        if not self.rescale:
-            raise UsageError(
-                f"{lif.name} has a threshold that the ANN learned, in units of its activations; convert with rescale "
-                "(conversion.rescale = true in a recipe)."
-            )
-        lif.threshold.mul_(self.threshold_scale / self.amplitude).clamp_(min=MIN_THRESHOLD)

@@ -48,16 +48,12 @@ def fused_block(
 
 
 def _fits(lif: LIF, dropout: SharedDropout | None, pool: AveragePool | None, current: Tensor, window: Window) -> bool:
-    """Tell whether one pass can replace the layers."""
     if window.carried or isinstance(lif.surrogate, LayerRule):
         return False
     if pool is not None and not AveragePool.fits(current):
         return False
-    return not any(_hooked(layer) for layer in (lif, dropout, pool) if layer is not None)
-
-
-def _hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return not any(getattr(layer, name, None) for layer in (lif, dropout, pool) for name in hooks)
 
 
 def in_blocks(layers: fx.GraphModule) -> fx.GraphModule:
@@ -106,8 +102,8 @@ def run_in_segments(layers: fx.GraphModule, graph: fx.Graph, images: Tensor, win
         outputs = [node for node in nodes if any(user not in nodes for user in node.users)]
         run = _segment(interpreter, nodes, inputs, rest, outputs)
         tensors = [values[node] for node in inputs]
-        found = checkpoint(run, *tensors, use_reentrant=False) if spikes else run(*tensors)
-        values.update(zip(outputs, found, strict=True))
+        results = checkpoint(run, *tensors, use_reentrant=False) if spikes else run(*tensors)
+        values.update(zip(outputs, results, strict=True))
     logits: Tensor = fx.node.map_arg(result.args[0], values.__getitem__)
     return logits
 
@@ -123,12 +119,12 @@ def _segment(
 
     Its first call leaves state in the window. Later calls, which compute again, start from the state before it.
     """
-    before, first = {node: _copied(value) for node, value in rest.items()}, True
+    at_start, first = {node: _copied(value) for node, value in rest.items()}, True
 
     def run(*tensors: Tensor) -> tuple[Any, ...]:
         nonlocal first
-        known, first = (rest if first else {node: _copied(value) for node, value in before.items()}), False
-        interpreter.env = known | dict(zip(inputs, tensors, strict=True))
+        values, first = (rest if first else {node: _copied(value) for node, value in at_start.items()}), False
+        interpreter.env = values | dict(zip(inputs, tensors, strict=True))
         for node in nodes:
             interpreter.env[node] = interpreter.run_node(node)
         return tuple(interpreter.env[node] for node in outputs)

@@ -109,7 +109,6 @@ class Encoder(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
-        """Encode normalised images for `window.timesteps` steps."""
         if self.encoding == "direct":
             return images
         return _poisson_spikes(window.with_time(images), self.generator)
@@ -146,7 +145,6 @@ class AveragePool(nn.Module):
     """
 
     def forward(self, rows: Tensor, window: Window) -> Tensor:
-        """Pool rows, with or without time."""
         return _pool(rows) if window.fused and self.fits(rows) else F.avg_pool2d(rows, 2)
 
     @staticmethod

@@ -39,7 +39,6 @@ class _Check(Window):
     factors: tuple[float, ...] = (1.0,)
 
     def scaled(self, rows: Tensor) -> Tensor:
-        """Multiply rows [T * R, ...] by the factors of their timesteps."""
         return torch.cat([factor * step for factor, step in zip(self.factors, self.by_step(rows), strict=True)])
 
 
@@ -51,7 +50,6 @@ class _Analogue(LIF):
         self.activate = activation.forward  # no submodule, which fx would take for unused
 
     def forward(self, current: Tensor, window: Window, timed: bool = True) -> Tensor:
-        """Return the activation of `current`."""
         if not isinstance(window, _Check):  # one timestep
             activation: Tensor = self.activate(current)
             return activation
@@ -63,7 +61,6 @@ class _Images(Encoder):
     """Stands where the network has its encoder, and passes the images on."""
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
-        """Return the images, at every timestep where the encoding has time."""
         if self.encoding == "direct":
             return images
         rows = window.with_time(images)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -105,7 +106,7 @@ class SpikingNetwork(nn.Module):
             UsageError: rows of different images or timesteps were mixed, so that the logits have no meaning.
         """
         if self.compiles_when_it_pays and self._updates > COMPILING_PAYS_ABOVE and self.fuse().fused:
-            announce_compiling()
+            _announce_compiling()
         window.fused, window.updates = self.fused, 0
         if self.fused and not self._blocks:
             self._blocks = (in_blocks(self.layers),)
@@ -148,7 +149,7 @@ class SpikingNetwork(nn.Module):
         self.fused = fused is True and compiles(next(self.parameters()).device.type)
         return self
 
-    def recompute(self, wanted: bool = True) -> SpikingNetwork:
+    def recompute(self, on: bool = True) -> SpikingNetwork:
         """Store only the input of each layer for the backward pass, which computes the rest again.
 
         Gradients stay the same; a training step takes less memory, and up to a third more time.
@@ -156,14 +157,14 @@ class SpikingNetwork(nn.Module):
         Returns:
             The network itself.
         """
-        self.recomputes = wanted
+        self.recomputes = on
         return self
 
-    def train_neurons_(self, wanted: bool) -> SpikingNetwork:
+    def train_neurons_(self, trainable: bool) -> SpikingNetwork:
         """Make every threshold and leak trainable, or freeze them (Table 5); returns the network itself."""
         for neuron in self.neurons.values():
-            neuron.threshold.requires_grad_(wanted)
-            neuron.leak.requires_grad_(wanted)
+            neuron.threshold.requires_grad_(trainable)
+            neuron.leak.requires_grad_(trainable)
         return self
 
     def clamp_neurons_(self) -> None:
@@ -173,15 +174,6 @@ class SpikingNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_blocks": ()}  # made again; torch.fx cannot pickle the calls in it
-
-
-@functools.cache
-def announce_compiling() -> None:
-    """Say, once per process, that a network which decides by itself compiles its neurons."""
-    logging.getLogger("hiresnn").warning(
-        "hiresnn compiles the neurons of this network, which now pays: half a minute the first time on this machine, "
-        "then several times faster. Gradients change by rounding; network.fuse(False) turns this off."
-    )
 
 
 def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -> bool:
@@ -196,3 +188,33 @@ def compiling_pays(network: SpikingNetwork, image: Tensor, presentations: int) -
     with torch.no_grad(), evaluating(network):
         network.present(image, window)
     return presentations * window.updates > COMPILING_PAYS_ABOVE
+
+
+@contextmanager
+def record(network: SpikingNetwork) -> Iterator[dict[str, Tensor]]:
+    """Collect the spikes of every LIF layer: name -> [T, B, ...], 0 or 1, of the latest forward pass.
+
+    Where a network folds P patches per image into the batch, a layer's spikes are [T, B, P, ...]. Spikes are detached.
+    Each forward pass inside the context fills the dictionary, which stays valid afterwards.
+    """
+    spikes: dict[str, Tensor] = {}
+
+    def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        window = inputs[1]
+        rows = window.by_step(output.detach().clone())  # the next layer may write into its input
+        patches = rows.shape[1] // max(1, window.batch)
+        spikes[name] = rows.unflatten(1, (window.batch, patches)) if patches > 1 else rows
+
+    with ExitStack() as stack:
+        for name, lif in network.neurons.items():
+            stack.enter_context(lif.register_forward_hook(functools.partial(save, name)))
+        yield spikes
+
+
+@functools.cache
+def _announce_compiling() -> None:
+    """Say, once per process, that a network which decides by itself compiles its neurons."""
+    logging.getLogger("hiresnn").warning(
+        "hiresnn compiles the neurons of this network, which now pays: half a minute the first time on this machine, "
+        "then several times faster. Gradients change by rounding; network.fuse(False) turns this off."
+    )
