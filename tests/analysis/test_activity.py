@@ -50,29 +50,15 @@ def test_activity_equals_a_slow_loop_over_batches_of_different_size() -> None:
     assert layer.image_rates.tolist() == pytest.approx([count / 48 for count in counts])
 
 
-def test_an_empty_batch_adds_nothing() -> None:
-    measure = SpikingActivity()
-    measure.update({"a": torch.ones(2, 1, 3)})
-    measure.update({"a": torch.ones(2, 0, 3)})
-    assert measure.compute()["a"].sa == 2
-
-
-def test_layers_keep_their_order() -> None:
-    measure = SpikingActivity()
-    measure.update({"z": torch.ones(1, 1, 1), "a": torch.zeros(1, 1, 1)})
-    assert list(measure.compute()) == ["z", "a"]
-
-
 def test_another_number_of_steps_is_refused() -> None:
     measure = SpikingActivity()
     measure.update({"a": torch.ones(2, 1, 3)})
     with pytest.raises(UsageError, match="layer 'a' had 3 neurons and 2 steps, this batch has 3 and 4"):
         measure.update({"a": torch.ones(4, 1, 3)})
-
-
-def test_compute_before_the_first_batch_is_refused() -> None:
     with pytest.raises(UsageError, match="no spikes were added; call update"):
         SpikingActivity().compute()
+    with pytest.raises(UsageError, match="there are no images"):
+        spike_rates(two_neurons(2), torch.rand(0, 1, 1, 2))
 
 
 def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_mode() -> None:
@@ -83,8 +69,3 @@ def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_m
         assert spike_rates(network, images, batch_size=batch_size) == {"2": pytest.approx(17 / 36)}
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
-
-
-def test_spike_rates_of_no_images_are_refused() -> None:
-    with pytest.raises(UsageError, match="there are no images"):
-        spike_rates(two_neurons(2), torch.rand(0, 1, 1, 2))

@@ -154,10 +154,3 @@ def test_targets_that_cannot_be_analysed_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         analyze.activity(target, progress=QUIET, **options)
-
-
-def test_a_random_attack_draws_the_same_at_every_call(run: Path) -> None:
-    options: dict[str, Any] = {"attacks": ["pgd:random_start=true"], "limit": 20, "batch_size": 7, "progress": QUIET}
-    first = analyze.distance(run, **options)
-    torch.rand(1)  # the caller's generator goes on
-    assert analyze.distance(run, **options) == first

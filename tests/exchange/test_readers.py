@@ -114,24 +114,6 @@ def test_an_installed_library_sees_the_loss_worked_out_by_hand(tmp_path: Path) -
         assert (comparison.decisions, comparison.spikes) == (1, {"layer_2": 1})
 
 
-def _scaled_input(node: Any) -> None:
-    leak = 0.9
-    node.r, node.v_threshold = node.r / (1 - leak), node.v_threshold / (1 - leak)
-
-
-@pytest.mark.parametrize(("reader", "exact"), [(snntorch, True), (spikingjelly, True), (norse, False)])
-def test_norse_ignores_r(reader: Callable[[Path], nn.Module], exact: bool, tmp_path: Path) -> None:
-    subject = network()
-    graph = to_nir(step_graph(subject, images()))
-    for node in graph.nodes.values():
-        if isinstance(node, nir.LIF):
-            _scaled_input(node)
-    nir.write(tmp_path / "a.nir", graph)
-    logits, _ = own(subject)
-    same = torch.allclose(spikes_of(reader, tmp_path / "a.nir", ["relu1"])[0], logits, atol=1e-4)
-    assert same is exact
-
-
 def _slower(node: Any) -> None:
     node.tau = node.tau * 10
 
@@ -155,15 +137,3 @@ def test_a_library_that_reads_a_wrong_file_has_other_spikes(
     _, spikes = own(subject)
     _, layers = spikes_of(reader, tmp_path / "a.nir", list(spikes))
     assert all(bool((layers[name] != layer).any()) for name, layer in spikes.items())
-
-
-@pytest.mark.parametrize("reader", [snntorch, spikingjelly, norse])
-def test_a_bias_is_needed(reader: Callable[[Path], nn.Module], tmp_path: Path) -> None:
-    graph = to_nir(step_graph(network(), images()))
-    graph.nodes["conv1"].bias = None
-    try:
-        nir.write(tmp_path / "a.nir", graph)
-        found = reader(tmp_path / "a.nir")
-    except (AttributeError, TypeError, ValueError):
-        return
-    pytest.fail(f"it reads a convolution without a bias: {type(found)}")

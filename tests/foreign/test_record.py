@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Unrolled, record, whole_sequence
+from hiresnn.foreign import Unrolled, record
 from hiresnn.foreign.record import in_steps
 
 T, B = 3, 2
@@ -105,14 +105,6 @@ def test_spikes_of_an_earlier_pass_do_not_stay_where_a_layer_is_not_called() -> 
         assert list(spikes) == ["1"]
         model(torch.rand(1, 1, 2, 2))
         assert not spikes
-
-
-def test_a_sequence_in_one_call_is_recorded() -> None:
-    neuron = Counter()
-    model = adapted(nn.Sequential(nn.Flatten(2), neuron), neuron, show=whole_sequence, layout="sequence")
-    with record(model) as spikes:
-        model(torch.rand(2, 1, 2, 2))
-    assert spikes["1"].shape == (T, 2, 4)
 
 
 def test_what_is_no_spike_is_refused() -> None:

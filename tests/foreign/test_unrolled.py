@@ -68,17 +68,6 @@ def test_logits_do_not_depend_on_earlier_calls():
     assert network.t == 0
 
 
-def test_state_is_reset_after_an_error_in_the_network():
-    def fails(network, steps, output):
-        network(steps[0])
-        raise KeyError
-
-    network = Counter()
-    with pytest.raises(KeyError):
-        Unrolled(network, 3, library="toy", reset=reset, show=fails)(IMAGES)
-    assert network.t == 0
-
-
 def test_one_output_of_a_tuple_can_be_chosen():
     class Two(nn.Module):
         def forward(self, images):

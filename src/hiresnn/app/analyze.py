@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,7 @@ def _analyzed(
             stack.enter_context(locked(run, "analysis folder"))
         if isinstance(network, SpikingNetwork):
             network.fuse(False)  # figures must not depend on the work done before
+            network.encoding.generator = None  # Poisson draws follow `seeded`
         network.to(device)
         split = data.first(dataset.test, min(limit, len(dataset.test))) if limit else dataset.test
         seed = recipe.seed if recipe else 0
@@ -132,7 +133,7 @@ def _analyzed(
 def attacked_batches(
     model: nn.Module, batches: Batches, attack: AttackSpec | None, label: str, count: int, seed: int, progress: Progress
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield images, what the attack makes of them (the same without one), and labels, with a progress bar."""
+    """Yield images, what the attack makes of them (the same without one), and labels."""
     with progress.task(f"  {label}", count) as task:
         for number, (images, labels) in enumerate(batches):
             attacked = images
@@ -143,26 +144,10 @@ def attacked_batches(
             task.advance(len(labels))
 
 
-@contextmanager
-def _same_draws(network: Network, seed: int) -> Iterator[None]:
-    """Repeat the same Poisson draws, so that two recordings differ only by their images."""
-    if isinstance(network, Unrolled):
-        with seeded(seed):
-            yield
-        return
-    encoder = network.encoding
-    generator, device = encoder.generator, next(network.parameters()).device
-    encoder.generator = torch.Generator(device).manual_seed(seed)
-    try:
-        yield
-    finally:
-        encoder.generator = generator
-
-
 @torch.no_grad()
 def _spikes(network: Network, images: Tensor, seed: int) -> dict[str, Tensor]:
-    """Return the spikes of every layer: layer name -> [T, B, ...]."""
-    with _same_draws(network, seed), frozen(network), recording(network) as spikes:
+    """Return the spikes of every layer, [T, B, ...]; two recordings repeat the same Poisson draws."""
+    with seeded(seed), frozen(network), recording(network) as spikes:
         network(images)
     return spikes
 
@@ -200,7 +185,7 @@ def _distance(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
 def _energy(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
     measure = Energy(network)
     for _, attacked in pairs:
-        with _same_draws(network, seed):
+        with seeded(seed):
             measure.update(attacked)
     report = measure.compute()
     layers = [
