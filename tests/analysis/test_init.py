@@ -12,7 +12,7 @@ from torch import nn
 from hiresnn.network import spiking_graph
 
 
-@pytest.mark.parametrize("name", ["accuracy", "activity", "distance", "energy", "operations"])
+@pytest.mark.parametrize("name", ["accuracy", "spikes", "energy", "operations"])
 def test_the_docstring_examples_run(name: str) -> None:
     result = doctest.testmod(import_module(f"hiresnn.analysis.{name}"))
     assert result.attempted > 0

@@ -7,7 +7,7 @@ import torch
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import export
-from hiresnn.exchange.onnx_file import onnx_runner
+from hiresnn.exchange.export import onnx_runner
 
 from .small import images, network
 

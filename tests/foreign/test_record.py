@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled, record
-from hiresnn.foreign.record import in_steps
+from hiresnn.foreign.unrolled import in_steps
 
 T, B = 3, 2
 STEPS = torch.arange(T * B * 4.0).reshape(T, B, 4)

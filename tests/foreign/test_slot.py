@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.foreign.slot import Slot, ruled_spike
+from hiresnn.foreign.unrolled import Slot, ruled_spike
 from hiresnn.neurons.surrogate import Linear
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
-from hiresnn.foreign.slot import ruled_spike
+from hiresnn.foreign.unrolled import ruled_spike
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.surrogate import Linear
 

@@ -4,11 +4,18 @@ Every measure is an accumulator: `update` adds a batch, `compute` returns the re
 """
 
 from hiresnn.analysis.accuracy import evaluate
-from hiresnn.analysis.activity import LayerActivity, SpikingActivity, recording, spike_rates
 from hiresnn.analysis.conversion import ConversionError, LayerError
-from hiresnn.analysis.distance import Distances, PerturbationDistance, SpikeDistance
 from hiresnn.analysis.energy import PRICES, EnergyReport, LayerOperations, Prices, Traffic, equivalent_bits
 from hiresnn.analysis.operations import Energy, ForeignEnergy, count_operations, energy_counter
+from hiresnn.analysis.spikes import (
+    Distances,
+    LayerActivity,
+    PerturbationDistance,
+    SpikeDistance,
+    SpikingActivity,
+    recording,
+    spike_rates,
+)
 
 __all__ = [
     "PRICES",

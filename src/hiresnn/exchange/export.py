@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError, closest
-from hiresnn.exchange.compare import Answers, Comparison, answers, compare, optional
+from hiresnn.exchange.compare import Answers, Comparison, answers, compare, optional, quiet
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
 from hiresnn.exchange.nir_run import READERS, Reader, library_readers, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
-from hiresnn.exchange.onnx_file import is_exported_onnx, onnx_runner, write_onnx
-from hiresnn.exchange.step_graph import StepGraph, step_graph
+from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
+from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 
 FORMATS = ("nir", "onnx", *LIBRARIES)
@@ -162,5 +163,57 @@ def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:
             steps.clear()
         logits = network(images.cpu().float())
         return logits, {name: torch.stack(steps) for name, steps in spikes.items()}
+
+    return run
+
+
+PRODUCER = "hiresnn"
+"""The program that wrote a file, as the file says."""
+
+
+def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
+    """Write a network as an ONNX file with input "images" and output "logits".
+
+    Args:
+        network: with direct encoding; it does not change.
+        images: one or more images of the data set, [B, C, H, W].
+
+    Raises:
+        UsageError: a package of the extra "onnx" is missing, or the images are encoded as Poisson spikes.
+        RunError: the file cannot be written; what was there is kept.
+    """
+    for package in ("onnx", "onnxscript"):
+        optional(package, "onnx")
+    require_direct(network)
+    subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
+    pair = torch.cat([images[:1]] * 2).cpu().float()  # torch.export takes a dimension of 1 for a constant
+    batch = torch.export.Dim("batch", min=1, max=2**20)
+    with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
+        program = torch.onnx.export(
+            subject, (pair,), dynamo=True, input_names=["images"],
+            output_names=["logits"], dynamic_shapes=({0: batch},), verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        model = program.model_proto
+    model.producer_name = PRODUCER
+    write_atomically(path, model.SerializeToString())
+
+
+def is_exported_onnx(path: Path) -> bool:
+    """Tell whether a file is an ONNX file that `write_onnx` wrote. Raises UsageError if the package onnx is missing."""
+    onnx = optional("onnx", "onnx")
+    try:
+        return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
+    except Exception:  # of onnx or protobuf, for whatever else is in the file
+        return False
+
+
+def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:
+    """Return a function that computes logits by onnxruntime, on the CPU; UsageError if it is not installed."""
+    session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Answers:
+        (logits,) = session.run(["logits"], {"images": images.cpu().float().numpy()})
+        return torch.from_numpy(logits), {}
 
     return run

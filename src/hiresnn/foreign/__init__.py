@@ -1,9 +1,7 @@
 """Networks of other spiking libraries as models, images in [0, 1] -> logits, for evaluation, attacks and audit."""
 
 from hiresnn.foreign.adapters import norse, require_adapter, sinabs, snntorch, spikingjelly
-from hiresnn.foreign.record import record
-from hiresnn.foreign.slot import Slot, ruled_spike
-from hiresnn.foreign.unrolled import Readout, Unrolled, each_step, once, whole_sequence
+from hiresnn.foreign.unrolled import Readout, Slot, Unrolled, each_step, once, record, ruled_spike, whole_sequence
 
 __all__ = [
     "Readout",

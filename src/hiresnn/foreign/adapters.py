@@ -14,8 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign.slot import Slot, ruled_spike, temporarily
-from hiresnn.foreign.unrolled import Layout, Unrolled, each_step, once, picked, whole_sequence
+from hiresnn.foreign.unrolled import (
+    Layout,
+    Slot,
+    Unrolled,
+    each_step,
+    once,
+    picked,
+    ruled_spike,
+    temporarily,
+    whole_sequence,
+)
 from hiresnn.neurons.surrogate import Surrogate
 
 RESETS = {"spikingjelly": "reset", "snntorch": "reset_mem", "sinabs": "reset_states"}

@@ -1,17 +1,108 @@
-"""A network that stores its membranes and is called once per step or sequence, as a pure function of images."""
+"""A network of another library as a pure function of images, with its surrogate replaceable and its spikes recorded.
 
-from collections.abc import Callable, Iterator, Sequence
+A library calls its surrogate with x = u - threshold, so z = x / threshold and d spike / d x = rule(z) / threshold. The
+spike stays that of the library, bit for bit; only the backward pass changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign.slot import Slot
 from hiresnn.neurons.layer_rules import LayerRule
 from hiresnn.neurons.rules import Rule
+from hiresnn.neurons.surrogate import Surrogate
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """The surrogate of one neuron layer.
+
+    Attributes:
+        neuron: the layer.
+        attribute: the name under which it stores its surrogate.
+        ruled: (neuron, its surrogate, rule) -> replacement. The neuron is an argument, so that a deep copy of a network
+            replaces the surrogates of the copy.
+    """
+
+    neuron: nn.Module
+    attribute: str
+    ruled: Callable[[Any, Any, Surrogate], Any]
+
+    @contextmanager
+    def holding(self, rule: Surrogate) -> Iterator[None]:
+        """Use `rule` inside the context; the library's surrogate is restored afterwards."""
+        own = getattr(self.neuron, self.attribute)
+        replacement = self.ruled(self.neuron, own, rule)
+        if isinstance(own, nn.Module):  # torch accepts only a module in the place of a child module
+            replacement = _FunctionModule(replacement)
+        with temporarily([self.neuron], **{self.attribute: replacement}):
+            yield
+
+
+@contextmanager
+def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
+    """Set attributes of modules inside the context and restore the old values afterwards."""
+    before = [(module, name, getattr(module, name)) for module in modules for name in attributes]
+    try:
+        for module, name, _ in before:
+            setattr(module, name, attributes[name])
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+def ruled_spike(
+    own: Callable[[Tensor], Tensor], rule: Surrogate, threshold: Callable[[], Tensor | float]
+) -> Callable[[Tensor], Tensor]:
+    """Return the spike function x = u - threshold -> spike that is `own` in the forward pass and `rule` backward.
+
+    `threshold` returns the threshold at the time of a call: a number, or a tensor that broadcasts against x.
+    """
+
+    def spike(x: Tensor) -> Tensor:
+        level = threshold()
+        return _ruled(x, level.detach() if isinstance(level, Tensor) else level, own, rule)
+
+    return spike
+
+
+class _RuledSpike(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, threshold: Tensor | float, own: Callable[[Tensor], Tensor], rule: Surrogate
+    ) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.threshold, ctx.rule = threshold, rule
+        return own(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (x,) = ctx.saved_tensors
+        slope = ctx.rule(x / ctx.threshold) / ctx.threshold
+        # The spikes of snnTorch are float32 for any membrane; the gradient has the type of the membrane.
+        return (grad * slope).to(x.dtype), None, None, None
+
+
+_ruled = cast("Callable[..., Tensor]", _RuledSpike.apply)
+
+
+class _FunctionModule(nn.Module):
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.forward = function
+
 
 Readout = Literal["mean", "sum"]
 Layout = Literal["steps", "sequence", "batch first", "any"]
@@ -152,3 +243,86 @@ class Unrolled(nn.Module):
     def extra_repr(self) -> str:
         """Return the values that print(network) shows."""
         return f"library={self.library!r}, timesteps={self.timesteps}, readout={self.readout!r}"
+
+
+@contextmanager
+def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
+    """Collect the spikes of every layer of neurons: name -> [T, B, ...], of the latest forward pass.
+
+    Spikes are detached. Each forward pass inside the context fills the dictionary, which stays valid afterwards. It
+    lacks layers that the pass did not call. A neuron that may spike several times per step has whole numbers above 1.
+
+    Raises:
+        UsageError: the adapter names no layer of neurons; or, in the forward pass, a layer is called for
+            another number of steps than T, or returns values that are no whole numbers.
+    """
+    if not network.spiking:
+        raise UsageError(
+            f"the adapter of this {network.library} network names no layers of neurons; give hiresnn.foreign.Unrolled "
+            "spiking=[...], the modules whose outputs are spikes."
+        )
+    spikes: dict[str, Tensor] = {}
+    calls: dict[str, list[Tensor]] = {}
+    batch = 0
+
+    def start(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal batch
+        batch = len(inputs[0])
+        calls.clear()
+        spikes.clear()
+
+    def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        steps = in_steps(name, picked(output, 0).detach().clone(), network.timesteps, batch, network.layout)
+        calls.setdefault(name, []).append(steps)
+
+    def finish(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        for name, parts in calls.items():
+            found = parts[0] if len(parts) == 1 else torch.cat(parts)
+            require_steps(name, len(found), network.timesteps)
+            if bool((found != found.round()).any()):
+                raise UsageError(f"layer {name!r} returns numbers that are not whole, so they are no spikes.")
+            spikes[name] = found
+
+    with ExitStack() as stack:
+        stack.enter_context(network.register_forward_pre_hook(start))
+        stack.enter_context(network.register_forward_hook(finish))
+        for name, layer in network.spiking.items():
+            stack.enter_context(layer.register_forward_hook(partial(save, name)))
+        yield spikes
+
+
+def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout) -> Tensor:
+    """View what a layer gets or returns in one call as [steps, B, ...]; steps is T, or 1 where a call is one step.
+
+    Raises:
+        UsageError: the shape does not say which rows belong to which image and step.
+    """
+    shape = tuple(rows.shape)
+    one_step, flat = shape[:1] == (batch,), shape[:1] == (timesteps * batch,)
+    sequence = shape[:2] == (timesteps, batch) and (timesteps > 1 or layout == "sequence")
+    if layout == "batch first" and shape[:2] == (batch, timesteps):
+        return rows.transpose(0, 1)
+    if layout == "batch first" and flat:
+        return rows.reshape(batch, timesteps, *shape[1:]).transpose(0, 1)
+    if layout == "sequence" and sequence:
+        return rows
+    if one_step and (layout == "steps" or not sequence):
+        return rows[None]
+    if sequence and not one_step:
+        return rows
+    if flat:
+        return rows.reshape(timesteps, batch, *shape[1:])
+    hint = "take another number of images per batch" if one_step else "keep images and timesteps in the first dimension"
+    raise UsageError(
+        f"layer {name!r} has rows of shape {list(shape)}, which do not tell {batch} images and {timesteps} timesteps "
+        f"apart; {hint}."
+    )
+
+
+def require_steps(name: str, steps: int, timesteps: int) -> None:
+    """Raise UsageError unless a layer was called for T timesteps."""
+    if steps != timesteps:
+        raise UsageError(
+            f"layer {name!r} is called for {steps} timesteps, but the adapter has timesteps={timesteps}; give the "
+            "network's own number there, and call every layer once per timestep."
+        )
