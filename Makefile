@@ -5,6 +5,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BENCH_ARGS ?=
+TEST_ARGS ?=
 
 .PHONY: quickstart reproduce test torture test-peers test-page test-sinabs lint docs package release bench bench-gpu clean
 
@@ -18,7 +19,7 @@ reproduce: .venv/paper.stamp
 	$(BIN)/python -m reproduction --scale $(SCALE) $(ARGS)
 
 test: .venv/develop.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TEST_ARGS)
 
 # Seeded campaigns that kill, fill disks, damage files and audit hostile networks; TORTURE_MINUTES=20, TORTURE_SEED=0.
 torture: .venv/develop.stamp
