@@ -40,6 +40,11 @@ class Archive(NamedTuple):
     digest: str
     names: tuple[str, ...]
 
+    @property
+    def cache(self) -> Path:
+        """The folder that it is unpacked to."""
+        return cache_folder(f"networks/{self.digest[:12]}")
+
 
 ARCHIVE = Archive(
     "https://github.com/hiresnn/hiresnn/releases/download/networks-1/networks.zip",
@@ -51,7 +56,7 @@ ARCHIVE = Archive(
 def folders() -> dict[str, Path]:
     """Return the networks on this machine, name -> folder, sorted; nothing in the folders may be changed."""
     checkout = Path(__file__).parents[3] / "networks"
-    places = [_cache(), checkout, *(Path(text) for text in [os.environ.get(FOLDER_VARIABLE)] if text), SHELF]
+    places = [ARCHIVE.cache, checkout, *(Path(text) for text in [os.environ.get(FOLDER_VARIABLE)] if text), SHELF]
     present = {path.parent.name: path.parent for place in places for path in place.glob(f"[!.]*/{MODEL}")}
     return dict(sorted(present.items()))
 
@@ -123,28 +128,19 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
         >>> network(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
-    return load(_folder(name, revision) / MODEL, ann=ann)
-
-
-def _folder(name: str | Path, revision: str | None) -> Path:
-    """Return the folder of a network, downloaded if `name` is the id of a hub repository."""
-    path = Path(name)
-    if str(name) in names() and not (isinstance(name, Path) and path.is_dir()):
-        return folder_of(str(name))
-    if path.is_dir():
-        return path
-    if path.is_file():
+    path, text = Path(name), str(name)
+    if text in names() and not (isinstance(name, Path) and path.is_dir()):
+        path = folder_of(text)
+    elif path.is_file():
         raise UsageError(f"{path} is a file; name its folder, or load a file with hiresnn.load.")
-    if not HUB_ID.fullmatch(str(name)):
-        raise UsageError(
-            f"there is no folder and no network {quoted(str(name))}; {closest(str(name), names())}; the id of a hub "
-            "repository has the form user/name."
-        )
-    return _download_repository(str(name), revision)
-
-
-def _cache() -> Path:
-    return cache_folder(f"networks/{ARCHIVE.digest[:12]}")
+    elif not path.is_dir():
+        if not HUB_ID.fullmatch(text):
+            raise UsageError(
+                f"there is no folder and no network {quoted(text)}; {closest(text, names())}; the id of a hub "
+                "repository has the form user/name."
+            )
+        path = _download_repository(text, revision)
+    return load(path / MODEL, ann=ann)
 
 
 def _download_archive() -> None:
@@ -156,22 +152,23 @@ def _download_archive() -> None:
         raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
     if hashlib.sha256(content).hexdigest() != ARCHIVE.digest:
         raise RunError(f"{ARCHIVE.address} is not the file that this version expects (its SHA-256 differs); try again.")
-    with new_folder(_cache()), zipfile.ZipFile(io.BytesIO(content)) as archive:
-        archive.extractall(_cache())
+    with new_folder(ARCHIVE.cache), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(ARCHIVE.cache)
 
 
 def _download_repository(repository: str, revision: str | None) -> Path:
+    missing = f"there is no folder {repository}"
     try:
         from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(ALLOWED)))
     except ImportError:
         raise UsageError(
-            f"there is no folder {repository}, and loading from the hub needs huggingface-hub, which is not installed; "
-            "run pip install 'hiresnn[hub]', or correct the folder."
+            f"{missing}, and loading from the hub needs huggingface-hub, which is not installed; run pip install "
+            "'hiresnn[hub]', or correct the folder."
         ) from None
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(ALLOWED)))
     except Exception as error:  # the client raises errors of several libraries
         raise RunError(
-            f"there is no folder {repository}, and the hub's repository of this name cannot be downloaded "
-            f"({in_a_line(error)}); check the name and the network."
+            f"{missing}, and the hub's repository of this name cannot be downloaded ({in_a_line(error)}); check the "
+            "name and the network."
         ) from error
