@@ -137,10 +137,6 @@ def test_class_names_give_the_number_of_classes(write):
     assert data.num_classes == 4
 
 
-def test_only_the_five_fields_are_read(write):
-    assert load_archive(write(notes=np.array([None], dtype=object))).num_classes == 3
-
-
 GREY = np.zeros((6, 4, 4), dtype=np.uint8)
 
 

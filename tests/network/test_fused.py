@@ -1,4 +1,4 @@
-"""Neurons, dropout and pooling in one pass: what the layers give one by one, and fewer large tensors on the way."""
+"""Neurons, dropout and pooling in one pass, and recomputed activations: the same numbers, with fewer large tensors."""
 
 import copy
 from typing import Any
@@ -13,6 +13,8 @@ from hiresnn.network import fused as module
 from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.layer_rules import BPTR
 from hiresnn.neurons.lif import Scan, scan_forward
+from hiresnn.training import Method, train_batch
+from hiresnn.training.noise import CraftedNoise
 
 from .small import batch, network, one_block
 
@@ -124,18 +126,6 @@ def test_odd_pixels_take_the_stock_pooling(passes: list[bool]) -> None:
     assert passes == [False]
 
 
-def test_the_layers_are_the_network_s_own_also_in_a_copy() -> None:
-    subject = network()
-    copied = copy.deepcopy(subject).fuse()
-    with torch.no_grad():
-        for parameter in subject.parameters():
-            parameter.zero_()
-        for lif in copied.neurons.values():
-            lif.threshold.fill_(1e6)
-    assert not copied(batch()[0]).any()
-    assert not any("merged" in name for name in subject.state_dict())
-
-
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "dropout alone"])
 @pytest.mark.parametrize("timed", [True, False], ids=["timed", "constant"])
 def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None:
@@ -159,3 +149,52 @@ def test_a_layer_that_is_replaced_is_replaced_in_the_compiled_network_too() -> N
     assert not torch.equal(before, after)
     torch.testing.assert_close(after, subject.fuse(False)(images))
     assert list(subject.state_dict()) == names
+
+
+def trained(subject: SpikingNetwork, method: Method) -> dict[str, Tensor]:
+    """Its weights after a batch, dropout and all."""
+    torch.manual_seed(2)
+    optimizer = torch.optim.SGD(subject.parameters(), lr=0.1)
+    train_batch(subject, optimizer, *batch(), method, timesteps=4)
+    return subject.state_dict()
+
+
+def kept(subject: SpikingNetwork) -> int:
+    """Bytes that autograd keeps for the backward pass of a batch."""
+    parameters = {parameter.data_ptr() for parameter in subject.parameters()}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in parameters:
+            found[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        alive = subject(batch()[0])
+    assert alive.requires_grad
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("model", ["vgg5", "resnet12"])
+@pytest.mark.parametrize(
+    "method",
+    [Method(), Method(2, CraftedNoise(0.02, 0.02)), Method(2, CraftedNoise(0.02, 0.02), "carry")],
+    ids=["traditional", "hire", "hire carried"],
+)
+def test_a_batch_trains_to_the_same_weights(model: str, method: Method) -> None:
+    plain, frugal = network(model, 4), network(model, 4).recompute()
+    expected, found = trained(plain, copy.deepcopy(method)), trained(frugal, copy.deepcopy(method))
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_less_is_kept() -> None:
+    assert kept(network(timesteps=4).recompute()) < 0.6 * kept(network(timesteps=4))
+
+
+def test_a_backward_pass_can_be_repeated() -> None:
+    frugal = network(timesteps=4).recompute()
+    images = batch()[0].requires_grad_()
+    total = frugal(images).sum()
+    first, again = (torch.autograd.grad(total, images, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, again)

@@ -112,26 +112,12 @@ def test_the_threshold_gets_a_gradient_through_the_membrane_that_starts_at_a_fra
     assert got[1].item() == pytest.approx(-0.75 * 0.225, abs=1e-12)
 
 
-def test_a_membrane_that_equals_the_threshold_does_not_spike():
-    spikes, residue = scan_forward(torch.tensor([[0.5], [0.25]]), None, *scalars(0.5, 1.0), Scan(2, True))
-    assert spikes.flatten().tolist() == [0, 1]  # z = 0, then z = 0.5
-    assert residue.item() == 0.25
-
-
 def test_both_resets_by_subtraction_are_equal_at_leak_one_and_differ_below():
     current = torch.rand(8, 100, generator=torch.Generator().manual_seed(0))
     for leak, equal in ((1.0, True), (0.9, False)):
         ends = [scan_forward(current, None, *scalars(0.7, leak), Scan(8, True, reset)) for reset in RESETS[:2]]
         assert torch.equal(ends[0][1], ends[1][1]) is equal
         assert torch.equal(ends[0][0], ends[1][0]) is equal
-
-
-def test_a_current_without_time_holds_at_every_step():
-    current = torch.tensor([0.25, 0.5, 1.0])
-    once = scan_forward(current, None, *scalars(0.75, 0.5), Scan(4, False))
-    repeated = scan_forward(current.repeat(4, 1), None, *scalars(0.75, 0.5), Scan(4, True))
-    assert torch.equal(once[0], repeated[0])
-    assert torch.equal(once[1], repeated[1])
 
 
 def test_membranes_are_float32_where_currents_are_bfloat16():

