@@ -48,7 +48,7 @@ def claims_page(results: Results) -> Page:
         networks += made.networks
         for claim in made.claims:
             said = f"{claim.text} ({claim.of})" if claim.of else claim.text
-            rows.append([claim.where, said, name, claim.paper, claim.ours, claim.verdict, claim.numbers])
+            rows.append([claim.source, said, name, claim.paper, claim.ours, claim.verdict, claim.numbers])
     rows = sorted((row for row in rows if row[0]), key=lambda row: not str(row[0]).startswith("abstract"))
     counts = Counter(row[5] for row in rows)
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
@@ -136,18 +136,18 @@ def reproduce(
     `partial` trains and measures nothing; accuracies that are missing are n/a, and a page that cannot do without a
     missing value is left out.
     """
-    wanted = chosen(names, study.scale)
+    pages = chosen(names, study.scale)
     out.mkdir(parents=True, exist_ok=True)  # fails now rather than after a day of training
     for name in every(study.scale) if ALL in names else names:
-        if name not in wanted and name != ALL:
+        if name not in pages and name != ALL:
             study.progress.line(f"{name} is left out: this reproduction has no network or no black box for it")
     if not partial and (workers > 1 or scheduler is not None):
-        measurements = [one for part in wanted.values() for one in part]
+        measurements = [one for part in pages.values() for one in part]
         jobs.work_through(study, measurements, workers=workers, scheduler=scheduler)
     written: list[Path] = []
     failed: dict[str, HiresnnError] = {}
-    for number, (name, measurements) in enumerate(wanted.items(), start=1):
-        study.progress.line(f"{name} ({number} of {len(wanted)}): {ARTEFACTS[name][0]}")
+    for number, (name, measurements) in enumerate(pages.items(), start=1):
+        study.progress.line(f"{name} ({number} of {len(pages)}): {ARTEFACTS[name][0]}")
         try:
             for job in [] if partial else jobs.plan(study, measurements):
                 jobs.do(study, job.task)
@@ -155,14 +155,14 @@ def reproduce(
                 subtitle = study.scale.subtitle(made.networks, made.images)
                 written += page.write(name, ARTEFACTS[name][0], subtitle, made, out)
         except HiresnnError as error:
-            if len(wanted) == 1:
+            if len(pages) == 1:
                 raise
             failed[name] = error
             study.progress.line(f"{name} failed: {error}")
-    written += [page.write_runs(_runs(study, wanted), out), _write_index(study, out, command)]
+    written += [page.write_runs(_runs(study, pages), out), _write_index(study, out, command)]
     if failed:
         first = next(iter(failed))
-        raise RunError(f"{len(failed)} of {len(wanted)} artefacts failed, {first} first: {failed[first]}")
+        raise RunError(f"{len(failed)} of {len(pages)} artefacts failed, {first} first: {failed[first]}")
     return written
 
 
@@ -216,10 +216,10 @@ def provenance(records: Sequence[StoredValue]) -> str:
     return f"Measured: {'; '.join(clauses)}."
 
 
-def _runs(study: Study, wanted: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
+def _runs(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
     """A row of runs.csv for every network; all processors where its folder is gone and its values are of several."""
     values: dict[Run, list[StoredValue]] = {}
-    for measurement in (one for measurements in wanted.values() for one in measurements):
+    for measurement in (one for measurements in pages.values() for one in measurements):
         record = study.find(measurement)
         for run in measurement.runs():
             values.setdefault(run, []).extend([record] if record else [])

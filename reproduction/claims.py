@@ -20,7 +20,7 @@ def judge(
     stats: Sequence[SeedStat],
     decide: Callable[[Sequence[SeedStat]], Decision],
     of: str = "",
-    where: str = "",
+    source: str = "",
     paper: float | None = None,
     shows: Callable[[Sequence[SeedStat]], SeedStat] | None = None,
     some: bool = False,
@@ -28,14 +28,14 @@ def judge(
     """A claim of the paper that some statistics decide.
 
     Args:
-        of, where, paper: as in `Claim`.
+        of, source, paper: as in `Claim`.
         shows: of several statistics, the one that then stands beside `paper`.
         some: whether `decide` and `shows` also take statistics of which some, not all, are unknown.
     """
     known = (any if some and stats else all)(stat.known for stat in stats)
     holds, numbers = decide(stats) if known else (None, "values are missing or may not be compared")
     ours = shows(stats) if known and stats and shows else None
-    return Claim(claim, holds if isinstance(holds, str) else verdict(holds), numbers, of, where, paper, ours)
+    return Claim(claim, holds if isinstance(holds, str) else verdict(holds), numbers, of, source, paper, ours)
 
 
 def each_attack(gains: Sequence[SeedStat]) -> str:
@@ -73,7 +73,7 @@ def largest(gains: Sequence[SeedStat]) -> SeedStat:
     return max((gain for gain in gains if gain.known), key=lambda gain: gain.mean)
 
 
-def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str) -> Claim:
+def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, source: str) -> Claim:
     """A claim of a gain "up to" a number: one of some named gains that is clearly above 0 is enough, the largest."""
 
     def decide(stats: Sequence[SeedStat]) -> Decision:
@@ -84,11 +84,11 @@ def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, where: str
             return True, words
         return _decided(stats, False, high <= 0 and all(gain.known for gain in stats)), words
 
-    return judge(claim, [gain.ours for gain in gains.values()], decide, "", where, paper, largest, some=True)
+    return judge(claim, [gain.ours for gain in gains.values()], decide, "", source, paper, largest, some=True)
 
 
 def smallest_gain(
-    claim: str, gains: Mapping[str, Gain], paper: float, where: str, of: str = "", limit: float = 0.0
+    claim: str, gains: Mapping[str, Gain], paper: float, source: str, of: str = "", limit: float = 0.0
 ) -> Claim:
     """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
 
@@ -98,7 +98,7 @@ def smallest_gain(
         return min(refuting or known, key=lambda gain: gain.limits[0])
 
     decide = partial(above, limit=limit, words=lambda stats: _named(worst(stats), gains))
-    return judge(claim, [gain.ours for gain in gains.values()], decide, of, where, paper, worst, some=True)
+    return judge(claim, [gain.ours for gain in gains.values()], decide, of, source, paper, worst, some=True)
 
 
 def _named(chosen: SeedStat, gains: Mapping[str, Gain]) -> str:

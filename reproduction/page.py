@@ -39,7 +39,7 @@ class Claim:
 
     Attributes:
         of: what the claim is about, such as a network or a box.
-        where: the sections of the paper that make it; empty for a detail.
+        source: the sections of the paper that make it; empty for a detail.
         paper, ours: the number that the paper prints, and the measured one, where the claim is about one number.
     """
 
@@ -47,17 +47,17 @@ class Claim:
     verdict: str
     numbers: str
     of: str = ""
-    where: str = ""
+    source: str = ""
     paper: float | None = None
     ours: SeedStat | float | None = None
 
     def note(self) -> str:
         """One sentence for a page.
 
-        >>> Claim("accuracy falls", DIFFERS, "+2.0 points", of="VGG5", where="sec. 3").note()
+        >>> Claim("accuracy falls", DIFFERS, "+2.0 points", of="VGG5", source="sec. 3").note()
         'Sec. 3, VGG5: accuracy falls. Differs: +2.0 points.'
         """
-        about = ", ".join(part for part in (self.where, self.of) if part) or "the paper"
+        about = ", ".join(part for part in (self.source, self.of) if part) or "the paper"
         return f"{about[0].upper()}{about[1:]}: {self.text}. {self.verdict.capitalize()}: {self.numbers}."
 
 

@@ -160,12 +160,12 @@ def table5(results: Results) -> Page:
         for attack, box in [(None, "white"), *product(ATTACKS, scale.boxes)]:
             hire, trained = (results.accuracy(network, "hire", attack, box, changes) for changes in (FROZEN, ()))
             gain = results.gain(hire, results.accuracy(network, "traditional", attack, box, FROZEN))
-            frozen_gain, where = results.gain(hire, trained), f"{LABELS[box]}, " if attack else ""
-            comparisons.append(_comparison(f"{where}HIRE-SNN over traditional SNN, both frozen", gain))
-            comparisons.append(_comparison(f"{where}HIRE-SNN frozen over trained", frozen_gain))
+            over_own, box_name = results.gain(hire, trained), f"{LABELS[box]}, " if attack else ""
+            comparisons.append(_comparison(f"{box_name}HIRE-SNN over traditional SNN, both frozen", gain))
+            comparisons.append(_comparison(f"{box_name}HIRE-SNN frozen over trained", over_own))
             if attack:
                 name = f"{attack.upper()}, {LABELS[box]}"
-                over[name], over_trained[name] = gain, frozen_gain
+                over[name], over_trained[name] = gain, over_own
             else:
                 trained_over[f"{network_label(network)}, clean"] = results.gain(trained, hire)
     smallest, lost = HEADLINE["frozen_smallest"], max((gain.paper or 0 for gain in trained_over.values()), default=0.0)
@@ -191,8 +191,8 @@ def against_rate(results: Results) -> Page:
             inside = [gain for name, gain in gains.items() if name == "clean" or gain.better.measurement.box == box]
             rows.append(((*network_labels(network), LABELS[box]), inside))
         paper = min(gain.paper for gain in gains.values() if gain.paper is not None)
-        claim, where = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
-        claims.append(smallest_gain(claim, gains, paper, where, network_label(network), limit=-SIMILAR))
+        claim, source = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
+        claims.append(smallest_gain(claim, gains, paper, source, network_label(network), limit=-SIMILAR))
     notes = [*scale.setting_notes(networks, "rate"), text("twins"), text("table1.rate", draws=scale.draws)]
     table = accuracy_table(text("rate.caption"), ("model", "data set", "box"), MEASURED, rows)
     return make_page(results, networks, [table], notes, claims=claims)
@@ -205,12 +205,12 @@ def bounds(results: Results) -> Page:
 
     def at_bound(network: str, method: str, attack: str | None, box: str) -> Pair:
         """Beside the paper's value where the bound is that of the recipe, which the paper uses."""
-        found = results.accuracy(network, method, attack, box)
-        spec, recipe_eps = found.measurement.spec(scale), scale.recipe(found.measurement.run).attack.eps
-        if spec is None or found.ours is None:
-            return found
-        plain = replace(found.measurement, attack=spec.name)
-        return replace(found, paper=printed_accuracy(plain) if abs(spec.eps - recipe_eps) < 1e-9 else None)
+        accuracy = results.accuracy(network, method, attack, box)
+        spec, recipe = accuracy.measurement.spec(scale), scale.recipe(accuracy.measurement.run)
+        if spec is None:
+            return accuracy
+        plain = replace(accuracy.measurement, attack=spec.name)
+        return replace(accuracy, paper=printed_accuracy(plain) if abs(spec.eps - recipe.attack.eps) < 1e-9 else None)
 
     rows: list[Row] = [
         (
@@ -280,12 +280,12 @@ def fig9(results: Results) -> Page:
     def gains(better: str, worse: str, box: str) -> list[SeedStat]:
         return [gain.ours for gain in gains_of(results, [network], better, worse, [box]).values()]
 
-    claims, few, where = [], partial(at_most, limit=NO_GAIN), "sec. 5.3"
+    claims, few, source = [], partial(at_most, limit=NO_GAIN), "sec. 5.3"
     for box in BOXES:
         paper = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
         crafted, gaussian = gains("hire", "gaussian", box), gains("gaussian", "traditional", box)
-        claims.append(judge(text("fig9.better"), crafted, above, LABELS[box], where, paper, largest, some=True))
-        claims.append(judge(text("fig9.none", no_gain=NO_GAIN), gaussian, few, LABELS[box], where, some=True))
+        claims.append(judge(text("fig9.better"), crafted, above, LABELS[box], source, paper, largest, some=True))
+        claims.append(judge(text("fig9.none", no_gain=NO_GAIN), gaussian, few, LABELS[box], source, some=True))
     control = gains("noise-free", "traditional", "white")
     claims.append(judge(text("fig9.nothing"), control, lambda stats: (None, each_attack(stats))))
     notes = [*results.scale.setting_notes((network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
@@ -390,8 +390,8 @@ def _headlines(results: Results, networks: Iterable[str], boxes: Collection[str]
         present = [name for name in networks if name.endswith(f"-{dataset}")]
         gains = gains_of(results, present, "hire", "traditional", boxes, ["fgsm"])
         claim = text("table2.up_to", paper=paper, box=box, dataset=LABELS[dataset])
-        where = "abstract, sec. 5.2, 6" if (box, dataset) == ("black", "cifar10") else "sec. 5.2"
-        claims += [largest_gain(claim, gains, paper, where)] if gains else []
+        source = "abstract, sec. 5.2, 6" if (box, dataset) == ("black", "cifar10") else "sec. 5.2"
+        claims += [largest_gain(claim, gains, paper, source)] if gains else []
     return claims
 
 

@@ -74,23 +74,18 @@ def total(layers: list[Layer]) -> Layer:
 
 def layers_in_both(results: Results, networks: Sequence[str]) -> dict[str, Codings]:
     """For each network its layers of neurons, and the pooling layers between them if measured in both codings."""
-    wanted = {
-        (network, coding, kind): Measurement(kind, network, method)
-        for network in networks
-        for coding, method in CODINGS.items()
-        for kind in ("activity", "pool-activity")
-    }
-    stored = {key: results.find(one) for key, one in wanted.items()}
-    results.all(*(one for (_, _, kind), one in wanted.items() if kind == "activity"))
-    both: dict[str, Codings] = {}
-    for network in networks:
-        both[network] = {
-            coding: layers_of(stored[network, coding, "activity"], results.origins(wanted[network, coding, "activity"]))
-            for coding in CODINGS
-        }
-        pools = {coding: stored[network, coding, "pool-activity"] for coding in CODINGS}
-        for coding, seeds in pools.items() if all(pools.values()) else ():
-            layers = layers_of(seeds, results.origins(wanted[network, coding, "pool-activity"]))
+    keys = [(network, coding) for network in networks for coding in CODINGS]
+    neurons, pools = (
+        {key: Measurement(kind, key[0], CODINGS[key[1]]) for key in keys} for kind in ("activity", "pool-activity")
+    )
+    pooled = {key: results.find(one) for key, one in pools.items()}
+    both: dict[str, Codings] = {network: {} for network in networks}
+    for key, seeds in zip(keys, results.all(*neurons.values()), strict=True):
+        both[key[0]][key[1]] = layers_of(seeds, results.origins(neurons[key]))
+    for network, coding in keys:
+        if all(pooled[network, other] for other in CODINGS):
+            seeds = pooled[network, coding]
+            layers = layers_of(seeds, results.origins(pools[network, coding]))
             before = [int(number) for *_, number in seeds[0].values()]
             for number, layer in sorted(zip(before, layers, strict=True), key=lambda pair: -pair[0]):
                 both[network][coding].insert(number, layer)  # from the last, so that earlier places stay right
@@ -136,7 +131,7 @@ def fig1b(results: Results) -> Page:
     notes = [*results.scale.setting_notes((VGG11,), "rate"), text("fig1b.source"), _pool_note(layers)]
     columns += beside_paper("SA, direct", "SA, rate-coded")
     table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
-    claim = replace(_lower_sa(VGG11, layers), where="")  # Fig. 3 judges it
+    claim = replace(_lower_sa(VGG11, layers), source="")  # Fig. 3 judges it
     return Page([table], figure, notes, (VGG11,), [claim], results.scale.analysed_label([VGG11]))
 
 
@@ -275,8 +270,8 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
         else:
             numbers = text("not_compared", found=numbers)
     paper = limit if network == VGG11 else None
-    claim, where = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
-    return Claim(claim, verdict(holds), numbers, network_label(network), where, paper, ours)
+    claim, source = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
+    return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours)
 
 
 def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]]:

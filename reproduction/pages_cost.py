@@ -64,12 +64,12 @@ def fig7(results: Results) -> Page:
         Table(text("fig7.costs", batch=batch), costs, rows),
         Table(text("fig7.ratios"), ["model", "data set", "memory", "time", "processor time"], ratio_rows),
     ]
-    less, where = 100 * paper["memory_saving_max"], "abstract, sec. 5.2, 6"
+    less, source = 100 * paper["memory_saving_max"], "abstract, sec. 5.2, 6"
     each_time = ", ".join(f"{network_labels(network)[0]} {percent:+.1f} %" for network, percent in extra.items())
     saves, no_more = verdict(None if saving is None else saving > 0), verdict(longest <= SLACK)
     claims = [
         Claim(text("fig7.less"), saves, numbers, "", "sec. 5.2", less, saving),
-        Claim(text("fig7.no_more"), no_more, each_time, "", where, 100 * paper["extra_time"], longest),
+        Claim(text("fig7.no_more"), no_more, each_time, "", source, 100 * paper["extra_time"], longest),
     ]
     machines = "; ".join(dict.fromkeys(_machine(cost) for seeds in measured.values() for cost in seeds))
     memory = "resident memory of the process" if first["device"] == "cpu" else "GPU memory in tensors"

@@ -270,10 +270,10 @@ def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours
     """The claim that HIRE-SNN needs less energy than another network, judged in one of the two counts."""
     claim = text("fig11.claim", who=WHO[who], times=theirs, price=PRICE_LABELS[price])
     of, numbers = f"{network_label(network)}, {count}", f"{one_decimal(ours.mean)} times"
-    where = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
+    source = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
     low, high = ours.limits
     result = UNCLEAR if low <= 1 <= high else verdict(low > 1)
-    return Claim(claim, result, numbers, of, where, theirs if count == PRINTED else None, ours)
+    return Claim(claim, result, numbers, of, source, theirs if count == PRINTED else None, ours)
 
 
 def _few_bits_notes(scale: Scale, networks: dict[str, Totals], price: str) -> list[str]:

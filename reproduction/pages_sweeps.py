@@ -80,8 +80,8 @@ def boxes_of(
 
 def rows_of(curves: Curves) -> list[Any]:
     """The rows of a table: the clean curve once, the attacked ones for each box."""
-    listed = [curve for box, found in curves.items() for curve in found if box == "white" or curve.style != "clean"]
-    return [row for curve in listed for row in curve.rows()]
+    once = [curve for box, several in curves.items() for curve in several if box == "white" or curve.style != "clean"]
+    return [row for curve in once for row in curve.rows()]
 
 
 def fig4(results: Results) -> Page:
@@ -96,16 +96,14 @@ def fig4(results: Results) -> Page:
         lambda attack, box: {paper_steps: printed_accuracy(accuracy(VGG11, "traditional", attack, box))},
     )
 
-    def lower(stats: Stats) -> Decision:
-        return above(stats, words=lambda found: f"{with_limits(found[0])} points from the fewest steps to the most")
-
-    where = "sec. 3.1, Observation 2"
+    source = "sec. 3.1, Observation 2"
     fewest, most = curves["white"][0].ends()
-    claims = [judge(text("fig4.clean", **ends), [results.gain(most, fewest).ours], lower, where=where)]
+    lower = partial(above, words=lambda stats: f"{with_limits(stats[0])} points from the fewest steps to the most")
+    claims = [judge(text("fig4.clean", **ends), [results.gain(most, fewest).ours], lower, source=source)]
     for box, (_, *attacked) in curves.items():
         falls = [results.gain(*curve.ends()).ours for curve in attacked]
         level = partial(at_most, limit=LEVEL)
-        claims.append(judge(text("fig4.attacked", **ends), falls, level, LABELS[box], where, some=True))
+        claims.append(judge(text("fig4.attacked", **ends), falls, level, LABELS[box], source, some=True))
     ticks = sorted({*map(float, swept), paper_steps})
     caption = text("fig4.caption", network=network_label(VGG11))
     table = accuracy_table(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
@@ -144,8 +142,8 @@ def fig8a(results: Results) -> Page:
     changes = [results.gain(later, earlier).ours for earlier, later in pairwise(hire)]
     lost = results.gain(hire[0], hire[-1]).ours
     claims = [
-        judge(text("fig8.falls", level=LEVEL), [*changes, lost], falls, where="sec. 5.3"),
-        judge(text("fig8.vanishes", level=LEVEL), [hire[-1].ours], vanishes, where="sec. 5.3"),
+        judge(text("fig8.falls", level=LEVEL), [*changes, lost], falls, source="sec. 5.3"),
+        judge(text("fig8.vanishes", level=LEVEL), [hire[-1].ours], vanishes, source="sec. 5.3"),
     ]
     paper_at = {0.0: None, round(255 * parse_eps(CLAIMS["setting"]["eps"]), 6): "pgd"}
     notes = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")]
@@ -183,8 +181,8 @@ def fig8b(results: Results) -> Page:
     decides = level_from in counts and last > level_from
     change = [results.gain(hire[last], hire[level_from]).ours] if decides else []
     claims = [
-        judge(text("fig8.decreases"), [hire[first].ours, hire[last].ours], decreases, where="sec. 5.3"),
-        judge(text("fig8.level", after=level_from, level=LEVEL), change, levels_off, where="sec. 5.3"),
+        judge(text("fig8.decreases"), [hire[first].ours, hire[last].ours], decreases, source="sec. 5.3"),
+        judge(text("fig8.level", after=level_from, level=LEVEL), change, levels_off, source="sec. 5.3"),
     ]
     paper_at, names = {float(CLAIMS["setting"]["iterations"]): "pgd"}, ("K", "PGD iterations K")
     return _fig8(results, swept, paper_at, names, [text("swept")], claims, arrange, zoom=float(recipe_steps))
@@ -243,7 +241,7 @@ def _over_noise(results: Results, network: str) -> Curves:
 
 def _noise_claims(results: Results, network: str, curves: Curves) -> list[Claim]:
     """What the paper says of the sweep, from its first step to its last."""
-    attacked, clean = [curve for found in curves.values() for curve in found[1:]], curves["white"][0]
+    attacked, clean = [curve for several in curves.values() for curve in several[1:]], curves["white"][0]
     last, limit = max(clean.points), CLAIMS["fig10b-e"]["clean_drop_max"]
 
     def each_curve(stats: Stats) -> str:
@@ -257,10 +255,10 @@ def _noise_claims(results: Results, network: str, curves: Curves) -> list[Claim]
 
     rises = [results.gain(*reversed(curve.ends())).ours for curve in attacked]
     cost, fall = text("fig10be.drop", limit=limit, more=limit + 0.5), results.gain(*clean.ends()).ours
-    of, where, small = network_label(network), "sec. 5.3", partial(at_most, limit=limit + 0.5, words=lost)
+    of, source, small = network_label(network), "sec. 5.3", partial(at_most, limit=limit + 0.5, words=lost)
     return [
-        judge(text("fig10be.better", last=last), rises, partial(above, words=each_curve), of, where, some=True),
-        judge(cost, [fall], small, of, where, limit, largest),
+        judge(text("fig10be.better", last=last), rises, partial(above, words=each_curve), of, source, some=True),
+        judge(cost, [fall], small, of, source, limit, largest),
     ]
 
 

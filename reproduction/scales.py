@@ -100,14 +100,11 @@ class Scale:
             )
         if seeds is not None and seeds < 1:
             raise UsageError(f"--seeds is {seeds}; a reproduction needs at least 1.")
-        settings = {name: self.setting(name) for name in self.networks if name in networks or not networks}
         for name in networks:
             self.setting(name)
-        if seeds is not None:
-            settings = {
-                name: replace(setting, seeds=seeds, rate_seeds=seeds if setting.rate_seeds else 0)
-                for name, setting in settings.items()
-            }
+        settings = {name: self.networks[name] for name in self.networks if name in networks or not networks}
+        for name, setting in settings.items() if seeds else ():
+            settings[name] = replace(setting, seeds=seeds, rate_seeds=seeds if setting.rate_seeds else 0)
         return replace(self, networks=settings, seeds=seeds or self.seeds, sources=dict(sources))
 
     @property

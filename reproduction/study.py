@@ -47,15 +47,12 @@ RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_cha
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured value of a network, a number or JSON.
+    """One measured value of a network, a number or JSON; `reproduction.measure.MEASURE` describes each kind.
 
     Attributes:
-        kind: a key of `reproduction.measure.MEASURE`, where each kind is described.
         seed: None stands for every seed of the scale, see `each`.
-        attack: None for clean images, or text such as "pgd:eps=2/255"; the recipe sets the other options, and the step
-            size scales with eps. On the rate-coded network, FGSM and PGD average their gradient over the scale's draws.
+        attack: None for clean images, or text such as "pgd:eps=2/255", completed by the recipe.
         box: "white", or the kind of twin on which the attack makes its images.
-        changes: to the recipe of the network and of its twin.
         grid: the numbers that the kind sweeps: iterations, timesteps, leaks, bits, variants of the image, seeds.
         at: which element of a list is meant; measurements that only differ in it are equal.
     """
@@ -91,15 +88,11 @@ class Measurement:
         return (self.run, *(replace(self.run, twin=twin) for twin in twins))
 
     def spec(self, scale: Scale) -> AttackSpec | None:
-        """The attack with all its options. Raises UsageError for what does not suit a rate-coded network."""
-        if self.attack is None:
-            return None
+        """The attack with all its options; on a rate-coded network it averages gradients over the scale's draws."""
         attack = self.attack
-        if self.method == "rate":
-            if attack.partition(":")[0] not in ("fgsm", "pgd"):
-                raise UsageError(f"attack {attack!r}: a rate-coded network is only attacked by fgsm and pgd.")
+        if attack and self.method == "rate":
             attack = f"{attack}{',' if ':' in attack else ':'}draws={scale.draws}"
-        return attack_of(scale.recipe(self.run), attack, self.seed or 0)
+        return attack_of(scale.recipe(self.run), attack, self.seed or 0) if attack else None
 
     def images(self, scale: Scale) -> int:
         """Number of test images, 0 for all."""
@@ -113,19 +106,14 @@ class Measurement:
             part = recipe.keyed(exclude={"ann", "attack", "data"})
             return {"batches": scale.cost_batches, "in turns": True, "recipe": {**part, **shape}}
         spec = self.spec(scale)
-        settings: dict[str, Any] = {
-            "seed": self.seed,
-            "grid": list(self.grid),
-            "images": self.images(scale),
-            "attack": spec and {"name": spec.name, "options": spec.resolved()},
+        settings: dict[str, Any] = {"seed": self.seed, "grid": list(self.grid), "images": self.images(scale)}
+        settings["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
+        more = {
+            "gradient-checks": {"eps": recipe.attack.eps},
+            "quantised-ann": {"calibration": recipe.conversion.images},
+            "leak-distances": {"setting": CLAIMS["fig5a"]},
         }
-        if self.kind == "gradient-checks":
-            settings["eps"] = recipe.attack.eps
-        if self.kind == "quantised-ann":
-            settings["calibration"] = recipe.conversion.images
-        if self.kind == "leak-distances":
-            settings["setting"] = CLAIMS["fig5a"]
-        return settings
+        return settings | more.get(self.kind, {})
 
 
 @dataclass(frozen=True)
