@@ -81,10 +81,8 @@ def _reproduce(asked: argparse.Namespace, command: str) -> None:
         return
     keep_memory()
     keep_kernels()
-    written = reproduce(
-        study, asked.names, asked.out or asked.runs / asked.scale, command=command, workers=asked.parallel,
-        scheduler=asked.scheduler, partial=asked.partial,
-    )  # fmt: skip
+    out, places = asked.out or asked.runs / asked.scale, {"workers": asked.parallel, "scheduler": asked.scheduler}
+    written = reproduce(study, asked.names, out, command=command, partial=asked.partial, **places)
     if CLAIMS in asked.names and not asked.quiet:
         print(claims_text(written[-1].parent))
     print(written[-1] if asked.quiet else f"Written: {len(written)} files, listed in {written[-1]}")

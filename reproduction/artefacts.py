@@ -229,12 +229,10 @@ def _runs(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> Iterator[
         origin = trained or first
         places = [trained] if trained else [record.where for record in records]
         processors = "; ".join(dict.fromkeys(str(where["cpu"]) for where in places if where.get("cpu")))
-        yield {
-            "run": study.name(run), "command": study.command(run), "processor": processors,
-            "hiresnn": str(origin.get("hiresnn", "")), "semantics": str(first.get("semantics", "")),
-            "torch": str(origin.get("torch", "")), "date": str(origin.get("date", ""))[:10],
-            "read from": "training" if trained else "measurement" if first else "",
-        }  # fmt: skip
+        row = {"run": study.name(run), "command": study.command(run), "processor": processors}
+        row |= {name: str(origin.get(name, "")) for name in ("hiresnn", "torch")}
+        row |= {"semantics": str(first.get("semantics", "")), "date": str(origin.get("date", ""))[:10]}
+        yield row | {"read from": "training" if trained else "measurement" if first else ""}
 
 
 def _write_index(study: Study, out: Path, command: str) -> Path:

@@ -44,10 +44,9 @@ def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: 
     """What `spend` returns for the recipe, from a fresh process. Raises RunError where that fails."""
     arguments = {"batches": batches, "channels": channels, "size": size, "classes": classes}
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(BLOCK), "MALLOC_TRIM_THRESHOLD_": str(BLOCK)}
-    done = subprocess.run(
-        [sys.executable, "-m", "reproduction.cost"], input=pickle.dumps((recipe, arguments)), capture_output=True,
-        check=False, env=environment, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
+    child: dict[str, Any] = {"env": environment, "cwd": Path(__file__).parents[1], "capture_output": True}
+    command, sent = [sys.executable, "-m", "reproduction.cost"], pickle.dumps((recipe, arguments))
+    done = subprocess.run(command, input=sent, check=False, **child)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
         raise RunError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -57,15 +57,7 @@ PANELS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 NOTE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps small text legible over lines
 STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
 
-matplotlib.rcParams.update({
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
-    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
-    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#dddddd", "grid.linewidth": 0.6,
-    "legend.fontsize": 7, "legend.frameon": False, "hatch.linewidth": 0.6, "savefig.dpi": 300,
-    "pdf.fonttype": 42,  # text stays text, as publishers require
-    "svg.hashsalt": "hiresnn",  # ids in the file depend on its content only
-})  # fmt: skip
+matplotlib.style.use(Path(__file__).with_name("print.mplstyle"))
 
 
 def figure(
@@ -102,10 +94,14 @@ def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> Non
 def line(axes: Axes, x: Sequence[float], stats: Sequence[SeedStat], style: Style) -> None:
     """A line through the means, with the sample standard deviation as error bars where there are seeds."""
     spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
-    axes.errorbar(
-        x, [stat.mean for stat in stats], yerr=spread, label=style.label, color=style.colour, marker=style.marker,
-        linestyle=style.dash, markersize=4, linewidth=1.3, capsize=2, elinewidth=0.9,
-    )  # fmt: skip
+    look: Any = {
+        "color": style.colour,
+        "marker": style.marker,
+        "linestyle": style.dash,
+        "markersize": 4,
+        "linewidth": 1.3,
+    }
+    axes.errorbar(x, [stat.mean for stat in stats], spread, label=style.label, capsize=2, elinewidth=0.9, **look)
 
 
 def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
@@ -146,11 +142,9 @@ def focus(axes: Axes, stats: Sequence[SeedStat]) -> None:
     axes.set_ylim(bottom, high + margin)
     if bottom > 0:
         x, y = _free_corner(axes)
-        axes.annotate(
-            f"axis starts at {bottom:.3g}", (x, y), (4 - 8 * x, 4 - 8 * y), xycoords="axes fraction",
-            textcoords="offset points", ha="right" if x else "left", va="top" if y else "bottom", fontsize=6,
-            color="#444444", zorder=6, bbox=NOTE,
-        )  # fmt: skip
+        look: Any = {"fontsize": 6, "color": "#444444", "zorder": 6, "bbox": NOTE, "xycoords": "axes fraction"}
+        look |= {"textcoords": "offset points", "ha": "right" if x else "left", "va": "top" if y else "bottom"}
+        axes.annotate(f"axis starts at {bottom:.3g}", (x, y), (4 - 8 * x, 4 - 8 * y), **look)
 
 
 def _free_corner(axes: Axes) -> tuple[int, int]:
@@ -202,10 +196,15 @@ def bars(
             if stat is not None and stat.deviation is not None:
                 axes.errorbar(x, stat.mean, yerr=stat.deviation, color="#333333", capsize=2, elinewidth=0.9)
             if stat is not None and digits is not None:
-                axes.annotate(
-                    f"{stat.mean:,.{digits}f}", (x, stat.mean + (stat.deviation or 0.0)), (0, 2), ha="center",
-                    textcoords="offset points", va="bottom", fontsize=6.5, zorder=5, bbox=NOTE,
-                )  # fmt: skip
+                above: Any = {
+                    "textcoords": "offset points",
+                    "ha": "center",
+                    "va": "bottom",
+                    "fontsize": 6.5,
+                    "zorder": 5,
+                }
+                end = (x, stat.mean + (stat.deviation or 0.0))
+                axes.annotate(f"{stat.mean:,.{digits}f}", end, (0, 2), bbox=NOTE, **above)
         if number < len(paper):
             paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style)
     axes.set_xticks(range(len(groups)), groups)

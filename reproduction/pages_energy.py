@@ -30,13 +30,7 @@ PRICE_LABELS: dict[str, str] = section("energy.prices")
 WHO: dict[str, str] = section("energy.who")
 FIG11_ROWS = (("rate", PRINTED), ("ann", PRINTED), ("rate", EVERY), ("ann", EVERY), ("equal-accuracy", EVERY))
 FP32, INT32 = PRICES["fp32"], PRICES["int32"]
-TOTAL_COLUMNS = [
-    "model", "data set", "network", "count", "bits", "FP32, nJ", "INT32, nJ", "FP32, times", "INT32, times",
-]  # fmt: skip
-MEMORY_COLUMNS = [
-    "model", "data set", "network", "weights read, k", "activations, k", "membranes, k", "parameters, k",
-    "state, KiB", "weights on chip, nJ", "weights off chip, nJ",
-]  # fmt: skip
+TOTAL_COLUMNS, MEMORY_COLUMNS = section("table7.total_columns"), section("table7.memory_columns")
 TRAFFIC = ("weight_reads", "activations", "membranes", "weights", "on_chip_pj", "off_chip_pj")
 """Attributes of `hiresnn.analysis.Traffic`, in the order of MEMORY_COLUMNS."""
 LAYER_COLUMNS: dict[str, Callable[[EnergyReport, LayerOperations], float]] = {
@@ -148,20 +142,16 @@ def _totals(results: Results, measured: dict[str, Measurement]) -> Totals:
     origins = {who: results.origins(one) for who, one in measured.items()}
 
     def energies(who: str, energy: Callable[[EnergyReport, Prices], float]) -> Total:
-        return Total({
-            name: SeedStat.of((energy(report, prices) for report in seeds[who]), origins[who])
-            for name, prices in PRICES.items()
-        })  # fmt: skip
+        pj = {name: [energy(report, prices) for report in seeds[who]] for name, prices in PRICES.items()}
+        return Total({name: SeedStat.of(values, origins[who]) for name, values in pj.items()})
 
     def few_bits(bits: Sequence[int | None]) -> Total:
         """An ANN with these bits per activation, one number per seed."""
         if not any(bits):
             return Total(dict.fromkeys(PRICES))
         pairs = list(zip(seeds["hire"], bits, strict=True))
-        energy = {
-            name: SeedStat.of((quantised_energy(*pair, prices) for pair in pairs), origins["hire"])
-            for name, prices in PRICES.items()
-        }
+        pj = {name: [quantised_energy(*pair, prices) for pair in pairs] for name, prices in PRICES.items()}
+        energy = {name: SeedStat.of(values, origins["hire"]) for name, values in pj.items()}
         return Total(energy, SeedStat.of(math.nan if number is None else number for number in bits))
 
     lines: Totals = {}

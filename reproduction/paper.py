@@ -50,10 +50,8 @@ VGG5, VGG11, DIGITS = "vgg5-cifar10", "vgg11-cifar100", "vgg5-mnist"
 """The networks that most figures are about, and the ANN through which Fig. 5a perturbs its digits."""
 VGGS = (VGG5, VGG11)
 PANEL_LABELS: dict[str, str] = section("labels.panel")
-LABELS: dict[str | None, str] = {
-    **{None: "clean", "fgsm": "FGSM", "pgd": "PGD"},
-    **section("labels.box"), **section("labels.method"), **section("labels.name"),
-}  # fmt: skip
+LABELS: dict[str | None, str] = {None: "clean", "fgsm": "FGSM", "pgd": "PGD"}
+LABELS |= section("labels.box") | section("labels.method") | section("labels.name")
 """What the pages call an attack, a box, a method, a model and a data set."""
 ATTACKS = ("fgsm", "pgd")
 

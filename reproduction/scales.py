@@ -162,11 +162,10 @@ class Scale:
         for network in networks:
             recipe = self.recipe(Run(network, "hire"))
             attack, steps, noise = recipe.attack, recipe.snn.timesteps, recipe.noise.step
-            note = text(
-                "setting", network=network_label(network), scale=self.name, source=Path(recipe.data.source).name,
-                images=images_label(self.images), seeds=seeds_label(self.seeds_of(network)), timesteps=steps,
-                eps=255 * attack.eps, step=attack.step, iterations=attack.iterations, noise=noise,
-            )  # fmt: skip
+            strength = {"eps": 255 * attack.eps, "step": attack.step, "iterations": attack.iterations, "noise": noise}
+            data = {"source": Path(recipe.data.source).name, "images": images_label(self.images)}
+            named = {"network": network_label(network), "seeds": seeds_label(self.seeds_of(network))}
+            note = text("setting", scale=self.name, timesteps=steps, **named, **data, **strength)
             if "rate" in methods and self.is_rated(network):
                 steps, seeds = self.setting(network).rate_timesteps, seeds_label(self.seeds_of(network, "rate"))
                 note += " " + text("setting_rate", timesteps=steps, seeds=seeds)
