@@ -18,7 +18,7 @@ SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.t
 HERE = {"cpu": "A", "torch": "2.5", "date": "2026-11-26", "semantics": 1}
 TWO_SEEDS = SCALES["smoke"].changed(seeds=2, sources={}, networks=[])
 """All networks of the smoke scale with two seeds."""
-ALL_IMAGES = MANY = replace(TWO_SEEDS, images=0)
+ALL_IMAGES = replace(TWO_SEEDS, images=0)
 """As many test images as the paper has, so that a point is more than the error."""
 
 Answer = Callable[[Measurement], Any]

@@ -1,9 +1,7 @@
 """Fig. 1b, 3 and 10a with given spike counts and accuracies."""
 
 import pytest
-import torch
 
-from reproduction.spikes import layer_names
 from reproduction.study import Measurement
 
 from .conftest import HERE, Answer, page
@@ -33,11 +31,6 @@ def accuracies(wanted: Measurement) -> list[float]:
     found = RATE_ACCURACY if wanted.method == "rate" else DIRECT_ACCURACY
     assert len(found) == len(wanted.grid)
     return found
-
-
-def test_layers_are_named_by_the_shape_of_their_neurons() -> None:
-    spikes = {"relu1": torch.zeros(2, 3, 4, 5, 5), "relu2": torch.zeros(2, 3, 4, 1, 1), "relu3": torch.zeros(2, 3, 7)}
-    assert layer_names(spikes) == {"relu1": "conv1", "relu2": "conv2", "relu3": "fc1"}
 
 
 @pytest.mark.parametrize(("name", "answer"), [("fig3", counts), ("fig10a", accuracies)])

@@ -3,40 +3,12 @@
 import math
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.container import ErrorbarContainer
 
 from reproduction import figures
 from reproduction.figures import STYLES
 from reproduction.statistics import SeedStat
-
-
-def lines(axes: Any) -> dict[str, list[tuple[float, float]]]:
-    """Name in the legend -> (x, y) of each point."""
-    return {
-        line.get_label(): [(float(x), float(y)) for x, y in line[0].get_xydata()]
-        for line in axes.containers
-        if isinstance(line, ErrorbarContainer) and not str(line.get_label()).startswith("_")
-    }
-
-
-def spreads(axes: Any) -> list[list[float]]:
-    """Half the length of each error bar, a list for each line or bar that has them."""
-    return [
-        [float(end[1] - start[1]) / 2 for start, end in container[2][0].get_segments()]
-        for container in axes.containers
-        if isinstance(container, ErrorbarContainer) and container.has_yerr
-    ]
-
-
-def test_a_line_goes_through_the_means_with_the_deviations_as_error_bars() -> None:
-    _, (axes,) = figures.figure()
-    figures.line(axes, [1, 4], [SeedStat.of([1.0, 3.0]), SeedStat.of([5.0, 5.0])], STYLES["hire"])
-    assert lines(axes) == {"crafted noise (HIRE)": [(1, 2), (4, 5)]}
-    # the sample standard deviation of 1 and 3 is sqrt(2)
-    assert spreads(axes) == [pytest.approx([math.sqrt(2), 0])]
 
 
 @pytest.mark.parametrize(

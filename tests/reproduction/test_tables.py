@@ -16,8 +16,6 @@ from reproduction.study import Measurement
 
 from .conftest import ALL_IMAGES, HERE, Answer, page
 
-ALL = ["table1", "table2", "table3", "table5"]
-
 
 def paper(wanted: Measurement, frozen: bool) -> float:
     """The paper's accuracy, from whichever table prints it."""
