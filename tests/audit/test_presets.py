@@ -1,7 +1,6 @@
 """Presets, and one attack at any bound: larger presets continue smaller ones, and every step is an attack."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
 from types import SimpleNamespace
@@ -58,13 +57,6 @@ def test_every_screened_rule_is_one_and_the_own_comes_first(each: Stage) -> None
     assert len(set(each.rules)) == len(each.rules)
     for rule in set(each.rules) - {OWN, ROUNDING}:
         rule_from_text(rule)
-
-
-def test_a_later_stage_tries_no_less_than_an_earlier_one() -> None:
-    for earlier, later in pairwise(STAGES):
-        assert set(earlier.rules) <= set(later.rules)
-        for name in ("sample", "iterations", "queries", "directions", "noise"):
-            assert getattr(earlier, name) <= getattr(later, name), name
 
 
 def starts(*stages: Stage) -> dict[tuple[str, str | None], tuple[int, int]]:
@@ -275,22 +267,3 @@ def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls: Calls
         attack.at(HEADLINE)(model, IMAGES, LABELS)
     assert calls[0][0] is twin
     assert cost.forward == len(IMAGES)
-
-
-class Watched(InstrumentedModel):
-    """Records the rules that it is put under."""
-
-    def __init__(self) -> None:
-        super().__init__(flat, IMAGES)
-        self.rules: list[str] = []
-
-    def under(self, rule: str) -> Any:
-        self.rules.append(rule)
-        return super().under(rule)
-
-
-def test_gradients_pass_through_rounding_except_for_the_plain_protocol(calls: Calls) -> None:
-    model = Watched()
-    plan("pgd").at(HEADLINE)(model, IMAGES, LABELS)
-    replace(plan("pgd"), plain=True).at(HEADLINE)(model, IMAGES, LABELS)
-    assert model.rules == ["through-rounding", "own"]

@@ -3,8 +3,6 @@
 import re
 from xml.etree import ElementTree
 
-import pytest
-
 from hiresnn.report.charts import (
     DASHES,
     MARKERS,
@@ -15,7 +13,6 @@ from hiresnn.report.charts import (
     category_axis,
     epoch_axis,
     legend,
-    number_axis,
     percent_axis,
 )
 
@@ -42,31 +39,11 @@ def test_a_band_runs_along_the_upper_ends_and_back_along_the_lower() -> None:
     assert svg.find(".//polygon").get("points") == "52,70 352,100 352,140 52,170"
 
 
-def test_without_intervals_there_is_no_band() -> None:
-    assert drawn([Series("a", (Dot(1, 50), Dot(2, 50)))]).find(".//polygon") is None
-
-
-def test_the_first_series_is_on_top_and_has_the_first_colour() -> None:
-    svg = drawn([Series("first", (Dot(1, 1),)), Series("second", (Dot(1, 2),))])
-    groups = [group.get("class") for group in svg.findall("g") if group.find("polyline") is not None]
-    assert groups == ["s1", "s0"]
-
-
 def test_ticks_are_beside_their_values() -> None:
     svg = drawn([], x=category_axis("bound", ["0", "8"]))
     texts = {(text.text, text.get("x"), text.get("y")) for text in svg.iter("text")}
     # Categories: 1.5 wide, so 0 stands 50 units inside, 8 at 52 + 1.25 * 200.
     assert {("0", "102", "238"), ("8", "302", "238"), ("75", "44", "70"), ("%", "13", "120")} <= texts
-
-
-def test_a_mark_is_at_its_value_with_its_text_above() -> None:
-    svg = drawn([], mark=(2, "headline"))
-    mark = next(group for group in svg.findall("g") if group.get("class") == "mark")
-    assert (mark.find("line").get("x1"), mark.find("text").get("y"), mark.find("text").text) == (
-        "152",
-        "14",
-        "headline",
-    )
 
 
 def test_no_two_of_forty_lines_look_alike() -> None:
@@ -93,15 +70,6 @@ def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
     assert len(markers) <= 12
     # Epoch 100 at the right edge, 50 % at the middle.
     assert markers[-1] == "translate(352 120)"
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_charts_of_one_epoch_or_none_are_valid(count: int) -> None:
-    svg = drawn(
-        [Series("a", tuple(Dot(n + 1, 1.5) for n in range(count)))], x=epoch_axis(count), y=number_axis("loss", [1.5])
-    )
-    assert "nan" not in ElementTree.tostring(svg, encoding="unicode")
-    assert len(list(svg.iter("path"))) == count
 
 
 def test_the_legend_shows_each_line_with_points_as_the_chart_does() -> None:

@@ -16,7 +16,7 @@ from hiresnn.app.recipe import read
 from hiresnn.audit.card import Card
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import SHELF, copy
-from hiresnn.report.board import MOST_DRAWN, Entry, board_page, grouped, read_entries
+from hiresnn.report.board import Entry, board_page, grouped, read_entries
 
 CARD = "audit/card.json"
 
@@ -169,21 +169,6 @@ def test_only_the_one_script_may_run(card: Card) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; " in page
     assert "alert" not in script
-
-
-def test_a_plot_shows_the_interval_of_each_network(card: Card) -> None:
-    page = board_page([entry(card, "a", 8.5), entry(card, "b", 9.5)])
-    assert page.count('class="whisker"') == 2
-    many = [entry(card, f"n{number}", float(number)) for number in range(MOST_DRAWN + 2)]
-    assert f"The plots show the first {MOST_DRAWN} of {MOST_DRAWN + 2} networks" in board_page(many)
-
-
-def test_networks_that_are_all_right_on_clean_images_have_an_axis_to_100(card: Card) -> None:
-    clean = card.clean.model_copy(update={"percent": 100.0})
-    (group,), _ = grouped([entry(card, "a", 8.5, clean=clean), entry(card, "b", 9.5, clean=clean)])
-    _, drawing = group.plots()[0]
-    ticks = [float(text) for text in re.findall(r">([0-9.]+)</text>", drawing)]
-    assert max(ticks) == 100
 
 
 def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:

@@ -118,35 +118,6 @@ def test_charts_are_not_stretched(width: int, largest: float, opened: Open) -> N
     assert max(scales) <= largest
 
 
-def test_a_phone_shows_clean_and_worst_case_at_a_glance(
-    browser: Any, make_run: Callable[..., Path], card: Card, tmp_path: Path
-) -> None:
-    runs = [
-        make_run(tmp_path / "hire-seed0", "hire", card=card),
-        make_run(tmp_path / "traditional-seed0", "traditional"),
-    ]
-    (tmp_path / "page.html").write_text(runs_page(read_runs(runs)), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.goto((tmp_path / "page.html").as_uri())
-    heads = page.evaluate(
-        "[...document.querySelectorAll('.overview th[scope=col]')].slice(0, 3)"
-        ".map(head => [head.innerText, head.getBoundingClientRect().right])"
-    )
-    page.close()
-    assert [text for text, _ in heads] == ["run", "clean", "audited worst case"]
-    assert max(right for _, right in heads) < 370
-
-
-def test_focus_can_be_seen(opened: Open) -> None:
-    page = opened()
-    for _ in range(4):
-        page.keyboard.press("Tab")
-        style = page.evaluate(
-            "(() => { const s = getComputedStyle(document.activeElement); return [s.outlineStyle, s.outlineWidth]; })()"
-        )
-        assert style == ["solid", "3px"]
-
-
 def test_every_image_has_a_text_and_every_drawing_a_name(opened: Open) -> None:
     page = opened()
     assert page.evaluate("[...document.images].filter(image => !image.alt || !image.naturalWidth).length") == 0

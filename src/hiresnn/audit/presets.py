@@ -160,59 +160,41 @@ _ALL = (
 )
 
 
-_QUICK = Stage(
-    rules=_FEW,
-    sample=40,
-    iterations=20,
-    queries=200,
-    most=3,
-    attacks=(
-        stage_attack("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
-        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=100),
-        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
-        stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
-        stage_attack("square", queries=200),
-    ),
+_QUICK_ATTACKS = (
+    stage_attack("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
+    stage_attack("sa-pgd", Choice.PUBLISHED, iterations=100),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=100, loss="dlr", finish=100),
+    stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted", targets=3),
+    stage_attack("square", queries=200),
 )
-_STANDARD = Stage(
-    rules=_ALL,
-    sample=50,
-    iterations=20,
-    queries=1000,
-    most=6,
-    attacks=(
-        stage_attack("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
-        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
-        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300),
-        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, loss="dlr", finish=200),
-        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, loss="dlr", finish=200),
-        stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
-        stage_attack("noise", kind="uniform", draws=50),
-        stage_attack("square", first=200, queries=1000),
-    ),
+_STANDARD_ATTACKS = (
+    stage_attack("pgd-restarts", Choice.EACH, iterations=30, restarts=1, loss="margin"),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=2),
+    stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, loss="dlr", finish=200),
+    stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, loss="dlr", finish=200),
+    stage_attack("apgd", Choice.BEST, iterations=15, loss="dlr-targeted"),
+    stage_attack("noise", kind="uniform", draws=50),
+    stage_attack("square", first=200, queries=1000),
 )
-_THOROUGH = Stage(
-    rules=_ALL,
-    sample=100,
-    iterations=40,
-    queries=5000,
-    prune=False,
-    attacks=(
-        stage_attack("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
-        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
-        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2),
-        stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3, loss="dlr", finish=300),
-        stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2, loss="dlr", finish=300),
-        stage_attack("apgd", Choice.BEST, iterations=100, restarts=5),
-        stage_attack("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
-        stage_attack("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
-        stage_attack("apgd", Choice.ADAPTIVE, iterations=100, loss="dlr-targeted"),
-        stage_attack("greedy", Choice.SEVERAL, iterations=50),
-        stage_attack("noise", kind="uniform", draws=1000),
-        stage_attack("square", queries=5000),
-    ),
+_THOROUGH_ATTACKS = (
+    stage_attack("pgd-restarts", Choice.EACH, iterations=100, restarts=5, loss="margin"),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3),
+    stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2),
+    stage_attack("sa-pgd", Choice.ADAPTIVE, iterations=300, restarts=3, loss="dlr", finish=300),
+    stage_attack("sa-pgd", Choice.PUBLISHED, iterations=300, restarts=2, loss="dlr", finish=300),
+    stage_attack("apgd", Choice.BEST, iterations=100, restarts=5),
+    stage_attack("apgd", Choice.BEST, iterations=100, restarts=5, loss="dlr"),
+    stage_attack("apgd", Choice.BEST, iterations=100, loss="dlr-targeted"),
+    stage_attack("apgd", Choice.ADAPTIVE, iterations=100, loss="dlr-targeted"),
+    stage_attack("greedy", Choice.SEVERAL, iterations=50),
+    stage_attack("noise", kind="uniform", draws=1000),
+    stage_attack("square", queries=5000),
 )
 
+_QUICK = Stage(rules=_FEW, sample=40, iterations=20, queries=200, most=3, attacks=_QUICK_ATTACKS)
+_STANDARD = Stage(rules=_ALL, sample=50, iterations=20, queries=1000, most=6, attacks=_STANDARD_ATTACKS)
+_THOROUGH = Stage(rules=_ALL, sample=100, iterations=40, queries=5000, prune=False, attacks=_THOROUGH_ATTACKS)
 PRESETS: dict[str, Preset] = {
     "quick": Preset("quick", 200, (_QUICK,), shares=(0.25, 0.5)),
     "standard": Preset("standard", 1000, (_QUICK, _STANDARD)),

@@ -118,6 +118,7 @@ class _Sweep:
             self._attack_all([*self.transfers, *self.config.added])
             if fingerprint([("images", self.images)]) != before:
                 self.model.written = True
+        checks = self.model.checks(self.cost.nonfinite)
         return AuditResult(
             self.config,
             self.model,
@@ -131,7 +132,7 @@ class _Sweep:
             without_gradient,
             selected,
             dropped,
-            self.model.checks(self.cost.nonfinite),
+            checks,
             self.cost,
         )
 

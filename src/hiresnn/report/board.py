@@ -136,16 +136,13 @@ def read_entries(arguments: Sequence[str]) -> list[Entry]:
         arguments: each a card.json, or a folder that has card.json or audit/card.json. `TARGET=CARD` names the network
             of a card, as for hiresnn audit; a Python file that TARGET names is executed. Without it the network is the
             one in the run folder around the card, or the run or file that the card names.
-
-    Raises:
-        UsageError: there is no such file or folder, or one card is named with two networks.
     """
     targets: dict[Path, str | None] = {}
     for path, target in map(_located, arguments):
-        before = targets.setdefault(path, target)
-        if target is not None and before not in (None, target):
-            raise UsageError(f"{path} is named with two networks, {before} and {target}; name one of them.")
-        targets[path] = before or target
+        earlier = targets.get(path)
+        if None not in (target, earlier) and earlier != target:
+            raise UsageError(f"{path} is named with two networks, {earlier} and {target}; name one of them.")
+        targets[path] = earlier or target
     names = _names(list(targets))
     return [_read(path, name, target) for (path, target), name in zip(targets.items(), names, strict=True)]
 
@@ -172,11 +169,10 @@ def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
 
 
 def _located(argument: str) -> tuple[Path, str | None]:
-    """Return (path of the card, target or None)."""
+    """(path of the card, target or None); a target and a path may have an equals sign themselves."""
     target, path = None, Path(argument)
     if not path.exists() and "=" in argument:
-        cuts = [place for place, letter in enumerate(argument) if letter == "="]
-        # A target and a path may have an equals sign themselves.
+        cuts = [index for index, letter in enumerate(argument) if letter == "="]
         cut = next((cut for cut in cuts if Path(argument[cut + 1 :]).exists()), cuts[-1])
         target, path = argument[:cut], Path(argument[cut + 1 :])
     if not path.exists():
