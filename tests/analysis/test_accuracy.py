@@ -48,22 +48,11 @@ def test_accuracy_under_attack_counts_what_the_bound_cannot_reach(eps: int, expe
     assert accuracy(Bright(), SPLIT, attack=attack, eps=eps / 255) == expected
 
 
-def test_an_attack_outside_its_bound_is_refused() -> None:
-    with pytest.raises(AttackError):
-        accuracy(Bright(), SPLIT, attack=lambda model, images, labels: images + 0.1, eps=0.05)
-
-
 def test_the_network_is_evaluated_in_eval_mode_and_its_mode_is_restored() -> None:
     network = nn.Sequential(Bright(), nn.Dropout(1.0)).train()  # in training mode every logit is dropped
     assert accuracy(network, SPLIT) == 75
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 200])
-def test_evaluate_gives_the_accuracy_of_a_module_and_of_a_function(batch_size: int) -> None:
-    assert evaluate(Bright(), IMAGES, SPLIT.labels, batch_size=batch_size) == 75
-    assert evaluate(lambda images: Bright()(images), IMAGES, SPLIT.labels, batch_size=batch_size) == 75
 
 
 def test_evaluate_takes_an_attack_as_a_function_or_as_text() -> None:

@@ -125,9 +125,3 @@ def test_the_network_of_another_ann_is_refused() -> None:
     network = convert(ann(), IMAGES, timesteps=2)
     with pytest.raises(UsageError, match="has neurons 2, 4, but the ANN activations relu, relu_2, relu6"):
         ConversionError(OneReLU(), network)
-
-
-def test_nothing_can_be_said_before_the_first_batch() -> None:
-    plain = ann()
-    with pytest.raises(UsageError, match="no images were added"):
-        ConversionError(plain, convert(plain, IMAGES, timesteps=2)).compute()

@@ -12,7 +12,6 @@ from hiresnn.app.analyze import conversion
 from hiresnn.app.recipe import Recipe, override
 from hiresnn.app.train import train
 from hiresnn.errors import RecipeError, RunError
-from hiresnn.hub.pretrained import copy
 from hiresnn.progress import Progress
 
 QUIET = Progress(quiet=True)
@@ -74,9 +73,3 @@ def test_a_run_without_its_ann_or_with_a_wrong_value_is_refused(run: Path, tmp_p
         (copied / file.name).write_bytes(file.read_bytes())
     with pytest.raises(RunError, match="ann"):
         conversion(copied, progress=QUIET)
-
-
-def test_a_copied_network_has_no_ann_to_compare_with(tmp_path: Path) -> None:
-    copy("digits-hire", tmp_path / "run")
-    with pytest.raises(RunError, match="does not name the ANN that it was converted from"):
-        conversion(tmp_path / "run", progress=QUIET)

@@ -1,7 +1,6 @@
 """A Python file for another library has the spikes of the network in every layer and timestep."""
 
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from hiresnn.exchange.step_graph import free_identifier, step_graph
 from hiresnn.network import record
 
 from ..scripts import imported
-from .small import CLASSES, PIXELS, counter, images, network
+from .small import images, network
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 LABELS = torch.zeros(4).long()
@@ -88,15 +87,6 @@ def test_a_file_notices_other_weights(tmp_path: Path, capsys: pytest.CaptureFixt
     save_file(tensors, tmp_path / "a.safetensors")
     runpy.run_path(str(tmp_path / "a.py"), run_name="__main__")
     assert "0 of 4 decisions" not in capsys.readouterr().out
-
-
-def test_spikingjelly_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "spikingjelly"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "spikingjelly", None)  # an import would raise
-    found = export(counter(), tmp_path / "a.py", PIXELS, CLASSES, to="spikingjelly")
-    assert found.comparisons == []
-    assert "neuron.IFNode(v_threshold=1.0, v_reset=None, detach_reset=True)" in (tmp_path / "a.py").read_text()
 
 
 def test_a_neuron_that_a_library_lacks_is_refused(tmp_path: Path) -> None:

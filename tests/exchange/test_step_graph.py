@@ -119,21 +119,6 @@ def test_a_network_whose_layers_have_numbers_gets_names_that_are_identifiers() -
     torch.testing.assert_close(graph.nodes[2].layer(rows), rows.mean((2, 3), keepdim=True))
 
 
-def test_a_sum_with_a_factor_is_refused() -> None:
-    class Weighted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.last = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
-
-        def forward(self, images: Tensor) -> Tensor:
-            shown = images.flatten(1)
-            logits: Tensor = self.last(torch.add(self.a(shown), self.b(shown), alpha=-3).relu())
-            return logits
-
-    with pytest.raises(UsageError, match="'add' cannot be exported"):
-        step_graph(spiking_graph(Weighted(), 2), torch.rand(1, 1, 2, 2))
-
-
 def test_a_linear_layer_over_feature_maps_is_refused_and_taken_names_get_a_number() -> None:
     ann = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Linear(2, 3), nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(UsageError, match="'2' gets more than one vector per image"):

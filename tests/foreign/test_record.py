@@ -86,35 +86,14 @@ class Loop(nn.Module):
         return torch.stack([self.neuron(images.flatten(1)) for _ in range(self.steps)]).mean(0)
 
 
-def test_a_network_with_more_steps_than_its_adapter_is_refused() -> None:
+def test_what_cannot_be_recorded_is_refused() -> None:
     neuron = Counter()
     model = adapted(Loop(4, neuron), neuron, own_loop=True)
     with record(model), pytest.raises(UsageError, match=r"'neuron' is called for 4 timesteps.*timesteps=3"):
         model(torch.rand(2, 1, 2, 2))
-
-
-def test_spikes_of_an_earlier_pass_do_not_stay_where_a_layer_is_not_called() -> None:
-    class Sometimes(nn.Sequential):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images) if len(images) > 1 else images.flatten(1)
-
-    neuron = Counter()
-    model = adapted(Sometimes(nn.Flatten(), neuron), neuron)
-    with record(model) as spikes:
-        model(torch.rand(2, 1, 2, 2))
-        assert list(spikes) == ["1"]
-        model(torch.rand(1, 1, 2, 2))
-        assert not spikes
-
-
-def test_what_is_no_spike_is_refused() -> None:
     neuron = Counter(0.5)
     model = adapted(nn.Sequential(nn.Flatten(), neuron), neuron)
     with record(model), pytest.raises(UsageError, match="'1' returns numbers that are not whole"):
         model(torch.rand(2, 1, 2, 2))
-
-
-def test_an_adapter_without_neurons_is_refused() -> None:
-    model = Unrolled(nn.Flatten(), T, library="mine")
     with pytest.raises(UsageError, match=r"mine network names no layers of neurons.*spiking="):
-        record(model).__enter__()
+        record(Unrolled(nn.Flatten(), T, library="mine")).__enter__()

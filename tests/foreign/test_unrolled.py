@@ -1,13 +1,58 @@
+"""A network with state as a function of images, and a rule in the place of a surrogate."""
+
 import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Slot, Unrolled, once, whole_sequence
-from hiresnn.foreign.unrolled import ruled_spike
+from hiresnn.foreign import Slot, Unrolled, once, ruled_spike, whole_sequence
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.surrogate import Linear
+
+
+def own(x):
+    return (x >= 0).float()
+
+
+def test_the_spike_is_that_of_the_library_and_the_gradient_that_of_the_rule():
+    x = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64, requires_grad=True)
+    spikes = ruled_spike(own, Linear(), lambda: 2.0)(x)
+    assert spikes.tolist() == [0, 1, 1]
+    (gradient,) = torch.autograd.grad(spikes.sum(), x)
+    # z = x / 2 = -.25, 0, .25; 0.3 (1 - |z|) / 2
+    assert gradient.tolist() == pytest.approx([0.1125, 0.15, 0.1125], abs=1e-12)
+    assert gradient.dtype == torch.float64
+
+
+def test_a_trained_threshold_gets_its_gradient_through_the_membrane():
+    threshold = torch.tensor(2.0, requires_grad=True)
+    spikes = ruled_spike(own, Linear(), lambda: threshold)(torch.tensor([2.5]) - threshold)
+    # d spike / d threshold = - d spike / d x = -0.3 (1 - .25) / 2
+    assert torch.autograd.grad(spikes.sum(), threshold)[0].item() == pytest.approx(-0.1125)
+
+
+def test_the_threshold_is_read_at_the_time_of_the_call():
+    neuron = nn.Module()
+    neuron.threshold = 1.0
+    spike = ruled_spike(own, Linear(), lambda: neuron.threshold)
+    neuron.threshold = 2.0
+    x = torch.tensor([1.0], requires_grad=True)
+    assert torch.autograd.grad(spike(x).sum(), x)[0].item() == pytest.approx(0.075)  # 0.3 (1 - .5) / 2
+
+
+@pytest.mark.parametrize("function", [own, nn.Threshold(0, 0)])
+def test_the_surrogate_is_restored_also_after_an_error(function):
+    neuron = nn.Module()
+    neuron.spike, neuron.after = function, nn.Identity()
+    slot = Slot(neuron, "spike", lambda neuron, own, rule: lambda x: own(x) + 1)
+    with slot.holding(Linear()):
+        assert neuron.spike(torch.tensor(3.0)) == function(torch.tensor(3.0)) + 1
+    assert neuron.spike is function
+    with pytest.raises(KeyError), slot.holding(Linear()):
+        raise KeyError
+    assert neuron.spike is function
+    names = [name for name, _ in neuron.named_children()]
+    assert names == (["spike", "after"] if isinstance(function, nn.Module) else ["after"])
 
 
 class Counter(nn.Module):
@@ -85,19 +130,6 @@ def test_an_encoder_gives_the_input_of_each_step():
     assert torch.allclose(model(IMAGES), 2 * IMAGES.flatten(1))
 
 
-def test_a_network_may_take_the_whole_sequence_at_once():
-    shapes = []
-
-    class Sequence(nn.Module):
-        def forward(self, steps):
-            shapes.append(steps.shape)
-            return steps.flatten(2)
-
-    model = Unrolled(Sequence(), 3, library="toy", show=whole_sequence)
-    assert torch.allclose(model(IMAGES), IMAGES.flatten(1))
-    assert shapes == [(3, 2, 2, 1, 1)]
-
-
 @pytest.mark.parametrize("read_out", [True, False])
 def test_a_network_with_a_loop_of_its_own_is_called_once_with_the_images(read_out):
     class Loop(nn.Module):
@@ -147,15 +179,6 @@ def test_a_rule_changes_the_gradient_and_not_the_logits():
     # z = u / .5 - 1 = -.8, -.6, -.4, -.2; 0.3 (1 - |z|) / .5, the mean over two equal steps
     assert gradient.flatten().tolist() == pytest.approx([0.12, 0.24, 0.36, 0.48])
     assert not model(images).requires_grad
-
-
-def test_an_attack_with_a_rule_breaks_a_network_without_a_gradient():
-    # Two pixels, two classes: the logit of a class is the spike of its pixel.
-    images = torch.tensor([0.52, 0.48]).view(1, 2, 1, 1)
-    model, labels = spiking(), torch.tensor([0])
-    assert model(images).tolist() == [[1.0, 0.0]]
-    adversarial = parse("pgd:eps=0.05,rule=arctan")(model, images, labels)
-    assert model(adversarial).tolist() == [[0.0, 1.0]]
 
 
 def test_a_network_that_overwrites_its_input_gets_the_images_at_every_step():
