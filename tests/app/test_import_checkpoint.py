@@ -51,18 +51,18 @@ def loop(state: dict[str, Tensor], model: str, images: Tensor, timesteps: int) -
         return spikes
 
     logits = torch.zeros(len(images), 10)
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (MEAN, STD))
+    mean, std = (torch.tensor(tensor).view(1, 3, 1, 1) for tensor in (MEAN, STD))
     for _ in range(timesteps):
         rows, at = (images - mean) / std, iter(convolutions)
         for entry in CONFIGURATIONS[NAMES[model]]:
             if entry == "pool":
                 rows = F.avg_pool2d(rows, 2)
             else:
-                place = next(at)
-                rows = fire(place, F.conv2d(rows, state[f"features.{place}.weight"], padding=1))
+                position = next(at)
+                rows = fire(position, F.conv2d(rows, state[f"features.{position}.weight"], padding=1))
         rows = rows.flatten(1)
-        for number, place in enumerate((end, end + 3)):
-            rows = fire(place, F.linear(rows, state[f"classifier.{3 * number}.weight"]))
+        for number, position in enumerate((end, end + 3)):
+            rows = fire(position, F.linear(rows, state[f"classifier.{3 * number}.weight"]))
         logits += F.linear(rows, state["classifier.6.weight"])
     return logits
 
@@ -87,29 +87,29 @@ def test_the_network_computes_what_the_authors_loop_computes(model: str, size: i
     images, labels = generator.integers(0, 256, (20, size, size, 3), np.uint8), np.arange(20) % 10
     np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     state = state_of(model, size=size)
-    found = import_checkpoint(
-        written(tmp_path / "authors.pt", {"module." + name: each for name, each in state.items()}),
+    imported = import_checkpoint(
+        written(tmp_path / "authors.pt", {"module." + name: tensor for name, tensor in state.items()}),
         model, tmp_path / "run", source=str(tmp_path / "images.npz"), method="hire", timesteps=5,
     )  # fmt: skip
     network = load(tmp_path / "run" / MODEL)
-    shown = torch.rand(6, 3, size, size)
+    images = torch.rand(6, 3, size, size)
     with torch.no_grad():
-        logits, expected = network(shown), loop(state, model, shown, 5)
+        logits, expected = network(images), loop(state, model, images, 5)
     assert expected.abs().max() > 0
     assert logits.tolist() == [pytest.approx(row, abs=1e-4) for row in expected.tolist()]
-    assert found.thresholds[:2] == pytest.approx([0.4, 0.45])
-    assert found.leaks[:2] == pytest.approx([1.0, 0.98])
-    assert found.layers["conv1"] == ("features.0", [4, 3, 3, 3])
-    assert found.ignored == []
+    assert imported.thresholds[:2] == pytest.approx([0.4, 0.45])
+    assert imported.leaks[:2] == pytest.approx([1.0, 0.98])
+    assert imported.layers["conv1"] == ("features.0", [4, 3, 3, 3])
+    assert imported.ignored == []
 
 
 def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source: str, tmp_path: Path) -> None:
     state = state_of("vgg5", size=8)
-    moved = {name: each + 0.01 * torch.randn_like(each) for name, each in state.items()}
+    moved = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in state.items()}
     options = {"source": source, "method": "hire"}
     first = written(tmp_path / "one.pt", {"state_dict": {**state, "epoch": torch.tensor(3)}, "accuracy": 0.5})
-    found = import_checkpoint(first, "vgg5", tmp_path / "one", **options)  # type: ignore[arg-type]
-    assert (found.ignored, found.same_ann) == (["epoch"], None)
+    imported = import_checkpoint(first, "vgg5", tmp_path / "one", **options)  # type: ignore[arg-type]
+    assert (imported.ignored, imported.same_ann) == (["epoch"], None)
     assert RunFolder.open(tmp_path / "one").recipe.snn.timesteps == 6  # the paper's
     other = written(tmp_path / "other.pt", state_of("vgg5", size=8, seed=9))
     for path, name, same in ((written(tmp_path / "two.pt", moved), "two", True), (other, "other", False)):
@@ -121,7 +121,7 @@ def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source: str, 
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"features.3.weight": torch.zeros(8, 5, 3, 3)}, r"features.3.weight has shape \[8, 5, 3, 3\], but vgg5 needs"),
         ({"threshold.t9": torch.zeros(2)}, r"threshold.t9 has shape \[2\]"),
@@ -136,11 +136,11 @@ def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source: str, 
     ],
 )
 def test_a_wrong_entry_is_named_and_no_folder_is_made(
-    change: dict[str, Tensor | None], words: str, source: str, tmp_path: Path
+    change: dict[str, Tensor | None], message: str, source: str, tmp_path: Path
 ) -> None:
     state = {**state_of("vgg5", size=8), **change}
-    path = written(tmp_path / "wrong.pt", {name: each for name, each in state.items() if each is not None})
-    with pytest.raises(RunError, match=words):
+    path = written(tmp_path / "wrong.pt", {name: tensor for name, tensor in state.items() if tensor is not None})
+    with pytest.raises(RunError, match=message):
         import_checkpoint(path, "vgg5", tmp_path / "run", source=source, method="hire")
     assert not (tmp_path / "run").exists()
 

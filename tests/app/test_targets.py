@@ -160,7 +160,7 @@ def test_anything_else_is_refused_in_one_sentence(
     (tmp_path / "empty").mkdir()
     for name in ("junk.safetensors", "notes.txt", "syntax.py"):
         (tmp_path / name).write_text("def network(:\n")
-    with pytest.raises(error, match=message if message.startswith("^") else f"(?s){message}") as caught:
+    with pytest.raises(error, match=message) as caught:
         resolve_model(str(tmp_path / text))
     assert "\n" not in str(caught.value)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hiresnn.app.schema import Recipe as Recipe
 from hiresnn.errors import RecipeError, RunError, closest, quoted
@@ -179,8 +179,7 @@ def _sentence(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     # An unknown key is most likely the misspelled name of a missing one, so it comes first.
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    *sections, name = first["loc"] or ("",)
-    key, value = ".".join(map(str, first["loc"])), quoted(first["input"])
+    section, key = first["loc"][:-1], ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it must")
     for technical, plain in (
         ("a valid integer", "a whole number"),
@@ -191,16 +190,11 @@ def _sentence(error: ValidationError) -> str:
     ):
         message = message.replace(technical, plain)
     if first["type"] == "extra_forbidden":
-        fields = Recipe.model_fields
-        for section in sections:
-            model = fields[str(section)].annotation
-            assert isinstance(model, type)
-            assert issubclass(model, BaseModel)
-            fields = model.model_fields
-        text = f"unknown key {key[:80]}; {closest(name, fields)}"
+        model: Any = Recipe.model_fields[str(section[0])].annotation if section else Recipe
+        text = f"unknown key {key[:80]}; {closest(first['loc'][-1], model.model_fields)}"
     elif first["type"] == "missing":
-        text = f"key {key} is missing; add it {f'under [{sections[0]}]' if sections else 'at the top'}"
+        text = f"key {key} is missing; add it {f'under [{section[0]}]' if section else 'at the top'}"
     else:
-        text = f"{key} = {value} is not allowed; {message}" if key else message
+        text = f"{key} = {quoted(first['input'])} is not allowed; {message}" if key else message
     others = sorted({".".join(map(str, problem["loc"])) for problem in problems} - {key})
     return f"{text} (wrong as well: {', '.join(others)[:200]})." if others else f"{text}."
