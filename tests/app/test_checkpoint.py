@@ -95,15 +95,6 @@ def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(
     assert names & header(path)["spiking"].keys() == names & options.keys()
 
 
-def test_quantised_clipped_activations_and_the_network_converted_from_them_come_back(tmp_path: Path) -> None:
-    images = torch.rand(6, 3, 32, 32)
-    ann = build("vgg5", 10, width=0.125, hidden=16, activation="qcfs", levels=4).eval()
-    network = convert(ann, images, timesteps=4, threshold_scale=1.0, start=0.5, rescale=True).eval()
-    for name, model in (("ann", ann), ("snn", network)):
-        save(model, tmp_path / name)
-        assert torch.equal(load(tmp_path / name)(images), model(images))
-
-
 def test_double_precision_is_stored_and_read(tmp_path: Path) -> None:
     network = build("vgg5", 3, **SHAPE).double()
     save(network, tmp_path / "a.safetensors")

@@ -20,6 +20,7 @@ from hiresnn.app.own import load_run, own_code
 from hiresnn.app.recipe import Recipe, override
 from hiresnn.app.targets import resolve_model
 from hiresnn.app.train import ann_key, train
+from hiresnn.app.user_code import UserCode
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork
 from hiresnn.network import SpikingNetwork
@@ -195,17 +196,12 @@ def test_no_file_chooses_the_code_that_runs(copied: Path) -> None:
             UsageError, match=r"Python code.* which a file may not choose to run; if you trust it, name the run"
         ):
             resolve_model(str(text), may_run_code=False)
-    network = hiresnn.load(run / MODEL, ann=build_mine())
+    network = hiresnn.load(run / MODEL, ann=build_mine(copied / "copy"))
     assert isinstance(network, SpikingNetwork)
 
 
-def build_mine() -> nn.Module:
-    def block(before: int, after: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-
-    return nn.Sequential(
-        block(1, 4), nn.MaxPool2d(2), block(4, 8), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10)
-    )
+def build_mine(folder: Path) -> nn.Module:
+    return UserCode(str(code_in(folder)), "network").network(10)  # type: ignore[no-any-return]
 
 
 def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(
@@ -218,17 +214,17 @@ def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_pa
 
     for name in ("one", "other"):
         code_in(tmp_path / name)
-    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    torch.save(build_mine(tmp_path).state_dict(), tmp_path / "w.pt")
     keys = [key("one"), key("other"), key("one", "ten"), key("one", weights=True)]
     (tmp_path / "other" / "parts.py").write_text(PARTS + "\n")
-    torch.save(build_mine().state_dict(), tmp_path / "w.pt")
+    torch.save(build_mine(tmp_path).state_dict(), tmp_path / "w.pt")
     keys += [key("other"), key("one", weights=True)]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 5
 
 
 def test_an_ann_starts_from_a_file_of_weights_which_the_run_does_not_need_later(tiny: Recipe, tmp_path: Path) -> None:
-    network, path = build_mine(), tmp_path / "w.pth"
+    network, path = build_mine(tmp_path), tmp_path / "w.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, path)
     changes = {"model.weights": json.dumps(str(path)), "ann.epochs": "0", "method": "ann"}
     recipe = own(tiny, f"{code_in(tmp_path)}:network", **changes)
@@ -237,7 +233,7 @@ def test_an_ann_starts_from_a_file_of_weights_which_the_run_does_not_need_later(
     assert all(
         torch.equal(trained.state_dict()[f"network.{key}"], value) for key, value in network.state_dict().items()
     )
-    torch.save(build_mine().state_dict(), path)
+    torch.save(build_mine(tmp_path).state_dict(), path)
     with pytest.raises(RunError, match=r"w\.pth changed after the run .*run began; restore it"):
         fit(recipe, run, resume=True)
     path.unlink()
@@ -248,8 +244,8 @@ def test_networks_of_the_package_start_from_weights_too(trained: Path, tiny: Rec
     weights = trained / "plain" / MODEL
     changes = {"model.weights": json.dumps(str(weights)), "ann.epochs": "0", "method": "ann"}
     run = fit(override(tiny, changes), tmp_path / "run")
-    expected, found = (hiresnn.load(path).state_dict() for path in (weights, run))
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    expected, trained_weights = (hiresnn.load(path).state_dict() for path in (weights, run))
+    assert all(torch.equal(trained_weights[name], value) for name, value in expected.items())
     assert RunFolder.open(run).read_json("ann.json") != RunFolder.open(trained / "plain").read_json("ann.json")
 
 

@@ -61,8 +61,7 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
 
 
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
-LARGEST = 1e15
-"""No count and no number of seconds in a run folder is larger."""
+LARGEST = 1e15  # no count and no number of seconds is larger
 
 
 class Record(BaseModel):
@@ -172,10 +171,9 @@ class RunFolder:
 
     @classmethod
     def shared(cls, path: Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
-        """Take `path`, whose name decides its content, for the first of several runs.
+        """Take `path`, whose name decides its content, for the first of several runs; later ones call `wait`.
 
-        A later one calls `wait` once and waits for the first. A recipe in the folder stays: it can differ from
-        `recipe` only in what does not matter.
+        A recipe in the folder stays: it can differ from `recipe` only in what does not matter.
         """
         with locked(path, "run folder", wait=wait) as lock:
             return cls(path, lock)._prepared(_recipe(path) if (path / RECIPE).is_file() else recipe, resume=True)
@@ -343,10 +341,7 @@ def threads() -> int:
 
 
 def code_version() -> tuple[str | None, bool | None]:
-    """The git commit that this package's code comes from, and whether tracked files differ from it.
-
-    (None, None) where the package is installed outside a checkout of its own.
-    """
+    """The git commit of this package's code, and whether tracked files differ from it; None outside a checkout."""
     here = Path(__file__)
 
     def git(*arguments: str) -> str:

@@ -111,7 +111,6 @@ def require_file(path: str | Path, remedy: str) -> Path:
 
 
 def _imported(module: str) -> ModuleType:
-    """Import the module or the file `module`."""
     if not module.endswith(".py"):
         with user_code(f"the import of module {module!r}", "; name an importable module or a FILE.py:FUNCTION."):
             return importlib.import_module(module)
@@ -130,7 +129,6 @@ def _imported(module: str) -> ModuleType:
 
 
 def _require_no_other_modules(path: Path) -> None:
-    """Refuse a file that imports a module beside it if another module of that name has been imported from elsewhere."""
     for name in _imported_files(path, path.parent):
         imported = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         source = getattr(imported, "__file__", None)
@@ -143,7 +141,6 @@ def _require_no_other_modules(path: Path) -> None:
 
 @contextmanager
 def _importable(module: str) -> Iterator[None]:
-    """Make the files in the folder of `module` importable, as `python FILE.py` does."""
     folder = str(Path(module).resolve().parent if module.endswith(".py") else Path.cwd())
     sys.path.insert(0, folder)
     try:
