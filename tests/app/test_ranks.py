@@ -110,7 +110,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     assert (out / RESUME).is_file(), errors
     assert not (out / MODEL).exists()
     assert len(RunFolder.open(out).read_metrics()) < 12
-    with pytest.raises(RunError, match="of a training by 2 processes, not 1; continue it with torchrun"):
+    with pytest.raises(RunError, match=r"with 2 processes, not 1 \(start them with torchrun\)"):
         train(recipe, out=out, resume=True, progress=Progress(quiet=True))
     assert finished(recipe, tmp_path / "killed", out, "--resume")[0] == [0, 0]
 

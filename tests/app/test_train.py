@@ -379,5 +379,15 @@ def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny: Recipe, numb
     assert clamp_counts(clamped, numbered, COUNTS, heard) == clamped
     assert clamp_counts(large, numbered, (), heard) == large
     assert len(heard.lines) == 1
-    with pytest.raises(UsageError, match=r"data\.holdout_images is 2,000, but .* has 60 training images"):
-        clamp_counts(large, numbered, COUNTS[:1], heard)
+    with pytest.raises(UsageError, match=r"data\.holdout_images is 2,?000, but .* 60 .*images"):
+        splits(clamp_counts(large, numbered, COUNTS[:1], heard), numbered)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_fails_on_it(tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "norm.py").write_text(
+        "from torch import nn\ndef network():\n    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.ReLU(), "
+        "nn.Linear(64, 10))\n"
+    )
+    recipe = override(tiny, {"model.source": f"{tmp_path / 'norm.py'}:network", "ann.batch_size": "53"})
+    with pytest.raises(UsageError, match=r"batch_size = 53 leaves a last batch of one of the 160 images, "):
+        fit(recipe, tmp_path / "run")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.network import SpikingNetwork, spiking_graph
-from hiresnn.progress import Progress, Task
+from hiresnn.progress import Progress
 from hiresnn.training import Method, Schedule, Training
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -47,29 +47,32 @@ def training(model: nn.Module, shown: Iterable[tuple[Tensor, Tensor]], *, epochs
 
 
 class Noted(Progress):
-    """Notes what is reported about the progress."""
+    """Notes the lines that are printed, one after each batch."""
 
     def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.seen: list[tuple[int, int, str]] = []
+        super().__init__(every=0.0)
+        self.lines: list[str] = []
 
-    def _show(self, task: Task) -> None:
-        self.seen.append((task.done, task.total, task.note))
+    def line(self, text: str, *, warning: bool = False) -> None:
+        self.lines.append(text)
 
 
-@pytest.mark.parametrize(("images", "done", "total"), [(4, [3, 4], 4), (0, [1, 2], 2)], ids=["images", "batches"])
-def test_an_epoch_reports_means_over_images_not_over_batches(images: int, done: list[int], total: int) -> None:
+@pytest.mark.parametrize(("images", "first", "last"), [(4, "3 of 4 images", "4 images"), (0, "1 of 2 b", "2 batches")])
+def test_an_epoch_reports_means_over_images_not_over_batches(images: int, first: str, last: str) -> None:
     pixels = torch.zeros(3, 1, 2, 2)
     subject = training(Constant(), [(pixels, torch.tensor([0, 0, 1])), (pixels[:1], torch.tensor([1]))], lr=1e-30)
-    subject.progress = shown = Noted()
+    subject.progress = progress = Noted()
     subject.images = images
     subject.run()
     (row,) = subject.rows
     # Labels 0, 0, 1, 1 have losses ln 4, ln 4, ln 4/3, ln 4/3; every answer is 1, so half are correct.
     assert row["loss"] == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
     assert row["train_accuracy"] == 50
-    notes = ["epoch 1 of 1, loss 1.020", "epoch 1 of 1, loss 0.837"]
-    assert shown.seen == [(count, total, note) for count, note in zip(done, notes, strict=True)]
+    one, two = progress.lines
+    assert one.startswith(f"Training: {first}")
+    assert one.endswith("(epoch 1 of 1, loss 1.020)")
+    assert two.startswith(f"Training: {last}")
+    assert two.endswith("(epoch 1 of 1, loss 0.837)")
 
 
 def test_an_epoch_without_batches_reports_zeros() -> None:

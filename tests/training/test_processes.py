@@ -60,7 +60,7 @@ def test_a_process_that_does_not_lead_prints_only_that_another_ended(
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("hiresnn.app.recipe.shipped_text", failing)
+    monkeypatch.setattr("hiresnn.app.recipe.text_of", failing)
     with pytest.raises(SystemExit):
         main(["recipes", "show", "digits"])
     assert capsys.readouterr().err == ("Error: a sentence\n" if printed else "")

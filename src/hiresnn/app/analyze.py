@@ -24,8 +24,8 @@ from hiresnn.analysis import (
     SpikingActivity,
     recording,
 )
-from hiresnn.app.build import calibrate_by, spiking_network
-from hiresnn.app.context import RunContext, calibration_images, device_of
+from hiresnn.app.build import calibrate_by, calibration_images, spiking_network
+from hiresnn.app.context import RunContext, device_of
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
 from hiresnn.app.own import load_run
@@ -233,14 +233,14 @@ def conversion(
     """
     with RunFolder.open(run, write=True) as folder:
         context = RunContext.of_run(folder, progress, source)
-        recipe, (train, held_out) = context.recipe, context.splits()
+        recipe, held_out = context.recipe, context.held_out
         steps, scale = recipe.snn.timesteps, recipe.conversion.threshold_scale
         measured_steps = timesteps or sorted({max(1, round(factor * steps)) for factor in FACTORS})
         settings = dict.fromkeys([(steps, scale), *((t, s) for s in scales or [scale] for t in measured_steps)])
         recipes = [_at(recipe, *setting) for setting in settings]
         ann = load_run(_ann(folder)).to(context.device)
         check_fits(ann, context.dataset, f"{folder.path}")
-        images = data.first(train, calibration_images(recipe, train)).images.to(context.device) / 255  # as in training
+        images = calibration_images(recipe, context.train).to(context.device) / 255  # as in training
         networks = [_converted(each, ann, images) for each in recipes]
         split = context.dataset.test if held_out is None else held_out
         split = data.first(split, min(limit or LIMIT, len(split)))

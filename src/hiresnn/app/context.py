@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,14 +17,16 @@ from hiresnn import data
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.own import OwnCode
-from hiresnn.app.recipe import Recipe, changed
+from hiresnn.app.recipe import changed
+from hiresnn.app.schema import Recipe
 from hiresnn.app.user_code import UserCode
-from hiresnn.data import Batches, DataSet, Split
+from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Ranks
 
+Value = TypeVar("Value")
 Log = Callable[[Mapping[str, Any]], object]
 TENSORBOARD = "tensorboard"
 COUNTS = ("data.train_images", "data.holdout_images")
@@ -36,6 +38,7 @@ class RunContext:
 
     Attributes:
         device: "cpu", "cuda" or "cuda:1", never "auto".
+        train, held_out: images to train on, and images that are never trained on, or None.
         own: the code of the recipe's own network; None for a network of the package.
     """
 
@@ -43,6 +46,8 @@ class RunContext:
     dataset: DataSet
     progress: Progress
     device: str
+    train: Split
+    held_out: Split | None
     ranks: Ranks = ALONE
     own: OwnCode | None = None
 
@@ -50,47 +55,27 @@ class RunContext:
     def of_run(cls, folder: RunFolder, progress: Progress, source: str | None = None) -> RunContext:
         """Return the context of an existing run, with its own data or those that `source` names."""
         recipe = folder.recipe
-        return cls(recipe, data.load(source or recipe.data.source, size=recipe.data.size), progress, device_of(recipe))
+        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
+        return cls(recipe, dataset, progress, device_of(recipe), *splits(recipe, dataset))
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, progress: Progress, ranks: Ranks, clamp: Collection[str]) -> RunContext:
-        """Return the context of a new training, with the counts of images in `clamp` lowered as `clamp_counts` does.
+        """Return the context of a new training, once machine, processes and data are known to suit the recipe.
 
-        Raises:
-            UsageError, DataError: the machine, the processes or the data do not suit the recipe.
+        The counts of images in `clamp` are lowered as `clamp_counts` does.
         """
         check_ranks(recipe, ranks)
         device, dataset = device_of(recipe), load_data(recipe.data.source, ranks, recipe.data.size)
         recipe = clamp_counts(recipe, dataset, clamp, progress)
-        splits(recipe, dataset)
-        return cls(recipe, dataset, progress, device, ranks)
+        return cls(recipe, dataset, progress, device, *splits(recipe, dataset), ranks)
 
     def load(self, folder: Path) -> nn.Module:
         """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
         return load(folder / MODEL, None if self.own is None else self.own.bare)
 
-    def splits(self) -> tuple[Split, Split | None]:
-        """Return (images to train on, images held out of training or None)."""
-        return splits(self.recipe, self.dataset)
-
-    def batches(self, batch_size: int, stage: int) -> Batches:
-        """Return this rank's share of shuffled training batches of `batch_size` images over all ranks.
-
-        `stage` is 0 for the ANN, 1 for the SNN; they shuffle independently.
-        """
-        return Batches(
-            self.splits()[0], batch_size, device=self.device, shuffle=True, augment=self.recipe.data.augment,
-            generator=torch.Generator().manual_seed(2 * self.recipe.seed + stage),
-            part=(self.ranks.rank, self.ranks.size),
-        )  # fmt: skip
-
 
 def device_of(recipe: Recipe | None) -> str:
-    """Return the device to compute on, a GPU for "auto", or without a recipe, if there is one.
-
-    Raises:
-        UsageError: torch lacks the device.
-    """
+    """Return the device of a recipe, which torch must have; a GPU, if there is one, for "auto" or without a recipe."""
     if recipe is None or recipe.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.device.startswith("cuda") and not torch.cuda.is_available():
@@ -113,27 +98,18 @@ def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
 
 def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
     """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
-    total, counts = len(dataset.train), recipe.data
-    held, train = counts.holdout_images, counts.train_images
-    if held >= total and COUNTS[0] in keys and COUNTS[1] not in keys:
-        raise UsageError(
-            f"{COUNTS[1]} is {held:,}, but {dataset.name} has {total:,} training images, and some must "
-            "remain; lower it."
-        )
+    total, held_out = len(dataset.train), recipe.data.holdout_images
+    counts = {}
     if COUNTS[1] in keys:
-        held = min(held, total // 5)
-    if COUNTS[0] in keys:
-        train = min(train, total - held)
-    changes = {
-        key: (old, new)
-        for key, old, new in zip(COUNTS, (counts.train_images, counts.holdout_images), (train, held), strict=True)
-        if old != new
-    }
-    if not changes:
+        held_out = counts[COUNTS[1]] = min(held_out, total // 5)
+    if COUNTS[0] in keys and held_out < total:
+        counts[COUNTS[0]] = min(recipe.data.train_images, total - held_out)
+    stated = dict(zip(COUNTS, (recipe.data.train_images, recipe.data.holdout_images), strict=True))
+    if not (lowered := {key: counts[key] for key in COUNTS if counts.get(key, stated[key]) != stated[key]}):
         return recipe
-    text = ", ".join(f"{key} from {old:,} to {new:,}" for key, (old, new) in changes.items())
-    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {text}.")
-    return changed(recipe, {key: new for key, (_, new) in changes.items()})
+    changes = ", ".join(f"{key} from {stated[key]:,} to {count:,}" for key, count in lowered.items())
+    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {changes}.")
+    return changed(recipe, lowered)
 
 
 def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
@@ -148,47 +124,41 @@ def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
             )
     if ":" in recipe.device:
         raise UsageError(f"device is {recipe.device!r}, a single GPU; for {ranks.size} processes use cuda or auto.")
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
-    if device_of(recipe) == "cuda" and local > torch.cuda.device_count():
-        raise UsageError(
-            f"{local} processes need as many GPUs, but this machine has {torch.cuda.device_count()}; start fewer."
-        )
+    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)), torch.cuda.device_count()
+    if device_of(recipe) == "cuda" and local > gpus:
+        raise UsageError(f"{local} processes need as many GPUs, but this machine has {gpus}; start fewer.")
+
+
+def _all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
+    """Return the value of `action`, or raise on all ranks what it raised on any of them."""
+    value, error = None, None
+    try:
+        value = action()
+    except HiresnnError as caught:
+        error = caught
+    for raised in ranks.gathered(error):
+        if raised is not None:
+            raise raised
+    return value  # type: ignore[return-value]
 
 
 def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
-    """Return the folder that the first rank takes by `take`, read-only on the others. All raise what it raises."""
-    folder, error = RunFolder.follow(path), None
-    if ranks.lead:
-        try:
-            folder = take()
-        except HiresnnError as caught:
-            error = caught
-    if (error := ranks.from_lead(error)) is not None:
-        raise error
-    return folder
+    """Return the folder that the first rank takes by `take`, read-only on the others."""
+    return _all_raise(ranks, take if ranks.lead else lambda: RunFolder.follow(path))
 
 
 def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
-    """Load the data set; the first rank loads, and so downloads, before the others. All raise what any rank raises."""
-    dataset: DataSet | None = None
-    error: HiresnnError | None = None
-    for turn in (ranks.lead, not ranks.lead):
-        if turn:
-            try:
-                dataset = data.load(source, size=size)
-            except HiresnnError as caught:
-                error = caught
-        for raised in ranks.gathered(error):
-            if raised is not None:
-                raise raised
-    assert dataset is not None
-    return dataset
+    """Load the data set; the first rank loads, and so downloads, before the others."""
+
+    def loaded() -> DataSet:
+        return data.load(source, size=size)
+
+    dataset = _all_raise(ranks, loaded if ranks.lead else lambda: None)
+    return _all_raise(ranks, lambda: dataset or loaded())
 
 
 LARGEST_BATCH = 2**25
 """Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
-FEWEST_CALIBRATED = 32
-"""Images that thresholds are calibrated on at least, however large the images are."""
 
 
 def fitting_batch(network: nn.Module, dataset: DataSet, images: int) -> int:
@@ -197,19 +167,12 @@ def fitting_batch(network: nn.Module, dataset: DataSet, images: int) -> int:
     return max(1, min(images, LARGEST_BATCH // (timesteps * dataset.train.images[0].numel())))
 
 
-def calibration_images(recipe: Recipe, split: Split) -> int:
-    """Return how many images of `split` thresholds are calibrated on: those of the recipe, or fewer large ones."""
-    fitting = LARGEST_BATCH // (recipe.snn.timesteps * split.images[0].numel())
-    return min(recipe.conversion.images, len(split), max(FEWEST_CALIBRATED, fitting))
-
-
 def log_to(target: str | None, folder: Path) -> Log:
     """Return what the option --log names, called with the row of each epoch and "stage", "ann" or "snn".
 
     Args:
-        target: "tensorboard", which writes event files into the folder; FILE.py:FUNCTION or MODULE:FUNCTION, which is
-            executed and called with each row; or None.
-        folder: of the run.
+        target: "tensorboard", which writes event files into the folder of the run; FILE.py:FUNCTION or MODULE:FUNCTION,
+            which is executed and called with each row; or None.
 
     Raises:
         UsageError: TensorBoard is not installed, or there is no such function.
@@ -229,16 +192,12 @@ def log_to(target: str | None, folder: Path) -> Log:
     return call
 
 
-def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a row with their names, such as thresholds/lif1.
-
-    >>> list(scalars({"loss": 0.5, "note": "x", "leaks": {"lif1": 1}}))
-    [('loss', 0.5), ('leaks/lif1', 1.0)]
-    """
+def _scalars(row: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row with their names, such as snn/thresholds/lif1."""
     for name, value in row.items():
         if isinstance(value, Mapping):
-            yield from scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "epoch":
             yield f"{prefix}{name}", float(value)
 
 
@@ -252,8 +211,8 @@ def _tensorboard(folder: Path) -> Log:
     def write(row: Mapping[str, Any]) -> None:
         nonlocal writer
         writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
-        for name, value in scalars({key: value for key, value in row.items() if key != "epoch"}):
-            writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
+        for name, value in _scalars(row, f"{row['stage']}/"):
+            writer.add_scalar(name, value, row["epoch"])
         writer.flush()
 
     return write

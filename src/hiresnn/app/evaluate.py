@@ -63,7 +63,7 @@ def evaluate(
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
         network, context = load_run(folder), RunContext.of_run(folder, progress, source)
         batch_size = fitting_batch(network, context.dataset, batch_size)
-        images = context.dataset.test if split == "test" else context.splits()[1]
+        images = context.dataset.test if split == "test" else context.held_out
         if images is None:
             raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
         images = data.first(images, min(limit, len(images))) if limit else images

@@ -10,31 +10,28 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import nn
 
-from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.app.build import ann_of, calibrate_by, checked_network, method_of, optimizer_of, spiking_network
-from hiresnn.app.context import Log, RunContext, calibration_images, fitting_batch, log_to, take_folder
-from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
+from hiresnn.app.build import Stage, ann_stage, checked_network, snn_stage
+from hiresnn.app.context import Log, RunContext, fitting_batch, log_to, take_folder
+from hiresnn.app.folder import ANN, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import save
 from hiresnn.app.own import OwnCode, announce, own_code, weights_digest
-from hiresnn.app.recipe import SEMANTICS, Recipe, changed, digest
-from hiresnn.app.schema import LONGEST_NAME, Ann
+from hiresnn.app.recipe import SEMANTICS, digest
+from hiresnn.app.schema import LONGEST_NAME, Recipe
 from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
+from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, fit
-from hiresnn.training.epochs import HELD_OUT
+from hiresnn.training import ALONE, Ranks, fit
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")
 """What torch says on a GPU, on Linux and on Windows."""
-COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
 
 
 def train(
@@ -101,8 +98,7 @@ def _enough_memory() -> Iterator[None]:
 
 def _check_network(context: RunContext) -> None:
     """Refuse a network that does not suit the images or the conversion, and say if the conversion should rescale."""
-    recipe = context.recipe
-    ann = checked_network(recipe, context.dataset, context.own)
+    recipe, ann = context.recipe, checked_network(context)
     users = context.own is not None or recipe.model.weights is not None
     biases = any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters())
     if users and biases and recipe.method != "ann" and not recipe.conversion.rescale:
@@ -115,7 +111,8 @@ def _check_network(context: RunContext) -> None:
 def ann_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the ANN that `recipe` starts from; the method and the seed of the SNN do not matter."""
     name = f"{recipe.name[: LONGEST_NAME - 4]}-ann"
-    return changed(recipe, {"method": "ann", "name": name, "seed": recipe.ann_seed, "ann.seed": None})
+    ann = recipe.ann.model_copy(update={"seed": None})
+    return recipe.model_copy(update={"method": "ann", "name": name, "seed": recipe.ann_seed, "ann": ann})
 
 
 def ann_part(recipe: Recipe) -> dict[str, Any]:
@@ -154,94 +151,41 @@ def _shared_ann(context: RunContext, run: RunFolder, rows_to: Log) -> Path:
         def wait() -> None:
             context.progress.line(f"Another process trains the ANN in {path}; waiting for it.")
 
-        own_recipe = ann_recipe(recipe)  # the recipe in the folder may name a device of another machine
-        with take_folder(ranks, path, lambda: RunFolder.shared(path, own_recipe, wait=wait)) as folder:
+        context = replace(context, recipe=ann_recipe(recipe))  # that in the folder may name another machine's device
+        with take_folder(ranks, path, lambda: RunFolder.shared(path, context.recipe, wait=wait)) as folder:
             if context.own is not None:
                 folder.write_json(SOURCE, context.own.record)
             if not ranks.from_lead(folder.has(MODEL)):
-                _train_ann(replace(context, recipe=own_recipe), folder, rows_to)
-    key = path.name.rpartition("-")[2]
-    run.write_json(ANN, {"key": key, "seed": recipe.ann_seed, "folder": path.name})
+                _fit(context, folder, ann_stage(context), rows_to)
+    run.write_json(ANN, {"key": path.name.rpartition("-")[2], "seed": recipe.ann_seed, "folder": path.name})
     return path
 
 
-def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
-    recipe, (split, held_out) = context.recipe, context.splits()
-    torch.manual_seed(recipe.seed)
-    network = ann_of(recipe, context.dataset, split, context.own)
-    if recipe.ann.epochs:
-        _require_whole_batches(network, len(split), recipe.ann.batch_size)
-    selection = None
-    if held_out is not None and (recipe.ann.training != "plain" or recipe.ann.select == "robust"):
-        measured = data.first(held_out, min(HELD_OUT, len(held_out)))
-        images, labels = measured.images.to(context.device).float() / 255, measured.labels.to(context.device)
-        selection = Selection(images, labels, recipe.ann.eps, recipe.ann.select)
-    _fit(context, folder, network.to(context.device), method_of(recipe), rows_to, selection=selection)
-
-
-def _require_whole_batches(network: nn.Module, images: int, batch_size: int) -> None:
-    """Refuse a last batch of one image, before the first epoch, where a batch norm would fail on it."""
-    norms = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm1d)]
-    if norms and images % batch_size == 1:
-        raise UsageError(
-            f"ann.batch_size = {batch_size} leaves a last batch of one of the {images} images, which batch norm "
-            f"{norms[0]!r} cannot normalise; take another batch size."
-        )
-
-
 def _train_snn(context: RunContext, folder: RunFolder, ann: Path, rows_to: Log) -> nn.Module:
-    """Convert the trained ANN and train the SNN."""
-    recipe, split = context.recipe, context.splits()[0]
-    torch.manual_seed(recipe.seed)
-    teacher = context.load(ann).to(context.device)
-    network = spiking_network(recipe, teacher).to(context.device)
-    if context.own is not None:
-        folder.write_text(CONVERSION, f"{network.report}\n")
-        for warning in network.report.warnings:
-            context.progress.line(f"Warning: {warning}", warning=True)
-    images = data.first(split, calibration_images(recipe, split)).images
-    calibrate_by(recipe, teacher, network, images.to(context.device) / 255)
-    _fit(context, folder, network, method_of(recipe, teacher), rows_to, rounding=recipe.snn.rounding)
-    network.fuse(network.fused)  # the decision holds for the measurement, too
-    return network
+    stage = snn_stage(context, ann, folder)
+    _fit(context, folder, stage, rows_to)
+    if isinstance(stage.network, SpikingNetwork):
+        stage.network.fuse(stage.network.fused)  # the decision holds for the measurement, too
+    return stage.network
 
 
-def _fit(
-    context: RunContext, folder: RunFolder, network: nn.Module, method: Method, rows_to: Log, **options: Any
-) -> None:
+def _fit(context: RunContext, folder: RunFolder, stage: Stage, rows_to: Log) -> None:
     """Train one stage, continued from the state in the folder, and save the network."""
-    recipe = context.recipe
-    is_ann = recipe.method == "ann"
-    stage, settings = ("ann", recipe.ann) if is_ann else ("snn", recipe.snn)
-    epochs = recipe.ann.epochs if is_ann else recipe.snn_epochs
-    cyclic = isinstance(settings, Ann) and settings.schedule == "cyclic"
+    name = "snn" if isinstance(stage.network, SpikingNetwork) else "ann"
 
     def log(row: dict[str, Any]) -> None:
-        rows_to({"stage": stage, **row})  # first: if it fails, the resumed training logs this epoch
-        folder.write_metrics([*folder.read_metrics()[: row["epoch"] - 1], {"stage": stage, **row}])
+        rows_to({"stage": name, **row})  # first: if it fails, the resumed training logs this epoch
+        folder.write_metrics([*folder.read_metrics()[: row["epoch"] - 1], {"stage": name, **row}])
 
     result = fit(
-        network,
-        context.batches(settings.batch_size, stage=not is_ann),
-        method=method,
-        seed=None,  # as it was when the network was made
-        precision=recipe.precision,
-        compile=COMPILE[recipe.compile],
-        optimizer=optimizer_of(recipe, network),
-        schedule=Schedule(epochs, settings.lr, settings.decay, settings.milestones, cyclic),
-        average=settings.average,
-        ranks=context.ranks,
-        title=f"{stage.upper()} training",
-        progress=context.progress,
-        checkpoint=folder.path / RESUME,
-        settings={"semantics": SEMANTICS, "stage": stage.upper()},
-        log=log,
-        **options,
-    )
+        stage.network, stage.batches, method=stage.method, seed=None,  # torch draws on from the making of the network
+        ranks=context.ranks, title=f"{name.upper()} training", progress=context.progress, log=log,
+        checkpoint=folder.path / RESUME, settings={"semantics": SEMANTICS, "stage": name.upper()}, **stage.options,
+    )  # fmt: skip
     if result.rows:  # an earlier process may have died between its state and its log
-        folder.write_metrics([{"stage": stage, **row} for row in result.rows])
+        folder.write_metrics([{"stage": name, **row} for row in result.rows])
     if context.ranks.lead:
-        save(network, folder.path / MODEL)
+        save(stage.network, folder.path / MODEL)
     context.ranks.wait()
 
 
@@ -254,7 +198,7 @@ def _copy(ann: Path, folder: RunFolder) -> None:
 
 def _report(context: RunContext, folder: RunFolder, network: nn.Module) -> None:
     """Measure the clean accuracy, write the first result.json and say the accuracy."""
-    recipe, held_out = context.recipe, context.splits()[1]
+    recipe, held_out = context.recipe, context.held_out
     split = context.dataset.test if held_out is None else held_out
     batch = fitting_batch(network, context.dataset, BATCH)
     clean = accuracy(network, split, batch_size=batch, device=context.device, progress=context.progress)

@@ -6,7 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from hiresnn.attacks.gate import frozen
 from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
-from hiresnn.progress import Progress, Task
+from hiresnn.progress import Progress
 from hiresnn.training.loop import Method, PeriodResult, train_batch
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.weights import Average
@@ -96,16 +96,16 @@ class Selection:
             "pgd": pgd(network, images, labels, eps=self.eps, step=self.eps / 4, iterations=ITERATIONS),
         }
         with frozen(network), torch.no_grad():
-            found = {name: correct(network(shown), labels) for name, shown in attacked.items()}
-        return {name: round(100 * right.float().mean().item(), 2) for name, right in found.items()}
+            right = {name: correct(network(pixels), labels) for name, pixels in attacked.items()}
+        return {name: round(100 * answers.float().mean().item(), 2) for name, answers in right.items()}
 
     def overfitted(self, accuracies: dict[str, float]) -> bool:
         """Return whether these accuracies mean catastrophic overfitting."""
         if not self.best:
             return False
-        before = self.best["accuracies"]
-        growth = (accuracies["fgsm"] - accuracies["pgd"]) - (before["fgsm"] - before["pgd"])
-        return bool(accuracies["pgd"] < before["pgd"] and growth > OVERFITTED)
+        best = self.best["accuracies"]
+        growth = (accuracies["fgsm"] - accuracies["pgd"]) - (best["fgsm"] - best["pgd"])
+        return bool(accuracies["pgd"] < best["pgd"] and growth > OVERFITTED)
 
     def consider(self, epoch: int, accuracies: dict[str, float], state: dict[str, Any]) -> None:
         """Store a copy of the training's `state` if this epoch is the best so far."""
@@ -117,31 +117,23 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class _Means:
-    """Means over the periods of an epoch: loss, accuracy in percent on the noisy training images; and its seconds."""
+    """Means over the periods of an epoch: the loss, and the accuracy in percent on the noisy training images."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._loss, self._hits, self._shown = 0.0, 0, 0
+        self._loss, self._correct, self._images = 0.0, 0, 0
 
     def add(self, periods: Sequence[PeriodResult]) -> None:
-        """Add a batch."""
         self._loss += periods[0].images * sum(period.loss for period in periods)
-        self._hits += sum(period.correct for period in periods)
-        self._shown += sum(period.images for period in periods)
+        self._correct += sum(period.correct for period in periods)
+        self._images += sum(period.images for period in periods)
 
     @property
     def loss(self) -> float:
-        """The mean loss; 0 of no images."""
-        return self._loss / max(self._shown, 1)
+        return self._loss / max(self._images, 1)
 
     @property
     def accuracy(self) -> float:
-        """Percent; 0 of no images."""
-        return 100 * self._hits / max(self._shown, 1)
-
-    def seconds(self) -> float:
-        """Return the seconds since the epoch began."""
-        return round(time.perf_counter() - self._started, 3)
+        return 100 * self._correct / max(self._images, 1)
 
 
 @dataclass
@@ -185,78 +177,76 @@ class Training:
                 spikes, so the loss can hide it. Names epoch and batch.
             DataError: a label is not a class of the network.
         """
-        with self._task() as task:
-            for epoch in range(len(self.rows), self.schedule.epochs):
-                means, lr, where = _Means(), self._set_lr(epoch), f"epoch {epoch + 1} of {self.schedule.epochs}"
+        epochs, count = self.schedule.epochs, self.images or len(self.batches)
+        progress = self.progress if epochs else Progress(quiet=True)  # the weights may still have to be rounded
+        unit = "images" if self.images else "batches"
+        with progress.task(self.title, epochs * count, unit, done=len(self.rows) * count) as task:
+            for epoch in range(len(self.rows), epochs):
+                start, means, name = time.perf_counter(), _Means(), f"epoch {epoch + 1} of {epochs}"
+                lr = self.schedule.rate(epoch)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = lr
                 self.model.train()
                 for number, (images, labels) in enumerate(self.batches, start=1):
-                    with self._located(f"{where}: ", f" at batch {number}"):
+                    with self._located(name, f" at batch {number}"):
                         periods = train_batch(
                             self.model, self.optimizer, images, labels, self.method, ranks=self.ranks,
                             precision=PRECISIONS[self.precision],
                         )  # fmt: skip
                     means.add(periods)
-                    task.advance(periods[0].images if self.images else 1, f"{where}, loss {means.loss:.3f}")
-                with self._located(f"{where}: "):
+                    task.advance(periods[0].images if self.images else 1, f"{name}, loss {means.loss:.3f}")
+                with self._located(name):
                     self._require_finite()
-                self.rows.append(self._row(epoch + 1, means, lr))
+                row: dict[str, Any] = {"epoch": epoch + 1, "loss": means.loss, "train_accuracy": means.accuracy}
+                row |= {"lr": lr, "seconds": round(time.perf_counter() - start, 3)}
+                self.rows.append(row | self._measured(epoch + 1))
                 self.after(self.rows[-1])
             self._finish()
 
-    def _task(self) -> AbstractContextManager[Task]:
-        """Show how many images are done, or batches where the number of images is not known."""
-        epochs, count = self.schedule.epochs, self.images or len(self.batches)
-        progress = self.progress if epochs else Progress(quiet=True)  # the weights may still have to be rounded
-        unit = "images" if self.images else "batches"
-        return progress.task(self.title, epochs * count, unit, done=len(self.rows) * count)
-
     @contextmanager
-    def _located(self, before: str, behind: str = "") -> Iterator[None]:
+    def _located(self, epoch: str, batch: str = "") -> Iterator[None]:
         """Add to an error where it happened, and to one of numbers that are not finite what to do."""
         try:
             yield
         except NotFiniteError as error:
             raise NotFiniteError(
-                f"{self.title}, {before}{error}{behind}. Lower the learning rate, which is {self.schedule.lr:g} "
+                f"{self.title}, {epoch}: {error}{batch}. Lower the learning rate, which is {self.schedule.lr:g} "
                 "(ann.lr or snn.lr in a recipe), and begin another training."
             ) from None
         except IndexError as error:
             if "Target" not in str(error):  # which is what the cross-entropy says
                 raise
-            raise DataError(f"{self.title}, {before}a label is not a class of the network{behind} ({error})") from error
+            raise DataError(f"{self.title}, {epoch}: a label is not a class of the network{batch} ({error})") from error
 
     def _require_finite(self) -> None:
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
                 raise NotFiniteError(f"{name} is no longer finite")
 
-    def _row(self, epoch: int, means: _Means, lr: float) -> dict[str, Any]:
-        row: dict[str, Any] = {"epoch": epoch, "loss": means.loss, "train_accuracy": means.accuracy, "lr": lr}
-        row["seconds"] = means.seconds()
+    def _measured(self, epoch: int) -> dict[str, Any]:
+        """Return the neurons and the held-out accuracies after an epoch; go back to the best if this one overfits."""
+        row: dict[str, Any] = {}
         if isinstance(self.model, SpikingNetwork):
             row["thresholds"] = {name: lif.threshold.item() for name, lif in self.model.neurons.items()}
             row["leaks"] = {name: lif.leak.item() for name, lif in self.model.neurons.items()}
-        if self.selection is not None:
-            start = time.perf_counter()
-            row |= self._select(epoch, self.selection)
-            row["measuring_seconds"] = round(time.perf_counter() - start, 3)
-        return row
-
-    def _select(self, epoch: int, selection: Selection) -> dict[str, Any]:
-        """Measure the epoch; go back to the best one if this one has overfitted catastrophically."""
+        selection, start = self.selection, time.perf_counter()
+        if selection is None:
+            return row
         network = self.model if self.average is None else self.average.model
-        accuracies = self.ranks.from_lead(selection.measure(network))
+        accuracies = row["held_out"] = self.ranks.from_lead(selection.measure(network))
         if selection.overfitted(accuracies):
             # A copy, because an optimiser keeps the tensors that it loads and changes them at its next step.
             self._load_weights(copy.deepcopy(selection.best["state"]))
+            row["back_to_epoch"] = selection.best["epoch"]
             self.progress.line(
                 f"{self.title}, epoch {epoch}: catastrophic overfitting (FGSM leaves {accuracies['fgsm']:.1f} % of "
                 f"the held-out images, PGD-10 {accuracies['pgd']:.1f} %); it continues from epoch "
-                f"{selection.best['epoch']}."
+                f"{row['back_to_epoch']}."
             )
-            return {"held_out": accuracies, "back_to_epoch": selection.best["epoch"]}
-        selection.consider(epoch, accuracies, self._weights())
-        return {"held_out": accuracies}
+        else:
+            selection.consider(epoch, accuracies, self._weights())
+        row["measuring_seconds"] = round(time.perf_counter() - start, 3)
+        return row
 
     def _finish(self) -> None:
         """Give `model` the weights that the training returns."""
@@ -284,46 +274,41 @@ class Training:
         """The generator of the order of the batches; None where it is torch's."""
         return getattr(self.batches, "generator", None)
 
+    @property
     def _encoding(self) -> torch.Generator | None:
-        """Return the generator of Poisson spikes, where it is not the global one."""
+        """The generator of Poisson spikes; None where it is torch's."""
         return self.model.encoding.generator if isinstance(self.model, SpikingNetwork) else None
-
-    def _set_lr(self, epoch: int) -> float:
-        lr = self.schedule.rate(epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs. Every rank calls this; the state holds what each draws from."""
-        device = next(self.model.parameters()).device
-        own = {
+        device, encoding = next(self.model.parameters()).device, self._encoding
+        drawn_from = {
             "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
             "random": torch.get_rng_state(),
             # Only of the GPU in use: the machine that resumes may have fewer GPUs.
             "cuda_random": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
-            "encoding": None if (encoding := self._encoding()) is None else encoding.get_state(),
+            "encoding": None if encoding is None else encoding.get_state(),
         }
         return {
             "rows": json.dumps(self.rows),
             **self._weights(),
             **({} if self.selection is None else {"best": self.selection.best}),
-            "ranks": self.ranks.gathered(own),
+            "ranks": self.ranks.gathered(drawn_from),
             "order": self.generator.get_state() if self.generator is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state. A state that does not fit raises KeyError, ValueError or another plain error."""
-        device, own = next(self.model.parameters()).device, state["ranks"][self.ranks.rank]
+        device, drawn_from = next(self.model.parameters()).device, state["ranks"][self.ranks.rank]
         self._load_weights(state)
         if self.selection is not None:
             self.selection.best = state["best"]
-        self.method.noise.load_state_dict({name: value.to(device) for name, value in own["noise"].items()})
-        torch.set_rng_state(own["random"])
-        if own["cuda_random"] and device.type == "cuda":
-            torch.cuda.set_rng_state(own["cuda_random"][0], device)
-        if (encoding := self._encoding()) is not None and own.get("encoding") is not None:
-            encoding.set_state(own["encoding"])
+        self.method.noise.load_state_dict({name: value.to(device) for name, value in drawn_from["noise"].items()})
+        torch.set_rng_state(drawn_from["random"])
+        if drawn_from["cuda_random"] and device.type == "cuda":
+            torch.cuda.set_rng_state(drawn_from["cuda_random"][0], device)
+        if (encoding := self._encoding) is not None and drawn_from.get("encoding") is not None:
+            encoding.set_state(drawn_from["encoding"])
         if self.generator is not None:
             self.generator.set_state(state["order"])
         self.rows = json.loads(state["rows"])

@@ -1,7 +1,4 @@
-"""Losses of training, as functions of what one period of a batch shows.
-
-Losses on membranes: MPPD-TV keeps those of two images together, MPD-SGR moves them away from the threshold.
-"""
+"""Losses of training, as functions of what one period of a batch shows; two of them are on membranes."""
 
 from __future__ import annotations
 
@@ -115,7 +112,6 @@ class Distillation:
         self.weight, self.temperature = weight, temperature
 
     def __call__(self, seen: Presentation) -> Tensor:
-        """Return the loss of one period."""
         logits, t = seen.logits / seen.timesteps, self.temperature
         with frozen(self.teacher), torch.no_grad():
             target = (self.teacher(seen.images).float() / t).log_softmax(1)
@@ -123,22 +119,22 @@ class Distillation:
         return (1 - self.weight) * F.cross_entropy(logits, seen.labels) + self.weight * t**2 * divergence
 
 
-class Heard:
-    """What layers compute in the passes of a batch, from the start of the batch to its loss."""
+class Recorder:
+    """Values that layers compute in the passes of a batch, from the start of the batch to its loss."""
 
     def __init__(self) -> None:
         self.hooks: list[RemovableHandle] = []
         self.values: list[Tensor] = []
 
-    def listen(self, layers: Iterable[nn.Module], value: Callable[[Any, Any, Tensor], Tensor]) -> None:
+    def start(self, layers: Iterable[nn.Module], value: Callable[[Any, Any, Tensor], Tensor]) -> None:
         """Collect `value(layer, its inputs, its output)` from now on, at each call of each layer."""
 
-        def hear(*call: Any) -> None:
+        def collect(*call: Any) -> None:
             self.values.append(value(*call))
 
-        self.hooks = [layer.register_forward_hook(hear) for layer in layers]
+        self.hooks = [layer.register_forward_hook(collect) for layer in layers]
 
-    def taken(self) -> list[Tensor]:
+    def stop(self) -> list[Tensor]:
         """Return the values and forget all: a network that holds on to a graph cannot be copied."""
         for hook in self.hooks:
             hook.remove()
@@ -162,21 +158,19 @@ class MembraneDistance(Adversarial):
 
     def __init__(self, step: float, *, strength: float = 2.5, decay: float = 0.99, **options: Any) -> None:
         super().__init__(step, **options)
-        self.strength, self.decay, self.readout = strength, decay, Heard()
+        self.strength, self.decay, self.readout = strength, decay, Recorder()
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Craft the noise of a batch, and listen to the readout until its loss."""
         if not isinstance(model, SpikingNetwork):
             raise UsageError(f"mppd-tv needs the readout of a spiking network, not of {type(model).__name__}.")
         super().begin(model, images, labels)
-        self.readout.listen([model.readout], lambda _, __, rows: rows)
+        self.readout.start([model.readout], lambda _, __, rows: rows)
 
     def loss(self, seen: Presentation) -> Tensor:
-        """Return the loss of one period."""
         t = seen.timesteps
         clean = seen.model(seen.images, same_draws=True)
         both = F.cross_entropy(clean / t, seen.labels) + F.cross_entropy(seen.logits / t, seen.labels)
-        shown, unperturbed = (rows.float().view(t, *clean.shape) for rows in self.readout.taken())
+        shown, unperturbed = (rows.float().view(t, *clean.shape) for rows in self.readout.stop())
         distance = y = torch.zeros_like(clean)
         for currents, perturbed in zip(unperturbed, shown, strict=True):
             y = self.decay * y + currents - perturbed
@@ -184,8 +178,7 @@ class MembraneDistance(Adversarial):
         return both / 2 + self.strength * (distance / t).mean()
 
     def end(self) -> None:
-        """Stop listening."""
-        self.readout.taken()
+        self.readout.stop()
 
 
 class MembraneOverlap(Noise):
@@ -210,25 +203,22 @@ class MembraneOverlap(Noise):
     def __init__(self, strength: float = 1.0) -> None:
         if not strength >= 0:
             raise UsageError(f"mpd-sgr: strength is {strength}; it must be at least 0.")
-        self.strength, self.shares = strength, Heard()
+        self.strength, self.shares = strength, Recorder()
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Listen to the layers of neurons during the next forward pass."""
         if not isinstance(model, SpikingNetwork) or model.recomputes:
             raise UsageError("mpd-sgr needs the membranes of a spiking network; leave snn.recompute off.")
         for layer in model.neurons.values():
             if not isinstance(layer.surrogate, Linear):
                 raise UsageError(f"mpd-sgr needs a surrogate with a window, but that of {layer.name} is not linear.")
-        self.shares.listen(model.neurons.values(), lambda layer, inputs, _: share_inside(layer, *inputs))
+        self.shares.start(model.neurons.values(), lambda layer, inputs, _: share_inside(layer, *inputs))
 
     def loss(self, seen: Presentation) -> Tensor:
-        """Return the loss of one period, whose forward pass is over."""
-        share = torch.stack(self.shares.taken()).mean()
+        share = torch.stack(self.shares.stop()).mean()
         return F.cross_entropy(seen.logits / seen.timesteps, seen.labels) + self.strength * share
 
     def end(self) -> None:
-        """Stop listening."""
-        self.shares.taken()
+        self.shares.stop()
 
 
 def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Tensor:
@@ -237,7 +227,7 @@ def share_inside(layer: LIF, current: Tensor, window: Window, timed: bool) -> Te
     current, scan = layer.arriving(current, window, timed)
     rows = window.by_step(current) if timed else current
     steps = lif_steps(rows, None, layer.threshold, layer.leak, scan)
-    z = torch.stack([each for _, each, _, _ in steps])
+    z = torch.stack([membrane for _, membrane, _, _ in steps])
     normal = torch.distributions.Normal(z.mean(), z.std().clamp(min=1e-6))
     edge = z.new_tensor(layer.surrogate.width)
     inside: Tensor = normal.cdf(edge) - normal.cdf(-edge)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ are read before anything is trained, so this module does not import torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ class _Lazy:
     """A module that is imported when one of its attributes is used."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = f"hiresnn.training.{name}"
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(import_module(self.name), attribute)
@@ -28,9 +28,7 @@ class _Lazy:
 if TYPE_CHECKING:
     from hiresnn.training import loop, losses, noise, weights
 else:
-    loop, losses, noise, weights = (
-        _Lazy(f"hiresnn.training.{name}") for name in ("loop", "losses", "noise", "weights")
-    )
+    loop, losses, noise, weights = map(_Lazy, ("loop", "losses", "noise", "weights"))
 
 State = Literal["reset", "carry"]
 
@@ -49,6 +47,9 @@ class NoiseSettings(NamedTuple):
     state: State = "reset"
 
 
+Build = Callable[[NoiseSettings], "loop.Method"]
+
+
 @dataclass(frozen=True)
 class TrainingMethod:
     """A row of the registry.
@@ -62,7 +63,7 @@ class TrainingMethod:
         own_loss: whether the loss is not the cross-entropy, so that distillation cannot replace it.
     """
 
-    build: Callable[[NoiseSettings], loop.Method]
+    build: Build
     help: str = ""
     passes: int = 0
     periodic: bool = False
@@ -76,12 +77,10 @@ REMOVED = ("short", "twin", "memory", "rotating")
 """Variants of "nfgsm" that gained nothing; version 0.2 has them."""
 
 
-def training_method(
-    name: str, **facts: Any
-) -> Callable[[Callable[[NoiseSettings], loop.Method]], Callable[[NoiseSettings], loop.Method]]:
+def training_method(name: str, **facts: Any) -> Callable[[Build], Build]:
     """Decorate a function that builds a method; `facts` are attributes of `TrainingMethod`."""
 
-    def register(build: Callable[[NoiseSettings], loop.Method]) -> Callable[[NoiseSettings], loop.Method]:
+    def register(build: Build) -> Build:
         METHODS[name] = TrainingMethod(build, **facts)
         return build
 
@@ -89,98 +88,88 @@ def training_method(
 
 
 @training_method("traditional", help="one update per batch")
-def _traditional(settings: NoiseSettings) -> loop.Method:
-    """One update per batch, on the images as they are."""
+def _traditional(given: NoiseSettings) -> loop.Method:
     return loop.Method()
 
 
 @training_method("hire", periodic=True, help="HIRE-SNN")
-def _hire(settings: NoiseSettings) -> loop.Method:
-    """HIRE-SNN: an update per period, and crafted noise that goes on from period to period (Algorithm 1)."""
-    return loop.Method(settings.periods, noise.CraftedNoise(settings.step, settings.bound), settings.state)
+def _hire(given: NoiseSettings) -> loop.Method:
+    """An update per period, and crafted noise that goes on from period to period (Algorithm 1)."""
+    return loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), given.state)
 
 
 @training_method("gaussian", periodic=True, help="hire with random noise")
-def _gaussian(settings: NoiseSettings) -> loop.Method:
-    """HIRE-SNN with Gaussian noise of deviation `step` (Fig. 9)."""
-    return loop.Method(settings.periods, noise.GaussianNoise(settings.step), settings.state)
+def _gaussian(given: NoiseSettings) -> loop.Method:
+    return loop.Method(given.periods, noise.GaussianNoise(given.step), given.state)
 
 
 @training_method("noise-free", periodic=True, help="hire without noise")
-def _noise_free(settings: NoiseSettings) -> loop.Method:
-    """HIRE-SNN without noise."""
-    return loop.Method(settings.periods, noise.Noise(), settings.state)
+def _noise_free(given: NoiseSettings) -> loop.Method:
+    return loop.Method(given.periods, noise.Noise(), given.state)
 
 
-@training_method("rate", help="traditional, with Poisson input")
-def _rate(settings: NoiseSettings) -> loop.Method:
-    """Traditional; only the encoding of the network differs."""
-    return loop.Method()
-
-
-@training_method("converted", help="the converted ANN, without further training")
-def _converted(settings: NoiseSettings) -> loop.Method:
-    """No epoch: the converted ANN as it is."""
+@training_method("converted", help="the converted ANN, without further training")  # no epoch
+@training_method("rate", help="traditional, with Poisson input")  # which is the encoding of the network
+def _plain(given: NoiseSettings) -> loop.Method:
     return loop.Method()
 
 
 @training_method("nfgsm", passes=CRAFTING)
-def _nfgsm(settings: NoiseSettings) -> loop.Method:
+def _nfgsm(given: NoiseSettings) -> loop.Method:
     """N-FGSM over all timesteps (de Jorge et al., NeurIPS 2022)."""
-    return loop.Method(noise=noise.Adversarial(settings.step, start=2 * settings.bound))
+    return loop.Method(noise=noise.Adversarial(given.step, start=2 * given.bound))
 
 
 @training_method("hire-nfgsm", periodic=True)
-def _hire_nfgsm(settings: NoiseSettings) -> loop.Method:
+def _hire_nfgsm(given: NoiseSettings) -> loop.Method:
     """N-FGSM spread over the periods."""
-    return loop.Method(settings.periods, noise.NoiseInTime(settings.step, settings.bound), settings.state)
+    return loop.Method(given.periods, noise.NoiseInTime(given.step, given.bound), given.state)
 
 
 @training_method("free", replays=True)
-def _free(settings: NoiseSettings) -> loop.Method:
+def _free(given: NoiseSettings) -> loop.Method:
     """HIRE's noise at full length (Free-AT, Shafahi et al., NeurIPS 2019)."""
-    return loop.Method(settings.periods, noise.CraftedNoise(settings.step, settings.bound), replay=True)
+    return loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), replay=True)
 
 
 @training_method("consistency", periodic=True, own_loss=True)
-def _consistency(settings: NoiseSettings) -> loop.Method:
+def _consistency(given: NoiseSettings) -> loop.Method:
     """As hire-nfgsm; the loss pulls the logits of a period to those of the period before."""
-    noise_in_time = noise.NoiseInTime(settings.step, settings.bound)
-    return loop.Method(settings.periods, noise_in_time, settings.state, losses.consistent)
+    return replace(_hire_nfgsm(given), loss=losses.consistent)
 
 
 # Published defences of other authors.
 
 
 @training_method("trades", passes=FORWARD + CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _trades(settings: NoiseSettings) -> loop.Method:
+def _trades(given: NoiseSettings) -> loop.Method:
     """TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image."""
-    adversarial = noise.Adversarial(settings.step, start=1e-3, bound=settings.bound, divergence=True)
+    adversarial = noise.Adversarial(given.step, start=1e-3, bound=given.bound, divergence=True)
     return loop.Method(noise=adversarial, loss=losses.trades)
 
 
 @training_method("snn-rat", passes=CRAFTING)
-def _snn_rat(settings: NoiseSettings) -> loop.Method:
+def _snn_rat(given: NoiseSettings) -> loop.Method:
     """SNN-RAT (Ding et al., NeurIPS 2022): FGSM, and weights that are pulled towards orthogonal ones."""
-    adversarial = noise.Adversarial(settings.step, bound=settings.bound, evaluating=True)
+    adversarial = noise.Adversarial(given.step, bound=given.bound, evaluating=True)
     return loop.Method(noise=adversarial, after=weights.orthogonalise)
 
 
 @training_method("sparse", passes=2 * CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _sparse(settings: NoiseSettings) -> loop.Method:
-    """SR (Liu et al., ICML 2024): FGSM, and the gradient of the label's logit is small, which takes another pass."""
-    return loop.Method(noise=noise.Adversarial(settings.step, bound=settings.bound), loss=losses.sparse_gradients)
+def _sparse(given: NoiseSettings) -> loop.Method:
+    """SR (Liu et al., ICML 2024): FGSM, and a small gradient of the label's logit, which takes another pass."""
+    return loop.Method(noise=noise.Adversarial(given.step, bound=given.bound), loss=losses.sparse_gradients)
 
 
 @training_method("mppd-tv", passes=CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _mppd_tv(settings: NoiseSettings) -> loop.Method:
+def _mppd_tv(given: NoiseSettings) -> loop.Method:
     """MPPD-TV (Ding et al., ICML 2024): the membranes of clean and adversarial image stay together."""
-    distance = losses.MembraneDistance(settings.step, bound=settings.bound)
+    distance = losses.MembraneDistance(given.step, bound=given.bound)
     return loop.Method(noise=distance, loss=distance.loss)
 
 
 @training_method("mpd-sgr", own_loss=True)
-def _mpd_sgr(settings: NoiseSettings) -> loop.Method:
+def _mpd_sgr(given: NoiseSettings) -> loop.Method:
     """MPD-SGR (Jiang et al., AAAI 2026): membranes keep away from the threshold."""
     overlap = losses.MembraneOverlap()
     return loop.Method(noise=overlap, loss=overlap.loss)

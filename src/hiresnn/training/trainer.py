@@ -134,8 +134,11 @@ def fit(
     Example:
         >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
     """
-    epochs, batch_size, periods = _whole("epochs", epochs), _whole("batch_size", batch_size), _whole("periods", periods)
-    seed = None if seed is None else _whole("seed", seed)
+    epochs, batch_size, periods = (
+        _number(name, value, operator.index, "a whole number")
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("periods", periods))
+    )
+    seed = None if seed is None else _number("seed", seed, operator.index, "a whole number")
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"checkpoint is {path}, but there is no folder {path.parent}; create it.")
@@ -145,11 +148,18 @@ def fit(
     if not isinstance(method, Method):
         network = _of_method(method, network, train, timesteps, seed or 0, progress)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
-    lr = _number("lr", (1e-4 if spiking else 0.01) if lr is None else lr)
-    noise_step = _number("noise_step", noise_step, PIXELS)
+    lr = _number("lr", (1e-4 if spiking else 0.01) if lr is None else lr, float, "a number")
+    noise_step = _number("noise_step", noise_step, float, PIXELS)
     if schedule is None:
         schedule = Schedule(epochs, lr) if spiking else Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
-    _require_settings(schedule, precision, noise_step)
+    if schedule.epochs < 0:
+        raise UsageError(f"epochs is {schedule.epochs}; give 0 or more.")
+    if not 0 < schedule.lr < math.inf:
+        raise UsageError(f"lr is {schedule.lr}; give a rate above 0.")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is {precision!r}; {closest(precision, PRECISIONS)}.")
+    if not 0 <= noise_step <= 1:
+        raise UsageError(f"noise_step is {noise_step:g}; give {PIXELS}.")
     if optimizer is None:
         parameters = trained_parameters(network, schedule.epochs)
         if spiking:
@@ -157,11 +167,11 @@ def fit(
         else:
             optimizer = torch.optim.SGD(parameters, lr=schedule.lr, momentum=0.9, weight_decay=5e-4, fused=True)
     test_batches = None if test is None else UserBatches("test", test, 200, device)  # checked before the training
-    generator = None if seed is None else torch.Generator().manual_seed(2 * seed + spiking)
     batches: Batches | UserBatches
     if isinstance(train, Batches) and train.images.device == device:
         batches = train
     else:
+        generator = None if seed is None else torch.Generator().manual_seed(2 * seed + spiking)
         batches = UserBatches("train", train, batch_size, device, generator)
     if settings is None:
         settings = {
@@ -205,29 +215,11 @@ def fit(
         network.train(mode)
 
 
-def _whole(name: str, value: Any) -> int:
+def _number(name: str, value: Any, read: Callable[[Any], Any], kind: str) -> Any:
     try:
-        return operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} is {value!r}; give a whole number.") from None
-
-
-def _number(name: str, value: Any, what: str = "a number") -> float:
-    try:
-        return float(value)
+        return read(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{name} is {value!r}; give {what}.") from None
-
-
-def _require_settings(schedule: Schedule, precision: str, noise_step: float) -> None:
-    if schedule.epochs < 0:
-        raise UsageError(f"epochs is {schedule.epochs}; give 0 or more.")
-    if not 0 < schedule.lr < math.inf:
-        raise UsageError(f"lr is {schedule.lr}; give a rate above 0.")
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision is {precision!r}; {closest(precision, PRECISIONS)}.")
-    if not 0 <= noise_step <= 1:
-        raise UsageError(f"noise_step is {noise_step:g}; give {PIXELS}.")
+        raise UsageError(f"{name} is {value!r}; give {kind}.") from None
 
 
 def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
@@ -257,30 +249,22 @@ def _of_method(
         raise UsageError(f"method is {name!r}; {remedy}.")
     if name == "ann" or isinstance(network, SpikingNetwork):
         return network
-    return _converted(network, train, timesteps, seed, progress)
-
-
-def _converted(
-    ann: nn.Module, train: LabelledImages | Batches, timesteps: int, seed: int, progress: Progress
-) -> SpikingNetwork:
-    """Convert an ANN with the first training images, and say so."""
     progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
-    device = next(ann.parameters()).device
     with seeded(seed):
         batches: list[Tensor] = []
-        for images, _ in UserBatches("train", train, 128, device):
+        for images, _ in UserBatches("train", train, 128, next(network.parameters()).device):
             batches.append(images)
             if sum(map(len, batches)) >= CALIBRATION_IMAGES:
                 break
         calibration = torch.cat(batches)[:CALIBRATION_IMAGES]
-        scale = 1.0 if any(isinstance(module, QCFS) for module in ann.modules()) else 0.7
+        scale = 1.0 if any(isinstance(module, QCFS) for module in network.modules()) else 0.7
         try:  # nearest to the ANN, see docs/your-network.md
-            return convert(ann, calibration, timesteps=timesteps, threshold_scale=scale, start=0.5, rescale=True)
+            return convert(network, calibration, timesteps=timesteps, threshold_scale=scale, start=0.5, rescale=True)
         except NotRescalableError as error:
             progress.line(f"The conversion does not rescale the ANN: {error}")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConversionWarning)  # given above
-                return convert(ann, calibration, timesteps=timesteps)
+                return convert(network, calibration, timesteps=timesteps)
 
 
 @contextmanager
@@ -359,18 +343,16 @@ def _resume(training: Training, settings: Mapping[str, Any], path: Path) -> None
         for name, value in settings.items()
         if earlier.get(name) != value
     ]
-    if differences:
-        raise RunError(f"{path} is of a training with {', '.join(differences)}; {hint}.")
     try:
         if len(state["ranks"]) != training.ranks.size:
-            raise RunError(
-                f"{path} is of a training by {len(state['ranks'])} processes, not {training.ranks.size}; continue it "
-                "with torchrun and as many, or delete it to train from the start."
-            )
-        training.load_state_dict(state)
+            differences.append(f"{len(state['ranks'])} processes, not {training.ranks.size} (start them with torchrun)")
+        if not differences:
+            training.load_state_dict(state)
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"{path} does not fit this training ({reason}); {hint}.") from None
+    if differences:
+        raise RunError(f"{path} is of a training with {', '.join(differences)}; {hint}.")
 
 
 @torch.no_grad()
