@@ -1,8 +1,4 @@
-"""Attack bounds and other numbers as text: one parser and one text form for each.
-
-A bound is an L-infinity radius in pixel units. Recipes, `--attack`, `--eps`, `--bounds` and the audit all read bounds
-here. The module imports no torch, so a recipe can be read without waiting for it.
-"""
+"""Attack bounds (L-infinity radii in pixel units) and other numbers as text: one parser and one text form for each."""
 
 from __future__ import annotations
 
@@ -13,13 +9,7 @@ from hiresnn.errors import UsageError, quoted
 
 
 def parse_eps(value: Any) -> float:
-    """Read an attack bound such as 8/255, 0.5/255 or 0.03.
-
-    Args:
-        value: a text, with or without a slash, or a number.
-
-    Returns:
-        The bound in pixel units, in [0, 1].
+    """Read an attack bound such as 8/255, 0.5/255 or 0.03, a text or a number, in pixel units.
 
     Raises:
         UsageError: the value is not a number, not finite, or outside [0, 1].
@@ -27,16 +17,16 @@ def parse_eps(value: Any) -> float:
     >>> parse_eps("8/255") == parse_eps(8 / 255) == 8 / 255
     True
     """
-    shown = quoted(value)
+    text = quoted(value)
     try:
         eps = read_number(value) if isinstance(value, str) else float(value)
     except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"{shown} is not a number; write one from 0 to 1, or a fraction such as 8/255.") from None
+        raise UsageError(f"{text} is not a number; write one from 0 to 1, or a fraction such as 8/255.") from None
     if eps > 1 and math.isfinite(eps):
         level = f"{eps:g}/255" if eps <= 255 and "/" not in str(value) else "8/255"
-        raise UsageError(f"{shown} is too large, because pixels lie in [0, 1]; did you mean {level}?")
+        raise UsageError(f"{text} is too large, because pixels lie in [0, 1]; did you mean {level}?")
     if not 0 <= eps <= 1:  # also true of NaN
-        raise UsageError(f"{shown} does not lie in [0, 1]; write a number such as 8/255.")
+        raise UsageError(f"{text} does not lie in [0, 1]; write a number such as 8/255.")
     return eps
 
 

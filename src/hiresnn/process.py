@@ -14,14 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and values of glibc's malloc.h
 
 
 def cache_folder(part: str = "") -> Path:
-    """Return $HIRESNN_CACHE, or ~/.cache/hiresnn, or a folder in it; every cache of hiresnn lies there.
-
-    Args:
-        part: "data" for downloaded data sets, "kernels" for compiled kernels; "" for the root.
-
-    Raises:
-        RuntimeError: HIRESNN_CACHE is not set and there is no home folder.
-    """
+    """Return $HIRESNN_CACHE, or ~/.cache/hiresnn, or the folder `part` in it; RuntimeError if there is no home."""
     root = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
     return Path(root).expanduser() / part
 
@@ -57,8 +50,7 @@ def keep_kernels() -> None:
     """Have torch store compiled kernels in hiresnn's cache, unless TORCHINDUCTOR_CACHE_DIR is set.
 
     By default torch uses the temporary folder, which is emptied at a restart, and compiling the neurons takes half a
-    minute. Affects the whole process and its children. Call it before torch compiles anything: the command line does, a
-    library user may.
+    minute. Affects the process and its children. The command line calls it, a library user may, before torch compiles.
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return

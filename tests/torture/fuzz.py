@@ -165,9 +165,11 @@ def _network(path: Path) -> None:
 
 def _states(draw: random.Random, folder: Path) -> Iterator[Case]:
     """A training that was cut off, with a damaged resume state: it is refused, or goes on to finite weights."""
-    original = _resume_state(folder)
+    original, resume = _resume_state(folder), ("train", "tiny.toml", "--out", "runs/run", "--quiet", "--resume")
     for number in itertools.count(1):
-        yield Case("fuzz", f"resume state, mutation {number}", _resumes(folder, mutated(original, draw)))
+        content = mutated(original, draw)
+        run = _runs(folder / "resumable", folder, "resume.pt", content, resume)
+        yield Case("fuzz", f"resume state, mutation {number}", run)
 
 
 def _resume_state(folder: Path) -> bytes:
@@ -181,23 +183,9 @@ def _resume_state(folder: Path) -> bytes:
         shutil.rmtree(place)
         SCENARIOS[0].prepare(place)
         command(*SCENARIOS[0].start, folder=place, before=kill_at_write(number, after=False), seconds=600)
-        if (state := next((place / "runs" / "run").glob("resume*"), None)) is not None:
+        if (state := place / "runs" / "run" / "resume.pt").is_file():
             return state.read_bytes()
     raise AssertionError("no write left a resume state behind")
-
-
-def _resumes(folder: Path, content: bytes) -> Callable[[], str | None]:
-    def run() -> str | None:
-        place = Path(tempfile.mkdtemp(dir=folder)) / "run"
-        shutil.copytree(folder / "resumable", place)
-        state = next((place / "runs" / "run").glob("resume*"))
-        state.write_bytes(content)
-        ended = command("train", "tiny.toml", "--out", "runs/run", "--quiet", "--resume", folder=place)
-        problem = ended.complaint(0, 1, 2)
-        shutil.rmtree(place.parent)
-        return problem
-
-    return run
 
 
 def _json(draw: random.Random, folder: Path) -> Iterator[Case]:
@@ -212,7 +200,7 @@ def _json(draw: random.Random, folder: Path) -> Iterator[Case]:
         original = (base / "runs" / "run" / name).read_bytes()
         content = mutated(original, draw) if draw.random() < 0.4 else replaced(original, draw)
         reader = readers[0] if name in ("metrics.jsonl", "audit/card.json") else draw.choice(readers)
-        yield Case("fuzz", f"{name}, mutation {number}, {reader[0]}", _displays(base, folder, name, content, reader))
+        yield Case("fuzz", f"{name}, mutation {number}, {reader[0]}", _runs(base, folder, name, content, reader))
 
 
 def replaced(content: bytes, draw: random.Random) -> bytes:
@@ -236,12 +224,14 @@ def replaced(content: bytes, draw: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _displays(base: Path, folder: Path, name: str, content: bytes, reader: tuple[str, ...]) -> Callable[[], str | None]:
+def _runs(base: Path, folder: Path, name: str, content: bytes, arguments: tuple[str, ...]) -> Callable[[], str | None]:
+    """A case in which a command reads `content` from a file of a run."""
+
     def run() -> str | None:
         place = Path(tempfile.mkdtemp(dir=folder)) / "run"
         shutil.copytree(base, place)
         (place / "runs" / "run" / name).write_bytes(content)
-        ended = command(*reader, folder=place)
+        ended = command(*arguments, folder=place)
         problem = ended.complaint(0, 1, 2)
         page = place / "page.html"
         if problem is None and page.is_file() and "<script>alert(1)" in page.read_text(errors="replace"):
