@@ -94,14 +94,9 @@ def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> Non
 def line(axes: Axes, x: Sequence[float], stats: Sequence[SeedStat], style: Style) -> None:
     """A line through the means, with the sample standard deviation as error bars where there are seeds."""
     spread = [stat.deviation or 0.0 for stat in stats] if any(stat.deviation for stat in stats) else None
-    look: Any = {
-        "color": style.colour,
-        "marker": style.marker,
-        "linestyle": style.dash,
-        "markersize": 4,
-        "linewidth": 1.3,
-    }
-    axes.errorbar(x, [stat.mean for stat in stats], spread, label=style.label, capsize=2, elinewidth=0.9, **look)
+    look: Any = {"color": style.colour, "marker": style.marker, "linestyle": style.dash}
+    look |= {"markersize": 4, "linewidth": 1.3, "capsize": 2, "elinewidth": 0.9}
+    axes.errorbar(x, [stat.mean for stat in stats], spread, label=style.label, **look)
 
 
 def image(axes: Axes, pixels: Sequence[Any], *, title: str, panel: int) -> None:
@@ -196,15 +191,9 @@ def bars(
             if stat is not None and stat.deviation is not None:
                 axes.errorbar(x, stat.mean, yerr=stat.deviation, color="#333333", capsize=2, elinewidth=0.9)
             if stat is not None and digits is not None:
-                above: Any = {
-                    "textcoords": "offset points",
-                    "ha": "center",
-                    "va": "bottom",
-                    "fontsize": 6.5,
-                    "zorder": 5,
-                }
+                above: Any = {"textcoords": "offset points", "ha": "center", "va": "bottom", "zorder": 5}
                 end = (x, stat.mean + (stat.deviation or 0.0))
-                axes.annotate(f"{stat.mean:,.{digits}f}", end, (0, 2), bbox=NOTE, **above)
+                axes.annotate(f"{stat.mean:,.{digits}f}", end, (0, 2), fontsize=6.5, bbox=NOTE, **above)
         if number < len(paper):
             paper_points(axes, [centre + 0.34 * slot for centre in centres], paper[number], style)
     axes.set_xticks(range(len(groups)), groups)
