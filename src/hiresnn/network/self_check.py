@@ -164,6 +164,8 @@ def _computed(graph: SpikingNetwork, images: Tensor, window: Window) -> Iterator
         value = next(inputs) if node.op == "placeholder" else interpreter.run_node(node)
         interpreter.env[node] = value
         yield node, value
+        for used in interpreter.user_to_last_uses.get(node, ()):
+            del interpreter.env[used]
 
 
 def _values(graph: SpikingNetwork, images: Tensor, window: Window) -> dict[str, Any]:
