@@ -109,12 +109,10 @@ def conversion(
 
     The ANN of the run is converted once more for every T and every threshold scale. The error of a layer is the
     relative L2 distance between the ANN's activations and the spike rates times the activation that a spike stands for.
-    "Accuracy up to here" is that of a mixed network, spiking up to this layer, so it falls where accuracy is lost. With
-    --attack, the same is measured on adversarial images of the ANN. The images are the held-out images of the recipe,
-    or else test images.
-
-    The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if matplotlib is
-    installed, .svg and .png. It does not consider later training of the SNN.
+    "Accuracy up to here" is that of a network that spikes up to this layer, so it falls where accuracy is lost. The
+    images are the held-out images of the recipe, or else test images, and with --attack also adversarial images of the
+    ANN. The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if matplotlib
+    is installed, .svg and .png.
 
     - hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
 

@@ -42,37 +42,33 @@ def audit(
 ) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
-    Every image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it.
-    For comparison the audit also runs the PGD of the recipe (by default that of the paper, seven steps) with the
-    network's own surrogate gradient. The command prints the number to report, the reasons, and the next command, and
-    writes card.json (docs/audit.md), report.html and adversarial.npz. The same command continues an interrupted audit.
+    An image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it. For
+    comparison the audit also runs the PGD of the recipe (by default the paper's seven steps) with the network's own
+    surrogate gradient. It prints the number to report, the reasons and the next command, and writes card.json
+    (docs/audit.md), report.html and adversarial.npz. The same command continues an interrupted audit.
 
-    - hiresnn audit runs/quickstart/hire-seed0
-    - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1
+    - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1 --as int8
     - hiresnn audit examples/snntorch_digits.py:network --data digits
-    - hiresnn audit runs/mine --as int8 --as int4 --as 'float(reset=zero)'
     - hiresnn audit --verify runs/mine/audit/card.json
 
     Options:
-        target: The network: a run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function
-            takes no arguments and returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes
-            that file on this computer, so use only files that you trust.
+        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, a function without arguments
+            that returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use
+            only files that you trust.
         preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the
-            best six, more steps and restarts. thorough: 1,000 images, attacks with all rules, the most steps and
-            restarts; takes hours. A larger preset continues a smaller one.
-        source: Data set, as for hiresnn train; default: that of the run. FILE.py:FUNCTION and .safetensors files need
-            it.
+            best six, more steps and restarts. thorough: all rules, the most steps and restarts; takes hours. A larger
+            preset continues a smaller one.
+        source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
         images: Number of test images, balanced over classes; default: the preset's.
         eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
         bounds: Bounds of the table, separated by commas; inf means no bound. Default of quick: a quarter of --eps, half
             of it, --eps and inf; of the others: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf.
         attacks: An additional attack at every bound, without eps, for example autoattack, mine.py:my_attack or
-            'apgd(loss=dlr, rule=arctan(alpha=4))'. Options that you leave out have the attack's own defaults. A step
-            holds at the headline bound and scales with the bound. May be repeated.
-        twins: Another network, written like TARGET, on which adversarial images are made and then tried on TARGET. May
-            be repeated.
-        views: Audit the network as deployed, too: int8, int4 (any number of bits), 'int8(channel=True)',
-            'int8(shared=True)', 'float(leak=1)', 'float(reset=zero)', or several options. May be repeated.
+            'apgd(loss=dlr, rule=arctan(alpha=4))'. A step holds at the headline bound and scales with the bound. May be
+            repeated.
+        twins: Another network, written like TARGET, whose adversarial images are tried on TARGET. May be repeated.
+        views: Audit the network as deployed, too: int8, int4, 'int8(channel=True)', 'int8(shared=True)',
+            'float(leak=1)', 'float(reset=zero)', or several options. May be repeated.
         seed: Seed of all random numbers.
         out: Folder for the results; default: RUN/audit, or a folder in audits/.
         replace: Let a smaller audit replace the results of a larger one.
@@ -162,11 +158,8 @@ def _verify(context: typer.Context, path: Path, target: str | None) -> None:
 def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: Html) -> None:
     """Turn training runs, or an audit card, into one HTML file that opens offline.
 
-    A page of run folders compares losses, thresholds and leaks over epochs, accuracies under attack, recipes and audits
-    of the runs. A page of a card.json shows everything that the audit measured.
-
-    - hiresnn report runs/quickstart/hire-seed0 runs/quickstart/traditional-seed0 -o runs.html
-    - hiresnn report runs/mine/audit/card.json -o audit.html
+    A page of runs compares losses, thresholds and leaks over epochs, accuracies under attack, recipes and audits. A
+    page of a card.json shows everything that the audit measured. Example: hiresnn report runs/a runs/b -o runs.html
 
     Options:
         runs: Run folders that hiresnn train wrote, or the card.json of one audit.
@@ -188,8 +181,7 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     """Rank audited networks on one HTML page by their accuracy in the worst case.
 
     Each audit is checked again: its adversarial images must lie within their bound, its network must misclassify them,
-    and they must give the counts of the card. One that fails is listed with the reason and has no rank. Only networks
-    that were audited on the same data at the same bound are compared.
+    and they must give the counts of the card; else it has no rank. Only audits of the same data and bound are compared.
 
     - hiresnn board zoo runs/mine -o board.html
     - hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html

@@ -25,10 +25,10 @@ def quickstart(
 ) -> None:
     """Train an ANN and three SNNs on handwritten digits, attack them, and print a table.
 
-    One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN that was trained on
-    adversarial examples. The data (8x8 digits) are part of the package; two cores need one to two minutes. The table
-    shows the accuracy on clean images and under white-box and black-box FGSM and PGD. A second call with the same
-    folder and seed does not train again.
+    One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN trained on adversarial
+    examples. The data (8x8 digits) are part of the package; two cores need one to two minutes. The table shows
+    accuracies on clean images and under FGSM and PGD, white and black box. A second call with the same options trains
+    nothing.
 
     Options:
         out: Folder for the run folders, one per method and seed.

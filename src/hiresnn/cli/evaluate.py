@@ -34,16 +34,13 @@ def evaluate(
 
     A white-box attack makes its images on the run itself, a black-box attack on the run of --twin. Without --attack,
     the attacks are FGSM and PGD at the bounds of the run's recipe. The accuracies are added to result.json in the run
-    folder, but never replace some that were measured on more images: give --out for a try with fewer (--limit). hiresnn
-    audit checks whether a stronger attack lowers the accuracies.
+    folder, but replace none that was measured on more images: give --out for a try with fewer (--limit).
 
-    - hiresnn evaluate runs/mine --limit 2000
     - hiresnn evaluate runs/mine --attack apgd --attack 'pgd(eps=2/255)' --twin runs/mine-seed1
     - hiresnn evaluate runs/mine --attack 'sa-pgd(rule=assg)' --limit 100 --out quick.json
 
     Options:
-        twins: A run of the same architecture and method with another seed, on which black-box images are made. May be
-            repeated. Without it, no black-box accuracy is measured.
+        twins: A run of the same architecture and method with another seed, for the black-box attacks. May be repeated.
         split: test: the test images. holdout: training images kept out of training, for choosing hyperparameters.
         seed: Seed of the attacks' random numbers; default: the recipe's.
         out: Write the accuracies to this JSON file and leave the run folder unchanged.

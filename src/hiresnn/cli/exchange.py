@@ -34,19 +34,18 @@ def export(
     """Write a trained run in the format of another program, and measure what that program changes.
 
     Other programs do not always compute neurons as hiresnn does. So the written network runs on test images: an ONNX
-    file in onnxruntime, a NIR file in an interpreter that computes as each library does, and in snnTorch, norse or
-    sinabs if they can read the file and are installed. The command prints both accuracies, the number of predicted
-    classes that differ, and the first layer whose spikes differ.
+    file in onnxruntime, a NIR file in an interpreter that computes as each library does, and in the libraries that are
+    installed and can read the file. The command prints accuracies, differing decisions, and the first layer whose
+    spikes differ.
 
     - hiresnn export runs/mine --to onnx -o mine.onnx
-    - hiresnn export runs/mine --to nir -o mine.nir
     - hiresnn export runs/mine --to spikingjelly -o mine.py
 
     Options:
         target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which executes that file.
         to: nir: the exchange format of neuromorphic libraries and chips. onnx: for onnxruntime, with all timesteps
-            unrolled and any batch size. snntorch, spikingjelly, sinabs: a Python file with that library's neurons, and
-            its weights beside it.
+            unrolled. snntorch, spikingjelly, sinabs: a Python file with that library's neurons, and its weights beside
+            it.
         out: The file to write.
         reader: The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and
             norse, which read the same file; norse must read it with dt=1e-4.
@@ -104,13 +103,11 @@ def import_checkpoint(
 ) -> None:
     """Make a run folder from a checkpoint of the paper's authors, for evaluate, analyze and audit.
 
-    The file must hold a state_dict of their VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks. No code in it is
-    run, and every shape is checked. Images are normalised as in the authors' scripts.
-
-    - hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_model.pt --model vgg11 --data cifar100 -o runs/authors
+    No code in the file is run, and every shape is checked. Images are normalised as in the authors' scripts. Example:
+    hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_model.pt --model vgg11 --data cifar100 -o runs/authors
 
     Options:
-        checkpoint: A checkpoint: a state_dict of the authors' class VGG_SNN.
+        checkpoint: A state_dict of the authors' class VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks.
         model: The architecture.
         data: The images: cifar10, cifar100, or a file.
         out: The run folder.
@@ -206,11 +203,9 @@ def publish(
     """Publish a trained and audited run on the Hugging Face hub.
 
     The repository gets the weights, the recipe, the results, the audit with its adversarial images and its page, and a
-    model card with clean accuracy, PGD, the worst case with its interval, and the verdict. A run is published only if
-    its audit verifies. Uploading needs pip install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN).
-
-    - hiresnn publish runs/mine me/my-network --dry-run preview
-    - hiresnn publish runs/mine me/my-network --license mit
+    model card with clean accuracy, PGD, the worst case and the verdict. The audit must verify. Uploading needs pip
+    install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN). Example: hiresnn publish runs/mine me/my-network
+    --license mit
 
     Options:
         repository: The repository on the hub.
