@@ -129,8 +129,8 @@ def _repeat(
         "--batch": [config.batch_size if config.batch_size != AuditConfig.batch_size else None],
         "--out": [out],
     }
-    words = [word for option, values in options.items() for value in values if value for word in (option, value)]
-    return command_line("audit", target, *words)
+    arguments = [part for option, values in options.items() for value in values if value for part in (option, value)]
+    return command_line("audit", target, *arguments)
 
 
 def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:

@@ -127,11 +127,7 @@ def _require_usable(seed: int | None, out: Path | None) -> None:
 
 
 def _earlier(folder: RunFolder, name: str, images: int, content: str) -> dict[str, Any]:
-    """The attacks on the same images in the result `name`; those on fewer images are dropped.
-
-    Raises:
-        UsageError: the result is of another data set, or of more images.
-    """
+    """The attacks in the result `name`; UsageError if it is of other images or of more, nothing if of fewer."""
     if not folder.has(name):
         return {}
     result = folder.read_json(name)

@@ -39,14 +39,11 @@ def audit_views(
 ) -> dict[str, Any]:
     """Audit every view with the attacks of `result`, and try all adversarial images on all other views.
 
-    A view is attacked by the whole preset with its own gradients, and by what is made on the float network at every
-    bound. Afterwards every adversarial image of one network counts for each of the others that it breaks.
+    A view is attacked by the whole preset with its own gradients, and by what is made on the float network (of whose
+    audit `result` is) at every bound. Then every adversarial image of one network counts for each that it breaks.
 
-    `result` is the audit of the float network; `cache` returns the finished units of the audit of a network.
-
-    Returns:
-        The content of deployed.json: bounds, number of images, and for each view the percentage that stands at each
-        bound ("worst"), and under attacks on that view alone ("own").
+    Returns the content of deployed.json: for each view the percentage that stands at each bound ("worst"), and under
+    attacks on that view alone ("own").
     """
     images, labels, config = result.images, result.labels, result.config
     audits = {FLOAT: (result.model, result.worst)}

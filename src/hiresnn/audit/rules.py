@@ -227,14 +227,14 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
     black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
     larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
     fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
-    found = f"noise breaks {lucky} of {count} images that PGD leaves"
+    by_noise = f"noise breaks {lucky} of {count} images that PGD leaves"
     without = "no attack without gradients was run"
     answers = [
         ("Is one step better than iterating?", significantly_more(*single), one_step),
         ("Is a black box better than the white box?", significantly_more(*black), black_box if boxes else without),
         ("Does a larger bound fail to help?", fails, larger),
         ("Does the unbounded attack stay below 100 %?", left > SOME * count, unbounded),
-        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), found),
+        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), by_noise),
     ]
     return [Question(name=name, yes=yes, evidence=evidence) for name, yes, evidence in answers]
 

@@ -32,21 +32,13 @@ PRICE = "training price, passes per image"
 
 @dataclass(frozen=True)
 class Entry:
-    """One audited network.
+    """One audited network."""
 
-    Attributes:
-        name: unique on the page.
-        path: of its card.
-        card: None if it cannot be read.
-        price: of its training in passes per image, see `runs.price`; None if the card has no recipe beside it.
-        problem: why it does not count, in one sentence; empty if it counts.
-    """
-
-    name: str
-    path: Path
-    card: Card | None
-    price: float | None = None
-    problem: str = ""
+    name: str  # unique on the page
+    path: Path  # of its card
+    card: Card | None  # None if it cannot be read
+    price: float | None = None  # of its training in passes per image; None if the card has no recipe beside it
+    problem: str = ""  # why it does not count, in one sentence; empty if it counts
 
     @property
     def point(self) -> Point:
@@ -108,11 +100,7 @@ def _plot(places: Sequence[tuple[Entry, float]], x: Axis, y: Axis, key: str) -> 
 
 
 def board_page(entries: Sequence[Entry]) -> str:
-    """The page of audited networks, ranked by their worst case; see `read_entries`.
-
-    Raises:
-        UsageError: `entries` is empty.
-    """
+    """The page of audited networks, ranked by their worst case; at least one, see `read_entries`."""
     if not entries:
         raise UsageError("a board needs at least one audit card; name one.")
     groups, others = grouped(entries)

@@ -58,12 +58,8 @@ HEAT_DARK = ("#ffb59a", "#d0673f", "#8a4128", "#4a2c22", "#272a2f")
 def heat_style(percent: float) -> str:
     """The style attribute of a heat-map cell: background and text colour in both schemes, as CSS custom properties.
 
-    Args:
-        percent: accuracy under the attack; values outside 0 to 100 count as the nearest end.
-
-    Example:
-        >>> heat_style(0)
-        '--lb:#7d1d07;--lt:#ffffff;--db:#ffb59a;--dt:#000000'
+    >>> heat_style(0)
+    '--lb:#7d1d07;--lt:#ffffff;--db:#ffb59a;--dt:#000000'
     """
     light, dark = _interpolated(HEAT_LIGHT, percent), _interpolated(HEAT_DARK, percent)
     return f"--lb:{light};--lt:{_text_on(light)};--db:{dark};--dt:{_text_on(dark)}"
@@ -129,17 +125,10 @@ def epoch_axis(last: int) -> Axis:
 
 
 def number_axis(label: str, values: Iterable[float], *, zero: bool = False, most: float = HUGE) -> Axis:
-    """An axis from one round tick to another that holds all values.
+    """An axis from one round tick to another that holds all values, with `zero` also 0, and no more than `most`.
 
-    Args:
-        label: text beside the axis, with the unit.
-        values: finite numbers; the axis ends at plus and minus 1e300.
-        zero: whether the axis also holds 0.
-        most: the largest number that there can be, a round one, such as 100 for percent.
-
-    Example:
-        >>> number_axis("loss", [0.31, 1.9], zero=True).ticks
-        ((0.0, '0'), (0.5, '0.5'), (1.0, '1'), (1.5, '1.5'), (2.0, '2'))
+    >>> number_axis("loss", [0.31, 1.9], zero=True).ticks
+    ((0.0, '0'), (0.5, '0.5'), (1.0, '1'), (1.5, '1.5'), (2.0, '2'))
     """
     clipped = [min(max(value, -HUGE), HUGE) for value in values] + ([0.0] if zero else []) or [0.0, 1.0]
     low, high = min(clipped), max(clipped)
@@ -201,31 +190,18 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """The frame of a line chart.
-
-    Attributes:
-        x, y: the axes, labelled with their units.
-        title, description: read by screen readers.
-        width, height: of the drawing; a width of 350 units suits a phone.
-        mark: an x value with a vertical line, and the text above the line.
-    """
+    """The frame of a line chart; title and description are read by screen readers."""
 
     x: Axis
     y: Axis
     title: str
     description: str
-    width: int
+    width: int  # of the drawing; 350 units suit a phone
     height: int
-    mark: tuple[float, str] | None = None
+    mark: tuple[float, str] | None = None  # an x value with a vertical line, and the text above the line
 
     def draw(self, series: Sequence[Series], key: str, kind: str = "") -> Markup:
-        """Draw lines with bands for their intervals.
-
-        Args:
-            series: the most important line first; it is drawn on top of the others.
-            key: prefix of the ids in this drawing, unique in its page.
-            kind: an additional class for the style sheet.
-        """
+        """Draw lines with bands for their intervals, the first on top; ids begin with `key`, unique in the page."""
         edges = {"left": LEFT, "top": TOP, "right": self.width - RIGHT, "bottom": self.height - BOTTOM}
         lines = list(enumerate(series))[::-1]
         return _rendered("line_chart.svg", chart=self, lines=lines, key=key, kind=kind, **edges)

@@ -68,21 +68,13 @@ def dot(position: float, bound: str, name: str, share: Share) -> Dot:
 
 @dataclass(frozen=True)
 class Heat:
-    """Accuracy on the screened images under each attack alone with each gradient rule alone.
+    """Accuracy on the screened images under each attack alone with each gradient rule alone."""
 
-    Attributes:
-        rules: rows, the selected ones first.
-        attacks: columns, the attacks that follow a rule.
-        cells: (rule, attack) -> accuracy; pairs that were not tried are missing.
-        lowest: attack -> lowest accuracy of its column in percent; missing where all rules leave the same.
-        controls: (attack, accuracy) of the attacks that use no gradient, and so no rule.
-    """
-
-    rules: list[str]
-    attacks: list[str]
-    cells: dict[tuple[str, str], Share]
-    lowest: dict[str, float]
-    controls: list[tuple[str, Share]]
+    rules: list[str]  # rows, the selected ones first
+    attacks: list[str]  # columns, the attacks that follow a rule
+    cells: dict[tuple[str, str], Share]  # (rule, attack) -> accuracy; pairs that were not tried are missing
+    lowest: dict[str, float]  # attack -> lowest percentage of its column; missing where all rules leave the same
+    controls: list[tuple[str, Share]]  # (attack, accuracy) of the attacks that use no gradient, and so no rule
 
 
 def heat(card: Card) -> Heat:
@@ -240,11 +232,7 @@ def audit_page(card: Card) -> str:
 
 
 def runs_page(runs: Sequence[Run]) -> str:
-    """The page of training runs side by side, with their audits where they have one.
-
-    Raises:
-        UsageError: `runs` is empty.
-    """
+    """The page of training runs side by side, with their audits where they have one; at least one run."""
     if not runs:
         raise UsageError("a page of runs needs at least one run folder; name one.")
     first = runs[: charts.MOST_DRAWN]
@@ -265,11 +253,7 @@ def runs_page(runs: Sequence[Run]) -> str:
 
 
 def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
-    """The page of one card.json, or of run folders (each once), and the notes on files that could not be read.
-
-    Raises:
-        HiresnnError: a path is neither, or damaged; a card is named beside other paths.
-    """
+    """The page of one card.json, or of run folders (each once), and the notes on files that could not be read."""
     cards = [path for path in paths if path.suffix == ".json"]
     if cards and len(paths) > 1:
         raise UsageError(f"{cards[0]} is an audit card, which has its own page; name it alone, or name run folders.")

@@ -20,11 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder.
-
-    `name` is unique on its page. A missing file leaves its field empty or None. So does a file that cannot be read;
-    `notes` says why in one sentence.
-    """
+    """One run folder; a file that is missing, or cannot be read (see `notes`), leaves its field empty or None."""
 
     name: str
     path: Path
@@ -41,11 +37,7 @@ class Run:
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """Read run folders; each gets the last parts of its path as its name, as many as make it unique.
-
-    Raises:
-        RunError: a path is not a run folder, or its recipe is damaged.
-    """
+    """Read run folders; raises RunError if a path is none, or its recipe is damaged."""
     names = unique_ends([path.resolve() for path in paths])
     return [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
 
