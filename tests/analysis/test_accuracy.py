@@ -24,10 +24,7 @@ class Bright(nn.Module):
 
 
 # Four images of one pixel, 100 and 200 of 255 and two near the border; the last label is wrong.
-SPLIT = Split(
-    torch.tensor([100, 200, 120, 140], dtype=torch.uint8).view(4, 1, 1, 1),
-    torch.tensor([0, 1, 0, 0]),
-)
+SPLIT = Split(torch.tensor([100, 200, 120, 140], dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 0]))
 IMAGES = SPLIT.images.float() / 255
 
 

@@ -13,15 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import hiresnn
-from hiresnn.analysis import (
-    PRICES,
-    Energy,
-    EnergyReport,
-    LayerOperations,
-    Prices,
-    count_operations,
-    equivalent_bits,
-)
+from hiresnn.analysis import PRICES, Energy, EnergyReport, LayerOperations, Prices, count_operations, equivalent_bits
 from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.errors import UsageError
 from hiresnn.network import Encoding, SpikingNetwork, spiking_graph
