@@ -190,27 +190,20 @@ def _tally(rows: Tensor) -> Tensor:
 
 @dataclass
 class _Weighted:
-    """One weighted layer, and what entered it.
+    """One use of a weighted layer, and what entered it at the first step and at all others, which count if it is timed.
 
-    Attributes:
-        name: of the module; a later use of it in the same timestep has its number appended.
-        tallies: `_tally` of the first step and of all others, of which only the first counts unless the input is timed.
-        fractional: whether the input had numbers that are not whole, at the first step and at the others.
-        timed, weighted: see `Signal`; an input that differs between steps is timed, too.
-        normed: a batch norm follows directly.
-        rows, units: input rows and output values per image and step.
-        steps, first_rows: timesteps seen in this forward pass, and the input at the first of them.
-        example: one input row, with the leading dimensions that the layer needs.
+    `rows` and `units` are input rows and output values per image and step; `steps` and `first_rows` belong to the
+    present forward pass; `example` is one input row with the leading dimensions that the layer needs.
     """
 
     name: str
     layer: nn.Module
     first_use: bool
     tallies: list[Tensor | float] = field(default_factory=lambda: [0.0, 0.0])
-    fractional: list[bool] = field(default_factory=lambda: [False, False])
+    fractional: list[bool] = field(default_factory=lambda: [False, False])  # numbers that are not whole
     timed: bool = False
     weighted: bool = False
-    normed: bool = False
+    normed: bool = False  # a batch norm follows directly
     rows: int = 1
     units: int = 0
     steps: int = 0

@@ -64,14 +64,9 @@ def distance(target: str | Path, **options: Any) -> dict[str, Any]:
 def energy(target: str | Path, **options: Any) -> dict[str, Any]:
     """Count operations, energy and memory per image, as the paper prints them and as they happen.
 
-    Args:
-        target: a run folder, whose analysis-energy.json is rewritten; or FILE.py:FUNCTION, which is executed and
-            returns a network of hiresnn or of another library in its adapter, or a file that `hiresnn.save` wrote.
-        attacks: such as "pgd(eps=2/255)", with the recipe's settings for what the text leaves out, or the attack's own
-            where there is no recipe; each is measured beside the clean images.
-        limit: number of test images, balanced over classes; None takes all.
-        source: images to use instead of those that the recipe names; required without a recipe.
-        out: folder for the result of a target that is no run; None takes that of its audit.
+    `target` is a run folder, which gets the result, or as for `resolve_model`; then `out` is the folder, by default
+    that of its audit. Each attack, with the settings of the recipe if there is one, is measured beside the clean
+    images. `limit` images of the test set, or of that of `source`, are balanced over classes; None takes all.
     """
     return _analyzed("energy", _energy, target, **options)
 
@@ -222,14 +217,8 @@ def conversion(
 ) -> dict[str, Any]:
     """Convert the ANN of a run at every T and threshold scale; compare its activations with the rates of the neurons.
 
-    The images are those that the recipe holds out, because settings are chosen by this; else the test images.
-
-    Args:
-        run: a run folder beside its ANN; its analysis-conversion.json and .csv are rewritten.
-        timesteps: every T; None is a half, one, two and four times that of the recipe.
-        scales: every threshold scale; None is that of the recipe.
-        attacks: attacks on the ANN, such as "pgd(eps=2/255)"; the error is measured on these images, too.
-        limit: number of images, balanced over classes; None is at most 1,000.
+    The images are those that the recipe holds out, because settings are chosen by this; else the test images. The
+    defaults are FACTORS of the recipe's T, its own scale, no attacks on the ANN, and LIMIT images.
     """
     with RunFolder.open(run, write=True) as folder:
         context = RunContext.of_run(folder, progress, source)

@@ -21,7 +21,7 @@ from hiresnn.network import SpikingNetwork, evaluating, record
 
 
 def optional(name: str, extra: str) -> Any:
-    """Import and return a package; a UsageError names the `extra` of hiresnn that installs it."""
+    """Import a package; a UsageError names the `extra` of hiresnn that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -31,18 +31,16 @@ def optional(name: str, extra: str) -> Any:
 
 
 @contextlib.contextmanager
-def quiet(*loggers: str) -> Iterator[None]:
-    """Silence what a package prints and warns of, and what its loggers say below an error; an error still raises."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
+def quiet() -> Iterator[None]:
+    """Silence what a package prints, logs and warns of below an error; an error still raises."""
+    level = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
         try:
-            for logger in levels:
-                logger.setLevel(logging.ERROR)
             yield
         finally:
-            for logger, level in levels.items():
-                logger.setLevel(level)
+            logging.disable(level)
 
 
 BATCH = 32

@@ -188,7 +188,7 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
     subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
     pair = torch.cat([images[:1]] * 2).cpu().float()  # torch.export takes a dimension of 1 for a constant
     batch = torch.export.Dim("batch", min=1, max=2**20)
-    with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             subject, (pair,), dynamo=True, input_names=["images"],
             output_names=["logits"], dynamic_shapes=({0: batch},), verbose=False,

@@ -82,13 +82,9 @@ def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
 
 @dataclass
 class _Ann:
-    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons.
+    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons with these values.
 
-    Attributes:
-        nir: the graph.
-        dt: seconds per timestep.
-        neurons: name of a ReLU -> the values of its neurons.
-        pixels: name of a node of NIR -> pixels of the sum that it passes on, where the next weights take up the factor.
+    `pixels` has those of the sum that a node passes on, where the next weights take up the factor.
     """
 
     nir: Any

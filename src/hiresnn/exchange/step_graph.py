@@ -88,7 +88,7 @@ def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
 
 
 def require_direct(network: SpikingNetwork) -> None:
-    """Refuse a network whose images become random spikes."""
+    """Raise UsageError for a network whose images become random spikes."""
     if network.encoding.encoding != "direct":
         raise UsageError(
             f"the images are encoded as {network.encoding.encoding} spikes, which are random; only a network with "
@@ -99,8 +99,7 @@ def require_direct(network: SpikingNetwork) -> None:
 class _StepTracer(fx.Interpreter):
     """Runs the network on one image for one timestep and notes every layer.
 
-    Attributes:
-        sources: node of the traced network -> names of the nodes whose sum is its value; () if that is no tensor.
+    `sources` has, for a node of the traced network, the names of the nodes whose sum is its value, () if no tensor is.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:
@@ -113,7 +112,6 @@ class _StepTracer(fx.Interpreter):
         self.names = {INPUT, "output", "images", "self", "check", *dir(nn.Module)}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Compute a node, and note its layer."""
         value = super().run_node(n)
         if n.op == "output":
             self.outputs = self._entering(n)
@@ -130,7 +128,6 @@ class _StepTracer(fx.Interpreter):
         return value
 
     def _entering(self, node: fx.Node, terms: Sequence[Any] | None = None) -> tuple[str, ...]:
-        """Return the sources of the one tensor that enters `node`, or of the sum of `terms`."""
         names = [name for source in terms or node.all_input_nodes for name in self.sources[source]]
         if len(set(names)) != len(names):
             raise UsageError(f"{name_of(node)!r} adds a tensor to itself, which cannot be exported; use a factor of 2.")

@@ -111,17 +111,14 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
         with temporarily(blind, training=True):
             return present(network, steps, output)
 
-    return Unrolled(
-        network,
-        timesteps,
-        library="SpikingJelly",
-        show=show,
-        layout=layout,
-        own_loop=own_loop,
-        reset=partial(_call_each, RESETS["spikingjelly"]),
-        slots=[Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()],
-        **options,
-    )
+    slots = [Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()]
+    options |= {
+        "show": show,
+        "layout": layout,
+        "own_loop": own_loop,
+        "reset": partial(_call_each, RESETS["spikingjelly"]),
+    }
+    return Unrolled(network, timesteps, library="SpikingJelly", slots=slots, **options)
 
 
 def _step_mode(neuron: Any) -> str:
@@ -162,15 +159,10 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
         # Called with u - threshold, for the spike and, detached, for the reset.
         return ruled_spike(own, rule, lambda: neuron.threshold)
 
-    return Unrolled(
-        network,
-        timesteps,
-        library="snnTorch",
-        own_loop=own_loop,
-        reset=partial(_call_each, RESETS["snntorch"]),  # it creates new tensors, so a graph in use stays intact
-        slots=[Slot(neuron, "spike_grad", ruled) for neuron in neurons],
-        **options,
-    )
+    slots = [Slot(neuron, "spike_grad", ruled) for neuron in neurons]
+    # reset_mem creates new tensors, so a graph in use stays intact.
+    options |= {"own_loop": own_loop, "reset": partial(_call_each, RESETS["snntorch"])}
+    return Unrolled(network, timesteps, library="snnTorch", slots=slots, **options)
 
 
 def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
@@ -185,16 +177,9 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     neurons = _neurons(network, "sinabs", "surrogate_grad_fn").values()
     if len({hasattr(neuron, "squeeze_forward") for neuron in neurons}) > 1:
         raise UsageError(f"{type(network).__name__} mixes Squeeze layers with others; use one kind, IAFSqueeze or IAF.")
-    return Unrolled(
-        network,
-        timesteps,
-        library="sinabs",
-        show=_sinabs_sequence,
-        layout="batch first",
-        reset=_sinabs_reset,
-        slots=[Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons],
-        **options,
-    )
+    slots = [Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons]
+    options |= {"show": _sinabs_sequence, "layout": "batch first", "reset": _sinabs_reset}
+    return Unrolled(network, timesteps, library="sinabs", slots=slots, **options)
 
 
 def _sinabs_reset(network: nn.Module) -> None:
