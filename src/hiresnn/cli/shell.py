@@ -96,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
-    if hasattr(sys.stdout, "reconfigure"):  # names of files may hold bytes that are not UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if odd := [word for word in words if any("\ud800" <= letter <= "\udfff" for letter in word)]:
+            raise UsageError(f"the argument {odd[0][:200]!a} is not UTF-8; rename the file or folder of this name.")
         if words and words[0] in COMPUTING and not {"-h", "--help"} & {*words}:
             keep_memory()
             keep_kernels()
