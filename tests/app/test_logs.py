@@ -41,13 +41,6 @@ def test_a_log_that_fails_or_does_not_exist_is_named(tmp_path: Path) -> None:
         log_to("tensorbord", tmp_path)
 
 
-def test_a_new_run_can_be_logged_to_tensorboard(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    recipe = override(read("digits"), TINY)
-    out = train(recipe, out=tmp_path / "run", progress=Progress(quiet=True), log="tensorboard")
-    assert list((out / "tensorboard").iterdir())
-
-
 def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -1,6 +1,5 @@
 """Training by two processes, as torchrun starts them: the same training, noise of their own, one writer, resume."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import torch
 from hiresnn.app.context import load_data
 from hiresnn.app.folder import MODEL, RESUME, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe, dump, override
 from hiresnn.app.train import train
 from hiresnn.data import Batches, Split
@@ -39,19 +37,6 @@ def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[
     """Exit codes, standard output and errors of `hiresnn train` by two processes."""
     ended = several(2, hiresnn(*command(recipe, folder, out), *more))
     return [code for code, _, _ in ended], "".join(output for _, output, _ in ended), [errors for *_, errors in ended]
-
-
-def test_parts_cover_a_batch_without_overlap() -> None:
-    for parts in (1, 2, 3):
-        for rows in (3, 7, 32):
-            split = Split(torch.zeros(rows, 1, 2, 2, dtype=torch.uint8), torch.arange(rows))
-            taken = [
-                row
-                for which in range(parts)
-                for _, labels in Batches(split, rows, part=(which, parts))
-                for row in labels
-            ]
-            assert taken == list(range(rows))
 
 
 def test_a_part_is_of_the_batch_that_one_process_sees() -> None:
@@ -159,24 +144,3 @@ def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny: Recipe, rank: i
     ranks.error = DataError("cifar10 could not be downloaded")
     with pytest.raises(DataError, match="cifar10 could not be downloaded"):
         load_data(tiny.data.source, ranks)
-
-
-def test_data_that_are_not_there_are_refused_once_by_all(tiny: Recipe, tmp_path: Path) -> None:
-    codes, _, errors = finished(override(tiny, {"data.source": str(tmp_path / "none.npz")}), tmp_path, tmp_path / "run")
-    assert all(codes)
-    assert errors[0].count("Error: ") == errors[0].count("none.npz: there is no such file") == 1, errors
-    assert errors[1] == ""
-
-
-def test_two_processes_train_a_network_of_the_users_own_as_one_does(tiny: Recipe, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "from torch import nn\ndef network(num_classes):\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), "
-        "nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, num_classes))\n"
-    )
-    source = json.dumps(f"{tmp_path / 'mine.py'}:network")
-    recipe = override(tiny, {**EXACT, "method": "hire", "model.source": source, "model.dropout": "0.0"})
-    alone = train(recipe, out=tmp_path / "alone" / "run", progress=Progress(quiet=True))
-    together = tmp_path / "together" / "run"
-    assert finished(recipe, tmp_path / "together", together) == ([0, 0], f"{together}\n", ["", ""])
-    expected, found = (load_run(RunFolder.open(path)).state_dict() for path in (alone, together))
-    assert all(torch.allclose(found[name], tensor, atol=1e-4) for name, tensor in expected.items())

@@ -10,7 +10,7 @@ import torch
 from hiresnn.app.folder import METRICS, MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, override
-from hiresnn.app.train import ann_part, train
+from hiresnn.app.train import train
 from hiresnn.errors import RecipeError
 from hiresnn.models import QCFS
 from hiresnn.network import SpikingNetwork
@@ -92,11 +92,6 @@ def test_catastrophic_overfitting_is_said(
     assert [row.get("back_to_epoch") for row in rows(the_ann(out))] == [None, 1, None, None]
 
 
-def test_choosing_by_robust_accuracy_needs_held_out_images(robust: Recipe) -> None:
-    with pytest.raises(RecipeError, match=r"set data\.holdout_images"):
-        override(robust, {"data.holdout_images": "0"})
-
-
 def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp_path: Path, heard) -> None:
     changes = {"ann.activation": "qcfs", "ann.levels": "4", "conversion.wait": "true", "ann.select": "last"}
     out = train(override(robust, changes), out=tmp_path / "run", progress=heard)
@@ -110,18 +105,6 @@ def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp
     with torch.no_grad():
         same = torch.isclose(network(images) / 4, ann(images), rtol=1e-3, atol=1e-3).all(1)
     assert same.float().mean() >= 0.9
-
-
-def test_learned_thresholds_need_rescaling_in_a_recipe(robust: Recipe) -> None:
-    with pytest.raises(RecipeError, match=r"conversion\.rescale = true"):
-        override(robust, {"ann.activation": "qcfs", "conversion.rescale": "false"})
-
-
-def test_the_key_of_an_ann_has_its_activation_only_if_it_is_not_relu(robust: Recipe) -> None:
-    assert not {"activation", "levels"} & ann_part(robust)["ann"].keys()  # type: ignore[attr-defined]
-    part = ann_part(override(robust, {"ann.activation": "qcfs", "ann.levels": "4"}))["ann"]
-    assert (part["activation"], part["levels"]) == ("qcfs", 4)  # type: ignore[index]
-    assert "wait" not in robust.keyed()["conversion"]
 
 
 def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_the_same_bits(

@@ -9,7 +9,6 @@ from hiresnn.app.folder import MODEL
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, dump, override, parse
 from hiresnn.app.train import train
-from hiresnn.errors import RecipeError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
 
@@ -55,15 +54,3 @@ def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
     assert recipe.keyed()["snn"]["rounding"] == "int4"
     assert parse(dump(recipe), "dump") == recipe
     assert override(recipe, {"snn.rounding": "none"}) == tiny
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"snn.rounding": "int1"}, "snn.rounding = .int1. is not allowed; write intN with 2 to 16 bits"),
-        ({"snn.rounding": "leak=1"}, "write intN with 2 to 16 bits"),
-    ],
-)
-def test_a_recipe_whose_rounding_is_impossible_is_refused(tiny: Recipe, changes: dict[str, str], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        override(tiny, changes)

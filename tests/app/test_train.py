@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hiresnn.app.context import COUNTS, clamp_counts, device_of, splits
-from hiresnn.app.folder import LOCK, MODEL, RESUME, RunFolder
+from hiresnn.app.folder import LOCK, MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, dump, override
 from hiresnn.app.train import ann_key, ann_recipe, train
@@ -117,15 +117,6 @@ def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> Non
     assert 10 < result["clean"] <= 100
 
 
-def test_an_ann_run_is_the_ann_that_the_others_start_from(trained: Path) -> None:
-    folder = RunFolder.open(trained / "plain")
-    named = folder.read_json("ann.json")["folder"]
-    assert folder.read_json("ann.json") == RunFolder.open(trained / "run").read_json("ann.json")
-    assert (trained / "plain" / MODEL).read_bytes() == (trained / "ann" / named / MODEL).read_bytes()
-    assert [(row["stage"], row["epoch"]) for row in folder.read_metrics()] == [("ann", epoch) for epoch in range(1, 11)]
-    assert not isinstance(load(trained / "plain" / MODEL), SpikingNetwork)
-
-
 def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny: Recipe, tmp_path: Path, heard) -> None:
     fit(tiny, tmp_path / "traditional", progress=heard)
     assert any(line.startswith("ANN training: ") for line in heard.lines)
@@ -136,15 +127,6 @@ def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny: Recipe, 
     fit(override(tiny, {"method": "ann"}), tmp_path / "plain", progress=heard)
     assert not any("ANN training" in line for line in heard.lines)
     assert files(tmp_path / "ann") == before
-
-
-def test_the_ann_of_another_seed_is_another_folder(trained: Path) -> None:
-    keys = {name: RunFolder.open(trained / name).read_json("ann.json")["folder"] for name in ("run", "same")}
-    assert keys["run"] == keys["same"]
-    other = RunFolder.open(trained / "independent").read_json("ann.json")["folder"]
-    assert other != keys["run"]
-    assert other.startswith("vgg5-seed7-")
-    assert (trained / "ann" / other / MODEL).read_bytes() != (trained / "ann" / keys["run"] / MODEL).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -180,13 +162,6 @@ def test_an_ann_is_known_by_all_that_decides_it_and_by_nothing_else(
     tiny: Recipe, numbered: DataSet, key: str, value: str, same: bool
 ) -> None:
     assert (ann_key(override(tiny, {key: value}), numbered) == ann_key(tiny, numbered)) is same
-
-
-def test_an_ann_is_known_by_the_content_of_its_data(tiny: Recipe, numbered: DataSet) -> None:
-    changed = numbered.train.images.clone()
-    changed[5, 0, 1, 1] += 1
-    other = DataSet("numbered", Split(changed, numbered.train.labels), numbered.test, numbered.class_names)
-    assert ann_key(tiny, other) != ann_key(tiny, numbered)
 
 
 def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(
@@ -244,24 +219,6 @@ def test_a_folder_of_another_run_is_refused_and_unharmed(trained: Path, tiny: Re
     assert files(trained) == before
 
 
-def test_a_finished_run_that_is_resumed_stays_as_it_is(trained: Path, tiny: Recipe, heard) -> None:
-    before = files(trained)
-    assert fit(tiny, trained / "run", resume=True, progress=heard) == trained / "run"
-    assert files(trained) == before
-    assert not any("training" in line for line in heard.lines)
-
-
-def test_a_training_state_cut_short_is_refused(tiny: Recipe, tmp_path: Path) -> None:
-    out = fit(override(tiny, {"snn.epochs": "1"}), tmp_path / "run")
-    (out / MODEL).unlink()
-    (out / RESUME).write_bytes((out / RESUME).read_bytes()[:1000])
-    before = files(out)
-    with pytest.raises(RunError, match=r"run.resume\.pt is damaged \(\w+\); delete it to train from the start"):
-        fit(override(tiny, {"snn.epochs": "1"}), out, resume=True)
-    assert files(out).keys() == before.keys()
-    assert files(out)[RESUME] == before[RESUME]
-
-
 def test_held_out_images_are_never_trained_on_nor_tested_on(tiny: Recipe, numbered: DataSet) -> None:
     def pixels(split: Split | None) -> list[int]:
         assert split is not None
@@ -277,12 +234,6 @@ def test_held_out_images_are_never_trained_on_nor_tested_on(tiny: Recipe, number
     rest, again = (pixels(split) for split in splits(override(tiny, other), numbered))
     assert again == held
     assert sorted(rest + held) == list(range(60))
-
-
-def test_without_a_holdout_nothing_is_held(tiny: Recipe, numbered: DataSet) -> None:
-    shown, held = splits(override(tiny, {"data.train_images": "0"}), numbered)
-    assert held is None
-    assert len(shown) == 60
 
 
 def test_a_run_with_a_holdout_looks_at_that_and_not_at_the_test(tiny: Recipe, tmp_path: Path, heard) -> None:
@@ -327,28 +278,12 @@ def test_a_training_that_diverges_fails_in_one_sentence(
     assert not (tmp_path / "run" / MODEL).exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_gpu_that_is_not_there_is_named(tiny: Recipe) -> None:
-    assert device_of(tiny) == "cpu"
-    with pytest.raises(UsageError, match="device is 'cuda:1', but torch sees no GPU"):
-        device_of(override(tiny, {"device": "cuda:1"}))
-
-
 def test_a_gpu_beyond_the_last_is_named(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device_of(override(tiny, {"device": "cuda:1"})) == "cuda:1"
     with pytest.raises(UsageError, match="device is 'cuda:7', but the last GPU that torch sees is cuda:1"):
         device_of(override(tiny, {"device": "cuda:7"}))
-
-
-def test_a_shared_ann_is_trained_on_the_device_of_who_trains_it(tiny: Recipe, tmp_path: Path) -> None:
-    short = override(tiny, {"ann.epochs": "1", "snn.epochs": "0", "device": "cpu"})
-    whole = fit(short, tmp_path / "whole" / "run")
-    path = tmp_path / "begun" / "ann" / RunFolder.open(whole).read_json("ann.json")["folder"]
-    RunFolder.create(path, ann_recipe(override(short, {"device": "cuda:99"}))).close()
-    fit(short, tmp_path / "begun" / "run")
-    assert (path / MODEL).read_bytes() == (tmp_path / "whole" / "ann" / path.name / MODEL).read_bytes()
 
 
 @pytest.mark.parametrize(

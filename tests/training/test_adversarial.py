@@ -1,23 +1,17 @@
 """Adversarial training noise: each kind against its equation, on networks whose gradients are known."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
 from hiresnn.training import (
     ANN_TRAININGS,
     Adversarial,
-    Method,
     NoiseInTime,
     Presentation,
     ann_method,
     method,
-    trades,
-    train_batch,
 )
 
 EPS = 0.1
@@ -113,32 +107,12 @@ def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_l
     assert divergence(found[0]) > max(divergence(each) for each in random)
 
 
-def test_the_loss_of_trades_is_cross_entropy_on_the_image_and_six_times_the_divergence() -> None:
-    model, images, labels = small(), torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
-    shown = (images + 0.05).clamp(0, 1)
-    loss = trades(Presentation(model, images, shown, labels, model(shown), 1, None))
-    p, q = model(images).softmax(1), model(shown).softmax(1)
-    expected = -p[range(4), labels].log().mean() + 6 * (p * (p / q).log()).sum(1).mean()
-    torch.testing.assert_close(loss, expected)
-
-
 def test_label_smoothing_is_that_of_the_definition() -> None:
     model, images, labels = small(), torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
     seen = Presentation(model, images, images, labels, model(images), 1, None)
     target = F.one_hot(labels, 3) * 0.9 + 0.1 / 3
     expected = -(target * model(images).log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(ann_method("n-fgsm", smoothing=0.1).loss(seen), expected)
-
-
-def test_plain_training_of_an_ann_is_the_default_method() -> None:
-    weights = []
-    for chosen in (Method(), ann_method()):
-        model = small()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        torch.manual_seed(0)
-        train_batch(model, optimizer, torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]), chosen)
-        weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
-    assert torch.equal(*weights)
 
 
 def test_hire_nfgsm_shows_eta_and_then_eta_with_one_signed_step() -> None:
@@ -154,19 +128,3 @@ def test_hire_nfgsm_shows_eta_and_then_eta_with_one_signed_step() -> None:
     for _ in range(2):  # a second update starts from eta again
         noise.update(gradient)
         torch.testing.assert_close(noise.apply(images), (images + eta + EPS * gradient.sign()).clamp(0, 1))
-
-
-def test_nfgsm_on_a_spiking_network_uses_all_timesteps_and_the_bound() -> None:
-    made = method("nfgsm", periods=2, step=EPS, bound=0.05)
-    assert made.periods == 1
-    assert isinstance(made.noise, Adversarial)
-    assert (made.noise.step, made.noise.start, made.noise.bound) == (EPS, 0.1, math.inf)
-
-
-def test_unknown_names_and_negative_values_are_refused() -> None:
-    with pytest.raises(UsageError, match="training is 'madry'; choose one of plain, fgsm, n-fgsm, pgd, trades"):
-        ann_method("madry")
-    with pytest.raises(UsageError, match=r"step -1\.0, start 0\.0"):
-        Adversarial(-1.0)
-    with pytest.raises(UsageError, match="bound is nan"):
-        NoiseInTime(0.1, math.nan)

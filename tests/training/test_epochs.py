@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.errors import DataError, NotFiniteError
+from hiresnn.errors import NotFiniteError
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.progress import Progress
 from hiresnn.training import Method, Schedule, Training
@@ -75,12 +75,6 @@ def test_an_epoch_reports_means_over_images_not_over_batches(images: int, first:
     assert two.endswith("(epoch 1 of 1, loss 0.837)")
 
 
-def test_an_epoch_without_batches_reports_zeros() -> None:
-    subject = training(linear(), [])
-    subject.run()
-    assert (subject.rows[0]["loss"], subject.rows[0]["train_accuracy"]) == (0, 0)
-
-
 def test_an_epoch_switches_to_training_mode_and_every_row_is_handed_over() -> None:
     model, rows = linear().eval(), []
     subject = training(model, batches(2), epochs=2)
@@ -117,7 +111,28 @@ def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the
         training(spiking(), [(images * math.nan, labels)]).run()
 
 
-def test_a_label_that_is_no_class_names_the_batch() -> None:
-    images, labels = batches(2)[0]
-    with pytest.raises(DataError, match="epoch 1 of 1: a label is not a class of the network at batch 1"):
-        training(linear(), [(images, labels + 2)]).run()
+def rates(epochs: int, lr: float, decay: float, milestones: tuple[float, ...]) -> list[float]:
+    schedule = Schedule(epochs, lr, decay, milestones)
+    return [schedule.rate(epoch) for epoch in range(epochs)]
+
+
+def test_the_snn_rate_of_the_paper_is_divided_by_five_before_epochs_19_25_and_28_of_30() -> None:
+    expected = [1e-4] * 18 + [2e-5] * 6 + [4e-6] * 3 + [8e-7] * 3
+    assert rates(30, 1e-4, 0.2, (0.6, 0.8, 0.9)) == pytest.approx(expected)
+
+
+def test_the_ann_rate_of_the_paper_is_divided_by_ten_before_epochs_151_181_and_211_of_240() -> None:
+    expected = [1e-2] * 150 + [1e-3] * 30 + [1e-4] * 30 + [1e-5] * 30
+    assert rates(240, 0.01, 0.1, (0.625, 0.75, 0.875)) == pytest.approx(expected)
+
+
+def test_a_fraction_between_two_epochs_is_rounded_to_the_nearest() -> None:
+    # 0.6 and 0.8 of 3 epochs are 1.8 and 2.4.
+    assert rates(3, 1.0, 0.5, (0.6, 0.8)) == [1.0, 1.0, 0.25]
+
+
+def test_a_cyclic_rate_rises_to_its_peak_at_two_fifths_and_falls_to_zero() -> None:
+    schedule = Schedule(10, 1.0, cyclic=True)
+    # In the middle of epoch e, (e + 1/2) / 10 of the training is done.
+    expected = [0.125, 0.375, 0.625, 0.875, 0.55 / 0.6, 0.45 / 0.6, 0.35 / 0.6, 0.25 / 0.6, 0.15 / 0.6, 0.05 / 0.6]
+    assert [schedule.rate(epoch) for epoch in range(10)] == pytest.approx(expected)

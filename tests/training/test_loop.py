@@ -44,15 +44,6 @@ def test_every_period_is_one_update(periods: int, timesteps: int) -> None:
     assert (len(seen), frozen.updates) == (periods, periods)
 
 
-def test_without_timesteps_a_network_trains_with_its_own() -> None:
-    network, (images, labels) = spiking(), batches(3)[0]
-    own = train_batch(network, Frozen(), images, labels, Method())  # type: ignore[arg-type]
-    four = train_batch(network, Frozen(), images, labels, Method(), timesteps=4)  # type: ignore[arg-type]
-    one = train_batch(network, Frozen(), images, labels, Method(), timesteps=1)  # type: ignore[arg-type]
-    assert own == four
-    assert own != one
-
-
 def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before() -> None:
     seen: list[Presentation] = []
 
@@ -176,28 +167,6 @@ def test_a_further_pass_of_a_loss_can_have_the_dropout_masks_of_the_first() -> N
     assert others[0].abs().max() > 0
 
 
-def test_dropout_is_no_gradient_to_the_loss_of_sparse_gradients() -> None:
-    """Without a gradient in the images, masks of their own would still make f(x + h d) - f(x) large."""
-    network, (images, labels) = spiking(dropout=0.5).train(), batches(3)[0]
-    network.layers.get_submodule("1").weight.data.fill_(100.0)  # every neuron spikes at every step
-    lost: list[tuple[Tensor, Tensor]] = []
-
-    def loss(seen: Presentation) -> Tensor:
-        lost.append((sparse_gradients(seen, strength=1.0), cross_entropy(seen._replace(logits=seen.logits / 4))))
-        return lost[-1][0]
-
-    train_batch(network, Frozen(), images, labels, Method(loss=loss))  # type: ignore[arg-type]
-    torch.testing.assert_close(*lost[0])
-
-
-def test_a_batch_without_images_changes_nothing() -> None:
-    network, frozen = spiking(), Frozen()
-    images, labels = batches(3)[0]
-    results = train_batch(network, frozen, images[:0], labels[:0], Method(2))  # type: ignore[arg-type]
-    assert results == [(0.0, 0, 0)] * 2
-    assert frozen.updates == 0
-
-
 @pytest.mark.parametrize("name", ["mppd-tv", "mpd-sgr"])
 def test_an_interrupted_batch_leaves_no_hook(name: str) -> None:
     network, (images, labels) = spiking(), batches(3)[0]
@@ -213,3 +182,17 @@ def test_an_interrupted_batch_leaves_no_hook(name: str) -> None:
         train_batch(network, Frozen(), images, labels, made)  # type: ignore[arg-type]
     handle.remove()
     assert not [module for module in network.modules() if module._forward_hooks]
+
+
+def test_dropout_is_no_gradient_to_the_loss_of_sparse_gradients() -> None:
+    """Without a gradient in the images, masks of their own would still make f(x + h d) - f(x) large."""
+    network, (images, labels) = spiking(dropout=0.5).train(), batches(3)[0]
+    network.layers.get_submodule("1").weight.data.fill_(100.0)  # every neuron spikes at every step
+    lost: list[tuple[Tensor, Tensor]] = []
+
+    def loss(seen: Presentation) -> Tensor:
+        lost.append((sparse_gradients(seen, strength=1.0), cross_entropy(seen._replace(logits=seen.logits / 4))))
+        return lost[-1][0]
+
+    train_batch(network, Frozen(), images, labels, Method(loss=loss))  # type: ignore[arg-type]
+    torch.testing.assert_close(*lost[0])

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.errors import UsageError
 from hiresnn.training import Distillation, Presentation
 
 IMAGES = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
@@ -43,9 +42,3 @@ def test_the_teacher_is_used_in_eval_mode_gets_no_gradient_and_stays_as_it_is() 
     assert logits.grad is not None
     assert all(parameter.grad is None and parameter.requires_grad for parameter in master.parameters())
     assert master.training
-
-
-@pytest.mark.parametrize(("weight", "temperature"), [(1.1, 1.0), (-0.1, 1.0), (0.5, 0.0), (float("nan"), 1.0)])
-def test_values_out_of_range_are_refused(weight: float, temperature: float) -> None:
-    with pytest.raises(UsageError, match="weight must lie in"):
-        Distillation(teacher(), weight, temperature)

@@ -1,9 +1,12 @@
 """Each training method: its periods, its noise, and what becomes of the state between periods."""
 
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+import torch
 
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import RecipeError, UsageError
@@ -11,16 +14,18 @@ from hiresnn.training import (
     METHODS,
     Adversarial,
     CraftedNoise,
+    Distillation,
     GaussianNoise,
     MembraneDistance,
     MembraneOverlap,
     Method,
     Noise,
     NoiseInTime,
+    ann_method,
     cross_entropy,
     method,
 )
-from hiresnn.training.methods import METHOD_NAMES, REMOVED, method_help
+from hiresnn.training.methods import REMOVED
 
 
 @pytest.mark.parametrize(
@@ -56,10 +61,6 @@ def test_the_facts_of_the_registry_are_those_of_the_methods() -> None:
         assert entry.replays == made.replay
 
 
-def test_the_help_of_the_command_names_every_method() -> None:
-    assert all(f"{name}" in method_help() for name in METHOD_NAMES)
-
-
 def test_the_names_of_the_methods_are_known_without_torch() -> None:
     code = "import sys, hiresnn.training.methods, hiresnn.app.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -82,17 +83,6 @@ def test_the_noise_bound_is_the_noise_step_unless_given() -> None:
     assert (wider.step, wider.bound) == (0.01, 0.03)
 
 
-def test_gaussian_noise_has_the_noise_step_as_its_deviation() -> None:
-    noise = method("gaussian", periods=2, step=0.07).noise
-    assert isinstance(noise, GaussianNoise)
-    assert noise.std == 0.07
-
-
-def test_two_methods_of_one_name_share_no_noise() -> None:
-    assert method("hire", periods=2, step=0.1).noise is not method("hire", periods=2, step=0.1).noise
-    assert Method().noise is not Method().noise
-
-
 @pytest.mark.parametrize(
     ("timesteps", "periods", "steps"), [(6, 2, 3), (7, 2, 3), (8, 3, 2), (10, 4, 2), (1, 1, 1), (5, 5, 1)]
 )
@@ -112,3 +102,23 @@ def test_an_unknown_method_is_refused_with_the_names_of_all() -> None:
         match=r"method is 'fire'; did you mean .hire.. choose one of traditional, hire, gaussian, noise-free",
     ):
         method("fire", periods=2, step=0.1)
+
+
+@pytest.mark.parametrize(
+    ("refused", "word"),
+    [
+        (lambda: ann_method("madry"), "training is 'madry'; choose one of plain"),
+        (lambda: Adversarial(-1.0), "step -1.0"),
+        (lambda: NoiseInTime(0.1, math.nan), "bound is nan"),
+        (lambda: CraftedNoise(-0.1, 0.5), "step is -0.1"),
+        (lambda: GaussianNoise(-0.1), "std is -0.1"),
+        (lambda: MembraneOverlap(-1.0), "strength is -1"),
+        (lambda: Distillation(torch.nn.Identity(), 1.1), "weight must lie in"),
+        (lambda: Distillation(torch.nn.Identity(), 0.5, 0.0), "temperature"),
+        (lambda: MembraneOverlap().begin(torch.nn.Linear(2, 2), torch.zeros(0), torch.zeros(0)), "spiking network"),
+        (lambda: method("free", periods=0, step=0.1).steps(4), "periods is 0"),
+    ],
+)
+def test_values_out_of_range_are_refused(refused: Callable[[], object], word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        refused()

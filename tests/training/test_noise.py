@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.errors import UsageError
 from hiresnn.training import CraftedNoise, GaussianNoise, Noise
 
 GREY = torch.full((100, 1, 20, 20), 0.5)
@@ -72,13 +71,6 @@ def test_noise_never_changes_the_images_themselves() -> None:
     assert images.flatten().tolist() == [0.5, 0.5]
 
 
-def test_a_step_of_zero_adds_no_noise() -> None:
-    noise, images = CraftedNoise(0.0, 0.5), batch(0.1, 0.9)
-    for _ in range(2):
-        assert shown(noise, images) == images.flatten().tolist()
-        noise.update(torch.randn(2, 1, 1, 1, generator=torch.Generator().manual_seed(0)))
-
-
 def test_kappa_continues_from_its_saved_state() -> None:
     noise = CraftedNoise(0.25, 1.0)
     shown(noise, batch(0.5, 0.5))
@@ -89,28 +81,6 @@ def test_kappa_continues_from_its_saved_state() -> None:
         shown(each, batch(0.5, 0.5))
         each.update(batch(1.0, 1.0))
     assert kappa(resumed) == kappa(noise) == [0.5, 0.0]
-
-
-def test_crafted_noise_that_was_never_applied_has_no_state() -> None:
-    noise = CraftedNoise(0.25, 1.0)
-    noise.load_state_dict(CraftedNoise(0.25, 1.0).state_dict())
-    assert noise.state_dict() == {}
-    assert shown(noise, batch(0.5)) == [0.5]
-
-
-@pytest.mark.parametrize(("step", "bound"), [(-0.1, 0.5), (0.1, -0.5), (float("nan"), 0.5)])
-def test_a_negative_step_or_bound_is_refused(step: float, bound: float) -> None:
-    with pytest.raises(UsageError, match=f"step is {step} and bound is {bound}"):
-        CraftedNoise(step, bound)
-
-
-def test_without_noise_the_batch_is_shown_as_it_is() -> None:
-    noise = Noise()
-    noise.update(torch.ones_like(GREY))
-    shown = noise.apply(GREY)
-    assert torch.equal(shown, GREY)
-    shown.fill_(0)  # by a network that writes into its input
-    assert GREY.all()
 
 
 def test_gaussian_noise_has_zero_mean_and_its_standard_deviation() -> None:
@@ -130,21 +100,3 @@ def test_gaussian_noise_is_new_in_every_period_and_repeated_by_a_seed() -> None:
         draws.append(noise.apply(GREY))
     assert not torch.equal(draws[0], draws[1])
     assert torch.equal(draws[0], draws[2])
-
-
-def test_gaussian_noise_stays_in_the_range_of_pixels() -> None:
-    torch.manual_seed(0)
-    noisy = GaussianNoise(2.0).apply(GREY)
-    assert (noisy.min().item(), noisy.max().item()) == (0, 1)
-
-
-@pytest.mark.parametrize("noise", [Noise(), GaussianNoise(0.1)])
-def test_noise_that_is_not_crafted_needs_no_gradient_and_has_no_state(noise: Noise) -> None:
-    assert not noise.needs_gradient
-    noise.load_state_dict(noise.state_dict())
-    assert noise.state_dict() == {}
-
-
-def test_a_negative_deviation_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"std is -0\.1"):
-        GaussianNoise(-0.1)

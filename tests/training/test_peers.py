@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.neurons import Window
-from hiresnn.neurons.surrogate import Arctan
 from hiresnn.training import (
     CraftedNoise,
     MembraneDistance,
     MembraneOverlap,
-    Method,
     Presentation,
     consistent,
     method,
@@ -51,13 +49,6 @@ def test_orthogonalising_is_the_published_update_of_every_weight() -> None:
                 cubic = sum(w[i, k] * w[m, k] * w[m, j] for k in range(w.shape[1]) for m in range(len(w)))
                 expected[i, j] = 1.001 * w[i, j] - 0.001 * cubic
         torch.testing.assert_close(parameter.flatten(1), expected)
-
-
-def test_a_method_may_change_the_weights_after_each_update() -> None:
-    model, seen = network(), []
-    chosen = Method(2, after=lambda changed: seen.append(changed))
-    train_batch(model, torch.optim.SGD(model.parameters(), lr=0.1), IMAGES, LABELS, chosen)
-    assert seen == [model, model]
 
 
 def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_networks_gradient() -> None:
@@ -149,30 +140,6 @@ def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_t
     assert 0.05 < expected < 0.95
     assert loss.item() == pytest.approx(F.cross_entropy(logits / 4, LABELS).item() + 0.7 * expected, rel=1e-4)
     assert not any(lif._forward_hooks for lif in model.neurons.values())
-
-
-def test_mpd_sgr_moves_membranes_out_of_the_window() -> None:
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    shares = []
-    for _ in range(8):
-        noise = MembraneOverlap(strength=5.0)
-        noise.begin(model, IMAGES, LABELS)
-        logits = model(IMAGES)
-        shares.append(torch.stack(noise.shares.values).mean().item())
-        optimizer.zero_grad()
-        noise.loss(Presentation(model, IMAGES, IMAGES, LABELS, logits, 4, None)).backward()
-        optimizer.step()
-    assert shares[-1] < shares[0] - 0.02
-
-
-def test_mpd_sgr_needs_a_spiking_network_with_a_window() -> None:
-    with pytest.raises(UsageError, match="spiking network"):
-        MembraneOverlap().begin(torch.nn.Linear(2, 2), IMAGES, LABELS)
-    model = network()
-    next(iter(model.neurons.values())).surrogate = Arctan()
-    with pytest.raises(UsageError, match="window"):
-        MembraneOverlap().begin(model, IMAGES, LABELS)
 
 
 def test_snn_rat_crafts_in_eval_mode() -> None:

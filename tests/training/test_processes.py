@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hiresnn.cli import main
-from hiresnn.errors import DataError, HiresnnError, LostProcessError
-from hiresnn.training import ALONE
+from hiresnn.errors import DataError, HiresnnError, LostProcessError, UsageError
+from hiresnn.training import ALONE, joined
 
 from ..forked import several
 from .together import CASES, train_and_lose_one, trained
@@ -64,3 +64,19 @@ def test_a_process_that_does_not_lead_prints_only_that_another_ended(
     with pytest.raises(SystemExit):
         main(["recipes", "show", "digits"])
     assert capsys.readouterr().err == ("Error: a sentence\n" if printed else "")
+
+
+ENVIRONMENT = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize("missing", ["RANK", "LOCAL_RANK", "MASTER_ADDR", "WORLD_SIZE"])
+def test_variables_of_torchrun_come_together(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    if missing == "WORLD_SIZE":
+        with joined() as ranks:
+            assert ranks is ALONE
+        return
+    with pytest.raises(UsageError, match=f"WORLD_SIZE=2 without {missing}; start several"), joined():
+        pass

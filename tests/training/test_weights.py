@@ -32,18 +32,6 @@ def test_each_step_of_the_optimiser_updates_the_average_and_the_statistics_of_ba
     assert not any(parameter.requires_grad for parameter in average.model.parameters())
 
 
-def test_the_average_continues_from_its_state() -> None:
-    model = nn.Linear(2, 2)
-    first = Average(model, torch.optim.SGD(model.parameters(), lr=1.0), 0.9)
-    first.update(model)
-    second = Average(nn.Linear(2, 2), torch.optim.SGD(model.parameters(), lr=1.0), 0.9)
-    second.load_state_dict(first.state_dict())
-    nn.init.zeros_(model.weight)
-    for average in (first, second):
-        average.update(model)
-    assert torch.equal(first.model.weight, second.model.weight)  # type: ignore[arg-type]
-
-
 def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
     """The step of the optimiser is averaged before it is clamped."""
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ from hiresnn.errors import DataError, NotFiniteError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.training.loop import Method, PeriodResult, train_batch
+from hiresnn.training.loop import Method, train_batch
 from hiresnn.training.ranks import ALONE, Ranks
 from hiresnn.training.weights import Average
 
@@ -116,26 +116,6 @@ class Selection:
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class _Means:
-    """Means over the periods of an epoch: the loss, and the accuracy in percent on the noisy training images."""
-
-    def __init__(self) -> None:
-        self._loss, self._correct, self._images = 0.0, 0, 0
-
-    def add(self, periods: Sequence[PeriodResult]) -> None:
-        self._loss += periods[0].images * sum(period.loss for period in periods)
-        self._correct += sum(period.correct for period in periods)
-        self._images += sum(period.images for period in periods)
-
-    @property
-    def loss(self) -> float:
-        return self._loss / max(self._images, 1)
-
-    @property
-    def accuracy(self) -> float:
-        return 100 * self._correct / max(self._images, 1)
-
-
 @dataclass
 class Training:
     """A network, its optimiser, its images, and how far the training has come.
@@ -182,7 +162,8 @@ class Training:
         unit = "images" if self.images else "batches"
         with progress.task(self.title, epochs * count, unit, done=len(self.rows) * count) as task:
             for epoch in range(len(self.rows), epochs):
-                start, means, name = time.perf_counter(), _Means(), f"epoch {epoch + 1} of {epochs}"
+                start, name = time.perf_counter(), f"epoch {epoch + 1} of {epochs}"
+                loss, correct_answers, presentations = 0.0, 0, 0  # sums over the periods
                 lr = self.schedule.rate(epoch)
                 for group in self.optimizer.param_groups:
                     group["lr"] = lr
@@ -193,11 +174,16 @@ class Training:
                             self.model, self.optimizer, images, labels, self.method, ranks=self.ranks,
                             precision=PRECISIONS[self.precision],
                         )  # fmt: skip
-                    means.add(periods)
-                    task.advance(periods[0].images if self.images else 1, f"{name}, loss {means.loss:.3f}")
+                    loss += periods[0].images * sum(period.loss for period in periods)
+                    correct_answers += sum(period.correct for period in periods)
+                    presentations += sum(period.images for period in periods)
+                    mean = loss / max(presentations, 1)
+                    task.advance(periods[0].images if self.images else 1, f"{name}, loss {mean:.3f}")
                 with self._located(name):
                     self._require_finite()
-                row: dict[str, Any] = {"epoch": epoch + 1, "loss": means.loss, "train_accuracy": means.accuracy}
+                presentations = max(presentations, 1)
+                accuracy = 100 * correct_answers / presentations
+                row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss / presentations, "train_accuracy": accuracy}
                 row |= {"lr": lr, "seconds": round(time.perf_counter() - start, 3)}
                 self.rows.append(row | self._measured(epoch + 1))
                 self.after(self.rows[-1])

@@ -8,8 +8,7 @@ gradients of weights, thresholds, leaks and input, all at the old weights (lines
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
@@ -101,16 +100,20 @@ def train_batch(
     Raises:
         NotFiniteError: the loss is not finite. The update of that period was not made.
     """
-    rows, count = len(images), ranks.total(len(images))
+    rows, count = len(images), int(ranks.summed(len(images))[0])
     if count == 0:
         return [PeriodResult(0.0, 0, 0)] * method.periods
     if rows == 0:  # Every rank takes part in every pass: this one shows a blank image whose loss has weight 0.
         images, labels = images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
-    window, present = _window(model, method, timesteps, len(images)), ranks.presenter(model)
-    earlier: Tensor | None = None
+    if timesteps is None:
+        timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
+    window = Window(method.steps(timesteps), len(images), carried=method.state == "carry")
+    present, earlier = ranks.presenter(model), None
     results: list[PeriodResult] = []
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
-    with _noise(model, method, images, labels, cast):
+    try:
+        with rounded(model, method.rounding), cast():
+            method.noise.begin(model, images, labels)
         for period in range(method.periods):
             if period:
                 window = window.following() if window.carried else Window(window.timesteps, window.batch)
@@ -130,29 +133,17 @@ def train_batch(
             result = _result(loss, logits, labels, rows, count, ranks)
             if not math.isfinite(result.loss):
                 raise NotFiniteError(f"the loss is {result.loss}")
-            _update(model, optimizer, method, shown.grad)
+            optimizer.step()
+            if isinstance(model, SpikingNetwork):
+                model.clamp_neurons_()
+            if method.after is not None:
+                method.after(model)
+            if shown.grad is not None:
+                method.noise.update(shown.grad)
             results.append(result)
-    return results
-
-
-def _window(model: nn.Module, method: Method, timesteps: int | None, batch: int) -> Window:
-    """Return the window of the first period."""
-    if timesteps is None:
-        timesteps = model.timesteps if isinstance(model, SpikingNetwork) else 1
-    return Window(method.steps(timesteps), batch, carried=method.state == "carry")
-
-
-@contextmanager
-def _noise(
-    model: nn.Module, method: Method, images: Tensor, labels: Tensor, cast: Callable[[], torch.autocast]
-) -> Iterator[None]:
-    """Call `noise.begin` for a batch and, even if a period fails, `noise.end` after it."""
-    try:
-        with rounded(model, method.rounding), cast():
-            method.noise.begin(model, images, labels)
-        yield
     finally:
         method.noise.end()
+    return results
 
 
 class _Again:
@@ -161,7 +152,7 @@ class _Again:
     def __init__(self, model: nn.Module, cast: Callable[[], torch.autocast], steps: int, device: torch.device) -> None:
         self.model, self.cast, self.steps = model, cast, steps
         self.devices = [device] if device.type == "cuda" else []
-        self.drawn = [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self.devices)]
+        self.drawn = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
 
     def __call__(self, images: Tensor, same_draws: bool = False) -> Tensor:
         if not same_draws:
@@ -179,21 +170,10 @@ class _Again:
         return logits.float()
 
 
-def _update(model: nn.Module, optimizer: Optimizer, method: Method, gradient: Tensor | None) -> None:
-    """Make the step of the optimiser (lines 19-22) and update the noise by the gradient of the images."""
-    optimizer.step()
-    if isinstance(model, SpikingNetwork):
-        model.clamp_neurons_()
-    if method.after is not None:
-        method.after(model)
-    if gradient is not None:
-        method.noise.update(gradient)
-
-
 def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int, ranks: Ranks) -> PeriodResult:
     """Read loss and correct answers from the device, once, after the backward pass is queued there."""
-    mean, hits = torch.stack([loss.detach().double(), correct(logits, labels).sum().double()]).tolist()
+    mean, right = torch.stack([loss.detach().double(), correct(logits, labels).sum().double()]).tolist()
     if ranks.size > 1:
-        summed, hits = ranks.summed(mean * rows if rows else 0.0, hits if rows else 0.0)
+        summed, right = ranks.summed(mean * rows if rows else 0.0, right if rows else 0.0)
         mean = summed / count
-    return PeriodResult(mean, int(hits), count)
+    return PeriodResult(mean, int(right), count)

@@ -74,7 +74,6 @@ class CraftedNoise(Noise):
         self.kappa = torch.cat([kappa, torch.zeros_like(images[len(kappa) :])])
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return clip(images + kappa, 0, 1)."""
         assert self.kappa is not None, "begin comes before apply"
         return perturbed(images, self.kappa[: len(images)])
 
@@ -85,11 +84,9 @@ class CraftedNoise(Noise):
         self.kappa[:rows] = ascend(self.kappa[:rows], gradient, self.step, self.bound)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return kappa, which is part of the training state."""
         return {} if self.kappa is None else {"kappa": self.kappa}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore kappa."""
         self.kappa = state["kappa"].clone() if "kappa" in state else None
 
 
@@ -106,7 +103,6 @@ class GaussianNoise(Noise):
         self.std = std
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return clip(images + noise, 0, 1)."""
         return perturbed(images, self.std * torch.randn_like(images))
 
 
@@ -149,7 +145,6 @@ class Adversarial(Noise):
             )
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Craft the noise of a batch on the network as it is now."""
         with frozen(model) if self.evaluating else nullcontext():
             target, steps = None, summed_steps(model)
             if self.divergence:
@@ -169,7 +164,6 @@ class Adversarial(Noise):
             self.delta = delta
 
     def apply(self, images: Tensor) -> Tensor:
-        """Return clip(images + delta, 0, 1)."""
         return perturbed(images, self.delta)
 
 
@@ -181,13 +175,10 @@ class NoiseInTime(CraftedNoise):
     """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: each batch starts anew."""
         return {}
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Draw eta."""
         self.eta = self.kappa = uniform(images, 2 * self.bound, None)
 
     def update(self, gradient: Tensor) -> None:
-        """Set the noise to eta + step * sign(gradient)."""
         self.kappa = ascend(self.eta, gradient, self.step, math.inf)

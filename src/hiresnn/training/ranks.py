@@ -75,10 +75,6 @@ class Ranks:
         sums: list[float] = total.tolist()
         return sums
 
-    def total(self, rows: int) -> int:
-        """Return the number of rows of all ranks together."""
-        return int(self.summed(rows)[0])
-
     def from_lead(self, value: Value) -> Value:
         """Return the value of rank 0, so that all ranks decide alike what depends on files."""
         if self.size == 1:

@@ -29,13 +29,13 @@ def rounded(model: nn.Module, rounding: Callable[[], None] | None) -> Iterator[N
         yield
         return
     parameters = list(model.parameters())
-    own = [parameter.detach().clone() for parameter in parameters]
+    values = [parameter.detach().clone() for parameter in parameters]
     rounding()
     try:
         yield
     finally:
         with torch.no_grad():
-            for parameter, value in zip(parameters, own, strict=True):
+            for parameter, value in zip(parameters, values, strict=True):
                 parameter.copy_(value)
 
 
@@ -57,7 +57,8 @@ class Average:
 
         average = d * average + (1 - d) * weights,   d = min(decay, (1 + n) / (10 + n)) at update n
 
-    The statistics of batch norm are averaged like the weights that they belong to; counters are copied.
+    The statistics of batch norm are averaged like the weights that they belong to; counters are copied. (torch's
+    AveragedModel takes over the first weights as they are, so it would give other numbers.)
 
     Args:
         model: trained by `optimizer`; a copy of it holds the average.
@@ -78,8 +79,8 @@ class Average:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         values, averages = model.state_dict(), self.model.state_dict()
-        each = {(average.data_ptr(), average.shape): name for name, average in averages.items()}  # tied weights once
-        for name in each.values():
+        names = {(average.data_ptr(), average.shape): name for name, average in averages.items()}  # tied weights once
+        for name in names.values():
             average = averages[name]
             if average.is_floating_point():
                 average.lerp_(values[name], 1 - decay)
@@ -87,10 +88,8 @@ class Average:
                 average.copy_(values[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average and the number of updates."""
         return {"model": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.updates = state["updates"]
