@@ -127,28 +127,16 @@ LAYERS = (
 )
 
 
-def test_snn_traffic_counts_weights_per_operation_events_twice_and_membranes_at_every_step() -> None:
-    traffic = EnergyReport(LAYERS, 3).snn_traffic()
-    assert traffic.weight_reads == 24 + 18
-    assert traffic.activations == 2 * (3 + 9)
-    assert traffic.membranes == 2 * 3 * (8 + 2)
-    assert traffic.weights == 18 + 16
-
-
-def test_equations_7_and_8_on_layers_of_known_flops() -> None:
-    # FL_SNN is 72 on the image and 16 * 1.125 on spikes
-    assert EnergyReport(LAYERS, 3).snn_printed(INT32) == pytest.approx(72 * 3.2 + 18 * 0.1)
-    assert EnergyReport(LAYERS[1:], 3).snn_printed(FP32) == pytest.approx(18 * 0.9)
-
-
-def test_ann_traffic_has_dense_activations_and_no_membranes() -> None:
-    assert EnergyReport(LAYERS, 3).ann_traffic() == (32 + 16, 2 * (4 + 8), 0, 34)
-
-
-def test_weights_off_chip_are_read_once_from_dram() -> None:
-    traffic = EnergyReport(LAYERS, 3).snn_traffic()
+def test_traffic_and_printed_energy_of_known_layers() -> None:
+    report = EnergyReport(LAYERS, 3)
+    traffic = report.snn_traffic()  # weights per operation, events twice, membranes at every step
+    assert traffic == (24 + 18, 2 * (3 + 9), 2 * 3 * (8 + 2), 18 + 16)
     assert traffic.on_chip_pj == SRAM_WORD_PJ * (42 + 24 + 60)
     assert traffic.off_chip_pj == traffic.on_chip_pj + DRAM_WORD_PJ * 34
+    assert report.ann_traffic() == (32 + 16, 2 * (4 + 8), 0, 34)  # dense activations, no membranes
+    # FL_SNN is 72 on the image and 16 * 1.125 on spikes
+    assert report.snn_printed(INT32) == pytest.approx(72 * 3.2 + 18 * 0.1)
+    assert EnergyReport(LAYERS[1:], 3).snn_printed(FP32) == pytest.approx(18 * 0.9)
 
 
 def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch() -> None:

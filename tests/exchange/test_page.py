@@ -22,22 +22,18 @@ BLOCKS = re.findall(r"(?m)^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8
 
 
 def commands(block: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the words of each command of a block, and the lines that it prints."""
     for part in re.split(r"(?m)^\$ ", block)[1:]:
         command, *lines = part.replace("\\\n", "").splitlines()
         yield shlex.split(command), [line for line in lines if line.strip()]
 
 
 def tokens(line: str, numbers: bool) -> list[str]:
-    """Return the words of a line without the borders of tables; versions of libraries, and other numbers, are one."""
     words = [word.rstrip(",") for word in re.sub(r"[│┃┏┓┡┩└┘━─┳╇┴]", " ", line).split()]
     words = [re.sub(r"^\d+\.\d+\.\d+$", "VERSION", word) for word in words]
     return words if numbers else [re.sub(r"^\d+(\.\d+)?$", "NUMBER", word) for word in words]
 
 
 def alike(shown: list[str], printed: list[str]) -> bool:
-    """Tell whether two lines have the same words, and numbers that are close."""
-
     def close(one: str, other: str) -> bool:
         try:
             return abs(float(one) - float(other)) <= TOLERANCE
@@ -48,20 +44,17 @@ def alike(shown: list[str], printed: list[str]) -> bool:
 
 
 def execute(words: list[str], folder: Path) -> str:
-    """Run a command of the page in `folder`; return what it printed."""
     program = [sys.executable, "-m", "hiresnn"] if words[0] == "hiresnn" else [sys.executable]
     assert words[0] in ("hiresnn", "python"), words
     done = subprocess.run(
         [*program, *words[1:]], cwd=folder, capture_output=True, text=True, check=False,
-        env={**environment(), "COLUMNS": "160", "HIRESNN_CACHE": str(folder / "cache")},
+        env={
+            **os.environ, "PYTHONPATH": str(PAGE.parents[1] / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "160",
+            "HIRESNN_CACHE": str(folder / "cache"),
+        },
     )  # fmt: skip
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of the tests, in which this checkout is the package."""
-    return {**os.environ, "PYTHONPATH": str(PAGE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
 
 
 SHORTER = {"audit": ("--images", "10"), "train": ("--set", "ann.epochs=2", "--set", "snn.epochs=1")}
@@ -69,12 +62,10 @@ SHORTER = {"audit": ("--images", "10"), "train": ("--set", "ann.epochs=2", "--se
 
 
 def is_exact(words: list[str]) -> bool:
-    """Tell whether a command makes the numbers of the page: it is not made shorter, nor the run that it takes."""
     return words[1] not in SHORTER and "runs/zero" not in words
 
 
 def require_shown(shown: list[str], printed: str, numbers: bool) -> None:
-    """Require the lines of the page, in their order, among those that were printed."""
     rest = iter(tokens(line, numbers) for line in printed.splitlines())
     for line in shown:
         wanted = tokens(line, numbers)

@@ -103,28 +103,28 @@ def read_view(text: str) -> View:
     Raises:
         UsageError: the view is unknown, an option has no such value, or nothing would change.
     """
-    call, where, scheme = read_call(text, "view"), f"view {text!r}", None
+    call, opening, scheme = read_call(text, "view"), f"view {text!r}", None
     options = dict(call.options)
-    call.require((*(("channel", "shared") if call.name != "float" else ()), "leak", "reset", "condition"), where)
+    call.require((*(("channel", "shared") if call.name != "float" else ()), "leak", "reset", "condition"), opening)
     if call.name != "float":
         bits = int(number[1]) if (number := re.fullmatch(r"int(\d{1,2})", call.name)) else 0
         channel, shared = options.pop("channel", False), options.pop("shared", False)
         if not 2 <= bits <= 16:
-            raise UsageError(f"{where}: {call.name!r} is unknown; choose intN with 2 to 16 bits, or float.")
+            raise UsageError(f"{opening}: {call.name!r} is unknown; choose intN with 2 to 16 bits, or float.")
         if not isinstance(channel, bool) or not isinstance(shared, bool):
-            raise UsageError(f"{where}: channel and shared are True or False.")
+            raise UsageError(f"{opening}: channel and shared are True or False.")
         if shared and channel:
-            raise UsageError(f"{where}: one scale per layer and one per channel exclude each other; choose one.")
+            raise UsageError(f"{opening}: one scale per layer and one per channel exclude each other; choose one.")
         scheme = Rounding(bits, shared, channel)
     elif not options:
-        raise UsageError(f"{where} changes nothing; give it an option, such as float(leak=1).")
+        raise UsageError(f"{opening} changes nothing; give it an option, such as float(leak=1).")
     if not isinstance(options.get("leak", 1), int | float):
-        raise UsageError(f"{where}: leak is {options['leak']!r}; give a number in [0, 1].")
+        raise UsageError(f"{opening}: leak is {options['leak']!r}; give a number in [0, 1].")
     try:
         Neuron().changed(**options)
     except UsageError as error:
         shell = ", in quotes for the shell: \"float(condition='>=')\"" if "condition" in str(error) else ""
-        raise UsageError(f"{where}: {str(error).rstrip('.')}{shell}.") from None
+        raise UsageError(f"{opening}: {str(error).rstrip('.')}{shell}.") from None
     return View(scheme, options)
 
 

@@ -77,8 +77,8 @@ def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS
                     v = membranes.get(name, torch.zeros_like(x))
                     values[name], membranes[name] = _neurons(node, v, x, reader)
                     spikes.setdefault(name, []).append(values[name].float())
-                case kind:
-                    values[name] = _layer(name, kind, node, x)
+                case node_type:
+                    values[name] = _layer(name, node_type, node, x)
     return NirRun(logits, {name: torch.stack(steps) for name, steps in spikes.items()})
 
 
@@ -94,22 +94,22 @@ def _neurons(node: Any, v: Tensor, x: Tensor, reader: Reader) -> tuple[Tensor, T
     return spikes.double(), torch.where(spikes, 0.0 if reset is None else tensor(reset), v)
 
 
-def _layer(name: str, kind: str, node: Any, x: Tensor) -> Tensor:
-    match kind:
+def _layer(name: str, node_type: str, node: Any, x: Tensor) -> Tensor:
+    match node_type:
         case "Affine" | "Linear":
-            return F.linear(x, tensor(node.weight), tensor(node.bias) if kind == "Affine" else None)
+            return F.linear(x, tensor(node.weight), tensor(node.bias) if node_type == "Affine" else None)
         case "Conv2d":
             bias = None if node.bias is None else tensor(node.bias)
             options = map(whole, (node.stride, node.padding, node.dilation, node.groups))
             return F.conv2d(x, tensor(node.weight), bias, *options)
         case "SumPool2d" | "AvgPool2d":
             size, stride, padding = map(whole, (node.kernel_size, node.stride, node.padding))
-            return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if kind == "SumPool2d" else None)
+            return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if node_type == "SumPool2d" else None)
         case "Flatten":  # its dimensions do not count the batch
             return x.flatten(int(node.start_dim) + 1, int(node.end_dim) + (int(node.end_dim) >= 0))
         case "Scale":
             return x * tensor(node.scale)
-    raise UsageError(f"node {name!r} of the NIR file is a {kind}, which is not supported.")
+    raise UsageError(f"node {name!r} of the NIR file is a {node_type}, which is not supported.")
 
 
 def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
@@ -119,10 +119,12 @@ def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
         UsageError: the graph has a loop, not one input and one output, an edge to a node that it lacks, or a node
             without a source.
     """
-    kinds = [type(node).__name__ for node in graph.nodes.values()]
-    for kind in ("Input", "Output"):
-        if (count := kinds.count(kind)) != 1:
-            raise UsageError(f"the NIR file has {count} nodes {kind}, but must have one; check how it was written.")
+    node_types = [type(node).__name__ for node in graph.nodes.values()]
+    for node_type in ("Input", "Output"):
+        if (count := node_types.count(node_type)) != 1:
+            raise UsageError(
+                f"the NIR file has {count} nodes {node_type}, but must have one; check how it was written."
+            )
     sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         if unknown := {source, target} - set(sources):
@@ -199,4 +201,6 @@ def _present(network: nn.Module, graph: StepGraph, images: Tensor) -> Answers:
                 total = total + output.reshape(-1)
             logits.append(total)
     shape = (len(images), graph.timesteps, -1)
-    return torch.stack(logits), {name: torch.stack(each).view(shape).transpose(0, 1) for name, each in steps.items()}
+    return torch.stack(logits), {
+        name: torch.stack(trains).view(shape).transpose(0, 1) for name, trains in steps.items()
+    }

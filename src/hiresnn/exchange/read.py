@@ -99,45 +99,45 @@ class _Ann:
         values: dict[str, fx.Node] = {}
         for name in order:
             node = self.nir.nodes[name]
-            kind = type(node).__name__
-            if kind == "Input":
+            node_type = type(node).__name__
+            if node_type == "Input":
                 values[name] = graph.placeholder("images")
                 continue
             value, *terms = (values[source] for source in self.sources[name])
             for term in terms:
                 value = graph.call_function(operator.add, (value, term))
-            if kind == "Output":
+            if node_type == "Output":
                 graph.output(value)
                 continue
             layer_name = free_identifier(name, dir(self.root))  # also of what every module has, such as training
-            self.root.add_module(layer_name, self._layer(name, kind, node))
-            if kind in ("LIF", "IF"):
-                self.neurons[layer_name] = self._values(name, node, leaky=kind == "LIF")
+            self.root.add_module(layer_name, self._layer(name, node_type, node))
+            if node_type in ("LIF", "IF"):
+                self.neurons[layer_name] = self._values(name, node, leaky=node_type == "LIF")
             values[name] = graph.call_module(layer_name, (value,))
         return fx.GraphModule(self.root, graph, "NirNetwork")
 
-    def _layer(self, name: str, kind: str, node: Any) -> nn.Module:
-        if kind in ("LIF", "IF"):
+    def _layer(self, name: str, node_type: str, node: Any) -> nn.Module:
+        if node_type in ("LIF", "IF"):
             return nn.ReLU()
-        if kind in ("Affine", "Linear"):
+        if node_type in ("Affine", "Linear"):
             outputs, inputs = node.weight.shape
             return self._weighted(name, node, nn.Linear(inputs, outputs, bias=False))
-        if kind == "Conv2d":
+        if node_type == "Conv2d":
             outputs, inputs, *size = node.weight.shape
             stride, padding, dilation, groups = map(whole, (node.stride, node.padding, node.dilation, node.groups))
             layer = nn.Conv2d(inputs * groups, outputs, tuple(size), stride, padding, dilation, groups, bias=False)
             return self._weighted(name, node, layer)
-        if kind in ("AvgPool2d", "SumPool2d"):
+        if node_type in ("AvgPool2d", "SumPool2d"):
             size, stride, padding = (pair(value) for value in (node.kernel_size, node.stride, node.padding))
-            if kind == "SumPool2d" and not self._is_taken_up(name):
+            if node_type == "SumPool2d" and not self._is_taken_up(name):
                 return nn.AvgPool2d(size, stride, padding, divisor_override=1)
-            self.pixels[name] = size[0] * size[1] if kind == "SumPool2d" else 1
+            self.pixels[name] = size[0] * size[1] if node_type == "SumPool2d" else 1
             return nn.AvgPool2d(size, stride, padding)
-        if kind == "Flatten" and int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
+        if node_type == "Flatten" and int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
             self.pixels[name] = self.pixels.get(self.sources[name][0], 1)
             return nn.Flatten()
         raise UsageError(
-            f"node {name!r} of the NIR file is a {kind}, which cannot be imported; a network of LIF, IF, Affine, "
+            f"node {name!r} of the NIR file is a {node_type}, which cannot be imported; a network of LIF, IF, Affine, "
             "Linear, Conv2d, SumPool2d, AvgPool2d and Flatten can."
         )
 
@@ -155,11 +155,11 @@ class _Ann:
     def _is_taken_up(self, name: str) -> bool:
         """Tell whether all that follows a sum are weighted layers with this one input."""
         users = [user for user, sources in self.sources.items() if name in sources]
-        kinds = {user: type(self.nir.nodes[user]).__name__ for user in users}
+        node_types = {user: type(self.nir.nodes[user]).__name__ for user in users}
         return all(
             len(self.sources[user]) == 1
-            and (self._is_taken_up(user) if kind == "Flatten" else kind in ("Affine", "Linear", "Conv2d"))
-            for user, kind in kinds.items()
+            and (self._is_taken_up(user) if node_type == "Flatten" else node_type in ("Affine", "Linear", "Conv2d"))
+            for user, node_type in node_types.items()
         )
 
     def _values(self, name: str, node: Any, leaky: bool) -> Values:

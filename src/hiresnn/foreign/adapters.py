@@ -127,14 +127,16 @@ def _step_mode(neuron: Any) -> str:
     return str(supported[0] if len(supported) == 1 else getattr(neuron, "step_mode", "s"))
 
 
-def _spikingjelly_ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
+def _spikingjelly_ruled(
+    neuron: Any, surrogate: Callable[[Tensor], Tensor], rule: Surrogate
+) -> Callable[[Tensor], Tensor]:
     """`surrogate_function` is called with u - v_threshold; a neuron without a threshold (PSN) counts from 1."""
     threshold = partial(getattr, neuron, "v_threshold", 1.0)
     level = threshold()
     if _class_names(neuron) & NOT_FROM_THRESHOLD or (isinstance(level, Tensor) and level.numel() > 1):
         name = type(neuron).__name__
         raise UsageError(f"{name} does not spike at one threshold and cannot use a rule; attack without rule=.")
-    return ruled_spike(own, rule, threshold)
+    return ruled_spike(surrogate, rule, threshold)
 
 
 def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **options: Any) -> Unrolled:
@@ -155,9 +157,9 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
                 "own_loop=True."
             )
 
-    def ruled(neuron: Any, own: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
+    def ruled(neuron: Any, surrogate: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
         # Called with u - threshold, for the spike and, detached, for the reset.
-        return ruled_spike(own, rule, lambda: neuron.threshold)
+        return ruled_spike(surrogate, rule, lambda: neuron.threshold)
 
     slots = [Slot(neuron, "spike_grad", ruled) for neuron in neurons]
     # reset_mem creates new tensors, so a graph in use stays intact.
@@ -201,7 +203,7 @@ def _sinabs_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
     return outputs.reshape(batch, timesteps, *outputs.shape[1:]).transpose(0, 1)
 
 
-def _sinabs_ruled(neuron: Any, own: Any, rule: Surrogate) -> Callable[[Tensor, Tensor], Tensor]:
+def _sinabs_ruled(neuron: Any, surrogate: Any, rule: Surrogate) -> Callable[[Tensor, Tensor], Tensor]:
     # (membrane u, threshold) -> d spike / d u. A neuron that may spike several times per step (MultiSpike, MaxSpike)
     # spikes at each multiple of the threshold, and z is counted from the nearest one.
     single = getattr(neuron.spike_fn, "__name__", "") == "SingleSpike"

@@ -41,9 +41,9 @@ class Slot:
     @contextmanager
     def holding(self, rule: Surrogate) -> Iterator[None]:
         """Use `rule` inside the context; the library's surrogate is restored afterwards."""
-        own = getattr(self.neuron, self.attribute)
-        replacement = self.ruled(self.neuron, own, rule)
-        if isinstance(own, nn.Module):  # torch accepts only a module in the place of a child module
+        surrogate = getattr(self.neuron, self.attribute)
+        replacement = self.ruled(self.neuron, surrogate, rule)
+        if isinstance(surrogate, nn.Module):  # torch accepts only a module in the place of a child module
             replacement = _FunctionModule(replacement)
         with temporarily([self.neuron], **{self.attribute: replacement}):
             yield
@@ -63,16 +63,16 @@ def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
 
 
 def ruled_spike(
-    own: Callable[[Tensor], Tensor], rule: Surrogate, threshold: Callable[[], Tensor | float]
+    surrogate: Callable[[Tensor], Tensor], rule: Surrogate, threshold: Callable[[], Tensor | float]
 ) -> Callable[[Tensor], Tensor]:
-    """Return the spike function x = u - threshold -> spike that is `own` in the forward pass and `rule` backward.
+    """Return the spike function x = u - threshold -> spike that is `surrogate` in the forward pass and `rule` backward.
 
     `threshold` returns the threshold at the time of a call: a number, or a tensor that broadcasts against x.
     """
 
     def spike(x: Tensor) -> Tensor:
         level = threshold()
-        return _ruled(x, level.detach() if isinstance(level, Tensor) else level, own, rule)
+        return _ruled(x, level.detach() if isinstance(level, Tensor) else level, surrogate, rule)
 
     return spike
 
@@ -80,11 +80,11 @@ def ruled_spike(
 class _RuledSpike(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, threshold: Tensor | float, own: Callable[[Tensor], Tensor], rule: Surrogate
+        ctx: Any, x: Tensor, threshold: Tensor | float, surrogate: Callable[[Tensor], Tensor], rule: Surrogate
     ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.threshold, ctx.rule = threshold, rule
-        return own(x)
+        return surrogate(x)
 
     @staticmethod
     @once_differentiable
