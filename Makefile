@@ -21,7 +21,7 @@ reproduce: .venv/paper.stamp
 test: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TEST_ARGS)
 
-# Seeded campaigns that kill, fill disks, damage files and audit hostile networks; TORTURE_MINUTES=20, TORTURE_SEED=0.
+# Seeded campaigns that kill, fill disks and damage files; TORTURE_MINUTES=20, TORTURE_SEED=0.
 torture: .venv/develop.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 

@@ -1,4 +1,4 @@
-"""Write dist/networks.zip, the networks that are not in the package, and print its SHA-256 for hub/pretrained.py.
+"""Write build/networks.zip, the networks that are not in the package, and print its SHA-256 for hub/pretrained.py.
 
 The bytes depend on the files only. A release named networks-N of the repository has the file; raise N when it changes.
 """
@@ -19,5 +19,5 @@ def write(target: Path, source: Path = ROOT / "networks") -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "dist").mkdir(exist_ok=True)
-    print(write(ROOT / "dist" / "networks.zip"))
+    (ROOT / "build").mkdir(exist_ok=True)
+    print(write(ROOT / "build" / "networks.zip"))
