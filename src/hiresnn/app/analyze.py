@@ -25,7 +25,7 @@ from hiresnn.analysis import (
     recording,
 )
 from hiresnn.app.build import calibrate_by, calibration_images, spiking_network
-from hiresnn.app.context import RunContext, device_of
+from hiresnn.app.context import RunContext, device_of, fitting_batch
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
 from hiresnn.app.own import load_run
@@ -115,7 +115,7 @@ def _analyzed(
         seed = recipe.seed if recipe else 0
         entries: dict[str, Any] = {}
         for label, attack in conditions.items():
-            batches = Batches(split, batch_size, device=device)
+            batches = Batches(split, fitting_batch(network, dataset, batch_size), device=device)
             attacked = attacked_batches(network, batches, attack, label, len(split), seed, progress)
             entries[label] = measure(network, ((images, changed) for images, changed, _ in attacked), seed)
         result = {
