@@ -29,50 +29,42 @@ def test_a_task_that_ends_leaves_one_line_with_duration_rate_and_note() -> None:
     with progress.task("epoch 1", total=5000) as task:
         clock.now = 9.4
         task.advance(5000, note="loss 1.23")
-    assert text.getvalue() == "epoch 1: 5,000 images in 9.4 s, 532 images/s (loss 1.23)\n"
-
-
-def test_a_running_task_prints_at_most_every_thirty_seconds() -> None:
-    clock = Clock()
-    progress, text = plain(clock)
-    with progress.task("epoch 1", total=100) as task:
-        for second in range(1, 71):
-            clock.now = float(second)
-            task.advance(1)
-        lines = text.getvalue().splitlines()
-    # One image per second: after 30 images 70 s of work are left, after 60 images 40 s.
-    assert lines == [
-        "epoch 1: 30 of 100 images, 1 images/s, 1 min 10 s left",
-        "epoch 1: 60 of 100 images, 1 images/s, 40.0 s left",
-    ]
-
-
-def test_the_first_step_which_compiles_does_not_count_in_speed_and_time_left() -> None:
-    clock = Clock()
-    progress, text = plain(clock)
-    with progress.task("SNN training", total=3200) as task:
-        for second in (40.0, 41.0, 80.0):  # 32 images take 40 s, then 1280 take 40 s
-            clock.now = second
-            task.advance(32 if second < 42 else 1248)
-    assert text.getvalue().splitlines()[:2] == [
-        "SNN training: 32 of 3,200 images",
-        "SNN training: 1,312 of 3,200 images, 32 images/s, 59.0 s left",
-    ]
-
-
-def test_units_of_an_earlier_run_do_not_count_in_the_speed() -> None:
-    clock = Clock()
-    progress, text = plain(clock)
     with progress.task("ANN", total=100, done=60) as task:
-        for second in (10.0, 30.0, 50.0):
-            clock.now = second
-            task.advance(10)
-        clock.now = 60.0
-        task.advance(10)
+        clock.now += 60
+        task.advance(40)
     assert text.getvalue().splitlines() == [
-        "ANN: 80 of 100 images, 0.5 images/s, 40.0 s left",
+        "epoch 1: 5,000 images in 9.4 s, 532 images/s (loss 1.23)",
         "ANN: 40 images in 1 min 00 s, 0.667 images/s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "steps", "lines"),
+    [
+        (  # one image per second: after 30 images 70 s of work are left, after 60 images 40 s
+            *(100, 0, [(second, 1) for second in range(1, 71)]),
+            ["30 of 100 images, 1 images/s, 1 min 10 s left", "60 of 100 images, 1 images/s, 40.0 s left"],
+        ),
+        (  # the first step compiles: 32 images take 40 s, then 1,280 take 40 s
+            *(3200, 0, [(40, 32), (41, 32), (80, 1248)]),
+            ["32 of 3,200 images", "1,312 of 3,200 images, 32 images/s, 59.0 s left"],
+        ),
+        (  # units of an earlier run do not count in the speed
+            *(100, 60, [(10, 10), (30, 10), (50, 10), (60, 10)]),
+            ["80 of 100 images, 0.5 images/s, 40.0 s left"],
+        ),
+    ],
+)
+def test_a_running_task_prints_speed_and_time_left_at_most_every_thirty_seconds(
+    total: int, done: int, steps: list[tuple[float, int]], lines: list[str]
+) -> None:
+    clock = Clock()
+    progress, text = plain(clock)
+    with progress.task("SNN", total=total, done=done) as task:
+        for clock.now, count in steps:
+            task.advance(count)
+        printed = text.getvalue().splitlines()
+    assert printed == [f"SNN: {line}" for line in lines]
 
 
 def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> None:
