@@ -20,7 +20,7 @@ IMAGES = torch.linspace(0, 1, 5 * 16).view(5, 1, 4, 4)
 LABELS = torch.zeros(5, dtype=torch.int64)
 ADAPTERS = {"spikingjelly": spikingjelly, "snntorch": snntorch, "sinabs": sinabs}
 FAKES = {"spikingjelly": IFNode, "snntorch": Leaky, "sinabs": IAFSqueeze}
-THRESHOLD = {"spikingjelly": "v_threshold", "snntorch": "threshold", "sinabs": "spike_threshold"}
+THRESHOLD = {"snntorch": "threshold", "sinabs": "spike_threshold"}
 SURROGATE = {"spikingjelly": "surrogate_function", "snntorch": "spike_grad", "sinabs": "surrogate_grad_fn"}
 
 
@@ -153,7 +153,11 @@ def test_pgd_with_a_rule_is_pgd_inside_the_rule_and_moves_pixels_by_eps(library,
 def test_a_rule_in_a_deep_copy_uses_the_thresholds_of_the_copy(library, source):
     model, image = one_neuron(library, source), pixel(1.5, torch.float32)
     twin = copy.deepcopy(model).eval()
-    setattr(model.network[1], THRESHOLD[library], torch.tensor(100.0))
+    neuron = model.network[1]
+    if library == "spikingjelly":
+        neuron.v_threshold = 100.0
+    else:
+        getattr(neuron, THRESHOLD[library]).data.fill_(100.0)
     with gradient_rule(twin, Linear()):
         (gradient,) = torch.autograd.grad(twin(image).sum(), image)
     assert gradient.abs().item() > 0.1
