@@ -75,17 +75,15 @@ class SpikingActivity:
         self._shapes: dict[str, tuple[int, int]] = {}
 
     def update(self, spikes: Mapping[str, Tensor]) -> None:
-        """Add a batch: layer name -> spikes [T, B, ...], 0, 1 or more.
-
-        Raises:
-            UsageError: a layer has another number of steps or neurons than in earlier batches.
-        """
+        """Add a batch: layer name -> spikes [T, B, ...]; UsageError if steps or neurons differ from earlier batches."""
         for name, layer in spikes.items():
             shape = (layer.shape[0], math.prod(layer.shape[2:]))
-            known = self._shapes.setdefault(name, shape)
-            if shape != known:
-                found = f"had {known[1]} neurons and {known[0]} steps, this batch has {shape[1]} and {shape[0]}"
-                raise UsageError(f"layer {name!r} {found}; use one accumulator per network and T.")
+            earlier = self._shapes.setdefault(name, shape)
+            if shape != earlier:
+                raise UsageError(
+                    f"layer {name!r} had {earlier[1]} neurons and {earlier[0]} steps, this batch has {shape[1]} and "
+                    f"{shape[0]}; use one accumulator per network and T."
+                )
             counts = layer.transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
             self._counts.setdefault(name, []).append(counts.cpu())
 
@@ -151,20 +149,16 @@ class SpikeDistance:
         self._norms: dict[str, list[Tensor]] = {}
 
     def update(self, clean: Mapping[str, Tensor], attacked: Mapping[str, Tensor]) -> None:
-        """Add a batch: layer name -> spikes [T, B, ...] on the clean and on the attacked images, in the same order.
-
-        Raises:
-            UsageError: layers or shapes differ.
-        """
+        """Add a batch: layer name -> spikes [T, B, ...], clean and attacked; UsageError if layers or shapes differ."""
         if clean.keys() != attacked.keys():
             odd = min(clean.keys() ^ attacked.keys())
             raise UsageError(f"distance: layer {odd!r} is in only one of the two recordings; record one network twice.")
-        for name, before in clean.items():
-            after = attacked[name]
-            if before.shape != after.shape:
-                shapes = f"the shape {list(before.shape)} clean and {list(after.shape)} attacked"
+        for name, spikes in clean.items():
+            changed = attacked[name]
+            if spikes.shape != changed.shape:
+                shapes = f"the shape {list(spikes.shape)} clean and {list(changed.shape)} attacked"
                 raise UsageError(f"distance: {name!r} has {shapes}; add pairs of one shape.")
-            change = before.mean(0, dtype=torch.float64) - after.mean(0, dtype=torch.float64)
+            change = spikes.mean(0, dtype=torch.float64) - changed.mean(0, dtype=torch.float64)
             self._norms.setdefault(name, []).append(change.flatten(1).square().sum(1).sqrt().cpu())
 
     def compute(self) -> dict[str, Distances]:
@@ -187,10 +181,7 @@ class PerturbationDistance:
         self._images = SpikeDistance()
 
     def update(self, images: Tensor, adversarial: Tensor) -> None:
-        """Add a batch of images and their adversarial images, both [B, C, H, W] in [0, 1].
-
-        Raises UsageError if the shapes differ.
-        """
+        """Add images and their adversarial images, both [B, C, H, W] in [0, 1]; UsageError if the shapes differ."""
         self._images.update({"images": images[None]}, {"images": adversarial[None]})  # as a sequence of one step
 
     def compute(self) -> Distances:

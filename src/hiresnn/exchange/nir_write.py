@@ -9,7 +9,7 @@ This is the only encoding that the readers of snnTorch, SpikingJelly and norse u
 leak of 1 is written as 1 - 1e-6, average pooling as a sum whose factor is in the weights behind it, and every weighted
 layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsupported`.
 
-nirtorch 2.6 does not replace this module and `nir_read`: its `torch_to_nir` refuses `flatten` as a method and sees no
+nirtorch 2.6 does not replace this module and `from_nir`: its `torch_to_nir` refuses `flatten` as a method and sees no
 shapes, and its `nir_to_torch` returns a network with explicit state, from which no `SpikingNetwork` can be made.
 """
 
@@ -64,12 +64,7 @@ def norse_reads(graph: StepGraph) -> bool:
 
 
 def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
-    """Write a network as a NIR file.
-
-    Args:
-        graph: see `step_graph`.
-        path: of the file, HDF5.
-        reader: one of `DIALECTS`.
+    """Write a network as a NIR file for one of `DIALECTS`.
 
     Raises:
         UsageError: the package nir is missing, the reader is unknown, or NIR cannot express a layer.

@@ -52,13 +52,13 @@ class Slot:
 @contextmanager
 def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
     """Set attributes of modules inside the context and restore the old values afterwards."""
-    before = [(module, name, getattr(module, name)) for module in modules for name in attributes]
+    values = [(module, name, getattr(module, name)) for module in modules for name in attributes]
     try:
-        for module, name, _ in before:
+        for module, name, _ in values:
             setattr(module, name, attributes[name])
         yield
     finally:
-        for module, name, value in before:
+        for module, name, value in values:
             setattr(module, name, value)
 
 
@@ -195,8 +195,8 @@ class Unrolled(nn.Module):
     @property
     def spiking(self) -> dict[str, nn.Module]:
         """Name in the network -> layer of neurons, in the order of the network's modules."""
-        wanted = {id(layer) for layer in self._spiking}
-        return {name: module for name, module in self.network.named_modules() if id(module) in wanted}
+        spiking = {id(layer) for layer in self._spiking}
+        return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
 
     @property
     def neurons(self) -> int:
@@ -277,11 +277,10 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
 
     def finish(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         for name, parts in calls.items():
-            found = parts[0] if len(parts) == 1 else torch.cat(parts)
-            require_steps(name, len(found), network.timesteps)
-            if bool((found != found.round()).any()):
+            spikes[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            require_steps(name, len(spikes[name]), network.timesteps)
+            if bool((spikes[name] != spikes[name].round()).any()):
                 raise UsageError(f"layer {name!r} returns numbers that are not whole, so they are no spikes.")
-            spikes[name] = found
 
     with ExitStack() as stack:
         stack.enter_context(network.register_forward_pre_hook(start))
