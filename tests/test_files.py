@@ -2,6 +2,8 @@
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,16 @@ import pytest
 from pydantic import BaseModel
 
 from hiresnn.errors import RunError, UsageError
-from hiresnn.files import new_folder, parse_toml, read_json, read_toml, write_atomically, write_together
+from hiresnn.files import (
+    TEMPORARY_SUFFIX,
+    new_folder,
+    parse_toml,
+    read_json,
+    read_toml,
+    remove_leftovers,
+    write_atomically,
+    write_together,
+)
 
 
 def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -39,6 +50,25 @@ def test_a_full_disk_and_an_interrupt_keep_the_earlier_file_and_leave_nothing_be
         assert f"the disk is full: {path} (5 bytes) could not be written" in str(caught.value)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_the_same_file_leave_one_whole_content(tmp_path: Path) -> None:
+    contents = [bytes([number]) * 100_000 for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_atomically, [tmp_path / "a"] * 16, contents))
+    assert (tmp_path / "a").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_is_removed_later(tmp_path: Path) -> None:
+    old, young = (tmp_path / f".{name}{TEMPORARY_SUFFIX}" for name in ("a.1", "a.2"))
+    old.touch()
+    young.touch()
+    os.utime(old, (0, time.time() - 3601))
+    write_atomically(tmp_path / "b", b"")
+    assert sorted(tmp_path.iterdir()) == [young, tmp_path / "b"]  # the young one may belong to a living process
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

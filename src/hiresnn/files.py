@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from hiresnn.errors import LONGEST_VALUE, HiresnnError, RunError, quoted
@@ -27,7 +29,7 @@ TEMPORARY_SUFFIX = ".hiresnn-part"
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
 
-    A process that is killed meanwhile leaves a file that ends in TEMPORARY_SUFFIX.
+    A process that is killed meanwhile leaves a file that ends in TEMPORARY_SUFFIX; see `remove_leftovers`.
 
     Raises:
         RunError: the disk is full or the folder cannot be written. An earlier file at `path` is then still there,
@@ -38,11 +40,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files as `write_atomically` does; none of them changes before all of them are on the disk."""
-    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}") for path in contents}
+    # Not by tempfile, whose files only their owner may read.
+    temporaries = {path: path.with_name(f".{path.name}.{token_hex(8)}{TEMPORARY_SUFFIX}") for path in contents}
     path = next(iter(contents))
     try:
         for path, content in contents.items():
-            with temporaries[path].open("wb") as file:
+            remove_leftovers(path.parent, seconds=3600)
+            with temporaries[path].open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -55,6 +59,14 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         for temporary in temporaries.values():
             with suppress(OSError):  # what kept the file from being written is the error to tell
                 temporary.unlink()
+
+
+def remove_leftovers(folder: Path, *, seconds: float = 0) -> None:
+    """Remove the temporary files of killed processes; younger ones than `seconds` may belong to a living process."""
+    with suppress(OSError):
+        for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            if time.time() - leftover.stat().st_mtime >= seconds:
+                leftover.unlink()
 
 
 @contextmanager

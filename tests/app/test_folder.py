@@ -53,10 +53,18 @@ def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Pa
 
 
 def test_the_same_recipe_continues_where_resume_is_asked_and_leftovers_are_removed(tmp_path: Path) -> None:
-    (begun(tmp_path) / ".model.safetensors.1.hiresnn-part").touch()
+    (begun(tmp_path) / ".model.safetensors.1.hiresnn-part").touch()  # of a killed process
     with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
         assert folder.require(MODEL).read_bytes() == b"weights"
     assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT, MODEL}
+
+
+def test_a_lock_removes_the_leftovers_of_the_folder_and_its_caches(tmp_path: Path) -> None:
+    (tmp_path / "cache-1").mkdir()
+    for folder in (tmp_path, tmp_path / "cache-1"):
+        (folder / ".unit.npz.1.hiresnn-part").touch()
+    with locked(tmp_path, "audit folder"):
+        assert not list(tmp_path.rglob("*.hiresnn-part"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,25 @@ def test_odd_names_end_in_a_sentence(arguments: list[str], tmp_path: Path, monke
     assert errors.startswith("Error: ")
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "errors"),
+    [
+        ("pipe", 1, ""),  # as in hiresnn recipes | head -1
+        ("/dev/full", 1, "Error: standard output cannot be written: No space left on device.\n"),
+        (">&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["recipes", "attacks"])  # one prints, the other lets rich print
+def test_a_closed_or_full_standard_output_ends_without_a_traceback(
+    command: str, output: str, code: int, errors: str
+) -> None:
+    words = [sys.executable, "-m", "hiresnn", command]
+    if output == ">&-":
+        words = ["sh", "-c", f"{shlex.join(words)} >&-"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer if output == "pipe" else "/dev/full", "w") as stdout:  # noqa: PTH123
+        done = subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, errors)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hiresnn.app.recipe import Recipe, dump, flatten, read
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
-from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, write_atomically
+from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 
 LOCK = ".lock"
 RECIPE = "recipe.toml"
@@ -55,6 +55,8 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
         lock.acquire()
     except OSError as error:
         raise RunError(f"{what} {folder} cannot be written ({error.strerror}); choose another folder.") from error
+    for leftovers in (folder, *folder.glob("cache-*")):  # of a process that was killed
+        remove_leftovers(leftovers)
     held = ExitStack()
     held.callback(lock.release)
     return held
@@ -180,8 +182,6 @@ class RunFolder:
 
     def _prepared(self, recipe: Recipe, resume: bool) -> RunFolder:
         continues = _continues(self.path, recipe, resume)
-        for leftover in self.path.glob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink()
         if not continues:
             # The recipe is written last: a folder without one holds nothing of value.
             self.write_json(ENVIRONMENT, environment())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -96,14 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 (None if the caller has closed it)
     try:
         if odd := [word for word in words if any("\ud800" <= letter <= "\udfff" for letter in word)]:
             raise UsageError(f"the argument {odd[0][:200]!a} is not UTF-8; rename the file or folder of this name.")
         if words and words[0] in COMPUTING and not {"-h", "--help"} & {*words}:
             keep_memory()
             keep_kernels()
-        app(args=words, prog_name="hiresnn", obj=words)
+        try:
+            app(args=words, prog_name="hiresnn", obj=words)
+        finally:
+            sys.stdout.flush()
     except (HiresnnError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and _is_unwritable(sys.stdout):
+            if error.errno == errno.ENOSPC:  # a closed pipe means that the reader, such as head, has seen enough
+                print(f"Error: standard output cannot be written: {error.strerror}.", file=sys.stderr)
+            sys.exit(1)
         if "--debug" in given:
             raise
         text = str(error)
@@ -117,6 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             print(f"\nInterrupted.{_continuation(words)}", file=sys.stderr)
         raise
     sys.exit(0)
+
+
+def _is_unwritable(output: TextIO) -> bool:
+    """Return whether a stream can no longer be written; it then leads nowhere, so that Python is silent at exit."""
+    try:
+        print(file=output, flush=True)  # a failed flush may have emptied the buffer, so that another one would succeed
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        return True
+    return False
 
 
 def _continuation(words: list[str]) -> str:
