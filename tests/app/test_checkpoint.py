@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import hiresnn
-from hiresnn.app.networks import load, load_weights, read_state, save
+from hiresnn.app.networks import checksum, load, load_weights, read_state, save
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert, spiking_graph
@@ -109,12 +109,32 @@ def test_a_file_of_version_0_2_loads(tmp_path: Path, ann: nn.Module, images: Ten
     spiking = {
         "timesteps": 3, "encoding": "direct", "reset": "subtract", "gamma": 0.3, "width": 1.0, "trainable": True,
     }  # fmt: skip
-    write(path, network.state_dict(), {"format": 1, "spec": ann.spec, "spiking": spiking, "checksum": "0" * 64})
+    stored = {"format": 1, "spec": ann.spec, "spiking": spiking, "checksum": checksum(network.state_dict())}
+    write(path, network.state_dict(), stored)
     assert torch.equal(load(path)(images), network.eval()(images))
     save(network, path)
-    written = header(path)
-    assert written["spiking"] == spiking
-    assert list(written) == ["format", "spec", "spiking"]
+    assert json.dumps(header(path)) == json.dumps(stored)
+    write(path, network.state_dict(), {**stored, "checksum": "0" * 64})
+    with pytest.raises(RunError, match=r"a\.safetensors is damaged: its weights do not match their checksum"):
+        load(path)
+
+
+def test_the_checksum_is_that_of_version_0_2() -> None:
+    # sha256sum of "a torch.float32 (1,)\n" and the bytes 00 00 80 3f, then of "b torch.bool ()\n" and 01
+    expected = "45a9535e58be40daf2f54e732c3e36dc72a08d46c607ab64274d5bbef3799a4d"
+    assert checksum({"b": torch.tensor(True), "a": torch.ones(1)}) == expected
+
+
+@pytest.mark.parametrize("part", [b'"timesteps": 3', b'"reset": "subtrac', None])
+def test_one_flipped_bit_is_noticed(tmp_path: Path, ann: nn.Module, images: Tensor, part: bytes | None) -> None:
+    path = tmp_path / "a.safetensors"
+    save(convert(ann, images, timesteps=3), path)
+    content = bytearray(path.read_bytes())
+    part = part and part.replace(b'"', b'\\"')
+    content[-3 if part is None else content.index(part) + len(part) - 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"a\.safetensors is damaged.* match .* checksum; copy it again"):
+        load(path)
 
 
 def test_a_network_of_ones_own_comes_back_with_its_ann(tmp_path: Path, images: Tensor) -> None:

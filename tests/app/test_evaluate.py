@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from hiresnn import data
+from hiresnn.app.cost import training_cost
 from hiresnn.app.evaluate import attack_of, evaluate, label_of, recipe_attacks
 from hiresnn.app.folder import MODEL, RESULT, RunFolder
 from hiresnn.app.networks import load, save
-from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.recipe import Recipe, dump, override, read
+from hiresnn.app.targets import resolve_model
 from hiresnn.app.train import train
 from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.progress import Progress
+from hiresnn.report.reading import read_runs
 
 QUIET = Progress(quiet=True)
 
@@ -52,6 +55,21 @@ def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Pat
     assert row["twins"] == {"independent": row["black_box"]}
     (row,) = attacked(runs / "independent")["attacks"].values()
     assert row.keys() == {"white_box", "attack_seed", "options"}
+
+
+def test_a_run_of_version_0_2_by_a_method_removed_since_is_read_but_not_trained(runs: Path) -> None:
+    run, recipe = runs / "run", runs / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"traditional"', '"rotating"'))
+    assert attacked(run)["attacks"]
+    assert resolve_model(str(run)).recipe.method == "rotating"  # type: ignore[union-attr]
+    assert read_runs([run])[0].recipe.method == "rotating"
+    assert training_cost(RunFolder.open(run).recipe) is None
+    for training in (
+        lambda: train(RunFolder.open(run).recipe, out=run, resume=True, progress=QUIET),
+        lambda: read(recipe),
+    ):
+        with pytest.raises(UsageError, match=r"method .*'rotating'.* removed after version 0\.2; take nfgsm"):
+            training()
 
 
 def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Path) -> None:

@@ -23,6 +23,8 @@ def test_a_path_is_loaded_as_an_archive_or_a_folder(tmp_path):
 def test_an_unknown_name_is_a_usage_error():
     with pytest.raises(UsageError, match=r"no data set 'cifar11'; give digits, cifar10, .*folder.*\.npz"):
         load("cifar11")
+    with pytest.raises(UsageError, match=r"no folder and no \.npz file '~nobody_at_all/x'; check the path"):
+        load("~nobody_at_all/x")
 
 
 def test_a_missing_archive_and_a_file_of_another_kind_are_data_errors(tmp_path):

@@ -18,7 +18,7 @@ def training_cost(recipe: Recipe) -> float | None:
     The unit is a forward pass of one timestep; a backward pass counts two, and a gradient of the image alone counts
     one. The ANN has one timestep. Measurements on held-out images that a robust training makes after each epoch are
     included; they need the number of training images, so the cost is None where neither the recipe nor the name of the
-    data set gives it.
+    data set gives it, and for a method that was removed.
 
     Example:
         >>> from hiresnn.app.recipe import read
@@ -40,7 +40,8 @@ def training_cost(recipe: Recipe) -> float | None:
         epoch += measured * min(HELD_OUT, held_out) / max(images, 1)
     cost = ann.epochs * epoch
     if recipe.method != "ann":
-        method = METHODS[recipe.method]
+        if (method := METHODS.get(recipe.method)) is None:
+            return None
         steps = snn.timesteps // periods * periods if method.periodic else snn.timesteps
         replays = periods if method.replays else 1
         teacher = FORWARD if snn.distil else 0

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from hiresnn.app.recipe import Recipe, dump, flatten, read
+from hiresnn.app.schema import STORED
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
 from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 
@@ -298,7 +299,7 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
 
 def _recipe(path: Path) -> Recipe:
     try:
-        return read(path / RECIPE)
+        return read(path / RECIPE, STORED)
     except RecipeError as error:
         raise RunError(f"run folder {path} cannot be read: {error}") from None
 

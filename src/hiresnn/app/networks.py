@@ -5,6 +5,7 @@ Weights that a network starts from: a safetensors file, or a state_dict that tor
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import warnings
@@ -67,7 +68,7 @@ class Spiking(_Part):
 
 
 class Header(_Part):
-    """The JSON in the metadata of a weights file. `checksum` was written by version 0.2 and is not read any more.
+    """The JSON in the metadata of a weights file; `checksum` is that of the tensors.
 
     `spec` has the arguments of `hiresnn.models.build`, or describes a user's own network.
     """
@@ -102,7 +103,29 @@ def save(model: nn.Module, path: str | Path) -> None:
         tensors[name] = stored.clone() if stored.untyped_storage().data_ptr() in storages else stored
         storages.add(stored.untyped_storage().data_ptr())
     require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
-    write_atomically(Path(path), to_bytes(tensors, metadata={"hiresnn": json.dumps(header)}))
+    header["checksum"] = checksum(tensors)
+    write_atomically(Path(path), _sealed(to_bytes(tensors, metadata={"hiresnn": json.dumps(header)})))
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names. Files of version 0.2 have it."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _sealed(content: bytes) -> bytes:
+    """Add the SHA-256 of our header to a safetensors file. (Its library writes two entries in random order.)"""
+    start = 8 + int.from_bytes(content[:8], "little")
+    head = json.loads(content[8:start])
+    metadata = head["__metadata__"]
+    metadata["sha256"] = hashlib.sha256(metadata["hiresnn"].encode()).hexdigest()
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load(
@@ -131,8 +154,13 @@ def load(
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged or cut short ({error}); copy it again or train the run again.") from None
+    text = metadata.get("hiresnn", "")
+    if metadata.get("sha256") not in (None, hashlib.sha256(text.encode()).hexdigest()):  # version 0.2 wrote none
+        raise RunError(f"{path} is damaged: its header does not match its checksum; copy it again or train again.")
     remedy = "name a file that hiresnn.save wrote, or update hiresnn if a later version wrote it"
-    header = parse_json(metadata.get("hiresnn", ""), Header, f"the header of {path}", remedy=remedy)
+    header = parse_json(text, Header, f"the header of {path}", remedy=remedy)
+    if header.checksum not in (None, checksum(tensors)):
+        raise RunError(f"{path} is damaged: its weights do not match their checksum; copy it again or train again.")
     require_finite(tensors, str(path), "copy it again or train the run again")
     model = _network(header, sum(tensor.numel() for tensor in tensors.values()), path, structure)
     if {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float64}:

@@ -45,14 +45,16 @@ def text_of(name_or_path: str | Path) -> str:
     return _located(name_or_path)[0].read_text(encoding="utf-8")
 
 
-def read(name_or_path: str | Path) -> Recipe:
+def read(name_or_path: str | Path, context: str | None = None) -> Recipe:
     """Return a recipe of the package, or the recipe in a TOML file, completed from the recipe that it extends.
+
+    In the context `schema.STORED`, that of a run folder, its method may be one that only version 0.2 has.
 
     Raises:
         RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
     path, source = _located(name_or_path)
-    return _validated(_completed(read_toml(path, name=source, error=RecipeError), source, path.parent), source)
+    return _validated(_completed(read_toml(path, name=source, error=RecipeError), source, path.parent), source, context)
 
 
 def parse(text: str, source: str) -> Recipe:
@@ -167,9 +169,9 @@ def _value(text: str) -> object:
     return values["value"] if len(values) == 1 else text
 
 
-def _validated(values: Mapping[str, Any], source: str) -> Recipe:
+def _validated(values: Mapping[str, Any], source: str, context: str | None = None) -> Recipe:
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(values, context=context)
     except ValidationError as error:
         raise RecipeError(f"{source}: {_sentence(error)}") from None
 

@@ -9,15 +9,26 @@ import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    model_validator,
+)
 
 from hiresnn.eps import format_eps, parse_eps
 from hiresnn.errors import UsageError
-from hiresnn.training.methods import METHODS, instead_of
+from hiresnn.training.methods import METHODS, REMOVED, instead_of
 
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
+STORED = "stored"
+"""Context in which the recipe of a run of version 0.2 may name a method that was removed since."""
 ADDED = {
     "data": {"size"},
     "model": {"batch_norm", "source", "weights"},
@@ -55,8 +66,8 @@ def _file_name(value: str) -> str:
     return value
 
 
-def _method(value: str) -> str:
-    if remedy := instead_of(value):
+def _method(value: str, info: ValidationInfo) -> str:
+    if (remedy := instead_of(value)) and not (info.context == STORED and value in REMOVED):
         raise ValueError(remedy)
     return value
 

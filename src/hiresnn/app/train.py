@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.app.build import Stage, ann_stage, checked_network, snn_stage
+from hiresnn.app.build import Stage, ann_stage, checked_network, method_of, snn_stage
 from hiresnn.app.context import Log, RunContext, fitting_batch, log_to, take_folder
 from hiresnn.app.folder import ANN, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import save
@@ -60,6 +60,8 @@ def train(
     out = out or default_folder(recipe)
     with _enough_memory():
         # What can be wrong with recipe and data comes out before a folder is created.
+        if recipe.method != "ann":
+            method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
         context = RunContext.of_recipe(recipe, progress, ranks, clamp)
         own = own_code(context.recipe, out if resume else None)  # a run that has not begun may be corrected
         if own is not None and resume and (out / SOURCE).is_file():

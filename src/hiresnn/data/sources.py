@@ -6,6 +6,7 @@ scikit-learn ships as well; digits-license.txt has the source, the licence and t
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
         return _resized(load_digits(), size)
     if source in DOWNLOADED:
         return _resized(_download(source, cache or cache_folder("data")), size)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111  pathlib raises an error for an unknown user
     try:
         if path.is_dir():
             return load_folder(path, size)
