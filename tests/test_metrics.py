@@ -1,13 +1,11 @@
 """Correct answers and accuracy, compared with a loop over single logits."""
 
-import doctest
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from hiresnn import metrics
 from hiresnn.metrics import Accuracy, correct
 
 
@@ -51,9 +49,3 @@ def test_accuracy_adds_up_batches_of_different_size() -> None:
 
 def test_accuracy_before_the_first_batch_is_zero() -> None:
     assert Accuracy().compute() == 0
-
-
-def test_the_docstring_examples_run() -> None:
-    result = doctest.testmod(metrics)
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -21,29 +21,9 @@ if TYPE_CHECKING:
     from hiresnn.neurons import gradient_rule
     from hiresnn.training import fit
 
-__all__ = [
-    "SpikingNetwork",
-    "__version__",
-    "analysis",
-    "attacks",
-    "audit",
-    "build",
-    "convert",
-    "data",
-    "evaluate",
-    "fit",
-    "foreign",
-    "from_pretrained",
-    "gradient_rule",
-    "hub",
-    "load",
-    "models",
-    "network",
-    "neurons",
-    "run_audit",
-    "save",
-    "training",
-]
+__all__ = ["SpikingNetwork", "__version__", "build", "convert", "evaluate", "fit", "from_pretrained", "gradient_rule"]
+__all__ += ["load", "run_audit", "save"]
+__all__ += ["analysis", "attacks", "audit", "data", "foreign", "hub", "models", "network", "neurons", "training"]
 
 _HOMES = {
     "SpikingNetwork": "hiresnn.network",
@@ -68,4 +48,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -6,11 +6,6 @@ looks up the name and takes the options from the signature of what it finds, and
 
 Texts of version 0.2 are read, too: `pgd:eps=8/255,rule=arctan/alpha=4`, `arctan/alpha=4/reset`, `int8-channel+leak=1`.
 The module imports no torch, so the command line reads calls without waiting for it.
-
->>> read_call("int8(channel=True, leak=1/2)", "view")
-Call(name='int8', options={'channel': True, 'leak': 0.5})
->>> read_call("int8-channel+leak=1/2", "view") == read_call("int8(channel=True, leak=1/2)", "view")
-True
 """
 
 from __future__ import annotations
@@ -26,7 +21,6 @@ from hiresnn.eps import format_eps, read_number
 from hiresnn.errors import UsageError, quoted, suggestion
 
 Subject = Literal["attack", "rule", "view"]
-"""What a text describes."""
 EXAMPLES: dict[Subject, str] = {
     "attack": "pgd(eps=8/255, rule=arctan)",
     "rule": "arctan(alpha=4, reset=True)",
@@ -36,11 +30,7 @@ EXAMPLES: dict[Subject, str] = {
 
 @dataclass(frozen=True)
 class Call:
-    """A name with options; `str` writes it as a text that `read_call` reads back.
-
-    Attributes:
-        options: option -> a number, bool, text, `Call`, or a list of these.
-    """
+    """A name with options: numbers, bools, texts, calls, or lists of them. `read_call` reads `str(call)` back."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,45 +50,32 @@ class Call:
 
 
 def read_call(text: str, subject: Subject) -> Call:
-    """Read a text in the syntax of calls or in that of version 0.2.
-
-    Raises:
-        UsageError: the text is no call; the message says at which column or part.
-    """
+    """Read a text in the syntax of calls or in that of version 0.2; UsageError if it is in neither."""
     text = text.strip()
     if not re.search(r"[\w-]\(", text):
         text = _TRANSLATORS[subject](text)
-    call = re.match(r"(?P<name>(?:[^(]*:)?[\w-]+)\(", text)
-    if not call:
-        if "(" in text:
-            raise UsageError(f"{subject} {quoted(text)} is no call; write it like {EXAMPLES[subject]}.")
+    if "(" not in text:
         return Call(text)
-    start = call.end("name")  # the name may be FILE.py:FUNCTION, which Python does not parse
-    try:
-        node = ast.parse("_" * start + text[start:], mode="eval").body
-    except SyntaxError as error:
-        raise UsageError(
-            f"{subject} {quoted(text)} cannot be read at column {error.offset}: {error.msg.partition(';')[0]}; "
-            f"write it like {EXAMPLES[subject]}."
-        ) from None
-    except (ValueError, RecursionError, MemoryError):  # a NUL, or nesting without end
-        raise UsageError(f"{subject} {quoted(text)} cannot be read; write it like {EXAMPLES[subject]}.") from None
-    try:
-        value = _value(node)
-    except UsageError as error:
-        raise UsageError(f"{subject} {quoted(text)}: {error}") from None
-    if not isinstance(value, Call):
-        raise UsageError(f"{subject} {quoted(text)} is no call; write it like {EXAMPLES[subject]}.")
-    return Call(call["name"], value.options)
+    problem = "is no call"
+    if matched := re.match(r"(?:[^(]*:)?[\w-]+(?=\()", text):
+        start = matched.end()  # the name may be FILE.py:FUNCTION, which Python does not parse
+        try:
+            call = _value(ast.parse("_" * start + text[start:], mode="eval").body)
+            if isinstance(call, Call):
+                return Call(matched[0], call.options)
+        except SyntaxError as error:
+            problem = f"cannot be read at column {error.offset}: {error.msg.partition(';')[0]}"
+        except (ValueError, RecursionError, MemoryError):  # a NUL, or nesting without end
+            problem = "cannot be read"
+        except UsageError as error:
+            raise UsageError(f"{subject} {quoted(text)}: {error}") from None
+    raise UsageError(f"{subject} {quoted(text)} {problem}; write it like {EXAMPLES[subject]}.")
 
 
 def typed(value: Any, default: bool | float, where: str) -> Any:
     """Return an option's value as the type of its default: a bool, an int, or else a float, which may be infinite.
 
-    A text is read, so the words true, inf and 8/255 will do. `where` begins the message, as in "rule 'rga': g".
-
-    Raises:
-        UsageError: the value has another type, or is NaN.
+    A text is read: true, inf, 8/255. UsageError, which begins with `where`, for another type and NaN.
     """
     if isinstance(default, bool):
         switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
@@ -118,11 +95,7 @@ def typed(value: Any, default: bool | float, where: str) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """Return the text of an option's value in a call.
-
-    >>> format_value([8 / 255, "dlr-targeted", ">=", True])
-    "[8/255, dlr-targeted, '>=', True]"
-    """
+    """Return the text of an option's value in a call, such as `[8/255, dlr-targeted, '>=', True]`."""
     if isinstance(value, float):
         return format_eps(value)
     if isinstance(value, (list, tuple)):
@@ -175,9 +148,7 @@ def _number(node: ast.AST) -> float:
 def _old_attack(text: str) -> str:
     """Translate `pgd:eps=8/255,rule=arctan/alpha=4+bptr` into `pgd(eps=8/255, rule=[arctan(alpha=4), bptr])`."""
     name, options = text.rstrip(":"), ""
-    if matched := re.fullmatch(
-        r"(.*):([^:]*=[^:]*)", text, re.DOTALL
-    ):  # behind the last colon; FILE.py:FUNCTION has one
+    if matched := re.fullmatch(r"(.*):([^:]*=[^:]*)", text, re.DOTALL):  # the last colon: FILE.py:FUNCTION has one
         name, options = matched.groups()
     pairs = []
     for pair in filter(None, options.split(",")):

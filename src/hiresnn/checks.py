@@ -24,14 +24,10 @@ def require_batch(
     name: str = "",
     error: type[HiresnnError] = UsageError,
 ) -> None:
-    """Raise `error` unless images are a tensor [N, C, H, W] with pixels in range, and labels one class number each.
+    """Raise `error` unless images are a tensor [N, C, H, W] with pixels in range, and labels integers [N] from 0.
 
-    Args:
-        images: floats in [0, 1], or uint8 as `pixels` says; not NaN.
-        labels: integers [N], counted from 0; None is not checked.
-        pixels: "float", "uint8", or "either" of them.
-        empty: False refuses a batch without images.
-        name: opens the message, for example "batch 3 of train".
+    Pixels are floats in [0, 1], uint8, or "either" of them. `empty=False` refuses a batch without images; `name` opens
+    the message, for example "batch 3 of train".
     """
     opening = f"{name}: " if name else ""
     if not isinstance(images, Tensor) or images.dim() != 4:
@@ -87,8 +83,8 @@ def _described(value: object) -> str:
 
 def _pixel_problem(images: Tensor, pixels: str) -> str:
     """Return what is wrong with the type or the range of pixels, and the likely remedy; "" if nothing is."""
-    if images.dtype == torch.uint8:
-        return "" if pixels != "float" else "are torch.uint8, not floats in [0, 1]: divide by 255 (images / 255)"
+    if images.dtype == torch.uint8 and pixels != "float":
+        return ""
     if pixels == "uint8":
         return f"are {images.dtype}; give uint8, such as (255 * images).round().to(torch.uint8) for floats in [0, 1]"
     if not images.is_floating_point():
@@ -98,9 +94,10 @@ def _pixel_problem(images: Tensor, pixels: str) -> str:
     low, high = images.aminmax()
     if low >= 0 and high <= 1:  # false for NaN
         return ""
-    problem = f"have pixels in [{low:.4g}, {high:.4g}], not in [0, 1]"
     if not (low.isfinite() and high.isfinite()):
-        return f"{problem}: remove the pixels that are not finite"
-    if low >= 0 and high <= 255:
-        return f"{problem}: divide by 255"
-    return f"{problem}: move any normalisation into the model (hiresnn.models.Normalise)"
+        remedy = "remove the pixels that are not finite"
+    elif low >= 0 and high <= 255:
+        remedy = "divide by 255"
+    else:
+        remedy = "move any normalisation into the model (hiresnn.models.Normalise)"
+    return f"have pixels in [{low:.4g}, {high:.4g}], not in [0, 1]: {remedy}"

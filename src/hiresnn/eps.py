@@ -9,14 +9,7 @@ from hiresnn.errors import UsageError, quoted
 
 
 def parse_eps(value: Any) -> float:
-    """Read an attack bound such as 8/255, 0.5/255 or 0.03, a text or a number, in pixel units.
-
-    Raises:
-        UsageError: the value is not a number, not finite, or outside [0, 1].
-
-    >>> parse_eps("8/255") == parse_eps(8 / 255) == 8 / 255
-    True
-    """
+    """Read an attack bound such as "8/255", "0.03" or 8 / 255; UsageError unless it is a number in [0, 1]."""
     text = quoted(value)
     try:
         eps = read_number(value) if isinstance(value, str) else float(value)
@@ -36,30 +29,19 @@ def format_eps(eps: float) -> str:
     >>> format_eps(8 / 255), format_eps(0.1 / 255), format_eps(0.03)
     ('8/255', '0.1/255', '0.03')
     """
-    decimal, level = format_number(eps), f"{eps * 255:.6g}"
-    fraction = f"{level}/255"
-    return fraction if float(level) / 255 == eps and len(fraction) < len(decimal) else decimal
+    decimal, fraction = format_number(eps), f"{eps * 255:.6g}/255"
+    return fraction if read_number(fraction) == eps and len(fraction) < len(decimal) else decimal
 
 
 def read_number(text: str) -> float:
-    """Read a decimal or a fraction of two decimals; it may be infinite.
-
-    Raises:
-        ValueError: the text is neither, or divides by zero.
-    """
-    top, slash, bottom = text.partition("/")
-    if not slash:
-        return float(top)
-    if float(bottom) == 0:
+    """Read a decimal, which may be infinite, or a fraction of two; ValueError for other texts."""
+    numerator, slash, denominator = text.partition("/")
+    if slash and float(denominator) == 0:
         raise ValueError("division by zero")
-    return float(top) / float(bottom)
+    return float(numerator) / float(denominator if slash else 1)
 
 
 def format_number(value: float) -> str:
-    """Return the shortest text that `read_number` reads back as exactly `value`.
-
-    >>> format_number(4.0), format_number(0.5), format_number(1 / 3)
-    ('4', '0.5', '0.3333333333333333')
-    """
+    """Return the shortest text that `read_number` reads back as exactly `value`: 4, 0.5, 0.3333333333333333."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))

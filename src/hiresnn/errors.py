@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-LONGEST_VALUE = 80
-"""Longer texts of a user's are shortened to this many characters in messages."""
+LONGEST_VALUE = 80  # characters of a user's text in a message
 
 
 class HiresnnError(Exception):
@@ -53,15 +52,8 @@ class AttackError(HiresnnError):
 
 
 def quoted(value: object, limit: int = LONGEST_VALUE) -> str:
-    """Return the repr of a value for an error message, shortened to `limit` characters.
-
-    >>> quoted("pgd"), quoted("x" * 1000, 10)
-    ("'pgd'", "'xxxxxx...")
-    """
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to print integers of more than 4,300 digits
-        return "a number with thousands of digits"
+    """Return the repr of a value for an error message, shortened to `limit` characters."""
+    text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -89,20 +81,12 @@ def user_code(
 
 
 def command_line(*words: object) -> str:
-    """Return a command of hiresnn as a shell reads it, for a user to copy.
-
-    >>> command_line("evaluate", "runs/my run")
-    "hiresnn evaluate 'runs/my run'"
-    """
+    """Return a command of hiresnn as a shell reads it, for a user to copy."""
     return shlex.join(["hiresnn", *map(str, words)])
 
 
 def closest(word: object, known: Iterable[str]) -> str:
-    """Return `did you mean "x"? choose one of ...` for a misspelled name.
-
-    >>> closest("pdg", ["fgsm", "pgd"])
-    'did you mean "pgd"? choose one of fgsm, pgd'
-    """
+    """Return `did you mean "pgd"? choose one of fgsm, pgd` for a misspelled name."""
     names = list(dict.fromkeys(known))
     return f"{suggestion(word, names)}choose one of {', '.join(names)}"
 

@@ -29,11 +29,7 @@ TEMPORARY_SUFFIX = ".hiresnn-part"
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
 
-    A process that is killed meanwhile leaves a file that ends in TEMPORARY_SUFFIX; see `remove_leftovers`.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written. An earlier file at `path` is then still there,
-            unharmed, and nothing is left beside it.
+    Raises RunError if the disk is full or the folder cannot be written; an earlier file is then unharmed.
     """
     write_together({path: content})
 
@@ -71,11 +67,7 @@ def remove_leftovers(folder: Path, *, seconds: float = 0) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written.
-    """
+    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -97,9 +89,7 @@ def read_json(
 ) -> T:
     """Read a JSON file as `model`, a pydantic model or a type such as `dict[str, Any]`.
 
-    Raises:
-        RunError, or `error`: there is no such file, or it is not JSON in UTF-8, is nested too deeply, holds NaN or a
-            number of thousands of digits, or does not fit `model`. The sentence ends with `remedy`.
+    Raises `error`, a sentence with `remedy`, if the file is missing, is no JSON, holds NaN, or does not fit `model`.
     """
     return parse_json(_content(path, remedy, error), model, str(path), remedy=remedy, error=error)
 
@@ -125,7 +115,7 @@ def parse_json(
 
 
 def read_toml(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> dict[str, Any]:
-    """Read a TOML file; `name` names it in the message, which else has its path. Raises as `read_json` does."""
+    """Read a TOML file, which messages call `name` or by its path. Raises as `read_json` does."""
     name = name or str(path)
     try:
         text = _content(path, "check its name and permissions", error).decode()

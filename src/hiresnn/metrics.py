@@ -11,11 +11,6 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
     """Return which images are classified correctly: all logits are finite, and the largest is that of the label.
 
     Without the first condition a row of NaN would count as class 0. Raises UsageError for labels of another shape.
-
-    >>> import torch
-    >>> logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [float("nan"), 0.0]])
-    >>> correct(logits, torch.tensor([0, 0, 0])).tolist()
-    [True, False, False]
     """
     if labels.shape != logits.shape[:1]:
         raise UsageError(
@@ -26,14 +21,7 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
 
 
 class Accuracy:
-    """Accumulates correct answers: `right` of the `seen` images.
-
-    >>> import torch
-    >>> accuracy = Accuracy()
-    >>> accuracy.update(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
-    >>> accuracy.compute()
-    50.0
-    """
+    """Accumulates correct answers: `right` of the `seen` images."""
 
     def __init__(self) -> None:
         self.right = self.seen = 0

@@ -5,8 +5,7 @@ A package offers an attack, for example, with these lines in its pyproject.toml:
     [project.entry-points."hiresnn.attacks"]
     my-attack = "my_package.attacks:my_attack"
 
-The groups are those of `Kind`; docs/plugins.md says what each must be. Code of a plug-in is imported when its name is
-used, not before. A name of the package itself always wins.
+docs/plugins.md says what each must be. A plug-in is imported when its name is used; a name of the package always wins.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any, Literal
 from hiresnn.errors import user_code
 
 Kind = Literal["attacks", "rules"]
-"""What can be added; the entry point group is "hiresnn." and the kind."""
 
 
 def offered(kind: Kind) -> dict[str, EntryPoint]:
@@ -26,11 +24,7 @@ def offered(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def find(kind: Kind, name: str) -> Any | None:
-    """Import and return the plug-in of that name, or None if no installed package offers it.
-
-    Raises:
-        UsageError: it cannot be imported.
-    """
+    """Import and return the plug-in of that name, None if no package offers it; UsageError if the import fails."""
     entry = offered(kind).get(name)
     if entry is None:
         return None

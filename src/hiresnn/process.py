@@ -33,9 +33,8 @@ def system_memory() -> int | None:
 def keep_memory() -> bool:
     """Tell glibc's malloc to reuse large blocks instead of returning them to the kernel; True if it agreed.
 
-    glibc returns blocks of more than some tens of megabytes, and every page of the next one is a page fault. For a
-    training step of an SNN that costs as much as a quarter of the arithmetic. The setting affects the whole process and
-    is permanent: the command line calls it, a library user may. Without glibc nothing happens.
+    Page faults of blocks that glibc returned cost as much as a quarter of the arithmetic of a training step. The
+    setting affects the whole process and is permanent: the command line calls it, a library user may.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -49,8 +48,8 @@ def keep_memory() -> bool:
 def keep_kernels() -> None:
     """Have torch store compiled kernels in hiresnn's cache, unless TORCHINDUCTOR_CACHE_DIR is set.
 
-    By default torch uses the temporary folder, which is emptied at a restart, and compiling the neurons takes half a
-    minute. Affects the process and its children. The command line calls it, a library user may, before torch compiles.
+    By default torch uses the temporary folder, which is emptied at a restart. Affects the process and its children. The
+    command line calls it, a library user may, before torch compiles.
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
 
@@ -33,16 +33,14 @@ def rate(count: int, seconds: float, unit: str) -> str:
 
 
 class Task:
-    """One piece of work of known size, opened by `Progress.task`.
-
-    Attributes:
-        done, total: units finished so far, and all units.
-        note: the latest remark, for example a loss.
-    """
+    """One piece of work of known size, opened by `Progress.task`: `done` of `total` units, with a remark in `note`."""
 
     def __init__(self, progress: Progress, title: str, total: int, unit: str, done: int) -> None:
         self.title, self.total, self.unit, self.done, self.note = title, total, unit, done, ""
-        self._progress, self._done_before, self._bar = progress, done, progress.add_bar(title, total, done)
+        self._progress, self._done_before, self._bar = progress, done, None
+        if not progress.quiet and progress.console.is_terminal:
+            progress.bars.start()
+            self._bar = progress.bars.add_task(title, total=total, completed=done, status="", note="")
         self._started = self._printed = progress.clock()
         self._first_step: tuple[float, int] | None = None  # when it ended, and `done` at that time
 
@@ -70,7 +68,9 @@ class Task:
     def end(self, failed: bool) -> None:
         """Replace the bar by the line that stays."""
         if self._bar is not None:
-            self._progress.remove_bar(self._bar)
+            self._progress.bars.remove_task(self._bar)
+            if not self._progress.bars.tasks:
+                self._progress.bars.stop()
         seconds, count = self._progress.clock() - self._started, self.done - self._done_before
         if failed:
             self._line(f"stopped after {self.done:,} of {self.total:,} {self.unit} and {duration(seconds)}")
@@ -121,16 +121,3 @@ class Progress:
         if warning or not self.quiet:
             # A pipe has no width: a wrapped line would be two lines in a log.
             self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-    def add_bar(self, title: str, total: int, done: int) -> TaskID | None:
-        """Add a bar, on a terminal; the first starts the display."""
-        if self.quiet or not self.console.is_terminal:
-            return None
-        self.bars.start()
-        return self.bars.add_task(title, total=total, completed=done, status="", note="")
-
-    def remove_bar(self, bar: TaskID) -> None:
-        """Remove a bar; the last stops the display."""
-        self.bars.remove_task(bar)
-        if not self.bars.tasks:
-            self.bars.stop()

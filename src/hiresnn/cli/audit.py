@@ -107,9 +107,9 @@ def audit(
     console, conclusion = tables.console(), card.conclusion
     console.print(table(card))
     console.print(conclusion.headline, soft_wrap=True, style="bold")
-    reasons = [f"- {reason}" for reason in conclusion.reasons]
-    for line in (*reasons, f"Next: {conclusion.next_step}", f"Written: {folder / CARD} and {folder / PAGE}"):
-        console.print(line, soft_wrap=True)
+    for reason in conclusion.reasons:
+        console.print(f"- {reason}", soft_wrap=True)
+    console.print(f"Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}", soft_wrap=True)
     if views:
         console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
         console.print(f"Written: {folder / DEPLOYED}", soft_wrap=True)
@@ -147,8 +147,9 @@ def _verify(context: typer.Context, path: Path, target: str | None) -> None:
             raise UsageError(f"{parameter.opts[0]} has no effect with --verify, which attacks nothing; leave it out.")
     verification = verify(path, target)
     images, problems = verification.images, verification.problems
+    for problem in problems:
+        print(f"- {problem}")
     if problems:
-        print(*(f"- {problem}" for problem in problems), sep="\n")
         print(f"Not confirmed: {images} adversarial images checked, {len(problems)} problems.")
         raise typer.Exit(1)
     print(f"Confirmed: {images} adversarial images lie within their bounds and are misclassified as the card says.")

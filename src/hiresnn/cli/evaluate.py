@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -73,12 +73,13 @@ def table(result: Mapping[str, Any]) -> Table:
     """Return an evaluation as a table: one row per attack, one column per box; accuracies in percent."""
     rows: Mapping[str, Mapping[str, Any]] = result["attacks"]
     twins = list(dict.fromkeys(twin for row in rows.values() for twin in row.get("twins", {})))
-    black = ["black_box"] if any(row.get("black_box") is not None for row in rows.values()) and not twins else []
     title = f"Accuracy in percent on {result['images']:,} images, seed {result['seed']}"
     seeds = sorted({row["attack_seed"] for row in rows.values() if "attack_seed" in row})
     if set(seeds) - {result["seed"]}:
         title += f", seed of the attacks {' and '.join(map(str, seeds))}"
-    boxes = ["white_box", *black]
+    boxes = ["white_box"]
+    if not twins and any(row.get("black_box") is not None for row in rows.values()):
+        boxes.append("black_box")
     headings = [box.replace("_", " ") for box in boxes] + [f"twin: {twin}" for twin in twins]
     printed = tables.table(title, "attack", *headings)
     printed.add_row("none (clean)", _percent(result["clean"]), *([""] * (len(headings) - 1)))
@@ -100,8 +101,7 @@ def attacks() -> None:
     """
     from hiresnn.attacks import ATTACKS
 
-    rows = [(name, info.summary, info.usage) for name, info in ATTACKS.items()]
-    _print("attacks", ("attack", "what it does"), rows)
+    _print("attacks", ("attack", "what it does"), ATTACKS)
 
 
 def rules() -> None:
@@ -112,17 +112,16 @@ def rules() -> None:
     """
     from hiresnn.neurons.rules import RULES
 
-    rows = [(name, info.summary, info.usage) for name, info in RULES.items()]
-    _print("rules", ("rule", "what it is"), rows)
+    _print("rules", ("rule", "what it is"), RULES)
 
 
-def _print(kind: Kind, headings: tuple[str, str], rows: Iterable[tuple[str, str, str]]) -> None:
-    """Print a table of the rows and of what installed packages offer, which is not imported."""
+def _print(kind: Kind, headings: tuple[str, str], registry: Mapping[str, Any]) -> None:
+    """Print a table of a registry and of what installed packages offer, which is not imported."""
     from hiresnn.plugins import offered
 
     printed = Table(*(Column(heading, overflow="fold") for heading in (*headings, "options and defaults")))
-    for row in rows:
-        printed.add_row(*row)
+    for name, info in registry.items():
+        printed.add_row(name, info.summary, info.usage)
     for name, entry in offered(kind).items():
         printed.add_row(name, f"plug-in {entry.value}", "")
     tables.console().print(printed)

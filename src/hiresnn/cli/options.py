@@ -15,10 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def documented(command: Command) -> Command:
-    """Turn the section `Options:` of a command's docstring, a line `name: text` each, into the help of its options.
-
-    The section leaves the docstring, which is the help of the command. Shared options bring their own help.
-    """
+    """Move the lines `name: text` of the section `Options:` from a command's docstring into the help of its options."""
     command.__doc__, _, options = (command.__doc__ or "").partition("\n    Options:\n")
     command.__annotations__ = get_type_hints(command, include_extras=True)
     for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", options, re.MULTILINE):
@@ -29,10 +26,10 @@ def documented(command: Command) -> Command:
 
 def loaded(attacks: list[str] | None) -> list[str] | None:
     """Import the attacks that the user names as FILE.py:FUNCTION."""
-    if any(":" in text for text in attacks or ()):
-        from hiresnn.app.targets import load_attack
+    for text in attacks or ():
+        if ":" in text:
+            from hiresnn.app.targets import load_attack
 
-        for text in attacks or ():
             load_attack(text)
     return attacks
 

@@ -18,10 +18,8 @@ from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
 
-COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit"}
-"""Commands that train or attack for long: their process keeps memory and compiled kernels."""
-CONTINUED = {"quickstart", "resume", "audit"}
-"""Commands that continue their work when the same line is run again."""
+COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit"}  # for long: they keep memory and compiled kernels
+CONTINUED = {"quickstart", "resume", "audit"}  # they continue their work when the same line is run again
 
 app = typer.Typer(
     name="hiresnn",
@@ -93,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line and exit.
 
     An error that a user can fix is one sentence on standard error and its exit code; `--debug` shows the traceback
-    instead. Ctrl-C ends with exit code 130, and names the command that continues the work: the arguments, or what the
-    command has put into its `context.obj`. Raises SystemExit, except for defects of hiresnn itself.
+    instead. Ctrl-C ends with exit code 130 and names the command that continues the work, which a command may change in
+    its `context.obj`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]

@@ -7,13 +7,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-WIDE = 1000
-"""Columns of a pipe or file, so that no name is cut."""
-
 
 def console() -> Console:
     """Return the console for results. It prints texts as they are: names may hold brackets and colons."""
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 1000)
 
 
 def broken(label: str) -> str:
