@@ -16,11 +16,10 @@ from hiresnn.app import analyze
 from hiresnn.app.build import ann_of
 from hiresnn.app.evaluate import evaluate
 from hiresnn.app.folder import MODEL, SOURCE, RunFolder
-from hiresnn.app.own import load_run, own_code
+from hiresnn.app.own import UserCode, load_run, own_code
 from hiresnn.app.recipe import Recipe, override
 from hiresnn.app.targets import resolve_model
 from hiresnn.app.train import ann_key, train
-from hiresnn.app.user_code import UserCode
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import OwnNetwork
 from hiresnn.network import SpikingNetwork

@@ -16,10 +16,9 @@ from torch import nn
 from hiresnn import data
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.own import OwnCode
+from hiresnn.app.own import OwnCode, UserCode
 from hiresnn.app.recipe import changed
 from hiresnn.app.schema import Recipe
-from hiresnn.app.user_code import UserCode
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SpikingNetwork

@@ -37,10 +37,9 @@ SHELF = Path(__file__).parents[1] / "hub/networks"
 
 
 def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> ExitStack:
-    """Create `folder` if it does not exist and lock it. The system releases the lock if the process dies.
+    """Create `folder` if it does not exist and lock it until the result is closed or the process dies.
 
-    If another process holds it, `wait` is called once before waiting; without `wait` that is a BusyError. `what` names
-    the folder in errors. Leaving the result as a context manager, or its `close`, releases the lock.
+    If another process holds the lock, `wait` is called once before waiting; without `wait` that is a BusyError.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -68,7 +67,7 @@ LARGEST = 1e15  # no count and no number of seconds is larger
 
 
 class Record(BaseModel):
-    """A JSON file of a run folder. Keys that are not listed are allowed: later versions may write more."""
+    """A JSON file of a run folder; later versions may write more keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -112,10 +111,7 @@ class EpochRecord(Record):
 
 
 class SourceRecord(Record):
-    """source.json: the code of a user's own network, and the weights that it started from, each with its SHA-256.
-
-    `path` is absolute; None for an installed module. `files` are those that `UserCode.files` returns.
-    """
+    """source.json: code and weights of a user's own network with their SHA-256; `path` is None for a module."""
 
     model: str
     path: str | None = None
@@ -134,23 +130,14 @@ RECORDS: dict[str, type[Record]] = {
 
 
 def read_record(text: str | bytes, name: str, source: str) -> dict[str, Any]:
-    """Return the JSON value in `text`, a file of a run folder called `name` or a line of it; `source` names it.
-
-    Raises RunError if it is not JSON, or lacks what the file must have.
-    """
+    """Return the JSON value in `text`, the file `name` of a run folder or a line of it; `source` names it in errors."""
     parse_json(text, RECORDS.get(name, Record), source, remedy="delete the file or use another run")
     values: dict[str, Any] = json.loads(text)  # in its own order, with numbers as they are written
     return values
 
 
 class RunFolder:
-    """The folder of one run, from `create` or `shared` (to train in it) or `open` (to read it or to add results).
-
-    As a context manager it releases its lock at the end.
-
-    Attributes:
-        path: the folder.
-    """
+    """The folder of one run, from `create` or `shared` (to train in it) or `open` (to read it or to add results)."""
 
     def __init__(self, path: Path, lock: ExitStack | None, *, follows: bool = False) -> None:
         self.path, self._lock, self._follows = path, lock, follows
@@ -159,11 +146,8 @@ class RunFolder:
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
         """Take `path` for a run of `recipe`, locked until closed.
 
-        A new folder, an empty one, or one in which no training has begun becomes the folder of this run. A folder
-        that holds the same run is continued if `resume` is set.
-
-        Raises:
-            RunError: the folder holds another run or other files, is a file, or is in use. Nothing has changed then.
+        It must be new, empty, a folder in which no training has begun, or with `resume` one of the same run; otherwise
+        that is a RunError, and nothing has changed.
         """
         path = Path(path)
         if path.exists() and not path.is_dir():
@@ -193,7 +177,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = False) -> RunFolder:
-        """Open an existing run, with the lock if `write`. Raises RunError if it is not a run folder."""
+        """Open an existing run, with the lock if `write`."""
         path = Path(path)
         if not (path / RECIPE).is_file():
             problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
@@ -210,7 +194,7 @@ class RunFolder:
         return cls(Path(path), None, follows=True)
 
     def close(self) -> None:
-        """Release the lock. Calling it twice is harmless."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -223,7 +207,7 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The resolved recipe of this run. Raises RunError if the file is damaged."""
+        """The resolved recipe of this run."""
         return _recipe(self.path)
 
     def has(self, name: str) -> bool:
@@ -231,7 +215,7 @@ class RunFolder:
         return (self.path / name).is_file()
 
     def require(self, name: str) -> Path:
-        """Return the path of the file `name`. Raises RunError if it is missing."""
+        """Return the path of the file `name`, which must be there."""
         if not self.has(name):
             raise RunError(
                 f"run folder {self.path} has no {name}; finish it with hiresnn train and --resume, or name another run."
@@ -239,7 +223,7 @@ class RunFolder:
         return self.path / name
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all. Raises RunError, for example on a full disk."""
+        """Write a file whole or not at all."""
         if self._follows:
             return
         if self._lock is None:
@@ -259,7 +243,7 @@ class RunFolder:
         self.write_text(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return the values in the JSON file `name`. Raises RunError if it is missing or damaged."""
+        """Return the values in the JSON file `name`."""
         return read_record(self.require(name).read_bytes(), name, str(self.path / name))
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -305,10 +289,7 @@ def _recipe(path: Path) -> Recipe:
 
 
 def environment() -> dict[str, Any]:
-    """Versions of Python and the packages, platform, processor, threads, git commit and date (UTC); None for unknown.
-
-    Torch is not imported for it, but where it is loaded `threads` is its number of threads.
-    """
+    """Versions of Python and the packages, platform, processor, threads, git commit and date; None for unknown."""
     commit, changed = code_version()
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -333,9 +314,8 @@ def cpu_flags() -> frozenset[str]:
 
 
 def threads() -> int:
-    """Threads that torch computes with, or would by default."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
+    """Threads that torch computes with, or would by default; torch is not imported for it."""
+    if (torch := sys.modules.get("torch")) is not None:
         return int(torch.get_num_threads())
     setting = os.environ.get("OMP_NUM_THREADS", "")
     return int(setting) if setting.isdigit() and int(setting) else os.cpu_count() or 1

@@ -44,13 +44,9 @@ SAME_ANN = 0.5
 
 @dataclass
 class Imported:
-    """The content of a checkpoint.
+    """The content of a checkpoint: layers by name with key and shape, thresholds and leaks in order, other entries.
 
-    Attributes:
-        layers: name -> (key in the file, shape), in order.
-        thresholds, leaks: by layer of neurons, in order.
-        ignored: entries of the file that the network does not have.
-        cosines: layer -> cosine of its weights with those of the other run; empty where none was named.
+    `cosines` compare the weights of each layer with those of the other run, if one was named.
     """
 
     layers: dict[str, tuple[str, list[int]]]
@@ -128,8 +124,6 @@ def import_checkpoint(
 
 def positions(model: str) -> tuple[list[int], int]:
     """Return the positions of the convolutions in the authors' `features`, and how many modules that has.
-
-    A convolution is followed by a ReLU and a dropout, or by a ReLU and a pooling layer.
 
     >>> positions("vgg5")
     ([0, 3, 6], 9)

@@ -131,19 +131,10 @@ def _sealed(content: bytes) -> bytes:
 def load(
     path: str | Path, bare: Callable[[OwnSpec | None], nn.Module] | None = None, *, ann: nn.Module | None = None
 ) -> nn.Module:
-    """Read a network in eval mode, on the CPU: an ANN or a `SpikingNetwork`, as it was saved.
+    """Read a file that `save` wrote, as `hiresnn.load` does; the size of the network is checked before it is made.
 
-    The size of the network is compared with that of the file before any memory is allocated.
-
-    Args:
-        path: a file that `save` wrote.
-        bare: returns the structure of a user's own network, without normalisation.
-        ann: that structure itself, which is copied; its weights do not matter. For a spiking network that has no ANN,
-            such as an imported one, a spiking network of the same structure. Built-in models need neither.
-
-    Raises:
-        RunError: the file does not exist, is damaged, was not written by hiresnn, holds numbers that are not finite, or
-            belongs to another architecture.
+    `bare` returns the structure of a user's own network without normalisation; `ann` is that structure, or a spiking
+    network of the same structure for one that has no ANN, such as an imported one. Built-in models need neither.
     """
     path, structure = Path(path), bare if ann is None else lambda _: copied(uncompiled(ann))
     if not path.is_file():
@@ -248,12 +239,7 @@ def require_finite(
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load the weights in `path` into `network`, all of them.
-
-    Raises:
-        UsageError: a weight is not finite or is sparse, quantised or complex, or names or shapes do not fit.
-        RunError: the file is no .safetensors file and no state_dict.
-    """
+    """Load the weights in `path`, see `read_state`, into `network`: all of them, by name, or a UsageError."""
     weights, names = read_state(path), set(network.state_dict())
     require_finite(weights, f"weights {path}", "use another file, in float32", UsageError)
     for prefix in PREFIXES:
@@ -280,10 +266,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file, or of a state_dict that torch saved, alone or in a checkpoint.
-
-    Raises RunError if it is neither. No code in the file runs.
-    """
+    """Return the tensors of a .safetensors file, or of a state_dict that torch saved, alone or in a checkpoint."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,11 +1,20 @@
-"""The user's own network of a recipe: found, built for the data, and loaded again from a run by executing its code."""
+"""Code of a user's, FILE.py:FUNCTION or MODULE:FUNCTION, which is executed to get a network."""
 
 from __future__ import annotations
 
+import ast
+import copy
 import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,21 +24,179 @@ from hiresnn import data
 from hiresnn.app import networks
 from hiresnn.app.folder import MODEL, SOURCE, RunFolder
 from hiresnn.app.recipe import Recipe
-from hiresnn.app.user_code import UserCode, require_file
 from hiresnn.checks import require_logits
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import RunError, UsageError, user_code
+from hiresnn.errors import RunError, UsageError, quoted, suggestion, user_code
 from hiresnn.models import OwnNetwork
 from hiresnn.network import copied, evaluating, uncompiled
 from hiresnn.process import leads
 
+PREFIX = "hiresnn_target_"
+"""Prefix of the module names under which users' files are imported."""
+_EXAMPLE = "name a Python file and its function, such as my_network.py:network"
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """A function of the user's, not executed yet; `module` is the path of a file, or a module's dotted name."""
+
+    module: str
+    function: str
+
+    @classmethod
+    def parse(cls, text: str) -> UserCode:
+        """Read FILE.py:FUNCTION or MODULE:FUNCTION. Raises UsageError for another form."""
+        module, _, function = text.rpartition(":")
+        if not module:
+            raise UsageError(
+                f"{quoted(text)} is no FILE.py:FUNCTION and no MODULE:FUNCTION; write for example mine.py:network or "
+                "torchvision.models:resnet18."
+            )
+        return cls(module, function)
+
+    @property
+    def text(self) -> str:
+        """The code as a user writes it."""
+        return f"{self.module}:{self.function}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `module` is the path of a file."""
+        return self.module.endswith(".py")
+
+    def files(self) -> dict[str, str]:
+        """Return the files that define the function, each with its SHA-256.
+
+        For a file, or a module of the working directory, these are the file and what it imports from its folder, by
+        relative path; nothing is executed. For an installed module it is the file that defines the function.
+        """
+        if self.is_file:
+            path = require_file(self.module, _EXAMPLE).resolve()
+            return _imported_files(path, path.parent)
+        definition = inspect.unwrap(self.callable("name one that it has"))
+        try:
+            path = Path(inspect.getsourcefile(definition) or "")
+        except TypeError:  # an object, or a class written in C
+            path = Path(getattr(sys.modules[self.module], "__file__", None) or "")
+        path, here = path.resolve(), Path.cwd().resolve()
+        if not path.is_file():
+            return {}
+        if path.is_relative_to(here) and "site-packages" not in path.parts:
+            return _imported_files(path, here)
+        return {getattr(definition, "__module__", self.module): _sha256(path)}
+
+    def network(self, num_classes: int | None = None) -> Any:
+        """Call the function and return its network; a module instead of a function is copied.
+
+        `num_classes` is passed if the function has a parameter of this name, or any keyword; None passes nothing.
+        """
+        function = self.callable("add one that returns a network: images [B, C, H, W] -> logits")
+        if isinstance(function, nn.Module):
+            return copy.deepcopy(function)
+        with _importable(self.module), user_code(self.text):
+            parameters = inspect.signature(function).parameters.values() if num_classes is not None else ()
+            takes = any(given.name == "num_classes" or given.kind is given.VAR_KEYWORD for given in parameters)
+            return function(num_classes=num_classes) if takes else function()
+
+    def callable(self, hint: str) -> Callable[..., Any]:
+        """Import the code and return the function, which is not called; if there is none, `hint` says what to add."""
+        with _importable(self.module):
+            module = _imported(self.module)
+            function: Any = getattr(module, self.function, None)
+        if not callable(function):
+            similar = suggestion(self.function, [name for name, value in vars(module).items() if callable(value)])
+            raise UsageError(f"{self.module} has no function {self.function!r}; {similar}{hint}.")
+        return function  # type: ignore[no-any-return]
+
+
+def require_file(path: str | Path, remedy: str) -> Path:
+    """Return the path of a file that a user names; UsageError, which ends with `remedy`, if there is none."""
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file {path}; {remedy}.")
+    return Path(path)
+
+
+def _imported(module: str) -> ModuleType:
+    if not module.endswith(".py"):
+        with user_code(f"the import of module {module!r}", "; name an importable module or a FILE.py:FUNCTION."):
+            return importlib.import_module(module)
+    path = require_file(module, _EXAMPLE).resolve()
+    _require_no_other_modules(path)
+    # The name has a hash of the path, because two files in different folders may have the same name.
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"{PREFIX}{path.stem}_{mark}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = code  # dataclasses and pickled classes look up their module by name
+    with user_code(f"the import of {module}"):
+        spec.loader.exec_module(code)
+    return code
+
+
+def _require_no_other_modules(path: Path) -> None:
+    for name in _imported_files(path, path.parent):
+        imported = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        source = getattr(imported, "__file__", None)
+        if name != path.name and source is not None and Path(source).resolve() != path.parent / name:
+            raise UsageError(
+                f"{path} imports {name} beside it, but this process has already imported {source} under the same "
+                "name; rename one of them, or use the two in separate commands."
+            )
+
+
+@contextmanager
+def _importable(module: str) -> Iterator[None]:
+    folder = str(Path(module).resolve().parent if module.endswith(".py") else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _imported_files(start: Path, root: Path) -> dict[str, str]:
+    """Return the SHA-256 of `start` and of the files below `root` that it imports, by path relative to `root`."""
+    digests: dict[str, str] = {}
+    paths = [start]
+    while paths:
+        path = paths.pop()
+        name = path.relative_to(root).as_posix()
+        if name not in digests:
+            digests[name] = _sha256(path)
+            paths += [file for file in _imports(path, root) if file.is_relative_to(root)]
+    return dict(sorted(digests.items()))
+
+
+def _imports(path: Path, root: Path) -> Iterator[Path]:
+    """Yield the files below `root` that the import statements of `path` name."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # the import will fail with a message of its own
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        folder = root
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                folder = path.parents[min(node.level, len(path.parents)) - 1]
+            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                module = folder.joinpath(*parts[:end])
+                yield from (file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
 
 @dataclass(frozen=True)
 class OwnCode:
-    """The code of a recipe's own network, found on this machine, and the weights that the ANN starts from.
-
-    `record` is the content of source.json in the run folder, see `folder.SourceRecord`.
-    """
+    """The code of a recipe's own network, found on this machine; `record` becomes source.json, a `SourceRecord`."""
 
     code: UserCode
     record: dict[str, Any]
@@ -41,10 +208,7 @@ class OwnCode:
         return {"function": self.code.function, "files": files, "weights": self.record["weights"]}
 
     def build(self, recipe: Recipe, dataset: DataSet, split: Split | None) -> OwnNetwork:
-        """Call the user's function and put the normalisation of `split` in front; see `build.ann_of`.
-
-        Raises UsageError if that fails, or the network does not map the images to a logit for each class.
-        """
+        """Return the user's network after the normalisation of `split`; it must return a logit for each class."""
         spec = networks.OwnSpec(
             name=recipe.model.label,
             source=self.record["model"],
@@ -86,7 +250,7 @@ class OwnCode:
 
 
 def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tuple[Any, Any]:
-    """Return the (means, deviations) of each channel of `split`, or zeros and ones; (None, None) for no normalising."""
+    """Return the (means, deviations) of the channels, zeros and ones without `split`, or (None, None)."""
     if not recipe.model.normalise:
         return None, None
     if split is None:
@@ -97,8 +261,7 @@ def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tupl
 def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     """Return the code of the recipe's own network, or None if its network is one of the package.
 
-    If the run folder has a source.json, the code is also looked for at the path in it. A RunError says that the code or
-    the weights are not those that source.json names.
+    The source.json of a run folder adds a path where the code may be; RunError if code or weights are not those in it.
     """
     source, weights = recipe.model.source, recipe.model.weights
     if source is None:
@@ -127,13 +290,13 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
 
 
 def require_weights(weights: str) -> Path:
-    """Return the path of a file of weights. Raises UsageError if there is none."""
+    """Return the path of a file of weights; UsageError if there is none."""
     return require_file(weights, "name a .safetensors file or a state_dict for the weights")
 
 
 def weights_digest(weights: str) -> str:
-    """Return the SHA-256 of a file of weights. Raises UsageError if there is none."""
-    return hashlib.sha256(require_weights(weights).read_bytes()).hexdigest()
+    """Return the SHA-256 of a file of weights."""
+    return _sha256(require_weights(weights))
 
 
 def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
@@ -158,11 +321,7 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
 
 
 def load_run(folder: RunFolder, *, may_run_code: bool = True) -> nn.Module:
-    """Return the trained network of a run in eval mode, on the CPU.
-
-    The code of a user's own network is executed, which one line on standard error says. Without `may_run_code` such a
-    run is refused by a UsageError.
-    """
+    """Return the trained network of a run as `load` does; without `may_run_code`, a user's own network is refused."""
     path, source = folder.require(MODEL), folder.recipe.model.source
     if source is not None and not may_run_code:
         raise UsageError(

@@ -34,7 +34,7 @@ def _names() -> frozenset[str]:
 
 
 def shipped_text(name: str) -> str:
-    """Return the TOML text, comments included, of a recipe of the package. Raises RecipeError if there is none."""
+    """Return the TOML text of a recipe of the package with its comments."""
     if name not in _names():
         raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}.")
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
@@ -48,21 +48,11 @@ def text_of(name_or_path: str | Path) -> str:
 def read(name_or_path: str | Path, context: str | None = None) -> Recipe:
     """Return a recipe of the package, or the recipe in a TOML file, completed from the recipe that it extends.
 
-    In the context `schema.STORED`, that of a run folder, its method may be one that only version 0.2 has.
-
-    Raises:
-        RecipeError: there is no such recipe, the file is not TOML, or a key or value is not allowed.
+    In the context `schema.STORED`, that of a run folder, its method may be one that only version 0.2 has. Raises
+    RecipeError if there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
     path, source = _located(name_or_path)
     return _validated(_completed(read_toml(path, name=source, error=RecipeError), source, path.parent), source, context)
-
-
-def parse(text: str, source: str) -> Recipe:
-    """Return the recipe in TOML `text`; `source` names its origin in errors. Raises RecipeError.
-
-    A file that it extends is found relative to the working directory.
-    """
-    return _validated(_completed(parse_toml(text, source, error=RecipeError), source, Path()), source)
 
 
 def override(recipe: Recipe, values: Mapping[str, str], source: str = "--set") -> Recipe:
@@ -77,9 +67,6 @@ def changed(recipe: Recipe, values: Mapping[str, object], source: str = "--set")
     """Return `recipe` with dotted keys replaced: `{"snn.lr": 1e-3, "data.source": "cifar10"}`.
 
     None removes an optional value (`noise.bound`, `ann.seed`). `source` names the origin of the values in errors.
-
-    Raises:
-        RecipeError: an unknown key or a value that is not allowed.
     """
     if not values:
         return recipe
@@ -96,17 +83,14 @@ def changed(recipe: Recipe, values: Mapping[str, object], source: str = "--set")
 
 
 def dump(recipe: Recipe) -> str:
-    """Return `recipe` as TOML with every value resolved; `parse` of it gives an equal recipe."""
+    """Return `recipe` as TOML with every value resolved; `read` of it gives an equal recipe."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
 
 
 def digest(part: Mapping[str, Any]) -> str:
-    """Return the key of stored runs and figures: 16 hexadecimal digits of SHA-256 over `part` and SEMANTICS.
-
-    Keys are equal if and only if `part`, which must be JSON-able, and the training semantics are equal.
-    """
-    # Keys without the semantics are those of semantics 1, so that stored runs and figures are found.
-    keyed = dict(part) if SEMANTICS == 1 else {**part, "semantics": SEMANTICS}
+    """Return the key of stored runs and figures: 16 hexadecimal digits of SHA-256 over the JSON values of `part`."""
+    # The semantics are part of it; keys without them are those of semantics 1, so that stored runs are found.
+    keyed = part if SEMANTICS == 1 else {**part, "semantics": SEMANTICS}
     text = json.dumps(keyed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,8 +6,7 @@ docs/recipes.md says what each key means.
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -36,7 +35,7 @@ ADDED = {
     "conversion": {"start", "rescale", "wait"},
     "snn": {"condition", "distil", "average", "rounding"},
 }
-"""Keys that version one did not have; at their defaults they are not part of the key of a stored run or figure."""
+"""Keys that version one did not have: at their defaults they are not part of the key of a stored run."""
 
 
 def _eps(value: object) -> object:
@@ -55,7 +54,7 @@ def _fraction(value: float) -> float | str:
 
 
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later <= earlier for earlier, later in pairwise(values)):
+    if list(values) != sorted(set(values)):
         raise ValueError("write fractions of the training that increase, such as [0.6, 0.8, 0.9]")
     return values
 
@@ -104,9 +103,6 @@ Milestones: TypeAlias = Annotated[
 ]
 
 
-MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
-
-
 class Section(BaseModel):
     """Part of a recipe: unknown keys are refused, types are not converted, values do not change."""
 
@@ -124,10 +120,7 @@ class Data(Section):
 
 
 class Model(Section):
-    """Section model: a network of the package by `name`, or the function `source` that returns the user's own.
-
-    `source` is FILE.py:FUNCTION or MODULE:FUNCTION; of the other keys, it uses only `weights` and `normalise`.
-    """
+    """Section model: a network of the package by `name`, or the user's, FILE.py:FUNCTION or MODULE:FUNCTION."""
 
     name: ModelName | None = None
     source: Text | None = None
@@ -146,7 +139,7 @@ class Model(Section):
 
     @property
     def label(self) -> str:
-        """The name of the network, for titles and folders: `name`, or that of the user's function."""
+        """The name for titles and folders: `name`, or that of the user's function."""
         if self.source is None:
             return str(self.name)
         module, _, function = self.source.rpartition(":")

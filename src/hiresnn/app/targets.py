@@ -11,9 +11,8 @@ from typing import Literal
 from hiresnn import data
 from hiresnn.app.folder import MODEL, RECIPE, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.own import load_run
+from hiresnn.app.own import PREFIX, UserCode, load_run
 from hiresnn.app.recipe import Recipe
-from hiresnn.app.user_code import PREFIX, UserCode
 from hiresnn.attacks import Model, register
 from hiresnn.calls import read_call
 from hiresnn.data import DataSet
