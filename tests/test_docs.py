@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hiresnn.app.recipe import flatten, override, read
-from hiresnn.app.schema import MODEL_NAMES, Recipe
+from hiresnn.app.schema import Recipe
+from hiresnn.models import MODELS
 from hiresnn.training.methods import METHOD_NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +65,7 @@ def test_the_page_of_recipe_keys_states_every_limit_and_every_choice(key: str) -
     schema, allowed = Recipe.model_json_schema(), _row_of_each_key()[key][1]
     section, _, name = key.rpartition(".")
     part = schema["$defs"][section.capitalize()] if section else schema
-    choices = {"method": METHOD_NAMES, "model.name": MODEL_NAMES}.get(key, ())
+    choices = {"method": METHOD_NAMES, "model.name": MODELS}.get(key, ())
     stated = [f"{float(number):g}" for number in re.findall(r"\d[\d.e]*", allowed.replace(",", ""))]
     stated += re.findall("`([^`]+)`", allowed)
     assert {*_constraints(part["properties"][name], schema["$defs"]), *choices} - {*stated} == set()

@@ -7,7 +7,7 @@ import torch
 
 from hiresnn.app.folder import MODEL
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, dump, override, read
+from hiresnn.app.recipe import Recipe, override
 from hiresnn.app.train import train
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
@@ -52,6 +52,4 @@ def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
     assert "rounding" not in tiny.keyed()["snn"]
     recipe = override(tiny, {"snn.rounding": "int4"})
     assert recipe.keyed()["snn"]["rounding"] == "int4"
-    (tmp_path / "dump.toml").write_text(dump(recipe))
-    assert read(tmp_path / "dump.toml") == recipe
     assert override(recipe, {"snn.rounding": "none"}) == tiny
