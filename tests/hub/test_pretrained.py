@@ -171,7 +171,7 @@ def test_a_repository_is_downloaded_without_anything_that_runs_code(run: Path, m
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     network = from_pretrained("me/mine", revision="v1")
     assert torch.equal(network(IMAGES), from_pretrained(run)(IMAGES))
-    assert hub.asked == [("me/mine", {"revision": "v1", "allow_patterns": list(ALLOWED)})]
+    assert hub.asked == [("me/mine", {"revision": "v1", "allow_patterns": ALLOWED})]
     assert {pattern.rpartition(".")[2] for pattern in ALLOWED} == {"safetensors", "json", "toml"}
     with pytest.raises(RunError, match=r"no folder me/other, and .*cannot be downloaded \(OSError: 404\); check"):
         from_pretrained("me/other")

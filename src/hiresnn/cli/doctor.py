@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 from rich.table import Table
@@ -45,7 +45,7 @@ def quickstart(
 class Finding(NamedTuple):
     """The outcome of one check: `ok`, `slow` (works, but takes more time) or `broken` (must be fixed)."""
 
-    verdict: str
+    verdict: Literal["ok", "slow", "broken"]
     detail: str
 
 

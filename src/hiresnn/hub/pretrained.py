@@ -26,11 +26,10 @@ from hiresnn.process import cache_folder
 from hiresnn.report.reading import Run, read_runs
 
 README = "README.md"
-FOLDER_VARIABLE = "HIRESNN_NETWORKS"
-"""Environment variable that names a folder of networks, for machines without a connection."""
+FOLDER_VARIABLE = "HIRESNN_NETWORKS"  # a folder of networks, for machines without a connection
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-ALLOWED = ("*.safetensors", "*.json", "*.toml")
-"""What is downloaded from a hub: weights, numbers and recipes. None of these files can run code."""
+ALLOWED = ["*.safetensors", "*.json", "*.toml"]
+"""What is downloaded from a hub. None of these files can run code."""
 
 
 class Archive(NamedTuple):
@@ -80,12 +79,7 @@ def remedy() -> str:
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder of a network by name, downloaded if it is not on this machine.
-
-    Raises:
-        UsageError: there is no network of this name.
-        RunError: the download failed or gave another file.
-    """
+    """Return the folder of a network by name, downloaded if it is not on this machine; UsageError if there is none."""
     if name not in names():
         raise UsageError(f"there is no network {quoted(name)}; {closest(name, names())}.")
     if name not in folders():
@@ -94,12 +88,7 @@ def folder_of(name: str) -> Path:
 
 
 def copy(name: str, folder: Path) -> None:
-    """Copy a network to a new run folder, which can be evaluated, audited and analysed.
-
-    Raises:
-        UsageError: there is no such network, or the folder exists.
-        RunError: the folder cannot be written, and nothing is left of it; or the download failed.
-    """
+    """Copy a network to a new run folder. Raises UsageError if there is no such network, or the folder exists."""
     source = folder_of(name)
     if folder.exists():
         raise UsageError(f"{folder} exists and is not replaced; name a new folder.")
@@ -133,13 +122,13 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
         path = folder_of(text)
     elif path.is_file():
         raise UsageError(f"{path} is a file; name its folder, or load a file with hiresnn.load.")
-    elif not path.is_dir():
-        if not HUB_ID.fullmatch(text):
-            raise UsageError(
-                f"there is no folder and no network {quoted(text)}; {closest(text, names())}; the id of a hub "
-                "repository has the form user/name."
-            )
+    elif HUB_ID.fullmatch(text) and not path.is_dir():
         path = _download_repository(text, revision)
+    elif not path.is_dir():
+        raise UsageError(
+            f"there is no folder and no network {quoted(text)}; {closest(text, names())}; the id of a hub repository "
+            "has the form user/name."
+        )
     return load(path / MODEL, ann=ann)
 
 
@@ -161,7 +150,7 @@ def _download_repository(repository: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(ALLOWED)))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED))
     except ImportError:
         raise UsageError(
             f"{missing}, and loading from the hub needs huggingface-hub, which is not installed; run pip install "

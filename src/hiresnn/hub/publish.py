@@ -34,12 +34,8 @@ HUB_DATASETS = {
 def model_card(run: Run, name: str, license: str | None = None) -> str:
     """Return the model card of an audited run as Markdown with a YAML header in the fields of the Hugging Face hub.
 
-    Our own template and not the hub's `ModelCard`, because a dry run must work without the hub's client.
-
-    Args:
-        run: with an audit card and a result.
-        name: what `hiresnn.from_pretrained` takes.
-        license: of the weights, as the hub writes it, such as "mit".
+    Our own template and not the hub's `ModelCard`, because a dry run must work without the hub's client. `name` is what
+    `hiresnn.from_pretrained` takes.
     """
     card = run.card
     assert card is not None
@@ -132,11 +128,8 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
 def upload(folder: Path, repository: str, *, private: bool = False) -> str:
     """Upload a folder that `write_publication` wrote to the Hugging Face hub; returns the address of the repository.
 
-    Log in before with `hf auth login`, or set HF_TOKEN.
-
-    Raises:
-        UsageError: the id is not of the form user/name, or the hub's client is not installed.
-        RunError: the upload failed.
+    Log in before with `hf auth login`, or set HF_TOKEN. Raises UsageError if the id is not of the form user/name or the
+    hub's client is not installed, and RunError if the upload fails.
     """
     require_hub_id(repository)
     try:
