@@ -37,10 +37,3 @@ def test_the_gap_between_pgd_and_the_worst_case_is_written(
     assert any(each.startswith("<HIRE>cifar10, 200 images") for each in texts)
     assert "prefers-color-scheme: dark" in text
     assert not re.search(r"@import|https?://(?!www\.w3\.org)|url\((?!#)", text)
-
-
-def test_a_bound_that_a_card_lacks_is_an_error(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(SystemExit, match="has no bound 3/255"):
-        drawn(script, monkeypatch, tmp_path / "p.svg", str(CARDS[0]), "--bound", "3/255")

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from hiresnn.attacks import AttackSpec
-from hiresnn.errors import UsageError
 
 from ..scripts import imported
 
@@ -55,11 +54,3 @@ def test_the_first_broken_image_of_a_network_is_drawn(script: ModuleType) -> Non
         assert layer.gone + layer.new > 0
         assert layer.gone < layer.spikes
     assert script.picture(scene).startswith("<svg")
-
-
-def test_an_attack_without_effect_and_a_layer_that_is_too_wide_are_errors(script: ModuleType) -> None:
-    with pytest.raises(UsageError, match="breaks none of 5 images"):
-        script.observed("digits-hire", "digits", AttackSpec.parse("fgsm:eps=0"), 5)
-    wide = script.Layer("relu1", torch.zeros(2, 131), torch.zeros(2, 131), 1.0, 0.0, 0.0)
-    with pytest.raises(UsageError, match="relu1 has 131 neurons"):
-        script.picture(script.Scene("net", "fgsm", 5, 1, (torch.zeros(2, 2),) * 2, ("1", "2"), [wide]))

@@ -14,7 +14,7 @@ import hiresnn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.audit import verify
-from hiresnn.app.folder import METRICS, MODEL
+from hiresnn.app.folder import METRICS
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import RunError, UsageError
 from hiresnn.hub import pretrained
@@ -178,12 +178,6 @@ def test_a_repository_is_downloaded_without_anything_that_runs_code(run: Path, m
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
         from_pretrained("me/mine")
-
-
-def test_a_pickle_in_the_place_of_the_weights_is_refused(run: Path) -> None:
-    torch.save({"a": torch.ones(1)}, run / MODEL)
-    with pytest.raises(RunError, match="damaged"):
-        from_pretrained(run)
 
 
 def test_a_copy_is_a_new_folder_with_the_same_files(run: Path) -> None:

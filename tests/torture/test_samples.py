@@ -44,14 +44,3 @@ def test_the_harness_notices_a_traceback_a_hang_a_greedy_allocation_and_a_wrong_
     assert "MemoryError" in str(in_child(allocates).complaint())
     assert "exit code" in str(in_child(lambda: None).complaint(1))
     assert in_child(lambda: None).complaint(0) is None
-
-
-def test_a_failing_case_and_a_failing_campaign_are_reported_and_do_not_end_the_campaign() -> None:
-    def broken() -> str:
-        raise RuntimeError("the case itself")
-
-    cases = [Case("c", "fails", lambda: "wrong"), Case("c", "breaks", broken), Case("c", "passes", lambda: None)]
-    problems = [outcome.problem for outcome in run_cases(cases, math.inf)]
-    assert problems[0] == "wrong"
-    assert "the case itself" in str(problems[1])
-    assert problems[2] is None
