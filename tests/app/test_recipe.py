@@ -20,7 +20,6 @@ from hiresnn.app.recipe import (
 )
 from hiresnn.errors import RecipeError
 from hiresnn.files import parse_toml
-from hiresnn.training.methods import METHOD_NAMES
 
 DIGITS = read("digits")
 
@@ -102,31 +101,22 @@ def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_co
     ("changes", "message"),
     [
         ({"snn.lr": "-1"}, "--set: snn.lr = -1 is not allowed; it must be greater than 0"),
-        ({"snn.lr": "nan"}, "it must be a finite number"),
         ({"seed": str(2**63)}, f"--set: seed = {2**63} is not allowed; it must be less than {2**63}"),
         ({"snn.epochs": "2.5"}, "--set: snn.epochs = 2.5 is not allowed; it must be a whole number"),
-        ({"snn.epochs": "none"}, "--set: snn.epochs = None is not allowed; it must be a whole number"),
         ({"data.augment": "yes"}, "--set: data.augment = 'yes' is not allowed; it must be true or false"),
-        ({"model.width": "1e308"}, "model.width"),
-        ({"model.hidden": str(10**18)}, "model.hidden"),
-        ({"conversion.percentile": "101"}, "it must be less than or equal to 100"),
         ({"snn.milestones": "[0.5, 0.4]"}, "fractions of the training that increase"),
-        ({"snn.milestones": "[0.5, 1.0]"}, "snn.milestones.1 = 1.0 is not allowed; it must be less than 1"),
         ({"snn.milestones": "0.5"}, "it must be a list"),
         ({"attack.eps": "300/255"}, "attack.eps = '300/255' is not allowed; '300/255' is too"),
         ({"attack.eps": "8/0"}, "write one from 0 to 1, or a fraction such as 8/255"),
         ({"method": "hir"}, 'did you mean "hire"? choose one of ann, traditional, hire'),
         ({"model.name": "vgg"}, "it must be 'vgg5', 'vgg11'"),
         ({"model.name": "none"}, "neither a name nor a source; name a network of the package"),
-        ({"device": "gpu"}, "--set: device = 'gpu' is not allowed"),
         ({"name": '"../../escape"'}, "leave out slashes"),
-        ({"name": '".."'}, "a leading dot"),
         ({"snn": "3"}, "--set: snn = 3 is not allowed; it must be a section"),
         ({"snn.timestep": "3"}, 'unknown key snn.timestep; did you mean "timesteps"?'),
         ({"snnn.lr": "3"}, 'unknown key snnn; did you mean "snn"?'),
         ({"seed.x": "3"}, "seed is a value, not a section"),
         ({"noise.periods": "7"}, "noise.periods = 7 leaves no whole timestep per period of snn.timesteps = 6"),
-        ({"snn.timesteps": "1", "method": "hire"}, "at most 1 periods"),
         ({"ann.select": "robust", "data.holdout_images": "0"}, "data.holdout_images"),
         ({"ann.activation": "qcfs"}, "conversion.rescale"),
         ({"ann.activation": "qcfs", "conversion.rescale": "true", "model.source": "a.py:f"}, "hiresnn.models.QCFS"),
@@ -141,13 +131,6 @@ def test_a_value_that_cannot_be_is_refused_by_key_value_and_remedy(changes: dict
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
-
-
-def test_poisson_encoding_goes_with_every_method_and_one_timestep_with_one_without_periods() -> None:
-    for method in METHOD_NAMES:
-        recipe = override(DIGITS, {"snn.encoding": "poisson", "method": method})
-        assert (recipe.snn.encoding, recipe.method) == ("poisson", method)
-    assert override(DIGITS, {"snn.timesteps": "1", "method": "traditional"}).snn.timesteps == 1
 
 
 VGG5 = shipped_text("vgg5-cifar10")

@@ -74,9 +74,8 @@ def import_checkpoint(
     """Write a run folder with the network of a checkpoint, which evaluate, analyze and audit accept.
 
     Args:
-        path: a file that torch.save wrote: a state_dict, or a dictionary with one as "state_dict". No code in it runs.
-        model: its width, hidden units, classes and the image size follow from the shapes.
-        method: how the network was trained, for the recipe.
+        path: a file that `read_state` reads; the sizes of the network follow from its shapes.
+        source: the data set. method: how the network was trained, for the recipe.
         timesteps: T; None takes that of the paper.
         twin: a run to compare the weights with, to see whether both started from the same ANN.
     """

@@ -1,7 +1,4 @@
-"""Networks on disk: weights as safetensors, the architecture as JSON in their header. Nothing is pickled.
-
-Weights that a network starts from: a safetensors file, or a state_dict that torch saved. No code in them runs.
-"""
+"""Networks on disk: weights as safetensors, the architecture as JSON in their header; and weights of other files."""
 
 from __future__ import annotations
 
@@ -31,9 +28,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Keys under which training scripts store the state_dict of a network in a checkpoint."""
 PREFIXES = ("module.", "network.", "_orig_mod.")
 """Prefixes of every name by DataParallel, by an ANN of a hiresnn run, and by torch.compile."""
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-NUMBERS = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-"""Types that a weight or a buffer in a file may have: not complex, quantised, or floats of eight bits."""
+NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8}
+NUMBERS |= {torch.int8, torch.int16, torch.int32, torch.int64}  # not complex, quantised, or floats of eight bits
 
 
 class _Part(BaseModel):
@@ -68,10 +64,7 @@ class Spiking(_Part):
 
 
 class Header(_Part):
-    """The JSON in the metadata of a weights file; `checksum` is that of the tensors.
-
-    `spec` has the arguments of `hiresnn.models.build`, or describes a user's own network.
-    """
+    """The JSON in the metadata of a weights file; `spec` may hold the arguments of `hiresnn.models.build`."""
 
     format: Annotated[int, Field(ge=1, le=FORMAT)]
     spec: Annotated[OwnSpec | dict[str, Any] | None, Field(union_mode="left_to_right")]
@@ -96,12 +89,8 @@ def save(model: nn.Module, path: str | Path) -> None:
     elif header["spec"] is None:
         raise UsageError(f"{type(model).__name__} is no hiresnn network; save its state_dict yourself.")
     tensors: dict[str, Tensor] = {}
-    storages = set()
     for name, tensor in model.state_dict().items():
-        stored = tensor.detach().cpu().contiguous()
-        # Tied weights share memory, which safetensors refuses: the file gets a copy for each name.
-        tensors[name] = stored.clone() if stored.untyped_storage().data_ptr() in storages else stored
-        storages.add(stored.untyped_storage().data_ptr())
+        tensors[name] = tensor.detach().cpu().contiguous().clone()  # safetensors refuses tied weights
     require_finite(tensors, f"the network for {path}", "train it again with a lower learning rate")
     header["checksum"] = checksum(tensors)
     write_atomically(Path(path), _sealed(to_bytes(tensors, metadata={"hiresnn": json.dumps(header)})))
@@ -167,7 +156,7 @@ def load(
 def _network(
     header: Header, values: int, path: Path, structure: Callable[[OwnSpec | None], nn.Module] | None
 ) -> nn.Module:
-    """Build the network of `header`; one of the package only if it has no more weights than the file has values."""
+    """Build the network of `header`; one of the package may have no more weights than the file has `values`."""
     spec = header.spec
     if structure is not None:
         own = spec if isinstance(spec, OwnSpec) else None
@@ -227,7 +216,7 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
 def require_finite(
     tensors: Mapping[str, Tensor], source: str, remedy: str, error: type[HiresnnError] = RunError
 ) -> None:
-    """Raise `error` where a tensor cannot be a weight or holds numbers that are not finite."""
+    """Raise `error` for a tensor that cannot be a weight."""
     for name, tensor in tensors.items():
         if tensor.dtype not in NUMBERS or tensor.layout is not torch.strided:
             raise error(
