@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from hiresnn.app.recipe import flatten, override, read
-from hiresnn.app.schema import Recipe
+from hiresnn.app.recipe import Recipe, flatten, override, read
 from hiresnn.models import MODELS
 from hiresnn.training.methods import METHOD_NAMES
 

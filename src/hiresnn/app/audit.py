@@ -12,7 +12,7 @@ from hiresnn import data
 from hiresnn.app.context import device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import MODEL, RECIPE, environment, locked
-from hiresnn.app.schema import Recipe
+from hiresnn.app.recipe import Recipe
 from hiresnn.app.targets import audit_folder, data_of, resolve_model
 from hiresnn.attacks import Model
 from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_audit

@@ -15,7 +15,7 @@ from hiresnn.app.context import LARGEST_BATCH, RunContext
 from hiresnn.app.folder import CONVERSION, RunFolder
 from hiresnn.app.networks import load_weights
 from hiresnn.app.own import OwnCode, normalisation
-from hiresnn.app.schema import Recipe, Snn
+from hiresnn.app.recipe import Recipe, Snn
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build

@@ -17,8 +17,7 @@ from hiresnn import data
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.own import OwnCode, UserCode
-from hiresnn.app.recipe import changed
-from hiresnn.app.schema import Recipe
+from hiresnn.app.recipe import Recipe, changed
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SpikingNetwork

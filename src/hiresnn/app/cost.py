@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hiresnn.app.schema import Recipe
+from hiresnn.app.recipe import Recipe
 from hiresnn.training.epochs import HELD_OUT, ITERATIONS
 from hiresnn.training.methods import ANN_TRAININGS, BACKWARD, CRAFTING, FORWARD, METHODS
 from hiresnn.training.noise import Adversarial

@@ -15,7 +15,7 @@ from hiresnn.app.build import compile_neurons
 from hiresnn.app.context import RunContext, fitting_batch
 from hiresnn.app.folder import ANN, MODEL, RESULT, ResultRecord, RunFolder
 from hiresnn.app.own import load_run
-from hiresnn.app.schema import SEEDS, Recipe
+from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet
 from hiresnn.eps import format_eps

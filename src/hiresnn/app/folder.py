@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
-from hiresnn.app.recipe import Recipe, dump, flatten, read
-from hiresnn.app.schema import STORED
+from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
 from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 

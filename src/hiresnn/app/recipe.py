@@ -1,25 +1,309 @@
-"""Recipes: those of the package by name, a user's by file, changed by `key=value`, written back as TOML."""
+"""Recipes: their schema, reading by name or from a file, changes by `key=value`, and writing as TOML.
+
+Defaults are those of the paper, sec. 5.1, if it has one; docs/recipes.md says what each key means.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
-from hiresnn.app.schema import Recipe as Recipe
-from hiresnn.errors import RecipeError, RunError, closest, quoted
+from hiresnn.eps import format_eps, parse_eps
+from hiresnn.errors import RecipeError, RunError, UsageError, closest, quoted
 from hiresnn.files import parse_toml, read_toml
+from hiresnn.training.methods import METHODS, REMOVED, instead_of
 
 SEMANTICS = 1
 """Version of the training semantics. Raise it when a change makes the same recipe train another network."""
 LONGEST_CHAIN = 10
 _SHELF = Path(__file__).parents[1] / "recipes"
+SEEDS = 2**63
+"""Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
+LONGEST_NAME = 128
+STORED = "stored"
+"""Context in which the recipe of a run of version 0.2 may name a method that was removed since."""
+ADDED = {
+    "data": {"size"},
+    "model": {"batch_norm", "source", "weights"},
+    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
+    "conversion": {"start", "rescale", "wait"},
+    "snn": {"condition", "distil", "average", "rounding"},
+}
+"""Keys that version one did not have: at their defaults they are not part of the key of a stored run."""
+
+
+def _eps(value: object) -> object:
+    """Read a bound in pixel units, such as "8/255" or 0.03, with the parser of all bounds."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value  # the type of the field refuses it
+    try:
+        return parse_eps(value)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+def _fraction(value: float) -> float | str:
+    text = format_eps(value)
+    return text if "/" in text else value
+
+
+def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("write fractions of the training that increase, such as [0.6, 0.8, 0.9]")
+    return values
+
+
+def _file_name(value: str) -> str:
+    if value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
+        raise ValueError("it names a folder in runs/: leave out slashes, colons, control characters and a leading dot")
+    return value
+
+
+def _method(value: str, info: ValidationInfo) -> str:
+    if (remedy := instead_of(value)) and not (info.context == STORED and value in REMOVED):
+        raise ValueError(remedy)
+    return value
+
+
+def _rounding(value: str) -> str:
+    from hiresnn.exchange.deployed import ROUNDINGS, require_rounding
+
+    try:
+        require_rounding(value)
+    except UsageError:
+        raise ValueError(f"write {ROUNDINGS}") from None
+    return value
+
+
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
+Method: TypeAlias = Annotated[str, AfterValidator(_method)]
+ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12"]
+RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
+# These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
+Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
+Steps: TypeAlias = Annotated[int, Field(ge=1, le=10**4)]
+Width: TypeAlias = Annotated[float, Field(gt=0, le=1000)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+UnitInterval: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Noisy: TypeAlias = Annotated[float, BeforeValidator(_eps), Field(ge=0, le=1)]
+Pixels: TypeAlias = Annotated[Noisy, PlainSerializer(_fraction, return_type=float | str)]
+Milestones: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False), AfterValidator(_increasing)
+]
+
+
+class Section(BaseModel):
+    """Part of a recipe: unknown keys are refused, types are not converted, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Section data: the images; `train_images = 0` takes all."""
+
+    source: Text
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    train_images: Count = 0
+    holdout_images: Count = 0
+    augment: bool
+
+
+class Model(Section):
+    """Section model: a network of the package by `name`, or the user's, FILE.py:FUNCTION or MODULE:FUNCTION."""
+
+    name: ModelName | None = None
+    source: Text | None = None
+    weights: Text | None = None
+    width: Width = 1.0
+    hidden: Size = 4096
+    dropout: BelowOne = 0.2
+    batch_norm: bool = False
+    normalise: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_network_has_no_name(cls, values: Any) -> Any:
+        own = isinstance(values, dict) and values.get("source") is not None
+        return {**values, "name": None} if own else values
+
+    @property
+    def label(self) -> str:
+        """The name for titles and folders: `name`, or that of the user's function."""
+        if self.source is None:
+            return str(self.name)
+        module, _, function = self.source.rpartition(":")
+        stem = re.split(r"[/\\]", module)[-1]
+        text = f"{stem[:-3]}-{function}" if module.endswith(".py") else function
+        return re.sub(r"[^\w.-]", "_", text)[:LONGEST_NAME] or "network"
+
+
+class Ann(Section):
+    """Section ann: training of the ANN by SGD."""
+
+    epochs: Count
+    batch_size: Size
+    lr: Positive
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 5e-4
+    milestones: Milestones = (0.625, 0.75, 0.875)
+    decay: Decay = 0.1
+    schedule: Literal["steps", "cyclic"] = "steps"
+    training: Literal["plain", "fgsm", "n-fgsm", "pgd", "trades"] = "plain"
+    eps: Pixels = 8 / 255
+    label_smoothing: BelowOne = 0.0
+    average: BelowOne = 0.0
+    select: Literal["last", "robust"] = "last"
+    activation: Literal["relu", "qcfs"] = "relu"
+    levels: Steps = 8
+    seed: Count | None = None
+
+
+class Conversion(Section):
+    """Section conversion: thresholds from the `percentile` of pre-activations, times `threshold_scale`."""
+
+    images: Size = 512
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.7
+    threshold_scale: Positive
+    leak: UnitInterval = 1.0
+    start: BelowOne = 0.0
+    rescale: bool = False
+    wait: bool = False
+
+
+class Snn(Section):
+    """Section snn: training of the SNN with `timesteps` (T) steps per batch."""
+
+    timesteps: Steps
+    epochs: Count
+    batch_size: Size
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Positive
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 0.0
+    milestones: Milestones = (0.6, 0.8, 0.9)
+    decay: Decay = 0.2
+    reset: Literal["subtract", "subtract-unleaked", "zero"] = "subtract"
+    condition: Literal[">", ">="] = ">"
+    encoding: Literal["direct", "poisson"] = "direct"
+    train_neurons: bool = True
+    surrogate_gamma: Positive = 0.3
+    recompute: bool = False
+    distil: UnitInterval = 0.0
+    average: BelowOne = 0.0
+    rounding: RoundingText | None = None
+
+
+class Noise(Section):
+    """Section noise: the periods (N) and the noise of Eq. 6 in pixel units: `step` is eps_s, `bound` is eps_t."""
+
+    periods: Steps = 2
+    step: Noisy
+    bound: Noisy | None = None
+    state: Literal["reset", "carry"] = "reset"
+
+    @property
+    def limit(self) -> float:
+        """The bound of the noise, eps_t: `bound`, or `step` if there is none (the paper's choice)."""
+        return self.step if self.bound is None else self.bound
+
+
+class Attack(Section):
+    """Section attack: FGSM and PGD (Eq. 3, 4) in [0, 1]; PGD is evaluated once more at each of `extra_eps`."""
+
+    eps: Pixels = 8 / 255
+    step: Pixels = 0.01
+    iterations: Count = 7
+    random_start: bool = False
+    extra_eps: Annotated[tuple[Pixels, ...], Field(strict=False)] = (2 / 255,)
+
+
+class Recipe(Section):
+    """Everything that decides the outcome of a run, except the content of the data and the machine."""
+
+    name: Name
+    seed: Count = 0
+    method: Method
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: Literal["auto", "always", "never"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    data: Data
+    model: Model
+    ann: Ann
+    conversion: Conversion
+    snn: Snn
+    noise: Noise
+    attack: Attack
+
+    @property
+    def ann_seed(self) -> int:
+        """The seed of the ANN's training: `ann.seed`, or the run's own."""
+        return self.seed if self.ann.seed is None else self.ann.seed
+
+    @property
+    def snn_epochs(self) -> int:
+        """The epochs of the SNN's training: none for the method "converted"."""
+        return 0 if self.method == "converted" else self.snn.epochs
+
+    def keyed(self, **options: Any) -> dict[str, Any]:
+        """Return the JSON values from which a key is made; `options` are those of `model_dump`."""
+        values = self.model_dump(mode="json", **options)
+        for section, names in ADDED.items():
+            given: Section = getattr(self, section)
+            for name in names & values.get(section, {}).keys():
+                if getattr(given, name) == type(given).model_fields[name].default:
+                    del values[section][name]
+        return values
+
+    @model_validator(mode="after")
+    def _values_fit_together(self) -> Recipe:
+        method, model, ann, snn, periods = METHODS.get(self.method), self.model, self.ann, self.snn, self.noise.periods
+        if model.name is None and model.source is None:
+            raise ValueError(
+                'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
+                'your own, such as model.source = "mine.py:network"'
+            )
+        if ann.select == "robust" and not self.data.holdout_images:
+            raise ValueError('ann.select = "robust" needs held-out images; set data.holdout_images, such as 1000')
+        if ann.activation == "qcfs" and not self.conversion.rescale:
+            raise ValueError('ann.activation = "qcfs" learns thresholds as activations; set conversion.rescale = true')
+        if ann.activation == "qcfs" and model.source is not None:
+            raise ValueError(
+                'ann.activation = "qcfs" is for networks of the package; use hiresnn.models.QCFS in the place of '
+                "nn.ReLU in your network"
+            )
+        if snn.distil and method is not None and method.own_loss:
+            raise ValueError(f"snn.distil would replace the loss of method {self.method}; set it to 0")
+        if snn.recompute and self.method == "mpd-sgr":
+            raise ValueError("snn.recompute does not store the membranes that method mpd-sgr needs; set it to false")
+        if method is not None and method.periodic and snn.timesteps < periods:
+            raise ValueError(
+                f"noise.periods = {periods} leaves no whole timestep per period of snn.timesteps = {snn.timesteps}; "
+                f"take at most {snn.timesteps} periods or more timesteps"
+            )
+        return self
 
 
 def shipped() -> dict[str, str]:
@@ -48,7 +332,7 @@ def text_of(name_or_path: str | Path) -> str:
 def read(name_or_path: str | Path, context: str | None = None) -> Recipe:
     """Return a recipe of the package, or the recipe in a TOML file, completed from the recipe that it extends.
 
-    In the context `schema.STORED`, that of a run folder, its method may be one that only version 0.2 has. Raises
+    In the context `STORED`, that of a run folder, its method may be one that only version 0.2 has. Raises
     RecipeError if there is no such recipe, the file is not TOML, or a key or value is not allowed.
     """
     path, source = _located(name_or_path)

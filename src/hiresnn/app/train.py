@@ -20,8 +20,7 @@ from hiresnn.app.context import Log, RunContext, fitting_batch, log_to, take_fol
 from hiresnn.app.folder import ANN, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import save
 from hiresnn.app.own import OwnCode, announce, own_code, weights_digest
-from hiresnn.app.recipe import SEMANTICS, digest
-from hiresnn.app.schema import LONGEST_NAME, Recipe
+from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest
 from hiresnn.data import DataSet
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork

@@ -17,7 +17,7 @@ from hiresnn.training.methods import method_help
 METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
 
 if TYPE_CHECKING:
-    from hiresnn.app import schema
+    from hiresnn.app import recipe as recipes
 
 Log = Annotated[
     str | None,
@@ -120,8 +120,8 @@ def resume(context: typer.Context, run: Run, log: Log = None, quiet: Quiet = Fal
 
 
 def _with_model(
-    recipe: schema.Recipe, model: str | None, weights: str | None, stated: set[str]
-) -> tuple[schema.Recipe, list[str]]:
+    recipe: recipes.Recipe, model: str | None, weights: str | None, stated: set[str]
+) -> tuple[recipes.Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
     from hiresnn.app.own import require_weights
     from hiresnn.app.recipe import changed
@@ -147,7 +147,7 @@ def _with_model(
 
 @contextmanager
 def _processes(
-    context: typer.Context, recipe: schema.Recipe, out: Path | None, log: str | None, quiet: bool
+    context: typer.Context, recipe: recipes.Recipe, out: Path | None, log: str | None, quiet: bool
 ) -> Iterator[dict[str, Any]]:
     """Join the other processes of torchrun, if any, and yield options of `app.train`; print the run folder at the end.
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from hiresnn.app.folder import ENVIRONMENT, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
-from hiresnn.app.schema import Recipe
+from hiresnn.app.recipe import Recipe
 from hiresnn.audit.card import Card, read_card
 from hiresnn.errors import RunError
 
