@@ -12,10 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.app.folder import MODEL, RunFolder
-from hiresnn.app.recipe import override, read
 from hiresnn.audit.card import read_card
-from hiresnn.errors import RunError
 from hiresnn.network import spiking_graph
 
 from .scripts import imported
@@ -40,17 +37,6 @@ def test_the_command_on_a_page_has_all_options_that_are_not_the_default(study: M
     assert study.command(asked(study)) == "python benchmarks/study.py digits --out results/table"
     command = study.command(asked(study, data="/home/me/my digits.npz", seeds=[3, 4]))
     assert command == "python benchmarks/study.py digits --data 'my digits.npz' --seeds 3 4 --out results/table"
-
-
-def test_a_run_of_another_recipe_is_refused(study: ModuleType, tmp_path: Path) -> None:
-    recipe = study.recipe_of(read("digits"), "traditional", 0)
-    with RunFolder.create(tmp_path / "traditional-seed0", recipe) as folder:
-        folder.write_bytes(MODEL, b"")
-    wanted = (["traditional"], [], [0], tmp_path)
-    assert study.trained(read("digits"), *wanted) == {"traditional-seed0": tmp_path / "traditional-seed0"}
-    other = override(read("digits"), {"conversion.threshold_scale": "0.9"})
-    with pytest.raises(RunError, match=r"another run, which differs in conversion\.threshold_scale"):
-        study.trained(other, *wanted)
 
 
 CARDS = STUDY.parents[1] / "results" / "robust"
@@ -90,13 +76,6 @@ def test_a_committed_comparison_is_that_of_its_cards(
     for ending in ("csv", "md"):
         assert (tmp_path / f"{name}.{ending}").read_text() == (CARDS / f"{name}.{ending}").read_text()
     assert not (tmp_path / "runs").exists()
-
-
-def test_cards_of_different_audits_stand_in_no_table(robust_table: ModuleType) -> None:
-    card = read_card(CARDS / "card-digits-hire-0.json")
-    other = card.model_copy(update={"setting": card.setting.model_copy(update={"bounds": ["0", "8/255"]})})
-    with pytest.raises(RunError, match="differ in bounds, preset or images"):
-        robust_table.check([robust_table.Entry("a", 0, each, 1.0) for each in (card, other)])
 
 
 def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand() -> None:

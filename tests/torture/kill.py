@@ -6,12 +6,14 @@ Every command that writes is killed once or twice and then called again. Nothing
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.torture.faults import count_writes, kill_at_write
@@ -21,14 +23,7 @@ from tests.torture.workshop import copy, difference, state, tiny_recipe
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command to be killed.
-
-    Attributes:
-        start: its arguments.
-        again: the arguments of the command that continues it.
-        prepare: makes the folder that it starts from.
-        weight: share of the random kills.
-    """
+    """A command to be killed, `start`, and the one that continues it; `weight` is its share of the random kills."""
 
     name: str
     start: tuple[str, ...]
@@ -60,14 +55,18 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     """Kills at every write of every scenario first, then at random moments without end."""
     draw = random.Random(seed)
     for scenario in SCENARIOS:
-        for number in range(1, uninterrupted(scenario, folder)[2] + 1):
-            yield Case("kill", f"{scenario.name}: before write {number}", _at_write(scenario, folder, number, False))
-            yield Case("kill", f"{scenario.name}: after write {number}", _at_write(scenario, folder, number, True))
+        for number, after in itertools.product(range(1, uninterrupted(scenario, folder)[2] + 1), (False, True)):
+            name = f"{scenario.name}: {'after' if after else 'before'} write {number}"
+            kill: dict[str, object] = {"before": kill_at_write(number, after=after), "seconds": 600}
+            yield Case("kill", name, partial(_killed, scenario, folder, [kill]))
     while True:
-        scenario = draw.choices(SCENARIOS, [each.weight for each in SCENARIOS])[0]
+        scenario = draw.choices(SCENARIOS, [scenario.weight for scenario in SCENARIOS])[0]
         moments = [draw.random() for _ in range(draw.choice((1, 1, 2)))]
         named = ", ".join(f"{100 * moment:.0f} %" for moment in moments)
-        yield Case("kill", f"{scenario.name}: at {named} of its time", _at_moments(scenario, folder, moments))
+        kills: list[dict[str, object]] = [
+            {"kill_after": moment * uninterrupted(scenario, folder)[1]} for moment in moments
+        ]
+        yield Case("kill", f"{scenario.name}: at {named} of its time", partial(_killed, scenario, folder, kills))
 
 
 @functools.cache
@@ -79,21 +78,6 @@ def uninterrupted(scenario: Scenario, folder: Path) -> tuple[dict[str, str], flo
     ended = command(*scenario.start, folder=place, seconds=600, before=count_writes(count))
     assert ended.code == 0, ended.output
     return state(place), time.monotonic() - start, count.stat().st_size
-
-
-def _at_write(scenario: Scenario, folder: Path, number: int, after: bool) -> Callable[[], str | None]:
-    def run() -> str | None:
-        return _killed(scenario, folder, [{"before": kill_at_write(number, after=after), "seconds": 600}])
-
-    return run
-
-
-def _at_moments(scenario: Scenario, folder: Path, moments: list[float]) -> Callable[[], str | None]:
-    def run() -> str | None:
-        seconds = uninterrupted(scenario, folder)[1]
-        return _killed(scenario, folder, [{"kill_after": moment * seconds} for moment in moments])
-
-    return run
 
 
 def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) -> str | None:
