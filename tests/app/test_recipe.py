@@ -116,7 +116,7 @@ def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_co
         ({"snn.timestep": "3"}, 'unknown key snn.timestep; did you mean "timesteps"?'),
         ({"snnn.lr": "3"}, 'unknown key snnn; did you mean "snn"?'),
         ({"seed.x": "3"}, "seed is a value, not a section"),
-        ({"noise.periods": "7"}, "noise.periods = 7 leaves no whole timestep per period of snn.timesteps = 6"),
+        ({"noise.periods": "7"}, "noise.periods = 7 leaves no timestep of 6 to a period"),
         ({"ann.select": "robust", "data.holdout_images": "0"}, "data.holdout_images"),
         ({"ann.activation": "qcfs"}, "conversion.rescale"),
         ({"ann.activation": "qcfs", "conversion.rescale": "true", "model.source": "a.py:f"}, "hiresnn.models.QCFS"),

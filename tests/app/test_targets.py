@@ -188,7 +188,9 @@ def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_need
     (other.parent / "beside").mkdir()
     (other.parent / "beside" / "__init__.py").write_text("CLASSES = 5\n")
     other.write_text(SOURCE)
-    with pytest.raises(UsageError, match=r"imports beside/__init__\.py .* already imported .*beside\.py .* rename one"):
+    with pytest.raises(
+        UsageError, match=r"imports beside/__init__\.py, but .*beside\.py .* already imported; rename one"
+    ):
         resolve_model(f"{other}:network")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
 from hiresnn.errors import BusyError, RecipeError, RunError, command_line
@@ -47,8 +47,7 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
     except Timeout:
         if wait is None:
             raise BusyError(
-                f"{what} {folder} is in use: another process writes into it (lock file {folder / LOCK}); wait for that "
-                "process or choose another folder."
+                f"{what} {folder} is in use: another process holds {folder / LOCK}; wait or choose another folder."
             ) from None
         wait()
         lock.acquire()
@@ -68,7 +67,7 @@ LARGEST = 1e15  # no count and no number of seconds is larger
 class Record(BaseModel):
     """A JSON file of a run folder; later versions may write more keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = {"extra": "allow", "frozen": True, "allow_inf_nan": False}
 
 
 class AnnRecord(Record):
@@ -118,13 +117,8 @@ class SourceRecord(Record):
     weights: str | None = None
 
 
-RECORDS: dict[str, type[Record]] = {
-    ANN: AnnRecord,
-    METRICS: EpochRecord,
-    RESULT: ResultRecord,
-    "result-holdout.json": ResultRecord,
-    SOURCE: SourceRecord,
-}
+RECORDS: dict[str, type[Record]] = {ANN: AnnRecord, METRICS: EpochRecord, RESULT: ResultRecord, SOURCE: SourceRecord}
+RECORDS["result-holdout.json"] = ResultRecord
 """File name -> the model of its content, or of each of its lines. Any other file is a table."""
 
 
@@ -165,8 +159,7 @@ class RunFolder:
             return cls(path, lock)._prepared(_recipe(path) if (path / RECIPE).is_file() else recipe, resume=True)
 
     def _prepared(self, recipe: Recipe, resume: bool) -> RunFolder:
-        continues = _continues(self.path, recipe, resume)
-        if not continues:
+        if not _continues(self.path, recipe, resume):
             # The recipe is written last: a folder without one holds nothing of value.
             self.write_json(ENVIRONMENT, environment())
             self.write_text(RECIPE, dump(recipe))
@@ -263,9 +256,7 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
     names = {name for name in names if name != LOCK and not name.endswith(TEMPORARY_SUFFIX)}
     if RECIPE not in names:
         if names - {ENVIRONMENT}:
-            raise RunError(
-                f"--out {path} is no run folder but holds files, such as {min(names)}; choose another --out."
-            )
+            raise RunError(f"--out {path} is no run folder but holds files, such as {min(names)}; choose another.")
         return False
     begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE, CONVERSION}) or ENVIRONMENT not in names
     stored, requested = flatten(_recipe(path)), flatten(recipe)
@@ -273,7 +264,7 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
         if not begun:  # an earlier command failed before it trained anything
             return False
         raise RunError(
-            f"--out {path} already holds another run, which differs in {', '.join(differing)}; choose another --out."
+            f"--out {path} holds another run, which differs in {', '.join(differing)}; choose another --out."
         )
     if begun and not resume:
         raise RunError(f"--out {path} already holds this run; continue it with --resume or choose another --out.")

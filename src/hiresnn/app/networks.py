@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, validate_call
+from pydantic import BaseModel, Field, validate_call
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -33,7 +33,7 @@ NUMBERS |= {torch.int8, torch.int16, torch.int32, torch.int64}  # not complex, q
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, frozen=True, extra="forbid")
+    model_config = {"extra": "forbid", "frozen": True, "allow_inf_nan": False}
 
 
 class OwnSpec(_Part):
@@ -219,10 +219,7 @@ def require_finite(
     """Raise `error` for a tensor that cannot be a weight."""
     for name, tensor in tensors.items():
         if tensor.dtype not in NUMBERS or tensor.layout is not torch.strided:
-            raise error(
-                f"{source}: {name!r} is {tensor.dtype} in {tensor.layout}, not an ordinary tensor of real numbers; "
-                f"{remedy}."
-            )
+            raise error(f"{source}: {name!r} is {tensor.dtype} in {tensor.layout}, not real numbers; {remedy}.")
         if not tensor.isfinite().all():
             raise error(f"{source}: {name!r} holds numbers that are not finite; {remedy}.")
 
@@ -273,8 +270,5 @@ def read_state(path: Path) -> dict[str, Tensor]:
     content = state.items() if isinstance(state, Mapping) else ()
     tensors = {str(name): value for name, value in content if isinstance(value, Tensor)}
     if not tensors:
-        raise RunError(
-            f"{path} holds a {type(state).__name__}, not a state_dict of tensors; save one with "
-            "torch.save(network.state_dict(), FILE)."
-        )
+        raise RunError(f"{path} holds a {type(state).__name__}, not a state_dict of tensors; save one.")
     return tensors

@@ -48,10 +48,7 @@ class UserCode:
         """Read FILE.py:FUNCTION or MODULE:FUNCTION. Raises UsageError for another form."""
         module, _, function = text.rpartition(":")
         if not module:
-            raise UsageError(
-                f"{quoted(text)} is no FILE.py:FUNCTION and no MODULE:FUNCTION; write for example mine.py:network or "
-                "torchvision.models:resnet18."
-            )
+            raise UsageError(f"{quoted(text)} is no FILE.py:FUNCTION and no MODULE:FUNCTION, such as mine.py:network.")
         return cls(module, function)
 
     @property
@@ -139,10 +136,7 @@ def _require_no_other_modules(path: Path) -> None:
         imported = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         source = getattr(imported, "__file__", None)
         if name != path.name and source is not None and Path(source).resolve() != path.parent / name:
-            raise UsageError(
-                f"{path} imports {name} beside it, but this process has already imported {source} under the same "
-                "name; rename one of them, or use the two in separate commands."
-            )
+            raise UsageError(f"{path} imports {name}, but {source} of the same name is already imported; rename one.")
 
 
 @contextmanager
@@ -231,8 +225,8 @@ class OwnCode:
         require_logits(logits, len(images))
         if logits.shape[1] != dataset.num_classes:
             raise UsageError(
-                f"{spec.source} returns {logits.shape[1]} logits for an image, but {dataset.name} has "
-                f"{dataset.num_classes} classes; give the function a parameter num_classes, and return that many."
+                f"{spec.source} returns {logits.shape[1]} logits for the {dataset.num_classes} classes of "
+                f"{dataset.name}; give the function a parameter num_classes, and return that many."
             )
         return own
 
@@ -243,9 +237,7 @@ class OwnCode:
             raise RunError(f"the weights of the run are not those of {source}; train it again into another --out.")
         network = self.code.network(spec.num_classes)
         if not isinstance(network, nn.Module):
-            raise UsageError(
-                f"{source} returned {type(network).__name__}; to be trained, it must return a torch.nn.Module."
-            )
+            raise UsageError(f"{source} returned {type(network).__name__}; it must return a torch.nn.Module.")
         return copied(uncompiled(network))  # the function may return the same network at every call
 
 

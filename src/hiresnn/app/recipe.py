@@ -18,11 +18,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
@@ -77,7 +75,7 @@ def _file_name(value: str) -> str:
     return value
 
 
-def _method(value: str, info: ValidationInfo) -> str:
+def _method(value: str, info: Any) -> str:
     if (remedy := instead_of(value)) and not (info.context == STORED and value in REMOVED):
         raise ValueError(remedy)
     return value
@@ -94,10 +92,7 @@ def _rounding(value: str) -> str:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
-Method: TypeAlias = Annotated[str, AfterValidator(_method)]
 ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12"]
-RoundingText: TypeAlias = Annotated[Text, AfterValidator(_rounding)]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 # These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
 Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
@@ -118,7 +113,7 @@ Milestones: TypeAlias = Annotated[
 class Section(BaseModel):
     """Part of a recipe: unknown keys are refused, types are not converted, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = {"extra": "forbid", "frozen": True, "strict": True, "allow_inf_nan": False}
 
 
 class Data(Section):
@@ -213,7 +208,7 @@ class Snn(Section):
     recompute: bool = False
     distil: UnitInterval = 0.0
     average: BelowOne = 0.0
-    rounding: RoundingText | None = None
+    rounding: Annotated[str, AfterValidator(_rounding)] | None = None
 
 
 class Noise(Section):
@@ -243,9 +238,9 @@ class Attack(Section):
 class Recipe(Section):
     """Everything that decides the outcome of a run, except the content of the data and the machine."""
 
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_file_name)]
     seed: Count = 0
-    method: Method
+    method: Annotated[str, AfterValidator(_method)]
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["auto", "always", "never"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
@@ -281,46 +276,36 @@ class Recipe(Section):
     def _values_fit_together(self) -> Recipe:
         method, model, ann, snn, periods = METHODS.get(self.method), self.model, self.ann, self.snn, self.noise.periods
         if model.name is None and model.source is None:
-            raise ValueError(
-                'model has neither a name nor a source; name a network of the package, such as model.name = "vgg5", or '
-                'your own, such as model.source = "mine.py:network"'
-            )
+            raise ValueError("model has neither a name nor a source; name a network of the package, or your own")
         if ann.select == "robust" and not self.data.holdout_images:
             raise ValueError('ann.select = "robust" needs held-out images; set data.holdout_images, such as 1000')
         if ann.activation == "qcfs" and not self.conversion.rescale:
             raise ValueError('ann.activation = "qcfs" learns thresholds as activations; set conversion.rescale = true')
         if ann.activation == "qcfs" and model.source is not None:
-            raise ValueError(
-                'ann.activation = "qcfs" is for networks of the package; use hiresnn.models.QCFS in the place of '
-                "nn.ReLU in your network"
-            )
+            raise ValueError('ann.activation = "qcfs" is for networks of the package; use hiresnn.models.QCFS in yours')
         if snn.distil and method is not None and method.own_loss:
             raise ValueError(f"snn.distil would replace the loss of method {self.method}; set it to 0")
         if snn.recompute and self.method == "mpd-sgr":
             raise ValueError("snn.recompute does not store the membranes that method mpd-sgr needs; set it to false")
         if method is not None and method.periodic and snn.timesteps < periods:
-            raise ValueError(
-                f"noise.periods = {periods} leaves no whole timestep per period of snn.timesteps = {snn.timesteps}; "
-                f"take at most {snn.timesteps} periods or more timesteps"
-            )
+            raise ValueError(f"noise.periods = {periods} leaves no timestep of {snn.timesteps} to a period; take fewer")
         return self
 
 
 def shipped() -> dict[str, str]:
-    """Return the names of the recipes of the package, sorted, each with its one-line description."""
-    # The first comment line of a recipe of the package is the command, the second the description.
-    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in sorted(_names())}
+    """Return the names of the recipes of the package, sorted, each with its description, the second line."""
+    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in _names()}
 
 
 @cache
-def _names() -> frozenset[str]:
-    return frozenset(path.stem for path in _SHELF.glob("*.toml"))
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in _SHELF.glob("*.toml")))
 
 
 def shipped_text(name: str) -> str:
     """Return the TOML text of a recipe of the package with its comments."""
     if name not in _names():
-        raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}.")
+        raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, _names())}.")
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -402,9 +387,7 @@ def _located(name_or_path: str | Path, folder: Path = Path()) -> tuple[Path, str
     if path.is_dir():
         raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
     if not path.is_file():
-        raise RecipeError(
-            f"no recipe file and no recipe of the package is called {quoted(name)}; {closest(name, list(shipped()))}."
-        )
+        raise RecipeError(f"no file and no recipe of the package is called {quoted(name)}; {closest(name, _names())}.")
     return path, f"recipe file {path}"
 
 

@@ -23,14 +23,7 @@ from hiresnn.network import SpikingNetwork
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A network and where it comes from.
-
-    Attributes:
-        name: for titles.
-        kind: "run", "file" or "function".
-        recipe, folder: of a run, else None.
-        source: SHA-256 of the file that defines a function, else "".
-    """
+    """A network and where it comes from: the recipe and folder of a run, or the SHA-256 of a function's file."""
 
     model: Model
     name: str
@@ -69,14 +62,9 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     if path.suffix == ".safetensors":
         return ModelSource(load(path), path.stem, "file")
     if ":" not in text:
-        raise UsageError(
-            f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them, such as "
-            "runs/mine or my_network.py:network."
-        )
+        raise UsageError(f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them.")
     if not may_run_code:
-        raise UsageError(
-            f"{text!r} names Python code, which a file may not choose; name the network in front of --verify."
-        )
+        raise UsageError(f"{text!r} names code, which a file may not choose; name the network in front of --verify.")
     code = UserCode.parse(text)
     model: Model = code.network()
     if not callable(model):
@@ -96,11 +84,7 @@ def run_named(text: str) -> Path | None:
 
 
 def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
-    """Load the images for the network that `target` names: those of `source`, or else those of its recipe.
-
-    Raises:
-        UsageError: there is neither.
-    """
+    """Load the images for the network that `target` names: those of `source`, or else those of its recipe."""
     recipe = subject.recipe
     source = source or (recipe.data.source if recipe else None)
     if source is None:
