@@ -263,9 +263,8 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
     if differing := [key for key in stored if stored[key] != requested[key]]:
         if not begun:  # an earlier command failed before it trained anything
             return False
-        raise RunError(
-            f"--out {path} holds another run, which differs in {', '.join(differing)}; choose another --out."
-        )
+        keys = ", ".join(differing)
+        raise RunError(f"--out {path} already holds another run, which differs in {keys}; choose another --out.")
     if begun and not resume:
         raise RunError(f"--out {path} already holds this run; continue it with --resume or choose another --out.")
     return True
