@@ -34,37 +34,22 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "digits") == 0
-    assert trainer.asked == {
-        "recipe": read("digits"),
-        "out": None,
-        "resume": False,
-        "quiet": False,
-        "processes": 1,
-        "clamp": ["data.train_images", "data.holdout_images"],
-        "log": None,
-    }
+    clamp = ["data.train_images", "data.holdout_images"]
+    usual = {"out": None, "resume": False, "quiet": False, "processes": 1, "clamp": clamp, "log": None}
+    assert trainer.asked == {"recipe": read("digits"), **usual}
+    run_folder = "runs/digits-hire-seed0"
+    assert capsys.readouterr().out == f"Run folder: {run_folder}\nNext: hiresnn evaluate {run_folder}\n"
+
+
+def test_options_change_the_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--method traditional --seed 3 --data 1.5 --set snn.lr=2e-3 --log mine.py:log"
     assert (
-        capsys.readouterr().out == "Run folder: runs/digits-hire-seed0\nNext: hiresnn evaluate runs/digits-hire-seed0\n"
+        run("train", "digits", *options.split(), "--set", "model.width = 0.5", "--out", "o", "--resume", "--quiet") == 0
     )
-
-
-def test_options_change_the_recipe(trainer: Trainer) -> None:
-    options = ["--method", "traditional", "--seed", "3", "--data", "1.5", "--set", "snn.lr=2e-3"]
-    assert run("train", "digits", *options, "--set", "model.width = 0.5", "--out", "o", "--resume", "--quiet") == 0
     # The data source is text even where it looks like a number.
-    changes = {
-        "method": "traditional",
-        "seed": "3",
-        "data.source": '"1.5"',
-        "snn.lr": "0.002",
-        "model.width": "0.5",
-    }
+    changes = {"method": "traditional", "seed": "3", "data.source": '"1.5"', "snn.lr": "0.002", "model.width": "0.5"}
     assert trainer.asked["recipe"] == override(read("digits"), changes)
-    assert (trainer.asked["out"], trainer.asked["resume"], trainer.asked["quiet"]) == (Path("o"), True, True)
-
-
-def test_quiet_prints_only_the_run_folder(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", "digits", "--out", "o", "--quiet") == 0
+    assert [trainer.asked[name] for name in ("out", "resume", "quiet", "log")] == [Path("o"), True, True, "mine.py:log"]
     assert capsys.readouterr() == ("o\n", "")
 
 
@@ -116,11 +101,6 @@ def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
     assert (trainer.asked["recipe"].ann.epochs, trainer.asked["recipe"].model.label) == (7, "mine-network")
     run("train", tmp_path / "mine.toml", "--model", "resnet12")
     assert (trainer.asked["recipe"].model.name, trainer.asked["recipe"].model.source) == ("resnet12", None)
-
-
-def test_the_log_reaches_the_training(trainer: Trainer) -> None:
-    run("train", "digits", "--log", "mine.py:log")
-    assert trainer.asked["log"] == "mine.py:log"
 
 
 def test_recipes_lists_names_with_descriptions(capsys: pytest.CaptureFixture[str]) -> None:

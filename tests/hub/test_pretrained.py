@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -152,23 +151,9 @@ def test_what_is_no_network_is_refused(
         from_pretrained(name)
 
 
-class Hub(ModuleType):
-    """Stands for huggingface_hub: one repository, which is a folder here."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__("huggingface_hub")
-        self.folder, self.asked = folder, []
-
-    def snapshot_download(self, repository: str, **options: Any) -> str:
-        self.asked.append((repository, options))
-        if repository != "me/mine":
-            raise OSError("404\nnot found")
-        return str(self.folder)
-
-
-def test_a_repository_is_downloaded_without_anything_that_runs_code(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(run)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+def test_a_repository_is_downloaded_without_anything_that_runs_code(
+    run: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = from_pretrained("me/mine", revision="v1")
     assert torch.equal(network(IMAGES), from_pretrained(run)(IMAGES))
     assert hub.asked == [("me/mine", {"revision": "v1", "allow_patterns": ALLOWED})]

@@ -4,7 +4,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -95,38 +94,16 @@ def test_a_card_that_does_not_verify_and_a_folder_with_files_are_refused(run: Pa
     assert not (tmp_path / "out").exists()
 
 
-class Hub(ModuleType):
-    """Stands for huggingface_hub, and for its HfApi."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        super().__init__("huggingface_hub")
-        self.fails, self.asked = fails, []
-        self.HfApi = lambda: self
-
-    def create_repo(self, repository: str, **options: Any) -> str:
-        if self.fails:
-            raise OSError("401: no token\nmore")
-        self.asked.append((repository, options))
-        return f"https://example.org/{repository}"
-
-    def upload_folder(
-        self, *, repo_id: str, folder_path: Path, commit_message: str, delete_patterns: list[str]
-    ) -> None:
-        assert "metrics.jsonl" in delete_patterns  # of an earlier version of the run
-        self.asked.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
-
-
-def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "README.md").write_text("card")
-    hub = Hub()
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+def test_an_upload_creates_the_repository_and_sends_the_folder(
+    tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert upload(tmp_path, "me/mine", private=True) == "https://example.org/me/mine"
-    assert hub.asked == [("me/mine", {"private": True, "exist_ok": True}), ("me/mine", ["README.md"])]
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(fails=True))
-    with pytest.raises(
-        RunError, match=r"could not be published \(OSError: 401: no token\); check the name, your login and the network"
-    ):
-        upload(tmp_path, "me/mine")
+    (_, created), (_, sent) = hub.asked
+    assert created == {"private": True, "exist_ok": True}
+    assert sent["folder_path"] == tmp_path
+    assert "metrics.jsonl" in sent["delete_patterns"]  # of an earlier version of the run
+    with pytest.raises(RunError, match=r"could not be published \(OSError: 404\); check the name, your login and"):
+        upload(tmp_path, "me/other")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
         upload(tmp_path, "me/mine")

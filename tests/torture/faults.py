@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 
-def kill_at_write(number: int, *, after: bool) -> Callable[[], None]:
-    """SIGKILL right before, or right `after`, the `number`-th file gets its name (counted from 1)."""
+def _at_replace(action: Callable[[int, bool], object]) -> Callable[[], None]:
+    """Call `action(number, done)` right before and right after the number-th file gets its name, counted from 1."""
 
     def install() -> None:
-        original, count = os.replace, 0
+        original, numbers = os.replace, itertools.count(1)
 
         def replace(source: object, target: object, **more: object) -> None:
-            nonlocal count
-            count += 1
-            if count == number and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
+            number = next(numbers)
+            action(number, False)
             original(source, target, **more)  # type: ignore[arg-type]
-            if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+            action(number, True)
 
         os.replace = replace  # type: ignore[assignment]
 
     return install
+
+
+def kill_at_write(number: int, *, after: bool) -> Callable[[], None]:
+    """SIGKILL right before, or right `after`, the `number`-th file gets its name."""
+    return _at_replace(lambda *now: os.kill(os.getpid(), signal.SIGKILL) if now == (number, after) else None)
 
 
 def count_writes(path: Path) -> Callable[[], None]:
-    """Append one byte to the file `path` for every file that gets its name."""
-
-    def install() -> None:
-        original = os.replace
-
-        def replace(source: object, target: object, **more: object) -> None:
-            original(source, target, **more)  # type: ignore[arg-type]
-            with path.open("ab") as file:
-                file.write(b"w")
-
-        os.replace = replace  # type: ignore[assignment]
-
-    return install
+    """Write the number of files that got their names to the file `path`."""
+    return _at_replace(lambda number, done: path.write_text(str(number)))
 
 
 def full_disk_at_write(number: int) -> Callable[[], None]:

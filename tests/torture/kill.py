@@ -77,7 +77,7 @@ def uninterrupted(scenario: Scenario, folder: Path) -> tuple[dict[str, str], flo
     start = time.monotonic()
     ended = command(*scenario.start, folder=place, seconds=600, before=count_writes(count))
     assert ended.code == 0, ended.output
-    return state(place), time.monotonic() - start, count.stat().st_size
+    return state(place), time.monotonic() - start, int(count.read_text())
 
 
 def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) -> str | None:

@@ -73,9 +73,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result and 
 
 def require_html(out: Path, example: str) -> None:
     """Raise UsageError unless `out` names an HTML file that can be written."""
-    if out.suffix.lower() not in (".html", ".htm"):
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise UsageError(f"--out {out} is not an HTML file; choose a name that ends in .html, such as {example}.")
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; choose another name, such as {out / example}.")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}; create it, or name another one.")

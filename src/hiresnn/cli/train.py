@@ -149,10 +149,7 @@ def _with_model(
 def _processes(
     context: typer.Context, recipe: recipes.Recipe, out: Path | None, log: str | None, quiet: bool
 ) -> Iterator[dict[str, Any]]:
-    """Join the other processes of torchrun, if any, and yield options of `app.train`; print the run folder at the end.
-
-    At Ctrl-C `shell.main` offers to resume the run.
-    """
+    """Join the processes of torchrun, if any, and yield options of `app.train`; print the run folder at the end."""
     from hiresnn.app.folder import RECIPE, default_folder
     from hiresnn.progress import Progress
     from hiresnn.training import joined
