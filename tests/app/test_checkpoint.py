@@ -209,9 +209,7 @@ WEIGHT = {"weight": torch.zeros(20_000)}
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, r"there is no file .*a\.safetensors; name a model\.safetensors that hiresnn wrote"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-9]), r"a\.safetensors is damaged or cut short"),
-    "a pickle": (lambda p: torch.save({"weight": torch.zeros(2)}, p), r"a\.safetensors is damaged or cut short"),
     "without header": (lambda p: write(p, WEIGHT, None), r"the header of .*a\.safetensors is damaged"),
-    "a list": (lambda p: write(p, WEIGHT, [1]), r"the header of .*a\.safetensors is damaged"),
     "unknown argument": (
         lambda p: write(p, WEIGHT, {"format": 1, "spec": {**SPEC, "depth": 5}}),
         "describes no network",
@@ -302,7 +300,6 @@ def changed(**changes: Tensor) -> Callable[[Path], object]:
     ("write_to", "message"),
     [
         (lambda path: None, "there is no file"),
-        (lambda path: path.write_bytes(b""), "is damaged or of another format"),
         (lambda path: path.write_text("junk"), "is damaged or of another format"),
         (
             lambda path: path.write_bytes(pickle.dumps(Malicious(path.parent / "pwned"))),

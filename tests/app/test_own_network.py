@@ -119,15 +119,12 @@ def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsy
 
 def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny: Recipe, tmp_path: Path) -> None:
     dataset, recipe = data.load("digits"), own(tiny, f"{code_in(tmp_path)}:network")
-    normalised = ann_of(recipe, dataset, dataset.train, own_code(recipe))
-    assert isinstance(normalised, OwnNetwork)
-    assert normalised.normalise is not None
+    state = ann_of(recipe, dataset, dataset.train, own_code(recipe)).state_dict()
     mean, std = data.channel_statistics(dataset.train)
-    assert normalised.normalise.mean.flatten().tolist() == pytest.approx(mean)
-    assert normalised.normalise.std.flatten().tolist() == pytest.approx(std)
+    assert state["normalise.mean"].flatten().tolist() == pytest.approx(mean)
+    assert state["normalise.std"].flatten().tolist() == pytest.approx(std)
     plain = ann_of(override(recipe, {"model.normalise": "false"}), dataset, dataset.train, own_code(recipe))
-    assert isinstance(plain, OwnNetwork)
-    assert plain.normalise is None
+    assert "normalise.mean" not in plain.state_dict()
 
 
 @pytest.mark.parametrize("method", ["ann", "converted", "trades", "mpd-sgr"])
@@ -152,18 +149,14 @@ def test_an_own_network_is_evaluated_and_analysed_as_any_run_by_executing_its_co
     assert (run / "analysis-activity.json").is_file()
 
 
-def test_an_interrupted_training_of_an_own_network_is_resumed_to_the_same_weights(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stopping: str
+def test_the_code_of_a_run_is_found_from_everywhere(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"snn.epochs": "2"})
-    whole = fit(recipe, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, out=tmp_path / "run", progress=Progress(quiet=True), log=stopping)
-    assert "Executing" not in capsys.readouterr().err
-    monkeypatch.chdir(tmp_path / "whole")  # the code is found from everywhere
-    fit(RunFolder.open(tmp_path / "run").recipe, tmp_path / "run", resume=True)
-    assert "Executing" in capsys.readouterr().err
-    assert (tmp_path / "run" / MODEL).read_bytes() == (whole / MODEL).read_bytes()
+    code_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = fit(own(tiny, "mine.py:network", method="ann"), tmp_path / "run")
+    monkeypatch.chdir(run)
+    assert isinstance(load_run(RunFolder.open(run)), OwnNetwork)
 
 
 def test_changed_code_is_refused_by_the_name_of_the_file(tiny: Recipe, copied: Path) -> None:

@@ -1,7 +1,6 @@
 """Targets: a run, a weights file, or a function that returns a network; and one sentence for everything else."""
 
 import hashlib
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 
 SOURCE = """
-import sys
 from dataclasses import dataclass
 import beside
 import torch
@@ -45,13 +43,6 @@ def nothing():
     return None
 
 made = Net()
-number = 3
-
-def sized(classes):
-    return Net()
-
-def exits():
-    sys.exit(3)
 
 def fails():
     raise RuntimeError("first\\nsecond")
@@ -117,14 +108,9 @@ def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: 
     assert (installed.kind, installed.name) == ("function", "torch.nn-Flatten")
     assert (installed.architecture, installed.library, len(installed.source)) == ("Flatten", "torch", 64)
     path = source.with_name("bare.py")
-    path.write_text(
-        "import hiresnn\nfrom torch import nn\nclass Net(nn.Flatten):\n    pass\n"
-        f"def network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n"
-    )
-    assert (resolve_model(f"{path}:Net").architecture, resolve_model(f"{path}:Net").library) == ("Net", "own code")
-    assert (resolve_model(f"{path}:network").architecture, resolve_model(f"{path}:network").library) == (
-        "vgg5", "hiresnn"
-    )  # fmt: skip
+    path.write_text(f"import hiresnn\ndef network():\n    return hiresnn.load({str(trained / 'run' / MODEL)!r})\n")
+    loaded = resolve_model(f"{path}:network")
+    assert (loaded.architecture, loaded.library) == ("vgg5", "hiresnn")
 
 
 def test_each_call_makes_a_network_anew_and_tells_whether_the_file_has_changed(source: Path) -> None:
@@ -143,10 +129,7 @@ TABLE = [
     ("mine.py", UsageError, r"is no run folder, no \.safetensors file and no FILE\.py:FUNCTION; name one of"),
     ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
     ("mine.py:netwrok", UsageError, r"has no function 'netwrok'; did you mean .network.\? add one"),
-    ("mine.py:number", UsageError, "has no function 'number'"),
-    ("mine.py:sized", UsageError, r"mine\.py:sized failed: TypeError: sized\(\) missing 1 required"),
     ("mine.py:nothing", UsageError, "mine.py:nothing returned NoneType; it must return a network: images -> logits"),
-    ("mine.py:exits", UsageError, r"mine\.py:exits ended the program: SystemExit: 3 \(--debug shows where\)"),
     ("mine.py:fails", UsageError, r"mine\.py:fails failed: RuntimeError: first \(--debug shows where\)"),
     ("mine.py:ours", RunError, r"^there is no file gone\.safetensors"),
     ("syntax.py:network", UsageError, r"the import of .*syntax\.py failed: SyntaxError: "),
@@ -163,12 +146,6 @@ def test_anything_else_is_refused_in_one_sentence(
     with pytest.raises(error, match=message) as caught:
         resolve_model(str(tmp_path / text))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["no_such_module_anywhere", "torch.no_such_part", "./mine"])
-def test_a_module_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"the import of module '{re.escape(name)}' failed: \w+: "):
-        resolve_model(f"{name}:network")
 
 
 def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_path: Path) -> None:
