@@ -297,7 +297,8 @@ def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
     Args:
         path: a run folder, or a file that `save` wrote. If the network of a run is a user's own, its code is executed,
             which one line on standard error says; a file alone never executes code.
-        ann: the structure of a user's own network, for a file; its weights do not matter.
+        ann: for a file, the structure of a user's own network, whose weights do not matter; for a spiking network that
+            has no ANN, such as an imported one, a spiking network of the same structure.
 
     Raises:
         RunError: the file or run does not exist, is damaged, was not written by hiresnn, holds numbers that are not

@@ -64,7 +64,7 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     if ":" not in text:
         raise UsageError(f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them.")
     if not may_run_code:
-        raise UsageError(f"{text!r} names code, which a file may not choose; name the network in front of --verify.")
+        raise UsageError(f"{text!r} names Python code, which a file may not choose; name it before --verify.")
     code = UserCode.parse(text)
     model: Model = code.network()
     if not callable(model):
