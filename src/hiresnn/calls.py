@@ -169,13 +169,11 @@ def _old_rule(text: str) -> str:
 
 def _old_view(text: str) -> str:
     """Translate `int8-channel+leak=1` into `int8(channel=True, leak=1)`, and `leak=1` into `float(leak=1)`."""
-    if re.fullmatch(r"\w*", text):  # int8 is a call as it is
+    if not re.search(r"[=+]|-channel$|^shared-scale$", text):  # int8 is a call as it is
         return text
     name, options = "", []
     for part in text.split("+"):
         key, equals, value = part.partition("=")
-        if part == text and not equals and part != "shared-scale" and not part.endswith("-channel"):
-            return text
         if not name and (bits := re.fullmatch(r"(int\d+)(-channel)?", part)):
             name = bits[1]
             options += ["channel=True"] * bool(bits[2])
@@ -185,8 +183,7 @@ def _old_view(text: str) -> str:
             options.append(f"{key}={value if re.fullmatch(r'[-./a-z0-9]+', value) else repr(value)}")
         else:
             options.append(part)
-    if not name:
-        name = "int8" if "shared=True" in options else "float"
+    name = name or ("int8" if "shared=True" in options else "float")
     return f"{name}({', '.join(options)})" if options else name
 
 

@@ -24,6 +24,7 @@ else:
 
 T = TypeVar("T")
 TEMPORARY_SUFFIX = ".hiresnn-part"
+REMEDY = "copy it again or delete it"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -84,9 +85,7 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def read_json(
-    path: Path, model: type[T], *, remedy: str = "copy it again or delete it", error: type[HiresnnError] = RunError
-) -> T:
+def read_json(path: Path, model: type[T], *, remedy: str = REMEDY, error: type[HiresnnError] = RunError) -> T:
     """Read a JSON file as `model`, a pydantic model or a type such as `dict[str, Any]`.
 
     Raises `error`, a sentence with `remedy`, if the file is missing, is no JSON, holds NaN, or does not fit `model`.
@@ -95,12 +94,7 @@ def read_json(
 
 
 def parse_json(
-    text: str | bytes,
-    model: type[T],
-    name: str,
-    *,
-    remedy: str = "copy it again or delete it",
-    error: type[HiresnnError] = RunError,
+    text: str | bytes, model: type[T], name: str, *, remedy: str = REMEDY, error: type[HiresnnError] = RunError
 ) -> T:
     """Read JSON as `read_json` does; `name` names its origin, such as a file and a line of it."""
     from pydantic import TypeAdapter, ValidationError  # imported late: the command line does not wait for it
@@ -108,10 +102,9 @@ def parse_json(
 
     try:
         return TypeAdapter(model).validate_python(from_json(text, allow_inf_nan=False))
-    except ValidationError as problem:
-        raise error(f"{name} is damaged ({first_fault(problem)}); {remedy}.") from None
     except ValueError as problem:
-        raise error(f"{name} is damaged ({problem}); {remedy}.") from None
+        reason = first_fault(problem) if isinstance(problem, ValidationError) else problem
+        raise error(f"{name} is damaged ({reason}); {remedy}.") from None
 
 
 def read_toml(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> dict[str, Any]:
