@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,6 @@ class RunContext:
 
     Attributes:
         device: "cpu", "cuda" or "cuda:1", never "auto".
-        train, held_out: images to train on, and images that are never trained on, or None.
         own: the code of the recipe's own network; None for a network of the package.
     """
 
@@ -44,8 +44,6 @@ class RunContext:
     dataset: DataSet
     progress: Progress
     device: str
-    train: Split
-    held_out: Split | None
     ranks: Ranks = ALONE
     own: OwnCode | None = None
 
@@ -54,7 +52,7 @@ class RunContext:
         """Return the context of an existing run, with its own data or those that `source` names."""
         recipe = folder.recipe
         dataset = data.load(source or recipe.data.source, size=recipe.data.size)
-        return cls(recipe, dataset, progress, device_of(recipe), *splits(recipe, dataset))
+        return cls(recipe, dataset, progress, device_of(recipe))
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, progress: Progress, ranks: Ranks, clamp: Collection[str]) -> RunContext:
@@ -65,7 +63,22 @@ class RunContext:
         check_ranks(recipe, ranks)
         device, dataset = device_of(recipe), load_data(recipe.data.source, ranks, recipe.data.size)
         recipe = clamp_counts(recipe, dataset, clamp, progress)
-        return cls(recipe, dataset, progress, device, *splits(recipe, dataset), ranks)
+        splits(recipe, dataset)
+        return cls(recipe, dataset, progress, device, ranks)
+
+    @cached_property
+    def _splits(self) -> tuple[Split, Split | None]:
+        return splits(self.recipe, self.dataset)
+
+    @property
+    def train(self) -> Split:
+        """The images to train on; a run that is only evaluated, on other data, may have fewer than its recipe asks."""
+        return self._splits[0]
+
+    @property
+    def held_out(self) -> Split | None:
+        """Images that are never trained on, or None."""
+        return self._splits[1]
 
     def load(self, folder: Path) -> nn.Module:
         """Return the trained network in a folder of this run, or of its ANN; the run's own code is not announced."""
