@@ -25,9 +25,8 @@ from hiresnn.app.audit import audit
 from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.audit import AuditConfig, Preset
-from hiresnn.audit.deployed import ALL, FLOAT
 from hiresnn.audit.presets import Choice, Stage, stage_attack
-from hiresnn.audit.run import DEPLOYED
+from hiresnn.audit.run import ALL, DEPLOYED, FLOAT
 from hiresnn.exchange import deployed
 from hiresnn.exchange.deployed import read_view
 from hiresnn.network import SpikingNetwork

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from hiresnn import data
-from hiresnn.app.audit import audit, paper_of, verify
-from hiresnn.app.folder import MODEL, RunFolder
+from hiresnn.app.audit import PAGE, audit, paper_of, verify
+from hiresnn.app.folder import MODEL, RunFolder, locked
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, override
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
-from hiresnn.errors import HiresnnError, RunError, UsageError
+from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 
 ONE = Stage(
@@ -98,6 +98,16 @@ def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_it
     other, _ = audited(runs / "same", out=out)
     assert other.subject.fingerprint != first.subject.fingerprint
     assert len(list(out.glob("cache-*"))) == 2
+
+
+def test_the_page_is_written_while_the_folder_is_locked(runs: Path) -> None:
+    def page(card: Card) -> str:
+        with pytest.raises(BusyError):
+            locked(runs / "out", "audit folder")
+        return card.conclusion.headline
+
+    card, folder = audited(runs / "plain", out=runs / "out", page=page)
+    assert (folder / PAGE).read_text() == card.conclusion.headline
 
 
 def test_the_defaults_are_the_recipes_bound_and_pgd_and_the_presets_images(runs: Path, tiny: Recipe) -> None:

@@ -16,7 +16,7 @@ from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, r
 from hiresnn.audit.archive import read_archive
 from hiresnn.audit.cache import ArrayCache
 from hiresnn.audit.card import read_card
-from hiresnn.audit.deployed import ALL, FLOAT, audit_views, deployed_networks
+from hiresnn.audit.run import ALL, FLOAT, audit_views, deployed_networks
 from hiresnn.errors import RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from hiresnn.app import audit as module
+from hiresnn.app.audit import PAGE
 from hiresnn.app.recipe import dump, read
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
-from hiresnn.cli.audit import PAGE, table
+from hiresnn.cli.audit import table
 from hiresnn.errors import RunError
 from hiresnn.hub.pretrained import copy, folder_of
 

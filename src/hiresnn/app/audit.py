@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -23,7 +23,10 @@ from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.errors import RunError, UsageError, command_line
+from hiresnn.files import write_atomically
 from hiresnn.progress import Progress
+
+PAGE = "report.html"
 
 
 def audit(
@@ -37,6 +40,7 @@ def audit(
     out: Path | None = None,
     replace: bool = False,
     command: str = "",
+    page: Callable[[Card], str] | None = None,
     progress: Progress,
 ) -> tuple[Card, Path]:
     """Audit a network; returns the card and its folder, which also keeps the work with which the audit continues.
@@ -48,7 +52,7 @@ def audit(
         source: the data set; None is that of the run. images: how many test images; None is the preset's number.
         out: the folder; None means RUN/audit, or a folder in audits/.
         replace: whether a smaller audit may replace a larger one.
-        command: the command line that the card names.
+        command: the command line that the card names. page: makes report.html of the card; None writes none.
 
     Raises:
         HiresnnError: a target, data set, option or folder that cannot be used.
@@ -102,6 +106,8 @@ def audit(
         card = run_audit(
             subject.model, *test, config, twins=opponents, about=about, folder=folder, cache=folder, progress=progress
         )
+        if page is not None:
+            write_atomically(folder / PAGE, page(card).encode())
     return card, folder
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +16,26 @@ from hiresnn.attacks import Model, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.audit.archive import adversarial_archive
 from hiresnn.audit.behaviour import InstrumentedModel
+from hiresnn.audit.bounds import WorstCase
 from hiresnn.audit.build_card import About, build_card
 from hiresnn.audit.cache import ArrayCache
 from hiresnn.audit.card import Card
-from hiresnn.audit.deployed import audit_views, deployed_networks
 from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.rules import Record
-from hiresnn.audit.sweep import audit
+from hiresnn.audit.sweep import AuditResult, audit
 from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
+from hiresnn.exchange import deployed
 from hiresnn.files import json_text, write_atomically
+from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, compiling_pays
 from hiresnn.progress import Progress
 
 CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
 FORMAT = 3  # raised when units of an earlier version differ from what this version would compute
 PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
+FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the worst case over it and all views
 
 Units = MutableMapping[str, Record]
 
@@ -85,8 +89,9 @@ def run_audit(
     images, labels = labelled(images, labels)
     require_batch(images, labels, empty=False)
     if config is None:
-        named = None if bounds is None else _texts(bounds)
-        config = AuditConfig(preset, eps, named, _texts(attacks), seed, batch_size)
+        curve = (bounds,) if isinstance(bounds, str) else None if bounds is None else tuple(bounds)
+        added = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+        config = AuditConfig(preset, eps, curve, added, seed, batch_size)
     about, progress = about or _about(model, config, twins or {}, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
     opponents = {title: InstrumentedModel(twin, images) for title, twin in (twins or {}).items()}
@@ -108,7 +113,6 @@ def run_audit(
         Path(folder).mkdir(parents=True, exist_ok=True)  # before hours of work
 
     def units_of(network: InstrumentedModel) -> Units:
-        """The finished units of the audit of a network."""
         data = about.identity or (fingerprint([("images", images), ("labels", labels)]),)
         return _units(cache, _identity(network, config, data))
 
@@ -125,10 +129,6 @@ def run_audit(
     if views and folder is not None:
         write_atomically(Path(folder) / DEPLOYED, json_text(audit_views(views, result, units_of, progress)).encode())
     return card
-
-
-def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
 def _about(
@@ -166,3 +166,64 @@ def _identity(network: InstrumentedModel, config: AuditConfig, data: Sequence[st
     sources = [(name, source) for name, source in sources if source]
     parts = (FORMAT, network.weights, network.digest, tuple(data), settings, sources)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def deployed_networks(views: Sequence[str], model: object) -> dict[str, SpikingNetwork]:
+    """The network of each view; raises UsageError for an unknown view, or for a model that is not of hiresnn."""
+    if views and not isinstance(model, SpikingNetwork):
+        raise UsageError(
+            f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}; leave it out."
+        )
+    return {view: deployed(model, view).eval() for view in views if isinstance(model, SpikingNetwork)}
+
+
+def audit_views(
+    networks: Mapping[str, SpikingNetwork],
+    result: AuditResult,
+    units_of: Callable[[InstrumentedModel], Units],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Audit a network as deployed: every view is attacked itself, and by what was made on the other views.
+
+    A view is attacked by the whole preset with its own gradients, and by what is made on the float network (of whose
+    audit `result` is) at every bound. Then every adversarial image of one network counts for each that it breaks.
+
+    Returns the content of deployed.json: for each view the percentage that stands at each bound ("worst"), and under
+    attacks on that view alone ("own").
+    """
+    images, labels, config = result.images, result.labels, result.config
+    audits = {FLOAT: result}
+    for view, network in networks.items():
+        model = InstrumentedModel(network, images)
+        progress.line(f"Audit of the network as deployed: {view}")
+        twins, units = {FLOAT: result.model}, units_of(model)
+        audits[view] = audit(model, images, labels, config, twins=twins, cache=units, progress=progress)
+    levels = {name: audited.worst.level.clone() for name, audited in audits.items()}
+    for name, audited in audits.items():
+        for maker, other in audits.items():
+            if maker != name:
+                _transfer(other.worst, audited.model, labels, levels[name], config.batch_size)
+
+    def curve(level: Tensor) -> list[float]:
+        """Percentage of images that stand at each bound."""
+        return [round(100 * float((level > position).float().mean()), 2) for position in range(len(result.bounds))]
+
+    return {
+        "bounds": [bound.label for bound in result.bounds],
+        "headline": config.headline.label,
+        "images": len(labels),
+        "views": {name: {"worst": curve(levels[name]), "own": curve(audits[name].worst.level)} for name in audits},
+        ALL: curve(torch.stack(list(levels.values())).amin(0)),
+    }
+
+
+@torch.no_grad()
+def _transfer(worst: WorstCase, model: InstrumentedModel, labels: Tensor, level: Tensor, batch_size: int) -> None:
+    """Lower `level` where an adversarial image of another network is misclassified by `model`, too."""
+    for positions in torch.split(torch.tensor(list(worst.adversarial), dtype=torch.int64), batch_size):
+        if not len(positions):
+            return
+        adversarial = torch.stack([worst.adversarial[position] for position in positions.tolist()])
+        wrong = ~correct(model(adversarial.to(labels.device)), labels[positions.to(labels.device)])
+        broken = positions[wrong.cpu()]
+        level[broken] = torch.minimum(level[broken], worst.level[broken])

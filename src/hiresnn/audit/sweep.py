@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, check, frozen
@@ -29,26 +28,6 @@ from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
-
-
-@dataclass(frozen=True, eq=False)
-class AuditResult:
-    """The result of an audit, from which `build_card` makes the card."""
-
-    config: AuditConfig
-    model: InstrumentedModel
-    images: Tensor
-    labels: Tensor
-    worst: WorstCase
-    attacks: dict[str, PlannedAttack]  # label -> every attack that ran on all images, in order
-    alone: dict[str, dict[str, Tensor]]  # attack of `PROTOCOL` -> bound -> images that it breaks alone, or wrong
-    screened: list[RuleScreening]  # the last stage's screening of each rule
-    screened_at: Bound
-    without_gradient: dict[str, NDArray[np.bool_]]  # what each attack without a gradient broke of the screened images
-    selected: list[str]  # rules, the most successful first
-    dropped: list[str]
-    checks: list[Check]
-    cost: Cost
 
 
 def audit(
@@ -72,13 +51,14 @@ def audit(
         UsageError: no image is classified correctly, a label is not a class of the network, or the network fails.
     """
     require_classes(labels, model.classes)
-    sweep = _Sweep(model, images, labels.long(), config, {} if cache is None else cache)
-    return sweep.run(twins or {}, progress or Progress(quiet=True))
+    result = AuditResult(model, images, labels.long(), config, {} if cache is None else cache)
+    result.run(twins or {}, progress or Progress(quiet=True))
+    return result
 
 
 @dataclass(eq=False)
-class _Sweep:
-    """One audit in progress."""
+class AuditResult:
+    """One audit, in progress and then complete; `build_card` makes the card of it."""
 
     model: InstrumentedModel
     images: Tensor
@@ -88,11 +68,15 @@ class _Sweep:
 
     def __post_init__(self) -> None:
         self.bounds, self.headline, self.cost = self.config.curve, self.config.headline, Cost()
-        self.attacks: dict[str, PlannedAttack] = {}
+        self.attacks: dict[str, PlannedAttack] = {}  # label -> every attack that ran on all images, in order
+        self.screened: list[RuleScreening] = []  # the last stage's screening of each rule
+        self.without_gradient: dict[str, Broken] = {}  # what attacks without a gradient broke of the screened images
+        self.screened_at, self.selected, self.dropped = self.headline, [OWN], list[str]()  # the best rules first
+        self.checks: list[Check] = []
         size, count = max(1, self.config.batch_size // self.model.draws), len(self.images)
         self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> AuditResult:
+    def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> None:
         """Run everything, in order."""
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
@@ -104,37 +88,16 @@ class _Sweep:
                     f"the network classifies none of {len(self.labels)} images correctly, so there is nothing to "
                     "attack; check that the images are in [0, 1] and the classes in the network's order."
                 )
-            alone = {text: self._protocol(text) for text in PROTOCOL}
-            screened: list[RuleScreening] = []
-            without_gradient: dict[str, Broken] = {}
-            at, selected, dropped = self.headline, [OWN], list[str]()
+            # Attack of `PROTOCOL` -> bound -> images that it breaks alone, or that are wrong.
+            self.alone = {text: self._protocol(text) for text in PROTOCOL}
             for number, stage in enumerate(self.config.plan.stages):
-                sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
-                standing = {bound: int((~alone["pgd"][bound.label][sample]).sum()) for bound in self.bounds}
-                at = screening_bound(self.bounds, standing, len(sample), self.headline)
-                screened, without_gradient = self._screen(number, stage, sample, at)
-                selected, dropped = select_rules(screened, stage.most, stage.prune)
-                self._attack_all(planned(stage, selected, self.model))
+                self._screen(number, stage)
+                self.selected, self.dropped = select_rules(self.screened, stage.most, stage.prune)
+                self._attack_all(planned(stage, self.selected, self.model))
             self._attack_all([*self.transfers, *self.config.added])
             if fingerprint([("images", self.images)]) != before:
                 self.model.written = True
-        checks = self.model.checks(self.cost.nonfinite)
-        return AuditResult(
-            self.config,
-            self.model,
-            self.images,
-            self.labels,
-            self.worst,
-            self.attacks,
-            alone,
-            screened,
-            at,
-            without_gradient,
-            selected,
-            dropped,
-            checks,
-            self.cost,
-        )
+        self.checks = self.model.checks(self.cost.nonfinite)
 
     def _units(self) -> int:
         """About how many attacks will run, counting each bound."""
@@ -171,24 +134,24 @@ class _Sweep:
                 before = now
         return broken
 
-    def _screen(
-        self, number: int, stage: Stage, sample: Tensor, bound: Bound
-    ) -> tuple[list[RuleScreening], dict[str, Broken]]:
-        """Every rule alone on the sample, and the attacks without a gradient beside them."""
+    def _screen(self, number: int, stage: Stage) -> None:
+        """Try every rule alone on the first images that stand, and the attacks without a gradient beside them."""
+        sample = (self.worst.level > 0).nonzero()[: stage.sample, 0]
+        standing = {bound: int((~self.alone["pgd"][bound.label][sample]).sum()) for bound in self.bounds}
+        bound = self.screened_at = screening_bound(self.bounds, standing, len(sample), self.headline)
         images, labels = self.images[sample], self.labels[sample]
         key = f"screen {number} {bound.label} {len(sample)}"
-        screened, without_gradient = [], {}
+        self.screened, self.without_gradient = [], {}
         for rule in filter(self.model.takes, stage.rules):
             self.task.advance(1, f"screening {rule} at {bound.label}")
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
-            screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
+            self.screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
         texts = [f"square:queries={stage.queries}"]
         texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
             self.task.advance(1, f"screening {attack.label} at {bound.label}")
             work = partial(self._alone, attack.at(bound), bound, images, labels)
-            without_gradient[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
-        return screened, without_gradient
+            self.without_gradient[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
 
     def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
         """Every attack at every bound, on the images that still stand.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from hiresnn.audit import Card
 
-PAGE = "report.html"
-
 
 @documented
 def audit(
@@ -80,10 +78,10 @@ def audit(
         return
     if target is None:
         raise UsageError("Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION.")
+    from hiresnn.app.audit import PAGE
     from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
     from hiresnn.audit.run import CARD, DEPLOYED
-    from hiresnn.files import write_atomically
     from hiresnn.progress import Progress
     from hiresnn.report.pages import audit_page
 
@@ -101,9 +99,9 @@ def audit(
         out=out,
         replace=replace,
         command=command,
+        page=audit_page,
         progress=Progress(),
     )
-    write_atomically(folder / PAGE, audit_page(card).encode())
     console, conclusion = tables.console(), card.conclusion
     console.print(table(card))
     console.print(conclusion.headline, soft_wrap=True, style="bold")
