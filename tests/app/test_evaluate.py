@@ -22,7 +22,7 @@ from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.progress import Progress
-from hiresnn.report.reading import read_runs
+from hiresnn.report.pages import read_runs
 
 QUIET = Progress(quiet=True)
 

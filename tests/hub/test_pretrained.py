@@ -31,7 +31,7 @@ from hiresnn.hub.pretrained import (
     shipped,
 )
 from hiresnn.hub.publish import CARD, COPIED, model_card
-from hiresnn.report.reading import Run
+from hiresnn.report.pages import Run
 
 from ..scripts import imported
 

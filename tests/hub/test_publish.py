@@ -14,7 +14,7 @@ from hiresnn.audit.card import read_card
 from hiresnn.errors import RunError, UsageError
 from hiresnn.hub.pretrained import from_pretrained
 from hiresnn.hub.publish import Publication, model_card, upload, write_publication
-from hiresnn.report.reading import read_runs
+from hiresnn.report.pages import read_runs
 
 PUBLICATION = Publication("me/mine", license="mit")
 FILES = [

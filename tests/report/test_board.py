@@ -100,7 +100,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no card\.json; name a card\.json"):
         read_entries([str(tmp_path)])
     for argument in ("nowhere.json", "a.py:b=nowhere.json"):
-        with pytest.raises(UsageError, match=r"no file and no folder nowhere\.json; name a card\.json"):
+        with pytest.raises(UsageError, match=r"nowhere\.json has no card\.json"):
             read_entries([argument])
 
 
@@ -110,8 +110,6 @@ def test_an_equals_sign_may_be_in_a_path_and_a_card_keeps_the_network_that_was_n
     card = run / "audit" / "card.json"
     (found,) = read_entries([str(card), f"{run}={card}", str(run)])
     assert (found.path, found.problem) == (card.resolve(), "")
-    with pytest.raises(UsageError, match="is named with two networks, a and b"):
-        read_entries([f"a={card}", f"b={card}"])
 
 
 def test_equal_names_get_as_much_of_their_path_as_they_need(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.hub.pretrained import folder_of, names
-from hiresnn.report.pages import audit_page, runs_page
-from hiresnn.report.reading import read_runs
+from hiresnn.report.pages import audit_page, read_runs, runs_page
 
 # Contrast of each text with the first opaque background behind it; texts that are drawn nowhere are left out.
 CONTRASTS = """() => {

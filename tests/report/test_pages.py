@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.recipe import flatten
 from hiresnn.audit.card import Card, Cell, Screening, share
 from hiresnn.errors import UsageError
 from hiresnn.report import pages, words
-from hiresnn.report.pages import audit_page, page_of, runs_page
-from hiresnn.report.reading import Run, read_runs
+from hiresnn.report.pages import Run, audit_page, page_of, read_runs, runs_page
 
 Read = Callable[[str], dict[str, list[list[str]]]]
 
@@ -280,13 +280,13 @@ def test_the_heat_map_lists_selected_rules_first_and_marks_the_lowest_of_each_at
         bound="8/255", images=10, cells=cells, rules=[], selected=["arctan"], dropped=["linear", "erfc"]
     )
     heat = pages.heat(make_card(screening=screening))
-    assert (heat.rules, heat.attacks) == (["arctan", "linear", "erfc"], ["pgd", "apgd", "fgsm"])
+    assert (heat["rules"], heat["attacks"]) == (["arctan", "linear", "erfc"], ["pgd", "apgd", "fgsm"])
     expected = {(rule, attack): count for attack, rule, count in standing[:-1]}
-    assert {pair: share.count for pair, share in heat.cells.items()} == expected
+    assert {pair: share.count for pair, share in heat["cells"].items()} == expected
     # Two rules share the lowest of apgd; under fgsm all rules leave the same, so none is the strongest.
-    assert heat.lowest == {"pgd": 20, "apgd": 10}
+    assert heat["lowest"] == {"pgd": 20, "apgd": 10}
     # A cell without images is left out; an attack without a rule is a control.
-    assert [(attack, share.count) for attack, share in heat.controls] == [("square", 9)]
+    assert [(attack, share.count) for attack, share in heat["controls"]] == [("square", 9)]
 
 
 def test_the_curve_has_four_lines_with_an_interval_for_every_point(card: Card) -> None:
@@ -310,7 +310,7 @@ def runs(make_run: Callable[..., Path], make_card: Callable[..., Card], card: Ca
 
 
 def test_settings_are_split_into_differing_and_shared(runs: list[Run]) -> None:
-    differing, equal = pages.compared([pages.flat(run.recipe.model_dump(mode="json")) for run in runs])
+    differing, equal = pages.compared([flatten(run.recipe.model_dump(mode="json")) for run in runs])
     assert dict(differing) == {
         "method": ["hire", "ann", "gaussian"],
         "seed": ["1", "0", "0"],
@@ -322,7 +322,7 @@ def test_settings_are_split_into_differing_and_shared(runs: list[Run]) -> None:
 
 
 def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs: list[Run]) -> None:
-    assert [pages.boxes(run) for run in runs] == [
+    assert [list(pages.boxes(run)) for run in runs] == [
         ["white box", "twin: same-ann"],
         ["white box"],
         ["white box", "twin: same-ann"],
@@ -336,24 +336,24 @@ def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs: list[Run])
 
 def test_each_stage_has_charts_of_the_runs_that_have_it(runs: list[Run]) -> None:
     figures = pages.training(runs)
-    assert [figure.heading for figure in figures] == [
+    assert [heading for heading, _ in figures] == [
         "ANN loss",
         "ANN training accuracy",
         "SNN loss",
         "SNN training accuracy",
     ]
-    assert [str(figure.drawing).count("<li>") for figure in figures] == [1, 1, 2, 2]
+    assert [str(drawing).count("<li>") for _, drawing in figures] == [1, 1, 2, 2]
 
 
 def test_thresholds_of_all_runs_share_one_scale(runs: list[Run]) -> None:
     figures = pages.neurons(runs)
-    assert [figure.heading for figure in figures] == [
+    assert [heading for heading, _ in figures] == [
         "Thresholds, hire",
         "Thresholds, gaussian",
         "Leaks, hire",
         "Leaks, gaussian",
     ]
-    grids = [str(figure.drawing).partition('<g class="grid">')[2].partition("</g>")[0] for figure in figures]
+    grids = [str(drawing).partition('<g class="grid">')[2].partition("</g>")[0] for _, drawing in figures]
     assert grids[0] == grids[1]
     assert grids[2] == grids[3]
     assert grids[0] != grids[2]

@@ -8,7 +8,7 @@ import pytest
 
 from hiresnn.audit.card import Card
 from hiresnn.errors import RunError
-from hiresnn.report.reading import read_runs
+from hiresnn.report.pages import read_runs
 
 
 def test_a_run_is_read_completely(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hiresnn.app.networks import load
 from hiresnn.errors import RunError, UsageError, closest, in_a_line, quoted
 from hiresnn.files import new_folder
 from hiresnn.process import cache_folder
-from hiresnn.report.reading import Run, read_runs
+from hiresnn.report.pages import Run, read_runs
 
 README = "README.md"
 FOLDER_VARIABLE = "HIRESNN_NETWORKS"  # a folder of networks, for machines without a connection

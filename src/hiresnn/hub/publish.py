@@ -18,8 +18,7 @@ from hiresnn.audit.run import CARD as CARD_NAME
 from hiresnn.errors import RunError, UsageError, command_line, in_a_line
 from hiresnn.files import new_folder, write_atomically
 from hiresnn.hub.pretrained import HUB_ID, README
-from hiresnn.report.pages import audit_page
-from hiresnn.report.reading import Run, read_runs
+from hiresnn.report.pages import Run, audit_page, read_runs
 
 HUB_DATASETS = {
     "cifar10": "uoft-cs/cifar10",

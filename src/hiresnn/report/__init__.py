@@ -1,7 +1,6 @@
 """HTML pages of audit cards and training runs. Each is one file that loads nothing."""
 
 from hiresnn.audit.card import read_card
-from hiresnn.report.pages import audit_page, runs_page
-from hiresnn.report.reading import read_runs
+from hiresnn.report.pages import audit_page, read_runs, runs_page
 
 __all__ = ["audit_page", "read_card", "read_runs", "runs_page"]

@@ -9,7 +9,6 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from hiresnn.audit.run import CARD
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.report import words
 from hiresnn.report.charts import MOST_DRAWN, Axis, Chart, Dot, Series, legend, number_axis, percent_axis
-from hiresnn.report.pages import rendered
-from hiresnn.report.reading import unique_ends
+from hiresnn.report.pages import Figures, rendered, unique_ends
 
 SCRIPT = Path(__file__).parent / "templates" / "sort.js"
 PRICE = "training price, passes per image"
@@ -57,10 +55,10 @@ class Group:
 
     @property
     def key(self) -> str:
-        """Identifies the group in ids of the page."""
+        """Part of ids in the page."""
         return hashlib.sha256(f"{self.data} {self.bound}".encode()).hexdigest()[:8]
 
-    @cached_property
+    @property
     def uneven(self) -> list[str]:
         """Settings that differ between the audits."""
         cards = [entry.card for entry in self.entries if entry.card]
@@ -71,7 +69,7 @@ class Group:
         }
         return [name for name, values in settings.items() if len(values) > 1]
 
-    def plots(self) -> list[tuple[str, Markup]]:
+    def plots(self) -> Figures:
         """Heading and drawing: the worst case against clean accuracy, and against price where entries have one."""
         drawn = self.entries[:MOST_DRAWN]
         y = percent_axis(f"worst case at {words.bound(self.bound)}, %")
@@ -125,12 +123,9 @@ def read_entries(arguments: Sequence[str]) -> list[Entry]:
             of a card, as for hiresnn audit; a Python file that TARGET names is executed. Without it the network is the
             one in the run folder around the card, or the run or file that the card names.
     """
-    targets: dict[Path, str | None] = {}
+    targets: dict[Path, str] = {}
     for path, target in map(_located, arguments):
-        earlier = targets.get(path)
-        if None not in (target, earlier) and earlier != target:
-            raise UsageError(f"{path} is named with two networks, {earlier} and {target}; name one of them.")
-        targets[path] = earlier or target
+        targets[path] = targets.get(path) or target
     names = _names(list(targets))
     return [_read(path, name, target) for (path, target), name in zip(targets.items(), names, strict=True)]
 
@@ -156,15 +151,11 @@ def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
     return groups, [entry for entry in entries if entry.problem]
 
 
-def _located(argument: str) -> tuple[Path, str | None]:
-    """(path of the card, target or None); a target and a path may have an equals sign themselves."""
-    target, path = None, Path(argument)
-    if not path.exists() and "=" in argument:
-        cuts = [index for index, letter in enumerate(argument) if letter == "="]
-        cut = next((cut for cut in cuts if Path(argument[cut + 1 :]).exists()), cuts[-1])
-        target, path = argument[:cut], Path(argument[cut + 1 :])
-    if not path.exists():
-        raise UsageError(f"there is no file and no folder {path}; name a {CARD} that hiresnn audit wrote, or its run.")
+def _located(argument: str) -> tuple[Path, str]:
+    """(path of the card, target or ""); a target and a path may have an equals sign themselves."""
+    cuts = [(argument[:index], argument[index + 1 :]) for index, letter in enumerate(argument) if letter == "="]
+    pairs = [("", Path(argument)), *((target, Path(path)) for target, path in cuts)]
+    target, path = next((pair for pair in pairs if pair[1].exists()), pairs[-1])
     for card in (path / CARD, path / "audit" / CARD, path):
         if card.is_file():
             return card.resolve(), target
@@ -181,14 +172,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
-def _read(path: Path, name: str, target: str | None) -> Entry:
-    """Read and verify one card; what cannot be read or verified gives an entry with a problem."""
+def _read(path: Path, name: str, target: str) -> Entry:
     card = price = None
     try:
         card = read_card(path)
         if (run := run_around(path)) is not None:
             price = training_cost(RunFolder.open(run).recipe)
-        problem, *more = verify(path, target).problems or [""]
+        problem, *more = verify(path, target or None).problems or [""]
         if more:
             problem += f" (and {len(more)} more)"
     except HiresnnError as error:

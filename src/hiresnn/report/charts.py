@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -87,9 +86,6 @@ def _text_on(background: str) -> str:
     return "#000000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.179 else "#ffffff"
 
 
-HUGE = 1e300  # values beyond this are drawn at the edge, so that the range of an axis never overflows
-
-
 @dataclass(frozen=True)
 class Axis:
     """A label with its unit, the visible range, and the ticks as (value, text)."""
@@ -100,8 +96,8 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
 
     def share(self, value: float) -> float:
-        """Position of a value, from 0 to 1; a value outside the range is at its edge."""
-        return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        """Position of a value, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
 
 
 def percent_axis(label: str) -> Axis:
@@ -124,14 +120,14 @@ def epoch_axis(last: int) -> Axis:
     return Axis("epoch", 1, last, tuple((mark, str(mark)) for mark in marks))
 
 
-def number_axis(label: str, values: Iterable[float], *, zero: bool = False, most: float = HUGE) -> Axis:
+def number_axis(label: str, values: Iterable[float], *, zero: bool = False, most: float = math.inf) -> Axis:
     """An axis from one round tick to another that holds all values, with `zero` also 0, and no more than `most`.
 
     >>> number_axis("loss", [0.31, 1.9], zero=True).ticks
     ((0.0, '0'), (0.5, '0.5'), (1.0, '1'), (1.5, '1.5'), (2.0, '2'))
     """
-    clipped = [min(max(value, -HUGE), HUGE) for value in values] + ([0.0] if zero else []) or [0.0, 1.0]
-    low, high = min(clipped), max(clipped)
+    held = [*values, *([0.0] if zero else [])] or [0.0, 1.0]
+    low, high = min(held), max(held)
     if math.isclose(low, high, abs_tol=1e-300):
         # One value gives no scale: use a tenth of it around the value, or 1 where it is 0 (which `zero` may pin).
         low, high = low - (0 if zero else abs(low) / 10 or 1), min(high + (abs(high) / 10 or 1), most)
@@ -165,7 +161,7 @@ LEFT, TOP, RIGHT, BOTTOM = 52, 20, 14, 46  # margins around the data; text is 12
 
 @dataclass(frozen=True)
 class Dot:
-    """One point of a line, with its interval where it has one, and the text shown when the pointer is over it."""
+    """One point of a line, with its interval where it has one; `hover` is shown when the pointer is over it."""
 
     x: float
     y: float
@@ -204,7 +200,8 @@ class Chart:
         """Draw lines with bands for their intervals, the first on top; ids begin with `key`, unique in the page."""
         edges = {"left": LEFT, "top": TOP, "right": self.width - RIGHT, "bottom": self.height - BOTTOM}
         lines = list(enumerate(series))[::-1]
-        return _rendered("line_chart.svg", chart=self, lines=lines, key=key, kind=kind, **edges)
+        template = templates().get_template("line_chart.svg")
+        return Markup(template.render(chart=self, lines=lines, key=key, kind=kind, **edges))
 
     def at_x(self, value: float) -> str:
         """Horizontal coordinate of a value."""
@@ -223,7 +220,7 @@ class Chart:
 
 def legend(series: Sequence[Series]) -> Markup:
     """The legend of a line chart as an HTML list, which wraps on narrow screens; lines without points are left out."""
-    return _rendered("legend.html", series=series)
+    return Markup(templates().get_template("legend.html").render(series=series))
 
 
 def _units(value: float) -> str:
@@ -232,12 +229,11 @@ def _units(value: float) -> str:
 
 
 @cache
-def templates_of(package: str) -> Environment:
-    """Reads the templates of a package, which escape what is inserted and refuse a name that they are not given."""
-    loader = PackageLoader(package)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def _rendered(template: str, **values: Any) -> Markup:
-    look = {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
-    return Markup(templates_of("hiresnn.report").get_template(template).render(**look, **values))
+def templates() -> Environment:
+    """Reads the templates, which escape what is inserted and refuse a name that they are not given."""
+    loader = PackageLoader("hiresnn.report")
+    result = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
+    return result

@@ -5,48 +5,108 @@ The content security policy of a page forbids every request, so that it opens of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
 
 from jinja2 import Environment
 from markupsafe import Markup
 
-from hiresnn.app.folder import AttackRecord
+from hiresnn.app.folder import ENVIRONMENT, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
+from hiresnn.app.recipe import Recipe, flatten
 from hiresnn.audit.card import Card, Share, read_card
-from hiresnn.errors import UsageError
+from hiresnn.errors import RunError, UsageError
 from hiresnn.progress import duration
 from hiresnn.report import charts, words
 from hiresnn.report.charts import Chart, Dot, Series, legend, number_axis
-from hiresnn.report.reading import Run, read_runs
 from hiresnn.version import __version__
 
+CARD = "audit/card.json"
 CURVES = {"worst": "worst case", "pgd": "PGD as in the paper", "fgsm": "FGSM as in the paper", "noise": "random noise"}
 """Field of a point of the curve -> its name, the most important first."""
-
 SIZES = {"wide": (760, 380), "narrow": (350, 300)}
 """Width and height of the two drawings of a curve; the style sheet shows one, depending on the width of the screen."""
+STAGES: dict[Literal["ann", "snn"], str] = {"ann": "ANN", "snn": "SNN"}
+CLEAN = "none (clean)"
+
+T = TypeVar("T")
+Figures = list[tuple[str, Markup]]
+"""Headings, each with a chart and its legend."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; a file that is missing, or cannot be read (see `notes`), leaves its field empty or None."""
+
+    name: str
+    path: Path
+    recipe: Recipe
+    environment: dict[str, Any]
+    epochs: tuple[EpochRecord, ...]
+    outcome: ResultRecord | None
+    card: Card | None
+    notes: tuple[str, ...] = ()
+
+    def stage(self, name: Literal["ann", "snn"]) -> tuple[EpochRecord, ...]:
+        """The epochs of one stage of the training, in order."""
+        return tuple(epoch for epoch in self.epochs if epoch.stage == name)
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read run folders; raises RunError if a path is none, or its recipe is damaged."""
+    names = unique_ends([path.resolve() for path in paths])
+    return [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def unique_ends(paths: Sequence[Path]) -> list[str]:
+    """The shortest unique suffix of each path; the whole path if it is there twice."""
+    suffixes = [[path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in paths]
+    uses = Counter(suffix for of_path in suffixes for suffix in of_path)
+    return [str(PurePosixPath(*next((end for end in ends if uses[end] == 1), ends[-1]))) for ends in suffixes]
+
+
+def _read_run(path: Path, name: str) -> Run:
+    folder, notes = RunFolder.open(path), []
+
+    def part(name: str, read: Callable[[], T], missing: T) -> T:
+        try:
+            return read() if folder.has(name) else missing
+        except RunError as error:
+            notes.append(str(error))
+            return missing
+
+    return Run(
+        name,
+        path,
+        folder.recipe,
+        part(ENVIRONMENT, lambda: folder.read_json(ENVIRONMENT), {}),
+        part(METRICS, lambda: tuple(map(EpochRecord.model_validate, folder.read_metrics())), ()),
+        part(RESULT, lambda: ResultRecord.model_validate(folder.read_json(RESULT)), None),
+        part(CARD, lambda: read_card(path / CARD), None),
+        tuple(notes),
+    )
 
 
 def curve(card: Card) -> Markup:
-    """The robustness curve with its legend, in both sizes."""
+    """The robustness curve."""
     points, headline = card.curve, card.at(card.setting.headline)
     series = [
-        Series(name, tuple(dot(x, point.bound, name, getattr(point, field)) for x, point in enumerate(points)))
+        Series(name, tuple(_dot(x, point.bound, name, getattr(point, field)) for x, point in enumerate(points)))
         for field, name in CURVES.items()
     ]
-    names, label = words.ticks([point.bound for point in points])
     description = (
         f"Lines over {len(points)} bounds: {', '.join(CURVES.values())}. At the headline bound "
         f"{words.bound(headline.bound)} the worst case is {words.percent(headline.worst.percent)} percent and PGD says "
         f"{words.percent(headline.pgd.percent)}. All values are in the table below."
     )
-    return in_both_sizes(
+    return _over_bounds(
         series,
+        [point.bound for point in points],
         "curve",
-        x=charts.category_axis(label, names),
         y=charts.percent_axis("accuracy, %"),
         title=f"Accuracy of {card.subject.name} by bound",
         description=description,
@@ -54,31 +114,47 @@ def curve(card: Card) -> Markup:
     )
 
 
-def in_both_sizes(series: Sequence[Series], key: str, **frame: Any) -> Markup:
+def worst_cases(runs: Sequence[Run]) -> Markup | None:
+    """The worst case of every audited run over the bounds of all of them; None without an audit."""
+    bounds = {bound: number for number, bound in enumerate(all_bounds(runs))}
+    if not bounds:
+        return None
+    series = []
+    for run in runs:
+        points = sorted(run.card.curve if run.card else [], key=lambda point: bounds[point.bound])
+        dots = tuple(_dot(bounds[point.bound], point.bound, run.name, point.worst) for point in points)
+        series.append(Series(run.name, dots))
+    return _over_bounds(
+        series,
+        list(bounds),
+        "worst",
+        y=charts.percent_axis("worst-case accuracy, %"),
+        title="Worst-case accuracy of the audited runs by bound",
+        description=f"One line per audited run over {len(bounds)} bounds; values in the table below.",
+    )
+
+
+def _over_bounds(series: Sequence[Series], bounds: list[str], key: str, **frame: Any) -> Markup:
     """A legend, then the chart in each of `SIZES`; `frame` is passed on to `Chart`."""
-    drawings = [Chart(width=w, height=h, **frame).draw(series, f"{key}-{kind}", kind) for kind, (w, h) in SIZES.items()]
+    names, label = words.ticks(bounds)
+    frame["x"] = charts.category_axis(label, names)
+    drawings = [Chart(width=w, height=h, **frame).draw(series, f"{key}-{size}", size) for size, (w, h) in SIZES.items()]
     return legend(series) + Markup("").join(drawings)
 
 
-def dot(position: float, bound: str, name: str, share: Share) -> Dot:
-    """A share of images as a point of a chart."""
+def _dot(position: float, bound: str, name: str, share: Share) -> Dot:
     hover = f"{name}, {words.bound(bound)}: {share.percent:.1f} % ({words.interval(share.low, share.high)})"
     return Dot(position, share.percent, share.low, share.high, hover)
 
 
-@dataclass(frozen=True)
-class Heat:
-    """Accuracy on the screened images under each attack alone with each gradient rule alone."""
+def heat(card: Card) -> dict[str, Any]:
+    """The heat map of the screening: accuracy under each attack alone with each gradient rule alone.
 
-    rules: list[str]  # rows, the selected ones first
-    attacks: list[str]  # columns, the attacks that follow a rule
-    cells: dict[tuple[str, str], Share]  # (rule, attack) -> accuracy; pairs that were not tried are missing
-    lowest: dict[str, float]  # attack -> lowest percentage of its column; missing where all rules leave the same
-    controls: list[tuple[str, Share]]  # (attack, accuracy) of the attacks that use no gradient, and so no rule
-
-
-def heat(card: Card) -> Heat:
-    """The heat map of the screening."""
+    Returns:
+        "rules": rows, the selected ones first. "attacks": columns, those that follow a rule. "cells": (rule, attack) ->
+        Share, without pairs that were not tried. "lowest": attack -> lowest percentage of its column, unless all rules
+        leave the same. "controls": (attack, Share) of those that use no gradient, and so no rule.
+    """
     screening = card.screening
     rules = dict.fromkeys([*screening.selected, *screening.dropped, *(report.rule for report in screening.rules)])
     tried = [cell for cell in screening.cells if cell.standing.of]
@@ -86,27 +162,16 @@ def heat(card: Card) -> Heat:
     left: dict[str, set[float]] = {}
     for (_, attack), standing in cells.items():
         left.setdefault(attack, set()).add(standing.percent)
-    lowest = {attack: min(percents) for attack, percents in left.items() if len(percents) > 1}
-    controls = [(cell.attack, cell.standing) for cell in tried if cell.rule not in rules]
-    return Heat(list(rules), list(left), cells, lowest, controls)
+    return {
+        "rules": list(rules),
+        "attacks": list(left),
+        "cells": cells,
+        "lowest": {attack: min(percents) for attack, percents in left.items() if len(percents) > 1},
+        "controls": [(cell.attack, cell.standing) for cell in tried if cell.rule not in rules],
+    }
 
 
-STAGES: dict[Literal["ann", "snn"], str] = {"ann": "ANN", "snn": "SNN"}
-WHITE, BLACK, TWIN = "white box", "black box", "twin: "
-
-Comparison = tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]
-"""Settings that differ, with the value of each run, and settings that all runs share."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A heading, and a chart with its legend."""
-
-    heading: str
-    drawing: Markup
-
-
-def training(runs: Sequence[Run]) -> list[Figure]:
+def training(runs: Sequence[Run]) -> Figures:
     """Loss and training accuracy of every stage of the training, one line per run."""
     figures = []
     for stage, title in STAGES.items():
@@ -125,7 +190,7 @@ def training(runs: Sequence[Run]) -> list[Figure]:
     return figures
 
 
-def neurons(runs: Sequence[Run]) -> list[Figure]:
+def neurons(runs: Sequence[Run]) -> Figures:
     """Thresholds and leaks of every spiking run, one line per layer; all runs share one scale."""
     figures = []
     for field, title in (("thresholds", "Thresholds"), ("leaks", "Leaks")):
@@ -142,81 +207,47 @@ def neurons(runs: Sequence[Run]) -> list[Figure]:
     return figures
 
 
-def _over_epochs(heading: str, series: Sequence[Series], y: charts.Axis, key: str) -> Figure:
+def _over_epochs(heading: str, series: Sequence[Series], y: charts.Axis, key: str) -> tuple[str, Markup]:
     last = int(max(line.dots[-1].x for line in series if line.dots))
     ends = ", ".join(f"{line.name} ends at {line.dots[-1].y:.4g}" for line in series if line.dots)
     chart = Chart(charts.epoch_axis(last), y, heading, f"Over {last} epochs: {ends}.", width=420, height=290)
-    return Figure(heading, legend(series) + chart.draw(series, key))
+    return heading, legend(series) + chart.draw(series, key)
 
 
-def boxes(run: Run) -> list[str]:
-    """The attack settings (white box, black box, twins) of a run; one column even if it was not evaluated."""
-    attacks = list(run.outcome.attacks.values()) if run.outcome else []
-    twins = list(dict.fromkeys(f"{TWIN}{kind}" for attack in attacks for kind in attack.twins))
-    black = [BLACK] if not twins and any(attack.black_box is not None for attack in attacks) else []
-    return [WHITE, *black, *twins]
+def boxes(run: Run) -> dict[str, dict[str, float | None]]:
+    """White box, black box and twins of a run -> attack -> accuracy in percent; one box if it was not evaluated."""
+    if run.outcome is None:
+        return {"white box": {}}
+    attacks = run.outcome.attacks
+    columns = {"white box": {CLEAN: run.outcome.clean, **{name: each.white_box for name, each in attacks.items()}}}
+    for name, attack in attacks.items():
+        for twin, accuracy in attack.twins.items():
+            columns.setdefault(f"twin: {twin}", {})[name] = accuracy
+    if len(columns) == 1 and any(attack.black_box is not None for attack in attacks.values()):
+        columns["black box"] = {name: attack.black_box for name, attack in attacks.items()}
+    return columns
 
 
 def attack_rows(runs: Sequence[Run]) -> list[tuple[str, list[float | None]]]:
     """Attack -> accuracy in percent in every box of every run, clean images first; None where it was not measured."""
-    columns = [(run.outcome, box) for run in runs for box in boxes(run)]
-    labels = dict.fromkeys(label for run in runs if run.outcome for label in run.outcome.attacks)
-    clean = [outcome.clean if outcome and box == WHITE else None for outcome, box in columns]
-    return [("none (clean)", clean)] + [
-        (label, [_accuracy(outcome.attacks.get(label), box) if outcome else None for outcome, box in columns])
-        for label in labels
-    ]
+    columns = [column for run in runs for column in boxes(run).values()]
+    labels = dict.fromkeys([CLEAN, *(label for column in columns for label in column)])
+    return [(label, [column.get(label) for column in columns]) for label in labels]
 
 
-def _accuracy(attack: AttackRecord | None, box: str) -> float | None:
-    if attack is None:
-        return None
-    if box == WHITE:
-        return attack.white_box
-    return attack.black_box if box == BLACK else attack.twins.get(box.removeprefix(TWIN))
-
-
-def compared(tables: Sequence[Mapping[str, str]]) -> Comparison:
-    """Settings that differ between tables (a missing key is a dash), and settings that all tables share."""
+def compared(tables: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
+    """Settings that differ, with the value of each table, where a missing one is a dash; and those that all share."""
     keys = dict.fromkeys(key for table in tables for key in table)
-    rows = [(key, [table.get(key, words.MISSING) for table in tables]) for key in keys]
+    rows = [(key, [words.plain(table.get(key)) for table in tables]) for key in keys]
     differing = [(key, values) for key, values in rows if len(set(values)) > 1]
     return differing, [(key, values[0]) for key, values in rows if len(set(values)) == 1]
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as text by dotted key."""
-    pairs: dict[str, str] = {}
-    for key, value in values.items():
-        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": words.plain(value)}
-    return pairs
-
-
-def worst_cases(runs: Sequence[Run]) -> Markup | None:
-    """The worst case of every audited run over the bounds of all of them, in both sizes; None without an audit."""
-    bounds = {bound: number for number, bound in enumerate(all_bounds(runs))}
-    if not bounds:
-        return None
-    series = []
-    for run in runs:
-        points = sorted(run.card.curve if run.card else [], key=lambda point: bounds[point.bound])
-        dots = tuple(dot(bounds[point.bound], point.bound, run.name, point.worst) for point in points)
-        series.append(Series(run.name, dots))
-    names, label = words.ticks(list(bounds))
-    return in_both_sizes(
-        series,
-        "worst",
-        x=charts.category_axis(label, names),
-        y=charts.percent_axis("worst-case accuracy, %"),
-        title="Worst-case accuracy of the audited runs by bound",
-        description=f"One line per audited run over {len(bounds)} bounds; values in the table below.",
-    )
-
-
 def all_bounds(runs: Sequence[Run]) -> list[str]:
     """The bounds of all cards in increasing order, the unbounded attack last."""
-    eps = {point.bound: point.eps for run in runs if run.card for point in run.card.curve}
-    return sorted(eps, key=lambda bound: float("inf") if eps[bound] is None else float(eps[bound] or 0))
+    points = [point for run in runs if run.card for point in run.card.curve]
+    eps = {point.bound: math.inf if point.eps is None else point.eps for point in points}
+    return sorted(eps, key=lambda bound: eps[bound])
 
 
 def audit_page(card: Card) -> str:
@@ -245,8 +276,8 @@ def runs_page(runs: Sequence[Run]) -> str:
         neurons=neurons(first),
         boxes=[boxes(run) for run in runs],
         attack_rows=attack_rows(runs),
-        settings=compared([flat(run.recipe.model_dump(mode="json")) for run in runs]),
-        environments=compared([{name: words.plain(value) for name, value in run.environment.items()} for run in runs]),
+        settings=compared([flatten(run.recipe.model_dump(mode="json")) for run in runs]),
+        environments=compared([run.environment for run in runs]),
         bounds=all_bounds(runs),
         worst=worst_cases(first),
     )
@@ -265,7 +296,7 @@ def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
 
 @cache
 def _environment() -> Environment:
-    result = charts.templates_of("hiresnn.report")
+    result = charts.templates()
     filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
     result.filters |= {function.__name__: function for function in filters}
     result.globals |= {"curves": CURVES, "heat_style": charts.heat_style, "interval": words.interval}
