@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.training.epochs import PRECISIONS, Schedule, Selection, Training
-    from hiresnn.training.loop import Method, PeriodResult, train_batch
+    from hiresnn.training.epochs import PRECISIONS, Average, Schedule, Selection, Training
+    from hiresnn.training.loop import Method, PeriodResult, orthogonalise, rounded, train_batch
     from hiresnn.training.losses import (
         Distillation,
         MembraneDistance,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hiresnn.training.noise import Adversarial, CraftedNoise, GaussianNoise, Noise, NoiseInTime
     from hiresnn.training.ranks import ALONE, Ranks, joined
     from hiresnn.training.trainer import FitResult, fit
-    from hiresnn.training.weights import Average, orthogonalise, rounded
 
 __all__ = [
     "ALONE", "ANN_TRAININGS", "METHODS", "PRECISIONS", "Adversarial", "Average", "CraftedNoise", "Distillation",
@@ -33,7 +32,7 @@ __all__ = [
     "train_batch",
 ]  # fmt: skip
 
-_MODULES = ("methods", "loop", "losses", "noise", "weights", "ranks", "epochs", "trainer")
+_MODULES = ("methods", "loop", "losses", "noise", "ranks", "epochs", "trainer")
 
 
 def __getattr__(name: str) -> object:

@@ -23,7 +23,6 @@ from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training.loop import Method, train_batch
 from hiresnn.training.ranks import ALONE, Ranks
-from hiresnn.training.weights import Average
 
 PEAK = 0.4
 """Fraction of the epochs at which a cyclic rate is highest."""
@@ -111,6 +110,45 @@ class Selection:
         """Store a copy of the training's `state` if this epoch is the best so far."""
         if not self.best or accuracies["pgd"] >= self.best["accuracies"]["pgd"]:
             self.best = {"epoch": epoch, "accuracies": accuracies, "state": copy.deepcopy(state)}
+
+
+class Average:
+    """Averages the weights and batch norm statistics of a network after each step of its optimiser.
+
+        average = d * average + (1 - d) * weights,   d = min(decay, (1 + n) / (10 + n)) at update n
+
+    Counters are copied. (torch's AveragedModel takes over the first weights as they are: other numbers.)
+
+    Args:
+        model: trained by `optimizer`; the attribute `model` is a copy of it that holds the average, in eval mode.
+        decay: d of a long training, in [0, 1).
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+        optimizer.register_step_post_hook(lambda *_: self.update(model))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights of `model`."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        values, averages = model.state_dict(), self.model.state_dict()
+        names = {(average.data_ptr(), average.shape): name for name, average in averages.items()}  # tied weights once
+        for name in names.values():
+            average = averages[name]
+            if average.is_floating_point():
+                average.lerp_(values[name], 1 - decay)
+            else:
+                average.copy_(values[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.updates = state["updates"]
 
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

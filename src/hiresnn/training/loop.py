@@ -8,7 +8,8 @@ gradients of weights, thresholds, leaks and input, all at the old weights (lines
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
@@ -24,7 +25,9 @@ from hiresnn.neurons import Window
 from hiresnn.training.losses import Presentation, cross_entropy
 from hiresnn.training.noise import Noise
 from hiresnn.training.ranks import ALONE, Ranks
-from hiresnn.training.weights import rounded
+
+BETA = 1e-3
+"""Strength of `orthogonalise`, as published."""
 
 
 @dataclass
@@ -155,17 +158,12 @@ class _Again:
         self.drawn = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
 
     def __call__(self, images: Tensor, same_draws: bool = False) -> Tensor:
-        if not same_draws:
-            return self._logits(images)
-        with torch.random.fork_rng(self.devices):
-            torch.set_rng_state(self.drawn[0])
-            for device, state in zip(self.devices, self.drawn[1:], strict=True):
-                torch.cuda.set_rng_state(state, device)
-            return self._logits(images)
-
-    def _logits(self, images: Tensor) -> Tensor:
         steps = {"timesteps": self.steps} if isinstance(self.model, SpikingNetwork) else {}
-        with self.cast():
+        with torch.random.fork_rng(self.devices, enabled=same_draws), self.cast():
+            if same_draws:
+                torch.set_rng_state(self.drawn[0])
+                for device, state in zip(self.devices, self.drawn[1:], strict=True):
+                    torch.cuda.set_rng_state(state, device)
             logits: Tensor = self.model(images, **steps)
         return logits.float()
 
@@ -177,3 +175,37 @@ def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int,
         summed, right = ranks.summed(mean * rows if rows else 0.0, right if rows else 0.0)
         mean = summed / count
     return PeriodResult(mean, int(right), count)
+
+
+@contextmanager
+def rounded(model: nn.Module, rounding: Callable[[], None] | None) -> Iterator[None]:
+    """Inside the block the parameters of `model` are what `rounding` makes of them in place, if it is not None.
+
+    The gradient of the rounded network, applied to the network's own weights, is the straight-through gradient: the
+    derivative of rounding counts as 1 (Bengio et al. 2013).
+    """
+    if rounding is None:
+        yield
+        return
+    parameters = list(model.parameters())
+    values = [parameter.detach().clone() for parameter in parameters]
+    rounding()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, values, strict=True):
+                parameter.copy_(value)
+
+
+@torch.no_grad()
+def orthogonalise(model: nn.Module) -> None:
+    """Pull the rows of every weight W towards an orthogonal system: W <- (1 + b) W - b W W^T W, b = BETA.
+
+    SNN-RAT (Ding et al., NeurIPS 2022) does this after each update; a convolution is a matrix of one row per output
+    channel.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            rows = layer.weight.flatten(1)
+            layer.weight.copy_(((1 + BETA) * rows - BETA * rows @ rows.T @ rows).view_as(layer.weight))

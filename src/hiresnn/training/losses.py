@@ -97,19 +97,10 @@ class Distillation:
         teacher: images -> logits; in each call it is in eval mode and without gradients, afterwards as before.
         weight: share of the divergence, in [0, 1].
         temperature: t, above 0.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     def __init__(self, teacher: nn.Module, weight: float = 0.7, temperature: float = 1.0) -> None:
-        if not 0 <= weight <= 1 or not temperature > 0:
-            raise UsageError(
-                f"distillation: weight is {weight} and temperature is {temperature}; the weight must lie in [0, 1], "
-                "and the temperature must be above 0."
-            )
-        self.teacher = teacher
-        self.weight, self.temperature = weight, temperature
+        self.teacher, self.weight, self.temperature = teacher, weight, temperature
 
     def __call__(self, seen: Presentation) -> Tensor:
         logits, t = seen.logits / seen.timesteps, self.temperature
@@ -195,14 +186,9 @@ class MembraneOverlap(Noise):
 
     Args:
         strength: eta, at least 0.
-
-    Raises:
-        UsageError: the strength is negative.
     """
 
     def __init__(self, strength: float = 1.0) -> None:
-        if not strength >= 0:
-            raise UsageError(f"mpd-sgr: strength is {strength}; it must be at least 0.")
         self.strength, self.shares = strength, Recorder()
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:

@@ -26,9 +26,9 @@ class _Lazy:
 
 
 if TYPE_CHECKING:
-    from hiresnn.training import loop, losses, noise, weights
+    from hiresnn.training import loop, losses, noise
 else:
-    loop, losses, noise, weights = map(_Lazy, ("loop", "losses", "noise", "weights"))
+    loop, losses, noise = map(_Lazy, ("loop", "losses", "noise"))
 
 State = Literal["reset", "carry"]
 
@@ -152,7 +152,7 @@ def _trades(given: NoiseSettings) -> loop.Method:
 def _snn_rat(given: NoiseSettings) -> loop.Method:
     """SNN-RAT (Ding et al., NeurIPS 2022): FGSM, and weights that are pulled towards orthogonal ones."""
     adversarial = noise.Adversarial(given.step, bound=given.bound, evaluating=True)
-    return loop.Method(noise=adversarial, after=weights.orthogonalise)
+    return loop.Method(noise=adversarial, after=loop.orthogonalise)
 
 
 @training_method("sparse", passes=2 * CRAFTING + FORWARD + BACKWARD, own_loss=True)
@@ -205,7 +205,10 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
     """
     if remedy := instead_of(name, METHODS):
         raise UsageError(f"method is {name!r}; {remedy}.")
-    return METHODS[name].build(NoiseSettings(periods, step, step if bound is None else bound, state))
+    bound = step if bound is None else bound
+    if not (step >= 0 and bound >= 0):
+        raise UsageError(f"noise: step is {step} and bound is {bound}; neither may be negative.")
+    return METHODS[name].build(NoiseSettings(periods, step, bound, state))
 
 
 ANN_TRAININGS: dict[str, Callable[[float], noise.Noise]] = {

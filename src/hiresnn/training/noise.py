@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from hiresnn.attacks.ball import ascend, perturbed, uniform
 from hiresnn.attacks.gate import frozen
 from hiresnn.attacks.losses import summed_steps
-from hiresnn.errors import UsageError
 
 
 class Noise:
@@ -55,16 +54,11 @@ class CraftedNoise(Noise):
     Args:
         step: eps_s, the step along the sign of the input gradient, in pixel units; at least 0.
         bound: eps_t, the largest absolute value of kappa, in pixel units; at least 0.
-
-    Raises:
-        UsageError: step or bound is negative.
     """
 
     needs_gradient = True
 
     def __init__(self, step: float, bound: float) -> None:
-        if not (step >= 0 and bound >= 0):
-            raise UsageError(f"crafted noise: step is {step} and bound is {bound}; neither may be negative.")
         self.step, self.bound = step, bound
         self.kappa: Tensor | None = None
 
@@ -91,15 +85,9 @@ class CraftedNoise(Noise):
 
 
 class GaussianNoise(Noise):
-    """Gaussian noise with zero mean and deviation `std` (eps_s in Fig. 9), drawn anew in every period.
-
-    Raises:
-        UsageError: std is negative.
-    """
+    """Gaussian noise with zero mean and deviation `std` >= 0 (eps_s in Fig. 9), drawn anew in every period."""
 
     def __init__(self, std: float) -> None:
-        if not std >= 0:
-            raise UsageError(f"Gaussian noise: std is {std}; it must not be negative.")
         self.std = std
 
     def apply(self, images: Tensor) -> Tensor:
@@ -124,9 +112,6 @@ class Adversarial(Noise):
         iterations: gradients per batch.
         divergence: ascend KL(p(x) || p(x + delta)), as TRADES does, and not the cross-entropy.
         evaluating: craft in eval mode, without dropout.
-
-    Raises:
-        UsageError: a value is negative or NaN.
     """
 
     step: float
@@ -137,12 +122,6 @@ class Adversarial(Noise):
     divergence: bool = False
     evaluating: bool = False
     delta: Tensor = field(init=False)  # of the batch that began last
-
-    def __post_init__(self) -> None:
-        if not (self.step >= 0 and self.start >= 0 and self.bound >= 0):
-            raise UsageError(
-                f"adversarial noise: step {self.step}, start {self.start}, bound {self.bound}; none may be negative."
-            )
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         with frozen(model) if self.evaluating else nullcontext():

@@ -35,14 +35,12 @@ from hiresnn.network import (
     uncompiled,
 )
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Schedule, Selection, Training
+from hiresnn.training.epochs import PRECISIONS, Average, Schedule, Selection, Training
 from hiresnn.training.loop import Method
 from hiresnn.training.methods import METHOD_NAMES, instead_of
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.ranks import ALONE, Ranks
-from hiresnn.training.weights import Average
 
-PIXELS = "a number in pixel units, from 0 to 1, such as 8 / 255"
 CALIBRATION_IMAGES = 512
 """Training images that an ANN is converted with."""
 COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
@@ -134,11 +132,8 @@ def fit(
     Example:
         >>> hiresnn.fit(snn, (images, labels), (test_images, test_labels), epochs=5).test_accuracy
     """
-    epochs, batch_size, periods = (
-        _number(name, value, operator.index, "a whole number")
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("periods", periods))
-    )
-    seed = None if seed is None else _number("seed", seed, operator.index, "a whole number")
+    epochs, batch_size, periods = map(operator.index, (epochs, batch_size, periods))
+    seed = None if seed is None else operator.index(seed)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"checkpoint is {path}, but there is no folder {path.parent}; create it.")
@@ -148,8 +143,7 @@ def fit(
     if not isinstance(method, Method):
         network = _of_method(method, network, train, timesteps, seed or 0, progress)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
-    lr = _number("lr", (1e-4 if spiking else 0.01) if lr is None else lr, float, "a number")
-    noise_step = _number("noise_step", noise_step, float, PIXELS)
+    lr, noise_step = float((1e-4 if spiking else 0.01) if lr is None else lr), float(noise_step)
     if schedule is None:
         schedule = Schedule(epochs, lr) if spiking else Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
     if schedule.epochs < 0:
@@ -159,7 +153,7 @@ def fit(
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; {closest(precision, PRECISIONS)}.")
     if not 0 <= noise_step <= 1:
-        raise UsageError(f"noise_step is {noise_step:g}; give {PIXELS}.")
+        raise UsageError(f"noise_step is {noise_step:g}; give pixel units from 0 to 1, such as 8 / 255.")
     if optimizer is None:
         parameters = trained_parameters(network, schedule.epochs)
         if spiking:
@@ -213,13 +207,6 @@ def fit(
         return FitResult(network, training.rows, accuracy)
     finally:
         network.train(mode)
-
-
-def _number(name: str, value: Any, read: Callable[[Any], Any], kind: str) -> Any:
-    try:
-        return read(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} is {value!r}; give {kind}.") from None
 
 
 def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
