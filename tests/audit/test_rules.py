@@ -18,11 +18,11 @@ from hiresnn.audit.rules import (
     DIRECTIONS,
     LAST,
     RISE,
-    PgdTrace,
     RuleScreening,
     instability,
     questions,
     report,
+    rising,
     screen_rule,
     screening_bound,
     select_rules,
@@ -52,8 +52,7 @@ def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
     assert torch.allclose(found.margin, torch.tensor([0.1]), atol=1e-6)
     assert torch.allclose(found.last, pixels((0.45, 0.55)), atol=1e-6)
     assert found.wrong[:, 0].tolist()[::3] == [False, True]  # at 0 the two are equal but for rounding
-    assert found.broken.tolist() == [True]
-    assert (found.zero.tolist(), found.zero_pixels.tolist()) == ([False], [0.0])
+    assert torch.allclose(found.gradient, pixels((-1.0, 1.0)))
 
 
 def test_the_named_loss_is_increased() -> None:
@@ -73,40 +72,19 @@ def test_no_iterate_leaves_the_bound_or_the_range_of_pixels() -> None:
     assert torch.allclose(found.last, pixels((0.0, 1.0)), atol=1e-6)
 
 
-def test_a_gradient_of_exactly_zero_is_seen_by_image_and_by_pixel() -> None:
+def test_a_gradient_of_exactly_zero_moves_no_pixel() -> None:
     def steep(images: Tensor) -> Tensor:  # the first pixel alone, and that only above a half
         a = images.flatten(1)[:, 0]
         return torch.stack([torch.relu(a - 0.5), torch.zeros_like(a) - 1], 1)
 
     images, labels = pixels((0.7, 0.3), (0.2, 0.3)), torch.zeros(2, dtype=torch.int64)
     found = trace_pgd(steep, images, labels, eps=0.1, iterations=2, loss="margin")
-    assert found.zero.tolist() == [False, True]
-    assert found.zero_pixels.tolist() == [0.5, 1.0]
+    assert (found.gradient == 0).flatten(1).tolist() == [[False, True], [True, True]]
     assert torch.equal(found.last[1], images[1])
 
 
-def of(losses: list[float], wrong: list[bool] | None = None) -> PgdTrace:
-    """One image with these losses."""
-    wrong = wrong or [False] * len(losses)
-    nothing = torch.zeros(1)
-    return PgdTrace(
-        torch.tensor(losses)[:, None], nothing, torch.tensor(wrong)[:, None], nothing.bool(), nothing, nothing
-    )
-
-
-@pytest.mark.parametrize(
-    ("wrong", "broken", "silent"),
-    [
-        ([False, False, False], False, False),
-        ([False, True, False], True, True),
-        ([True, False, False], True, True),
-        ([False, True, True], True, False),
-        ([False, False, True], True, False),
-    ],
-)
-def test_a_success_is_silent_where_the_last_iterate_fails(wrong: list[bool], broken: bool, silent: bool) -> None:
-    found = of([0.0] * 3, wrong)
-    assert (found.broken.item(), found.silent.item()) == (broken, silent)
+def is_rising(losses: list[float]) -> bool:
+    return bool(rising(torch.tensor(losses)[:, None]).item())
 
 
 LONG = 2 * LAST
@@ -119,7 +97,7 @@ def long(at_half: float, end: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("losses", "rising"),
+    ("losses", "expected"),
     [
         (long(1 - RISE - 0.01, 1.0), True),  # 6 % of the climb in the last steps
         (long(1 - RISE + 0.01, 1.0), False),  # 4 %
@@ -133,18 +111,15 @@ def long(at_half: float, end: float) -> list[float]:
     ],
 )
 def test_a_loss_is_rising_if_its_best_gains_more_than_a_share_in_the_last_steps(
-    losses: list[float], rising: bool
+    losses: list[float], expected: bool
 ) -> None:
     assert len(losses) == LONG + 1
-    assert of(losses).rising.item() == rising
+    assert is_rising(losses) == expected
 
 
-def test_the_last_steps_of_a_short_run_are_its_second_half_and_a_broken_image_is_not_rising() -> None:
-    assert of([0.0, 0.5, 1.0, 1.0, 1.0]).rising.item() is False
-    assert of([0.0, 0.5, 0.5, 0.5, 1.0]).rising.item() is True
-    losses = long(0.5, 1.0)
-    assert of(losses).rising.item() is True
-    assert of(losses, [*[False] * LONG, True]).rising.item() is False
+def test_the_last_steps_of_a_short_run_are_its_second_half() -> None:
+    assert not is_rising([0.0, 0.5, 1.0, 1.0, 1.0])
+    assert is_rising([0.0, 0.5, 0.5, 0.5, 1.0])
 
 
 def logits(score: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -278,7 +253,7 @@ def test_a_rule_is_screened_with_the_documented_attacks(
     for name, radius, iterations in (("wider", 4 * eps, 6), ("unbounded", 1.0, 3)):
         with audited.under("arctan"):
             further = trace_pgd(audited, images, labels, eps=radius, iterations=iterations, loss="margin")
-        assert (record[name] == further.broken.numpy()).all()
+        assert (record[name] == further.wrong.any(0).numpy()).all()
     assert record["fgsm"].sum() < record["wider"].sum() < record["unbounded"].sum()
 
 

@@ -70,15 +70,15 @@ def audit(
         _refuse_smaller(folder, len(split), config)
     device = device_of(recipe)
     opponents: dict[str, Model] = {}
-    fingerprints = [weights_of(subject.model)]
+    fingerprints = {weights_of(subject.model)}
     for text in twins:
         twin = resolve_model(text)
         weights = weights_of(twin.model)
         if weights and weights in fingerprints:
             raise UsageError(
-                f"the twin {text} has the weights of the audited network or of another twin; name another twin."
+                f"the twin {text} has the weights of the audited network or of another twin; name another."
             )
-        fingerprints.append(weights)
+        fingerprints.add(weights)
         opponents[f"{twin.name} ({(weights or 'no weights')[:6]})"] = twin.model
     for name, model in ((target, subject.model), *opponents.items()):
         if isinstance(model, nn.Module):
@@ -144,13 +144,12 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
     if not (out / CARD).exists():
         return
     card, order = read_card(out / CARD, "move it elsewhere, or audit with --replace"), list(PRESETS)
-    if card.setting.preset not in order or config.plan.name not in order:
+    if not {card.setting.preset, config.plan.name} <= PRESETS.keys():
         return
     if card.data.images > images or order.index(card.setting.preset) > order.index(config.plan.name):
         raise RunError(
-            f"{out / CARD} is an audit of {card.data.images:,} images with preset {card.setting.preset}, which one of "
-            f"{images:,} images with preset {config.plan.name} would replace; choose another folder with --out, or "
-            "give --replace."
+            f"{out / CARD} is an audit of {card.data.images:,} images with preset {card.setting.preset}; give "
+            "--replace to replace it by a smaller one, or choose another folder with --out."
         )
 
 
@@ -179,7 +178,7 @@ def verify(path: Path, name: str | None = None) -> Verification:
 
 
 def run_around(card: Path) -> str | None:
-    """The run folder whose audit a card is, such as RUN/audit/card.json, wherever the folder is by now."""
+    """The run folder whose audit a card is, such as RUN/audit/card.json."""
     folder = card.absolute().parent
     run = folder.parent
     complete = folder.name.startswith("audit") and (run / MODEL).is_file() and (run / RECIPE).is_file()

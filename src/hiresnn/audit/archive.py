@@ -29,8 +29,7 @@ FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "
 """Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
 of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
 TOLERANCE = 0.02  # percentage points by which a rounded percentage may differ
-CHANCE = 0.25
-"""Share of the images that a random network may answer otherwise: the audit counted the worst of many draws."""
+CHANCE = 0.25  # share of the images that a random network may answer otherwise: the audit took the worst of many draws
 
 
 class Verification(NamedTuple):
@@ -60,11 +59,11 @@ def adversarial_archive(result: AuditResult) -> bytes:
 def read_archive(path: Path) -> Arrays:
     """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
     advice = "name the folder of a complete audit"
+    if not path.is_file():
+        raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.")
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file.items())
-    except FileNotFoundError:
-        raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.") from None
     except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise RunError(f"{path} is damaged ({error}); {advice}.") from None
     rows = {values.shape[:1] for values in arrays.values()}

@@ -24,6 +24,11 @@ from hiresnn.foreign import require_adapter
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
+OWN = "own"  # the gradient rule that the network came with, used exactly as it is
+ROUNDING = "through-rounding"  # the same, with logits divided by `scale`, and straight through roundings (BPDA)
+EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
+SATURATED = 64.0  # median gap of the two largest logits above which the cross-entropy loses its gradient in float32
+RESCALED_GAP = 4.0  # median gap to which such logits are scaled down
 OBSERVED = 16  # images on which the behaviour of a network is observed
 FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
 
@@ -45,38 +50,21 @@ def weights_of(model: Model) -> str | None:
     return fingerprint((name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor))
 
 
-OWN = "own"  # the gradient rule that the network came with, used exactly as it is
-ROUNDING = "through-rounding"
-"""The network's own rule, with logits divided by `scale` and, where the forward pass rounds, gradients that pass
-straight through the rounding (BPDA)."""
-EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
-SATURATED = 64.0
-"""Median gap of the two largest logits above which the gradient of the cross-entropy underflows in float32."""
-RESCALED_GAP = 4.0
-"""Median gap to which such logits are scaled down."""
-
-
 class InstrumentedModel(nn.Module):
     """Any model, images [B, C, H, W] in [0, 1] -> logits [B, K], as the audit calls it.
 
-    Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards.
-
-    Args:
-        images: its behaviour is observed on the first `OBSERVED` of them.
-        draws: passes over which a random network is averaged.
+    Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards. It is
+    observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
 
     Attributes:
         logits: on the observed images under a fixed seed, [B, K] in float32.
-        random: whether two calls without a common seed differ. repeatable: whether two with one seed agree in each bit.
+        random: whether two calls without a common seed differ; then `draws` passes are averaged.
+        repeatable: whether two calls with one seed agree in each bit.
         rounds: whether the forward pass rounds; under any rule but OWN gradients go straight through (BPDA).
         scale: what logits are divided by under any rule but OWN: the timesteps of a network that sums over time, and
-            more where logits are so large that the cross-entropy loses its gradient.
-        saturated: whether logits are so large that the cross-entropy has no gradient under OWN.
+            more where logits are so large that the cross-entropy loses its gradient (`saturated`).
         cost: the cost of everything since `measured` was entered.
         digest: identifies the network by its answers; None if they are not repeatable.
-
-    Raises:
-        UsageError: the model fails, or its answers are not logits.
     """
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
@@ -96,7 +84,6 @@ class InstrumentedModel(nn.Module):
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
-        """One call of the network on a copy of the images; a failure of the user's code becomes a UsageError."""
         self.calls += 1
         images = images.clone()
         if images.requires_grad:
@@ -110,16 +97,13 @@ class InstrumentedModel(nn.Module):
         return logits
 
     def _observe(self, images: Tensor) -> None:
-        """Compare the answers of several calls; raises UsageError where they are not logits [B, K], or never finite."""
+        """Compare the answers of several calls."""
         raw = self._answers(images)
         require_logits(raw, len(images))
         if raw.shape[1] < 2:
             raise UsageError(f"the network returns logits {list(raw.shape)}; an audit needs at least 2 classes.")
         if not torch.isfinite(raw).all(1).any():
-            raise UsageError(
-                "the network's logits are not finite on any clean image; check its weights and that it takes pixels in "
-                "[0, 1]."
-            )
+            raise UsageError("the network's logits are not finite on any clean image; check its weights.")
         self.logits, again = raw.float(), self._answers(images).float()  # [B, K]
         with seeded(1):
             reseeded = self._call(images).float()
@@ -157,9 +141,9 @@ class InstrumentedModel(nn.Module):
             return self._call(images)
 
     def _batch_check(self, images: Tensor) -> Check:
-        half = (len(images) + 1) // 2
         reversed_order = self._answers(images.flip(0)).float().flip(0)
-        split = torch.cat([self._answers(part).float() for part in torch.split(images, half)])
+        halves = torch.split(images, (len(images) + 1) // 2)
+        split = torch.cat([self._answers(part).float() for part in halves])
         for change, changed in (("its order", reversed_order), ("its size", split)):
             rows = int((~_close(self.logits, changed)).sum())
             classes = int((self.logits.argmax(1) != changed.argmax(1)).sum())
@@ -239,5 +223,5 @@ class InstrumentedModel(nn.Module):
 
 
 def seed_of(seed: int, key: str) -> int:
-    """The seed of one unit of work, which depends on its key alone."""
+    """The seed of the unit of work with that key."""
     return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "little") >> 1

@@ -1,7 +1,4 @@
-"""Bounds of a robustness curve, from 0 up to an attack without a bound, and the worst case per image over them.
-
-A bound is an L-infinity radius in pixel units.
-"""
+"""Bounds of a robustness curve, L-infinity radii from 0 to no bound at all, and the worst case per image over them."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ from hiresnn.errors import UsageError
 
 @dataclass(frozen=True, order=True)
 class Bound:
-    """One radius."""
+    """One radius in pixel units."""
 
-    eps: float  # in pixel units, from 0 to 1; infinity stands for the attack that only [0, 1] limits
+    eps: float  # from 0 to 1; infinity stands for the attack that only [0, 1] limits
     label: str  # the bound as text, for example "8/255" or "inf"
 
     @property

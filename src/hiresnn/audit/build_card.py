@@ -53,11 +53,7 @@ class About:
 
 
 def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> parts.Card:
-    """The card of an audit with these twins.
-
-    Raises:
-        UsageError: the preset did not screen the network's own rule.
-    """
+    """The card of an audit with these twins; UsageError if its preset did not screen the network's own rule."""
     worst, config, cost = result.worst, result.config, result.cost
     reports = [report(rule, result.screened, result.without_gradient, result.screened_at) for rule in result.screened]
     own = next((report for report in reports if report.rule == OWN), None)
@@ -80,7 +76,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         data=parts.Images(
             name=about.data,
             split=about.split,
-            images=len(result.labels),
+            images=len(worst.by),
             classes=classes,
             size=list(result.images.shape[1:]),
         ),
@@ -162,11 +158,8 @@ def _rows(result: AuditResult) -> list[parts.AttackRow]:
 
 
 def _cells(result: AuditResult) -> list[parts.Cell]:
-    cells = [
-        (name, rule.rule, broken)
-        for rule in result.screened
-        for name, broken in (("FGSM", rule.fgsm), ("PGD, cross-entropy", rule.entropy), ("PGD, margin", rule.margin))
-    ]
+    columns = {"FGSM": "fgsm", "PGD, cross-entropy": "entropy", "PGD, margin": "margin"}
+    cells = [(name, rule.rule, getattr(rule, field)) for rule in result.screened for name, field in columns.items()]
     cells += [(name, "none", broken) for name, broken in result.without_gradient.items()]
     return [
         parts.Cell(attack=name, rule=rule, standing=share(len(broken) - int(broken.sum()), len(broken)))
@@ -184,19 +177,17 @@ def _activity(result: AuditResult) -> list[parts.Layer] | None:
     for image, version in worst.adversarial.items():
         if worst.level[image] <= top:
             adversarial[image] = version.to(adversarial)
-    measured = []
-    for images in (result.images, adversarial):
-        activity = SpikingActivity()
+    clean, attacked = (SpikingActivity(), SpikingActivity())
+    for images, activity in ((result.images, clean), (adversarial, attacked)):
         with seeded(seed_of(result.config.seed, "activity")):
             for batch in torch.split(images, result.config.batch_size):
                 with record(network) as spikes:
                     network(batch)
                 activity.update(spikes)
-        measured.append(activity.compute())
-    clean, attacked = measured
+    rates = attacked.compute()
     return [
-        parts.Layer(name=name, neurons=layer.neurons, clean=layer.tasa, attacked=attacked[name].tasa)
-        for name, layer in clean.items()
+        parts.Layer(name=name, neurons=layer.neurons, clean=layer.tasa, attacked=rates[name].tasa)
+        for name, layer in clean.compute().items()
     ]
 
 
@@ -228,10 +219,7 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
 
 
 def png(image: Tensor) -> str:
-    """Encode an image [C, H, W] in [0, 1] as an 8-bit PNG in base64; values outside [0, 1] are clipped.
-
-    Three channels become a colour picture; otherwise the first channel becomes a grey one.
-    """
+    """An image [C, H, W], clipped to [0, 1], as an 8-bit PNG in base64: colour with three channels, else grey."""
     pixels = (image.detach().float().clamp(0, 1) * 255).round().to("cpu").numpy().astype(np.uint8)
     picture = Image.fromarray(pixels[0], "L") if len(pixels) != 3 else Image.fromarray(pixels.transpose(1, 2, 0), "RGB")
     buffer = io.BytesIO()
@@ -248,11 +236,9 @@ def amplified(clean: Tensor, adversarial: Tensor) -> tuple[Tensor, float]:
 
 
 def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
-    """At most `count` broken images, spread evenly from the smallest bound up to the headline.
+    """At most `count` broken images, spread evenly from the smallest bound up to the headline, or over all bounds.
 
-    Args:
-        levels: for each image the position of the smallest bound that broke it; 0 if it is misclassified or unbroken.
-        headline: position of the headline bound; if nothing was broken up to it, any bound counts.
+    `levels` are the positions of the smallest bound that broke each image, 0 for none; `headline` is that of its bound.
     """
     broken = [image for image, level in enumerate(levels) if 0 < level <= headline]
     broken = broken or [image for image, level in enumerate(levels) if level > 0]

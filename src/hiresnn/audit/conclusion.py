@@ -1,12 +1,4 @@
-"""The number to report: decided by the gap between the paper's PGD and the worst case at the headline bound.
-
-- *unreliable*: the network fails a severe check of its behaviour; or the attacks themselves fail: images stand without
-  any bound, attacks without gradients break what all gradient attacks left, or no gradient rule finds a gradient.
-- *overestimated*: the worst case is at least 1 percentage point and 5 images below PGD.
-- *agrees*: the gap is smaller.
-
-Whether gradients are masked, and by how much a longer attack still improved, are reasons; they do not decide.
-"""
+"""The number to report, and the verdict on the paper's PGD; docs/audit.md has the rules in words."""
 
 from __future__ import annotations
 
@@ -100,16 +92,13 @@ def conclude(
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
-    verdict: parts.Verdict
+    verdict: parts.Verdict = "unreliable"
     if severe:
-        verdict, headline = "unreliable", f"Report no number at {point.bound}: {severe[0]}."
+        headline = f"Report no number at {point.bound}: {severe[0]}."
     elif failures:
-        verdict, headline = (
-            "unreliable",
-            (
-                f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. "
-                f"An attack that works may leave far less than {worst.percent:.1f} %."
-            ),
+        headline = (
+            f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. "
+            f"An attack that works may leave far less than {worst.percent:.1f} %."
         )
     elif gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
         verdict, headline = "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
@@ -132,14 +121,12 @@ def conclude(
         reasons.append(
             "no gradient rule could be tried on this network; if it spikes, give it an adapter (docs/foreign.md)"
         )
-
     larger = LARGER.get(preset)
     if severe and all(check.name == parts.CONSTANT for check in failed if check.name in SEVERE):
         step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
     elif severe:
-        step = (
-            "Make the network's answers depend on the images alone, or on torch's global random generator; then repeat."
-        )
+        source = "the images alone, or on torch's global random generator"
+        step = f"Make the network's answers depend on {source}; then repeat."
     elif evidence.blind or (evidence.own_only and failures):
         step = "Give the attacks a gradient, by an adapter (docs/foreign.md) or a twin (--twin); then repeat."
     elif larger and (unfinished or worst.high - worst.low > WIDE or failures or preset == "quick"):

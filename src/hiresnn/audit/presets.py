@@ -1,7 +1,6 @@
 """The settings of an audit, and its presets: stages of screening and attacks. A larger preset begins with the smaller.
 
-A smaller preset attacks fewer images, never with fewer steps: every preset runs SA-PGD under ASSG, the strongest
-published attack, with at least 100 iterations on the time-mean logits (docs/audit.md).
+A smaller preset attacks fewer images, never with fewer steps (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor
 
@@ -50,7 +49,7 @@ class PlannedAttack:
     def _under_its_rule(self, attack: Attack) -> Attack:
         def attacked(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, InstrumentedModel)
-            subject = model if self.twin is None else self.twin
+            subject = self.twin or model
             subject.cost = model.cost  # the passes over a twin are part of the cost
             with subject.under(OWN if self.plain else ROUNDING):
                 return attack(subject, images, labels)
@@ -78,8 +77,7 @@ class PlannedAttack:
     def loss(self) -> str | None:
         """The loss that the attack increases."""
         default = "cross-entropy" if self.spec.name in ("fgsm", "pgd") else None
-        loss: str | None = self.spec.resolved().get("loss", default)
-        return loss
+        return cast("str | None", self.spec.resolved().get("loss", default))
 
 
 def plan_attack(text: str, headline: Bound, defaults: Mapping[str, object] | None = None) -> PlannedAttack:
@@ -125,14 +123,14 @@ def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None
 
 @dataclass(frozen=True)
 class Stage:
-    """Screening of rules on a few images, then attacks on all images."""
+    """Screening of rules on a few images, then attacks on all images; `select_rules` explains `most` and `prune`."""
 
     rules: tuple[str, ...]  # to screen; those that the network cannot take are left out
     sample: int  # how many images to screen, the first correctly classified ones
     iterations: int  # of each PGD in the screening
     queries: int  # of Square in the screening
     attacks: tuple[StageAttack, ...]  # attacks on all images, cheap ones first
-    most: int | None = None  # this and `prune`: see `select_rules`
+    most: int | None = None
     prune: bool = True
     directions: int = DIRECTIONS  # random directions of the screening
     noise: int = 100  # draws of noise of the screening
@@ -140,16 +138,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Preset:
-    """A name, the default number of images, the stages, and the default bounds of the curve.
-
-    Attributes:
-        shares: default bounds as shares of the headline bound, to which no bound at all is added; empty for `CURVE`.
-    """
+    """What an audit does by default."""
 
     name: str
     images: int
     stages: tuple[Stage, ...]
-    shares: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()  # bounds as shares of the headline, to which "inf" is added; empty for `CURVE`
 
 
 _FEW = (OWN, ROUNDING, "arctan", "straight-through", "bptr", "conversion", ADAPTIVE)
@@ -158,8 +152,6 @@ _ALL = (
     *("linear/width=0.5", "linear/width=2", "arctan/reset", "arctan/cut", "sigmoid", "exponential", "rectangular"),
     *("erfc", "rga", "hart/width=0.5", "hart/width=1", "hart/width=2.5", "assg/cut", "pdsg"),
 )
-
-
 _QUICK_ATTACKS = (
     stage_attack("pgd-restarts", Choice.EACH, iterations=20, restarts=1, loss="margin"),
     stage_attack("sa-pgd", Choice.PUBLISHED, iterations=100),

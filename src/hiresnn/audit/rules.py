@@ -1,21 +1,13 @@
 """Screening, the first pass: every gradient rule alone on the same few images.
 
-It shows which rules attack this network well, and whether the gradients of each can be trusted. On the screened images,
-the verdict on a rule is
-- *masked gradients likely* if one of the five questions of Athalye et al. 2018 is answered yes; or more than 10 % of
-  the gradients are exactly zero; or, for the network's own rule, another rule breaks more of the images with the same
-  attacks, by at least 25 percentage points, and not by chance (sign test, 5 %);
-- *inconclusive* if another rule breaks more, by at least 10 percentage points; or more than 10 % of the pixels have a
-  gradient of exactly zero; or more than 10 % of the images show an indicator of a failed attack (Pintor et al. 2022);
-  or the loss changes by more than half in random directions; or fewer than 20 images were screened;
-- *consistent* otherwise. This is the absence of a reason to doubt, not a proof.
+The verdicts of `report` on each rule are those of docs/audit.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +26,7 @@ from hiresnn.metrics import correct
 
 Record = Mapping[str, "NDArray[Any]"]
 """Arrays by name: the result of one unit of work, as the cache stores it."""
+Broken = NDArray[np.bool_]
 
 WIDER = 4  # factor of the larger bound at which an attack must break more
 RISE = 0.05
@@ -43,35 +36,14 @@ DIRECTIONS, RADIUS = 100, 8 / 255
 """Random directions, and their radius in pixel units, for the stability of the loss (Pintor et al. 2022, I2)."""
 
 
-@dataclass(frozen=True, eq=False)
-class PgdTrace:
+class PgdTrace(NamedTuple):
     """Steps of PGD on B images; the first iterate is the image itself."""
 
     loss: Float[Tensor, "iterate batch"]
     margin: Float[Tensor, " batch"]  # largest margin loss over the iterates, above 0 if one was misclassified
     wrong: Bool[Tensor, "iterate batch"]  # whether each iterate is misclassified
-    zero: Bool[Tensor, " batch"]  # whether the gradient at the image is exactly zero
-    zero_pixels: Float[Tensor, " batch"]  # share of its pixels where the gradient is exactly zero
+    gradient: Float[Tensor, "batch ..."]  # at the image
     last: Float[Tensor, "batch ..."]  # the last iterate
-
-    @property
-    def broken(self) -> Bool[Tensor, " batch"]:
-        """Whether any iterate is misclassified."""
-        return self.wrong.any(0)
-
-    @property
-    def silent(self) -> Bool[Tensor, " batch"]:
-        """Whether an iterate succeeded although the last one fails (I3)."""
-        return self.broken & ~self.wrong[-1]
-
-    @property
-    def rising(self) -> Bool[Tensor, " batch"]:
-        """Whether nothing succeeded although the best loss rose by more than `RISE` of its range at the end (I4)."""
-        best = self.loss.cummax(0).values
-        steps = len(best) - 1
-        total = best[-1] - self.loss.amin(0)
-        late = best[-1] - best[steps - min(LAST, steps // 2)]
-        return ~self.broken & (late > RISE * total) & (late > 0)
 
 
 def trace_pgd(
@@ -79,21 +51,23 @@ def trace_pgd(
 ) -> PgdTrace:
     """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
     step = fixed_step(eps / 4, eps)
-    adversarial, losses, margins, wrong = images, [], [], []
-    zero = zero_pixels = torch.zeros(0)
+    adversarial, looks = images, []
     for iteration in range(iterations + 1):
-        at = loss_gradient(model, adversarial, labels, LOSSES[loss])
-        losses.append(at.loss)
-        margins.append(margin(at.logits, labels).nan_to_num(torch.inf))
-        wrong.append(~correct(at.logits, labels))
-        if not iteration:
-            flat = at.gradient.flatten(1) == 0
-            zero, zero_pixels = flat.all(1), flat.float().mean(1)
+        looks.append(look := loss_gradient(model, adversarial, labels, LOSSES[loss]))
         if iteration < iterations:
-            adversarial = step(images, adversarial, at)
-    return PgdTrace(
-        torch.stack(losses), torch.stack(margins).amax(0), torch.stack(wrong), zero, zero_pixels, adversarial.detach()
-    )
+            adversarial = step(images, adversarial, look)
+    margins = torch.stack([margin(look.logits, labels).nan_to_num(torch.inf) for look in looks])
+    wrong = torch.stack([~correct(look.logits, labels) for look in looks])
+    losses = torch.stack([look.loss for look in looks])
+    return PgdTrace(losses, margins.amax(0), wrong, looks[0].gradient, adversarial.detach())
+
+
+def rising(losses: Float[Tensor, "iterate batch"]) -> Bool[Tensor, " batch"]:
+    """Whether the best loss rose by more than `RISE` of its range in the last steps (I4)."""
+    best = losses.cummax(0).values
+    steps = len(best) - 1
+    late = best[-1] - best[steps - min(LAST, steps // 2)]
+    return (late > RISE * (best[-1] - losses.amin(0))) & (late > 0)
 
 
 @torch.no_grad()
@@ -115,17 +89,17 @@ class RuleScreening:
     """What one gradient rule did on the screened images; every array has one value per image."""
 
     rule: str
-    fgsm: NDArray[np.bool_]  # broken by one step
-    entropy: NDArray[np.bool_]  # broken by PGD on the cross-entropy
-    margin: NDArray[np.bool_]  # broken by PGD on the margin loss
+    fgsm: Broken  # by one step
+    entropy: Broken  # by PGD on the cross-entropy
+    margin: Broken  # by PGD on the margin loss
     reached: NDArray[np.floating]  # largest margin loss over both PGD runs
-    wider: NDArray[np.bool_]  # broken by PGD at `WIDER` times the bound
-    unbounded: NDArray[np.bool_]  # broken by PGD without a bound
-    zero: NDArray[np.bool_]  # this, zero_pixels, silent and rising: see `PgdTrace`
-    zero_pixels: NDArray[np.floating]
+    wider: Broken  # by PGD at `WIDER` times the bound
+    unbounded: Broken  # by PGD without a bound
+    zero: NDArray[np.bool_]  # whether the gradient at the image is exactly zero
+    zero_pixels: NDArray[np.floating]  # share of the pixels where it is
     unstable: NDArray[np.floating]  # see `instability`
-    silent: NDArray[np.bool_]
-    rising: NDArray[np.bool_]
+    silent: NDArray[np.bool_]  # whether an iterate succeeded although the last one fails (I3)
+    rising: NDArray[np.bool_]  # whether nothing succeeded although the loss was still `rising` (I4)
 
     @classmethod
     def read(cls, rule: str, record: Record) -> RuleScreening:
@@ -133,7 +107,7 @@ class RuleScreening:
         return cls(rule, **{name: record[name] for name in cls.__annotations__ if name != "rule"})
 
     @property
-    def broken(self) -> NDArray[np.bool_]:
+    def broken(self) -> Broken:
         """Broken by PGD on either loss."""
         return self.entropy | self.margin
 
@@ -152,19 +126,20 @@ def screen_rule(
             return trace_pgd(model, images, labels, eps=min(eps, 1.0), iterations=steps, loss=loss)
 
     entropy, margins = (run(bound.radius, iterations, loss) for loss in ("cross-entropy", "margin"))
+    broken, zero = entropy.wrong.any(0), entropy.gradient.flatten(1) == 0
     arrays = {
         "fgsm": one_step,
-        "entropy": entropy.broken,
-        "margin": margins.broken,
+        "entropy": broken,
+        "margin": margins.wrong.any(0),
         # Margins of different rules are compared, so all are in units of the network's logits.
         "reached": torch.maximum(entropy.margin, margins.margin) * (1.0 if rule == OWN else model.scale),
-        "wider": run(WIDER * bound.radius, iterations, "margin").broken,
-        "unbounded": run(1.0, iterations // 2, "margin").broken,
-        "zero": entropy.zero,
-        "zero_pixels": entropy.zero_pixels,
+        "wider": run(WIDER * bound.radius, iterations, "margin").wrong.any(0),
+        "unbounded": run(1.0, iterations // 2, "margin").wrong.any(0),
+        "zero": zero.all(1),
+        "zero_pixels": zero.float().mean(1),
         "unstable": instability(model, entropy.last, labels, directions),
-        "silent": entropy.silent,
-        "rising": entropy.rising,
+        "silent": broken & ~entropy.wrong[-1],
+        "rising": ~broken & rising(entropy.loss),
     }
     return {name: values.cpu().numpy() for name, values in arrays.items()}
 
@@ -199,8 +174,6 @@ FAR = 0.25  # share of the images that another rule must break beyond the own ru
 UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts as jagged
 FEWEST = 20  # screened images below which nothing can be concluded
 
-Broken = NDArray[np.bool_]
-
 
 def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
     """The five questions of Athalye et al. 2018 for one rule, screened at `bound`.
@@ -216,25 +189,24 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
     boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
     best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
     black = boxes.get(best, (0, 0))
-    here, there = int(screening.margin.sum()), int(screening.wider.sum())
+    without = "no attack without gradients was run"
+    black_box = without if not boxes else f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
+    here, there, left = int(screening.margin.sum()), int(screening.wider.sum()), int((~screening.unbounded).sum())
     bounded = bound.radius < 1
+    fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
-    left = int((~screening.unbounded).sum())
-    unbounded = f"{left} of {count} images stand without a bound"
+    larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
     lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
     one_step = f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images"
-    black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
-    larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
-    fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
-    by_noise = f"noise breaks {lucky} of {count} images that PGD leaves"
-    without = "no attack without gradients was run"
+    unbounded = f"{left} of {count} images stand without a bound"
+    random = f"noise breaks {lucky} of {count} images that PGD leaves"
     answers = [
         ("Is one step better than iterating?", significantly_more(*single), one_step),
-        ("Is a black box better than the white box?", significantly_more(*black), black_box if boxes else without),
+        ("Is a black box better than the white box?", significantly_more(*black), black_box),
         ("Does a larger bound fail to help?", fails, larger),
         ("Does the unbounded attack stay below 100 %?", left > SOME * count, unbounded),
-        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), by_noise),
+        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), random),
     ]
     return [Question(name=name, yes=yes, evidence=evidence) for name, yes, evidence in answers]
 
