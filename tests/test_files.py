@@ -95,6 +95,9 @@ def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path: Path) -> None:
     with new_folder(new):
         (new / "file").write_text("whole")
     assert (new / "file").read_text() == "whole"
+    with pytest.raises(UsageError, match="not an empty folder"):
+        filled(new, OSError(errno.ENOSPC, "No space left"))
+    assert (new / "file").read_text() == "whole"
 
 
 def test_several_files_change_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from hiresnn.errors import LONGEST_VALUE, HiresnnError, RunError, quoted
+from hiresnn.errors import LONGEST_VALUE, HiresnnError, RunError, UsageError, quoted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,7 +68,12 @@ def remove_leftovers(folder: Path, *, seconds: float = 0) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed."""
+    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed.
+
+    Raises UsageError if the folder has content, which is then left alone.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not an empty folder; name a new one.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

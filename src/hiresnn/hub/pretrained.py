@@ -141,6 +141,7 @@ def _download_archive() -> None:
         raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
     if hashlib.sha256(content).hexdigest() != ARCHIVE.digest:
         raise RunError(f"{ARCHIVE.address} is not the file that this version expects (its SHA-256 differs); try again.")
+    shutil.rmtree(ARCHIVE.cache, ignore_errors=True)  # half of an archive, if an earlier process was killed
     with new_folder(ARCHIVE.cache), zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(ARCHIVE.cache)
 

@@ -105,8 +105,6 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
     if problems := verify(path / CARD, str(path)).problems:
         repeat = command_line("audit", path, "--replace")
         raise RunError(f"the audit in {path} does not verify ({problems[0]}); run {repeat}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder; name a new one.")
     assert run.card is not None
     card = run.card if publication.pictures else run.card.model_copy(update={"gallery": []})
     texts = {
