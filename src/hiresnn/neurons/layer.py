@@ -94,7 +94,7 @@ class LIF(nn.Module):
 
     Args:
         threshold: firing threshold v_t, in units of the membrane; above 0.
-        leak, **options: of `Neuron`, instead of those of `neuron`.
+        leak: of `Neuron`, instead of that of `neuron`; likewise every other option of it by its name.
         neuron: the options of the layer.
 
     Attributes:
