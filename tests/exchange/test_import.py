@@ -107,7 +107,7 @@ def _not_finite(name: str, attribute: str) -> Any:
 
 def _timeless() -> Any:
     graph = to_nir(step_graph(counter(), PIXELS))
-    graph.metadata = {"timesteps": "many"}
+    graph.metadata = {}
     return graph
 
 

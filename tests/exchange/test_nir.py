@@ -261,7 +261,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
 
 def test_windows_that_are_not_square_are_refused(tmp_path: Path) -> None:
     ann = nn.Sequential(nn.Conv2d(1, 2, (1, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 4 * 2, 2))
-    with pytest.raises(UsageError, match="windows of 1 x 3 pixels, but the package nir handles only square ones"):
+    with pytest.raises(UsageError, match="windows of 1 x 3 pixels, but nir handles only square ones"):
         write_nir(step_graph(spiking_graph(ann, 2), torch.rand(1, 1, 4, 4)), tmp_path / "a.nir")
 
 

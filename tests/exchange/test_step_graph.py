@@ -100,7 +100,7 @@ def test_what_other_formats_cannot_express_is_refused_by_name(ann: nn.Module, me
 
 
 def test_poisson_spikes_are_refused() -> None:
-    with pytest.raises(UsageError, match="poisson spikes, which are random"):
+    with pytest.raises(UsageError, match="random spikes"):
         step_graph(network(encoding="poisson"), images())
 
 

@@ -65,12 +65,7 @@ def accuracy(
     title: str = "clean",
     progress: Progress | None = None,
 ) -> float:
-    """Return the accuracy of `network` on a split in percent, with a progress bar; the mode is left as it was.
-
-    Args:
-        attack: None for clean accuracy.
-        eps: L-infinity bound that the attack must keep, or AttackError; None checks only [0, 1].
-    """
+    """Return the accuracy on a split in percent, with a progress bar; an attack must keep `eps`, or AttackError."""
     batches = Batches(split, batch_size, device=device)
     with (progress or Progress(quiet=True)).task(f"  {title}", len(split)) as task:
         return _measure(network, batches, attack, eps, task)

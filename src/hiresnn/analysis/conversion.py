@@ -82,7 +82,10 @@ class ConversionError:
                 self.whole[1].update(self.network(images.clone()), labels)
             for name, activation in expected.items():
                 rates = spikes[name].mean(0).reshape(activation.shape)
-                amplitude = self._amplitude(name, activation, rates)
+                if (amplitude := self.amplitudes[name]) is None:
+                    square = float(rates.double().square().sum())
+                    amplitude = float((activation.double() * rates).sum()) / square if square else 1.0
+                    self.amplitudes[name] = amplitude
                 values[name] = rates * amplitude
                 parts: tuple[Tensor | int, ...] = (
                     (values[name] - activation).double().square().sum(), activation.double().square().sum(),
@@ -92,13 +95,6 @@ class ConversionError:
                 self.sums[name] = [total + float(part) for total, part in zip(self.sums[name], parts, strict=True)]
                 with self._hooked(values, lambda name, _: values[name].clone()):
                     self.mixed[name].update(self.ann(images.clone()), labels)
-
-    def _amplitude(self, name: str, activation: Tensor, rates: Tensor) -> float:
-        if (amplitude := self.amplitudes[name]) is None:
-            square = float(rates.double().square().sum())
-            amplitude = float((activation.double() * rates).sum()) / square if square else 1.0
-            self.amplitudes[name] = amplitude
-        return amplitude
 
     def compute(self) -> dict[str, LayerError]:
         """Return layer name -> its error over all images so far. Raises UsageError before the first update."""
@@ -120,11 +116,8 @@ class ConversionError:
     @contextmanager
     def _hooked(self, names: Iterable[str], hook: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
         """Call `hook` with name and output of these activations of the ANN; what it returns replaces the output."""
-
-        def call(name: str, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
-            return hook(name, output)
-
         with ExitStack() as stack:
             for name in names:
-                stack.enter_context(self.activations[name].register_forward_hook(partial(call, name)))
+                call = partial(lambda name, _, __, output: hook(name, output), name)
+                stack.enter_context(self.activations[name].register_forward_hook(call))
             yield

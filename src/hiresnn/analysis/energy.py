@@ -16,11 +16,9 @@ from typing import Literal, NamedTuple
 
 from hiresnn.errors import UsageError
 
-WORD_BITS = 32
-
 
 class Prices(NamedTuple):
-    """Picojoules of a 32-bit operation in 45 nm CMOS at 0.9 V (Table 7)."""
+    """Picojoules of a 32-bit operation in 45 nm CMOS at 0.9 V (Table 7); an AC, `ac`, is an addition."""
 
     multiplication: float
     addition: float
@@ -32,7 +30,6 @@ class Prices(NamedTuple):
 
     @property
     def ac(self) -> float:
-        """An accumulation, which is an addition."""
         return self.addition
 
     def quantised_mac(self, bits: int) -> float:
@@ -41,15 +38,15 @@ class Prices(NamedTuple):
         Assumption, not from the paper: an array multiplier adds one partial product per bit of the activation, so the
         price of the multiplication shrinks by bits / 32 and that of the addition stays.
         """
-        return self.multiplication * bits / WORD_BITS + self.addition
+        return self.multiplication * bits / 32 + self.addition
 
 
 PRICES = {"fp32": Prices(multiplication=3.7, addition=0.9), "int32": Prices(multiplication=3.1, addition=0.1)}
 """Table 7, after Horowitz (ISSCC 2014)."""
-
+STATE_BYTES = 4
+"""Size of a membrane or an accumulated logit, 32 bits."""
 SRAM_WORD_PJ = 5.0
 """A 32-bit word from or to an 8 KiB SRAM: half of the 10 pJ of 64 bits (Horowitz 2014, 45 nm)."""
-
 DRAM_WORD_PJ = 650.0
 """A 32-bit word from DRAM: half of the lower end of 1.3 to 2.6 nJ for 64 bits (Horowitz 2014)."""
 
@@ -86,10 +83,6 @@ class Traffic(NamedTuple):
     def off_chip_pj(self) -> float:
         """Picojoules if each weight is also read from DRAM once per image, so a layer runs all its steps at once."""
         return self.on_chip_pj + DRAM_WORD_PJ * self.weights
-
-
-STATE_BYTES = 4
-"""Size of a membrane or an accumulated logit, 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +136,10 @@ class EnergyReport:
 
     @property
     def parameters(self) -> int:
-        """Number of trained parameters: weights, biases, thresholds and leaks."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def state_bytes(self) -> int:
-        """Bytes stored from step to step."""
         return sum(layer.state_bytes for layer in self.layers)
 
     @property
@@ -157,7 +148,6 @@ class EnergyReport:
         return equivalent_bits(self.timesteps)
 
     def layer_energy(self, layer: LayerOperations, prices: Prices) -> float:
-        """Return the energy of one layer's effective operations."""
         return layer.macs * prices.mac + layer.acs * prices.ac + layer.multiplications * prices.multiplication
 
     def snn(self, prices: Prices) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -44,25 +44,15 @@ _RESHAPES = frozenset({"flatten", "unflatten", "reshape", "view", "contiguous", 
 
 @dataclass(frozen=True)
 class Signal:
-    """Where a tensor came from.
+    """Where a tensor came from."""
 
-    Attributes:
-        timed: there is a layer of neurons, or an encoder, behind it, so that it changes from step to step.
-        weighted: there is a weighted layer, or the image itself, behind it, and no neurons since.
-        source: the weighted layer of which it is the unchanged output; None for any other tensor.
-    """
-
-    timed: bool = False
-    weighted: bool = False
-    source: nn.Module | None = None
+    timed: bool = False  # from neurons or an encoder, so that it changes from step to step
+    weighted: bool = False  # from a weighted layer, or the image itself, and no neurons since
+    source: nn.Module | None = None  # the weighted layer of which it is the unchanged output
 
 
 class Flow(TorchFunctionMode):
-    """Hands signals on from the inputs of every function of torch to its outputs, while it is active.
-
-    Raises:
-        UsageError: a function multiplies a tensor with a signal by weights outside any counted layer.
-    """
+    """Hands signals on from the inputs of every function of torch to its outputs; refuses products outside layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +60,6 @@ class Flow(TorchFunctionMode):
         self._inside = 0
 
     def mark(self, value: Any, signal: Signal) -> None:
-        """Note where the tensors in `value` came from."""
         for tensor in _tensors(value):
             self._signals[tensor] = signal
 
@@ -85,25 +74,20 @@ class Flow(TorchFunctionMode):
     def layers(self, layers: Iterable[nn.Module]) -> Iterator[None]:
         """Let these layers multiply by weights inside the context, because they are counted."""
 
-        def enter(*_: Any) -> None:
-            self._inside += 1
-
-        def leave(*_: Any) -> None:
-            self._inside -= 1
+        def count(change: int, *_: Any) -> None:
+            self._inside += change
 
         with ExitStack() as stack:
             for layer in layers:
-                stack.enter_context(layer.register_forward_pre_hook(enter))
-                stack.enter_context(layer.register_forward_hook(leave))
+                stack.enter_context(layer.register_forward_pre_hook(partial(count, 1)))
+                stack.enter_context(layer.register_forward_hook(partial(count, -1)))
             yield
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call a function of torch and hand the signals of its inputs on."""
-        inputs = (args, kwargs or {})
         result = func(*args, **(kwargs or {}))
-        signal = self.signal(inputs)
+        signal = self.signal((args, kwargs or {}))
         if signal is None:
             return result
         name = getattr(func, "__name__", "").strip("_")
@@ -126,19 +110,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 COUNTED = (*WEIGHTED, ChannelAffine)
 
 
-class NeuronCost(NamedTuple):
-    """Operations of one neuron in one timestep, apart from the addition of a spike's reset.
-
-    Attributes:
-        states: numbers that it stores from step to step, each of which something is added to.
-        decays: how many of them are multiplied by a factor that is not 1. A factor on the input, as in
-            v + (x - v) / tau, counts as part of the weights before it.
-    """
-
-    states: int
-    decays: int
-
-
 _COSTS: dict[str, dict[str, tuple[int, tuple[str, ...] | int]]] = {
     "hiresnn": {"LIF": (1, ("leak",))},
     "snntorch": {"Leaky": (1, ("beta",)), "Synaptic": (2, ("alpha", "beta"))},
@@ -146,19 +117,19 @@ _COSTS: dict[str, dict[str, tuple[int, tuple[str, ...] | int]]] = {
     "sinabs": {"IAF": (1, 0), "IAFSqueeze": (1, 0), "LIF": (1, 1), "LIFSqueeze": (1, 1)},
     "norse": {"IAFCell": (1, 0), "LIFBoxCell": (1, 1), "LIF": (2, 2), "LIFCell": (2, 2)},
 }
-"""Library -> class -> states, and decays or the factors that decay unless they are 1. A user's subclass has the cost of
-its base."""
+"""Library -> class -> states, to each of which something is added at every step, and how many of them are multiplied by
+a factor that is not 1, or the names of these factors. A factor on the input counts as part of the weights before it."""
 
 
-def neuron_cost(name: str, neuron: nn.Module) -> NeuronCost:
-    """Return the cost of one update of a neuron. Raises UsageError if its class is not known, with the layer's name."""
+def _neuron_cost(name: str, neuron: nn.Module) -> tuple[int, int]:
+    """Return the states and decays of a neuron; a user's subclass has those of its base."""
     for base in type(neuron).__mro__:
         costs = _COSTS.get(base.__module__.partition(".")[0], {})
         if base.__name__ in costs:
             states, decays = costs[base.__name__]
             if not isinstance(decays, int):
                 decays = sum(bool((torch.as_tensor(getattr(neuron, factor)) != 1).any()) for factor in decays)
-            return NeuronCost(states, decays)
+            return states, decays
         if costs:  # another neuron of the library, which may derive from a known one and do more
             break
     listed = "; ".join(f"{library}: {', '.join(costs)}" for library, costs in _COSTS.items())
@@ -171,8 +142,7 @@ def neuron_cost(name: str, neuron: nn.Module) -> NeuronCost:
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
     """Return the connections that leave each value of one input row, [...] as the row; fewer at the borders.
 
-    This is the gradient of the layer's summed output with respect to its input, with all weights 1. It covers every
-    stride, dilation, group and padding mode, because the layer itself computes it.
+    This is the gradient of the layer's summed output with all weights 1, so it covers every stride and padding mode.
     """
     ones = {name: torch.ones_like(value, dtype=torch.float64) for name, value in layer.named_parameters()}
     if "bias" in ones:
@@ -190,11 +160,7 @@ def _tally(rows: Tensor) -> Tensor:
 
 @dataclass
 class _Weighted:
-    """One use of a weighted layer, and what entered it at the first step and at all others, which count if it is timed.
-
-    `rows` and `units` are input rows and output values per image and step; `steps` and `first_rows` belong to the
-    present forward pass; `example` is one input row with the leading dimensions that the layer needs.
-    """
+    """One use of a weighted layer, and what entered it at the first step and, if it is timed, at all others."""
 
     name: str
     layer: nn.Module
@@ -204,14 +170,14 @@ class _Weighted:
     timed: bool = False
     weighted: bool = False
     normed: bool = False  # a batch norm follows directly
-    rows: int = 1
-    units: int = 0
-    steps: int = 0
-    first_rows: Tensor | None = None
-    example: Tensor | None = None
+    rows: int = 1  # of the input, per image and step
+    units: int = 0  # values of the output, per image and step
+    steps: int = 0  # of the present forward pass
+    first_rows: Tensor | None = None  # of the present forward pass
+    example: Tensor | None = None  # one row of the input, with the leading dimensions that the layer needs
 
     def add(self, x: Tensor, steps: Tensor, signal: Signal, output: Tensor, batch: int) -> None:
-        """Add the input x of one call for a batch of images, which is also [steps, rows, ...]."""
+        """Add the input x of one call, which is also given as [steps, rows, ...]."""
         if self.example is None:
             self.example = steps[0, 0].reshape((1,) * (x.dim() - steps.dim() + 2) + steps.shape[2:]).clone()
         self.rows, self.units = steps.shape[1] // batch, output.numel() // (len(steps) * batch)
@@ -229,7 +195,6 @@ class _Weighted:
                 self.fractional[index] |= not bool((part == part.round()).all())
 
     def compute(self, images: int, timesteps: int, variants: int) -> LayerOperations:
-        """Return the layer's operations, a mean over `images`."""
         assert self.example is not None
         layer, weight = self.layer, self.layer.get_parameter("weight")
         events, magnitudes = torch.as_tensor(self.tallies[0] + self.tallies[1] if self.timed else self.tallies[0])
@@ -260,7 +225,8 @@ class _Weighted:
 
 def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) -> LayerOperations:
     """At each step a neuron adds to each state and multiplies those that decay; a spike subtracts the threshold."""
-    cost, updates = neuron_cost(name, neuron), activity.neurons * activity.timesteps
+    states, decays = _neuron_cost(name, neuron)
+    updates = activity.neurons * activity.timesteps
     return LayerOperations(
         name=name,
         kind="neurons",
@@ -268,10 +234,10 @@ def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) ->
         sources=activity.neurons,
         units=activity.neurons,
         events=activity.spikes,
-        acs=cost.states * updates + activity.spikes,
-        multiplications=float(cost.decays * updates),
+        acs=states * updates + activity.spikes,
+        multiplications=float(decays * updates),
         parameters=sum(parameter.numel() for parameter in neuron.parameters()),
-        state_bytes=STATE_BYTES * cost.states * activity.neurons,
+        state_bytes=STATE_BYTES * states * activity.neurons,
     )
 
 
@@ -305,7 +271,7 @@ class Energy:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
         self._neurons = network.spiking if isinstance(network, Unrolled) else network.neurons
         for name, neuron in self._neurons.items():
-            neuron_cost(name, neuron)
+            _neuron_cost(name, neuron)
         self._layers = _counted_layers(network)
         self._weighted: dict[str, _Weighted] = {}
         self._order: dict[str, None] = {}  # names in the order of their first call
@@ -445,12 +411,7 @@ def count_operations(
 ) -> EnergyReport:
     """Return the operations per image, the mean over `images` in [0, 1]; the report prices them.
 
-    Args:
-        network: of this package, or of another library in its adapter (`hiresnn.foreign`).
-        images: [N, C, H, W], at least one, on the device of the network.
-
-    Raises:
-        UsageError: no images, or a layer whose operations cannot be counted.
+    The images [N, C, H, W] are on the device of the network. Raises UsageError as `Energy` does, and without images.
     """
     energy = Energy(network)
     for batch in torch.split(images, batch_size):

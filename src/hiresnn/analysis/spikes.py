@@ -38,7 +38,7 @@ class LayerActivity:
 
     @property
     def spikes(self) -> float:
-        """Mean number of spikes per image, over all T steps."""
+        """Spikes of an image over all T steps, the mean over images."""
         return float(self.counts.mean())
 
     @property
@@ -128,7 +128,6 @@ class Distances:
 
     @property
     def mean(self) -> float:
-        """Mean over images."""
         return float(self.per_image.mean())
 
 

@@ -45,19 +45,17 @@ def quiet() -> Iterator[None]:
 
 BATCH = 32
 """Images that are compared at once: the spikes of all layers and timesteps are in memory."""
-
 Answers = tuple[Tensor, Mapping[str, Tensor]]
 """Logits [B, K], and for each layer of neurons its spikes [T, B, ...]; {} where they cannot be seen."""
+Runner = Callable[[Tensor], Answers]
 
 
 @dataclass
 class Comparison:
-    """A network beside the same network as another program computes it, on the same images.
+    """A network beside the same network as another program, `name`, computes it, on the same images.
 
     Attributes:
-        name: of the other program.
         before, after: accuracies.
-        images: number of images.
         decisions: images whose class differs.
         logits: largest difference of a logit.
         spikes: layer -> spikes that differ, over all images and timesteps, in the order of the layers; {} if the other
@@ -73,7 +71,6 @@ class Comparison:
     spikes: dict[str, int] = field(default_factory=dict)
 
     def update(self, ours: Answers, theirs: Answers, labels: Tensor) -> None:
-        """Add a batch."""
         logits, changed, labels = ours[0].cpu().double(), theirs[0].cpu().double(), labels.cpu()
         self.before.update(logits.float(), labels)
         self.after.update(changed.float(), labels)
@@ -99,18 +96,15 @@ class Comparison:
 
 def compare(
     network: SpikingNetwork,
-    others: Mapping[str, Callable[[Tensor], Answers]],
+    others: Mapping[str, Runner],
     images: Tensor,
     labels: Tensor,
     names: Mapping[str, str] | None = None,
 ) -> list[Comparison]:
-    """Compare a network with other programs that should compute the same.
+    """Compare a network, in eval mode, with other programs on images [N, C, H, W] in [0, 1] with labels [N].
 
-    Args:
-        network: in any mode; it is compared in eval mode.
-        others: name -> a function, images [B, C, H, W] -> logits and spikes.
-        images, labels: [N, C, H, W] in [0, 1], and their classes [N].
-        names: layer of the network -> its name in the answers of `others`, if that is another one.
+    `others`: name -> a function, images [B, C, H, W] -> logits and spikes by layer. `names`: layer of the network ->
+    its name in these spikes, if that is another one.
     """
     comparisons = {name: Comparison(name) for name in others}
     for batch, classes in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
@@ -122,7 +116,7 @@ def compare(
 
 @torch.no_grad()
 def answers(network: SpikingNetwork, images: Tensor, names: Mapping[str, str] | None = None) -> Answers:
-    """Return the logits and spikes of a network in eval mode, whose mode does not change."""
+    """Return the logits and spikes of a network in eval mode."""
     device = next(network.parameters()).device
     with evaluating(network), record(network) as spikes:
         logits = network(images.to(device))

@@ -48,21 +48,14 @@ Group = tuple[list[Any], list[LIF]]
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the numbers of a network are rounded. Rounding a second time changes nothing.
+    """How the numbers of a network are rounded. Rounding a second time changes nothing."""
 
-    Attributes:
-        bits: of a weight, 2 to 16.
-        shared: whether bias and threshold count for the scale of a layer, so that they have as few bits.
-        channel: whether each output channel has a scale of its own; thresholds then stay as they are.
-    """
-
-    bits: int = 8
-    shared: bool = False
-    channel: bool = False
+    bits: int = 8  # of a weight, 2 to 16
+    shared: bool = False  # bias and threshold count for the scale of a layer, so that they have as few bits
+    channel: bool = False  # each output channel has a scale of its own; thresholds then stay as they are
 
     @torch.no_grad()
     def apply(self, groups: Sequence[Group]) -> None:
-        """Round weights, biases and thresholds in place."""
         for layers, neurons in groups:
             if self.channel:
                 for layer in layers:
@@ -98,11 +91,7 @@ class View:
 
 
 def read_view(text: str) -> View:
-    """Read a view such as "int4(channel=True, reset=zero)" or "float(leak=1)"; that of 0.2, "int4+leak=1", too.
-
-    Raises:
-        UsageError: the view is unknown, an option has no such value, or nothing would change.
-    """
+    """Read a view such as "int4(channel=True, reset=zero)" or "float(leak=1)"; that of 0.2, "int4+leak=1", too."""
     call, opening, scheme = read_call(text, "view"), f"view {text!r}", None
     options = dict(call.options)
     call.require((*(("channel", "shared") if call.name != "float" else ()), "leak", "reset", "condition"), opening)
@@ -137,23 +126,16 @@ def require_rounding(text: str) -> Rounding:
 
 
 def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
-    """Return a function that rounds a network in place, however its weights have changed by then.
+    """Return a function that rounds a network in place as `text`, such as "int4", says, at any later time.
 
-    Args:
-        text: such as "int4"; see `require_rounding`.
-
-    Raises:
-        UsageError: there is no such rounding, or the network has layers that cannot be rounded.
+    Raises UsageError if there is no such rounding, or the network has layers that cannot be rounded.
     """
     scheme, groups = require_rounding(text), rounded_together(network)
     return lambda: scheme.apply(groups)
 
 
 def rounded_together(network: SpikingNetwork) -> list[Group]:
-    """Return the layers that share a scale, because their sum enters the same neurons, also through max pooling.
-
-    Raises UsageError for a layer of another kind with weights; the message names it.
-    """
+    """Return the layers that share a scale, because their sum enters the same neurons, also through max pooling."""
     modules = dict(network.layers.named_modules())
     groups: list[Group] = []
     for node in network.layers.graph.nodes:

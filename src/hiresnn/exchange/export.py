@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError, closest
-from hiresnn.exchange.compare import Answers, Comparison, answers, compare, optional, quiet
+from hiresnn.exchange.compare import Answers, Comparison, Runner, answers, compare, optional, quiet
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
 from hiresnn.exchange.nir_run import READERS, Reader, library_readers, run_nir
 from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
@@ -84,8 +84,8 @@ def export(
         return Export((path,), [], compare(network, {"onnxruntime": onnx_runner(path)}, images, labels))
     graph = step_graph(network, images[:1])
     names = dict(zip(network.neurons, (node.name for node in graph.neurons), strict=True))
-    simulated: dict[str, Callable[[Tensor], Answers]] = {}
-    libraries: dict[str, Callable[[], Callable[[Tensor], Answers]]] = {}
+    simulated: dict[str, Runner] = {}
+    libraries: dict[str, Callable[[], Runner]] = {}
     files: tuple[Path, ...] = (path,)
     if to == "nir":
         write_nir(graph, path, reader)
@@ -130,8 +130,7 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
         raise UsageError(f"{path} exists, was not written by hiresnn export, and is not replaced; name a new file.")
 
 
-def _simulated_readers(path: Path, reader: str, timesteps: int) -> dict[str, Callable[[Tensor], Answers]]:
-    """Return, for each reader of a file, a function that computes what it makes of images."""
+def _simulated_readers(path: Path, reader: str, timesteps: int) -> dict[str, Runner]:
     graph = optional("nir", "nir").read(path)
     titles = {title.lower(): title for title in READERS}
     semantics = {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]}
@@ -144,8 +143,8 @@ def _simulated_readers(path: Path, reader: str, timesteps: int) -> dict[str, Cal
     return {f"{title} (simulated)": partial(run, solver) for title, solver in semantics.items()}
 
 
-def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:
-    """Import a Python file that `write_native` wrote; returns a function from images to its logits and spikes."""
+def _native_runner(path: Path, graph: StepGraph) -> Runner:
+    """Import a Python file that `write_native` wrote, as a function from images to its logits and spikes."""
     spec = importlib.util.spec_from_file_location(f"hiresnn_export_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -167,23 +166,10 @@ def _native_runner(path: Path, graph: StepGraph) -> Callable[[Tensor], Answers]:
     return run
 
 
-PRODUCER = "hiresnn"
-"""The program that wrote a file, as the file says."""
-
-
 def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
-    """Write a network as an ONNX file with input "images" and output "logits".
-
-    Args:
-        network: with direct encoding; it does not change.
-        images: one or more images of the data set, [B, C, H, W].
-
-    Raises:
-        UsageError: a package of the extra "onnx" is missing, or the images are encoded as Poisson spikes.
-        RunError: the file cannot be written; what was there is kept.
-    """
-    for package in ("onnx", "onnxscript"):
-        optional(package, "onnx")
+    """Write a network as an ONNX file with input "images" and output "logits"."""
+    optional("onnx", "onnx")
+    optional("onnxscript", "onnx")
     require_direct(network)
     subject = copy.deepcopy(network).cpu().float().eval().fuse(False).requires_grad_(False)
     pair = torch.cat([images[:1]] * 2).cpu().float()  # torch.export takes a dimension of 1 for a constant
@@ -195,21 +181,21 @@ def write_onnx(network: SpikingNetwork, path: Path, images: Tensor) -> None:
         )  # fmt: skip
         assert program is not None
         model = program.model_proto
-    model.producer_name = PRODUCER
+    model.producer_name = "hiresnn"  # see is_exported_onnx
     write_atomically(path, model.SerializeToString())
 
 
 def is_exported_onnx(path: Path) -> bool:
-    """Tell whether a file is an ONNX file that `write_onnx` wrote. Raises UsageError if the package onnx is missing."""
+    """Tell whether `write_onnx` wrote a file."""
     onnx = optional("onnx", "onnx")
     try:
-        return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
+        return bool(onnx.load(path, load_external_data=False).producer_name == "hiresnn")
     except Exception:  # of onnx or protobuf, for whatever else is in the file
         return False
 
 
-def onnx_runner(path: Path) -> Callable[[Tensor], Answers]:
-    """Return a function that computes logits by onnxruntime, on the CPU; UsageError if it is not installed."""
+def onnx_runner(path: Path) -> Runner:
+    """Return a function that computes logits by onnxruntime, on the CPU."""
     session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Answers:

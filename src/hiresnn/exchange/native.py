@@ -167,14 +167,9 @@ _LOGITS = "check.logits"
 
 
 def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, logits: Tensor, source: str) -> Path:
-    """Write a network as a Python file for one of `LIBRARIES`, with its weights in a .safetensors file beside it.
+    """Write a network as a Python file for one of `LIBRARIES`; returns the path of the weights beside it.
 
-    Run as a program, the file compares its logits with those of hiresnn, `logits` [B, K] of `images` [B, C, H, W]; its
-    first line shows `source`. Returns the path of the weights.
-
-    Raises:
-        UsageError: the library has no such neuron.
-        RunError: the files cannot be written; what was there is kept.
+    Run as a program, the file compares its logits with `logits` [B, K] of `images` [B, C, H, W].
     """
     weights, tensors = path.with_suffix(".safetensors"), {"check.images": images, _LOGITS: logits}
     for node in graph.nodes:
@@ -206,14 +201,11 @@ def require_replaceable(path: Path) -> None:
         except (OSError, SafetensorError):
             exported = False
     if not exported:
-        raise UsageError(
-            f"the weights of {path.name} would replace {weights}, which hiresnn export did not write; name a file "
-            f"other than {path.name}."
-        )
+        raise UsageError(f"{weights}, which hiresnn export did not write, would be replaced; name another file.")
 
 
 def unsupported_neurons(graph: StepGraph, library: str) -> list[str]:
-    """Return what changes in the neurons of a library, each as one sentence without a full stop."""
+    """Return what changes in the neurons of a library, as sentences without a full stop."""
     inclusive = LIBRARIES[library].inclusive
     if all(node.layer.fires_at_threshold == inclusive for node in graph.neurons):
         return []
@@ -231,17 +223,14 @@ def _sum(sources: Sequence[str]) -> str:
 
 
 def _expression(node: StepNode, spelling: Library) -> str:
-    """Return the Python expression that builds a layer."""
     layer: Any = node.layer
     if isinstance(layer, Normalise):
         return f"Normalise({layer.mean.numel()})"
     if not isinstance(layer, LIF):
         return f"nn.{layer!r}"  # how torch prints a layer is how it is built
     if layer.v_init:
-        raise UsageError(
-            f"layer {node.name!r} starts at {layer.v_init:g} of its threshold, but a neuron of {spelling.title} "
-            "starts at 0; train with conversion.start = 0."
-        )
+        start = f"starts at {layer.v_init:g} of its threshold, but a neuron of {spelling.title} starts at 0"
+        raise UsageError(f"layer {node.name!r} {start}; train with conversion.start = 0.")
     if layer.reset == "subtract-unleaked" and layer.leak.item() != 1 and spelling.title != "snnTorch":
         raise UsageError(
             f'layer {node.name!r} has reset "subtract-unleaked" and a leak, which {spelling.title} does not know; '

@@ -22,20 +22,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange.compare import Answers, quiet
+from hiresnn.exchange.compare import Answers, Runner, quiet
 from hiresnn.exchange.step_graph import StepGraph
 
 
 class Reader(NamedTuple):
-    """What a library makes of the neurons in a NIR file.
+    """What a library makes of the neurons in a NIR file."""
 
-    Attributes:
-        dt: seconds per timestep.
-        inclusive: a membrane that equals the threshold spikes.
-    """
-
-    dt: float = 1e-4
-    inclusive: bool = False
+    dt: float = 1e-4  # seconds per timestep
+    inclusive: bool = False  # a membrane that equals the threshold spikes
 
 
 READERS = {"NIR": Reader(), "snnTorch": Reader(), "norse": Reader(), "SpikingJelly": Reader(inclusive=True)}
@@ -50,14 +45,9 @@ class NirRun(NamedTuple):
 
 
 def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS["NIR"]) -> NirRun:
-    """Present images to a NIR graph for a number of timesteps, in float64.
+    """Present images [B, C, H, W] at every timestep to a nir.NIRGraph, in float64 on the CPU.
 
-    Args:
-        graph: a nir.NIRGraph.
-        images: [B, C, H, W], the input at every timestep, on any device; the result is on the CPU.
-
-    Raises:
-        UsageError: a node is of a kind that is not supported, or `in_order` refuses the graph.
+    Raises UsageError if a node is of a kind that is not supported, or `in_order` refuses the graph.
     """
     order, sources = in_order(graph)
     images, logits = images.cpu().double(), torch.zeros(())
@@ -113,18 +103,11 @@ def _layer(name: str, node_type: str, node: Any, x: Tensor) -> Tensor:
 
 
 def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
-    """Return the names of the nodes, each after its sources, and the sources of each.
-
-    Raises:
-        UsageError: the graph has a loop, not one input and one output, an edge to a node that it lacks, or a node
-            without a source.
-    """
+    """Return the names of the nodes, each after its sources, and the sources of each; UsageError if that fails."""
     node_types = [type(node).__name__ for node in graph.nodes.values()]
     for node_type in ("Input", "Output"):
         if (count := node_types.count(node_type)) != 1:
-            raise UsageError(
-                f"the NIR file has {count} nodes {node_type}, but must have one; check how it was written."
-            )
+            raise UsageError(f"the NIR file has {count} nodes {node_type} instead of one; check how it was written.")
     sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         if unknown := {source, target} - set(sources):
@@ -136,14 +119,12 @@ def in_order(graph: Any) -> tuple[list[str], Mapping[str, list[str]]]:
     try:
         return list(TopologicalSorter(sources).static_order()), sources
     except CycleError as error:
-        loop = error.args[1][0]
-        raise UsageError(
-            f"node {loop!r} of the NIR file is part of a loop; recurrent networks are not supported."
-        ) from None
+        reason = f"node {error.args[1][0]!r} of the NIR file is part of a loop"
+        raise UsageError(f"{reason}; recurrent networks are not supported.") from None
 
 
 def tensor(values: Any) -> Tensor:
-    """Return numbers of a NIR node as a tensor in float64."""
+    """Return numbers of a NIR node in float64."""
     return torch.as_tensor(values, dtype=torch.float64)
 
 
@@ -154,19 +135,13 @@ def whole(value: Any) -> Any:
     return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)
 
 
-def library_readers(
-    path: Path, graph: StepGraph, dt: Mapping[str, float]
-) -> dict[str, Callable[[], Callable[[Tensor], Answers]]]:
-    """Return, for every library that is installed, a call that reads the file.
+def library_readers(path: Path, graph: StepGraph, dt: Mapping[str, float]) -> dict[str, Callable[[], Runner]]:
+    """Return, for every installed library, a call that reads the file; it may raise whatever the library raises.
 
-    It returns a function from images to logits and spikes. Both may raise whatever the library raises.
-
-    Args:
-        graph: what the file was written from, for the names of the layers.
-        dt: "snntorch" and "norse" if they can read the file -> seconds per timestep of the file.
+    `graph` is what the file was written from; `dt` has the seconds per timestep of each library that can read the file.
     """
 
-    def read(name: str) -> Callable[[Tensor], Answers]:
+    def read(name: str) -> Runner:
         with quiet():
             nodes = import_module("nir").read(path)
             if name == "norse":

@@ -8,9 +8,6 @@ v_reset. A reader takes steps of dt: v += dt / tau (v_leak - v + r I). With u th
 This is the only encoding that the readers of snnTorch, SpikingJelly and norse understand alike. For the same reason a
 leak of 1 is written as 1 - 1e-6, average pooling as a sum whose factor is in the weights behind it, and every weighted
 layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsupported`.
-
-nirtorch 2.6 does not replace this module and `from_nir`: its `torch_to_nir` refuses `flatten` as a method and sees no
-shapes, and its `nir_to_torch` returns a network with explicit state, from which no `SpikingNetwork` can be made.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ DIALECTS = {"portable": 1e-4, "snntorch": 1e-4, "spikingjelly": 1e-4, "norse": 1
 
 
 def unsupported(graph: StepGraph, reader: str) -> list[str]:
-    """Return what a NIR file or its reader cannot express of a network, each as one sentence without a full stop."""
+    """Return what a NIR file or its reader cannot express of a network, as sentences without a full stop."""
     neurons = [node.layer for node in graph.nodes if isinstance(node.layer, LIF)]
     changes = [
         f'reset = "{reset}" becomes a reset to zero; train with snn.reset = "zero" to keep it'
@@ -64,12 +61,7 @@ def norse_reads(graph: StepGraph) -> bool:
 
 
 def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
-    """Write a network as a NIR file for one of `DIALECTS`.
-
-    Raises:
-        UsageError: the package nir is missing, the reader is unknown, or NIR cannot express a layer.
-        RunError: the file cannot be written; what was there is kept.
-    """
+    """Write a network as a NIR file for one of `DIALECTS`. Raises UsageError if NIR cannot express a layer."""
     nir = optional("nir", "nir")
     content = io.BytesIO()
     nir.write(content, to_nir(graph, reader))
@@ -77,7 +69,7 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
 
 
 def is_exported_nir(path: Path) -> bool:
-    """Tell whether a file is a NIR file that `write_nir` wrote. Raises UsageError if the package nir is missing."""
+    """Tell whether `write_nir` wrote a file."""
     nir = optional("nir", "nir")
     try:
         return "logits" in (nir.read(path).metadata or {})
@@ -153,10 +145,8 @@ class _Writer:
         self, source: str, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
     ) -> Any:
         if weight.shape[2] != weight.shape[3]:
-            raise UsageError(
-                f"a convolution or pooling behind {source!r} has windows of {weight.shape[2]} x {weight.shape[3]} "
-                "pixels, but the package nir handles only square ones; export to onnx, or use square windows."
-            )
+            window = f"a convolution or pooling behind {source!r} has windows of {weight.shape[2]} x {weight.shape[3]}"
+            raise UsageError(f"{window} pixels, but nir handles only square ones; export to onnx, or use square ones.")
         return self.nir.Conv2d(
             input_shape=tuple(self.graph.shape_of(source)[1:]), weight=_array(weight), bias=bias,
             stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,

@@ -54,11 +54,9 @@ def from_nir(
     graph = _read(Path(source)) if isinstance(source, (str, Path)) else source
     metadata = getattr(graph, "metadata", None) or {}
     if timesteps is None:
-        try:
-            timesteps = int(metadata["timesteps"])
-        except (KeyError, TypeError, ValueError):
-            reason = "the NIR file does not say for how many timesteps it was trained; give timesteps."
-            raise UsageError(reason) from None
+        if "timesteps" not in metadata:
+            raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
+        timesteps = int(metadata["timesteps"])
     builder = _Ann(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
@@ -74,7 +72,7 @@ def _read(path: Path) -> Any:
 
 
 def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
-    """Set threshold and leak of every layer of neurons by its name."""
+    """Set threshold and leak of every layer of neurons."""
     for name, neuron in network.neurons.items():
         neuron.threshold.data.fill_(values[name].threshold)
         neuron.leak.data.fill_(values[name].leak)

@@ -61,24 +61,16 @@ class StepGraph:
 
     @property
     def neurons(self) -> Iterator[StepNode]:
-        """The layers of neurons."""
         return (node for node in self.nodes if isinstance(node.layer, LIF))
 
     def shape_of(self, source: str) -> tuple[int, ...]:
-        """Return the shape of what a node, or INPUT, puts out for one image."""
         return next((node.shape for node in self.nodes if node.name == source), self.image)
 
 
 def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
-    """Return the graph of a network with direct encoding, in eval mode: dropout is left out.
+    """Return the graph of a network with direct encoding, in eval mode; an image [1, C, H, W] gives the shapes.
 
-    Args:
-        network: does not change.
-        image: any image of the data set, [1, C, H, W], for its shape.
-
-    Raises:
-        UsageError: the images are encoded as Poisson spikes, or a layer is of no kind that `StepNode` lists; the
-            message names it.
+    Raises UsageError for Poisson spikes, and for a layer of a kind that `StepNode` does not list.
     """
     require_direct(network)
     tracer = _StepTracer(network)
@@ -90,10 +82,8 @@ def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
 def require_direct(network: SpikingNetwork) -> None:
     """Raise UsageError for a network whose images become random spikes."""
     if network.encoding.encoding != "direct":
-        raise UsageError(
-            f"the images are encoded as {network.encoding.encoding} spikes, which are random; only a network with "
-            'encoding = "direct" can be exported.'
-        )
+        reason = f"the images are encoded as random spikes ({network.encoding.encoding})"
+        raise UsageError(f'{reason}; only a network with encoding = "direct" can be exported.')
 
 
 class _StepTracer(fx.Interpreter):
@@ -141,10 +131,8 @@ class _StepTracer(fx.Interpreter):
         elif isinstance(layer, nn.AdaptiveAvgPool2d) and value.shape[2:] == (1, 1):
             layer = nn.AvgPool2d(tuple(self.env[node.all_input_nodes[0]].shape[2:]))
         if isinstance(layer, LIF) and layer.wait and node.args[2]:
-            raise UsageError(
-                f"{name_of(node)!r} waits for the layer before it (wait), which no step-by-step format can express; "
-                "export to onnx, or convert without wait."
-            )
+            reason = "waits for the layer before it (wait), which no step-by-step format can express"
+            raise UsageError(f"{name_of(node)!r} {reason}; export to onnx, or convert without wait.")
         if reason := _inexpressible(layer, value):
             raise UsageError(
                 f"layer {name_of(node)!r} {reason}, which this format cannot express; export to onnx, or use Conv2d "

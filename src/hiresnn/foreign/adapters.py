@@ -42,16 +42,10 @@ NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
 
 
 def require_adapter(model: Any) -> None:
-    """Refuse a model with stateful modules of another spiking library outside an adapter.
+    """Raise UsageError for a model with stateful modules of another library outside an adapter, with the line to write.
 
-    Its answers would depend on earlier calls; call this before treating a model as a pure function of its images. A
-    module with a method `gradient_rule`, as every adapter has, is trusted with all that it contains. A function cannot
-    be inspected.
-
-    Raises:
-        UsageError: names the module and its library, and gives the line that wraps the network.
-
-    >>> require_adapter(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    Its answers would depend on earlier calls. A module with a method `gradient_rule`, as every adapter has, is trusted
+    with all that it contains. A function cannot be inspected.
     """
     model = getattr(model, "__self__", model)
     for name, module, library in _foreign_modules(model, "") if isinstance(model, nn.Module) else ():
@@ -112,12 +106,8 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
             return present(network, steps, output)
 
     slots = [Slot(neuron, "surrogate_function", _spikingjelly_ruled) for neuron in neurons.values()]
-    options |= {
-        "show": show,
-        "layout": layout,
-        "own_loop": own_loop,
-        "reset": partial(_call_each, RESETS["spikingjelly"]),
-    }
+    reset = partial(_call_each, RESETS["spikingjelly"])
+    options |= {"show": show, "layout": layout, "own_loop": own_loop, "reset": reset}
     return Unrolled(network, timesteps, library="SpikingJelly", slots=slots, **options)
 
 
@@ -152,10 +142,8 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
     neurons = _neurons(network, "snnTorch", "spike_grad", "threshold").values()
     for neuron in neurons:
         if not own_loop and not hasattr(neuron, RESETS["snntorch"]):
-            raise UsageError(
-                f"{type(neuron).__name__} takes all steps in one call; loop over time in forward and pass "
-                "own_loop=True."
-            )
+            name, fix = type(neuron).__name__, "loop over time in forward and pass own_loop=True"
+            raise UsageError(f"{name} takes all steps in one call; {fix}.")
 
     def ruled(neuron: Any, surrogate: Callable[[Tensor], Tensor], rule: Surrogate) -> Callable[[Tensor], Tensor]:
         # Called with u - threshold, for the spike and, detached, for the reset.
@@ -228,7 +216,7 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
     if len(sequences) > 1:
         raise UsageError(
-            f"{type(network).__name__} has both cells and modules of sequences; use one kind, LIFCell or LIF."
+            f"{type(network).__name__} mixes cells with modules of sequences; use one kind, LIFCell or LIF."
         )
     show = whole_sequence if sequences == {True} else _norse_steps
     layout: Layout = "sequence" if sequences == {True} else "steps"
@@ -253,9 +241,8 @@ def _neurons(network: nn.Module, library: str, *attributes: str) -> dict[str, An
     modules = network.named_modules()
     neurons = {name: module for name, module in modules if all(has(module, attribute) for attribute in attributes)}
     if not neurons:
-        raise UsageError(
-            f"{type(network).__name__} has no {library} neuron (a module with {' and '.join(attributes)})."
-        )
+        missing = f"no {library} neuron (a module with {' and '.join(attributes)})"
+        raise UsageError(f"{type(network).__name__} has {missing}.")
     return neurons
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,13 +25,10 @@ from hiresnn.neurons.surrogate import Surrogate
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """The surrogate of one neuron layer.
+    """The surrogate of one neuron layer, which stores it in `attribute`.
 
-    Attributes:
-        neuron: the layer.
-        attribute: the name under which it stores its surrogate.
-        ruled: (neuron, its surrogate, rule) -> replacement. The neuron is an argument, so that a deep copy of a network
-            replaces the surrogates of the copy.
+    `ruled`: (neuron, its surrogate, rule) -> replacement. The neuron is an argument, so that a deep copy of a network
+    replaces the surrogates of the copy.
     """
 
     neuron: nn.Module
@@ -51,7 +48,7 @@ class Slot:
 
 @contextmanager
 def temporarily(modules: Iterable[Any], **attributes: Any) -> Iterator[None]:
-    """Set attributes of modules inside the context and restore the old values afterwards."""
+    """Set attributes of modules inside the context."""
     values = [(module, name, getattr(module, name)) for module in modules for name in attributes]
     try:
         for module, name, _ in values:
@@ -72,7 +69,8 @@ def ruled_spike(
 
     def spike(x: Tensor) -> Tensor:
         level = threshold()
-        return _ruled(x, level.detach() if isinstance(level, Tensor) else level, surrogate, rule)
+        level = level.detach() if isinstance(level, Tensor) else level
+        return _RuledSpike.apply(x, level, surrogate, rule)  # type: ignore[no-any-return, no-untyped-call]
 
     return spike
 
@@ -93,9 +91,6 @@ class _RuledSpike(torch.autograd.Function):
         slope = ctx.rule(x / ctx.threshold) / ctx.threshold
         # The spikes of snnTorch are float32 for any membrane; the gradient has the type of the membrane.
         return (grad * slope).to(x.dtype), None, None, None
-
-
-_ruled = cast("Callable[..., Tensor]", _RuledSpike.apply)
 
 
 class _FunctionModule(nn.Module):
@@ -223,11 +218,7 @@ class Unrolled(nn.Module):
 
     @contextmanager
     def gradient_rule(self, rule: Rule) -> Iterator[None]:
-        """Use `rule` in every neuron inside the context; logits stay the same. `hiresnn.gradient_rule` calls this.
-
-        Raises:
-            UsageError: no neuron can use a rule, or `rule` is a rule of a whole layer.
-        """
+        """Use `rule` in every neuron inside the context; logits stay the same. `hiresnn.gradient_rule` calls this."""
         if not self._slots:
             raise UsageError(f"a {self.library} network cannot use a rule; build it with another surrogate instead.")
         if isinstance(rule, LayerRule):
@@ -291,11 +282,7 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
 
 
 def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout) -> Tensor:
-    """View what a layer gets or returns in one call as [steps, B, ...]; steps is T, or 1 where a call is one step.
-
-    Raises:
-        UsageError: the shape does not say which rows belong to which image and step.
-    """
+    """View what a layer gets or returns in one call as [steps, B, ...]; steps is T, or 1 where a call is one step."""
     shape = tuple(rows.shape)
     one_step, flat = shape[:1] == (batch,), shape[:1] == (timesteps * batch,)
     sequence = shape[:2] == (timesteps, batch) and (timesteps > 1 or layout == "sequence")
@@ -303,11 +290,9 @@ def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout
         return rows.transpose(0, 1)
     if layout == "batch first" and flat:
         return rows.reshape(batch, timesteps, *shape[1:]).transpose(0, 1)
-    if layout == "sequence" and sequence:
-        return rows
     if one_step and (layout == "steps" or not sequence):
         return rows[None]
-    if sequence and not one_step:
+    if sequence and (layout == "sequence" or not one_step):
         return rows
     if flat:
         return rows.reshape(timesteps, batch, *shape[1:])
