@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.app.context import LARGEST_BATCH, RunContext
-from hiresnn.app.folder import CONVERSION, RunFolder
+from hiresnn.app.context import LARGEST_BATCH
 from hiresnn.app.networks import load_weights
 from hiresnn.app.own import OwnCode, normalisation
 from hiresnn.app.recipe import Recipe, Snn
-from hiresnn.data import Batches, DataSet, Split
+from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import (
-    SilentLayerError,
     SpikingNetwork,
     calibrate,
     compiling_pays,
@@ -28,13 +24,11 @@ from hiresnn.network import (
 )
 from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
-from hiresnn.training import Distillation, Method, Schedule, Selection, ann_method, method
-from hiresnn.training.epochs import HELD_OUT
+from hiresnn.training import Distillation, Method, method
 from hiresnn.training.trainer import COMPILING, trained_parameters
 
 FEWEST_CALIBRATED = 32
 """Images that thresholds are calibrated on at least, however large the images are."""
-COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
 
 
 def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None, own: OwnCode | None) -> nn.Module:
@@ -59,24 +53,6 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None, own: OwnCode |
     if model.weights is not None:
         load_weights(network, Path(model.weights))
     return network
-
-
-def checked_network(context: RunContext) -> nn.Module:
-    """Return the untrained ANN once it is known to fit the images, and that of a user to convert.
-
-    Otherwise hours of training could end in a refusal. A network of the package has no memory for its weights.
-    """
-    recipe, dataset = context.recipe, context.dataset
-    if context.own is None and recipe.model.weights is None:
-        with torch.device("meta"):
-            return ann_of(recipe, dataset, None, None)
-    ann = ann_of(recipe, dataset, dataset.train, context.own)
-    if recipe.method != "ann":
-        with suppress(SilentLayerError):  # training can change that
-            images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
-            network = spiking_network(recipe, ann)
-            calibrate(network, images, ann=ann, rescale=recipe.conversion.rescale)
-    return ann
 
 
 def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
@@ -137,70 +113,3 @@ def method_of(recipe: Recipe, teacher: nn.Module | None = None) -> Method:
     if teacher is not None and recipe.snn.distil:
         chosen.loss = Distillation(teacher, recipe.snn.distil)
     return chosen
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The training of the ANN or of the SNN: arguments of `hiresnn.fit`."""
-
-    network: nn.Module
-    batches: Batches
-    method: Method
-    options: dict[str, Any]
-
-
-def ann_stage(context: RunContext) -> Stage:
-    """Return the training of the ANN, with held-out images to measure it on if it is trained or chosen for robustness.
-
-    Raises:
-        UsageError: the last batch has one image, on which a batch norm would fail after the first epoch.
-    """
-    recipe, settings = context.recipe, context.recipe.ann
-    torch.manual_seed(recipe.seed)
-    network = ann_of(recipe, context.dataset, context.train, context.own)
-    norms = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm1d)]
-    if norms and settings.epochs and len(context.train) % settings.batch_size == 1:
-        raise UsageError(
-            f"ann.batch_size = {settings.batch_size} leaves a last batch of one of the {len(context.train)} images, "
-            f"which batch norm {norms[0]!r} cannot normalise; take another batch size."
-        )
-    selection = None
-    if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
-        measured = data.first(context.held_out, min(HELD_OUT, len(context.held_out)))
-        images, labels = measured.images.to(context.device).float() / 255, measured.labels.to(context.device)
-        selection = Selection(images, labels, settings.eps, settings.select)
-    chosen = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
-    cyclic = settings.schedule == "cyclic"
-    schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones, cyclic)
-    return _stage(context, network.to(context.device), chosen, schedule, selection=selection)
-
-
-def snn_stage(context: RunContext, ann_folder: Path, folder: RunFolder) -> Stage:
-    """Convert the trained ANN and return the training of the SNN. `folder` gets the report on a user's network."""
-    recipe, settings = context.recipe, context.recipe.snn
-    torch.manual_seed(recipe.seed)
-    ann = context.load(ann_folder).to(context.device)
-    network = spiking_network(recipe, ann).to(context.device)
-    if context.own is not None:
-        folder.write_text(CONVERSION, f"{network.report}\n")
-        for warning in network.report.warnings:
-            context.progress.line(f"Warning: {warning}", warning=True)
-    images = calibration_images(recipe, context.train)
-    calibrate_by(recipe, ann, network, images.to(context.device) / 255)
-    schedule = Schedule(recipe.snn_epochs, settings.lr, settings.decay, settings.milestones)
-    return _stage(context, network, method_of(recipe, ann), schedule, rounding=settings.rounding)
-
-
-def _stage(context: RunContext, network: nn.Module, chosen: Method, schedule: Schedule, **options: Any) -> Stage:
-    recipe, stage = context.recipe, int(isinstance(network, SpikingNetwork))
-    settings = (recipe.ann, recipe.snn)[stage]
-    batches = Batches(
-        context.train, settings.batch_size, device=context.device, shuffle=True, augment=recipe.data.augment,
-        generator=torch.Generator().manual_seed(2 * recipe.seed + stage),
-        part=(context.ranks.rank, context.ranks.size),
-    )  # fmt: skip
-    options |= {
-        "optimizer": optimizer_of(recipe, network), "schedule": schedule, "average": settings.average,
-        "precision": recipe.precision, "compile": COMPILE[recipe.compile],
-    }  # fmt: skip
-    return Stage(network, batches, chosen, options)

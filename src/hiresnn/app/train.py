@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
+from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.app.build import Stage, ann_stage, checked_network, method_of, snn_stage
+from hiresnn.app.build import ann_of, calibrate_by, calibration_images, method_of, optimizer_of, spiking_network
 from hiresnn.app.context import Log, RunContext, fitting_batch, log_to, take_folder
-from hiresnn.app.folder import ANN, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
+from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import save
 from hiresnn.app.own import OwnCode, announce, own_code, weights_digest
 from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest
-from hiresnn.data import DataSet
+from hiresnn.data import Batches, DataSet
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork
+from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
-from hiresnn.training import ALONE, Ranks, fit
+from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
+from hiresnn.training.epochs import HELD_OUT
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""
+COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")
 """What torch says on a GPU, on Linux and on Windows."""
 
@@ -98,11 +102,23 @@ def _enough_memory() -> Iterator[None]:
 
 
 def _check_network(context: RunContext) -> None:
-    """Refuse a network that does not suit the images or the conversion, and say if the conversion should rescale."""
-    recipe, ann = context.recipe, checked_network(context)
-    users = context.own is not None or recipe.model.weights is not None
+    """Refuse a network that does not fit the images or, made by a user, cannot be converted, before hours of training.
+
+    A network of the package has no memory for its weights meanwhile.
+    """
+    recipe, dataset = context.recipe, context.dataset
+    if context.own is None and recipe.model.weights is None:
+        with torch.device("meta"):
+            ann_of(recipe, dataset, None, None)
+        return
+    ann = ann_of(recipe, dataset, dataset.train, context.own)
+    if recipe.method == "ann":
+        return
+    with suppress(SilentLayerError):  # training can change that
+        images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
+        calibrate(spiking_network(recipe, ann), images, ann=ann, rescale=recipe.conversion.rescale)
     biases = any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters())
-    if users and biases and recipe.method != "ann" and not recipe.conversion.rescale:
+    if biases and not recipe.conversion.rescale:
         context.progress.line(
             "The network has biases or batch norms, and conversion.rescale is false, so the spiking network starts far "
             "from the ANN; the recipe own, or --set conversion.rescale=true, starts close to it."
@@ -116,26 +132,20 @@ def ann_recipe(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"method": "ann", "name": name, "seed": recipe.ann_seed, "ann": ann})
 
 
-def ann_part(recipe: Recipe) -> dict[str, Any]:
-    """Return every value of a recipe that decides its ANN, without the content of the data."""
-    part = recipe.keyed(include={"data", "model", "precision", "ann"})
-    part["data"].pop("source")
-    part["ann"].pop("seed")
-    return {**part, "seed": recipe.ann_seed}
-
-
 def ann_key(recipe: Recipe, dataset: DataSet, own: OwnCode | None = None) -> str:
     """Return the digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data.
 
     Code and weights count by their content, not by their path.
     """
-    part = ann_part(recipe)
+    part = recipe.keyed(include={"data", "model", "precision", "ann"})
+    part["data"].pop("source")
+    part["ann"].pop("seed")
     if own is not None:
         part["model"] = {**own.key, "normalise": recipe.model.normalise}
     elif recipe.model.weights is not None:
         part["model"].pop("weights")
         part["weights"] = weights_digest(recipe.model.weights)
-    return digest({**part, "content": dataset.digest})
+    return digest({**part, "seed": recipe.ann_seed, "content": dataset.digest})
 
 
 def ann_path(recipe: Recipe, dataset: DataSet, run: Path, own: OwnCode | None = None) -> Path:
@@ -157,37 +167,83 @@ def _shared_ann(context: RunContext, run: RunFolder, rows_to: Log) -> Path:
             if context.own is not None:
                 folder.write_json(SOURCE, context.own.record)
             if not ranks.from_lead(folder.has(MODEL)):
-                _fit(context, folder, ann_stage(context), rows_to)
+                _train_ann(context, folder, rows_to)
     run.write_json(ANN, {"key": path.name.rpartition("-")[2], "seed": recipe.ann_seed, "folder": path.name})
     return path
 
 
-def _train_snn(context: RunContext, folder: RunFolder, ann: Path, rows_to: Log) -> nn.Module:
-    stage = snn_stage(context, ann, folder)
-    _fit(context, folder, stage, rows_to)
-    if isinstance(stage.network, SpikingNetwork):
-        stage.network.fuse(stage.network.fused)  # the decision holds for the measurement, too
-    return stage.network
+def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
+    """Train the ANN, measured on held-out images if it is trained or chosen for robustness.
+
+    Raises:
+        UsageError: the last batch has one image, on which a batch norm would fail after the first epoch.
+    """
+    recipe, settings = context.recipe, context.recipe.ann
+    torch.manual_seed(recipe.seed)
+    network = ann_of(recipe, context.dataset, context.train, context.own)
+    norms = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm1d)]
+    if norms and settings.epochs and len(context.train) % settings.batch_size == 1:
+        raise UsageError(
+            f"ann.batch_size = {settings.batch_size} leaves a last batch of one of the {len(context.train)} images, "
+            f"which batch norm {norms[0]!r} cannot normalise; take another batch size."
+        )
+    selection = None
+    if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
+        measured = data.first(context.held_out, min(HELD_OUT, len(context.held_out)))
+        images, labels = measured.images.to(context.device).float() / 255, measured.labels.to(context.device)
+        selection = Selection(images, labels, settings.eps, settings.select)
+    method = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
+    cyclic = settings.schedule == "cyclic"
+    schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones, cyclic)
+    _fit(context, folder, rows_to, network.to(context.device), method, schedule, selection=selection)
 
 
-def _fit(context: RunContext, folder: RunFolder, stage: Stage, rows_to: Log) -> None:
-    """Train one stage, continued from the state in the folder, and save the network."""
-    name = "snn" if isinstance(stage.network, SpikingNetwork) else "ann"
+def _train_snn(context: RunContext, folder: RunFolder, ann_folder: Path, rows_to: Log) -> nn.Module:
+    """Convert the trained ANN and train the SNN; the folder gets the report on a user's network."""
+    recipe, settings = context.recipe, context.recipe.snn
+    torch.manual_seed(recipe.seed)
+    ann = context.load(ann_folder).to(context.device)
+    network = spiking_network(recipe, ann).to(context.device)
+    if context.own is not None:
+        folder.write_text(CONVERSION, f"{network.report}\n")
+        for warning in network.report.warnings:
+            context.progress.line(f"Warning: {warning}", warning=True)
+    images = calibration_images(recipe, context.train)
+    calibrate_by(recipe, ann, network, images.to(context.device) / 255)
+    schedule = Schedule(recipe.snn_epochs, settings.lr, settings.decay, settings.milestones)
+    _fit(context, folder, rows_to, network, method_of(recipe, ann), schedule, rounding=settings.rounding)
+    network.fuse(network.fused)  # the decision holds for the measurement, too
+    return network
+
+
+def _fit(
+    context: RunContext, folder: RunFolder, rows_to: Log, network: nn.Module, method: Method, schedule: Schedule,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Train a network by section ann or snn, continued from the state in the folder, and save it."""
+    recipe, ranks, spiking = context.recipe, context.ranks, isinstance(network, SpikingNetwork)
+    name, settings = ("snn", recipe.snn) if spiking else ("ann", recipe.ann)
+    batches = Batches(
+        context.train, settings.batch_size, device=context.device, shuffle=True, augment=recipe.data.augment,
+        generator=torch.Generator().manual_seed(2 * recipe.seed + spiking), part=(ranks.rank, ranks.size),
+    )  # fmt: skip
 
     def log(row: dict[str, Any]) -> None:
         rows_to({"stage": name, **row})  # first: if it fails, the resumed training logs this epoch
         folder.write_metrics([*folder.read_metrics()[: row["epoch"] - 1], {"stage": name, **row}])
 
     result = fit(
-        stage.network, stage.batches, method=stage.method, seed=None,  # torch draws on from the making of the network
-        ranks=context.ranks, title=f"{name.upper()} training", progress=context.progress, log=log,
-        checkpoint=folder.path / RESUME, settings={"semantics": SEMANTICS, "stage": name.upper()}, **stage.options,
+        network, batches, method=method, seed=None,  # torch draws on from the making of the network
+        optimizer=optimizer_of(recipe, network), schedule=schedule, average=settings.average,
+        precision=recipe.precision, compile=COMPILE[recipe.compile], ranks=ranks, title=f"{name.upper()} training",
+        progress=context.progress, log=log, checkpoint=folder.path / RESUME,
+        settings={"semantics": SEMANTICS, "stage": name.upper()}, **options,
     )  # fmt: skip
     if result.rows:  # an earlier process may have died between its state and its log
         folder.write_metrics([{"stage": name, **row} for row in result.rows])
-    if context.ranks.lead:
-        save(stage.network, folder.path / MODEL)
-    context.ranks.wait()
+    if ranks.lead:
+        save(network, folder.path / MODEL)
+    ranks.wait()
 
 
 def _copy(ann: Path, folder: RunFolder) -> None:
