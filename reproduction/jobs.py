@@ -39,8 +39,7 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
         if not study.is_trained(run) and (name := study.name(run)) not in runs:
             if run.method != "ann":
                 add_training(study.ann_of(run))
-            stage = "ann" if run.method == "ann" else "snn"
-            runs[name] = Job(name, stage, training_seconds(study.scale, run), run)
+            runs[name] = Job(name, "ann" if run.method == "ann" else "snn", training_seconds(study.scale, run), run)
 
     for measurement in dict.fromkeys(measurements):
         if study.find(measurement) is None:
@@ -74,16 +73,13 @@ def measuring_seconds(scale: Scale, measurement: Measurement) -> float:
 
 
 def plan_text(study: Study, needs: Mapping[str, Sequence[Measurement]]) -> str:
-    """A row per page with its trainings, measurements and estimated hours; then each training.
-
-    Work that several pages share stands with the first.
-    """
-    seen: set[str] = set()
+    """Trainings, measurements and estimated hours of each page, shared work with the first; then each training."""
     parts: dict[str, list[Job]] = {}
+    total: dict[str, Job] = {}
     for name, measurements in needs.items():
-        parts[name] = [job for job in plan(study, measurements) if job.name not in seen]
-        seen |= {job.name for job in parts[name]}
-    parts["total"] = [job for jobs in parts.values() for job in jobs]
+        parts[name] = [job for job in plan(study, measurements) if job.name not in total]
+        total |= {job.name: job for job in parts[name]}
+    parts["total"] = list(total.values())
     lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'values':>8} {'hours':>8}"]
     for name, jobs in parts.items():
         count = Counter(job.stage for job in jobs)
@@ -107,8 +103,7 @@ def work_through(
 ) -> None:
     """Do what is missing in workers, stage by stage, except what must run alone; what fails is left to the caller.
 
-    Results are files, so what a worker had begun is continued by the next call. Raises UsageError where no scheduler
-    answers, or a worker of it has several threads.
+    Raises UsageError where no scheduler answers, or a worker of it has several threads.
     """
     with _backend(workers, scheduler):
         for stage in STAGES[:-1]:

@@ -1,17 +1,21 @@
-"""How each kind of measurement is carried out: `measure` finds a value in the store, or measures and stores it."""
+"""How each kind of value is measured: accuracies, spikes (Definitions 1 and 2), operations, checks, cost."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.analysis import evaluate
+from hiresnn.analysis import Energy, PerturbationDistance, SpikeDistance, SpikingActivity, evaluate
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.app.context import device_of, splits
 from hiresnn.app.recipe import digest
@@ -20,43 +24,46 @@ from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
 from hiresnn.audit.bounds import bound_at
 from hiresnn.audit.rules import DIRECTIONS, RuleScreening, questions, screen_rule
-from hiresnn.data import Split
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
-from hiresnn.network import evaluating
-from reproduction import cost, spikes
+from hiresnn.network import SpikingNetwork, evaluating, record
+from hiresnn.network.layers import AveragePool, Encoder
+from hiresnn.neurons import LIF, Window
+from reproduction import cost
+from reproduction.paper import CLAIMS
 from reproduction.scales import TWINS
-from reproduction.study import Measurement, StoredValue, Study
+from reproduction.study import Measurement, Study
 
+ROWS = 2000  # images times timesteps of a batch whose spikes are recorded
 TWIN_STEP = 0.25  # step size of the attack on a twin, as a share of the bound
 CEILINGS = tuple(step / 20 for step in range(1, 21))
 """Ceilings that are tried for a quantised activation, as shares of the largest one."""
 
 
-def measure(study: Study, measurement: Measurement) -> StoredValue:
-    """The value of a measurement whose runs are trained."""
-    if stored := study.find(measurement):
-        return stored
+def measure(study: Study, measurement: Measurement) -> None:
+    """Measure a value whose runs are trained, and store it, unless it is stored."""
+    if study.find(measurement):
+        return
     started = time.perf_counter()
     with seeded(int(digest(study.key(measurement))[:8], 16)):  # no value depends on what else was measured
         value = MEASURE[measurement.kind](study, measurement)
-    return study.put(measurement, value, time.perf_counter() - started)
+    study.put(measurement, value, time.perf_counter() - started)
+
+
+# Accuracies
 
 
 def accuracy(study: Study, one: Measurement) -> float:
-    """Percent of right answers on test images, clean or under attack."""
-    return _accuracy(study, one, study.test(one.network, study.scale.images))
+    """Percent of right answers, clean or under attack.
 
-
-def held_out(study: Study, one: Measurement) -> float:
-    """The same on images that the recipe held out of training, on which hyperparameters are chosen."""
-    held = splits(study.recipe(one.run), study.dataset(one.network))[1]
-    if held is None:
-        raise RunError(f"{study.name(one.run)} held no images out; set data.holdout_images in its recipe.")
-    return _accuracy(study, one, data.first(held, min(study.scale.images or len(held), len(held))))
-
-
-def _accuracy(study: Study, one: Measurement, split: Split) -> float:
+    On test images, or of the kind "held-out" on those that the recipe held out of training to choose hyperparameters.
+    """
+    split = study.test(one.network, study.scale.images) if one.kind == "accuracy" else None
+    if split is None:
+        held = splits(study.recipe(one.run), study.dataset(one.network))[1]
+        if held is None:
+            raise RunError(f"{study.name(one.run)} held no images out; set data.holdout_images in its recipe.")
+        split = data.first(held, min(study.scale.images or len(held), len(held)))
     networks, spec = [study.network(run) for run in one.runs()], one.spec(study.scale)
     torch.manual_seed(one.seed or 0)  # as `hiresnn evaluate` does
     return split_accuracy(
@@ -87,13 +94,24 @@ def by_iteration(study: Study, one: Measurement) -> list[float]:
     return [100 * count / len(labels) for count in right.values()]
 
 
+def by_time(study: Study, one: Measurement) -> list[float]:
+    """Percent of right answers on clean images when the network is stopped after each number of timesteps."""
+    network, images = study.network(one.run), study.images(one.network, study.scale.analysed)
+    return [
+        evaluate(partial(network, timesteps=steps), *images, batch_size=max(1, ROWS // steps))
+        for steps in map(int, one.grid)
+    ]
+
+
+# The quantised ANN
+
+
 def quantised_ann(study: Study, one: Measurement) -> list[float]:
     """Percent of right answers of the ANN, its activations rounded after training to each number of bits."""
     model, (images, labels) = study.network(one.run), study.images(one.network, study.scale.images)
     recipe = study.scale.recipe(one.run)
     training = splits(recipe, study.dataset(one.network))[0]
-    count = min(recipe.conversion.images, len(training))
-    calibration = data.first(training, count).images.to(images.device) / 255
+    calibration = data.first(training, min(recipe.conversion.images, len(training))).images.to(images.device) / 255
     percent = []
     for bits in one.grid:
         with quantised(model, calibration, int(bits)):
@@ -144,6 +162,192 @@ def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[None]:
         yield
 
 
+# Spikes
+
+
+def parts(network: SpikingNetwork, *tensors: Tensor, rows: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of as many images each, in batches that suit the network's T."""
+    size = max(1, (rows or ROWS) // network.timesteps)
+    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+
+
+@torch.no_grad()
+def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
+    """Name of a layer -> its spikes [T, B, ...]."""
+    with record(network) as spikes:
+        network(images)
+    return spikes
+
+
+def layer_names(spikes: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name of a layer in a recording [T, B, ...] -> conv1, conv2, ... where its neurons form a map, else fc1, ..."""
+    counters = {"conv": count(1), "fc": count(1)}
+    kinds = {name: "conv" if layer.dim() == 5 else "fc" for name, layer in spikes.items()}
+    return {name: f"{kind}{next(counters[kind])}" for name, kind in kinds.items()}
+
+
+def activity(study: Study, one: Measurement) -> dict[str, list[float]]:
+    """Layer -> [neurons, timesteps, spikes per image] on clean images (Definition 1)."""
+    network = study.network(one.run)
+    counted, names = SpikingActivity(), {}
+    for (images,) in parts(network, study.images(one.network, study.scale.analysed)[0]):
+        spikes = spikes_of(network, images)
+        names = layer_names(spikes)
+        counted.update(spikes)
+    return {names[name]: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in counted.compute().items()}
+
+
+def pool_activity(study: Study, one: Measurement) -> dict[str, list[float]]:
+    """Pooling layer -> [outputs, T, steps at which an output is not 0 per image, layers of neurons before it].
+
+    The authors' code counts the spikes of a pooling layer in this way. An average of spikes is not 0 where one spikes.
+    """
+    network = study.network(one.run)
+    modules, neurons = dict(network.layers.named_modules()), list(network.neurons)
+    order = [str(node.target) for node in network.layers.graph.nodes if node.op == "call_module"]
+    pools = [at for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)]
+    if not pools:
+        return {}
+    before = {f"pool{n}": sum(name in neurons for name in order[:at]) for n, at in enumerate(pools, start=1)}
+    counted = SpikingActivity()
+    for (images,) in parts(network, study.images(one.network, study.scale.analysed)[0]):
+        spikes = spikes_of(network, images)
+        for name, number in before.items():
+            layer = spikes[neurons[number - 1]]
+            pooled = F.max_pool2d(layer.flatten(0, 1), 2)
+            counted.update({name: pooled.view(*layer.shape[:2], *pooled.shape[1:])})
+    layers = counted.compute()
+    return {name: [layer.neurons, layer.timesteps, layer.spikes, before[name]] for name, layer in layers.items()}
+
+
+def input_codings(study: Study, one: Measurement) -> dict[str, Any]:
+    """The first test image as direct input and rate-coded: "direct" and, for each number of averaged steps, "rate".
+
+    Pixels are [height][width][channel] in 0 to 255, undoing the normalisation; "errors" are root mean squares over the
+    normalised pixels, "silent" the percent of them without a spike.
+    """
+    recipe, dataset = study.scale.recipe(one.run), study.dataset(one.network)
+    image = study.images(one.network, 1)[0].cpu()
+    mean, std = (torch.tensor(part).view(1, -1, 1, 1) for part in data.channel_statistics(splits(recipe, dataset)[0]))
+    direct = (image - mean) / std
+    steps = Encoder("poisson")(direct, Window(int(max(one.grid)), 1))
+    averages = [steps[: int(number)].mean(0, keepdim=True) for number in one.grid]
+
+    def pixels(normalised: Tensor) -> Any:
+        visible = (normalised * std + mean).clamp(0, 1)[0].permute(1, 2, 0)
+        return (255 * visible).round().int().tolist()
+
+    return {
+        "direct": pixels(direct),
+        "rate": [pixels(average) for average in averages],
+        "errors": [float((average - direct).square().mean().sqrt()) for average in averages],
+        "silent": [100 * float((steps[: int(number)] == 0).all(0).float().mean()) for number in one.grid],
+    }
+
+
+def operations(study: Study, one: Measurement) -> dict[str, Any]:
+    """The `hiresnn.analysis.EnergyReport` of one image that changes grid[0] times within T, as JSON."""
+    network, spec = study.network(one.run), one.spec(study.scale)
+    counted = Energy(network, variants=int(one.grid[0]))
+    for images, labels in parts(network, *study.images(one.network, study.scale.analysed), rows=int(0.8 * ROWS)):
+        counted.update(images if spec is None else verified(spec, network, images, labels, eps=spec.eps))
+    report = counted.compute()
+    return {"timesteps": report.timesteps, "layers": [asdict(layer) for layer in report.layers]}
+
+
+# Distances
+
+
+def leak_distances(study: Study, one: Measurement) -> dict[str, Any]:
+    """Mean distances behind one LIF layer: "few" and "all" images at each leak, "image" and "images" of the pixels.
+
+    The attack moves the images on an ANN. The "few" are the same random images for every attack of a seed.
+    """
+    setting, attack, network = CLAIMS["fig5a"], one.spec(study.scale), study.network(one.run)
+    images, labels = study.images(one.network, study.scale.analysed)
+    adversarial = verified(attack, network, images, labels, eps=attack.eps)
+    generator = torch.Generator().manual_seed(one.seed or 0)
+    few = torch.randperm(len(images), generator=generator)[: setting["images"]]
+    pixels = _moved(images, adversarial)
+    options = {"threshold": setting["threshold"], "timesteps": setting["timesteps"]}
+    distances = [lif_distances(images, adversarial, leak=leak, **options) for leak in one.grid]
+    return {
+        "few": [float(distance[few].mean()) for distance in distances],
+        "all": [float(distance.mean()) for distance in distances],
+        "image": float(pixels[few].mean()),
+        "images": float(pixels.mean()),
+        "of": len(images),
+    }
+
+
+def _moved(images: Tensor, adversarial: Tensor) -> Tensor:
+    """Distance [B] of the pixels."""
+    moved = PerturbationDistance()
+    moved.update(images, adversarial)
+    return moved.compute().per_image
+
+
+def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak: float, timesteps: int) -> Tensor:
+    """Spike distance [B] behind one LIF layer whose input currents are the pixels [B, C, H, W]."""
+    window = Window(timesteps, len(images))
+    lif = LIF(threshold, leak, trainable=False).to(images.device)
+    clean, attacked = ({"lif": window.by_step(lif(pixels, window, False))} for pixels in (images, adversarial))
+    distance = SpikeDistance()
+    distance.update(clean, attacked)
+    return distance.compute()["lif"].per_image
+
+
+def spike_distances(study: Study, one: Measurement) -> dict[str, Any]:
+    """Distances on the images that both networks classify correctly when clean and exactly one when perturbed.
+
+    These are "images" of "of". If there are any, "right" and "wrong" hold for that network "one" (a distance per layer,
+    on a random one of these images) and "all" (the same for every image), and "image" the distances of the pixels.
+    """
+    first, second, maker = (study.network(run) for run in one.runs())
+    attack = one.spec(study.scale)
+    images, labels = study.images(one.network, study.scale.analysed)
+    attacked = torch.cat([verified(attack, maker, *part, eps=attack.eps) for part in parts(first, images, labels)])
+
+    @torch.no_grad()
+    def right_on(network: SpikingNetwork, pixels: Tensor) -> Tensor:
+        return correct(torch.cat([network(part) for (part,) in parts(network, pixels)]), labels)
+
+    both = right_on(first, images) & right_on(second, images)
+    first_right, second_right = (both & right_on(network, attacked) for network in (first, second))
+    split = (first_right ^ second_right).nonzero()[:, 0]
+    if not len(split):
+        return {"images": 0, "of": len(images)}
+    clean, moved = images[split], attacked[split]
+    (layers, ours), (_, theirs) = (network_distances(network, clean, moved) for network in (first, second))
+    is_first = first_right[split].cpu()[:, None]
+    right, wrong = torch.where(is_first, ours, theirs), torch.where(is_first, theirs, ours)  # [image, layer]
+    pixels = _moved(clean, moved)
+    chosen = int(torch.randint(len(split), ()))
+    return {
+        "layers": layers,
+        "neurons": [layer[0, 0].numel() for layer in spikes_of(first, images[:1]).values()],
+        "right": {"one": right[chosen].tolist(), "all": right.tolist()},
+        "wrong": {"one": wrong[chosen].tolist(), "all": wrong.tolist()},
+        "image": [float(pixels[chosen]), pixels[:, None].tolist()],
+        "images": len(split),
+        "of": len(images),
+    }
+
+
+def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> tuple[list[str], Tensor]:
+    """Names of the layers, and their spike distances [image, layer]."""
+    distance, names = SpikeDistance(), {}
+    for pair in parts(network, images, attacked):
+        recordings = [spikes_of(network, batch) for batch in pair]
+        names = layer_names(recordings[0])
+        distance.update(*recordings)
+    layers = distance.compute()
+    return [names[name] for name in layers], torch.stack([layer.per_image for layer in layers.values()], 1)
+
+
+# Checks and cost
+
+
 def gradient_checks(study: Study, one: Measurement) -> list[dict[str, Any]]:
     """The audit's five questions on one network (Athalye et al. 2018); a yes means that the check fails."""
     study.progress.line(f"  {study.name(one.run)}: five checks, image by image")
@@ -161,15 +365,12 @@ def answers(
     labels: Tensor,
     budget: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """Answers on correctly classified images.
-
-    `budget` is the largest number of images, PGD iterations, queries of Square, draws of noise.
-    """
-    count, steps, queries, draws = map(int, budget)
+    """Answers on correctly classified images; `budget`: most images, PGD iterations, queries of Square, noise draws."""
+    limit, steps, queries, draws = map(int, budget)
     model, bound = InstrumentedModel(network, images[:16]), bound_at(eps)
     with torch.no_grad():
         right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
-    images, labels = images[right][:count], labels[right][:count]
+    images, labels = images[right][:limit], labels[right][:limit]
     screened = RuleScreening.read(OWN, screen_rule(model, OWN, images, labels, bound, steps, DIRECTIONS))
 
     def broken(attack: str, maker: Model | None = None) -> Any:
@@ -182,8 +383,7 @@ def answers(
     blind = {f"noise, {kind}": broken(f"noise:kind={kind},draws={draws}") for kind in ("uniform", "sign")}
     blind["Square"] = broken(f"square:queries={queries}")
     for kind, twin in twins.items():
-        made = f"pgd-restarts:iterations={steps},restarts=1,loss=margin"
-        blind[f"images of the {kind} twin"] = broken(made, twin)
+        blind[f"images of the {kind} twin"] = broken(f"pgd-restarts:iterations={steps},restarts=1,loss=margin", twin)
     return [{"yes": bool(answer.yes), "evidence": answer.evidence} for answer in questions(screened, blind, bound)]
 
 
@@ -196,17 +396,17 @@ def training_cost(study: Study, one: Measurement) -> dict[str, Any]:
 
 MEASURE: dict[str, Callable[[Study, Measurement], Any]] = {
     "accuracy": accuracy,
-    "held-out": held_out,
+    "held-out": accuracy,
     "by-iteration": by_iteration,
-    "by-time": spikes.accuracy_by_time,
-    "activity": spikes.activity,
-    "pool-activity": spikes.pool_activity,
-    "input-codings": spikes.input_codings,
-    "operations": spikes.operations,
+    "by-time": by_time,
+    "activity": activity,
+    "pool-activity": pool_activity,
+    "input-codings": input_codings,
+    "operations": operations,
     "quantised-ann": quantised_ann,
     "gradient-checks": gradient_checks,
-    "spike-distances": spikes.spike_distances,
-    "leak-distances": spikes.leak_distances,
+    "spike-distances": spike_distances,
+    "leak-distances": leak_distances,
     "cost": training_cost,
 }
 """Kind of measurement -> the function that carries it out, which says what it returns."""

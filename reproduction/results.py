@@ -80,29 +80,32 @@ class Results:
             rows += [asdict(measurement) | {"at": at, "value": value, "origin": record.origin} for at, value in values]
         return rows
 
+    def _records(self, measurement: Measurement) -> list[StoredValue | None]:
+        """What is stored for each seed, which is asked for by this."""
+        self.asked |= dict.fromkeys(seeds := measurement.each(self.scale))
+        return [self.records.get(one) for one in seeds]
+
     def find(self, measurement: Measurement) -> list[Any] | None:
         """The value of each seed; None where one is missing."""
-        seeds = measurement.each(self.scale)
-        self.asked |= dict.fromkeys(seeds)
-        return [self.records[one].value for one in seeds] if all(one in self.records for one in seeds) else None
+        records = self._records(measurement)
+        return [record.value for record in records if record] if all(records) else None
 
     def all(self, *measurements: Measurement) -> list[list[Any]]:
         """The value of each seed of each measurement. Raises MissingValueError where one is missing."""
         values = [self.find(measurement) for measurement in measurements]
-        if missing := [one.kind for one, value in zip(measurements, values, strict=True) if value is None]:
-            raise MissingValueError(missing[0])
+        if None in values:
+            raise MissingValueError
         return [value for value in values if value is not None]
 
     def origins(self, measurement: Measurement) -> list[str]:
         """Where the value of each seed was measured, and by which version of the training; "" for a missing one."""
-        return [self.records[one].origin if one in self.records else "" for one in measurement.each(self.scale)]
+        return [record.origin if record else "" for record in self._records(measurement)]
 
     def stat(self, measurement: Measurement) -> SeedStat:
         """A number over seeds, NaN for those that are missing."""
-        self.asked |= dict.fromkeys(seeds := measurement.each(self.scale))
-        values = [self.records[one].value if one in self.records else None for one in seeds]
+        values = [math.nan if record is None else record.value for record in self._records(measurement)]
         at = measurement.at
-        numbers = [math.nan if value is None else value if at is None else value[at] for value in values]
+        numbers = (value[at] if isinstance(value, list) else value for value in values)
         return SeedStat.of(numbers, self.origins(measurement))
 
     def accuracy(
@@ -118,18 +121,17 @@ class Results:
 
     def gain(self, better: Accuracy, worse: Accuracy) -> Gain:
         """The difference of two accuracies with its interval."""
-        paper, clear = None, True
+        paper, clear, ours = None, True, None
         if better.paper is not None and worse.paper is not None:
             paper = round(better.paper - worse.paper, 6)
             low, high = difference_limits(better.paper, worse.paper, TEST_IMAGES)
             clear = not low < 0 < high
-        if better.ours is None or worse.ours is None:
-            return Gain(paper, None, better, worse, clear)
-        if better.ours.unpaired(worse.ours):
-            sides = dict.fromkeys(_trained(side.measurement) for side in (better, worse))
-            name = f"{network_label(better.measurement.network)}, {' against '.join(sides)}"
-            self._unpaired[better.measurement, worse.measurement] = name
-        ours = better.ours.minus(worse.ours, better.measurement.images(self.scale) or TEST_IMAGES)
+        if better.ours is not None and worse.ours is not None:
+            one, other = better.measurement, worse.measurement
+            if better.ours.unpaired(worse.ours):
+                sides = " against ".join(dict.fromkeys([_trained(one), _trained(other)]))
+                self._unpaired[one, other] = f"{network_label(one.network)}, {sides}"
+            ours = better.ours.minus(worse.ours, one.images(self.scale) or TEST_IMAGES)
         return Gain(paper, ours, better, worse, clear)
 
     def unpaired_notes(self) -> list[str]:

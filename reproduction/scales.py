@@ -44,10 +44,10 @@ class Setting:
     """One network of the paper at one scale; scales.toml describes the fields."""
 
     recipe: str
-    changes: Changes = ()
+    changes: Mapping[str, str] = field(default_factory=dict)
     seeds: int = 1
     rate_timesteps: int = 150
-    rate_changes: Changes = ()
+    rate_changes: Mapping[str, str] = field(default_factory=dict)
     rate_seeds: int = 1
     training_images: int = 50_000
     ann_ms: float = 0.1
@@ -56,9 +56,9 @@ class Setting:
 
     def values(self, run: Run) -> dict[str, str]:
         """What a run changes in the recipe of the package: dotted key -> TOML text, without name, data and method."""
-        values = {**dict(self.changes), "seed": str(run.seed)}
+        values = {**self.changes, "seed": str(run.seed)}
         if run.method == "rate":
-            values |= {"snn.timesteps": str(self.rate_timesteps), **dict(self.rate_changes)}
+            values |= {"snn.timesteps": str(self.rate_timesteps), **self.rate_changes}
         if run.twin == "same-ann":
             values |= {"seed": str(run.seed + TWIN_SEED), "ann.seed": str(run.seed)}
         elif run.twin == "independent":
@@ -112,13 +112,9 @@ class Scale:
         """The black boxes."""
         return tuple(box for box in self.boxes if box != "white")
 
-    def present(self, networks: Iterable[str]) -> tuple[str, ...]:
-        """Those of some networks that the scale has, in their order."""
-        return tuple(network for network in networks if network in self.networks)
-
     def some(self, networks: Iterable[str]) -> tuple[str, ...]:
-        """The same. Raises NotAtThisScaleError where there are none."""
-        if not (present := self.present(networks)):
+        """Those of some networks that the scale has, in order. Raises NotAtThisScaleError where there are none."""
+        if not (present := tuple(network for network in networks if network in self.networks)):
             raise NotAtThisScaleError
         return present
 
@@ -139,7 +135,7 @@ class Scale:
 
     def rated(self, networks: Iterable[str]) -> tuple[str, ...]:
         """Those of some networks that are trained in both codings. Raises NotAtThisScaleError where there are none."""
-        return self.some(network for network in self.present(networks) if self.is_rated(network))
+        return self.some(network for network in self.some(networks) if self.is_rated(network))
 
     def source(self, network: str) -> str:
         """The data source of a network: a name, a file or a folder."""
@@ -148,11 +144,13 @@ class Scale:
 
     def _named_source(self, network: str) -> str:
         setting = self.setting(network)
-        return setting.source or _source(setting.recipe)
+        return setting.source or _read(setting.recipe).data.source
 
     def recipe(self, run: Run) -> Recipe:
         """The full recipe of a run."""
-        return _recipe(self.setting(run.network), self.source(run.network), run)
+        setting, source = self.setting(run.network), self.source(run.network)
+        values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
+        return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
 
     # How the pages describe it
 
@@ -184,9 +182,9 @@ class Scale:
             for name in networks
             if self.is_rated(name)
         }
-        if len(set(settings.values())) == 1:
-            return f"{images_label(self.analysed)}, rate-coded: {next(iter(settings.values()))}"
         rated = [f"rate-coded {network_labels(name)[0]}: {setting}" for name, setting in settings.items()]
+        if len(set(settings.values())) == 1:
+            rated = [f"rate-coded: {next(iter(settings.values()))}"]
         return ", ".join([images_label(self.analysed), *rated])
 
 
@@ -200,25 +198,20 @@ def seeds_label(seeds: tuple[int, ...]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-@cache
-def _source(recipe: str) -> str:
-    return read(recipe).data.source
+_read = cache(read)
 
 
 @lru_cache(maxsize=4096)  # one page asks for the same recipe many times
-def _recipe(setting: Setting, source: str, run: Run) -> Recipe:
-    values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
-    return override(read(setting.recipe), values | setting.values(run), "reproduce")
+def _recipe(name: str, values: Changes) -> Recipe:
+    return override(_read(name), dict(values), "reproduce")
 
 
 def _scale(name: str, content: Mapping[str, Any]) -> Scale:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    shared = fields.pop("every")
-    networks = {}
-    for network, values in fields["networks"].items():
-        setting = {**shared, **values, "changes": {**shared.get("changes", {}), **values.get("changes", {})}}
-        pairs = {key: tuple(setting.get(key, {}).items()) for key in ("changes", "rate_changes")}
-        networks[network] = Setting(**{**setting, **pairs})
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    every, networks = fields.pop("every"), {}
+    for network, setting in fields["networks"].items():
+        changes = {**every.get("changes", {}), **setting.get("changes", {})}
+        networks[network] = Setting(**{**every, **setting, "changes": changes})
     return Scale(**{**fields, "name": name, "networks": networks})
 
 

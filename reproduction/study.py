@@ -1,8 +1,7 @@
 """What is measured, and where trainings and values lie: the resumable store of a reproduction.
 
 A run lies in `root/runs/NETWORK-METHOD-seedN-DIGEST`, where the digest covers everything that decides it; a measured
-value is a JSON file in `root/measured`, named after its key, written whole or not at all. Pages therefore share what
-they have in common, and a killed reproduction continues.
+value is a JSON file in `root/measured`, named after its key. Pages share both, and a killed reproduction continues.
 """
 
 from __future__ import annotations
@@ -69,9 +68,8 @@ class Measurement:
 
     def each(self, scale: Scale) -> list[Measurement]:
         """One measurement for each seed."""
-        if self.seed is not None:
-            return [self]
-        return [replace(self, seed=seed) for seed in scale.seeds_of(self.network, self.method)]
+        seeds = scale.seeds_of(self.network, self.method) if self.seed is None else [self.seed]
+        return [replace(self, seed=seed) for seed in seeds]
 
     @property
     def run(self) -> Run:
@@ -98,23 +96,6 @@ class Measurement:
         """Number of test images, 0 for all."""
         return scale.images if self.kind in ON_ALL_IMAGES else scale.analysed
 
-    def settings(self, scale: Scale) -> dict[str, Any]:
-        """Everything but the runs that decides the value, as JSON."""
-        recipe = scale.recipe(self.run)
-        if self.kind == "cost":
-            shape = {"images": recipe.data.train_images, "augment": recipe.data.augment}
-            part = recipe.keyed(exclude={"ann", "attack", "data"})
-            return {"batches": scale.cost_batches, "in turns": True, "recipe": {**part, **shape}}
-        spec = self.spec(scale)
-        settings: dict[str, Any] = {"seed": self.seed, "grid": list(self.grid), "images": self.images(scale)}
-        settings["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
-        more = {
-            "gradient-checks": {"eps": recipe.attack.eps},
-            "quantised-ann": {"calibration": recipe.conversion.images},
-            "leak-distances": {"setting": CLAIMS["fig5a"]},
-        }
-        return settings | more.get(self.kind, {})
-
 
 @dataclass(frozen=True)
 class StoredValue:
@@ -139,10 +120,7 @@ class Study:
     # Trainings
 
     def recipe(self, run: Run) -> Recipe:
-        """The recipe of a run without changes that do not matter to its method.
-
-        Recipes that lead to the same weights are therefore equal, and a half-trained folder is continued.
-        """
+        """The recipe of a run without changes that do not matter to its method: equal weights, equal recipes."""
         recipe, plain = self.scale.recipe(run), self.scale.recipe(replace(run, changes=()))
         ignored = ["attack", *([] if run.method != "ann" and METHODS[run.method].periodic else ["noise"])]
         ignored += ["snn", "conversion"] if run.method == "ann" else []
@@ -225,11 +203,24 @@ class Study:
 
     def key(self, measurement: Measurement) -> dict[str, Any]:
         """Everything that decides a measured value, as JSON."""
-        runs = [self.name(run) for run in measurement.runs()]
-        key = {"kind": measurement.kind, "runs": runs, **measurement.settings(self.scale)}
-        if runs or measurement.kind == "cost":
-            return key
-        return {**key, "content": content(self.scale.source(measurement.network))}
+        kind, recipe = measurement.kind, self.scale.recipe(measurement.run)
+        key: dict[str, Any] = {"kind": kind, "runs": [self.name(run) for run in measurement.runs()]}
+        if kind == "cost":
+            part = recipe.keyed(exclude={"ann", "attack", "data"})
+            part |= {"images": recipe.data.train_images, "augment": recipe.data.augment}
+            return {**key, "batches": self.scale.cost_batches, "in turns": True, "recipe": part}
+        spec = measurement.spec(self.scale)
+        key |= {"seed": measurement.seed, "grid": list(measurement.grid), "images": measurement.images(self.scale)}
+        key["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
+        if kind == "gradient-checks":
+            key["eps"] = recipe.attack.eps
+        elif kind == "quantised-ann":
+            key["calibration"] = recipe.conversion.images
+        elif kind == "leak-distances":
+            key["setting"] = CLAIMS["fig5a"]
+        elif kind == "input-codings":
+            key["content"] = content(self.scale.source(measurement.network))
+        return key
 
     def value_path(self, measurement: Measurement) -> Path:
         """The file of a value, named after its kind and the digest of its key."""
@@ -243,7 +234,7 @@ class Study:
         record = json.loads(path.read_text(encoding="utf-8"))
         return StoredValue(record["value"], record["where"])
 
-    def put(self, measurement: Measurement, value: Any, seconds: float) -> StoredValue:
+    def put(self, measurement: Measurement, value: Any, seconds: float) -> None:
         """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
         here, path = environment(), self.value_path(measurement)
         where = {"semantics": SEMANTICS, **{name: here[name] for name in RECORDED}}
@@ -252,12 +243,10 @@ class Study:
             content = json.dumps(record, indent=1, allow_nan=False)
         except ValueError:
             raise RunError(
-                f"measured value {path.stem} holds a number that is not finite; the training it was measured on "
-                "diverged."
+                f"{path.stem} holds a number that is not finite; the training it was measured on diverged."
             ) from None
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content.encode())
-        return StoredValue(json.loads(content)["value"], where)
 
 
 _loaded = cache(data.load)

@@ -53,7 +53,7 @@ def said(made: Page) -> str:
 def tiny() -> Scale:
     """VGG5 alone, 64 training images, 20 test images, one seed, T = 2, rate-coded T = 4."""
     setting = SCALES["smoke"].networks["vgg5-cifar10"]
-    changes = tuple({**dict(setting.changes), **SHORT}.items())
+    changes = {**setting.changes, **SHORT}
     setting = replace(setting, changes=changes, rate_timesteps=4)
     return replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20)
 

@@ -11,7 +11,7 @@ from hiresnn import convert
 from hiresnn.attacks import pgd
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, record
-from reproduction.spikes import lif_distances, spike_distances
+from reproduction.measure import lif_distances, spike_distances
 from reproduction.study import Measurement, Study
 
 from .conftest import TWO_SEEDS, study_in

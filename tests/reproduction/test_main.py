@@ -17,7 +17,7 @@ from .conftest import SHORT
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smoke scale, smaller: VGG5 alone, 20 test images."""
     setting = SCALES["smoke"].networks["vgg5-cifar10"]
-    setting = replace(setting, changes=tuple({**dict(setting.changes), **SHORT}.items()))
+    setting = replace(setting, changes={**setting.changes, **SHORT})
     monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20))
 
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from hiresnn.app.evaluate import evaluate
 from hiresnn.network import record
-from reproduction import spikes as module
+from reproduction import measure as module
 from reproduction.jobs import do, plan
-from reproduction.measure import best_ceiling, measure, quantise, quantised
+from reproduction.measure import best_ceiling, quantise, quantised
 from reproduction.paper import VGG5
 from reproduction.results import accuracy
 from reproduction.scales import Run, Scale
@@ -29,7 +29,9 @@ def value(study: Study, wanted: Measurement) -> Any:
     """A value with everything that it needs, as a reproduction makes it."""
     for job in plan(study, wanted.each(study.scale)):
         do(study, job.task)
-    return measure(study, wanted.each(study.scale)[0]).value
+    (stored,) = map(study.find, wanted.each(study.scale))
+    assert stored is not None
+    return stored.value
 
 
 @pytest.fixture(scope="module")
