@@ -7,8 +7,8 @@ docs/analysis.md. All of it is estimated arithmetic energy of the inference of o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -50,22 +50,9 @@ LAYER_COLUMNS: dict[str, Callable[[EnergyReport, LayerOperations], float]] = {
 AS_PRINTED = tuple(LAYER_COLUMNS)[:5]  # columns of the paper's formulas; empty for a layer without weights
 
 Reports = list[EnergyReport]  # the energy report of each seed
-
-
-@dataclass(frozen=True)
-class Total:
-    """Energy of one image in picojoules.
-
-    Attributes:
-        pj: price list ("fp32", "int32") -> over seeds, NaN for a seed that has none; None where no seed has it.
-        bits: bits per activation of a quantised ANN, over seeds as `pj`.
-    """
-
-    pj: dict[str, SeedStat | None]
-    bits: SeedStat | None = None
-
-
-Totals = dict[tuple[str, str], Total]  # (A key of WHO, PRINTED or EVERY) -> the total of one network
+Energy = dict[str, SeedStat | None]
+"""Picojoules of one image by price list, NaN for a seed that has none, and "bits" per activation of a quantised ANN."""
+Totals = dict[tuple[str, str], Energy]  # (A key of WHO, PRINTED or EVERY) -> the energy of one network
 
 
 def networks_with(scale: Scale) -> tuple[str, ...]:
@@ -78,16 +65,12 @@ def counted(network: str, method: str, attack: str | None = None, variants: int 
     return Measurement("operations", network, method, attack=attack, grid=(variants,))
 
 
-def reports(results: Results, measurements: Sequence[Measurement]) -> list[Reports]:
+def reports(results: Results, measurements: Iterable[Measurement]) -> list[Reports]:
     """The energy reports of each measurement."""
     return [
         [EnergyReport(tuple(LayerOperations(**layer) for layer in one["layers"]), one["timesteps"]) for one in seeds]
         for seeds in results.all(*measurements)
     ]
-
-
-def _methods(scale: Scale, network: str) -> tuple[str, ...]:
-    return ("hire", "rate") if scale.is_rated(network) else ("hire",)
 
 
 def table6(results: Results) -> Page:
@@ -100,6 +83,10 @@ def table6(results: Results) -> Page:
         caption = f"{network_label(one.network)}, {LABELS[one.method]}, T = {seeds[0].timesteps}."
         tables.append(Table(caption, ["layer", "input", *LAYER_COLUMNS], rows))
     return _page(scale, tables, [text("table6.formulas")], [])
+
+
+def _methods(scale: Scale, network: str) -> tuple[str, ...]:
+    return ("hire", "rate") if scale.is_rated(network) else ("hire",)
 
 
 def _layer_row(seeds: Reports, number: int | None) -> list[Cell]:
@@ -118,59 +105,52 @@ def _layer_row(seeds: Reports, number: int | None) -> list[Cell]:
 
 def totals(results: Results) -> dict[str, Totals]:
     """The totals of each network."""
-    scale, networks = results.scale, networks_with(results.scale)
-    measured: dict[tuple[str, str], Measurement] = {}
-    for network in networks:
-        periods = scale.recipe(Run(network, "hire")).noise.periods
-        measured[network, "hire"] = counted(network, "hire")
-        measured[network, "attacked"] = counted(network, "hire", attack="pgd")
-        measured[network, "training"] = counted(network, "hire", variants=periods)
+    scale, measured = results.scale, {}
+    for network in networks_with(scale):
+        operations = {
+            "hire": counted(network, "hire"),
+            "attacked": counted(network, "hire", attack="pgd"),
+            "training": counted(network, "hire", variants=scale.recipe(Run(network, "hire")).noise.periods),
+        }
         if scale.is_rated(network):
-            measured[network, "rate"] = counted(network, "rate")
-        measured[network, "bits"] = Measurement("quantised-ann", network, "ann", grid=tuple(BITS))
-        measured[network, "accuracy"] = accuracy(network, "hire")
-    results.all(*measured.values())
-    return {
-        network: _totals(results, {who: one for (name, who), one in measured.items() if name == network})
-        for network in networks
-    }
+            operations["rate"] = counted(network, "rate")
+        quantised = Measurement("quantised-ann", network, "ann", grid=tuple(BITS))
+        measured[network] = operations, (quantised, accuracy(network, "hire"))
+    results.all(*(one for operations, others in measured.values() for one in (*operations.values(), *others)))
+    return {network: _totals(results, *measurements) for network, measurements in measured.items()}
 
 
-def _totals(results: Results, measured: dict[str, Measurement]) -> Totals:
-    quantised, accuracies = results.all(measured.pop("bits"), measured.pop("accuracy"))
-    seeds = dict(zip(measured, reports(results, list(measured.values())), strict=True))
-    origins = {who: results.origins(one) for who, one in measured.items()}
+def _totals(results: Results, operations: dict[str, Measurement], others: Sequence[Measurement]) -> Totals:
+    seeds = dict(zip(operations, reports(results, operations.values()), strict=True))
 
-    def energies(who: str, energy: Callable[[EnergyReport, Prices], float]) -> Total:
-        pj = {name: [energy(report, prices) for report in seeds[who]] for name, prices in PRICES.items()}
-        return Total({name: SeedStat.of(values, origins[who]) for name, values in pj.items()})
+    def energies(who: str, energy: Callable[..., float], *per_seed: Sequence[int | None]) -> Energy:
+        """By `energy(report, *of the seed, prices)`."""
+        origins, rows = results.origins(operations[who]), list(zip(seeds[who], *per_seed, strict=True))
+        return {name: SeedStat.of((energy(*row, prices) for row in rows), origins) for name, prices in PRICES.items()}
 
-    def few_bits(bits: Sequence[int | None]) -> Total:
+    def few_bits(bits: Sequence[int | None]) -> Energy:
         """An ANN with these bits per activation, one number per seed."""
         if not any(bits):
-            return Total(dict.fromkeys(PRICES))
-        pairs = list(zip(seeds["hire"], bits, strict=True))
-        pj = {name: [quantised_energy(*pair, prices) for pair in pairs] for name, prices in PRICES.items()}
-        energy = {name: SeedStat.of(values, origins["hire"]) for name, values in pj.items()}
-        return Total(energy, SeedStat.of(math.nan if number is None else number for number in bits))
+            return {}
+        numbers = SeedStat.of(math.nan if number is None else number for number in bits)
+        return {**energies("hire", quantised_energy, bits), "bits": numbers}
 
     lines: Totals = {}
     for who in seeds:
         if who != "training":  # Eq. 8 knows no images that change
             lines[who, PRINTED] = energies(who, EnergyReport.snn_printed)
         lines[who, EVERY] = energies(who, EnergyReport.snn)
-    enough = [fewest_bits(percent, target) for percent, target in zip(quantised, accuracies, strict=True)]
+    # the fewest bits with which the ANN is at least as accurate as HIRE-SNN
+    enough = [
+        next((bits for bits, value in zip(BITS, percent, strict=True) if value >= target), None)
+        for percent, target in zip(*results.all(*others), strict=True)
+    ]
     return lines | {
         ("ann", PRINTED): energies("hire", EnergyReport.ann_printed),
         ("ann", EVERY): energies("hire", EnergyReport.ann),
         ("equal-levels", EVERY): few_bits([report.bits for report in seeds["hire"]]),
         ("equal-accuracy", EVERY): few_bits(enough),
     }
-
-
-def fewest_bits(percent: Sequence[float], target: float) -> int | None:
-    """The fewest bits with which the ANN is at least as accurate as HIRE-SNN; None if no BITS are."""
-    return next((bits for bits, value in zip(BITS, percent, strict=True) if value >= target), None)
 
 
 def quantised_energy(report: EnergyReport, bits: int | None, prices: Prices) -> float:
@@ -184,9 +164,9 @@ def _times(totals: Totals, who: str, count: str, price: str) -> SeedStat | None:
 
     Also None where the two were measured on different trainings of their networks (`SeedStat.over`).
     """
-    ours, theirs = totals.get((who, count), Total(dict.fromkeys(PRICES))).pj[price], totals["hire", count].pj[price]
-    times = None if ours is None or theirs is None else ours.over(theirs)
-    return times if times is not None and times.known else None
+    ours, theirs = totals.get((who, count), {}).get(price), totals["hire", count][price]
+    times = ours and theirs and ours.over(theirs)
+    return times if times and times.known else None
 
 
 def table7(results: Results) -> Page:
@@ -194,13 +174,21 @@ def table7(results: Results) -> Page:
     energies: list[list[Cell]] = []
     memory: list[list[Cell]] = []
     for network, lines in totals(results).items():
-        for (who, count), total in lines.items():
-            nanojoules = [None if stat is None else stat.map(lambda pj: pj / K) for stat in total.pj.values()]
+        for (who, count), energy in lines.items():
+            picojoules = [energy.get(price) for price in PRICES]
+            nanojoules = [stat and stat.map(lambda pj: pj / K) for stat in picojoules]
             times = [_times(lines, who, count, price) for price in PRICES]
-            energies.append([*network_labels(network), WHO[who], count, total.bits, *nanojoules, *times])
+            energies.append([*network_labels(network), WHO[who], count, energy.get("bits"), *nanojoules, *times])
         memory += _memory_rows(results, network)
+    prices: list[list[Cell]] = []
+    for number, (key, operation) in enumerate(section("energy.operations").items(), start=1):
+        prices.append([f"{number}. 32-bit {operation}"])
+        for name in ("int32", "fp32"):
+            mult, add, mac, ac = (*PRICES[name], PRICES[name].mac, PRICES[name].ac)
+            ours = {"mult": mult, "add": add, "mac": mac, "ac": ac}[key]
+            prices[-1] += compared(printed("table7", name, key), round(ours, 6))
     tables = [
-        Table(text("table7.prices"), ["operation", *beside_paper("INT32", "FP32")], _price_rows()),
+        Table(text("table7.prices"), ["operation", *beside_paper("INT32", "FP32")], prices),
         Table(text("table7.totals"), TOTAL_COLUMNS, energies),
         Table(text("table7.memory"), MEMORY_COLUMNS, memory),
     ]
@@ -209,43 +197,29 @@ def table7(results: Results) -> Page:
     return _page(results.scale, tables, [], [text("table7.training"), quantised, words])
 
 
-def _price_rows() -> list[list[Cell]]:
-    rows: list[list[Cell]] = []
-    for number, (key, operation) in enumerate(section("energy.operations").items(), start=1):
-        row: list[Cell] = [f"{number}. 32-bit {operation}"]
-        for name in ("int32", "fp32"):
-            prices = PRICES[name]
-            ours = {"mult": prices.multiplication, "add": prices.addition, "mac": prices.mac, "ac": prices.ac}
-            row += compared(printed("table7", name, key), round(ours[key], 6))
-        rows.append(row)
-    return rows
-
-
 def _memory_rows(results: Results, network: str) -> list[list[Cell]]:
     methods = _methods(results.scale, network)
     seeds = dict(zip(methods, reports(results, [counted(network, method) for method in methods]), strict=True))
-    moved = {method: ([report.snn_traffic() for report in one], one[0].state_bytes) for method, one in seeds.items()}
-    moved = {"hire": moved.pop("hire"), "ann": ([report.ann_traffic() for report in seeds["hire"]], 0), **moved}
     rows = []
-    for who, (traffics, state) in moved.items():
-        cells: list[Cell] = [SeedStat.of(getattr(one, name) / K for one in traffics) for name in TRAFFIC]
-        rows.append([*network_labels(network), WHO[who], *cells[:4], state / 1024, *cells[4:]])
+    for who in ("hire", "ann", *methods[1:]):
+        one = seeds["hire" if who == "ann" else who]
+        traffics = [report.ann_traffic() if who == "ann" else report.snn_traffic() for report in one]
+        cells: list[Cell] = [SeedStat.of(getattr(traffic, name) / K for traffic in traffics) for name in TRAFFIC]
+        state = 0.0 if who == "ann" else one[0].state_bytes / 1024
+        rows.append([*network_labels(network), WHO[who], *cells[:4], state, *cells[4:]])
     return rows
 
 
 def fig11(results: Results, price: str) -> Page:
     """Energies at one price list as multiples of HIRE-SNN's."""
     name, networks = {"fp32": "fig11a", "int32": "fig11b"}[price], totals(results)
-
-    def paper_times(network: str, who: str) -> float | None:
-        """What Fig. 11 says of VGG11; it prints no number for another network."""
-        return printed(name, f"over_{who}") if network == VGG11 else None
-
+    # what Fig. 11 says of VGG11; it prints no number for another network
+    paper = {(VGG11, who): printed(name, f"over_{who}") for who in WHO}
     claims, rows = [], []
     for network, lines in networks.items():
         for who, count in FIG11_ROWS:
             if (who, count) in lines:
-                ours, theirs = _times(lines, who, count, price), paper_times(network, who)
+                ours, theirs = _times(lines, who, count, price), paper.get((network, who))
                 cells = compared(theirs if count == PRINTED else None, ours)
                 rows.append([*network_labels(network), WHO[who], count, *cells])
                 if theirs is not None and ours is not None:
@@ -253,7 +227,7 @@ def fig11(results: Results, price: str) -> Page:
     columns = ["model", "data set", "network", "count", *beside_paper("times")]
     table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, rows)
     page = _page(results.scale, [table], [], _few_bits_notes(results.scale, networks, price))
-    return replace(page, figure=partial(_draw, networks, paper_times, price), claims=claims)
+    return replace(page, figure=partial(_draw, networks, paper, price), claims=claims)
 
 
 def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours: SeedStat) -> Claim:
@@ -281,7 +255,7 @@ def _few_bits_notes(scale: Scale, networks: dict[str, Totals], price: str) -> li
     return notes
 
 
-def _draw(networks: dict[str, Totals], paper_times: Callable[[str, str], float | None], price: str) -> Figure:
+def _draw(networks: dict[str, Totals], paper: Mapping[tuple[str, str], float | None], price: str) -> Figure:
     styles = {
         "hire": figures.STYLES["hire"].named(WHO["hire"]),
         "rate": figures.STYLES["rate"],
@@ -293,7 +267,7 @@ def _draw(networks: dict[str, Totals], paper_times: Callable[[str, str], float |
     for number, (axes, count) in enumerate(zip(panels, (PRINTED, EVERY), strict=True), start=1):
         present = [who for who in styles if count == EVERY or who != "equal-accuracy"]
         series = [(styles[who], [_times(lines, who, count, price) for lines in networks.values()]) for who in present]
-        stars = [[paper_times(network, who) for network in networks] for who in present]
+        stars = [[paper.get((network, who)) for network in networks] for who in present]
         figures.bars(axes, groups, series, paper=() if count == EVERY else stars, digits=2)
         figures.logarithmic(axes, "y")
         axes.margins(y=0.15)

@@ -11,7 +11,7 @@ from reproduction.pages_energy import (
     AS_PRINTED,
     EVERY,
     PRINTED,
-    Total,
+    Energy,
     totals,
 )
 from reproduction.paper import VGG11
@@ -55,13 +55,13 @@ def answer(wanted: Measurement) -> Any:
     return {"timesteps": made.timesteps, "layers": [asdict(layer) for layer in made.layers]}
 
 
-def found(network: str, answered: Any = answer) -> dict[tuple[str, str], Total]:
+def found(network: str, answered: Any = answer) -> dict[tuple[str, str], Energy]:
     records = {one: StoredValue(answered(one), HERE) for one in needs("table7", TWO_SEEDS)}
     return totals(Results(TWO_SEEDS, records))[network]
 
 
-def pair(total: Total) -> tuple[float, ...]:
-    return tuple(stat.mean for stat in total.pj.values() if stat is not None)
+def pair(energy: Energy) -> tuple[float, ...]:
+    return tuple(stat.mean for stat in energy.values() if stat is not None)
 
 
 def test_a_layer_pays_for_its_image_for_its_spikes_or_for_its_neurons() -> None:
