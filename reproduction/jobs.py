@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
+from hiresnn.app.folder import MODEL
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import duration
@@ -36,9 +37,10 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Job]:
     values: dict[str, Job] = {}
 
     def add_training(run: Run) -> None:
-        if not study.is_trained(run) and (name := study.name(run)) not in runs:
+        name = study.name(run)
+        if name not in runs and not (study.path(run) / MODEL).is_file():
             if run.method != "ann":
-                add_training(study.ann_of(run))
+                add_training(Run(run.network, "ann", study.scale.recipe(run).ann_seed, None, run.changes))
             runs[name] = Job(name, "ann" if run.method == "ann" else "snn", training_seconds(study.scale, run), run)
 
     for measurement in dict.fromkeys(measurements):

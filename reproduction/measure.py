@@ -173,28 +173,22 @@ def parts(network: SpikingNetwork, *tensors: Tensor, rows: int = 0) -> Iterator[
 
 @torch.no_grad()
 def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
-    """Name of a layer -> its spikes [T, B, ...]."""
+    """The spikes [T, B, ...] of each layer: conv1, conv2, ... where its neurons form a map, else fc1, ..."""
     with record(network) as spikes:
         network(images)
-    return spikes
-
-
-def layer_names(spikes: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name of a layer in a recording [T, B, ...] -> conv1, conv2, ... where its neurons form a map, else fc1, ..."""
-    counters = {"conv": count(1), "fc": count(1)}
-    kinds = {name: "conv" if layer.dim() == 5 else "fc" for name, layer in spikes.items()}
-    return {name: f"{kind}{next(counters[kind])}" for name, kind in kinds.items()}
+    counters, named = {"conv": count(1), "fc": count(1)}, {}
+    for layer in spikes.values():
+        kind = "conv" if layer.dim() == 5 else "fc"
+        named[f"{kind}{next(counters[kind])}"] = layer
+    return named
 
 
 def activity(study: Study, one: Measurement) -> dict[str, list[float]]:
     """Layer -> [neurons, timesteps, spikes per image] on clean images (Definition 1)."""
-    network = study.network(one.run)
-    counted, names = SpikingActivity(), {}
+    network, counted = study.network(one.run), SpikingActivity()
     for (images,) in parts(network, study.images(one.network, study.scale.analysed)[0]):
-        spikes = spikes_of(network, images)
-        names = layer_names(spikes)
-        counted.update(spikes)
-    return {names[name]: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in counted.compute().items()}
+        counted.update(spikes_of(network, images))
+    return {name: [layer.neurons, layer.timesteps, layer.spikes] for name, layer in counted.compute().items()}
 
 
 def pool_activity(study: Study, one: Measurement) -> dict[str, list[float]]:
@@ -202,22 +196,22 @@ def pool_activity(study: Study, one: Measurement) -> dict[str, list[float]]:
 
     The authors' code counts the spikes of a pooling layer in this way. An average of spikes is not 0 where one spikes.
     """
-    network = study.network(one.run)
-    modules, neurons = dict(network.layers.named_modules()), list(network.neurons)
+    network, counted = study.network(one.run), SpikingActivity()
+    modules = dict(network.layers.named_modules())
     order = [str(node.target) for node in network.layers.graph.nodes if node.op == "call_module"]
     pools = [at for at, name in enumerate(order) if isinstance(modules.get(name), AveragePool)]
     if not pools:
         return {}
-    before = {f"pool{n}": sum(name in neurons for name in order[:at]) for n, at in enumerate(pools, start=1)}
-    counted = SpikingActivity()
+    before = {f"pool{n}": sum(name in network.neurons for name in order[:at]) for n, at in enumerate(pools, start=1)}
     for (images,) in parts(network, study.images(one.network, study.scale.analysed)[0]):
-        spikes = spikes_of(network, images)
+        layers = list(spikes_of(network, images).values())
         for name, number in before.items():
-            layer = spikes[neurons[number - 1]]
+            layer = layers[number - 1]
             pooled = F.max_pool2d(layer.flatten(0, 1), 2)
             counted.update({name: pooled.view(*layer.shape[:2], *pooled.shape[1:])})
-    layers = counted.compute()
-    return {name: [layer.neurons, layer.timesteps, layer.spikes, before[name]] for name, layer in layers.items()}
+    return {
+        name: [layer.neurons, layer.timesteps, layer.spikes, before[name]] for name, layer in counted.compute().items()
+    }
 
 
 def input_codings(study: Study, one: Measurement) -> dict[str, Any]:
@@ -336,13 +330,11 @@ def spike_distances(study: Study, one: Measurement) -> dict[str, Any]:
 
 def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> tuple[list[str], Tensor]:
     """Names of the layers, and their spike distances [image, layer]."""
-    distance, names = SpikeDistance(), {}
+    distance = SpikeDistance()
     for pair in parts(network, images, attacked):
-        recordings = [spikes_of(network, batch) for batch in pair]
-        names = layer_names(recordings[0])
-        distance.update(*recordings)
+        distance.update(*(spikes_of(network, batch) for batch in pair))
     layers = distance.compute()
-    return [names[name] for name in layers], torch.stack([layer.per_image for layer in layers.values()], 1)
+    return list(layers), torch.stack([layer.per_image for layer in layers.values()], 1)
 
 
 # Checks and cost

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -74,21 +75,21 @@ def total(layers: list[Layer]) -> Layer:
 
 def layers_in_both(results: Results, networks: Sequence[str]) -> dict[str, Codings]:
     """For each network its layers of neurons, and the pooling layers between them if measured in both codings."""
-    keys = [(network, coding) for network in networks for coding in CODINGS]
+    keys = list(product(networks, CODINGS))
     neurons, pools = (
         {key: Measurement(kind, key[0], CODINGS[key[1]]) for key in keys} for kind in ("activity", "pool-activity")
     )
     pooled = {key: results.find(one) for key, one in pools.items()}
     both: dict[str, Codings] = {network: {} for network in networks}
-    for key, seeds in zip(keys, results.all(*neurons.values()), strict=True):
-        both[key[0]][key[1]] = layers_of(seeds, results.origins(neurons[key]))
-    for network, coding in keys:
+    for key, measured in zip(keys, results.all(*neurons.values()), strict=True):
+        network, coding = key
+        layers = both[network][coding] = layers_of(measured, results.origins(neurons[key]))
         if all(pooled[network, other] for other in CODINGS):
-            seeds = pooled[network, coding]
-            layers = layers_of(seeds, results.origins(pools[network, coding]))
-            before = [int(number) for *_, number in seeds[0].values()]
-            for number, layer in sorted(zip(before, layers, strict=True), key=lambda pair: -pair[0]):
-                both[network][coding].insert(number, layer)  # from the last, so that earlier places stay right
+            seeds = pooled[key] or []
+            places = [int(before) for *_, before in seeds[0].values()]
+            between = list(zip(places, layers_of(seeds, results.origins(pools[key])), strict=True))
+            for place, layer in reversed(between):  # from the last, so that earlier places stay right
+                layers.insert(place, layer)
     return both
 
 
@@ -173,16 +174,22 @@ def _lower_sa(network: str, layers: Codings) -> Claim:
     direct, rate = (total(coded).sa for coded in layers.values())
     holds = direct.mean < rate.mean if direct.minus(rate).known else None
     numbers = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
-    return Claim(
-        text("fig3.lower"), verdict(holds), _with_seeds(numbers, direct, rate), network_label(network), OBSERVATION
-    )
+    numbers = _with_seeds(numbers, direct, rate)
+    return Claim(text("fig3.lower"), verdict(holds), numbers, network_label(network), OBSERVATION)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
     """The second half of Observation 1: all layers, and the first two, each layer with equal weight."""
     claims = []
     for words, count in (("all layers", None), (f"the first {EARLY} layers", EARLY)):
-        direct, rate = (_mean_tasa(_spiking(coded)[:count]) for coded in layers.values())
+        chosen = [[layer.tasa for layer in _spiking(coded)[:count]] for coded in layers.values()]
+        direct, rate = (
+            SeedStat.of(
+                (sum(values) / len(values) for values in zip(*(tasa.values for tasa in coded), strict=True)),
+                coded[0].origins,
+            )
+            for coded in chosen
+        )
         other = rate if rate.seeds > 1 else SeedStat.of([rate.mean] * len(direct.values))  # one network stands for all
         low, high = direct.minus(other).limits
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
@@ -190,12 +197,6 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         numbers = _with_seeds(f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded", direct, rate)
         claims.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
     return claims
-
-
-def _mean_tasa(layers: list[Layer]) -> SeedStat:
-    """The mean over layers, seed by seed."""
-    seeds = zip(*(layer.tasa.values for layer in layers), strict=True)
-    return SeedStat.of((sum(values) / len(values) for values in seeds), layers[0].spikes.origins)
 
 
 def _with_seeds(numbers: str, direct: SeedStat, rate: SeedStat) -> str:
@@ -238,11 +239,10 @@ def fig10a(results: Results) -> Page:
     scale = results.scale
     networks = scale.rated(VGGS)
     stopped = {}
-    for network in networks:
-        for coding in ("rate", "direct"):
-            last = scale.recipe(Run(network, CODINGS[coding])).snn.timesteps
-            grid = (*(steps for steps in GRID if steps < last), last)
-            stopped[network, coding] = Measurement("by-time", network, CODINGS[coding], grid=grid)
+    for network, coding in product(networks, ("rate", "direct")):
+        last = scale.recipe(Run(network, CODINGS[coding])).snn.timesteps
+        grid = (*(steps for steps in GRID if steps < last), last)
+        stopped[network, coding] = Measurement("by-time", network, CODINGS[coding], grid=grid)
     curves: dict[str, dict[str, TimeCurve]] = {network: {} for network in networks}
     for ((network, coding), one), seeds in zip(stopped.items(), results.all(*stopped.values()), strict=True):
         stats = [SeedStat.of(values, results.origins(one)) for values in zip(*seeds, strict=True)]
@@ -260,17 +260,14 @@ def fig10a(results: Results) -> Page:
 def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Claim:
     """The claim on latency, judged by the steps that each network needs for its own accuracy."""
     rate, direct = (needed(curves[coding], curves[coding]) for coding in ("rate", "direct"))
-    holds, ours, numbers = None, None, "a network does not keep its own accuracy"
+    ours, numbers = None, "a network does not keep its own accuracy"
     if rate is not None and direct is not None:
         times = rate.over(direct)
+        ours = times.mean if times.known else None
         numbers = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}"
-        if times.known:
-            holds, ours = times.mean > 1, times.mean
-            numbers += f": {ours:.1f} times fewer"
-        else:
-            numbers = text("not_compared", found=numbers)
-    paper = limit if network == VGG11 else None
+        numbers = text("not_compared", found=numbers) if ours is None else f"{numbers}: {ours:.1f} times fewer"
     claim, source = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
+    holds, paper = None if ours is None else ours > 1, limit if network == VGG11 else None
     return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours)
 
 

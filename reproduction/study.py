@@ -141,10 +141,6 @@ class Study:
         """The folder of a run."""
         return self.root / "runs" / self.name(run)
 
-    def is_trained(self, run: Run) -> bool:
-        """Whether the run is finished."""
-        return (self.path(run) / MODEL).is_file()
-
     def train(self, run: Run) -> None:
         """Train a run, or continue it."""
         recipe, path = self.recipe(run), self.path(run)
@@ -152,10 +148,6 @@ class Study:
             with RunFolder.open(path, write=True) as folder:
                 folder.write_text(RECIPE, dump(recipe))
         train(recipe, out=path, resume=True, progress=self.progress)
-
-    def ann_of(self, run: Run) -> Run:
-        """The run of the ANN from which `run` starts."""
-        return Run(run.network, "ann", self.scale.recipe(run).ann_seed, None, run.changes)
 
     def command(self, run: Run) -> str:
         """The command line that trains a run; data files are named without their folder."""
