@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.exchange import DIALECTS, READERS, Reader, export, from_nir, run_nir, step_graph, to_nir, write_nir
 from hiresnn.exchange import nir_run as nir_libraries
-from hiresnn.exchange.nir_write import unsupported
+from hiresnn.exchange.nir import unsupported
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record, spiking_graph
 

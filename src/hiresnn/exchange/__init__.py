@@ -3,9 +3,9 @@
 from hiresnn.exchange.compare import Comparison, compare
 from hiresnn.exchange.deployed import VIEWS, Rounding, deployed, require_rounding, rounding
 from hiresnn.exchange.export import FORMATS, Export, export
+from hiresnn.exchange.native import from_snntorch, from_spikingjelly
+from hiresnn.exchange.nir import DIALECTS, from_nir, to_nir, write_nir
 from hiresnn.exchange.nir_run import READERS, Reader, run_nir
-from hiresnn.exchange.nir_write import DIALECTS, to_nir, write_nir
-from hiresnn.exchange.read import from_nir, from_snntorch, from_spikingjelly
 from hiresnn.exchange.step_graph import StepGraph, StepNode, step_graph
 
 __all__ = [

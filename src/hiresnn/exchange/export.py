@@ -17,8 +17,8 @@ from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, Runner, answers, compare, optional, quiet
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
+from hiresnn.exchange.nir import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
 from hiresnn.exchange.nir_run import READERS, Reader, library_readers, run_nir
-from hiresnn.exchange.nir_write import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
 from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
 from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork

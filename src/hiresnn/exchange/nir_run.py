@@ -1,7 +1,7 @@
 """Run a NIR file: by an interpreter that solves the differential equations as a given reader does, or by the reader.
 
 The interpreter knows nothing of the network that a file was written from, so it is the independent check of
-`nir_write`. snnTorch and norse are imported only when a user exports to NIR and has them installed.
+`to_nir`. snnTorch and norse are imported only when a user exports to NIR and has them installed.
 """
 
 from __future__ import annotations
