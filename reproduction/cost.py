@@ -45,8 +45,8 @@ def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: 
     arguments = {"batches": batches, "channels": channels, "size": size, "classes": classes}
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(BLOCK), "MALLOC_TRIM_THRESHOLD_": str(BLOCK)}
     child: dict[str, Any] = {"env": environment, "cwd": Path(__file__).parents[1], "capture_output": True}
-    command, sent = [sys.executable, "-m", "reproduction.cost"], pickle.dumps((recipe, arguments))
-    done = subprocess.run(command, input=sent, check=False, **child)
+    command = [sys.executable, "-m", "reproduction.cost"]
+    done = subprocess.run(command, input=pickle.dumps((recipe, arguments)), check=False, **child)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
         raise RunError(
@@ -77,7 +77,10 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
 
     training = _training(recipe, split, classes)
     fused = [next(training) for _ in range(WARM_BATCHES)][-1]
-    _forget_peak(device)
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
     next(training)
     peak = _memory(device, PEAK)
     del training
@@ -138,13 +141,6 @@ def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwo
     presented = recipe.snn.epochs * (recipe.data.train_images or EPOCH)
     compile_neurons(recipe.compile, network, images[:1], presented)
     return network
-
-
-def _forget_peak(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _memory(device: str, field: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -91,27 +90,47 @@ def fig5b(results: Results) -> Page:
     # two networks, and a third on which PGD makes the images
     between = Measurement("spike-distances", VGG5, "traditional", 0, "pgd", grid=(0, 1, 2))
     ((distances,),) = results.all(between)
-    layers, count = distances.get("layers", []), {"count": distances["images"], "of": distances["of"]}
+    layers = distances.get("layers", [])
+    one, every = ([distances[side][which] for side in SIDES if layers] for which in ("one", "all"))
+    means = [list(map(SeedStat.of, zip(*images, strict=True))) for images in every]  # over images, of each layer
     rows: list[list[Cell]] = []
     if layers:
-        one, every = distances["image"]
-        rows.append(["image", "", one, one, _mean(every, 0), _mean(every, 0)])
-    for at, (layer, neurons) in enumerate(zip(layers, distances.get("neurons", []), strict=True)):
-        cells = [distances[side]["one"][at] for side in SIDES] + [_mean(distances[side]["all"], at) for side in SIDES]
-        rows.append([layer, f"{neurons}", *cells])
+        pixels, all_pixels = distances["image"]
+        mean = SeedStat.of(pixel for (pixel,) in all_pixels)
+        rows = [["image", "", pixels, pixels, mean, mean]]
+        rows += [
+            [layer, f"{neurons}", *cells]
+            for layer, neurons, *cells in zip(layers, distances["neurons"], *one, *means, strict=True)
+        ]
     columns = ["layer", "neurons", "M1, one image", "M2, one image"]
     columns += ["right network, all images", "wrong network, all images"]
     first, second, maker = map(int, between.grid)
+    some = text("fig5b.images", count=distances["images"], of=distances["of"])
     notes = [
         *results.scale.setting_notes((VGG5,)),
         text("fig5b.networks", one=first, other=second, maker=maker),
-        text("fig5b.images", **count) + (f"; {text('fig5b.one')}" if layers else "."),
+        some + (f"; {text('fig5b.one')}" if layers else "."),
         text("not_printed"),
     ]
+
+    def figure() -> Figure:
+        drawing, panels = figures.figure(1, 2, height=2.5)
+        styles = [figures.STYLES[key].named(name) for key, name in zip(("direct", "hire"), SIDES.values(), strict=True)]
+        titles = {"one image": [[SeedStat.of([value]) for value in side] for side in one]}
+        titles[f"mean of {distances['images']} images"] = means
+        for number, (axes, (title, values)) in enumerate(zip(panels, titles.items(), strict=True), start=1):
+            if layers:
+                figures.bars(axes, layers, list(zip(styles, values, strict=True)), digits=1)
+                axes.margins(y=0.12)
+            figures.label(axes, x="layer", y="spike PD ($L_2$ of spikes / T)", title=title, panel=number)
+        if layers:
+            figures.outside(drawing, columns=2)
+        return drawing
+
     table = Table(text("fig5b.caption", network=network_label(VGG5)), columns, rows)
     claims = [_rises(layers, distances[side], of) for side, of in SIDES.items() if layers]
     about = f"{distances['images']} of {distances['of']} test images"
-    return Page([table], partial(_draw_fig5b, distances), notes, (VGG5,), claims, about)
+    return Page([table], figure, notes, (VGG5,), claims, about)
 
 
 def _rises(layers: Sequence[str], distances: Any, side: str) -> Claim:
@@ -125,25 +144,3 @@ def _rises(layers: Sequence[str], distances: Any, side: str) -> Claim:
     numbers = text("fig5b.found", layers=", ".join(rises) or "no layer", some=some, images=images)
     result = UNCLEAR if 0 < 2 * some < images else verdict(some > 0)
     return Claim(text("fig5b.claim"), result, numbers, side, OBSERVATION)
-
-
-def _draw_fig5b(distances: Any) -> Figure:
-    drawing, panels = figures.figure(1, 2, height=2.5)
-    layers = distances.get("layers", [])
-    if layers:
-        styles = [figures.STYLES[key].named(name) for key, name in zip(("direct", "hire"), SIDES.values(), strict=True)]
-        one = [[SeedStat.of([value]) for value in distances[side]["one"]] for side in SIDES]
-        every = [[_mean(distances[side]["all"], at) for at in range(len(layers))] for side in SIDES]
-        for axes, values in zip(panels, (one, every), strict=True):
-            figures.bars(axes, layers, list(zip(styles, values, strict=True)), digits=1)
-            axes.margins(y=0.12)
-        figures.outside(drawing, columns=2)
-    titles = ("one image", f"mean of {distances['images']} images")
-    for number, (axes, title) in enumerate(zip(panels, titles, strict=True), start=1):
-        figures.label(axes, x="layer", y="spike PD ($L_2$ of spikes / T)", title=title, panel=number)
-    return drawing
-
-
-def _mean(values: list[list[float]], at: int) -> SeedStat:
-    """Over images."""
-    return SeedStat.of(image[at] for image in values)
