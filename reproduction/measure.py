@@ -382,7 +382,7 @@ def answers(
 def training_cost(study: Study, one: Measurement) -> dict[str, Any]:
     """Peak memory and time of a training batch, from a process of its own, see `cost.spend`."""
     dataset, recipe = study.dataset(one.network), study.scale.recipe(one.run)
-    shape = {"channels": dataset.in_channels, "size": dataset.image_size, "classes": dataset.num_classes}
+    shape = {"channels": dataset.in_channels, "size": dataset.height, "classes": dataset.num_classes}
     return cost.measure(recipe, study.scale.cost_batches, **shape)
 
 

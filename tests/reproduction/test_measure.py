@@ -79,6 +79,12 @@ def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: 
     assert value(trained, wanted) == each
 
 
+def test_the_cost_of_training_is_measured_on_images_of_the_size_of_the_data(study: Study) -> None:
+    cost = value(study, Measurement("cost", VGG5, "hire", 0))
+    assert cost["batches"] == study.scale.cost_batches
+    assert cost["seconds_per_batch"] > 0
+
+
 def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 8)
     found = value(trained, Measurement("activity", VGG5, "traditional"))
