@@ -22,8 +22,8 @@ from hiresnn.app.recipe import digest
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
-from hiresnn.audit.bounds import bound_at
-from hiresnn.audit.rules import DIRECTIONS, RuleScreening, questions, screen_rule
+from hiresnn.audit.screening import DIRECTIONS, questions, screen_rule
+from hiresnn.eps import bound_at
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, evaluating, record
@@ -363,7 +363,7 @@ def answers(
     with torch.no_grad():
         right = correct(torch.cat([network(part) for part in torch.split(images, 200)]), labels)
     images, labels = images[right][:limit], labels[right][:limit]
-    screened = RuleScreening.read(OWN, screen_rule(model, OWN, images, labels, bound, steps, DIRECTIONS))
+    screened = screen_rule(model, OWN, images, labels, bound, steps, DIRECTIONS)
 
     def broken(attack: str, maker: Model | None = None) -> Any:
         spec = parse(attack, eps=bound.radius, step=TWIN_STEP * bound.radius)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiresnn.eps import format_eps, format_number, parse_eps, read_number
+from hiresnn.eps import bound_at, format_eps, format_number, parse_bound, parse_eps, read_number
 from hiresnn.errors import UsageError
 
 
@@ -41,3 +41,40 @@ def test_the_text_of_a_bound_reads_back_exactly(eps):
 @given(st.floats(allow_nan=False))
 def test_the_text_of_a_number_reads_back_exactly(value):
     assert read_number(format_number(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "eps", "label"),
+    [
+        ("8/255", 8 / 255, "8/255"),
+        ("0.5/255", 0.5 / 255, "0.5/255"),
+        (" 2.0/255 ", 2 / 255, "2/255"),
+        ("0.03", 0.03, "0.03"),
+        ("1/10", 0.1, "25.5/255"),  # 0.1 is 25.5 of 255
+        ("1e-3", 0.001, "0.001"),
+        ("254.5/255", 254.5 / 255, "254.5/255"),
+        ("0", 0.0, "0"),
+        ("0/255", 0.0, "0"),
+        ("inf", math.inf, "inf"),
+        ("255/255", math.inf, "inf"),  # a radius of 1 reaches every image, and so does no bound at all
+    ],
+)
+def test_a_bound_is_named_in_255ths_where_it_is_a_multiple_of_half_of_one(text, eps, label):
+    found = parse_bound(text)
+    assert found.label == label
+    assert found.eps == pytest.approx(eps, rel=1e-12)
+    assert parse_bound(label) == found
+    assert bound_at(eps) == found
+    assert found.radius == min(eps, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, r"bound .* 8/255") for text in ("", "-1/255", "256", "nan", "-inf", "1e400", "8/0", "eight", "inf/2")),
+        *((text, f"did you mean {text}/255") for text in ("8", "2.5", "255")),
+    ],
+)
+def test_values_that_are_not_a_radius_are_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_bound(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from hiresnn.errors import UsageError, quoted
@@ -45,3 +46,41 @@ def format_number(value: float) -> str:
     """Return the shortest text that `read_number` reads back as exactly `value`: 4, 0.5, 0.3333333333333333."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
+
+
+@dataclass(frozen=True, order=True)
+class Bound:
+    """A radius of a robustness curve: `eps` from 0 to 1, or infinite if only [0, 1] limits; and its text, "8/255"."""
+
+    eps: float
+    label: str
+
+    @property
+    def radius(self) -> float:
+        """`eps` as an attack takes it; a radius of 1 reaches every image in [0, 1]."""
+        return min(self.eps, 1.0)
+
+
+CLEAN, UNBOUNDED = Bound(0.0, "0"), Bound(math.inf, "inf")
+
+
+def parse_bound(value: str | float) -> Bound:
+    """Read "8/255", "0.03", 0.03 or "inf"; raises UsageError unless it is a number from 0 to 1 or "inf".
+
+    >>> parse_bound("2/255") == parse_bound("2.0/255")
+    True
+    """
+    try:
+        return UNBOUNDED if str(value).strip() == "inf" else bound_at(parse_eps(value))
+    except UsageError as error:
+        raise UsageError(f"bound {error}") from None
+
+
+def bound_at(eps: float) -> Bound:
+    """Return the bound of that radius, named in 255ths where it is a multiple of a quarter of one."""
+    if not eps or eps >= 1:
+        return UNBOUNDED if eps else CLEAN
+    quarters = 4 * 255 * eps
+    if round(quarters) and abs(quarters - round(quarters)) < 1e-6:
+        return Bound(round(quarters) / 4 / 255, f"{round(quarters) / 4:g}/255")
+    return Bound(eps, f"{eps:.6g}")

@@ -12,9 +12,9 @@ from hiresnn import gradient_rule
 from hiresnn.app.targets import resolve_model
 from hiresnn.audit import PRESETS, AuditConfig, AuditResult, InstrumentedModel, Preset, audit
 from hiresnn.audit import parse_bound as bound
-from hiresnn.audit import rules as verdict
 from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.presets import ADAPTIVE, Stage
+from hiresnn.audit.screening import report
 from hiresnn.neurons.layer_rules import ASSG
 
 from .conftest import EXAMPLES, HARD
@@ -27,12 +27,11 @@ def lighter(preset: str) -> Preset:
     most = {"iterations": 40, "restarts": 1, "queries": 100, "finish": 100, "draws": 10}
 
     def light(stage: Stage) -> Stage:
-        specs = [
-            replace(each.spec, options={k: min(v, most[k]) if k in most else v for k, v in each.spec.options.items()})
-            for each in stage.attacks
-        ]
-        attacks = tuple(each._replace(spec=spec) for each, spec in zip(stage.attacks, specs, strict=True))
-        return replace(stage, sample=20, iterations=10, queries=50, directions=5, noise=10, attacks=attacks)
+        attacks = []
+        for spec, rule, first in stage.attacks:
+            options = {name: min(value, most[name]) if name in most else value for name, value in spec.options.items()}
+            attacks.append((replace(spec, options=options), rule, first))
+        return replace(stage, sample=20, iterations=10, queries=50, directions=5, noise=10, attacks=tuple(attacks))
 
     return replace(PRESETS[preset], stages=tuple(map(light, PRESETS[preset].stages)))
 
@@ -80,8 +79,7 @@ def test_a_linear_model_comes_out_at_its_exact_robust_accuracy(classes: int, pre
 
 
 def own_verdict(found: AuditResult) -> str:
-    own = next(each for each in found.screened if each.rule == OWN)
-    return verdict.report(own, found.screened, found.without_gradient, found.screened_at).verdict
+    return report(OWN, found.screened, found.without_gradient, found.screened_at).verdict
 
 
 def test_the_network_without_a_mask_has_robustness_to_hide(plain: AuditResult) -> None:

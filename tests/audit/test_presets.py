@@ -14,9 +14,8 @@ from hiresnn.attacks import ATTACKS, AttackSpec
 from hiresnn.attacks.catalog import AttackInfo
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN, ROUNDING
-from hiresnn.audit.bounds import CURVE
-from hiresnn.audit.bounds import parse_bound as bound
 from hiresnn.audit.presets import (
+    CURVE,
     PRESETS,
     AuditConfig,
     Choice,
@@ -26,6 +25,7 @@ from hiresnn.audit.presets import (
     planned,
     stage_attack,
 )
+from hiresnn.eps import parse_bound as bound
 from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import rule_from_text
 
@@ -156,6 +156,28 @@ def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dl
 def test_the_default_bounds_are_those_of_the_preset(preset: str, eps: str, labels: list[str]) -> None:
     assert [bound.label for bound in AuditConfig(preset, eps).curve] == labels
     assert {bound.label for bound in AuditConfig(preset, eps, ("3/255",)).curve} == {"0", "3/255", eps}
+
+
+def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once() -> None:
+    found = AuditConfig(eps=8 / 255, bounds=("16/255", "2/255", "2.0/255", "inf", "1")).curve
+    assert [each.label for each in found] == ["0", "2/255", "8/255", "16/255", "inf"]
+    assert AuditConfig(bounds=()).curve == (bound("0"), bound("8/255"))
+    assert AuditConfig(bounds=CURVE).curve == tuple(map(bound, CURVE))
+    with pytest.raises(UsageError, match="eps is 0"):
+        AuditConfig(eps=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("0.031372549", ["0", "0.03", "8/255"]),  # 8/255 to nine digits
+        ("0.0300000001", ["0", "0.03", "8/255"]),  # another radius than 0.03, of the same name
+    ],
+)
+def test_a_headline_within_rounding_of_another_bound_stands_in_its_place(text: str, labels: list[str]) -> None:
+    found = AuditConfig(eps=text, bounds=("8/255", "0.03")).curve
+    assert bound(text) in found
+    assert [each.label for each in found] == labels
 
 
 def flat(images: Tensor) -> Tensor:

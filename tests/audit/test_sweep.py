@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from hiresnn.attacks import ATTACKS, pgd
 from hiresnn.audit import AuditResult, InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
-from hiresnn.audit.conclusion import Evidence
+from hiresnn.audit.behaviour import Cost
+from hiresnn.audit.build_card import Evidence
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
+from hiresnn.audit.sweep import WorstCase
+from hiresnn.eps import Bound
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.network import SpikingNetwork
 
@@ -50,10 +53,9 @@ def same(one: AuditResult, other: AuditResult) -> None:
     for text in PROTOCOL:
         for label, broken in one.alone[text].items():
             assert torch.equal(broken, other.alone[text][label])
-    for here, there in zip(one.screened, other.screened, strict=True):
-        assert here.rule == there.rule
-        for name, values in vars(here).items():
-            assert name == "rule" or (values == getattr(there, name)).all(), name
+    assert list(one.screened) == list(other.screened)
+    for rule, here in one.screened.items():
+        assert all((values == other.screened[rule][name]).all() for name, values in here.items() if name != "seconds")
     assert {name: broken.tolist() for name, broken in one.without_gradient.items()} == {
         name: broken.tolist() for name, broken in other.without_gradient.items()
     }
@@ -328,8 +330,8 @@ def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
 ) -> None:
     few = stage(stage_attack("apgd", Choice.BEST, iterations=2), square(20))
     found = run(Preceded(network, thresholded), shown[0][:20], shown[1][:20], stages=(few,))
-    assert found.screened[0].zero.all()
-    screened = len(found.screened[0].zero)
+    assert found.screened["own"]["zero"].all()
+    screened = len(found.screened["own"]["zero"])
     assert Evidence.of(found).without == (screened, screened)
     assert set(found.worst.by) - {""} <= {PROTOCOL[2], "square:queries=20"}
     assert found.worst.count(bound("24/255")) < found.worst.count(bound("0"))
@@ -375,3 +377,61 @@ def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(
     after = run(network, *shown, kept, stages=(ONE,), bounds=("24/255",))
     fresh = run(network, *shown, stages=(ONE,), bounds=("24/255",))
     assert after.worst.level.tolist() == fresh.worst.level.tolist()
+
+
+ZERO, TWO, FOUR, EIGHT = (bound(text) for text in ("0", "2/255", "4/255", "8/255"))
+
+
+@pytest.fixture
+def worst() -> WorstCase:
+    """Five images, the second misclassified without an attack."""
+    return WorstCase(torch.tensor([False, True, False, False, False]), [ZERO, TWO, FOUR, EIGHT])
+
+
+def update(worst: WorstCase, label: str, at: Bound, broken: list[int], *, gradient: bool = True) -> None:
+    images = {image: torch.full((1, 1, 1), image / 10) for image in broken}
+    worst.update(label, at, images, Cost(5, 10, 5, 0.5), gradient=gradient)
+
+
+def test_a_misclassified_image_stands_at_no_bound(worst: WorstCase) -> None:
+    assert worst.level.tolist() == [4, 0, 4, 4, 4]
+    update(worst, "a", TWO, [1])
+    for each in (ZERO, TWO, FOUR, EIGHT):
+        assert worst.standing(each).tolist() == [0, 2, 3, 4]
+    assert (worst.by[1], worst.broke("a")) == ("", {})
+
+
+def test_an_image_broken_at_one_bound_is_broken_at_every_larger_one(worst: WorstCase) -> None:
+    update(worst, "a", FOUR, [2, 4])
+    assert [worst.count(each) for each in (ZERO, TWO, FOUR, EIGHT)] == [4, 4, 2, 2]
+    assert worst.standing(FOUR).tolist() == [0, 3]
+
+
+def test_an_image_stays_with_the_attack_that_broke_it_first_unless_a_smaller_bound_breaks_it(worst: WorstCase) -> None:
+    update(worst, "a", FOUR, [2, 3])
+    update(worst, "b", FOUR, [2])
+    update(worst, "b", EIGHT, [3, 4])
+    update(worst, "c", TWO, [3])
+    assert worst.by == ["", "", "a", "c", "b"]
+    assert worst.level.tolist() == [4, 0, 2, 1, 3]
+    assert [worst.broke(label) for label in "abcd"] == [{"4/255": 1}, {"8/255": 1}, {"2/255": 1}, {}]
+    assert sorted(worst.adversarial) == [2, 3, 4]
+
+
+def test_what_gradient_attacks_leave_does_not_depend_on_when_the_others_ran(worst: WorstCase) -> None:
+    other = WorstCase(torch.tensor([False, True, False, False, False]), worst.bounds)
+    update(worst, "square", FOUR, [2, 3], gradient=False)
+    update(worst, "pgd", FOUR, [3])
+    update(other, "pgd", FOUR, [3])
+    update(other, "square", FOUR, [2], gradient=False)
+    for each in (worst, other):
+        assert each.standing(FOUR, gradient=True).tolist() == [0, 2, 4]
+        assert each.standing(FOUR).tolist() == [0, 4]
+
+
+def test_the_costs_of_an_attack_add_up_in_the_order_of_first_use(worst: WorstCase) -> None:
+    update(worst, "b", TWO, [])
+    update(worst, "a", TWO, [0])
+    update(worst, "b", FOUR, [])
+    assert list(worst.costs) == ["b", "a"]
+    assert worst.costs["b"] == Cost(10, 20, 10, 1.0)

@@ -19,9 +19,9 @@ from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_au
 from hiresnn.audit.archive import Verification, read_archive
 from hiresnn.audit.archive import verify as verify_arrays
 from hiresnn.audit.behaviour import weights_of
-from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD
+from hiresnn.eps import Bound
 from hiresnn.errors import RunError, UsageError, command_line
 from hiresnn.files import write_atomically
 from hiresnn.progress import Progress

@@ -7,39 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.audit.archive import verify as verify
-    from hiresnn.audit.behaviour import InstrumentedModel as InstrumentedModel
-    from hiresnn.audit.bounds import CURVE as CURVE
-    from hiresnn.audit.bounds import Bound as Bound
-    from hiresnn.audit.bounds import parse_bound as parse_bound
-    from hiresnn.audit.build_card import About as About
-    from hiresnn.audit.card import Card as Card
-    from hiresnn.audit.presets import PRESETS as PRESETS
-    from hiresnn.audit.presets import AuditConfig as AuditConfig
-    from hiresnn.audit.presets import Preset as Preset
-    from hiresnn.audit.rules import Record as Record
-    from hiresnn.audit.run import run_audit as run_audit
-    from hiresnn.audit.sweep import AuditResult as AuditResult
-    from hiresnn.audit.sweep import audit as audit
+    from hiresnn.audit.archive import verify
+    from hiresnn.audit.behaviour import InstrumentedModel
+    from hiresnn.audit.build_card import About
+    from hiresnn.audit.card import Card
+    from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Preset
+    from hiresnn.audit.run import run_audit
+    from hiresnn.audit.screening import Record
+    from hiresnn.audit.sweep import AuditResult, audit
+    from hiresnn.eps import Bound, parse_bound
 
-_NAMES = {
-    "archive": ("verify",),
-    "behaviour": ("InstrumentedModel",),
-    "bounds": ("CURVE", "Bound", "parse_bound"),
-    "build_card": ("About",),
-    "card": ("Card",),
-    "presets": ("PRESETS", "AuditConfig", "Preset"),
-    "rules": ("Record",),
-    "run": ("run_audit",),
-    "sweep": ("AuditResult", "audit"),
-}
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
-__all__ = sorted(_MODULES)
+__all__ = ["CURVE", "PRESETS", "About", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset"]
+__all__ += ["Record", "audit", "parse_bound", "run_audit", "verify"]
+
+_HOMES = dict.fromkeys(("CURVE", "PRESETS", "AuditConfig", "Preset"), "audit.presets")
+_HOMES |= {"Bound": "eps", "parse_bound": "eps", "verify": "audit.archive", "InstrumentedModel": "audit.behaviour"}
+_HOMES |= {"About": "audit.build_card", "Card": "audit.card", "run_audit": "audit.run", "Record": "audit.screening"}
+_HOMES |= {"AuditResult": "audit.sweep", "audit": "audit.sweep"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'hiresnn.audit' has no attribute '{name}'")
-    value = getattr(import_module(f"hiresnn.audit.{_MODULES[name]}"), name)
+    value = getattr(import_module(f"hiresnn.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -5,26 +5,25 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Model, frozen
 from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.behaviour import InstrumentedModel, weights_of
-from hiresnn.audit.bounds import parse_bound
 from hiresnn.audit.card import Card, Share, share
+from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import AuditResult
+from hiresnn.eps import parse_bound
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct
 
-Arrays = Mapping[str, "NDArray[Any]"]
 FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "f"}
 """Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
 of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
@@ -56,7 +55,7 @@ def adversarial_archive(result: AuditResult) -> bytes:
     return buffer.getvalue()
 
 
-def read_archive(path: Path) -> Arrays:
+def read_archive(path: Path) -> Record:
     """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
     advice = "name the folder of a complete audit"
     if not path.is_file():
@@ -75,7 +74,7 @@ def read_archive(path: Path) -> Arrays:
 
 
 @torch.no_grad()
-def verify(card: Card, arrays: Arrays, model: Model, *, batch_size: int = 200) -> Verification:
+def verify(card: Card, arrays: Record, model: Model, *, batch_size: int = 200) -> Verification:
     """Check every adversarial image of `read_archive` against the network, its bound and the counts of the card."""
     clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
     labels, eps, count = torch.from_numpy(arrays["label"]).long(), arrays["eps"], len(arrays["index"])

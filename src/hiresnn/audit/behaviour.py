@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from hiresnn.attacks import Model, frozen, seeded
 from hiresnn.attacks.losses import summed_steps
 from hiresnn.attacks.rounding import rounds, through_rounding
-from hiresnn.audit.bounds import Cost
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Check
 from hiresnn.checks import fingerprint, require_logits
 from hiresnn.errors import UsageError, user_code
@@ -48,6 +48,22 @@ def weights_of(model: Model) -> str | None:
     if not isinstance(model, nn.Module):
         return None
     return fingerprint((name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor))
+
+
+@dataclass
+class Cost:
+    """Image-bound pairs attacked, passes in images, wall-clock time, and rows of logits that were not finite."""
+
+    attacked: int = 0
+    forward: int = 0
+    backward: int = 0
+    seconds: float = 0.0
+    nonfinite: int = 0
+
+    def add(self, other: Cost) -> None:
+        """Add another cost to this one."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 class InstrumentedModel(nn.Module):

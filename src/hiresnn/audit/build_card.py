@@ -1,10 +1,14 @@
-"""The card of an audit, from its result: counts with their intervals, the conclusion and a few pictures."""
+"""The card of an audit, from its result: counts with their intervals, the number to report, and a few pictures.
+
+docs/audit.md has the rules of the conclusion in words.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,18 +23,26 @@ from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, seed_of
-from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import share
-from hiresnn.audit.conclusion import Evidence, conclude
 from hiresnn.audit.presets import PROTOCOL
-from hiresnn.audit.rules import report
+from hiresnn.audit.screening import report
 from hiresnn.audit.sweep import AuditResult
+from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
-from hiresnn.neurons import LIF
+from hiresnn.neurons import LIF, RULES
 from hiresnn.version import __version__
 
 PICTURES = 12
+GAP, GAP_IMAGES = 1.0, 5
+"""Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
+SOME = 0.05  # share of the images from which attacks count as failed
+HALF = 0.5  # share of the screened images without any gradient from which gradient attacks count as failed
+UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
+WIDE = 8.0  # width in percentage points from which an interval asks for more images
+SEVERE = (parts.REPEATED, parts.BATCH, parts.CONSTANT, parts.WEIGHTS, parts.ANSWERS)
+"""Checks (see `behaviour`) without which no accuracy of the network means anything."""
+LARGER = {"quick": "standard", "standard": "thorough"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,9 @@ class About:
 def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> parts.Card:
     """The card of an audit with these twins; UsageError if its preset did not screen the network's own rule."""
     worst, config, cost = result.worst, result.config, result.cost
-    reports = [report(rule, result.screened, result.without_gradient, result.screened_at) for rule in result.screened]
-    own = next((report for report in reports if report.rule == OWN), None)
-    if own is None:
+    evidence = result.screened, result.without_gradient, result.screened_at
+    reports = {rule: report(rule, *evidence) for rule in result.screened}
+    if OWN not in reports:
         raise UsageError(f"a card needs the network's own rule; let the last stage of the preset screen {OWN!r}.")
     curve = {bound.label: _point(result, bound) for bound in config.curve}
     headline = curve[config.headline.label]
@@ -98,14 +110,16 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         attacks=_rows(result),
         screening=parts.Screening(
             bound=result.screened_at.label,
-            images=len(result.screened[0].fgsm),
+            images=len(result.screened[OWN]["fgsm"]),
             cells=_cells(result),
-            rules=reports,
+            rules=list(reports.values()),
             selected=result.selected,
             dropped=result.dropped,
         ),
         checks=checks,
-        conclusion=conclude(headline, own, Evidence.of(result), checks, preset=config.plan.name, command=about.repeat),
+        conclusion=conclude(
+            headline, reports[OWN], Evidence.of(result), checks, preset=config.plan.name, command=about.repeat
+        ),
         activity=activity,
         gallery=gallery,
         budget=parts.Budget(forward=cost.forward, backward=cost.backward, seconds=cost.seconds),
@@ -159,7 +173,7 @@ def _rows(result: AuditResult) -> list[parts.AttackRow]:
 
 def _cells(result: AuditResult) -> list[parts.Cell]:
     columns = {"FGSM": "fgsm", "PGD, cross-entropy": "entropy", "PGD, margin": "margin"}
-    cells = [(name, rule.rule, getattr(rule, field)) for rule in result.screened for name, field in columns.items()]
+    cells = [(name, rule, of[field]) for rule, of in result.screened.items() for name, field in columns.items()]
     cells += [(name, "none", broken) for name, broken in result.without_gradient.items()]
     return [
         parts.Cell(attack=name, rule=rule, standing=share(len(broken) - int(broken.sum()), len(broken)))
@@ -198,7 +212,10 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
     levels = torch.where(worst.level < len(worst.bounds), worst.level, 0).tolist()
     for image in choose_pictures(levels, worst.bounds.index(result.config.headline), PICTURES):
         adversarial = worst.adversarial[image].to(images)
-        difference, factor = amplified(images[image], adversarial)
+        difference = adversarial - images[image]
+        # The largest change fills the range from black to white.
+        largest = float(difference.abs().max())
+        factor = 0.5 / largest if largest else 1.0
         with result.model.measured(seed_of(result.config.seed, f"picture {image}")):
             logits = result.model(adversarial[None])
         answer = classes[int(logits.argmax(1))] if torch.isfinite(logits).all() else "nothing (logits not finite)"
@@ -212,7 +229,7 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
                 amplified=round(factor, 2),
                 clean=png(images[image]),
                 adversarial=png(adversarial),
-                difference=png(difference),
+                difference=png(0.5 + factor * difference),
             )
         )
     return pictures
@@ -227,14 +244,6 @@ def png(image: Tensor) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def amplified(clean: Tensor, adversarial: Tensor) -> tuple[Tensor, float]:
-    """(0.5 + factor * difference, factor); the factor makes the largest change fill the range from black to white."""
-    difference = adversarial - clean
-    largest = float(difference.abs().max())
-    factor = 0.5 / largest if largest else 1.0
-    return 0.5 + factor * difference, factor
-
-
 def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
     """At most `count` broken images, spread evenly from the smallest bound up to the headline, or over all bounds.
 
@@ -246,3 +255,107 @@ def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
     if len(broken) <= count:
         return broken
     return [broken[index] for index in np.linspace(0, len(broken) - 1, count).round().astype(int)]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the attacks on all images showed, as counts."""
+
+    gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all bounds
+    without_gradient: int  # how many of those pairs attacks without gradients broke
+    unbroken: int | None  # correct images that stand without any bound; None if the audit did not attack without one
+    correct: int  # correctly classified images
+    found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
+    last: tuple[str, int] = ("", 0)  # the last gradient attack of the search, and how many images it broke first
+    without: tuple[int, int] = (0, 0)  # screened images whose gradient is zero under every rule, and all screened
+    own_only: bool = False  # the network takes no gradient rule but its own
+
+    @classmethod
+    def of(cls, result: AuditResult) -> Evidence:
+        """Count it."""
+        worst, headline = result.worst, result.config.headline
+        gradient_left = sum(worst.count(bound, gradient=True) for bound in worst.bounds[1:])
+        missed = ~result.alone["pgd"][headline.label] & (worst.level <= worst.bounds.index(headline))
+        by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
+        swept = [label for label, attack in result.attacks.items() if attack.follows_gradient and not attack.plain]
+        zero = np.logical_and.reduce([screening["zero"] for screening in result.screened.values()])
+        return cls(
+            gradient_left=gradient_left,
+            without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
+            unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else None,
+            correct=worst.count(worst.bounds[0]),
+            found_by=next(iter(by.most_common(1)), ("", 0)),
+            without=(int(zero.sum()), len(zero)),
+            own_only=not any(result.model.takes(rule) for rule in RULES),
+            last=(swept[-1], sum(worst.broke(swept[-1]).values())) if swept else ("", 0),
+        )
+
+
+def conclude(
+    point: parts.Point,
+    own: parts.RuleReport,
+    evidence: Evidence,
+    checks: Sequence[parts.Check],
+    *,
+    preset: str,
+    command: str,
+) -> parts.Conclusion:
+    """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
+    pgd, worst = point.pgd, point.worst
+    blind = evidence.without[0] > HALF * evidence.without[1]  # most images have no gradient under any rule
+    failures = []
+    if evidence.without_gradient > max(SOME * evidence.gradient_left, 1):
+        counts = f"{evidence.without_gradient} of {evidence.gradient_left}"
+        failures.append(f"attacks without gradients broke {counts} that all gradient attacks left")
+    if evidence.unbroken is not None and evidence.unbroken > SOME * evidence.correct:
+        failures.append(f"{evidence.unbroken} of {evidence.correct} correct images stand without any bound")
+    if blind:
+        failures.append("no gradient rule has a gradient on {} of {} screened images".format(*evidence.without))
+    failed = [check for check in checks if check.result == "failed"]
+    severe = [check.detail for check in failed if check.name in SEVERE]
+    gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
+    verdict: parts.Verdict = "unreliable"
+    if severe:
+        headline = f"Report no number at {point.bound}: {severe[0]}."
+    elif failures:
+        headline = (
+            f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. "
+            f"An attack that works may leave far less than {worst.percent:.1f} %."
+        )
+    elif gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
+        verdict, headline = "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
+    else:
+        headline = f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."
+        verdict = "agrees"
+
+    reasons = [*severe]
+    label, count = evidence.found_by
+    if gap > 0 and count:
+        reasons.append(f"of the {gap} images that the paper's PGD misses, {label} broke {count}")
+    if own.verdict != "consistent":
+        reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
+    reasons += [f"this audit: {failure}" for failure in failures]
+    reasons += [check.detail for check in failed if check.name not in SEVERE]
+    unfinished = evidence.last[1] > max(UNFINISHED * worst.of, 1)
+    if unfinished:
+        reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
+    if evidence.own_only and own.verdict != "consistent":
+        reasons.append(
+            "no gradient rule could be tried on this network; if it spikes, give it an adapter (docs/foreign.md)"
+        )
+    larger = LARGER.get(preset)
+    if severe and all(check.name == parts.CONSTANT for check in failed if check.name in SEVERE):
+        step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
+    elif severe:
+        source = "the images alone, or on torch's global random generator"
+        step = f"Make the network's answers depend on {source}; then repeat."
+    elif blind or (evidence.own_only and failures):
+        step = "Give the attacks a gradient, by an adapter (docs/foreign.md) or a twin (--twin); then repeat."
+    elif larger and (unfinished or worst.high - worst.low > WIDE or failures or preset == "quick"):
+        step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")
+    elif unfinished or failures:
+        step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
+    else:
+        step = "Publish card.json and adversarial.npz with the number, so that others can check it."
+    reasons = reasons or ["no attack and no check found a reason to doubt the paper's PGD"]
+    return parts.Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)

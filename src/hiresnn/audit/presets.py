@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import cast
 
 from torch import Tensor
 
@@ -16,8 +16,8 @@ from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
 from hiresnn.attacks.catalog import BUILT_IN, attack_info
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel
-from hiresnn.audit.bounds import CURVE, UNBOUNDED, Bound, bound_at, curve, parse_bound
-from hiresnn.audit.rules import DIRECTIONS
+from hiresnn.audit.screening import DIRECTIONS
+from hiresnn.eps import CLEAN, Bound, bound_at, parse_bound
 from hiresnn.errors import UsageError, closest
 
 
@@ -91,6 +91,7 @@ def plan_attack(text: str, headline: Bound, defaults: Mapping[str, object] | Non
     return PlannedAttack(text, AttackSpec(spec.name, options, spec.rules))
 
 
+CURVE = ("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "inf")  # the default bounds
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
 ADAPTIVE, PUBLISHED = "assg", "assg/start=1"
@@ -108,17 +109,13 @@ class Choice(Enum):
     PUBLISHED = "ASSG from its published start if the network takes it, else the best rule"
 
 
-class StageAttack(NamedTuple):
-    """An attack without its rule, what rules it runs under, and on how many images; None means all."""
-
-    spec: AttackSpec
-    rule: Choice = Choice.NONE
-    first: int | None = None
+StageAttack = tuple[AttackSpec, Choice, int | None]
+"""An attack without its rule, what rules it runs under, and on how many images; None means all."""
 
 
 def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> StageAttack:
     """A `StageAttack` from the name and the options of an attack."""
-    return StageAttack(AttackSpec(name, options), rule, first)
+    return AttackSpec(name, options), rule, first
 
 
 @dataclass(frozen=True)
@@ -212,13 +209,13 @@ def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> 
         Choice.PUBLISHED: [(PUBLISHED if adaptive else best,)],
     }
     attacks: dict[str, PlannedAttack] = {}
-    for attack in stage.attacks:
-        options = dict(attack.spec.options)
+    for template, choice, first in stage.attacks:
+        options = dict(template.options)
         if model.classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
             options["loss"] = "margin"
-        for rules in choices[attack.rule]:
-            spec = AttackSpec(attack.spec.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
-            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=attack.first))
+        for rules in choices[choice]:
+            spec = AttackSpec(template.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
+            attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=first))
     return list(attacks.values())
 
 
@@ -247,10 +244,14 @@ class AuditConfig:
     @property
     def curve(self) -> tuple[Bound, ...]:
         """All bounds in increasing order, 0 first."""
-        shares, named = self.plan.shares, self.bounds
-        if named is None and shares and 0 < self.headline.eps < 1:
-            named = (*(bound_at(share * self.headline.eps).label for share in shares), UNBOUNDED.label)
-        return curve(CURVE if named is None else named, self.headline)
+        headline, named, shares = self.headline, self.bounds, self.plan.shares
+        if not headline.eps:
+            raise UsageError("eps is 0, where there is nothing to attack; name a bound like 8/255.")
+        if named is None:
+            relative = shares and headline.eps < 1
+            named = (*(bound_at(share * headline.eps).label for share in shares), "inf") if relative else CURVE
+        by_label = {bound.label: bound for bound in (CLEAN, *map(parse_bound, named), headline)}
+        return tuple(sorted(by_label.values()))
 
     @property
     def plan(self) -> Preset:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import platform
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Model, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.audit.archive import adversarial_archive
 from hiresnn.audit.behaviour import InstrumentedModel
-from hiresnn.audit.bounds import WorstCase
 from hiresnn.audit.build_card import About, build_card
-from hiresnn.audit.cache import ArrayCache
 from hiresnn.audit.card import Card
 from hiresnn.audit.presets import AuditConfig
-from hiresnn.audit.rules import Record
-from hiresnn.audit.sweep import AuditResult, audit
+from hiresnn.audit.screening import Record
+from hiresnn.audit.sweep import AuditResult, WorstCase, audit
 from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
@@ -36,6 +36,9 @@ CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
 FORMAT = 3  # raised when units of an earlier version differ from what this version would compute
 PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
 FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the worst case over it and all views
+
+KEY = "unit"
+DIGEST = 32  # bytes of SHA-256 at the end of a file; unlike joblib's store, a damaged file is found, and none unpickled
 
 Units = MutableMapping[str, Record]
 
@@ -227,3 +230,49 @@ def _transfer(worst: WorstCase, model: InstrumentedModel, labels: Tensor, level:
         wrong = ~correct(model(adversarial.to(labels.device)), labels[positions.to(labels.device)])
         broken = positions[wrong.cpu()]
         level[broken] = torch.minimum(level[broken], worst.level[broken])
+
+
+class ArrayCache(MutableMapping[str, Record]):
+    """Named arrays for each unit of work, one file per unit, complete or absent. A damaged file counts as absent.
+
+    The folder is created on the first write; its name must identify what all units have in common.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+
+    def __getitem__(self, key: str) -> Record:
+        record = _read(self._path(key))
+        if str(record.pop(KEY, "")) != key:
+            raise KeyError(key)
+        return record
+
+    def __setitem__(self, key: str, record: Record) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{KEY: np.asarray(key)}, **record)  # type: ignore[arg-type]
+        content = buffer.getvalue()
+        write_atomically(self._path(key), content + hashlib.sha256(content).digest())
+
+    def __delitem__(self, key: str) -> None:
+        self._path(key).unlink()
+
+    def __iter__(self) -> Iterator[str]:
+        records = (_read(path) for path in sorted(self.folder.glob("*.npz")))
+        return (str(record[KEY]) for record in records if KEY in record)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; none of one that is missing or damaged."""
+    whole = path.read_bytes() if path.is_file() else b""
+    content, digest = whole[:-DIGEST], whole[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        return {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return dict(file.items())

@@ -8,26 +8,79 @@ large, and a broken image is not attacked at a larger bound.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, check, frozen
-from hiresnn.audit.behaviour import OWN, InstrumentedModel, seed_of
-from hiresnn.audit.bounds import Bound, Cost, WorstCase
+from hiresnn.audit.behaviour import OWN, Cost, InstrumentedModel, seed_of
 from hiresnn.audit.card import Check
 from hiresnn.audit.presets import PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
-from hiresnn.audit.rules import Broken, Record, RuleScreening, screen_rule, screening_bound, select_rules
+from hiresnn.audit.screening import Broken, Record, screen_rule, screening_bound, select_rules
 from hiresnn.checks import fingerprint, require_classes
+from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
+
+
+class WorstCase:
+    """The worst case per image over all attacks and bounds.
+
+    An image that is broken at one bound is broken at every larger one. What gradient attacks broke is recorded a second
+    time, so that what attacks without gradients broke of the rest does not depend on the order of the attacks.
+
+    Attributes:
+        level: for each image the position in `bounds` of the smallest that broke it; len(bounds) if none did.
+        gradient_level: the same for gradient attacks alone.
+        by: for each image the label of the attack that broke it; "" if none did or the clean image is misclassified.
+        adversarial: image -> what broke it at its smallest bound, [C, H, W] on the CPU.
+        costs: label -> the cost of that attack, in the order of first use.
+    """
+
+    def __init__(self, wrong: Bool[Tensor, " image"], bounds: Sequence[Bound]) -> None:
+        self.bounds = tuple(bounds)
+        self.level: Int64[Tensor, " image"] = torch.where(wrong, 0, len(self.bounds))
+        self.gradient_level = self.level.clone()
+        self.by = [""] * len(wrong)
+        self.adversarial: dict[int, Tensor] = {}
+        self.costs: dict[str, Cost] = {}
+
+    def standing(self, bound: Bound, *, gradient: bool = False) -> Int64[Tensor, " left"]:
+        """Images that nothing (or, with `gradient`, no gradient attack) broke at `bound`."""
+        level = self.gradient_level if gradient else self.level
+        left: Tensor = (level > self.bounds.index(bound)).nonzero()[:, 0]
+        return left
+
+    def count(self, bound: Bound, *, gradient: bool = False) -> int:
+        """How many images stand at `bound`."""
+        return len(self.standing(bound, gradient=gradient))
+
+    def update(self, label: str, bound: Bound, broken: Mapping[int, Tensor], cost: Cost, *, gradient: bool) -> None:
+        """Record what the attack `label` broke at `bound`: image -> adversarial image.
+
+        An image that was broken at this bound or a smaller one keeps the attack that broke it first.
+        """
+        self.costs.setdefault(label, Cost()).add(cost)
+        level = self.bounds.index(bound)
+        for image, adversarial in broken.items():
+            if gradient:
+                self.gradient_level[image] = min(int(self.gradient_level[image]), level)
+            if self.level[image] > level:
+                self.level[image], self.by[image], self.adversarial[image] = level, label, adversarial
+
+    def broke(self, label: str) -> dict[str, int]:
+        """Bound -> images whose smallest bound that is, broken by the attack `label`."""
+        levels = zip(self.level.tolist(), self.by, strict=True)
+        return dict(Counter(self.bounds[level].label for level, by in levels if by == label))
 
 
 def audit(
@@ -40,10 +93,9 @@ def audit(
     cache: MutableMapping[str, Record] | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Audit a network.
+    """Audit a network on images [B, C, H, W] in [0, 1], in an order of which a smaller audit sees the beginning.
 
     Args:
-        images: float in [0, 1], [B, C, H, W], in an order of which a smaller audit sees the beginning. labels: [B].
         twins: name -> a network whose adversarial images are tried on this one.
         cache: finished units by key; entries are trusted. None keeps nothing.
 
@@ -56,24 +108,25 @@ def audit(
     return result
 
 
-@dataclass(eq=False)
 class AuditResult:
     """One audit, in progress and then complete; `build_card` makes the card of it."""
 
-    model: InstrumentedModel
-    images: Tensor
-    labels: Tensor
-    config: AuditConfig
-    cache: MutableMapping[str, Record]
-
-    def __post_init__(self) -> None:
-        self.bounds, self.headline, self.cost = self.config.curve, self.config.headline, Cost()
+    def __init__(
+        self,
+        model: InstrumentedModel,
+        images: Tensor,
+        labels: Tensor,
+        config: AuditConfig,
+        cache: MutableMapping[str, Record],
+    ) -> None:
+        self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
+        self.bounds, self.headline, self.cost = config.curve, config.headline, Cost()
         self.attacks: dict[str, PlannedAttack] = {}  # label -> every attack that ran on all images, in order
-        self.screened: list[RuleScreening] = []  # the last stage's screening of each rule
+        self.screened: dict[str, Record] = {}  # rule -> its screening in the last stage
         self.without_gradient: dict[str, Broken] = {}  # what attacks without a gradient broke of the screened images
         self.screened_at, self.selected, self.dropped = self.headline, [OWN], list[str]()  # the best rules first
         self.checks: list[Check] = []
-        size, count = max(1, self.config.batch_size // self.model.draws), len(self.images)
+        size, count = max(1, config.batch_size // model.draws), len(images)
         self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
 
     def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> None:
@@ -141,11 +194,11 @@ class AuditResult:
         bound = self.screened_at = screening_bound(self.bounds, standing, len(sample), self.headline)
         images, labels = self.images[sample], self.labels[sample]
         key = f"screen {number} {bound.label} {len(sample)}"
-        self.screened, self.without_gradient = [], {}
+        self.screened, self.without_gradient = {}, {}
         for rule in filter(self.model.takes, stage.rules):
             self.task.advance(1, f"screening {rule} at {bound.label}")
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
-            self.screened.append(RuleScreening.read(rule, self._unit(f"{key} {rule}", work)))
+            self.screened[rule] = self._unit(f"{key} {rule}", work)
         texts = [f"square:queries={stage.queries}"]
         texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
@@ -166,7 +219,8 @@ class AuditResult:
                 for start, stop in self.batches:
                     stop = stop if attack.first is None else min(stop, attack.first)
                     if start < stop:
-                        rows = self.worst.standing(bound, start, stop, gradient=attack.follows_gradient)
+                        rows = self.worst.standing(bound, gradient=attack.follows_gradient)
+                        rows = rows[(rows >= start) & (rows < stop)]
                         self._attack_batch("sweep", attack, bound, rows, start, stop)
 
     def _attack_batch(

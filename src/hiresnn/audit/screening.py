@@ -6,7 +6,6 @@ The verdicts of `report` on each rule are those of docs/audit.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,8 @@ from hiresnn.attacks.ball import perturbed, uniform
 from hiresnn.attacks.iterative import fixed_step
 from hiresnn.attacks.losses import margin
 from hiresnn.audit.behaviour import OWN, InstrumentedModel
-from hiresnn.audit.bounds import Bound
 from hiresnn.audit.card import GradientVerdict, Question, RuleReport
+from hiresnn.eps import Bound
 from hiresnn.metrics import correct
 
 Record = Mapping[str, "NDArray[Any]"]
@@ -84,38 +83,17 @@ def instability(
     return changes / directions
 
 
-@dataclass(frozen=True, eq=False)
-class RuleScreening:
-    """What one gradient rule did on the screened images; every array has one value per image."""
-
-    rule: str
-    fgsm: Broken  # by one step
-    entropy: Broken  # by PGD on the cross-entropy
-    margin: Broken  # by PGD on the margin loss
-    reached: NDArray[np.floating]  # largest margin loss over both PGD runs
-    wider: Broken  # by PGD at `WIDER` times the bound
-    unbounded: Broken  # by PGD without a bound
-    zero: NDArray[np.bool_]  # whether the gradient at the image is exactly zero
-    zero_pixels: NDArray[np.floating]  # share of the pixels where it is
-    unstable: NDArray[np.floating]  # see `instability`
-    silent: NDArray[np.bool_]  # whether an iterate succeeded although the last one fails (I3)
-    rising: NDArray[np.bool_]  # whether nothing succeeded although the loss was still `rising` (I4)
-
-    @classmethod
-    def read(cls, rule: str, record: Record) -> RuleScreening:
-        """The screening of a rule from what `screen_rule` returned."""
-        return cls(rule, **{name: record[name] for name in cls.__annotations__ if name != "rule"})
-
-    @property
-    def broken(self) -> Broken:
-        """Broken by PGD on either loss."""
-        return self.entropy | self.margin
-
-
 def screen_rule(
     model: InstrumentedModel, rule: str, images: Tensor, labels: Tensor, bound: Bound, iterations: int, directions: int
 ) -> Record:
-    """Attack the images under one rule: FGSM, PGD on two losses, PGD at a larger bound and without one."""
+    """Attack the images under one rule alone.
+
+    Returns one value per image: whether it was broken by one step ("fgsm"), by PGD on the cross-entropy ("entropy"), on
+    the margin loss ("margin"), at `WIDER` times the bound ("wider") and without one ("unbounded"); the largest margin
+    loss over the first two ("reached"); whether the gradient is exactly zero ("zero"), and on which share of the pixels
+    ("zero_pixels"); `instability` ("unstable"); whether an iterate succeeded although the last one fails ("silent",
+    I3); whether nothing succeeded although the loss was still `rising` (I4).
+    """
     with model.under(rule):
         single = fgsm(model, images, labels, eps=bound.radius)
     with torch.no_grad():
@@ -144,14 +122,19 @@ def screen_rule(
     return {name: values.cpu().numpy() for name, values in arrays.items()}
 
 
-def select_rules(screened: Sequence[RuleScreening], most: int | None, prune: bool) -> tuple[list[str], list[str]]:
+def broken_by(screening: Record) -> Broken:
+    """Which images PGD broke on either loss."""
+    return screening["entropy"] | screening["margin"]
+
+
+def select_rules(screened: Mapping[str, Record], most: int | None, prune: bool) -> tuple[list[str], list[str]]:
     """(selected, dropped): rules by the number of images on which they reach the largest margin.
 
     On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. `prune` drops
     rules that win no image, and those beyond `most`; without it all rules are selected.
     """
-    winners = np.stack([screening.reached for screening in screened]).argmax(0)
-    wins = {screening.rule: int((winners == row).sum()) for row, screening in enumerate(screened)}
+    winners = np.stack([screening["reached"] for screening in screened.values()]).argmax(0)
+    wins = {rule: int((winners == row).sum()) for row, rule in enumerate(screened)}
     names = sorted(wins, key=lambda rule: -wins[rule])
     winning = sum(1 for count in wins.values() if count) or 1
     count = min(winning, most or winning) if prune else len(names)
@@ -159,10 +142,9 @@ def select_rules(screened: Sequence[RuleScreening], most: int | None, prune: boo
 
 
 def screening_bound(bounds: Sequence[Bound], standing: Mapping[Bound, int], sample: int, headline: Bound) -> Bound:
-    """The bound up to the headline at which the paper's PGD leaves closest to half of the sample.
+    """The bound up to the headline at which the paper's PGD leaves closest to half of the sample; on a tie the largest.
 
-    Rules differ most there. If all bounds are equally close, as for a network that masks its gradients, it is the
-    largest, the headline.
+    Rules differ most there. A network that masks its gradients has a tie.
     """
     candidates = [bound for bound in bounds if 0 < bound.eps <= headline.eps]
     return min(candidates, key=lambda bound: (abs(2 * standing[bound] - sample), -bound.eps))
@@ -175,23 +157,25 @@ UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts
 FEWEST = 20  # screened images below which nothing can be concluded
 
 
-def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
+def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
     """The five questions of Athalye et al. 2018 for one rule, screened at `bound`.
 
     All attacks `without_gradient` answer the question about the black box, noise also that about random sampling.
     """
-    pgd, count = screening.broken, len(screening.fgsm)
+    pgd, count = broken_by(screening), len(screening["fgsm"])
 
     def only(one: Broken, other: Broken) -> tuple[int, int]:
         return int((one & ~other).sum()), int((other & ~one).sum())
 
-    single = only(screening.fgsm, pgd)
+    single = only(screening["fgsm"], pgd)
     boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
     best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
     black = boxes.get(best, (0, 0))
     without = "no attack without gradients was run"
     black_box = without if not boxes else f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
-    here, there, left = int(screening.margin.sum()), int(screening.wider.sum()), int((~screening.unbounded).sum())
+    here, there, left = (
+        int(broken.sum()) for broken in (screening["margin"], screening["wider"], ~screening["unbounded"])
+    )
     bounded = bound.radius < 1
     fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
@@ -212,18 +196,22 @@ def questions(screening: RuleScreening, without_gradient: Mapping[str, Broken], 
 
 
 def report(
-    screening: RuleScreening, others: Sequence[RuleScreening], without_gradient: Mapping[str, Broken], bound: Bound
+    rule: str, screened: Mapping[str, Record], without_gradient: Mapping[str, Broken], bound: Bound
 ) -> RuleReport:
-    """Indicators, questions and verdict of one rule; `others` are all screened rules."""
-    asked = questions(screening, without_gradient, bound)
-    shares = {name: float(getattr(screening, name).mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
+    """Indicators, questions and verdict of one of the `screened` rules."""
+    screening = screened[rule]
+    asked, pgd = questions(screening, without_gradient, bound), broken_by(screening)
+    shares = {name: float(screening[name].mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
     percent = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
-    unstable = float(screening.unstable.mean())
+    unstable = float(screening["unstable"].mean())
     masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
     if shares["zero"] > MANY:
         masked.append(f"{percent['zero']} of the images have a gradient of exactly zero")
-    comparison, advantage = _best_other(screening, others)
-    if advantage >= FAR and screening.rule == OWN:  # for an attacker's rule it only means that the rule is weak
+    best, best_pgd = max(((name, broken_by(other)) for name, other in screened.items()), key=lambda pair: pair[1].sum())
+    comparison = f"the rule {best} breaks {best_pgd.sum()} of {len(pgd)} images, this rule {pgd.sum()}"
+    more, fewer = int((best_pgd & ~pgd).sum()), int((pgd & ~best_pgd).sum())
+    advantage = (more - fewer) / len(pgd) if significantly_more(more, fewer) else 0.0
+    if advantage >= FAR and rule == OWN:  # for an attacker's rule it only means that the rule is weak
         masked.append(comparison)
     signs = {
         comparison: advantage >= MANY and comparison not in masked,
@@ -231,31 +219,22 @@ def report(
         f"PGD passes a success that its last iterate misses on {percent['silent']} of images": shares["silent"] > MANY,
         f"the loss was still rising when PGD ended on {percent['rising']} of the images": shares["rising"] > MANY,
         f"the loss changes by {100 * unstable:.0f} % in random directions": unstable > UNSTABLE,
-        f"only {len(screening.fgsm)} images were screened": len(screening.fgsm) < FEWEST,
+        f"only {len(pgd)} images were screened": len(pgd) < FEWEST,
     }
     doubts = [reason for reason, holds in signs.items() if holds]
     verdict: GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
     return RuleReport(
-        rule=screening.rule,
+        rule=rule,
         zero_gradients=shares["zero"],
         zero_pixels=shares["zero_pixels"],
         unstable=unstable,
         silent=shares["silent"],
         rising=shares["rising"],
-        unbounded=float((~screening.unbounded).mean()),
+        unbounded=float((~screening["unbounded"]).mean()),
         questions=asked,
         verdict=verdict,
         reasons=masked + doubts,
     )
-
-
-def _best_other(screening: RuleScreening, others: Sequence[RuleScreening]) -> tuple[str, float]:
-    """(sentence, share of the images by which the best rule breaks more), 0 if the difference may be chance."""
-    own = screening.broken
-    best = max(others, key=lambda other: int(other.broken.sum()), default=screening)
-    more, fewer = int((best.broken & ~own).sum()), int((own & ~best.broken).sum())
-    sentence = f"the rule {best.rule} breaks {int(best.broken.sum())} of {len(own)} images, this rule {int(own.sum())}"
-    return sentence, (more - fewer) / len(own) if significantly_more(more, fewer) else 0.0
 
 
 def significantly_more(more: int, fewer: int) -> bool:

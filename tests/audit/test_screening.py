@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import fgsm, pgd
-from hiresnn.audit import InstrumentedModel
-from hiresnn.audit.bounds import curve
-from hiresnn.audit.bounds import parse_bound as bound
-from hiresnn.audit.rules import (
+from hiresnn.audit import AuditConfig, InstrumentedModel
+from hiresnn.audit.screening import (
     DIRECTIONS,
     LAST,
     RISE,
-    RuleScreening,
+    Record,
     instability,
     questions,
     report,
@@ -29,6 +27,7 @@ from hiresnn.audit.rules import (
     significantly_more,
     trace_pgd,
 )
+from hiresnn.eps import parse_bound as bound
 from hiresnn.network import SpikingNetwork
 
 
@@ -165,7 +164,7 @@ def some(*parts: tuple[int, int], count: int = 100) -> NDArray[np.bool_]:
     return found
 
 
-def screened(rule: str = "own", count: int = 100, **changes: Any) -> RuleScreening:
+def screened(count: int = 100, **changes: Any) -> Record:
     """A rule that can be trusted: climbs break 40 %, one step 20 % of the same, a wider bound 80 %, no bound all."""
     tenth = count // 10
     values: dict[str, Any] = {
@@ -181,32 +180,32 @@ def screened(rule: str = "own", count: int = 100, **changes: Any) -> RuleScreeni
         "silent": some(count=count),
         "rising": some(count=count),
     }
-    return RuleScreening(rule, **{**values, **changes})
+    return {**values, **changes}
 
 
-def reaching(rule: str, *reached: float) -> RuleScreening:
-    return screened(rule, count=10, reached=np.asarray(reached))
+def reaching(*reached: float) -> Record:
+    return screened(count=10, reached=np.asarray(reached))
 
 
 def test_rules_are_selected_by_how_many_images_they_win() -> None:
-    rules = [
-        reaching("a", 0.0, 0.0, 0.0, 0.0, 9.0, 0.0),
-        reaching("b", 1.0, 1.0, 1.0, 0.0, 0.0, 0.0),
-        reaching("c", 0.5, 0.5, 0.5, 2.0, 1.0, 1.0),
-        reaching("d", 0.9, 0.9, 0.9, 1.9, 0.9, 0.9),
-    ]
+    rules = {
+        "a": reaching(0.0, 0.0, 0.0, 0.0, 9.0, 0.0),
+        "b": reaching(1.0, 1.0, 1.0, 0.0, 0.0, 0.0),
+        "c": reaching(0.5, 0.5, 0.5, 2.0, 1.0, 1.0),
+        "d": reaching(0.9, 0.9, 0.9, 1.9, 0.9, 0.9),
+    }
     # b wins three, c two, a one, d none
     assert select_rules(rules, None, True) == (["b", "c", "a"], ["d"])
     assert select_rules(rules, 2, True) == (["b", "c"], ["a", "d"])
     assert select_rules(rules, 9, True) == (["b", "c", "a"], ["d"])
     assert select_rules(rules, 1, False) == (["b", "c", "a", "d"], [])  # without pruning
     # The first of equals wins.
-    rules = [reaching("own", 1.0, 2.0), reaching("same", 1.0, 2.0), reaching("third", 0.0, 2.5)]
+    rules = {"own": reaching(1.0, 2.0), "same": reaching(1.0, 2.0), "third": reaching(0.0, 2.5)}
     assert select_rules(rules, None, True) == (["own", "third"], ["same"])
-    assert select_rules([reaching("own", -3.0)], 3, True) == (["own"], [])
+    assert select_rules({"own": reaching(-3.0)}, 3, True) == (["own"], [])
 
 
-BOUNDS = curve(("2/255", "4/255", "8/255", "16/255", "inf"), bound("8/255"))
+BOUNDS = AuditConfig(bounds=("2/255", "4/255", "8/255", "16/255", "inf")).curve
 
 
 def where(*standing: int, headline: str = "8/255", sample: int = 40) -> str:
@@ -273,8 +272,8 @@ EIGHT = bound("8/255")
 MASKED, OPEN, FINE = "masked gradients likely", "inconclusive", "consistent"
 
 
-def judged(subject: RuleScreening, *others: RuleScreening, blind: Blind | None = None) -> tuple[str, list[str]]:
-    found = report(subject, [subject, *others], blind or {}, EIGHT)
+def judged(subject: Record, rule: str = "own", blind: Blind | None = None, **others: Record) -> tuple[str, list[str]]:
+    found = report(rule, {rule: subject, **others}, blind or {}, EIGHT)
     return found.verdict, found.reasons
 
 
@@ -313,7 +312,7 @@ ONE, BLACK, WIDER, UNBOUNDED, RANDOM = range(5)
     ],
 )
 def test_a_question_is_answered_yes_just_beyond_its_threshold(
-    number: int, subject: RuleScreening, blind: Blind, evidence: str
+    number: int, subject: Record, blind: Blind, evidence: str
 ) -> None:
     question = questions(subject, blind, EIGHT)[number]
     assert question.yes == bool(evidence)
@@ -382,25 +381,25 @@ def test_another_rule_that_breaks_a_tenth_more_is_a_doubt_and_a_quarter_more_mas
     breaks: int, of_own: str, of_another: str
 ) -> None:
     # This rule breaks 0 to 39
-    better = screened("arctan", entropy=some((0, breaks)))
-    verdict, reasons = judged(screened(), better)
+    better = screened(entropy=some((0, breaks)))
+    verdict, reasons = judged(screened(), arctan=better)
     assert verdict == of_own
     assert (f"the rule arctan breaks {breaks} of 100 images, this rule 40" in reasons) == (of_own != FINE)
-    assert judged(screened("bptr"), better)[0] == of_another
+    assert judged(screened(), "bptr", arctan=better)[0] == of_another
 
 
 def test_a_difference_that_may_be_chance_is_no_doubt() -> None:
     # 10 to 29 alone against 40 to 69: 30 and 20; the net of 10 of 100 is a tenth, P(30 or more of 50) = 0.10
     this = screened(margin=some((0, 30)), entropy=some(), fgsm=some((0, 10)))
-    other = screened("arctan", margin=some((0, 10), (40, 70)), entropy=some())
-    assert judged(this, other)[0] == FINE
-    clear = screened("arctan", margin=some((0, 30), (40, 50)), entropy=some())  # 10 against none
-    assert judged(this, clear)[0] == OPEN
+    other = screened(margin=some((0, 10), (40, 70)), entropy=some())
+    assert judged(this, arctan=other)[0] == FINE
+    clear = screened(margin=some((0, 30), (40, 50)), entropy=some())  # 10 against none
+    assert judged(this, arctan=clear)[0] == OPEN
 
 
 def test_fewer_than_twenty_images_are_inconclusive() -> None:
     assert judged(screened(count=20))[0] == FINE
-    few = screened(**{name: values[:19] for name, values in vars(screened(count=20)).items() if name != "rule"})
+    few = {name: values[:19] for name, values in screened(count=20).items()}
     assert judged(few) == (OPEN, ["only 19 images were screened"])
 
 
@@ -414,8 +413,8 @@ def test_masking_outweighs_doubts_and_both_are_reported() -> None:
 
 
 def test_a_report_holds_the_means_of_all_indicators() -> None:
-    subject = screened("pdsg", zero=some((0, 3)), silent=some((0, 4)), rising=some((0, 5)), unbounded=some((2, 100)))
-    found = report(subject, [], {}, EIGHT)
+    subject = screened(zero=some((0, 3)), silent=some((0, 4)), rising=some((0, 5)), unbounded=some((2, 100)))
+    found = report("pdsg", {"pdsg": subject}, {}, EIGHT)
     assert found.rule == "pdsg"
     shares = [found.zero_gradients, found.silent, found.rising, found.unbounded, found.unstable]
     assert shares == pytest.approx([0.03, 0.04, 0.05, 0.02, 0.1])
