@@ -6,16 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import (
-    apgd,
-    check,
-    fgsm,
-    frozen,
-    parse,
-    pgd,
-    transfer,
-    verified,
-)
+from hiresnn.attacks import apgd, check, fgsm, frozen, parse, pgd, transfer, verified
 from hiresnn.attacks.gate import seeded
 from hiresnn.errors import AttackError, UsageError
 

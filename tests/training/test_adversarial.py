@@ -5,14 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiresnn.training import (
-    ANN_TRAININGS,
-    Adversarial,
-    NoiseInTime,
-    Presentation,
-    ann_method,
-    method,
-)
+from hiresnn.training import ANN_TRAININGS, Adversarial, NoiseInTime, Presentation, ann_method, method
 
 EPS = 0.1
 

@@ -78,5 +78,5 @@ def test_variables_of_torchrun_come_together(monkeypatch: pytest.MonkeyPatch, mi
         with joined() as ranks:
             assert ranks is ALONE
         return
-    with pytest.raises(UsageError, match=f"WORLD_SIZE=2 without {missing}; start several"), joined():
+    with pytest.raises(UsageError, match=f"WORLD_SIZE is 2 without {missing}; start torchrun"), joined():
         pass

@@ -36,9 +36,7 @@ _MODULES = ("methods", "loop", "losses", "noise", "ranks", "epochs", "trainer")
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        for module in _MODULES:
-            names = vars(import_module(f"{__name__}.{module}"))
-            if name in names:
-                return names[name]
+    for module in _MODULES if name in __all__ else ():
+        if name in (names := vars(import_module(f"{__name__}.{module}"))):
+            return names[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

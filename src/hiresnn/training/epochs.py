@@ -70,8 +70,8 @@ OVERFITTED = 10.0
 class Selection:
     """Measures a network under FGSM and PGD-10 after each epoch.
 
-    Catastrophic overfitting (Wong et al. 2020) is assumed where FGSM minus PGD-10 grows by more than OVERFITTED points
-    over that of the best epoch while PGD-10 falls: the network has learned to fool one-step attacks.
+    Catastrophic overfitting (Wong et al. 2020), a network that fools one-step attacks, is assumed where FGSM minus
+    PGD-10 grows by more than OVERFITTED points over that of the best epoch while PGD-10 falls.
 
     Attributes:
         images, labels: [N, C, H, W] in [0, 1] and [N], held out of training.
@@ -99,7 +99,6 @@ class Selection:
         return {name: round(100 * answers.float().mean().item(), 2) for name, answers in right.items()}
 
     def overfitted(self, accuracies: dict[str, float]) -> bool:
-        """Return whether these accuracies mean catastrophic overfitting."""
         if not self.best:
             return False
         best = self.best["accuracies"]
@@ -131,7 +130,6 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights of `model`."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         values, averages = model.state_dict(), self.model.state_dict()
@@ -218,7 +216,9 @@ class Training:
                     mean = loss / max(presentations, 1)
                     task.advance(periods[0].images if self.images else 1, f"{name}, loss {mean:.3f}")
                 with self._located(name):
-                    self._require_finite()
+                    for key, parameter in self.model.named_parameters():
+                        if not parameter.isfinite().all():
+                            raise NotFiniteError(f"{key} is no longer finite")
                 presentations = max(presentations, 1)
                 accuracy = 100 * correct_answers / presentations
                 row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss / presentations, "train_accuracy": accuracy}
@@ -233,19 +233,12 @@ class Training:
         try:
             yield
         except NotFiniteError as error:
-            raise NotFiniteError(
-                f"{self.title}, {epoch}: {error}{batch}. Lower the learning rate, which is {self.schedule.lr:g} "
-                "(ann.lr or snn.lr in a recipe), and begin another training."
-            ) from None
+            hint = f"Lower the learning rate, which is {self.schedule.lr:g} (ann.lr or snn.lr in a recipe), and start again"
+            raise NotFiniteError(f"{self.title}, {epoch}: {error}{batch}. {hint}.") from None
         except IndexError as error:
             if "Target" not in str(error):  # which is what the cross-entropy says
                 raise
             raise DataError(f"{self.title}, {epoch}: a label is not a class of the network{batch} ({error})") from error
-
-    def _require_finite(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            if not parameter.isfinite().all():
-                raise NotFiniteError(f"{name} is no longer finite")
 
     def _measured(self, epoch: int) -> dict[str, Any]:
         """Return the neurons and the held-out accuracies after an epoch; go back to the best if this one overfits."""
@@ -273,7 +266,6 @@ class Training:
         return row
 
     def _finish(self) -> None:
-        """Give `model` the weights that the training returns."""
         if self.selection is not None and self.selection.select == "robust" and self.selection.best:
             self._load_weights(self.selection.best["state"])
         if self.average is not None:
@@ -294,18 +286,14 @@ class Training:
             self.average.load_state_dict(state["average"])
 
     @property
-    def generator(self) -> torch.Generator | None:
-        """The generator of the order of the batches; None where it is torch's."""
-        return getattr(self.batches, "generator", None)
-
-    @property
-    def _encoding(self) -> torch.Generator | None:
-        """The generator of Poisson spikes; None where it is torch's."""
-        return self.model.encoding.generator if isinstance(self.model, SpikingNetwork) else None
+    def generators(self) -> tuple[torch.Generator | None, torch.Generator | None]:
+        """The generators of the order of the batches and of Poisson spikes; None where it is torch's."""
+        encoding = self.model.encoding.generator if isinstance(self.model, SpikingNetwork) else None
+        return getattr(self.batches, "generator", None), encoding
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs. Every rank calls this; the state holds what each draws from."""
-        device, encoding = next(self.model.parameters()).device, self._encoding
+        device, (order, encoding) = next(self.model.parameters()).device, self.generators
         drawn_from = {
             "noise": {name: value.cpu() for name, value in self.method.noise.state_dict().items()},
             "random": torch.get_rng_state(),
@@ -318,12 +306,13 @@ class Training:
             **self._weights(),
             **({} if self.selection is None else {"best": self.selection.best}),
             "ranks": self.ranks.gathered(drawn_from),
-            "order": self.generator.get_state() if self.generator is not None else None,
+            "order": None if order is None else order.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state. A state that does not fit raises KeyError, ValueError or another plain error."""
         device, drawn_from = next(self.model.parameters()).device, state["ranks"][self.ranks.rank]
+        order, encoding = self.generators
         self._load_weights(state)
         if self.selection is not None:
             self.selection.best = state["best"]
@@ -331,8 +320,8 @@ class Training:
         torch.set_rng_state(drawn_from["random"])
         if drawn_from["cuda_random"] and device.type == "cuda":
             torch.cuda.set_rng_state(drawn_from["cuda_random"][0], device)
-        if (encoding := self._encoding) is not None and drawn_from.get("encoding") is not None:
+        if encoding is not None and drawn_from.get("encoding") is not None:
             encoding.set_state(drawn_from["encoding"])
-        if self.generator is not None:
-            self.generator.set_state(state["order"])
+        if order is not None:
+            order.set_state(state["order"])
         self.rows = json.loads(state["rows"])

@@ -55,18 +55,12 @@ class Method:
     rounding: Callable[[], None] | None = None
 
     def steps(self, timesteps: int) -> int:
-        """Return the timesteps of one period, floor(T / N), or T where batches are replayed.
-
-        Raises:
-            UsageError: there are more periods than timesteps.
-        """
+        """Return the timesteps of one period, floor(T / N), or T where batches are replayed."""
         if self.replay and self.periods >= 1:
             return timesteps
         if not 1 <= self.periods <= timesteps:
-            raise UsageError(
-                f"periods is {self.periods} and timesteps is {timesteps}; periods must lie between 1 and timesteps "
-                "(noise.periods and snn.timesteps in a recipe)."
-            )
+            hint = "give 1 to timesteps (noise.periods and snn.timesteps in a recipe)"
+            raise UsageError(f"periods is {self.periods} and timesteps is {timesteps}; {hint}.")
         return timesteps // self.periods
 
 
@@ -125,7 +119,7 @@ def train_batch(
             if method.noise.needs_gradient:
                 shown = shown.detach().requires_grad_()
             with rounded(model, method.rounding):
-                again = _Again(model, cast, steps, images.device)
+                again = _further_pass(model, cast, steps, images.device)
                 with cast():
                     logits = present(shown, window)
                 logits = logits.float()
@@ -149,23 +143,24 @@ def train_batch(
     return results
 
 
-class _Again:
-    """A further pass of `model` for a loss: over `steps` timesteps from rest, in the precision of the training."""
+def _further_pass(
+    model: nn.Module, cast: Callable[[], torch.autocast], steps: int, device: torch.device
+) -> Callable[..., Tensor]:
+    """Return a further pass of `model` for a loss: over `steps` timesteps from rest, in the training's precision."""
+    devices = [device] if device.type == "cuda" else []
+    cpu_state, cuda_states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    options = {"timesteps": steps} if isinstance(model, SpikingNetwork) else {}
 
-    def __init__(self, model: nn.Module, cast: Callable[[], torch.autocast], steps: int, device: torch.device) -> None:
-        self.model, self.cast, self.steps = model, cast, steps
-        self.devices = [device] if device.type == "cuda" else []
-        self.drawn = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
-
-    def __call__(self, images: Tensor, same_draws: bool = False) -> Tensor:
-        steps = {"timesteps": self.steps} if isinstance(self.model, SpikingNetwork) else {}
-        with torch.random.fork_rng(self.devices, enabled=same_draws), self.cast():
+    def further_pass(images: Tensor, same_draws: bool = False) -> Tensor:
+        with torch.random.fork_rng(devices, enabled=same_draws), cast():
             if same_draws:
-                torch.set_rng_state(self.drawn[0])
-                for device, state in zip(self.devices, self.drawn[1:], strict=True):
+                torch.set_rng_state(cpu_state)
+                for device, state in zip(devices, cuda_states, strict=True):
                     torch.cuda.set_rng_state(state, device)
-            logits: Tensor = self.model(images, **steps)
+            logits: Tensor = model(images, **options)
         return logits.float()
+
+    return further_pass
 
 
 def _result(loss: Tensor, logits: Tensor, labels: Tensor, rows: int, count: int, ranks: Ranks) -> PeriodResult:

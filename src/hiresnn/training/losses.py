@@ -111,7 +111,7 @@ class Distillation:
 
 
 class Recorder:
-    """Values that layers compute in the passes of a batch, from the start of the batch to its loss."""
+    """Values that layers compute in the passes of a batch, from its start to its loss."""
 
     def __init__(self) -> None:
         self.hooks: list[RemovableHandle] = []
@@ -120,10 +120,7 @@ class Recorder:
     def start(self, layers: Iterable[nn.Module], value: Callable[[Any, Any, Tensor], Tensor]) -> None:
         """Collect `value(layer, its inputs, its output)` from now on, at each call of each layer."""
 
-        def collect(*call: Any) -> None:
-            self.values.append(value(*call))
-
-        self.hooks = [layer.register_forward_hook(collect) for layer in layers]
+        self.hooks = [layer.register_forward_hook(lambda *call: self.values.append(value(*call))) for layer in layers]
 
     def stop(self) -> list[Tensor]:
         """Return the values and forget all: a network that holds on to a graph cannot be copied."""
@@ -181,8 +178,8 @@ class MembraneOverlap(Noise):
     surrogate ends. The probability under the normal distribution has a gradient; the counted share has none. Spikes
     inside the reset are constants. The images are those without noise.
 
-    A network with few membranes near the threshold has small surrogate gradients. That misleads an attacker who uses
-    the same surrogate, and only that attacker: docs/robust.md has what the audit finds.
+    Few membranes near the threshold mean small surrogate gradients, which mislead only an attacker who uses the same
+    surrogate: docs/robust.md has what the audit finds.
 
     Args:
         strength: eta, at least 0.

@@ -1,13 +1,12 @@
-"""Training methods: one decorated function each, whose `Method` is the whole difference between two trainings.
+"""The training methods: one table, from which recipes, the help of the command line and the training cost derive.
 
-The registry is the list that recipes, the help of the command line and the training cost derive from. Recipes and help
-are read before anything is trained, so this module does not import torch.
+Recipes and help are read before anything is trained, so this module does not import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -47,9 +46,6 @@ class NoiseSettings(NamedTuple):
     state: State = "reset"
 
 
-Build = Callable[[NoiseSettings], "loop.Method"]
-
-
 @dataclass(frozen=True)
 class TrainingMethod:
     """A row of the registry.
@@ -63,7 +59,7 @@ class TrainingMethod:
         own_loss: whether the loss is not the cross-entropy, so that distillation cannot replace it.
     """
 
-    build: Build
+    build: Callable[[NoiseSettings], loop.Method]
     help: str = ""
     passes: int = 0
     periodic: bool = False
@@ -71,110 +67,76 @@ class TrainingMethod:
     own_loss: bool = False
 
 
-METHODS: dict[str, TrainingMethod] = {}
-"""Name -> method that trains a spiking network."""
+def _periods(given: NoiseSettings, training_noise: noise.Noise, **options: Any) -> loop.Method:
+    return loop.Method(given.periods, training_noise, given.state, **options)
+
+
+def _with_own_loss(training_noise: losses.MembraneDistance | losses.MembraneOverlap) -> loop.Method:
+    return loop.Method(noise=training_noise, loss=training_noise.loss)
+
+
+METHODS: dict[str, TrainingMethod] = {
+    "traditional": TrainingMethod(lambda given: loop.Method(), "one update per batch"),
+    # Algorithm 1: an update per period, and crafted noise that goes on from period to period.
+    "hire": TrainingMethod(
+        lambda given: _periods(given, noise.CraftedNoise(given.step, given.bound)), "HIRE-SNN", periodic=True
+    ),
+    "gaussian": TrainingMethod(
+        lambda given: _periods(given, noise.GaussianNoise(given.step)), "hire with random noise", periodic=True
+    ),
+    "noise-free": TrainingMethod(lambda given: _periods(given, noise.Noise()), "hire without noise", periodic=True),
+    "rate": TrainingMethod(lambda given: loop.Method(), "traditional, with Poisson input"),
+    "converted": TrainingMethod(lambda given: loop.Method(), "the converted ANN, without further training"),
+    # N-FGSM (de Jorge et al., NeurIPS 2022) over all timesteps, and spread over the periods.
+    "nfgsm": TrainingMethod(
+        lambda given: loop.Method(noise=noise.Adversarial(given.step, start=2 * given.bound)), passes=CRAFTING
+    ),
+    "hire-nfgsm": TrainingMethod(
+        lambda given: _periods(given, noise.NoiseInTime(given.step, given.bound)), periodic=True
+    ),
+    # HIRE's noise at full length (Free-AT, Shafahi et al., NeurIPS 2019).
+    "free": TrainingMethod(
+        lambda given: loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), replay=True), replays=True
+    ),
+    # As hire-nfgsm; the loss pulls the logits of a period to those of the period before.
+    "consistency": TrainingMethod(
+        lambda given: _periods(given, noise.NoiseInTime(given.step, given.bound), loss=losses.consistent),
+        periodic=True,
+        own_loss=True,
+    ),
+    # TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image.
+    "trades": TrainingMethod(
+        lambda given: loop.Method(
+            noise=noise.Adversarial(given.step, start=1e-3, bound=given.bound, divergence=True), loss=losses.trades
+        ),
+        passes=FORWARD + CRAFTING + FORWARD + BACKWARD,
+        own_loss=True,
+    ),
+    # SNN-RAT (Ding et al., NeurIPS 2022): FGSM, and weights that are pulled towards orthogonal ones.
+    "snn-rat": TrainingMethod(
+        lambda given: loop.Method(
+            noise=noise.Adversarial(given.step, bound=given.bound, evaluating=True), after=loop.orthogonalise
+        ),
+        passes=CRAFTING,
+    ),
+    # SR (Liu et al., ICML 2024): FGSM, and a small gradient of the label's logit, which takes another pass.
+    "sparse": TrainingMethod(
+        lambda given: loop.Method(noise=noise.Adversarial(given.step, bound=given.bound), loss=losses.sparse_gradients),
+        passes=2 * CRAFTING + FORWARD + BACKWARD,
+        own_loss=True,
+    ),
+    # MPPD-TV (Ding et al., ICML 2024): the membranes of clean and adversarial image stay together.
+    "mppd-tv": TrainingMethod(
+        lambda given: _with_own_loss(losses.MembraneDistance(given.step, bound=given.bound)),
+        passes=CRAFTING + FORWARD + BACKWARD,
+        own_loss=True,
+    ),
+    # MPD-SGR (Jiang et al., AAAI 2026): membranes keep away from the threshold.
+    "mpd-sgr": TrainingMethod(lambda given: _with_own_loss(losses.MembraneOverlap()), own_loss=True),
+}
+"""Name -> method that trains a spiking network; "converted" has no epoch, "rate" is the encoding of its network."""
 REMOVED = ("short", "twin", "memory", "rotating")
 """Variants of "nfgsm" that gained nothing; version 0.2 has them."""
-
-
-def training_method(name: str, **facts: Any) -> Callable[[Build], Build]:
-    """Decorate a function that builds a method; `facts` are attributes of `TrainingMethod`."""
-
-    def register(build: Build) -> Build:
-        METHODS[name] = TrainingMethod(build, **facts)
-        return build
-
-    return register
-
-
-@training_method("traditional", help="one update per batch")
-def _traditional(given: NoiseSettings) -> loop.Method:
-    return loop.Method()
-
-
-@training_method("hire", periodic=True, help="HIRE-SNN")
-def _hire(given: NoiseSettings) -> loop.Method:
-    """An update per period, and crafted noise that goes on from period to period (Algorithm 1)."""
-    return loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), given.state)
-
-
-@training_method("gaussian", periodic=True, help="hire with random noise")
-def _gaussian(given: NoiseSettings) -> loop.Method:
-    return loop.Method(given.periods, noise.GaussianNoise(given.step), given.state)
-
-
-@training_method("noise-free", periodic=True, help="hire without noise")
-def _noise_free(given: NoiseSettings) -> loop.Method:
-    return loop.Method(given.periods, noise.Noise(), given.state)
-
-
-@training_method("converted", help="the converted ANN, without further training")  # no epoch
-@training_method("rate", help="traditional, with Poisson input")  # which is the encoding of the network
-def _plain(given: NoiseSettings) -> loop.Method:
-    return loop.Method()
-
-
-@training_method("nfgsm", passes=CRAFTING)
-def _nfgsm(given: NoiseSettings) -> loop.Method:
-    """N-FGSM over all timesteps (de Jorge et al., NeurIPS 2022)."""
-    return loop.Method(noise=noise.Adversarial(given.step, start=2 * given.bound))
-
-
-@training_method("hire-nfgsm", periodic=True)
-def _hire_nfgsm(given: NoiseSettings) -> loop.Method:
-    """N-FGSM spread over the periods."""
-    return loop.Method(given.periods, noise.NoiseInTime(given.step, given.bound), given.state)
-
-
-@training_method("free", replays=True)
-def _free(given: NoiseSettings) -> loop.Method:
-    """HIRE's noise at full length (Free-AT, Shafahi et al., NeurIPS 2019)."""
-    return loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), replay=True)
-
-
-@training_method("consistency", periodic=True, own_loss=True)
-def _consistency(given: NoiseSettings) -> loop.Method:
-    """As hire-nfgsm; the loss pulls the logits of a period to those of the period before."""
-    return replace(_hire_nfgsm(given), loss=losses.consistent)
-
-
-# Published defences of other authors.
-
-
-@training_method("trades", passes=FORWARD + CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _trades(given: NoiseSettings) -> loop.Method:
-    """TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image."""
-    adversarial = noise.Adversarial(given.step, start=1e-3, bound=given.bound, divergence=True)
-    return loop.Method(noise=adversarial, loss=losses.trades)
-
-
-@training_method("snn-rat", passes=CRAFTING)
-def _snn_rat(given: NoiseSettings) -> loop.Method:
-    """SNN-RAT (Ding et al., NeurIPS 2022): FGSM, and weights that are pulled towards orthogonal ones."""
-    adversarial = noise.Adversarial(given.step, bound=given.bound, evaluating=True)
-    return loop.Method(noise=adversarial, after=loop.orthogonalise)
-
-
-@training_method("sparse", passes=2 * CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _sparse(given: NoiseSettings) -> loop.Method:
-    """SR (Liu et al., ICML 2024): FGSM, and a small gradient of the label's logit, which takes another pass."""
-    return loop.Method(noise=noise.Adversarial(given.step, bound=given.bound), loss=losses.sparse_gradients)
-
-
-@training_method("mppd-tv", passes=CRAFTING + FORWARD + BACKWARD, own_loss=True)
-def _mppd_tv(given: NoiseSettings) -> loop.Method:
-    """MPPD-TV (Ding et al., ICML 2024): the membranes of clean and adversarial image stay together."""
-    distance = losses.MembraneDistance(given.step, bound=given.bound)
-    return loop.Method(noise=distance, loss=distance.loss)
-
-
-@training_method("mpd-sgr", own_loss=True)
-def _mpd_sgr(given: NoiseSettings) -> loop.Method:
-    """MPD-SGR (Jiang et al., AAAI 2026): membranes keep away from the threshold."""
-    overlap = losses.MembraneOverlap()
-    return loop.Method(noise=overlap, loss=overlap.loss)
-
-
 METHOD_NAMES = ("ann", *METHODS)
 """Values of `method` in a recipe; "ann" trains no spiking network."""
 

@@ -51,7 +51,6 @@ class Ranks:
 
     @property
     def lead(self) -> bool:
-        """Whether this is rank 0."""
         return self.rank == 0
 
     def presenter(self, model: nn.Module) -> Present:
@@ -67,25 +66,20 @@ class Ranks:
         return loss if self.size == 1 else loss * (rows * self.size / count)
 
     def summed(self, *values: float) -> list[float]:
-        """Return the sum of each value over all ranks."""
-        if self.size == 1:
-            return list(values)
         total = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(total)
+        if self.size > 1:
+            dist.all_reduce(total)
         sums: list[float] = total.tolist()
         return sums
 
     def from_lead(self, value: Value) -> Value:
         """Return the value of rank 0, so that all ranks decide alike what depends on files."""
-        if self.size == 1:
-            return value
-        values: list[Any] = [value]
-        dist.broadcast_object_list(values)
-        leading: Value = values[0]
-        return leading
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
     def gathered(self, value: Value) -> list[Value]:
-        """Return the values of all ranks, in order."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -93,33 +87,22 @@ class Ranks:
         return values
 
     def wait(self) -> None:
-        """Wait until all ranks have called this."""
         if self.size > 1:
             dist.barrier()
-
-    def forget(self) -> None:
-        """Release the latest model, which holds on to the connections between the ranks."""
-        self._averaging = None
-        gc.collect()
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the processes that torchrun started, as its environment variables say; without them, train alone.
 
-    Raises:
-        UsageError: WORLD_SIZE is above 1, but other variables of torchrun are missing.
-        LostProcessError: another process ended before its work was done.
+    Raises LostProcessError where another process ended before its work was done.
     """
     size = processes()
     if size == 1:
         yield ALONE
         return
     if missing := [name for name in VARIABLES if name not in os.environ]:
-        raise UsageError(
-            f"the environment has WORLD_SIZE={size} without {', '.join(missing)}; start several processes with "
-            "torchrun, or unset WORLD_SIZE to train with one."
-        )
+        raise UsageError(f"WORLD_SIZE is {size} without {', '.join(missing)}; start torchrun, or unset WORLD_SIZE.")
     if (local := int(os.environ["LOCAL_RANK"])) < torch.cuda.device_count():
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -135,12 +118,12 @@ def joined() -> Iterator[Ranks]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
-        raise LostProcessError(
-            f"another of the {size} training processes ended, so process {ranks.rank} stops too; see what that one "
-            "printed (none: it was killed, often for lack of memory), then continue with --resume."
-        ) from None
+        hint = "see what that one printed (none: it was killed, often for lack of memory), then continue with --resume"
+        message = f"another of the {size} training processes ended, so process {ranks.rank} stops too"
+        raise LostProcessError(f"{message}; {hint}.") from None
     finally:
-        ranks.forget()
+        ranks._averaging = None  # it holds on to the connections between the ranks
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -10,7 +10,8 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from hiresnn.metrics import Accuracy
 from hiresnn.models import QCFS
 from hiresnn.network import (
     ConversionWarning,
+    Encoding,
     NotRescalableError,
     SpikingNetwork,
     compiling_pays,
@@ -180,7 +182,7 @@ def fit(
     if rounding is not None:
         if not isinstance(network, SpikingNetwork):
             raise UsageError('rounding is for spiking networks; leave it out with method "ann".')
-        method.rounding = rounding_of(network, rounding)
+        method = replace(method, rounding=rounding_of(network, rounding))
     if not spiking:
         network.to(memory_format=memory_format_of(network))  # type: ignore[call-overload]
     averaged = Average(network, optimizer, average) if average else None
@@ -210,16 +212,11 @@ def fit(
 
 
 def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient; all of them if there is no epoch to train.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return the parameters that require a gradient, all of them if there is no epoch to train; UsageError for none."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad or not epochs]
     if not parameters:
         raise UsageError(
-            "no parameter of the network is trained, because all have requires_grad = False; set it to True where the "
-            "network shall learn."
+            "no parameter of the network is trained: all have requires_grad = False; set it to True for some."
         )
     return parameters
 
@@ -234,7 +231,12 @@ def _of_method(
         raise UsageError('method "converted" is the network that hiresnn.convert returns; fit has nothing to train.')
     if remedy := instead_of(name, sorted({*METHOD_NAMES} - {"converted"})):
         raise UsageError(f"method is {name!r}; {remedy}.")
-    if name == "ann" or isinstance(network, SpikingNetwork):
+    encoding: Encoding = "poisson" if name == "rate" else "direct"
+    if isinstance(network, SpikingNetwork):
+        if name == "rate" and network.encoding.encoding != encoding:
+            raise UsageError('method "rate" needs Poisson input; convert the ANN with encoding="poisson".')
+        return network
+    if name == "ann":
         return network
     progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
     with seeded(seed):
@@ -244,14 +246,15 @@ def _of_method(
             if sum(map(len, batches)) >= CALIBRATION_IMAGES:
                 break
         calibration = torch.cat(batches)[:CALIBRATION_IMAGES]
+        converted = partial(convert, network, calibration, timesteps=timesteps, encoding=encoding)
         scale = 1.0 if any(isinstance(module, QCFS) for module in network.modules()) else 0.7
         try:  # nearest to the ANN, see docs/your-network.md
-            return convert(network, calibration, timesteps=timesteps, threshold_scale=scale, start=0.5, rescale=True)
+            return converted(threshold_scale=scale, v_init=0.5, rescale=True)
         except NotRescalableError as error:
             progress.line(f"The conversion does not rescale the ANN: {error}")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConversionWarning)  # given above
-                return convert(network, calibration, timesteps=timesteps)
+                return converted()
 
 
 @contextmanager
@@ -264,7 +267,7 @@ def _seeded(seed: int | None, ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def _compiled(training: Training, compile: bool | Literal["auto"], seed: int | None) -> Iterator[None]:
-    """Compile the neurons before the first batch or not at all, because compiling changes gradients by rounding.
+    """Compile the neurons before the first batch or not at all, as compiling changes gradients by rounding.
 
     "auto" counts the work of all epochs, so a resumed training decides as the first part did.
     """
@@ -274,7 +277,7 @@ def _compiled(training: Training, compile: bool | Literal["auto"], seed: int | N
         return
     decides = compile == "auto" and network.compiles_when_it_pays
     if decides:
-        generators = [generator for generator in (training.generator, network.encoding.generator) if generator]
+        generators = [generator for generator in training.generators if generator]
         states = [generator.get_state() for generator in generators]
         with nullcontext() if seed is None else seeded(seed):
             images = batches.images[:1].float() / 255 if isinstance(batches, Batches) else next(iter(batches))[0]
@@ -300,11 +303,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training state. torch's loader is restricted to data, so the file cannot run code.
-
-    Raises:
-        RunError: the file is damaged.
-    """
+    """Read a training state; RunError if it is damaged. torch's loader is restricted to data, so it runs no code."""
     try:
         content, seal, checksum = path.read_bytes().rpartition(SEAL)
         if not seal:  # version 0.2 sealed only those of run folders
@@ -314,23 +313,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about a foreign pickle before it refuses it
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError
     except Exception as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start.") from None
     return state
 
 
 def _resume(training: Training, settings: Mapping[str, Any], path: Path) -> None:
-    """Continue from a checkpoint."""
     state, hint = read_checkpoint(path), "use those, name another file, or delete this one to train from the start"
-    earlier = state.get("settings", state)  # run folders of version 0.2 have them beside the state
-    differences = [
-        "other images" if name == "images" else f"{name} {earlier.get(name)}, not {value}"
-        for name, value in settings.items()
-        if earlier.get(name) != value
-    ]
     try:
+        earlier = state.get("settings", state)  # run folders of version 0.2 have them beside the state
+        differences = [
+            "other images" if name == "images" else f"{name} {earlier.get(name)}, not {value}"
+            for name, value in settings.items()
+            if earlier.get(name) != value
+        ]
         if len(state["ranks"]) != training.ranks.size:
             differences.append(f"{len(state['ranks'])} processes, not {training.ranks.size} (start them with torchrun)")
         if not differences:
