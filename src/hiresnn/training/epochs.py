@@ -233,7 +233,7 @@ class Training:
         try:
             yield
         except NotFiniteError as error:
-            hint = f"Lower the learning rate, which is {self.schedule.lr:g} (ann.lr or snn.lr in a recipe), and start again"
+            hint = f"Lower the learning rate, which is {self.schedule.lr:g} (ann.lr or snn.lr in a recipe) and restart"
             raise NotFiniteError(f"{self.title}, {epoch}: {error}{batch}. {hint}.") from None
         except IndexError as error:
             if "Target" not in str(error):  # which is what the cross-entropy says

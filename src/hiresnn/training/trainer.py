@@ -313,6 +313,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about a foreign pickle before it refuses it
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError
     except Exception as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start.") from None
     return state
