@@ -157,8 +157,8 @@ def test_json_that_does_not_fit_is_one_sentence(tmp_path: Path, content: bytes, 
     ("text", "reason"),
     [
         ("a = 1\nb 2\n", "size.toml, line 2 is no TOML: 'b 2'"),
-        ("a = 1" + "0" * 5000, "thousands of digits"),
-        ("a = " + "[" * 5000, "nested too deeply"),
+        ("a = 1" + "0" * 5000, "5001 digits"),
+        ("a = " + "[" * 5000, "recursion depth"),
     ],
 )
 def test_toml_that_cannot_be_read_is_one_sentence(text: str, reason: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn.errors import UsageError
 from hiresnn.process import cache_folder, keep_kernels, leads, processes, system_memory
 
 # Touches and frees a block far above glibc's limit for returning it, over and over.
@@ -81,6 +82,9 @@ def test_one_variable_moves_the_whole_cache(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("HIRESNN_CACHE", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder("kernels") == tmp_path / ".cache" / "hiresnn" / "kernels"
+    monkeypatch.setenv("HIRESNN_CACHE", "~nobody-here")
+    with pytest.raises(UsageError, match="set HIRESNN_CACHE"):
+        cache_folder()
 
 
 def test_system_memory_is_that_of_the_machine_or_less() -> None:

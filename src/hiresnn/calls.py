@@ -1,11 +1,8 @@
 """The text form of attacks, gradient rules and views: a call as in Python, `pgd(eps=8/255, rule=arctan(alpha=4))`.
 
-A text is a name, or a name with options in parentheses. Values are numbers, fractions such as 8/255, True and False,
-words (cross-entropy, with or without quotes), lists in brackets, and calls. `read_call` knows no names: the caller
-looks up the name and takes the options from the signature of what it finds, and `Call.require` refuses all others.
-
-Texts of version 0.2 are read, too: `pgd:eps=8/255,rule=arctan/alpha=4`, `arctan/alpha=4/reset`, `int8-channel+leak=1`.
-The module imports no torch, so the command line reads calls without waiting for it.
+Values are numbers, fractions such as 8/255, True and False, words (cross-entropy, with or without quotes), lists in
+brackets, and calls. The caller looks up the name and takes the options from the signature of what it finds. Texts of
+version 0.2 are read, too: `pgd:eps=8/255,rule=arctan/alpha=4`, `arctan/alpha=4/reset`, `int8-channel+leak=1`.
 """
 
 from __future__ import annotations
@@ -73,10 +70,7 @@ def read_call(text: str, subject: Subject) -> Call:
 
 
 def typed(value: Any, default: bool | float, where: str) -> Any:
-    """Return an option's value as the type of its default: a bool, an int, or else a float, which may be infinite.
-
-    A text is read: true, inf, 8/255. UsageError, which begins with `where`, for another type and NaN.
-    """
+    """Return a value, or read its text, as the type of its default; UsageError at `where` for another type and NaN."""
     if isinstance(default, bool):
         switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
         if not isinstance(switch, bool):
@@ -106,7 +100,6 @@ def format_value(value: Any) -> str:
 
 
 def _value(node: ast.AST) -> Any:
-    """Return what a part of the text stands for."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return value
@@ -147,9 +140,8 @@ def _number(node: ast.AST) -> float:
 
 def _old_attack(text: str) -> str:
     """Translate `pgd:eps=8/255,rule=arctan/alpha=4+bptr` into `pgd(eps=8/255, rule=[arctan(alpha=4), bptr])`."""
-    name, options = text.rstrip(":"), ""
-    if matched := re.fullmatch(r"(.*):([^:]*=[^:]*)", text, re.DOTALL):  # the last colon: FILE.py:FUNCTION has one
-        name, options = matched.groups()
+    matched = re.fullmatch(r"(.*):([^:]*=[^:]*)", text, re.DOTALL)  # the last colon: FILE.py:FUNCTION has one
+    name, options = matched.groups() if matched else (text.rstrip(":"), "")
     pairs = []
     for pair in filter(None, options.split(",")):
         key, _, value = pair.partition("=")
@@ -187,5 +179,4 @@ def _old_view(text: str) -> str:
     return f"{name}({', '.join(options)})" if options else name
 
 
-_TRANSLATORS = {"attack": _old_attack, "rule": _old_rule, "view": _old_view}
-"""Subject -> what turns a text of version 0.2 into a call; they go in version 0.4."""
+_TRANSLATORS = {"attack": _old_attack, "rule": _old_rule, "view": _old_view}  # they go in version 0.4

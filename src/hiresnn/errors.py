@@ -1,7 +1,4 @@
-"""Errors that a user can fix. Each message says what is wrong, where, and how to fix it.
-
-The command line prints the message without a traceback and exits with `exit_code`.
-"""
+"""Errors that a user can fix: the command line prints their message alone and exits with `exit_code`."""
 
 import difflib
 import shlex
@@ -12,7 +9,7 @@ LONGEST_VALUE = 80  # characters of a user's text in a message
 
 
 class HiresnnError(Exception):
-    """Base of every error that hiresnn raises on purpose."""
+    """Base of every error that hiresnn raises on purpose; the message says what is wrong, where, and how to fix it."""
 
     exit_code = 1
 
@@ -33,10 +30,6 @@ class DataError(HiresnnError):
 
 class RunError(HiresnnError):
     """A run folder or checkpoint is missing, damaged, in use, or belongs to something else."""
-
-
-class BusyError(RunError):
-    """Another process writes the run folder; it is free when that process has ended."""
 
 
 class LostProcessError(HiresnnError):

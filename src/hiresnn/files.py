@@ -28,10 +28,7 @@ REMEDY = "copy it again or delete it"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, flush it to the disk, then rename it to `path`.
-
-    Raises RunError if the disk is full or the folder cannot be written; an earlier file is then unharmed.
-    """
+    """Write `content` beside `path` and rename it; on RunError (a full disk, no folder) an earlier file is unharmed."""
     write_together({path: content})
 
 
@@ -51,7 +48,11 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             os.replace(temporary, path)  # noqa: PTH105 (the test for a full disk replaces it)
             _flush_folder(path.parent)
     except OSError as error:
-        raise RunError(_sentence(path, len(contents[path]), error)) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"the disk is full: {path} ({len(contents[path]):,} bytes) could not be written"
+            raise RunError(f"{what}, and what was there is kept; free some space and run it again.") from error
+        advice = "check its name, and that its folder exists and is writable"
+        raise RunError(f"{path} could not be written: {error.strerror}; {advice}.") from error
     finally:
         for temporary in temporaries.values():
             with suppress(OSError):  # what kept the file from being written is the error to tell
@@ -68,7 +69,7 @@ def remove_leftovers(folder: Path, *, seconds: float = 0) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder, or take an empty one, for a block that fills it; if the block fails, the folder is removed.
+    """Create a folder, or take an empty one, for a block that fills it, and remove it if the block fails.
 
     Raises UsageError if the folder has content, which is then left alone.
     """
@@ -80,8 +81,7 @@ def new_folder(folder: Path) -> Iterator[None]:
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise RunError(f"{folder} could not be written: {reason}; nothing was left in it.") from error
+            raise RunError(f"{folder} could not be written: {error}; nothing was left in it.") from error
         raise
 
 
@@ -133,10 +133,8 @@ def parse_toml(text: str, name: str, *, error: type[HiresnnError] = RunError) ->
             f"{name}, {position} is no TOML: {quoted(line.strip())} ({str(problem).partition(' (at ')[0]}); write "
             'KEY = VALUE, with texts and fractions in quotes, such as step = "8/255".'
         ) from None
-    except ValueError:
-        raise error(f"{name}: a number has thousands of digits; write a shorter one.") from None
-    except RecursionError:
-        raise error(f"{name}: values are nested too deeply; write sections of single values.") from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{name} cannot be read ({problem}); write sections of single values.") from None
 
 
 def first_fault(problem: Any) -> str:
@@ -166,12 +164,3 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _sentence(path: Path, size: int, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full: {path} ({size:,} bytes) could not be written, and what was there is kept; free some "
-            "space and run the command again (a training continues with --resume)."
-        )
-    return f"{path} could not be written: {error.strerror}; check its name, and that its folder exists and is writable."

@@ -13,21 +13,18 @@ def correct(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batc
     Without the first condition a row of NaN would count as class 0. Raises UsageError for labels of another shape.
     """
     if labels.shape != logits.shape[:1]:
-        raise UsageError(
-            f"labels have the shape {list(labels.shape)} for logits {list(logits.shape)}; give one class number per "
-            "image, [B]."
-        )
+        shapes = f"{list(labels.shape)} for logits {list(logits.shape)}"
+        raise UsageError(f"labels have the shape {shapes}; give one class number per image, [B].")
     return (logits.argmax(1) == labels) & logits.isfinite().all(1)
 
 
 class Accuracy:
-    """Accumulates correct answers: `right` of the `seen` images."""
+    """Accumulates correct answers, `right` of the `seen` images; UsageError where a label is not a class."""
 
     def __init__(self) -> None:
         self.right = self.seen = 0
 
     def update(self, logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> None:
-        """Add a batch. Raises UsageError where a label is not a class of the network."""
         require_classes(labels, logits.shape[1])
         self.right += int(correct(logits, labels).sum())
         self.seen += labels.shape[0]

@@ -1,11 +1,6 @@
-"""Plug-ins: what other installed packages add under a name, through Python's entry points.
+"""Plug-ins: attacks and rules that other packages add through Python's entry points, see docs/plugins.md.
 
-A package offers an attack, for example, with these lines in its pyproject.toml:
-
-    [project.entry-points."hiresnn.attacks"]
-    my-attack = "my_package.attacks:my_attack"
-
-docs/plugins.md says what each must be. A plug-in is imported when its name is used; a name of the package always wins.
+A plug-in is imported when its name is used; a name of the package always wins.
 """
 
 from __future__ import annotations

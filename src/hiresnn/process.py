@@ -1,7 +1,4 @@
-"""The process and its machine: memory, compiled kernels, the cache folder, and the processes of torchrun.
-
-Nothing here imports torch, so that the command line can use it before torch is loaded.
-"""
+"""The process and its machine, without torch: memory, compiled kernels, the cache folder, processes of torchrun."""
 
 from __future__ import annotations
 
@@ -10,13 +7,17 @@ import os
 import sys
 from pathlib import Path
 
+from hiresnn.errors import UsageError
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names and values of glibc's malloc.h
 
 
 def cache_folder(part: str = "") -> Path:
-    """Return $HIRESNN_CACHE, or ~/.cache/hiresnn, or the folder `part` in it; RuntimeError if there is no home."""
-    root = os.environ.get("HIRESNN_CACHE") or Path.home() / ".cache" / "hiresnn"
-    return Path(root).expanduser() / part
+    """Return $HIRESNN_CACHE, or ~/.cache/hiresnn, or the folder `part` in it; UsageError if there is no home."""
+    try:
+        return Path(os.environ.get("HIRESNN_CACHE") or "~/.cache/hiresnn").expanduser() / part
+    except RuntimeError:
+        raise UsageError("the cache has no home folder to lie in; set HIRESNN_CACHE to a folder that exists.") from None
 
 
 def system_memory() -> int | None:
@@ -31,10 +32,9 @@ def system_memory() -> int | None:
 
 
 def keep_memory() -> bool:
-    """Tell glibc's malloc to reuse large blocks instead of returning them to the kernel; True if it agreed.
+    """Tell glibc's malloc, for the whole process, to reuse large blocks; True if it agreed.
 
-    Page faults of blocks that glibc returned cost as much as a quarter of the arithmetic of a training step. The
-    setting affects the whole process and is permanent: the command line calls it, a library user may.
+    Page faults of blocks that glibc returned to the kernel cost up to a quarter of the arithmetic of a training step.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -48,15 +48,14 @@ def keep_memory() -> bool:
 def keep_kernels() -> None:
     """Have torch store compiled kernels in hiresnn's cache, unless TORCHINDUCTOR_CACHE_DIR is set.
 
-    By default torch uses the temporary folder, which is emptied at a restart. Affects the process and its children. The
-    command line calls it, a library user may, before torch compiles.
+    By default torch uses the temporary folder, which is emptied at a restart. Call it before torch compiles.
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
     try:
         kernels = cache_folder("kernels")
         kernels.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # the home is missing or read-only: torch's default is good enough
+    except (OSError, UsageError):  # the home is missing or read-only: torch's default is good enough
         return
     if os.access(kernels, os.W_OK):  # else it belongs to another user
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)

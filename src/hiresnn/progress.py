@@ -1,7 +1,4 @@
-"""Progress of long work: bars on a terminal, plain lines elsewhere, nothing at all if quiet.
-
-Everything goes to standard error, so that standard output holds only results.
-"""
+"""Progress of long work on standard error: bars on a terminal, plain lines elsewhere, nothing at all if quiet."""
 
 from __future__ import annotations
 
@@ -14,16 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
+Clock = Callable[[], float]
+
 
 def duration(seconds: float) -> str:
     """Return a time span as text: `9.4 s`, `12 min 03 s`, `2 h 05 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = whole // 60
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def rate(count: int, seconds: float, unit: str) -> str:
@@ -58,7 +54,7 @@ class Task:
             self._line(f"{self.done:,} of {self.total:,} {self.unit}{status}")
 
     def status(self) -> str:
-        """Return speed and estimated time left, both without the first step, which may compile kernels."""
+        """Return speed and time left, both without the first step, which may compile kernels."""
         if self._first_step is None or self.done == self._first_step[1]:
             return ""
         seconds, count = self._progress.clock() - self._first_step[0], self.done - self._first_step[1]
@@ -66,7 +62,6 @@ class Task:
         return rate(count, seconds, self.unit) + (f", {duration(left)} left" if self.done < self.total else "")
 
     def end(self, failed: bool) -> None:
-        """Replace the bar by the line that stays."""
         if self._bar is not None:
             self._progress.bars.remove_task(self._bar)
             if not self._progress.bars.tasks:
@@ -84,18 +79,12 @@ class Task:
 class Progress:
     """Shows the progress of long work.
 
-    On a terminal every open task is a bar with its speed and the time left. Elsewhere (a pipe, a log file) a running
-    task prints a line at most every `every` seconds. Both leave one line when a task ends. With `quiet=True` only
-    warnings are printed; a pickled copy, in another process, is quiet too.
+    On a terminal an open task is a bar; elsewhere it prints a line at most every `every` seconds. Both leave one line
+    when a task ends. If quiet, only warnings are printed; a pickled copy, in another process, is quiet too.
     """
 
     def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        console: Console | None = None,
-        every: float = 30.0,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, quiet: bool = False, console: Console | None = None, every: float = 30.0, clock: Clock = time.monotonic
     ) -> None:
         self.quiet, self.every, self.clock = quiet, every, clock
         self.console = console or Console(stderr=True)

@@ -21,7 +21,7 @@ from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
-from hiresnn.errors import BusyError, HiresnnError, RunError, UsageError
+from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.progress import Progress
 
 ONE = Stage(
@@ -102,7 +102,7 @@ def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_it
 
 def test_the_page_is_written_while_the_folder_is_locked(runs: Path) -> None:
     def page(card: Card) -> str:
-        with pytest.raises(BusyError):
+        with pytest.raises(RunError, match="is in use"):
             locked(runs / "out", "audit folder")
         return card.conclusion.headline
 

@@ -25,7 +25,7 @@ from hiresnn.app.folder import (
     read_record,
 )
 from hiresnn.app.recipe import dump, override, read
-from hiresnn.errors import BusyError, RunError
+from hiresnn.errors import RunError
 
 DIGITS = read("digits")
 OTHER = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
@@ -109,7 +109,7 @@ def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_pat
 
 def test_a_second_writer_is_refused_until_the_first_has_closed_also_in_another_process(tmp_path: Path) -> None:
     first = RunFolder.create(tmp_path, DIGITS)
-    with pytest.raises(BusyError, match=r"run folder .* is in use: another process .*\.lock; wait"):
+    with pytest.raises(RunError, match=r"run folder .* is in use: another process .*\.lock; wait"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
     code = f"from hiresnn.app.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, write=True)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

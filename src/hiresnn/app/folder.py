@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field
 
 from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
-from hiresnn.errors import BusyError, RecipeError, RunError, command_line
+from hiresnn.errors import RecipeError, RunError, command_line
 from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 
 LOCK = ".lock"
@@ -38,7 +38,7 @@ SHELF = Path(__file__).parents[1] / "hub/networks"
 def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> ExitStack:
     """Create `folder` if it does not exist and lock it until the result is closed or the process dies.
 
-    If another process holds the lock, `wait` is called once before waiting; without `wait` that is a BusyError.
+    If another process holds the lock, `wait` is called once before waiting; without `wait` that is a RunError.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -46,7 +46,7 @@ def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -
         lock.acquire(timeout=0)
     except Timeout:
         if wait is None:
-            raise BusyError(
+            raise RunError(
                 f"{what} {folder} is in use: another process holds {folder / LOCK}; wait or choose another folder."
             ) from None
         wait()
