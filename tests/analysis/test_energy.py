@@ -109,8 +109,6 @@ def test_parameters_and_state_are_the_sums_of_the_layers() -> None:
 def test_invalid_options_are_refused() -> None:
     with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
         Energy(tiny(), variants=4)
-    with pytest.raises(UsageError, match="timesteps is 0"):
-        Energy(tiny(), timesteps=0)
     with pytest.raises(UsageError, match="no images were added; call update"):
         Energy(tiny()).compute()
 

@@ -56,10 +56,8 @@ class ConversionError:
         self.ann, self.network = analogue(ann, network), network
         self.activations = self.ann.neurons
         if list(self.activations) != list(network.neurons):
-            raise UsageError(
-                f"the network has neurons {', '.join(network.neurons)}, but the ANN activations "
-                f"{', '.join(self.activations)}; give the ANN that was converted."
-            )
+            names = f"neurons {', '.join(network.neurons)}, but the ANN activations {', '.join(self.activations)}"
+            raise UsageError(f"the network has {names}; give the ANN that was converted.")
         self.amplitudes = {name: lif.amplitude for name, lif in network.neurons.items()}
         # Of each layer: (r - a)^2, a^2, a, r, a > amplitude, and the number of values.
         self.sums = {name: [0.0] * 6 for name in self.activations}
@@ -97,7 +95,7 @@ class ConversionError:
                     self.mixed[name].update(self.ann(images.clone()), labels)
 
     def compute(self) -> dict[str, LayerError]:
-        """Return layer name -> its error over all images so far. Raises UsageError before the first update."""
+        """Return layer name -> its error over all images so far; UsageError before the first update."""
         if not self.whole[0].seen:
             raise UsageError("conversion: no images were added; call update with a batch first.")
         errors = {}

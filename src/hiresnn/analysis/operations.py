@@ -107,9 +107,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         yield from _tensors(list(value.values()))
 
 
-COUNTED = (*WEIGHTED, ChannelAffine)
-
-
 _COSTS: dict[str, dict[str, tuple[int, tuple[str, ...] | int]]] = {
     "hiresnn": {"LIF": (1, ("leak",))},
     "snntorch": {"Leaky": (1, ("beta",)), "Synaptic": (2, ("alpha", "beta"))},
@@ -134,16 +131,12 @@ def _neuron_cost(name: str, neuron: nn.Module) -> tuple[int, int]:
             break
     listed = "; ".join(f"{library}: {', '.join(costs)}" for library, costs in _COSTS.items())
     raise UsageError(
-        f"layer {name!r} is a {type(neuron).__name__}, whose operations are not known, so its energy cannot be counted "
-        f"(its activity can); known are {listed}."
+        f"layer {name!r} is a {type(neuron).__name__}, whose energy cannot be counted; known are {listed}."
     )
 
 
 def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
-    """Return the connections that leave each value of one input row, [...] as the row; fewer at the borders.
-
-    This is the gradient of the layer's summed output with all weights 1, so it covers every stride and padding mode.
-    """
+    """Return the connections that leave each value of one input row: the gradient of the output with all weights 1."""
     ones = {name: torch.ones_like(value, dtype=torch.float64) for name, value in layer.named_parameters()}
     if "bias" in ones:
         ones["bias"].zero_()
@@ -153,11 +146,6 @@ def fan_out(layer: nn.Module, inputs: Tensor) -> Float64[Tensor, " ..."]:
     return connections[0].round()
 
 
-def _tally(rows: Tensor) -> Tensor:
-    """Return how often each value of rows [n, ...] is not zero, and the sum of its magnitudes: [2, ...], float64."""
-    return torch.stack([(rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)])
-
-
 @dataclass
 class _Weighted:
     """One use of a weighted layer, and what entered it at the first step and, if it is timed, at all others."""
@@ -165,7 +153,7 @@ class _Weighted:
     name: str
     layer: nn.Module
     first_use: bool
-    tallies: list[Tensor | float] = field(default_factory=lambda: [0.0, 0.0])
+    tallies: list[Tensor | float] = field(default_factory=lambda: [0.0, 0.0])  # [2, ...]: not zero, and magnitudes
     fractional: list[bool] = field(default_factory=lambda: [False, False])  # numbers that are not whole
     timed: bool = False
     weighted: bool = False
@@ -191,7 +179,9 @@ class _Weighted:
         for index, part in parts:
             if len(part):
                 self.timed |= bool((part != self.first_rows).any())
-                self.tallies[index] = self.tallies[index] + _tally(part.flatten(0, 1))
+                rows = part.flatten(0, 1)
+                tally = torch.stack([(rows != 0).sum(0).double(), rows.abs().sum(0, dtype=torch.float64)])
+                self.tallies[index] = self.tallies[index] + tally
                 self.fractional[index] |= not bool((part == part.round()).all())
 
     def compute(self, images: int, timesteps: int, variants: int) -> LayerOperations:
@@ -246,7 +236,6 @@ class Energy:
 
     Args:
         network: of this package, or of another library in its adapter (`hiresnn.foreign`).
-        timesteps: T of a network of this package; None takes the network's own.
         variants: how often the image changes within T. 1 at inference; N in a forward pass of HIRE-SNN training, in
             which the layers that see the image work N times.
 
@@ -264,9 +253,8 @@ class Energy:
         ('image', 12.0, 3.0)
     """
 
-    def __init__(self, network: SpikingNetwork | Unrolled, *, timesteps: int | None = None, variants: int = 1) -> None:
-        self.network, self.variants = network, variants
-        self.timesteps = Window(network.timesteps if timesteps is None else timesteps, 0).timesteps
+    def __init__(self, network: SpikingNetwork | Unrolled, *, variants: int = 1) -> None:
+        self.network, self.variants, self.timesteps = network, variants, network.timesteps
         if not 1 <= variants <= self.timesteps:
             raise UsageError(f"variants is {variants}; an image can change 1 to {self.timesteps} times in T steps.")
         self._neurons = network.spiking if isinstance(network, Unrolled) else network.neurons
@@ -279,7 +267,7 @@ class Energy:
 
     @torch.no_grad()
     def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Run a batch in [0, 1] and count. The network stays as it is. Raises UsageError for an empty batch."""
+        """Run a batch in [0, 1] and count; the network stays as it is. UsageError for an empty batch."""
         if not len(images):
             raise UsageError("energy: the batch has no images.")
         for weighted in self._weighted.values():
@@ -308,10 +296,11 @@ class Energy:
             for name in self._order
         ]
         # The readout adds the logits over time, into an accumulator that is stored.
-        classes, additions = self._classes, float(self._classes * self.timesteps)
-        readout = LayerOperations(
-            "readout", "readout", "current", classes, classes, acs=additions, state_bytes=STATE_BYTES * classes
-        )
+        counts: dict[str, Any] = {
+            "acs": float(self._classes * self.timesteps),
+            "state_bytes": STATE_BYTES * self._classes,
+        }
+        readout = LayerOperations("readout", "readout", "current", self._classes, self._classes, **counts)
         return EnergyReport((*layers, readout), self.timesteps)
 
     @contextmanager
@@ -322,8 +311,7 @@ class Energy:
         window = Window(self.timesteps, batch)
 
         def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
-            encodes = isinstance(network, Unrolled) and network.encodes
-            flow.mark(args[:1], Signal(timed=encodes, weighted=ours))
+            flow.mark(args[:1], Signal(timed=isinstance(network, Unrolled) and network.encodes, weighted=ours))
 
         def encode(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             flow.mark(output, Signal(timed=True))
@@ -337,9 +325,9 @@ class Energy:
             x = args[0] if args else next(iter(options.values()))
             signal = flow.signal(x)
             if signal is None:
+                hint = "use functions of torch between the layers"
                 raise UsageError(
-                    f"hiresnn cannot tell where the input of layer {name!r} comes from, so its energy cannot be "
-                    "counted; use functions of torch between the layers."
+                    f"the input of layer {name!r} cannot be traced, so its operations cannot be counted; {hint}."
                 )
             if isinstance(layer, BATCH_NORMS) and signal.source is not None:
                 next(entry for entry in self._weighted.values() if entry.layer is signal.source).normed = True
@@ -385,7 +373,7 @@ def _counted_layers(network: SpikingNetwork | Unrolled) -> dict[str, nn.Module]:
     layers: dict[str, nn.Module] = {}
     inside = {id(part): name for name, neuron in neurons.items() for part in neuron.modules()}
     for name, module in modules.items():
-        counted = isinstance(module, (*COUNTED, *BATCH_NORMS))
+        counted = isinstance(module, (*WEIGHTED, ChannelAffine, *BATCH_NORMS))
         if id(module) in inside:
             if counted:
                 raise UsageError(f"layer {name!r} is part of the neurons {inside[id(module)]!r}, so it is not counted.")
@@ -397,21 +385,16 @@ def _counted_layers(network: SpikingNetwork | Unrolled) -> dict[str, nn.Module]:
     return layers
 
 
-ForeignEnergy = Energy
-"""The name that `Energy` had for networks of other libraries."""
-
-
-def energy_counter(network: SpikingNetwork | Unrolled) -> Energy:
-    """Return `Energy` of a network of this package, or of another library in its adapter."""
-    return Energy(network)
+energy_counter = ForeignEnergy = Energy
+"""Names that `Energy` had for networks of other libraries."""
 
 
 def count_operations(
     network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
 ) -> EnergyReport:
-    """Return the operations per image, the mean over `images` in [0, 1]; the report prices them.
+    """Return the operations per image, the mean over `images` [N, C, H, W] in [0, 1] on the network's device.
 
-    The images [N, C, H, W] are on the device of the network. Raises UsageError as `Energy` does, and without images.
+    Raises UsageError as `Energy` does, and without images.
     """
     energy = Energy(network)
     for batch in torch.split(images, batch_size):

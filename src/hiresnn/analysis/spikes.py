@@ -29,7 +29,9 @@ class LayerActivity:
     Attributes:
         neurons: number of neurons of the layer, at least 1.
         timesteps: T.
-        counts: spikes over all T steps, per image; 0 to neurons * T.
+        counts: spikes over all T steps, per image; 0 to neurons * T. `spikes` is their mean over images.
+        sa: spiking activity, spikes / neurons; 0 to T.
+        tasa: time-averaged spiking activity, SA / T, also per image as `image_rates`; 0 to 1.
     """
 
     neurons: int
@@ -38,22 +40,18 @@ class LayerActivity:
 
     @property
     def spikes(self) -> float:
-        """Spikes of an image over all T steps, the mean over images."""
         return float(self.counts.mean())
 
     @property
     def sa(self) -> float:
-        """Spiking activity: spikes / neurons, the mean over images; 0 to T."""
         return self.spikes / self.neurons
 
     @property
     def tasa(self) -> float:
-        """Time-averaged spiking activity: SA / T; 0 to 1."""
         return self.sa / self.timesteps
 
     @property
     def image_rates(self) -> Float64[Tensor, " image"]:
-        """TASA per image; 0 to 1."""
         return self.counts / (self.neurons * self.timesteps)
 
 
@@ -80,17 +78,15 @@ class SpikingActivity:
             shape = (layer.shape[0], math.prod(layer.shape[2:]))
             earlier = self._shapes.setdefault(name, shape)
             if shape != earlier:
-                raise UsageError(
-                    f"layer {name!r} had {earlier[1]} neurons and {earlier[0]} steps, this batch has {shape[1]} and "
-                    f"{shape[0]}; use one accumulator per network and T."
-                )
+                hint = "use one accumulator per network and T"
+                raise UsageError(f"layer {name!r} had (steps, neurons) {earlier}, this batch has {shape}; {hint}.")
             counts = layer.transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
             self._counts.setdefault(name, []).append(counts.cpu())
 
     def compute(self) -> dict[str, LayerActivity]:
-        """Return layer name -> its activity over all images so far. Raises UsageError before the first update."""
+        """Return layer name -> activity over all images so far; UsageError before the first update."""
         if not self._counts:
-            raise UsageError("spiking activity: no spikes were added; call update with the spikes of a batch first.")
+            raise UsageError("spiking activity: no spikes were added; call update first.")
         return {
             name: LayerActivity(neurons, timesteps, torch.cat(self._counts[name]))
             for name, (timesteps, neurons) in self._shapes.items()
@@ -107,8 +103,8 @@ def spike_rates(
 ) -> dict[str, float]:
     """Return layer name -> spike rate (TASA): spikes per neuron and step, the mean over the images; 0 to 1.
 
-    The network, of this package or of another library in its adapter, is run in eval mode and left as it was. The
-    images [N, C, H, W] are floats in [0, 1] on its device, at least one. Raises UsageError without images.
+    The network runs in eval mode and is left as it was. The images [N, C, H, W] are floats in [0, 1] on its device.
+    Raises UsageError without images.
     """
     if not len(images):
         raise UsageError("spike rates: there are no images.")
@@ -155,13 +151,14 @@ class SpikeDistance:
         for name, spikes in clean.items():
             changed = attacked[name]
             if spikes.shape != changed.shape:
-                shapes = f"the shape {list(spikes.shape)} clean and {list(changed.shape)} attacked"
-                raise UsageError(f"distance: {name!r} has {shapes}; add pairs of one shape.")
+                raise UsageError(
+                    f"distance: {name!r} has {list(spikes.shape)} clean and {list(changed.shape)} attacked."
+                )
             change = spikes.mean(0, dtype=torch.float64) - changed.mean(0, dtype=torch.float64)
             self._norms.setdefault(name, []).append(change.flatten(1).square().sum(1).sqrt().cpu())
 
     def compute(self) -> dict[str, Distances]:
-        """Return layer name -> distances of all images so far. Raises UsageError before the first update."""
+        """Return layer name -> distances of all images so far; UsageError before the first update."""
         if not self._norms:
             raise UsageError("distance: nothing was added; call update with a batch first.")
         return {name: Distances(torch.cat(norms)) for name, norms in self._norms.items()}
