@@ -19,7 +19,7 @@ from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.app.train import train
 from hiresnn.attacks import frozen, loss_gradient, unbroken
-from hiresnn.attacks.ball import ascend, perturbed
+from hiresnn.attacks.gate import ascend, perturbed
 from hiresnn.attacks.losses import cross_entropy
 from hiresnn.progress import Progress
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import fgsm, greedy, pgd, pgd_restarts, unbroken
-from hiresnn.attacks.ball import ascend, perturbed
+from hiresnn.attacks.gate import ascend, perturbed
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import convert

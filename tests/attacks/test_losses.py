@@ -118,7 +118,7 @@ def test_a_model_without_a_gradient_or_without_logits_is_named() -> None:
         return images.detach().flatten(1) * torch.ones(4, requires_grad=True)
 
     for model in (detached, of_weights):
-        with pytest.raises(UsageError, match="no gradient to follow; use square"):
+        with pytest.raises(UsageError, match="differentiable operations; use square"):
             loss_gradient(model, images, labels, cross_entropy)
     for answer in (lambda images: (images.flatten(1),), lambda images: images.flatten(1)[None].repeat(3, 1, 1)):
         with pytest.raises(

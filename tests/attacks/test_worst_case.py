@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, pgd, transfer
-from hiresnn.attacks.worst_case import WorstCandidates, best_of
+from hiresnn.attacks.losses import WorstCandidates, best_of
 from hiresnn.errors import UsageError
 
 

@@ -1,14 +1,12 @@
 """Attacks on any model, images -> logits: each is called as (model, images, labels) and checks its own result."""
 
-from hiresnn.attacks.adaptive import apgd, sa_pgd
-from hiresnn.attacks.autoattack import autoattack
+from hiresnn.attacks.adaptive import apgd, autoattack, sa_pgd
 from hiresnn.attacks.catalog import ATTACKS, AttackInfo, AttackSpec, parse, register
 from hiresnn.attacks.gate import Attack, Model, check, frozen, seeded, verified, with_gradients
 from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts, unbroken
-from hiresnn.attacks.losses import LOSSES, LossGradient, loss_gradient, over_draws
+from hiresnn.attacks.losses import LOSSES, LossGradient, WorstCandidates, best_of, loss_gradient, over_draws, transfer
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.attacks.search import random_noise, square
-from hiresnn.attacks.worst_case import WorstCandidates, best_of, transfer
 from hiresnn.checks import require_batch as require_images
 from hiresnn.eps import parse_eps
 

@@ -1,8 +1,16 @@
-"""Attacks that adapt their step: APGD (Croce and Hein 2020) and SA-PGD (Wang et al., CVPR 2026)."""
+"""Attacks that adapt their step: APGD and AutoAttack (Croce and Hein 2020), SA-PGD (Wang et al., CVPR 2026).
+
+AutoAttack runs as in the optional package pyautoattack, for numbers comparable with others.
+"""
 
 from __future__ import annotations
 
+import importlib
+import logging
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
@@ -10,12 +18,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Images, Labels, Model, checked
+from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, seeded, uniform
 from hiresnn.attacks.iterative import climb, restarted
-from hiresnn.attacks.losses import Loss, LossGradient, LossName, choose_loss, dlr_targeted
+from hiresnn.attacks.losses import Loss, LossGradient, LossName, WorstCandidates, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
-from hiresnn.attacks.worst_case import WorstCandidates
+from hiresnn.errors import UsageError
 
 IMPROVED = 0.75
 """The step is halved unless more than this share of the steps since the last checkpoint raised the loss."""
@@ -23,6 +30,10 @@ MOMENTUM = 0.75
 """Share of the new step in APGD; the rest repeats the previous step."""
 FIRST, SECOND = 0.5, 0.8
 """Decay of the first and the second moment in SA-PGD."""
+CLASSES = {"standard": 4, "plus": 4, "rand": 3}
+"""Version -> number of classes that its DLR loss needs."""
+TARGETS = 9
+"""Number of classes that its targeted attacks try, if the model has that many."""
 
 
 @checked("apgd")
@@ -95,22 +106,16 @@ def sa_pgd(
 
 
 class AdaptiveStep(ABC):
-    """Steps whose size is halved at checkpoints, where the search also returns to the best iterate.
+    """Steps whose size is halved at checkpoints, where the search also returns to the best iterate."""
 
-    Attributes:
-        first: size of the first step, as a multiple of eps.
-        previous: the iterate before this one; None at the start.
-    """
-
-    first: float
+    first: float  # size of the first step, as a multiple of eps
 
     def __init__(self, eps: float, iterations: int) -> None:
         self.eps, self.iterations = eps, iterations
         self.checkpoints: Checkpoints | None = None
-        self.previous: Tensor | None = None
+        self.previous: Tensor | None = None  # the iterate before this one
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
-        """Return the next iterates."""
         slope, per_sample = point.gradient, (-1, 1, 1, 1)
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(self.iterations, point.loss)
@@ -135,7 +140,7 @@ class AdaptiveStep(ABC):
 
 
 class ApgdStep(AdaptiveStep):
-    """A sign step with momentum: 0.75 of the new step and 0.25 of the previous one. The first size is 2 eps."""
+    """A sign step with momentum: 0.75 of the new step and 0.25 of the previous one."""
 
     first = 2.0
 
@@ -171,10 +176,8 @@ def _divided(value: Tensor, by: Tensor) -> Tensor:
 
 
 class Checkpoints:
-    """Decides when the step of a sample is halved (Croce and Hein 2020, sec. 3.1).
-
-    At a checkpoint the step is halved if at most 75 % of the steps since the last one raised the loss, or if neither
-    the step nor the best loss has changed since the last checkpoint.
+    """Decides when the step of a sample is halved (Croce and Hein 2020, sec. 3.1): at a checkpoint, if at most 75 % of
+    the steps since the last one raised the loss, or if neither the step nor the best loss has changed since then.
     """
 
     def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:  # loss: at the start of the run
@@ -207,3 +210,64 @@ def lengths(iterations: int) -> list[int]:
         gaps.append(length)
         length = max(length - less, least)
     return gaps
+
+
+@checked("autoattack")
+def autoattack(
+    model: Model,
+    images: Images,
+    labels: Labels,
+    *,
+    eps: float = 8 / 255,
+    version: Literal["standard", "plus", "rand"] = "standard",
+    seed: int = 0,
+) -> Images:
+    """The parameter-free ensemble; each attack runs on the images that the earlier ones have not broken.
+
+    All attacks but Square follow the gradient rule in force. The package's log is silenced meanwhile.
+
+    Args:
+        version: "standard" is APGD with cross-entropy, targeted APGD, targeted FAB and Square; "plus" adds APGD with
+            DLR, FAB and restarts; "rand", for a random model, is APGD with cross-entropy and with DLR over 20 draws.
+        seed: of the package's draws; torch's global generators are restored afterwards.
+
+    All else is as in `pgd`; where no adversarial image was found, the image itself is returned.
+
+    Raises:
+        UsageError: the package is missing, an option out of range, or too few classes for the version.
+    """
+    try:
+        package = importlib.import_module("pyautoattack")
+    except ImportError:
+        hint = "pip install 'hiresnn[autoattack]'"
+        raise UsageError(f"autoattack needs the package pyautoattack, which is not installed; run: {hint}") from None
+    if not len(images) or not eps:
+        return images.detach().clone()
+
+    def logits(queried: Tensor) -> Tensor:
+        return model(queried.clone()).float()
+
+    with seeded(seed), _quiet():
+        with torch.no_grad():
+            classes = logits(images[:1]).shape[1]
+        if classes < CLASSES[version]:
+            needed = f"version {version!r} needs {CLASSES[version]} classes for its DLR loss"
+            raise UsageError(f"autoattack: {needed}, but the model has {classes}; use apgd with loss=margin.")
+        adversary = package.AutoAttack(logits, eps=eps, version=version, seed=seed, device=images.device)
+        # The package assumes ten classes; with fewer it would index beyond the last logit.
+        adversary.fab.n_target_classes = adversary.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
+        found, _ = adversary.run_standard_evaluation(images.detach().float(), labels, batch_size=len(images))
+    adversarial: Tensor = found.to(images.dtype)
+    return adversarial
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the package's log, and restore the trace function (debugger, coverage tool) that the package clears."""
+    log, trace = logging.getLogger("auto-attack"), sys.gettrace()
+    was_disabled, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was_disabled
+        sys.settrace(trace)

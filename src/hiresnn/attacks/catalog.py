@@ -10,17 +10,16 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hiresnn.attacks.adaptive import apgd, sa_pgd
-from hiresnn.attacks.autoattack import autoattack
+from hiresnn.attacks.adaptive import apgd, autoattack, sa_pgd
 from hiresnn.attacks.gate import (
     STEP_SHARE,
     Model,
-    Option,
     Value,
     canonical_names,
     options_of,
     read_option,
     relative_step,
+    text_options,
     verified,
 )
 from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts
@@ -38,7 +37,8 @@ class AttackInfo:
     """A named attack.
 
     Attributes:
-        run: the function (model, images, labels, *, eps, ...) -> adversarial images; its signature says the options.
+        run: the function (model, images, labels, *, eps, ...) -> adversarial images; its signature says the options,
+            the first line of its docstring the `summary`.
         rules: how many gradient rules the attack takes as its option `rule`.
         source: SHA-256 of the files that define a user's attack, else "".
     """
@@ -49,7 +49,6 @@ class AttackInfo:
 
     @property
     def summary(self) -> str:
-        """One line for a table: the first of the function's docstring."""
         return (inspect.getdoc(self.run) or "").partition("\n")[0]
 
     @property
@@ -60,12 +59,10 @@ class AttackInfo:
     @property
     def usage(self) -> str:
         """The options with their defaults, as in a call: `eps=8/255, step=0.31875*eps, iterations=7, rule=NAME`."""
-        defaults = {
-            name: f"{STEP_SHARE:g}*eps" if value is None else format_value(value)
-            for name, value in self.options.items()
-        }
         rule = {"none": [], "one": ["rule=NAME"], "several": ["rule=[NAME, NAME]"]}[self.rules]
-        return ", ".join([*(f"{name}={default}" for name, default in defaults.items()), *rule])
+        step = f"{STEP_SHARE:g}*eps"
+        options = [f"{name}={step if value is None else format_value(value)}" for name, value in self.options.items()]
+        return ", ".join([*options, *rule])
 
 
 ATTACKS: dict[str, AttackInfo] = {
@@ -123,13 +120,13 @@ def register(
 
 
 def attack_info(name: str) -> AttackInfo:
-    """Return the description of an attack of the package, a registered one or a plug-in; UsageError for no such."""
+    """Return the description of an attack of the package, a registered one or a plug-in."""
     if name not in ATTACKS:
         function = find("attacks", name)
         if function is None:
             hint = "write options in parentheses, as in pgd(eps=8/255)" if set(name) & set(",=") else ""
-            known = hint or f"{closest(name, (*ATTACKS, *offered('attacks')))}, or FILE.py:FUNCTION of your own"
-            raise UsageError(f"attack {quoted(name)} is not known; {known}.")
+            hint = hint or f"{closest(name, (*ATTACKS, *offered('attacks')))}, or FILE.py:FUNCTION of your own"
+            raise UsageError(f"attack {quoted(name)} is not known; {hint}.")
         register(name, function)
     return ATTACKS[name]
 
@@ -154,7 +151,7 @@ class AttackSpec:
 
     def __post_init__(self) -> None:
         info, attack = attack_info(self.name), f"attack {self.name!r}"
-        known = _options(info)
+        known = text_options(info.run)
         given = canonical_names(attack, self.options, known)
         Call(self.name, given).require((*known, *(["rule"] if info.rules != "none" else [])), attack)
         if "step" in given and "relative_step" in given:
@@ -185,7 +182,7 @@ class AttackSpec:
         """
         call = read_call(text, "attack")
         info = attack_info(call.name)
-        known = _options(info)
+        known = text_options(info.run)
         named = canonical_names(f"attack {quoted(text)}", call.options, known)
         rules = named.pop("rule", []) if info.rules != "none" else []
         options = {key: value for key, value in defaults.items() if key in known and key not in named}
@@ -239,7 +236,7 @@ class AttackSpec:
         >>> AttackSpec.parse("pgd").label
         'pgd:eps=8/255,iterations=7'
         """
-        defaults: dict[str, Any] = {key: option.default for key, option in _options(ATTACKS[self.name]).items()}
+        defaults: dict[str, Any] = {key: option.default for key, option in text_options(ATTACKS[self.name].run).items()}
         shown: dict[str, Any] = {key: defaults[key] for key in ("eps", "iterations", "queries") if key in defaults}
         changed = {key: value for key, value in self.options.items() if value != defaults[key]}
         return str(replace(self, options={**shown, **changed}))
@@ -259,16 +256,6 @@ class AttackSpec:
 
 
 parse = AttackSpec.parse
-
-
-def _options(info: AttackInfo) -> dict[str, Option]:
-    """Return the options that a text takes, with the share of eps that stands for a step."""
-    options: dict[str, Option] = {}
-    for name, option in options_of(info.run).items():
-        options[name] = option
-        if name == "step":
-            options["relative_step"] = Option(STEP_SHARE)
-    return options
 
 
 def _stored(name: str, value: Value) -> str:

@@ -1,4 +1,4 @@
-"""What every attack shares: its options, the checks before and after it, and the state that a model is attacked in.
+"""What every attack shares: its options, the L-infinity ball, the checks of its arguments and result, a frozen model.
 
 The signature of an attack says its options: names, defaults, and the texts allowed for those that are `Literal`.
 """
@@ -69,6 +69,16 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
+def text_options(function: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options that the text of an attack takes, with the share of eps that stands for a step."""
+    options: dict[str, Option] = {}
+    for name, option in options_of(function).items():
+        options[name] = option
+        if name == "step":
+            options["relative_step"] = Option(STEP_SHARE)
+    return options
+
+
 def canonical_names(attack: str, given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
     """Return `given` with the names in `ALIASES` replaced, unless the attack has an option of that name itself."""
     renamed: dict[str, Any] = {}
@@ -122,6 +132,26 @@ def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
             return function(*map(ordinary, args), **{name: ordinary(value) for name, value in kwargs.items()})
 
     return called
+
+
+def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: float) -> Tensor:
+    """Return clip(perturbation + step * sign(gradient), -bound, bound), in pixel units.
+
+    Eq. 6 is this function with step eps_s and bound eps_t. Eq. 4 is this function with step alpha and bound eps,
+    followed by the clip to [0, 1] in `perturbed`. Eq. 3 is one such step from zero with step = bound = eps. A tensor
+    `step` holds one value per sample.
+    """
+    return (perturbation + step * gradient.sign()).clamp(-bound, bound)
+
+
+def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:
+    """Return images + perturbation, clipped to the valid range [0, 1]."""
+    return (images + perturbation).clamp(0, 1)
+
+
+def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
+    """Draw a perturbation from [-eps, eps], independently for each pixel, on the CPU."""
+    return (torch.rand(images.shape, generator=generator) * 2 - 1).to(images) * eps
 
 
 @with_gradients

@@ -1,8 +1,6 @@
 """The loop of every gradient attack, and the attacks with a fixed step: FGSM, PGD, PGD with restarts (Eq. 3, 4).
 
-`iterate` has three seams. `evaluate` says where the loss rises, `step` turns that into the next iterate, and `record`
-sees every iterate and may remove images from the batch. APGD and SA-PGD (adaptive.py) replace the step, greedy rule
-choice (Xu et al. 2022) replaces the evaluation.
+APGD and SA-PGD (adaptive.py) replace the step of `iterate`, greedy rule choice (Xu et al. 2022) the evaluation.
 """
 
 from __future__ import annotations
@@ -13,12 +11,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import Images, Labels, Model, checked, relative_step
+from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, relative_step, uniform
 from hiresnn.attacks.losses import (
     Loss,
     LossGradient,
     LossName,
+    WorstCandidates,
     choose_loss,
     cross_entropy,
     expected_logits,
@@ -26,7 +24,6 @@ from hiresnn.attacks.losses import (
     over_draws,
 )
 from hiresnn.attacks.search import finish_by_square
-from hiresnn.attacks.worst_case import WorstCandidates
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
@@ -42,11 +39,7 @@ Record = Callable[[int, Tensor, Tensor, LossGradient], "Tensor | None"]
 def iterate(
     images: Tensor, rows: Tensor, start: Tensor, iterations: int, evaluate: Evaluate, step: Step, record: Record
 ) -> tuple[Tensor, Tensor]:
-    """Run the loop of every gradient attack on some rows of a batch, from their first iterates `start`.
-
-    Returns:
-        The rows that were not removed and their last iterates, which `record` has not seen.
-    """
+    """Run the loop on rows of a batch from `start`; return the rows left and their last iterates, not recorded yet."""
     adversarial = start
     for done in range(iterations):
         if not len(rows):
@@ -174,8 +167,7 @@ def unbroken(
 ) -> Bool[Tensor, " batch"]:
     """Return which images are classified correctly at every iterate of `pgd_restarts` with one start.
 
-    This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice. Errors are those
-    of `pgd`.
+    This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
     """
     move = fixed_step(step, eps)
     first = loss_gradient(model, images, labels, cross_entropy) if iterations else None
@@ -209,10 +201,7 @@ def climb(
 ) -> None:
     """Run the loop once from `start`, where any misclassified iterate counts.
 
-    Args:
-        worst: takes all iterates.
-        leave: whether broken images leave the batch. Otherwise it stays together, as a rule with statistics per sample
-            (ASSG) needs.
+    If broken images do not `leave`, the batch stays together, as a rule with statistics per sample (ASSG) needs.
     """
     gradient = over_draws(worst.draws)
 
@@ -252,9 +241,6 @@ def greedy(
         model: a network with LIF neurons. All else is as in `pgd_restarts`.
         rules: the rules to try; each costs two forward passes and a backward pass per step. None takes those of
             `CHOICE` that the network supports.
-
-    Raises:
-        UsageError: no rules, or a model without LIF neurons.
     """
     if rules is None:
         defaults = [RULES[name].make() for name in CHOICE]
@@ -265,7 +251,6 @@ def greedy(
     worst = WorstCandidates(model, images, labels)
 
     def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
-        """Try every rule and return, per sample, the gradient of the best."""
         highest, best = torch.full((len(rows),), -torch.inf, device=images.device), torch.zeros_like(adversarial)
         for rule in rules:
             with gradient_rule(model, rule):

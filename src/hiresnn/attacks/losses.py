@@ -1,4 +1,4 @@
-"""The losses that attacks maximise, and their gradients in the images.
+"""The losses that attacks maximise, their gradients in the images, and the worst case per sample.
 
 The logits of a spiking network are sums over T steps. Cross-entropy saturates on large logits, down to a gradient of
 exactly zero in float32; `mean_logits` divides them by T first. The margin keeps its gradient at any scale, and the
@@ -7,17 +7,18 @@ difference of logits ratio (DLR) does not depend on the scale at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Model
+from hiresnn.attacks.gate import Attack, Model, frozen
 from hiresnn.checks import require_classes, require_logits
 from hiresnn.errors import UsageError
+from hiresnn.metrics import correct
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""
@@ -81,10 +82,7 @@ class LossGradient(NamedTuple):
 
 
 def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> LossGradient:
-    """Run one forward and one backward pass. A NaN in the gradient becomes 0: the image does not move there.
-
-    UsageError if the model returns no logits, a label is not one of its classes, or no gradient reaches the images.
-    """
+    """Run one forward and one backward pass, UsageError without a gradient. A NaN in the gradient becomes 0."""
     images = images.detach().requires_grad_()
     with torch.enable_grad():
         logits = _answer(model, images)
@@ -97,10 +95,8 @@ def loss_gradient(model: Model, images: Tensor, labels: Tensor, loss: Loss) -> L
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(value.sum(), images, allow_unused=True)
     if gradient is None:
-        raise UsageError(
-            "the logits do not depend on the images by differentiable operations, so there is no gradient to follow; "
-            "use square, or attack a network that has gradients and transfer the images (hiresnn.attacks.transfer)."
-        )
+        hint = "use square, or attack a network that has gradients and transfer the images (hiresnn.attacks.transfer)"
+        raise UsageError(f"the logits do not depend on the images by differentiable operations; {hint}.")
     return LossGradient(logits.detach(), value.detach(), gradient.nan_to_num())
 
 
@@ -137,3 +133,92 @@ def _answer(model: Model, images: Tensor) -> Tensor:
 def _need_classes(name: str, logits: Tensor, least: int) -> None:
     if logits.shape[1] < least:
         raise UsageError(f"loss {name!r} needs {least} classes, but the model has {logits.shape[1]}; use 'margin'.")
+
+
+class WorstCandidates:
+    """For each image of a batch, the first misclassified candidate, or else the one with the largest margin loss.
+
+    Logits that are not finite count as misclassified.
+
+    Attributes:
+        model, images, labels: the network and the batch under attack.
+        draws: forward passes that logits are averaged over.
+        first: loss and gradient at the images, if known; the first climb takes it from here.
+        logits: of the images themselves, [B, K].
+        adversarial: the worst candidates so far, at first the images themselves.
+        broken: where a candidate was misclassified; such an image does not change any more.
+        margins: margin loss of `adversarial`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        images: Float[Tensor, "batch channel height width"],
+        labels: Int64[Tensor, " batch"],
+        draws: int = 1,
+        first: LossGradient | None = None,
+    ) -> None:
+        self.model, self.images, self.labels, self.draws, self.first = model, images, labels, draws, first
+        self.adversarial = images.detach().clone()
+        self.logits = first.logits if first else expected_logits(model, images, draws)
+        self.broken = ~correct(self.logits, labels)
+        self.margins = margin(self.logits, labels)
+
+    @property
+    def standing(self) -> Int64[Tensor, " left"]:
+        """Rows that no candidate has broken."""
+        return (~self.broken).nonzero()[:, 0]
+
+    def update(
+        self, rows: Int64[Tensor, " left"], candidates: Float[Tensor, "left ..."], logits: Float[Tensor, "left classes"]
+    ) -> Bool[Tensor, " left"]:
+        """Take candidates for `rows` with their logits; return where they are misclassified."""
+        labels = self.labels[rows]
+        wrong, margins = ~correct(logits, labels), margin(logits, labels)
+        better = ~self.broken[rows] & (wrong | (margins > self.margins[rows]))
+        chosen = rows[better]
+        self.adversarial[chosen] = candidates.detach()[better]
+        self.margins[chosen] = margins[better]
+        self.broken[rows] |= wrong
+        return wrong
+
+    def query(self, rows: Int64[Tensor, " left"], candidates: Float[Tensor, "left ..."]) -> Bool[Tensor, " left"]:
+        """Run the model on candidates for `rows` and update; return where they are misclassified."""
+        if not len(rows):
+            return torch.zeros_like(rows, dtype=torch.bool)
+        return self.update(rows, candidates, expected_logits(self.model, candidates, self.draws))
+
+
+def best_of(attacks: Sequence[Attack]) -> Attack:
+    """Combine attacks into their worst case per sample.
+
+    They run in order, each on the images that the earlier ones have not broken, so list the cheap ones first.
+    """
+    if not attacks:
+        raise UsageError("best_of needs at least one attack; the list is empty.")
+
+    def worst(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        with frozen(model):
+            candidates = WorstCandidates(model, images, labels)
+            for attack in attacks:
+                rows = candidates.standing
+                if not len(rows):
+                    break
+                candidates.query(rows, attack(model, images[rows], labels[rows]))
+        return candidates.adversarial
+
+    return worst
+
+
+def transfer(attack: Attack, twin: Model) -> Attack:
+    """Return a black-box attack that computes its images on `twin` and never queries the model (sec. 5.2).
+
+    The paper's twin has the same architecture and training method and another seed. Whether it starts from the same
+    ANN is not stated, but decides the result: report both.
+    """
+
+    def on_twin(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        with frozen(twin):
+            return attack(twin, images, labels)
+
+    return on_twin

@@ -9,11 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hiresnn.attacks.ball import perturbed, uniform
-from hiresnn.attacks.gate import Images, Labels, Model, checked
-from hiresnn.attacks.losses import expected_logits, margin
-from hiresnn.attacks.worst_case import WorstCandidates
+from hiresnn.attacks.gate import Images, Labels, Model, checked, perturbed, uniform
+from hiresnn.attacks.losses import WorstCandidates, expected_logits, margin
 
+Generator = torch.Generator | None
 SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries out of 10,000 after which the area of the squares is halved."""
 FINISH_AREA = 0.05
@@ -50,24 +49,15 @@ def square(
     return worst.adversarial
 
 
-def finish_by_square(worst: WorstCandidates, eps: float, queries: int, generator: torch.Generator | None) -> Tensor:
-    """Continue from the best iterates of a gradient attack with a Square search on the images that still stand.
-
-    Where the surrogate gradient no longer points uphill, the logits still do; 150 to 300 queries are enough.
-    """
+def finish_by_square(worst: WorstCandidates, eps: float, queries: int, generator: Generator) -> Tensor:
+    """Search from the best iterates of a gradient attack on the images that still stand; 150 to 300 queries do."""
     rows = worst.standing
     _search(worst, rows, worst.adversarial[rows] - worst.images[rows], eps, queries, FINISH_AREA, generator)
     return worst.adversarial
 
 
 def _search(
-    worst: WorstCandidates,
-    rows: Tensor,
-    delta: Tensor,
-    eps: float,
-    queries: int,
-    area: float,
-    generator: torch.Generator | None,
+    worst: WorstCandidates, rows: Tensor, delta: Tensor, eps: float, queries: int, area: float, generator: Generator
 ) -> None:
     """Search at random from the perturbations `delta` of `rows`, which cost the first query."""
     proposed, reached = delta, torch.full_like(worst.margins[rows], -torch.inf)
@@ -94,11 +84,11 @@ def side(query: int, queries: int, area: float, height: int, width: int) -> int:
     return max(1, min(length, height - 1, width - 1))
 
 
-def _signs(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _signs(shape: tuple[int, ...], like: Tensor, generator: Generator) -> Tensor:
     return (torch.randint(0, 2, shape, generator=generator) * 2 - 1).to(like)
 
 
-def _windows(count: int, length: int, height: int, width: int, generator: torch.Generator | None) -> Tensor:
+def _windows(count: int, length: int, height: int, width: int, generator: Generator) -> Tensor:
     """Draw one square per sample at a random place: [count, 1, height, width], True inside."""
     inside = []
     for extent in (height, width):
@@ -108,12 +98,14 @@ def _windows(count: int, length: int, height: int, width: int, generator: torch.
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 
-KINDS: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
+def _gaussian(images: Tensor, eps: float, generator: Generator) -> Tensor:
+    return (torch.randn(images.shape, generator=generator).to(images) * eps).clamp(-eps, eps)
+
+
+KINDS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
     "uniform": uniform,
     "sign": lambda images, eps, generator: _signs(tuple(images.shape), images, generator) * eps,
-    "gaussian": lambda images, eps, generator: (torch.randn(images.shape, generator=generator).to(images) * eps).clamp(
-        -eps, eps
-    ),
+    "gaussian": _gaussian,
 }
 """Distributions of `random_noise`."""
 

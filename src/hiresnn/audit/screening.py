@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Model, fgsm, loss_gradient
-from hiresnn.attacks.ball import perturbed, uniform
+from hiresnn.attacks.gate import perturbed, uniform
 from hiresnn.attacks.iterative import fixed_step
 from hiresnn.attacks.losses import margin
 from hiresnn.audit.behaviour import OWN, InstrumentedModel

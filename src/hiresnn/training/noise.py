@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiresnn.attacks.ball import ascend, perturbed, uniform
-from hiresnn.attacks.gate import frozen
+from hiresnn.attacks.gate import ascend, frozen, perturbed, uniform
 from hiresnn.attacks.losses import summed_steps
 
 
