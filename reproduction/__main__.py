@@ -13,7 +13,7 @@ from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import Progress
 from reproduction.artefacts import CLAIMS, chosen, claims_text, reproduce
 from reproduction.jobs import plan_text
-from reproduction.scales import SCALES
+from reproduction.paper import SCALES
 from reproduction.study import Study
 
 EXAMPLES = """\

@@ -20,9 +20,8 @@ from reproduction import pages_sweeps as sweeps
 from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Page, Table
 from reproduction.pages_checks import table4
 from reproduction.pages_cost import fig7
-from reproduction.paper import text
+from reproduction.paper import NotAtThisScaleError, Run, Scale, text
 from reproduction.results import MissingValueError, Results
-from reproduction.scales import NotAtThisScaleError, Run, Scale
 from reproduction.study import Measurement, StoredValue, Study
 
 ALL, CLAIMS = "all", "claims"

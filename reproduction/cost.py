@@ -9,7 +9,6 @@ import gc
 import json
 import os
 import pickle
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,14 +22,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from hiresnn.app.build import compile_neurons, method_of, optimizer_of, spiking_network
+from hiresnn.app.build import calibrate_by, compile_neurons, method_of, optimizer_of, spiking_network
 from hiresnn.app.context import device_of
 from hiresnn.app.folder import cpu_model
 from hiresnn.app.recipe import Recipe
 from hiresnn.data import Batches, Split
 from hiresnn.errors import RunError
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, calibrate
 from hiresnn.process import keep_memory
 from hiresnn.training import PRECISIONS, train_batch
 
@@ -48,11 +46,8 @@ def measure(recipe: Recipe, batches: int, *, channels: int, size: int, classes: 
     command = [sys.executable, "-m", "reproduction.cost"]
     done = subprocess.run(command, input=pickle.dumps((recipe, arguments)), check=False, **child)
     if done.returncode:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
-        raise RunError(
-            f"the process that measures the cost of {recipe.name} {recipe.method} ended with {done.returncode} "
-            f"({last}); -9 most often means that memory ran out, so close other programs or take a smaller scale."
-        )
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise RunError(f"measuring the cost of {recipe.name} {recipe.method} ended with {done.returncode}: {last}")
     costs: dict[str, Any] = json.loads(done.stdout)
     return costs
 
@@ -90,19 +85,17 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
     keep_memory()
     rivals = {"": recipe, "traditional_": recipe.model_copy(update={"method": "traditional"})}
     trainings = {name: _training(rival, split, classes) for name, rival in rivals.items()}
-    for _, training in product(range(WARM_BATCHES), trainings.values()):
-        next(training)
-    _wait(device)
     seconds: dict[str, list[float]] = defaultdict(list)
-    for _, (name, training) in product(range(batches), trainings.items()):
+    for _, (name, training) in product(range(WARM_BATCHES + batches), trainings.items()):
         wall, processor = time.perf_counter(), time.process_time()
         next(training)
-        _wait(device)
+        if device != "cpu":
+            torch.cuda.synchronize(device)
         seconds[f"{name}seconds_per_batch"].append(time.perf_counter() - wall)
         seconds[f"{name}processor_seconds_per_batch"].append(time.process_time() - processor)
     return {
         "peak_bytes": peak - left,
-        **{name: statistics.median(values) for name, values in seconds.items()},
+        **{name: statistics.median(values[WARM_BATCHES:]) for name, values in seconds.items()},
         "left_bytes": left,
         "fused": fused,
         "device": device,
@@ -114,49 +107,35 @@ def spend(recipe: Recipe, batches: int, *, channels: int, size: int, classes: in
 
 
 def _training(recipe: Recipe, split: Split, classes: int) -> Iterator[bool]:
-    """Trains on a batch whenever it is asked; yields whether kernels are compiled."""
-    settings, device = recipe.snn, device_of(recipe)
+    """Trains on a batch whenever it is asked; yields whether kernels are compiled.
+
+    Weights are random, and let activity reach the last layer; thresholds are calibrated on one batch.
+    """
+    settings, model, device = recipe.snn, recipe.model, device_of(recipe)
     generator, augment = torch.Generator().manual_seed(recipe.seed), recipe.data.augment
     batches = Batches(split, settings.batch_size, device=device, shuffle=True, augment=augment, generator=generator)
-    network = _network(recipe, batches.images[: settings.batch_size] / 255, classes)
-    optimizer, method = optimizer_of(recipe, network), method_of(recipe)
-    network.train()
+    first = batches.images[: settings.batch_size] / 255
+    options = {"width": model.width, "hidden": model.hidden, "dropout": model.dropout}
+    ann = build(model.label, classes, in_channels=first.shape[1], image_size=first.shape[2], **options).to(device)
+    for layer in ann.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    network = spiking_network(recipe, ann).to(device).train()
+    calibrate_by(recipe, ann, network, first)
+    compile_neurons(recipe.compile, network, first[:1], settings.epochs * (recipe.data.train_images or EPOCH))
+    optimizer, method, precision = optimizer_of(recipe, network), method_of(recipe), PRECISIONS[recipe.precision]
     for images, labels in batches:
-        precision = PRECISIONS[recipe.precision]
         train_batch(network, optimizer, images, labels, method, timesteps=settings.timesteps, precision=precision)
         yield network.fused
 
 
-def _network(recipe: Recipe, images: torch.Tensor, classes: int) -> SpikingNetwork:
-    """The recipe's network with random weights that let activity reach the last layer, calibrated on one batch."""
-    model, conversion = recipe.model, recipe.conversion
-    options = {"width": model.width, "hidden": model.hidden, "dropout": model.dropout}
-    ann = build(model.label, classes, in_channels=images.shape[1], image_size=images.shape[2], **options)
-    for layer in ann.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    network = spiking_network(recipe, ann).to(images.device)
-    network.train()
-    calibrate(network, images, percentile=conversion.percentile, threshold_scale=conversion.threshold_scale)
-    presented = recipe.snn.epochs * (recipe.data.train_images or EPOCH)
-    compile_neurons(recipe.compile, network, images[:1], presented)
-    return network
-
-
 def _memory(device: str, field: str) -> int:
-    """Bytes that are in use, or were at the peak; outside Linux always the peak of the process."""
+    """Bytes that are in use, or were at the peak; 0 on a processor outside Linux."""
     if device != "cpu":
         return torch.cuda.memory_allocated(device) if field == IN_USE else torch.cuda.max_memory_allocated(device)
-    if sys.platform != "linux":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # ru_maxrss begins with what the parent process held when it started this one, VmHWM begins anew
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(1024 * int(line.split()[1]) for line in status if line.startswith(f"{field}:"))
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize(device)
+    status = Path("/proc/self/status").read_text(encoding="ascii") if sys.platform == "linux" else ""
+    return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:")), 0)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import duration
 from reproduction.measure import measure
-from reproduction.scales import Run, Scale
+from reproduction.paper import Run, Scale
 from reproduction.study import Measurement, Study
 
 STAGES = ("ann", "snn", "value", "alone")

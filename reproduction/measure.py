@@ -30,14 +30,12 @@ from hiresnn.network import SpikingNetwork, evaluating, record
 from hiresnn.network.layers import AveragePool, Encoder
 from hiresnn.neurons import LIF, Window
 from reproduction import cost
-from reproduction.paper import CLAIMS
-from reproduction.scales import TWINS
+from reproduction.paper import CLAIMS, TWINS
 from reproduction.study import Measurement, Study
 
 ROWS = 2000  # images times timesteps of a batch whose spikes are recorded
 TWIN_STEP = 0.25  # step size of the attack on a twin, as a share of the bound
-CEILINGS = tuple(step / 20 for step in range(1, 21))
-"""Ceilings that are tried for a quantised activation, as shares of the largest one."""
+CEILINGS = tuple(step / 20 for step in range(1, 21))  # tried for a quantised activation, as shares of the largest one
 
 
 def measure(study: Study, measurement: Measurement) -> None:
@@ -54,27 +52,20 @@ def measure(study: Study, measurement: Measurement) -> None:
 
 
 def accuracy(study: Study, one: Measurement) -> float:
-    """Percent of right answers, clean or under attack.
-
-    On test images, or of the kind "held-out" on those that the recipe held out of training to choose hyperparameters.
-    """
-    split = study.test(one.network, study.scale.images) if one.kind == "accuracy" else None
-    if split is None:
-        held = splits(study.recipe(one.run), study.dataset(one.network))[1]
-        if held is None:
-            raise RunError(f"{study.name(one.run)} held no images out; set data.holdout_images in its recipe.")
+    """Percent of right answers, clean or under attack; "held-out" on images that the recipe held out of training."""
+    if one.kind == "accuracy":
+        split = study.test(one.network, study.scale.images)
+    elif held := splits(study.recipe(one.run), study.dataset(one.network))[1]:
         split = data.first(held, min(study.scale.images or len(held), len(held)))
+    else:
+        raise RunError(f"{study.name(one.run)} held no images out; set data.holdout_images in its recipe.")
     networks, spec = [study.network(run) for run in one.runs()], one.spec(study.scale)
     torch.manual_seed(one.seed or 0)  # as `hiresnn evaluate` does
-    return split_accuracy(
-        networks[0],
-        split,
-        attack=spec and transfer(spec, networks[-1]),
-        eps=None if spec is None else spec.eps,
-        device=device_of(study.scale.recipe(one.run)),
-        title=f"{study.name(one.run)}: {one.attack or 'clean'}, {one.box}",
-        progress=study.progress,
-    )
+    title = f"{study.name(one.run)}: {one.attack or 'clean'}, {one.box}"
+    options = {"device": device_of(study.scale.recipe(one.run)), "title": title, "progress": study.progress}
+    if spec:
+        options |= {"attack": transfer(spec, networks[-1]), "eps": spec.eps}
+    return split_accuracy(networks[0], split, **options)
 
 
 def by_iteration(study: Study, one: Measurement) -> list[float]:
@@ -113,8 +104,8 @@ def quantised_ann(study: Study, one: Measurement) -> list[float]:
     training = splits(recipe, study.dataset(one.network))[0]
     calibration = data.first(training, min(recipe.conversion.images, len(training))).images.to(images.device) / 255
     percent = []
-    for bits in one.grid:
-        with quantised(model, calibration, int(bits)):
+    for bits in map(int, one.grid):
+        with quantised(model, calibration, bits):
             percent.append(evaluate(model, images, labels))
     return percent
 
@@ -136,8 +127,10 @@ def best_ceiling(activations: Tensor, bits: int) -> float:
     top = float(activations.max())
     if not top > 0:
         return 1.0
-    errors = [float((quantise(activations, top * share, bits) - activations).square().mean()) for share in CEILINGS]
-    return top * CEILINGS[errors.index(min(errors))]
+    return min(
+        (top * share for share in CEILINGS),
+        key=lambda ceiling: float((quantise(activations, ceiling, bits) - activations).square().mean()),
+    )
 
 
 @contextmanager
@@ -176,11 +169,9 @@ def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
     """The spikes [T, B, ...] of each layer: conv1, conv2, ... where its neurons form a map, else fc1, ..."""
     with record(network) as spikes:
         network(images)
-    counters, named = {"conv": count(1), "fc": count(1)}, {}
-    for layer in spikes.values():
-        kind = "conv" if layer.dim() == 5 else "fc"
-        named[f"{kind}{next(counters[kind])}"] = layer
-    return named
+    counters = {"conv": count(1), "fc": count(1)}
+    kinds = ("conv" if layer.dim() == 5 else "fc" for layer in spikes.values())
+    return {f"{kind}{next(counters[kind])}": layer for kind, layer in zip(kinds, spikes.values(), strict=True)}
 
 
 def activity(study: Study, one: Measurement) -> dict[str, list[float]]:
@@ -206,9 +197,8 @@ def pool_activity(study: Study, one: Measurement) -> dict[str, list[float]]:
     for (images,) in parts(network, study.images(one.network, study.scale.analysed)[0]):
         layers = list(spikes_of(network, images).values())
         for name, number in before.items():
-            layer = layers[number - 1]
-            pooled = F.max_pool2d(layer.flatten(0, 1), 2)
-            counted.update({name: pooled.view(*layer.shape[:2], *pooled.shape[1:])})
+            steps = layers[number - 1]
+            counted.update({name: F.max_pool2d(steps.flatten(0, 1), 2).unflatten(0, steps.shape[:2])})
     return {
         name: [layer.neurons, layer.timesteps, layer.spikes, before[name]] for name, layer in counted.compute().items()
     }
@@ -225,7 +215,8 @@ def input_codings(study: Study, one: Measurement) -> dict[str, Any]:
     mean, std = (torch.tensor(part).view(1, -1, 1, 1) for part in data.channel_statistics(splits(recipe, dataset)[0]))
     direct = (image - mean) / std
     steps = Encoder("poisson")(direct, Window(int(max(one.grid)), 1))
-    averages = [steps[: int(number)].mean(0, keepdim=True) for number in one.grid]
+    first = [steps[: int(number)] for number in one.grid]
+    averages = [some.mean(0, keepdim=True) for some in first]
 
     def pixels(normalised: Tensor) -> Any:
         visible = (normalised * std + mean).clamp(0, 1)[0].permute(1, 2, 0)
@@ -235,7 +226,7 @@ def input_codings(study: Study, one: Measurement) -> dict[str, Any]:
         "direct": pixels(direct),
         "rate": [pixels(average) for average in averages],
         "errors": [float((average - direct).square().mean().sqrt()) for average in averages],
-        "silent": [100 * float((steps[: int(number)] == 0).all(0).float().mean()) for number in one.grid],
+        "silent": [100 * float((some == 0).all(0).float().mean()) for some in first],
     }
 
 
@@ -285,9 +276,8 @@ def lif_distances(images: Tensor, adversarial: Tensor, *, threshold: float, leak
     """Spike distance [B] behind one LIF layer whose input currents are the pixels [B, C, H, W]."""
     window = Window(timesteps, len(images))
     lif = LIF(threshold, leak, trainable=False).to(images.device)
-    clean, attacked = ({"lif": window.by_step(lif(pixels, window, False))} for pixels in (images, adversarial))
     distance = SpikeDistance()
-    distance.update(clean, attacked)
+    distance.update(*({"lif": window.by_step(lif(pixels, window, False))} for pixels in (images, adversarial)))
     return distance.compute()["lif"].per_image
 
 
@@ -312,14 +302,14 @@ def spike_distances(study: Study, one: Measurement) -> dict[str, Any]:
     if not len(split):
         return {"images": 0, "of": len(images)}
     clean, moved = images[split], attacked[split]
-    (layers, ours), (_, theirs) = (network_distances(network, clean, moved) for network in (first, second))
+    ours, theirs = (network_distances(network, clean, moved) for network in (first, second))
     is_first = first_right[split].cpu()[:, None]
     right, wrong = torch.where(is_first, ours, theirs), torch.where(is_first, theirs, ours)  # [image, layer]
-    pixels = _moved(clean, moved)
+    pixels, layers = _moved(clean, moved), spikes_of(first, images[:1])
     chosen = int(torch.randint(len(split), ()))
     return {
-        "layers": layers,
-        "neurons": [layer[0, 0].numel() for layer in spikes_of(first, images[:1]).values()],
+        "layers": list(layers),
+        "neurons": [layer[0, 0].numel() for layer in layers.values()],
         "right": {"one": right[chosen].tolist(), "all": right.tolist()},
         "wrong": {"one": wrong[chosen].tolist(), "all": wrong.tolist()},
         "image": [float(pixels[chosen]), pixels[:, None].tolist()],
@@ -328,13 +318,12 @@ def spike_distances(study: Study, one: Measurement) -> dict[str, Any]:
     }
 
 
-def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> tuple[list[str], Tensor]:
-    """Names of the layers, and their spike distances [image, layer]."""
+def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor) -> Tensor:
+    """Spike distances [image, layer]."""
     distance = SpikeDistance()
     for pair in parts(network, images, attacked):
         distance.update(*(spikes_of(network, batch) for batch in pair))
-    layers = distance.compute()
-    return list(layers), torch.stack([layer.per_image for layer in layers.values()], 1)
+    return torch.stack([layer.per_image for layer in distance.compute().values()], 1)
 
 
 # Checks and cost
@@ -367,8 +356,7 @@ def answers(
 
     def broken(attack: str, maker: Model | None = None) -> Any:
         spec = parse(attack, eps=bound.radius, step=TWIN_STEP * bound.radius)
-        aimed = spec if maker is None else transfer(spec, maker)
-        adversarial = verified(aimed, model, images, labels, eps=bound.radius)
+        adversarial = verified(transfer(spec, maker or model), model, images, labels, eps=bound.radius)
         with torch.no_grad():
             return (~correct(model(adversarial), labels)).cpu().numpy()
 

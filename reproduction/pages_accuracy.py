@@ -10,25 +10,42 @@ from itertools import product
 from matplotlib.figure import Figure
 
 from reproduction import figures
-from reproduction.claims import above, at_most, each_attack, judge, largest, largest_gain, smallest_gain
 from reproduction.page import Cell, Claim, Comparison, Page, Table, beside_paper, comparison_notes
 from reproduction.pages_activity import layers_of, total
 from reproduction.paper import (
     ATTACKS,
+    BOXES,
     CLAIMS,
     HEADLINE,
     LABELS,
     PANEL_LABELS,
     VGG5,
     VGG11,
+    Changes,
+    NotAtThisScaleError,
+    Run,
+    Scale,
     left_out,
     network_label,
     network_labels,
     printed,
     text,
 )
-from reproduction.results import FROZEN, Gain, Pair, Results, has_twin, printed_accuracy
-from reproduction.scales import BOXES, Changes, NotAtThisScaleError, Run, Scale
+from reproduction.results import (
+    FROZEN,
+    Gain,
+    Pair,
+    Results,
+    above,
+    at_most,
+    each_attack,
+    has_twin,
+    judge,
+    largest,
+    largest_gain,
+    printed_accuracy,
+    smallest_gain,
+)
 from reproduction.statistics import SeedStat, with_limits
 from reproduction.study import Measurement
 

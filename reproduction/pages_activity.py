@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from reproduction import figures
 from reproduction.page import OPEN, UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
-from reproduction.paper import CLAIMS, VGG11, VGGS, network_label, network_labels, text
+from reproduction.paper import CLAIMS, VGG11, VGGS, Run, network_label, network_labels, text
 from reproduction.results import Results, compared
-from reproduction.scales import Run
 from reproduction.statistics import SeedStat
 from reproduction.study import Measurement
 

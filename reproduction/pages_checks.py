@@ -11,9 +11,8 @@ from itertools import accumulate
 
 from reproduction.page import Cell, Claim, Page, Table, verdict
 from reproduction.pages_accuracy import networks_of
-from reproduction.paper import ATTACKS, CLAIMS, left_out, network_label, network_labels, section, text
+from reproduction.paper import ATTACKS, CLAIMS, TWINS, Scale, left_out, network_label, network_labels, section, text
 from reproduction.results import Results, accuracy
-from reproduction.scales import TWINS, Scale
 from reproduction.study import Measurement
 
 SLACK = 1.0  # percentage points within which two accuracies count as equal in checks (iii) and (iv)

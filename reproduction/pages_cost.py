@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from reproduction import figures
 from reproduction.cost import WARM_BATCHES
 from reproduction.page import Claim, Page, Table, verdict
-from reproduction.paper import CLAIMS, LABELS, VGG5, VGG11, left_out, network_labels, text
+from reproduction.paper import CLAIMS, LABELS, VGG5, VGG11, Run, left_out, network_labels, text
 from reproduction.results import Results
-from reproduction.scales import Run
 from reproduction.statistics import SeedStat
 from reproduction.study import Measurement
 

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from reproduction import figures
 from reproduction.page import UNCLEAR, Cell, Claim, Page, Table, verdict
-from reproduction.paper import CLAIMS, DIGITS, VGG5, network_label, text
+from reproduction.paper import CLAIMS, DIGITS, VGG5, Run, images_label, network_label, seeds_label, text
 from reproduction.results import Results
-from reproduction.scales import Run, images_label, seeds_label
 from reproduction.statistics import SeedStat
 from reproduction.study import Measurement
 

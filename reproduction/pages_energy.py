@@ -17,9 +17,20 @@ from hiresnn.analysis import PRICES, EnergyReport, LayerOperations, Prices
 from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from reproduction import figures
 from reproduction.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
-from reproduction.paper import CLAIMS, LABELS, VGG11, left_out, network_label, network_labels, printed, section, text
+from reproduction.paper import (
+    CLAIMS,
+    LABELS,
+    VGG11,
+    Run,
+    Scale,
+    left_out,
+    network_label,
+    network_labels,
+    printed,
+    section,
+    text,
+)
 from reproduction.results import Results, accuracy, compared
-from reproduction.scales import Run, Scale
 from reproduction.statistics import SeedStat, one_decimal
 from reproduction.study import Measurement
 

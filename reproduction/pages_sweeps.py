@@ -12,24 +12,35 @@ from matplotlib.figure import Figure
 
 from hiresnn.eps import parse_eps
 from reproduction import figures
-from reproduction.claims import Decision, above, at_most, judge, largest
 from reproduction.page import Claim, Page
 from reproduction.pages_accuracy import accuracy_table, make_page, swept_networks
 from reproduction.paper import (
     ATTACKS,
+    BOXES,
     CLAIMS,
     LABELS,
     PANEL_LABELS,
     VGG5,
     VGG11,
     VGGS,
+    Run,
     left_out,
     network_label,
     network_labels,
     text,
 )
-from reproduction.results import Accuracy, Pair, Results, accuracy, printed_accuracy
-from reproduction.scales import BOXES, Run
+from reproduction.results import (
+    Accuracy,
+    Decision,
+    Pair,
+    Results,
+    above,
+    accuracy,
+    at_most,
+    judge,
+    largest,
+    printed_accuracy,
+)
 from reproduction.statistics import SeedStat, one_decimal, with_limits
 from reproduction.study import Measurement
 

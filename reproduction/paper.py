@@ -1,23 +1,24 @@
-"""What the paper prints, number by number (claims.toml), and the words of the pages (texts.toml)."""
+"""What the paper prints (claims.toml), the texts of the pages (texts.toml), and the scales (scales.toml)."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from functools import reduce
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from hiresnn import files
+from hiresnn.app.quickstart import TWIN_SEED
+from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.errors import UsageError
 
 
 def read_toml(name: str) -> dict[str, Any]:
     """The content of a TOML file beside this module."""
-    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return files.read_toml(Path(__file__).with_name(name))
 
 
 CLAIMS, TEXTS = read_toml("claims.toml"), read_toml("texts.toml")
@@ -46,13 +47,15 @@ def text(name: str, **values: object) -> str:
     return " ".join(section(name).split()).format(over_seeds=TEXTS["over_seeds"], **values)
 
 
-VGG5, VGG11, DIGITS = "vgg5-cifar10", "vgg11-cifar100", "vgg5-mnist"
-"""The networks that most figures are about, and the ANN through which Fig. 5a perturbs its digits."""
+VGG5, VGG11, DIGITS = "vgg5-cifar10", "vgg11-cifar100", "vgg5-mnist"  # Fig. 5a perturbs its digits on the last
 VGGS = (VGG5, VGG11)
 PANEL_LABELS: dict[str, str] = section("labels.panel")
-LABELS: dict[str | None, str] = {None: "clean", "fgsm": "FGSM", "pgd": "PGD"}
+LABELS: dict[str | None, str] = {
+    None: "clean",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+}  # of attacks, boxes, methods, models, data
 LABELS |= section("labels.box") | section("labels.method") | section("labels.name")
-"""What the pages call an attack, a box, a method, a model and a data set."""
 ATTACKS = ("fgsm", "pgd")
 
 
@@ -71,3 +74,193 @@ def left_out(printed_networks: Iterable[str], present: Iterable[str]) -> list[st
     """A sentence on the networks of the paper that a page lacks; none if it has all."""
     missing = [network_label(network) for network in printed_networks if network not in set(present)]
     return [text("missing", networks=", ".join(missing))] if missing else []
+
+
+# Scales
+
+Changes = tuple[tuple[str, str], ...]  # changes of a recipe: pairs of dotted key and TOML text
+TWINS = ("same-ann", "independent")  # black boxes: attacked on a twin of the same ANN, or of another one
+BOXES = ("white", *TWINS)
+
+
+class NotAtThisScaleError(Exception):
+    """The scale has no network, or no black box, for a page."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network: key, method, seed, kind of TWINS if it is one, and changes beyond those of the scale."""
+
+    network: str
+    method: str
+    seed: int = 0
+    twin: str | None = None
+    changes: Changes = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One network of the paper at one scale; scales.toml describes the fields."""
+
+    recipe: str
+    changes: Mapping[str, str] = field(default_factory=dict)
+    seeds: int = 1
+    rate_timesteps: int = 150
+    rate_changes: Mapping[str, str] = field(default_factory=dict)
+    rate_seeds: int = 1
+    training_images: int = 50_000
+    ann_ms: float = 0.1
+    step_ms: float = 0.1
+    source: str = ""
+
+    def values(self, run: Run) -> dict[str, str]:
+        """What a run changes in the recipe of the package: dotted key -> TOML text, without name, data and method."""
+        values = {**self.changes, "seed": str(run.seed)}
+        if run.method == "rate":
+            values |= {"snn.timesteps": str(self.rate_timesteps), **self.rate_changes}
+        if run.twin == "same-ann":
+            values |= {"seed": str(run.seed + TWIN_SEED), "ann.seed": str(run.seed)}
+        elif run.twin == "independent":
+            values["seed"] = str(run.seed + 1)
+        return values | dict(run.changes)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size of the reproduction, see scales.toml; `sources` maps a data source to what is loaded instead."""
+
+    name: str
+    networks: Mapping[str, Setting]
+    images: int
+    seeds: int
+    draws: int
+    timesteps: tuple[int, ...]
+    swept: tuple[str, ...]
+    noise_steps: tuple[float, ...]
+    eps: tuple[str, ...]
+    iterations: tuple[int, ...]
+    analysed: int
+    cost_batches: int
+    random_draws: int
+    hardware: str
+    boxes: tuple[str, ...] = BOXES
+    artefacts: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, *, seeds: int | None, sources: Mapping[str, str], networks: Collection[str]) -> Scale:
+        """The scale with the options of the command line. Raises UsageError for what it does not have."""
+        used = sorted({self.source(network) for network in self.networks})
+        if unknown := sorted(set(sources) - set(used)):
+            raise UsageError(
+                f"--data {unknown[0]}: scale {self.name} has no data of that name, only {', '.join(used)}."
+            )
+        if seeds is not None and seeds < 1:
+            raise UsageError(f"--seeds is {seeds}; a reproduction needs at least 1.")
+        chosen = {name: self.setting(name) for name in networks} or self.networks
+        settings = {name: self.networks[name] for name in self.networks if name in chosen}
+        for name, setting in settings.items() if seeds else ():
+            settings[name] = replace(setting, seeds=seeds, rate_seeds=seeds if setting.rate_seeds else 0)
+        return replace(self, networks=settings, seeds=seeds or self.seeds, sources=dict(sources))
+
+    @property
+    def twins(self) -> tuple[str, ...]:
+        return tuple(box for box in self.boxes if box != "white")
+
+    def some(self, networks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some networks that the scale has, in order. Raises NotAtThisScaleError where there are none."""
+        if not (present := tuple(network for network in networks if network in self.networks)):
+            raise NotAtThisScaleError
+        return present
+
+    def setting(self, network: str) -> Setting:
+        """The setting of a network. Raises UsageError where the scale has no such network."""
+        if network not in self.networks:
+            raise UsageError(f"scale {self.name} has no network {network!r}; it has {', '.join(self.networks)}.")
+        return self.networks[network]
+
+    def seeds_of(self, network: str, method: str = "") -> tuple[int, ...]:
+        """The seeds of a network; the method "rate" may have fewer."""
+        setting = self.setting(network)
+        return tuple(range(min(self.seeds, setting.rate_seeds if method == "rate" else setting.seeds)))
+
+    def is_rated(self, network: str) -> bool:
+        """Whether a network is also rate-coded: the paper has no such ResNet12, and a scale may train none."""
+        return "rate" in CLAIMS["table1"].get(network, ()) and bool(self.seeds_of(network, "rate"))
+
+    def rated(self, networks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some networks that are trained in both codings. Raises NotAtThisScaleError where there are none."""
+        return self.some(network for network in self.some(networks) if self.is_rated(network))
+
+    def source(self, network: str) -> str:
+        """The data source of a network: a name, a file or a folder."""
+        setting = self.setting(network)
+        named = setting.source or _read(setting.recipe).data.source
+        return self.sources.get(named, named)
+
+    def recipe(self, run: Run) -> Recipe:
+        """The full recipe of a run."""
+        setting, source = self.setting(run.network), self.source(run.network)
+        values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
+        return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
+
+    # How the pages describe it
+
+    def setting_notes(self, networks: Iterable[str], *methods: str) -> list[str]:
+        """One sentence per network on data, images, seeds and attack; with "rate", also on rate-coded networks."""
+        notes = []
+        for network in networks:
+            recipe = self.recipe(Run(network, "hire"))
+            named = {"network": network_label(network), "seeds": seeds_label(self.seeds_of(network))}
+            data = {"source": Path(recipe.data.source).name, "images": images_label(self.images)}
+            note = text("setting", scale=self.name, recipe=recipe, eps=255 * recipe.attack.eps, **named, **data)
+            if "rate" in methods and self.is_rated(network):
+                note += " " + text("setting_rate", setting=self._rated_setting(network))
+            notes.append(note)
+        return notes
+
+    def _rated_setting(self, network: str) -> str:
+        return f"T = {self.setting(network).rate_timesteps}, {seeds_label(self.seeds_of(network, 'rate'))}"
+
+    def subtitle(self, networks: Iterable[str], images: str = "") -> str:
+        """Networks with their data and seeds, and the images: what a figure must say to be read alone."""
+        names = [f"{network_label(name)} ({seeds_label(self.seeds_of(name))})" for name in networks]
+        return ", ".join([*names, images or images_label(self.images), f"scale {self.name}"])
+
+    def analysed_label(self, networks: Iterable[str]) -> str:
+        """The analysed images, and the T and seeds of the rate-coded networks, which may be others."""
+        settings = {network_labels(name)[0]: self._rated_setting(name) for name in networks if self.is_rated(name)}
+        rated = [f"rate-coded {model}: {setting}" for model, setting in settings.items()]
+        if len(set(settings.values())) == 1:
+            rated = [f"rate-coded: {setting}" for setting in set(settings.values())]
+        return ", ".join([images_label(self.analysed), *rated])
+
+
+def images_label(count: int) -> str:
+    """Number of test images, where 0 means all."""
+    return f"{count:,} test images" if count else "all test images"
+
+
+def seeds_label(seeds: tuple[int, ...]) -> str:
+    """Such as "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+_read = cache(read)
+
+
+@lru_cache(maxsize=4096)  # one page asks for the same recipe many times
+def _recipe(name: str, values: Changes) -> Recipe:
+    return override(_read(name), dict(values), "reproduce")
+
+
+def _scale(name: str, content: Mapping[str, Any]) -> Scale:
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    every, networks = fields.pop("every"), {}
+    for network, setting in fields["networks"].items():
+        changes = {**every.get("changes", {}), **setting.get("changes", {})}
+        networks[network] = Setting(**{**every, **setting, "changes": changes})
+    return Scale(**{**fields, "name": name, "networks": networks})
+
+
+SCALES: dict[str, Scale] = {name: _scale(name, content) for name, content in read_toml("scales.toml").items()}
+"""Name -> scale."""

@@ -1,20 +1,21 @@
 """The table of measured values that every page reads: one row per kind, network, method, seed, attack, box and changes.
 
-A page is a function of a `Results`. Called with an empty one, it says what it needs: `Results.asked`.
+A page is a function of a `Results`. Called with an empty one, it says what it needs: `Results.asked`. Claims are judged
+by gains with 95 % intervals: agrees, differs, within error, not judged.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from reproduction.page import Cell
-from reproduction.paper import LABELS, network_label, printed, text
-from reproduction.scales import Changes, Scale
-from reproduction.statistics import SeedStat, difference_limits
+from reproduction.page import UNCLEAR, Cell, Claim, verdict
+from reproduction.paper import ATTACKS, LABELS, Changes, Scale, network_label, printed, text
+from reproduction.statistics import SeedStat, difference_limits, with_limits
 from reproduction.study import Measurement, StoredValue
 
 TEST_IMAGES = 10_000  # test images of CIFAR, on which the paper measures
@@ -46,11 +47,7 @@ class Accuracy(Pair):
 
 @dataclass(frozen=True)
 class Gain(Pair):
-    """One accuracy minus another, seed by seed.
-
-    Attributes:
-        clear: whether the difference of the accuracies that the paper prints exceeds the error of its test images.
-    """
+    """One accuracy minus another, seed by seed; `clear` if the paper's exceeds the error of its test images."""
 
     better: Accuracy
     worse: Accuracy
@@ -104,8 +101,7 @@ class Results:
     def stat(self, measurement: Measurement) -> SeedStat:
         """A number over seeds, NaN for those that are missing."""
         values = [math.nan if record is None else record.value for record in self._records(measurement)]
-        at = measurement.at
-        numbers = (value[at] if isinstance(value, list) else value for value in values)
+        numbers = (value[measurement.at] if isinstance(value, list) else value for value in values)
         return SeedStat.of(numbers, self.origins(measurement))
 
     def accuracy(
@@ -136,9 +132,8 @@ class Results:
 
     def unpaired_notes(self) -> list[str]:
         """A sentence on the differences that are not taken, because their values do not have one origin."""
-        counts = Counter(self._unpaired.values())
-        names = "; ".join(f"{name} ({count})" for name, count in counts.items())
-        return [text("unpaired", each=names)] if counts else []
+        names = "; ".join(f"{name} ({count})" for name, count in Counter(self._unpaired.values()).items())
+        return [text("unpaired", each=names)] if names else []
 
 
 def has_twin(method: str, box: str) -> bool:
@@ -168,3 +163,96 @@ def printed_accuracy(measurement: Measurement) -> float | None:
 def _trained(side: Measurement) -> str:
     changed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in side.changes)
     return LABELS[side.method] + (f" with {changed}" if changed else "")
+
+
+# Claims
+
+Stats = Sequence[SeedStat]
+Decision = tuple[bool | str | None, str]  # whether a claim holds (None: open), or its verdict; and the numbers in words
+
+
+def judge(
+    claim: str,
+    stats: Stats,
+    decide: Callable[[Stats], Decision],
+    of: str = "",
+    source: str = "",
+    paper: float | None = None,
+    shows: Callable[[Stats], SeedStat] | None = None,
+    some: bool = False,
+) -> Claim:
+    """A claim of the paper that some statistics decide; `shows` chooses the one that stands beside `paper`.
+
+    With `some`, both functions also take statistics of which some, not all, are unknown.
+    """
+    known = (any if some and stats else all)(stat.known for stat in stats)
+    holds, numbers = decide(stats) if known else (None, "values are missing or may not be compared")
+    ours = shows(stats) if known and stats and shows else None
+    return Claim(claim, holds if isinstance(holds, str) else verdict(holds), numbers, of, source, paper, ours)
+
+
+def each_attack(gains: Stats) -> str:
+    """Gains under FGSM and PGD in words."""
+    named = zip(ATTACKS, gains, strict=True)
+    return f"{', '.join(f'{name.upper()} {with_limits(gain)}' for name, gain in named)} points"
+
+
+def above(gains: Stats, limit: float = 0.0, words: Callable[[Stats], str] = each_attack) -> Decision:
+    """Whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it.
+
+    Where a gain is missing, the others can refute the claim, but nothing can confirm it.
+    """
+    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
+    return _decided(gains, min(lows) > limit, min(highs) <= limit), words(gains)
+
+
+def at_most(gains: Stats, limit: float, words: Callable[[Stats], str] = each_attack) -> Decision:
+    """In the same way whether all gains are at most a limit."""
+    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
+    return _decided(gains, max(highs) <= limit, max(lows) > limit), words(gains)
+
+
+def _decided(gains: Stats, holds: bool, refuted: bool) -> bool | str | None:
+    if refuted:
+        return False
+    if not all(gain.known for gain in gains):
+        return None
+    return True if holds else UNCLEAR
+
+
+def largest(gains: Stats) -> SeedStat:
+    """The known one with the largest mean."""
+    return max((gain for gain in gains if gain.known), key=lambda gain: gain.mean)
+
+
+def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, source: str) -> Claim:
+    """A claim of a gain "up to" a number: one of some named gains that is clearly above 0 is enough, the largest."""
+
+    def decide(stats: Stats) -> Decision:
+        best = largest([gain for gain in stats if gain.known and gain.limits[0] > 0] or stats)
+        low, high = best.limits
+        holds = low > 0 or _decided(stats, False, high <= 0 and all(gain.known for gain in stats))
+        return holds, _named(best, gains)
+
+    return judge(claim, [gain.ours for gain in gains.values()], decide, "", source, paper, largest, some=True)
+
+
+def smallest_gain(
+    claim: str, gains: Mapping[str, Gain], paper: float, source: str, of: str = "", limit: float = 0.0
+) -> Claim:
+    """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
+
+    def worst(stats: Stats) -> SeedStat:
+        known = [gain for gain in stats if gain.known]
+        refuting = [gain for gain in known if gain.limits[1] <= limit]
+        return min(refuting or known, key=lambda gain: gain.limits[0])
+
+    decide = partial(above, limit=limit, words=lambda stats: _named(worst(stats), gains))
+    return judge(claim, [gain.ours for gain in gains.values()], decide, of, source, paper, worst, some=True)
+
+
+def _named(chosen: SeedStat, gains: Mapping[str, Gain]) -> str:
+    name = next(name for name, gain in gains.items() if gain.ours == chosen)
+    missing = sum(not gain.ours.known for gain in gains.values())
+    words = f"; {missing} of {len(gains)} values are missing or may not be compared" if missing else ""
+    return f"{with_limits(chosen)} points ({name}){words}"

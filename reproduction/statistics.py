@@ -22,9 +22,7 @@ Limits = tuple[float, float]  # ends of a 95 % interval
 class SeedStat:
     """Values, one per seed; NaN stands for a seed that is not measured and counts in neither mean nor deviation.
 
-    Attributes:
-        origins: one per seed: where and by which version it was measured; empty where that does not matter.
-        interval: 95 % interval of a difference of accuracies, see `minus`.
+    `origins` say where and by which version each was measured, if that matters; `interval` is set by `minus`.
     """
 
     values: tuple[float, ...]
@@ -42,7 +40,6 @@ class SeedStat:
 
     @cached_property
     def measured(self) -> list[float]:
-        """The values that are not NaN."""
         return [value for value in self.values if not math.isnan(value)]
 
     @cached_property
@@ -65,14 +62,19 @@ class SeedStat:
 
     @property
     def known(self) -> bool:
-        """Whether any seed is measured."""
         return bool(self.measured)
 
     @property
     def limits(self) -> Limits:
         """The interval; without one that of the seeds (Student's t), and with one seed the value itself twice."""
-        error = self._seed_error()
-        return self.interval or (self.mean - error, self.mean + error)
+        return self.interval or (self.mean - self._seed_error, self.mean + self._seed_error)
+
+    @property
+    def _seed_error(self) -> float:
+        """Half the 95 % interval of the mean over seeds; 0 where there is one seed."""
+        if not self.deviation:
+            return 0.0
+        return float(stdtrit(self.seeds - 1, 0.975)) * self.deviation / math.sqrt(self.seeds)
 
     def map(self, function: Callable[[float], float]) -> SeedStat:
         """The statistic of `function` of each value."""
@@ -98,9 +100,10 @@ class SeedStat:
             return difference
         compared = [pair[:2] for pair, value in zip(pairs, difference.values, strict=True) if not math.isnan(value)]
         low, high = difference_limits(*map(fmean, zip(*compared, strict=True)), images=images)
-        error = difference._seed_error()
-        below, above = math.hypot(difference.mean - low, error), math.hypot(high - difference.mean, error)
-        return replace(difference, interval=(difference.mean - below, difference.mean + above))
+        mean, error = difference.mean, difference._seed_error
+        return replace(
+            difference, interval=(mean - math.hypot(mean - low, error), mean + math.hypot(high - mean, error))
+        )
 
     def unpaired(self, other: SeedStat) -> int:
         """Number of measured seeds that may not be compared: other processors or versions made the two values."""
@@ -112,12 +115,6 @@ class SeedStat:
         if self.origins and other.origins:
             same = [ours == theirs for ours, theirs in zip(self.origins, other.origins, strict=False)]
         return list(zip(self.values, other.values, same, strict=False))
-
-    def _seed_error(self) -> float:
-        """Half the 95 % interval of the mean over seeds; 0 where there is one seed."""
-        if not self.deviation:
-            return 0.0
-        return float(stdtrit(self.seeds - 1, 0.975)) * self.deviation / math.sqrt(self.seeds)
 
 
 def wilson(percent: float, images: int) -> Limits:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,24 +24,19 @@ from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environmen
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import SEMANTICS, Recipe, digest, dump
 from hiresnn.app.train import train
+from hiresnn.attacks import AttackSpec
 from hiresnn.data import DataSet, Split
 from hiresnn.data.sources import DOWNLOADED
 from hiresnn.errors import RunError, UsageError
 from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.training.methods import METHODS
-from reproduction.paper import CLAIMS
-from reproduction.scales import TWINS, Changes, Run, Scale
+from hiresnn.training import METHODS
+from reproduction.paper import CLAIMS, TWINS, Changes, Run, Scale
 
-if TYPE_CHECKING:
-    from hiresnn.attacks import AttackSpec
-
-ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")
-"""Kinds of measurement on the scale's `images`; the others use its `analysed` images."""
+ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")  # others: `Scale.analysed`
 UNTRAINED = ("cost", "input-codings")  # kinds of measurement that need no trained network
-RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")
-"""Fields of `environment()` that are stored with a value."""
+RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")  # stored with a value
 
 
 @dataclass(frozen=True)
@@ -232,13 +227,11 @@ class Study:
         where = {"semantics": SEMANTICS, **{name: here[name] for name in RECORDED}}
         record = {"key": self.key(measurement), "value": value, "seconds": round(seconds, 3), "where": where}
         try:
-            content = json.dumps(record, indent=1, allow_nan=False)
+            text = json.dumps(record, indent=1, allow_nan=False)
         except ValueError:
-            raise RunError(
-                f"{path.stem} holds a number that is not finite; the training it was measured on diverged."
-            ) from None
+            raise RunError(f"{path.stem} is not finite; the training it was measured on diverged.") from None
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content.encode())
+        write_atomically(path, text.encode())
 
 
 _loaded = cache(data.load)

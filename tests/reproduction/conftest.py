@@ -10,8 +10,8 @@ import pytest
 from hiresnn.progress import Progress
 from reproduction.artefacts import ARTEFACTS, needs
 from reproduction.page import Page
+from reproduction.paper import SCALES, Scale
 from reproduction.results import Results
-from reproduction.scales import SCALES, Scale
 from reproduction.study import Measurement, StoredValue, Study
 
 SHORT = {"data.train_images": "64", "ann.epochs": "2", "snn.epochs": "2", "snn.timesteps": "2", "model.width": "0.0625"}

@@ -9,9 +9,8 @@ import pytest
 from hiresnn.errors import RunError, UsageError
 from reproduction import artefacts, measure, page, paper, statistics
 from reproduction.artefacts import ARTEFACTS, NOT_IN_PAPER, chosen, claims_text, every, needs, provenance, reproduce
-from reproduction.paper import VGG5
+from reproduction.paper import SCALES, VGG5
 from reproduction.results import Results, accuracy
-from reproduction.scales import SCALES
 from reproduction.study import StoredValue, Study
 
 from .conftest import only

@@ -8,8 +8,8 @@ from distributed import LocalCluster
 
 from hiresnn.errors import UsageError
 from reproduction.jobs import do, plan, work_through
+from reproduction.paper import Scale
 from reproduction.results import accuracy
-from reproduction.scales import Scale
 from reproduction.study import Measurement, Study
 
 from .conftest import study_in

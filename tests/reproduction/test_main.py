@@ -8,7 +8,7 @@ import pytest
 
 from hiresnn.cli import main as hiresnn_main
 from reproduction.__main__ import main
-from reproduction.scales import SCALES
+from reproduction.paper import SCALES
 
 from .conftest import SHORT
 

@@ -13,9 +13,8 @@ from hiresnn.network import record
 from reproduction import measure as module
 from reproduction.jobs import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
-from reproduction.paper import VGG5
+from reproduction.paper import VGG5, Run, Scale
 from reproduction.results import accuracy
-from reproduction.scales import Run, Scale
 from reproduction.study import Measurement, Study
 
 from .conftest import study_in

@@ -3,8 +3,7 @@
 import pytest
 
 from hiresnn.training.methods import METHOD_NAMES
-from reproduction.paper import CLAIMS, printed
-from reproduction.scales import SCALES, TWINS, Run
+from reproduction.paper import CLAIMS, SCALES, TWINS, Run, printed
 
 NETWORKS = ["vgg5-cifar10", "resnet12-cifar10", "vgg11-cifar100", "resnet12-cifar100"]
 

@@ -8,7 +8,7 @@ from hiresnn.progress import Progress
 from reproduction import study as study_module
 from reproduction.artefacts import ARTEFACTS, every, finished, needs
 from reproduction.page import csv_text, markdown
-from reproduction.scales import SCALES
+from reproduction.paper import SCALES
 from reproduction.study import Study
 
 RESULTS = Path(__file__).parents[2] / "results"

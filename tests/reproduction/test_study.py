@@ -9,8 +9,7 @@ import pytest
 
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
-from reproduction.paper import VGG5
-from reproduction.scales import Run, Scale
+from reproduction.paper import VGG5, Run, Scale
 from reproduction.study import Study
 
 from .conftest import study_in
