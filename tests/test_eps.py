@@ -23,8 +23,7 @@ def test_a_bound_in_0_to_255_is_refused_with_the_fraction_that_was_meant(value):
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["", "x", "8/x", "8/0", "nan", "inf", "-1/255", "1e400", "1/2/3", math.nan, math.inf, -0.1, 10**400],
+    "value", ["", "x", "8/x", "8/0", "nan", "inf", "-1/255", "1e400", "1/2/3", math.nan, math.inf, -0.1, 10**400]
 )
 def test_what_is_no_bound_is_refused_by_name(value):
     with pytest.raises(UsageError, match=r"is not a number|does not lie in|is too large"):

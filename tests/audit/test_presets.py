@@ -266,9 +266,7 @@ def test_an_attack_has_a_rule_and_a_loss(text: str, rule: str | None, loss: str 
     assert (attack.twin, attack.plain, attack.first) == (None, False, None)
 
 
-def test_an_option_finish_of_a_users_attack_is_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def darker(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1, finish: int = 0) -> Tensor:
         return (images - finish * eps).clamp(0, 1)
 

@@ -15,8 +15,9 @@ from hiresnn.attacks import ATTACKS, register
 from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, run_audit, verify
 from hiresnn.audit.archive import read_archive
 from hiresnn.audit.card import read_card
-from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, deployed_networks
+from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views
 from hiresnn.errors import RunError, UsageError
+from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 
@@ -307,7 +308,7 @@ def test_an_image_made_on_one_network_counts_on_another(network: SpikingNetwork,
     images = shown[0][:12]
     labels = network(images).argmax(1)
     result = audit(InstrumentedModel(network, images), images, labels, small_config(stage(square(2)), bounds=()))
-    same = deployed_networks(("int16",), network)
+    same = {"int16": deployed(network, "int16").eval()}
     alone = audit_views(same, result, lambda model: {}, Progress(quiet=True))
     (position, adversarial), *_ = result.worst.adversarial.items()
     result.worst.level[:] = len(result.worst.bounds)  # as if nothing else had been found
@@ -343,29 +344,18 @@ def same(found: Any, expected: dict[str, Any]) -> None:
 
 
 def test_a_record_reads_back_also_from_another_cache_on_the_folder(cache: ArrayCache) -> None:
-    assert (len(cache), list(cache), "a" in cache) == (0, [], False)
+    assert cache.get("a") is None
     assert not cache.folder.exists()  # until the first write
     keys = {"screen 0 8/255 40 arctan/alpha=4", "../up", "", "umlaut ä", "a" * 5000}
     for key in keys:
         cache[key] = {**RECORD, "length": np.asarray(len(key))}
     for reader in (cache, ArrayCache(cache.folder)):
-        assert set(reader) == keys
         for key in keys:
-            same(reader[key], {**RECORD, "length": np.asarray(len(key))})
+            same(reader.get(key), {**RECORD, "length": np.asarray(len(key))})
     assert list(cache.folder.parent.iterdir()) == [cache.folder]
     assert len(list(cache.folder.iterdir())) == 5  # one file each, and no temporary file
-    del cache["../up"]
-    assert set(cache) == keys - {"../up"}
-    with pytest.raises(KeyError, match="absent"):
-        cache["absent"]
-
-
-def test_a_record_written_again_replaces_the_earlier_one_and_reading_gives_a_copy(cache: ArrayCache) -> None:
-    cache["a"] = RECORD
-    cache["a"]["broken"][0] = 9  # type: ignore[index]
-    same(cache["a"], RECORD)
-    cache["a"] = {"forward": np.asarray(1)}
-    same(cache["a"], {"forward": np.asarray(1)})
+    cache[""] = {"forward": np.asarray(1)}
+    same(cache.get(""), {"forward": np.asarray(1)})
 
 
 def only_file(cache: ArrayCache) -> Path:
@@ -378,9 +368,8 @@ def test_a_file_that_holds_something_else_counts_as_absent(cache: ArrayCache, co
     cache["a"] = RECORD
     only_file(cache).write_bytes(content)
     assert cache.get("a") is None
-    assert list(cache) == []
     cache["a"] = RECORD
-    same(cache["a"], RECORD)
+    same(cache.get("a"), RECORD)
 
 
 def test_a_truncated_file_and_one_with_a_changed_byte_count_as_absent(cache: ArrayCache) -> None:
@@ -400,5 +389,5 @@ def test_a_record_under_the_file_name_of_another_counts_as_absent(cache: ArrayCa
     cache["b"] = {"forward": np.asarray(1)}
     for path in cache.folder.iterdir():
         path.write_bytes(content)
-    assert "a" in cache
-    assert "b" not in cache
+    same(cache.get("a"), RECORD)
+    assert cache.get("b") is None

@@ -195,14 +195,13 @@ def test_rules_are_selected_by_how_many_images_they_win() -> None:
         "d": reaching(0.9, 0.9, 0.9, 1.9, 0.9, 0.9),
     }
     # b wins three, c two, a one, d none
-    assert select_rules(rules, None, True) == (["b", "c", "a"], ["d"])
-    assert select_rules(rules, 2, True) == (["b", "c"], ["a", "d"])
-    assert select_rules(rules, 9, True) == (["b", "c", "a"], ["d"])
-    assert select_rules(rules, 1, False) == (["b", "c", "a", "d"], [])  # without pruning
+    assert select_rules(rules, 2) == (["b", "c"], ["a", "d"])
+    assert select_rules(rules, 9) == (["b", "c", "a"], ["d"])
+    assert select_rules(rules, None) == (["b", "c", "a", "d"], [])
     # The first of equals wins.
     rules = {"own": reaching(1.0, 2.0), "same": reaching(1.0, 2.0), "third": reaching(0.0, 2.5)}
-    assert select_rules(rules, None, True) == (["own", "third"], ["same"])
-    assert select_rules({"own": reaching(-3.0)}, 3, True) == (["own"], [])
+    assert select_rules(rules, 9) == (["own", "third"], ["same"])
+    assert select_rules({"own": reaching(-3.0)}, 3) == (["own"], [])
 
 
 BOUNDS = AuditConfig(bounds=("2/255", "4/255", "8/255", "16/255", "inf")).curve
@@ -374,8 +373,7 @@ def test_an_indicator_counts_just_above_its_threshold(
 
 
 @pytest.mark.parametrize(
-    ("breaks", "of_own", "of_another"),
-    [(49, FINE, FINE), (50, OPEN, OPEN), (64, OPEN, OPEN), (65, MASKED, OPEN)],
+    ("breaks", "of_own", "of_another"), [(49, FINE, FINE), (50, OPEN, OPEN), (64, OPEN, OPEN), (65, MASKED, OPEN)]
 )
 def test_another_rule_that_breaks_a_tenth_more_is_a_doubt_and_a_quarter_more_masks_the_own_one(
     breaks: int, of_own: str, of_another: str

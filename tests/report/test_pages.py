@@ -207,10 +207,7 @@ def test_a_run_without_results_has_a_page(make_run: Callable[..., Path], tmp_pat
 
 
 def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tables: Read, tmp_path: Path) -> None:
-    paths = [
-        make_run(tmp_path / "<i>one", "hire", seed=1, card=card),
-        make_run(tmp_path / "two", "traditional"),
-    ]
+    paths = [make_run(tmp_path / "<i>one", "hire", seed=1, card=card), make_run(tmp_path / "two", "traditional")]
     page = runs_page(read_runs(paths))
     assert "<i>" not in page.partition("</style>")[2].replace('<i style="', "")
     found = tables(page)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hiresnn.files import read_json
 
@@ -21,6 +21,7 @@ INPUT, WEIGHTS, ANSWERS = "input unchanged", "weights unchanged", "answers uncha
 
 GradientVerdict = Literal["consistent", "inconclusive", "masked gradients likely"]
 """On one gradient rule: no sign of masking, some sign of a failed attack, or evidence of masking."""
+Percent = Annotated[float, Field(ge=0, le=100)]
 Verdict = Literal["agrees", "overestimated", "unreliable"]
 """On the paper's PGD: the worst case agrees with it, the worst case is lower, or no number can be reported."""
 
@@ -34,16 +35,9 @@ class Share(_Part):
 
     count: int = Field(ge=0)
     of: int = Field(ge=0)
-    percent: float
-    low: float
-    high: float
-
-    @field_validator("percent", "low", "high")
-    @classmethod
-    def _percentage(cls, value: float) -> float:
-        if not 0 <= value <= 100:
-            raise ValueError(f"{value:.4g} is not between 0 and 100")
-        return value
+    percent: Percent
+    low: Percent
+    high: Percent
 
 
 def share(count: int, of: int) -> Share:
@@ -250,7 +244,7 @@ class Card(_Part):
 
 
 def read_card(path: Path, remedy: str = "name a card.json of hiresnn audit, or audit again") -> Card:
-    """Read card.json; raises RunError with one sentence that ends with `remedy` if it is missing or no card."""
+    """Read card.json; RunError, a sentence that ends with `remedy`, if it is missing or no card."""
     return read_json(path, Card, remedy=remedy)
 
 

@@ -57,25 +57,21 @@ class PlannedAttack:
         return attacked
 
     @property
-    def queries(self) -> int:
-        """Queries of the Square search that finishes an attack of the package; 0 for none."""
+    def queries(self) -> int:  # of the Square search that finishes an attack of the package; 0 for none
         return int(str(self.spec.options.get("finish", 0))) if self.spec.name in BUILT_IN else 0
 
     @property
-    def rule(self) -> str | None:
-        """The gradient rule; None for an attack without a gradient of the audited network."""
+    def rule(self) -> str | None:  # None without a gradient of the audited network
         if attack_info(self.spec.name).rules == "none" or self.twin is not None:
             return None
         return "+".join(self.spec.rules) or OWN
 
     @property
     def follows_gradient(self) -> bool:
-        """Whether the attack follows a gradient of the audited network."""
         return self.rule is not None
 
     @property
     def loss(self) -> str | None:
-        """The loss that the attack increases."""
         default = "cross-entropy" if self.spec.name in ("fgsm", "pgd") else None
         return cast("str | None", self.spec.resolved().get("loss", default))
 
@@ -120,15 +116,14 @@ def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None
 
 @dataclass(frozen=True)
 class Stage:
-    """Screening of rules on a few images, then attacks on all images; `select_rules` explains `most` and `prune`."""
+    """Screening of rules on a few images, then attacks on all images."""
 
     rules: tuple[str, ...]  # to screen; those that the network cannot take are left out
     sample: int  # how many images to screen, the first correctly classified ones
     iterations: int  # of each PGD in the screening
     queries: int  # of Square in the screening
     attacks: tuple[StageAttack, ...]  # attacks on all images, cheap ones first
-    most: int | None = None
-    prune: bool = True
+    most: int | None = None  # how many rules to select, see `select_rules`
     directions: int = DIRECTIONS  # random directions of the screening
     noise: int = 100  # draws of noise of the screening
 
@@ -183,7 +178,7 @@ _THOROUGH_ATTACKS = (
 
 _QUICK = Stage(rules=_FEW, sample=40, iterations=20, queries=200, most=3, attacks=_QUICK_ATTACKS)
 _STANDARD = Stage(rules=_ALL, sample=50, iterations=20, queries=1000, most=6, attacks=_STANDARD_ATTACKS)
-_THOROUGH = Stage(rules=_ALL, sample=100, iterations=40, queries=5000, prune=False, attacks=_THOROUGH_ATTACKS)
+_THOROUGH = Stage(rules=_ALL, sample=100, iterations=40, queries=5000, attacks=_THOROUGH_ATTACKS)
 PRESETS: dict[str, Preset] = {
     "quick": Preset("quick", 200, (_QUICK,), shares=(0.25, 0.5)),
     "standard": Preset("standard", 1000, (_QUICK, _STANDARD)),
@@ -234,11 +229,10 @@ class AuditConfig:
     compile: bool | str = False  # whether neurons of hiresnn are compiled; "auto": where that pays
 
     def __post_init__(self) -> None:
-        _ = self.curve, self.plan, self.added  # whatever cannot be used is refused now, not after hours of work
+        _ = self.curve, self.plan, self.added  # refuse what cannot be used now, not after hours of work
 
     @property
     def headline(self) -> Bound:
-        """The bound of the headline."""
         return parse_bound(self.eps)
 
     @property
@@ -255,7 +249,6 @@ class AuditConfig:
 
     @property
     def plan(self) -> Preset:
-        """The preset."""
         if isinstance(self.preset, Preset):
             return self.preset
         if self.preset not in PRESETS:

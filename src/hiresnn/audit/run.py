@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import Model, with_gradients
@@ -22,7 +21,7 @@ from hiresnn.audit.build_card import About, build_card
 from hiresnn.audit.card import Card
 from hiresnn.audit.presets import AuditConfig
 from hiresnn.audit.screening import Record
-from hiresnn.audit.sweep import AuditResult, WorstCase, audit
+from hiresnn.audit.sweep import AuditResult, Units, WorstCase, audit
 from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.errors import UsageError
@@ -39,8 +38,6 @@ FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the w
 
 KEY = "unit"
 DIGEST = 32  # bytes of SHA-256 at the end of a file; unlike joblib's store, a damaged file is found, and none unpickled
-
-Units = MutableMapping[str, Record]
 
 
 @with_gradients
@@ -61,7 +58,7 @@ def run_audit(
     classes: Sequence[str] | None = None,
     about: About | None = None,
     folder: Path | str | None = None,
-    cache: Units | Path | str | None = None,
+    cache: MutableMapping[str, Record] | Path | str | None = None,
     progress: Progress | None = None,
 ) -> Card:
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
@@ -98,31 +95,39 @@ def run_audit(
     about, progress = about or _about(model, config, twins or {}, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
     opponents = {title: InstrumentedModel(twin, images) for title, twin in (twins or {}).items()}
-    for title, network in {
-        about.name: audited,
-        **{f"the twin {title}": twin for title, twin in opponents.items()},
-    }.items():
+    for title, network in ((about.name, audited), *((f"the twin {name}", twin) for name, twin in opponents.items())):
         if about.classes is not None and network.classes != len(about.classes):
-            raise UsageError(
-                f"{title} has {network.classes} output classes, but {about.data} has {len(about.classes)}; choose the "
-                "images that it was trained for, and name all classes."
-            )
+            counts = f"{network.classes} output classes, but {about.data} has {len(about.classes)}"
+            raise UsageError(f"{title} has {counts}; choose the images that it was trained for, and name all classes.")
     if config.compile and isinstance(model, SpikingNetwork):  # after its answers were observed, which name the audit
         pays = config.compile is True or compiling_pays(model, images[:1], PASSES * len(images))
         if model.fuse(pays).fused:
             progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
-    views = deployed_networks(config.views, model)
+    views = {}
+    if isinstance(model, SpikingNetwork):
+        views = {view: deployed(model, view).eval() for view in config.views}
+    elif config.views:
+        raise UsageError(f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}.")
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)  # before hours of work
+    data = about.identity or (fingerprint([("images", images), ("labels", labels)]),)
 
     def units_of(network: InstrumentedModel) -> Units:
-        data = about.identity or (fingerprint([("images", images), ("labels", labels)]),)
-        return _units(cache, _identity(network, config, data))
+        """In a folder of the audit's identity, or in the caller's mapping, which only one audit may use."""
+        identity = _identity(network, config, data)
+        if isinstance(cache, Path | str):
+            return ArrayCache(Path(cache) / f"cache-{identity}")
+        units = {} if cache is None else cache
+        if str(units.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
+            raise UsageError("cache holds the work of another network, other images or other settings; give a new one.")
+        return units
 
     units = units_of(audited)
     for title, twin in opponents.items():
-        answers = np.asarray(str(twin.digest))
-        if units.setdefault(f"answers of {title}", {"answers": answers})["answers"] != answers:
+        key, answers = f"answers of {title}", np.asarray(str(twin.digest))
+        if (record := units.get(key)) is None:
+            units[key] = {"answers": answers}
+        elif record["answers"] != answers:
             raise UsageError(f"the cache holds work with a twin {title} that gave other answers; choose another one.")
     result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
     card = build_card(result, about, list(opponents))
@@ -145,18 +150,9 @@ def _about(
     options += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
     call = f"hiresnn.run_audit(model, images, labels, {', '.join(options)}"
     versions = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
-    command = f"{call}, preset={config.plan.name!r})"
-    return About(name, classes=classes, command=command, repeat=call, environment=versions)
-
-
-def _units(cache: Units | Path | str | None, identity: str) -> Units:
-    """The units of an audit: in a folder of its identity, or in the caller's mapping, which only one audit may use."""
-    if isinstance(cache, Path | str):
-        return ArrayCache(Path(cache) / f"cache-{identity}")
-    units = {} if cache is None else cache
-    if str(units.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
-        raise UsageError("cache holds the work of another network, other images or other settings; give a new one.")
-    return units
+    return About(
+        name, classes=classes, command=f"{call}, preset={config.plan.name!r})", repeat=call, environment=versions
+    )
 
 
 def _identity(network: InstrumentedModel, config: AuditConfig, data: Sequence[str | None]) -> str:
@@ -171,28 +167,16 @@ def _identity(network: InstrumentedModel, config: AuditConfig, data: Sequence[st
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def deployed_networks(views: Sequence[str], model: object) -> dict[str, SpikingNetwork]:
-    """The network of each view; raises UsageError for an unknown view, or for a model that is not of hiresnn."""
-    if views and not isinstance(model, SpikingNetwork):
-        raise UsageError(
-            f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}; leave it out."
-        )
-    return {view: deployed(model, view).eval() for view in views if isinstance(model, SpikingNetwork)}
-
-
 def audit_views(
     networks: Mapping[str, SpikingNetwork],
     result: AuditResult,
     units_of: Callable[[InstrumentedModel], Units],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Audit a network as deployed: every view is attacked itself, and by what was made on the other views.
+    """Return the content of deployed.json: percentages that stand at each bound, also under attacks on one view alone.
 
     A view is attacked by the whole preset with its own gradients, and by what is made on the float network (of whose
     audit `result` is) at every bound. Then every adversarial image of one network counts for each that it breaks.
-
-    Returns the content of deployed.json: for each view the percentage that stands at each bound ("worst"), and under
-    attacks on that view alone ("own").
     """
     images, labels, config = result.images, result.labels, result.config
     audits = {FLOAT: result}
@@ -232,7 +216,7 @@ def _transfer(worst: WorstCase, model: InstrumentedModel, labels: Tensor, level:
         level[broken] = torch.minimum(level[broken], worst.level[broken])
 
 
-class ArrayCache(MutableMapping[str, Record]):
+class ArrayCache:
     """Named arrays for each unit of work, one file per unit, complete or absent. A damaged file counts as absent.
 
     The folder is created on the first write; its name must identify what all units have in common.
@@ -244,11 +228,15 @@ class ArrayCache(MutableMapping[str, Record]):
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
-    def __getitem__(self, key: str) -> Record:
-        record = _read(self._path(key))
-        if str(record.pop(KEY, "")) != key:
-            raise KeyError(key)
-        return record
+    def get(self, key: str) -> Record | None:
+        path = self._path(key)
+        whole = path.read_bytes() if path.is_file() else b""
+        content, digest = whole[:-DIGEST], whole[-DIGEST:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            record = dict(file.items())
+        return record if str(record.pop(KEY, "")) == key else None
 
     def __setitem__(self, key: str, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -256,23 +244,3 @@ class ArrayCache(MutableMapping[str, Record]):
         np.savez_compressed(buffer, **{KEY: np.asarray(key)}, **record)  # type: ignore[arg-type]
         content = buffer.getvalue()
         write_atomically(self._path(key), content + hashlib.sha256(content).digest())
-
-    def __delitem__(self, key: str) -> None:
-        self._path(key).unlink()
-
-    def __iter__(self) -> Iterator[str]:
-        records = (_read(path) for path in sorted(self.folder.glob("*.npz")))
-        return (str(record[KEY]) for record in records if KEY in record)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file; none of one that is missing or damaged."""
-    whole = path.read_bytes() if path.is_file() else b""
-    content, digest = whole[:-DIGEST], whole[-DIGEST:]
-    if hashlib.sha256(content).digest() != digest:
-        return {}
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return dict(file.items())

@@ -127,17 +127,17 @@ def broken_by(screening: Record) -> Broken:
     return screening["entropy"] | screening["margin"]
 
 
-def select_rules(screened: Mapping[str, Record], most: int | None, prune: bool) -> tuple[list[str], list[str]]:
+def select_rules(screened: Mapping[str, Record], most: int | None) -> tuple[list[str], list[str]]:
     """(selected, dropped): rules by the number of images on which they reach the largest margin.
 
-    On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. `prune` drops
-    rules that win no image, and those beyond `most`; without it all rules are selected.
+    On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. At most `most`
+    rules that win an image are selected; with None all, also those that win none.
     """
     winners = np.stack([screening["reached"] for screening in screened.values()]).argmax(0)
     wins = {rule: int((winners == row).sum()) for row, rule in enumerate(screened)}
     names = sorted(wins, key=lambda rule: -wins[rule])
     winning = sum(1 for count in wins.values() if count) or 1
-    count = min(winning, most or winning) if prune else len(names)
+    count = len(names) if most is None else min(winning, most)
     return names[:count], names[count:]
 
 

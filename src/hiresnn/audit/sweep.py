@@ -9,9 +9,10 @@ large, and a broken image is not attacked at a larger bound.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,6 +29,14 @@ from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.progress import Progress
+
+
+class Units(Protocol):
+    """Where finished units of work are kept by key, such as a dict."""
+
+    def get(self, key: str, /) -> Record | None: ...
+    def __setitem__(self, key: str, record: Record, /) -> None: ...
+
 
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
 
@@ -90,7 +99,7 @@ def audit(
     config: AuditConfig,
     *,
     twins: Mapping[str, InstrumentedModel] | None = None,
-    cache: MutableMapping[str, Record] | None = None,
+    cache: Units | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Audit a network on images [B, C, H, W] in [0, 1], in an order of which a smaller audit sees the beginning.
@@ -112,12 +121,7 @@ class AuditResult:
     """One audit, in progress and then complete; `build_card` makes the card of it."""
 
     def __init__(
-        self,
-        model: InstrumentedModel,
-        images: Tensor,
-        labels: Tensor,
-        config: AuditConfig,
-        cache: MutableMapping[str, Record],
+        self, model: InstrumentedModel, images: Tensor, labels: Tensor, config: AuditConfig, cache: Units
     ) -> None:
         self.model, self.images, self.labels, self.config, self.cache = model, images, labels, config, cache
         self.bounds, self.headline, self.cost = config.curve, config.headline, Cost()
@@ -145,7 +149,7 @@ class AuditResult:
             self.alone = {text: self._protocol(text) for text in PROTOCOL}
             for number, stage in enumerate(self.config.plan.stages):
                 self._screen(number, stage)
-                self.selected, self.dropped = select_rules(self.screened, stage.most, stage.prune)
+                self.selected, self.dropped = select_rules(self.screened, stage.most)
                 self._attack_all(planned(stage, self.selected, self.model))
             self._attack_all([*self.transfers, *self.config.added])
             if fingerprint([("images", self.images)]) != before:

@@ -1,7 +1,6 @@
-"""Load a trained network by its name, from a folder, or from the Hugging Face hub.
+"""Load a trained network, a run folder with audit and model card, by its name, from a folder, or from a hub.
 
-Each is a run folder with recipe, audit and model card. Those on digits are in the package, those on CIFAR-10 in the
-folder `networks` of the repository, and in an archive of a release that is downloaded once.
+Networks on digits are in the package, those on CIFAR-10 in an archive of a release that is downloaded once.
 """
 
 from __future__ import annotations
@@ -28,20 +27,18 @@ from hiresnn.report.pages import Run, read_runs
 README = "README.md"
 FOLDER_VARIABLE = "HIRESNN_NETWORKS"  # a folder of networks, for machines without a connection
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-ALLOWED = ["*.safetensors", "*.json", "*.toml"]
-"""What is downloaded from a hub. None of these files can run code."""
+ALLOWED = ["*.safetensors", "*.json", "*.toml"]  # what is downloaded from a hub: no file that can run code
 
 
 class Archive(NamedTuple):
-    """A zip file with the folders of networks, and its SHA-256. `.ci/networks.py` makes it."""
+    """A zip file with the folders of networks, and its SHA-256; `.ci/networks.py` makes it."""
 
     address: str
     digest: str
     names: tuple[str, ...]
 
     @property
-    def cache(self) -> Path:
-        """The folder that it is unpacked to."""
+    def cache(self) -> Path:  # where it is unpacked
         return cache_folder(f"networks/{self.digest[:12]}")
 
 
@@ -72,10 +69,8 @@ def shipped() -> list[Run]:
 
 def remedy() -> str:
     """Return how to get the networks that are not in the package."""
-    return (
-        f"from_pretrained and hiresnn zoo copy download {ARCHIVE.address}; without a connection, unpack that file and "
-        f"set {FOLDER_VARIABLE} to its folder."
-    )
+    offline = f"without a connection, unpack that file and set {FOLDER_VARIABLE} to its folder"
+    return f"from_pretrained and hiresnn zoo copy download {ARCHIVE.address}; {offline}."
 
 
 def folder_of(name: str) -> Path:
@@ -88,7 +83,7 @@ def folder_of(name: str) -> Path:
 
 
 def copy(name: str, folder: Path) -> None:
-    """Copy a network to a new run folder. Raises UsageError if there is no such network, or the folder exists."""
+    """Copy a network to a new run folder; UsageError if there is no such network, or the folder exists."""
     source = folder_of(name)
     if folder.exists():
         raise UsageError(f"{folder} exists and is not replaced; name a new folder.")
@@ -125,15 +120,12 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
     elif HUB_ID.fullmatch(text) and not path.is_dir():
         path = _download_repository(text, revision)
     elif not path.is_dir():
-        raise UsageError(
-            f"there is no folder and no network {quoted(text)}; {closest(text, names())}; the id of a hub repository "
-            "has the form user/name."
-        )
+        known = f"{closest(text, names())}; the id of a hub repository has the form user/name"
+        raise UsageError(f"there is no folder and no network {quoted(text)}; {known}.")
     return load(path / MODEL, ann=ann)
 
 
 def _download_archive() -> None:
-    """Download and unpack the archive into the cache."""
     try:
         with urllib.request.urlopen(ARCHIVE.address) as response:
             content = response.read()
@@ -153,12 +145,8 @@ def _download_repository(repository: str, revision: str | None) -> Path:
 
         return Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED))
     except ImportError:
-        raise UsageError(
-            f"{missing}, and loading from the hub needs huggingface-hub, which is not installed; run pip install "
-            "'hiresnn[hub]', or correct the folder."
-        ) from None
+        remedy = "run pip install 'hiresnn[hub]', or correct the folder"
+        raise UsageError(f"{missing}, and loading from the hub needs huggingface-hub; {remedy}.") from None
     except Exception as error:  # the client raises errors of several libraries
-        raise RunError(
-            f"{missing}, and the hub's repository of this name cannot be downloaded ({in_a_line(error)}); check the "
-            "name and the network."
-        ) from error
+        problem = f"the hub's repository of this name cannot be downloaded ({in_a_line(error)})"
+        raise RunError(f"{missing}, and {problem}; check the name and the network.") from error

@@ -26,25 +26,17 @@ HUB_DATASETS = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
     "svhn": "ufldl-stanford/svhn",
-}
-"""Name of a data set of the package -> its id on the Hugging Face hub."""
+}  # name of a data set of the package -> its id on the Hugging Face hub
 
 
 def model_card(run: Run, name: str, license: str | None = None) -> str:
-    """Return the model card of an audited run as Markdown with a YAML header in the fields of the Hugging Face hub.
-
-    Our own template and not the hub's `ModelCard`, because a dry run must work without the hub's client. `name` is what
-    `hiresnn.from_pretrained` takes.
-    """
+    """Return the model card of an audited run as Markdown with a YAML header, without the hub's client."""
     card = run.card
     assert card is not None
     # Markdown is not HTML; names that the user gave are escaped by the filter `plain`.
+    loader = PackageLoader("hiresnn.hub")
     environment = Environment(
-        loader=PackageLoader("hiresnn.hub"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["plain"] = _plain
     environment.filters["json"] = partial(json.dumps, ensure_ascii=False)
@@ -55,7 +47,6 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a name as Markdown that shows it as it is, in one line."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
@@ -81,10 +72,7 @@ class Publication:
 
 
 def write_publication(path: Path, folder: Path, publication: Publication) -> list[Path]:
-    """Write the audited run in `path` into the new or empty `folder`; returns the files that were written.
-
-    The folder is a run folder: it can be evaluated, audited and reported, and `from_pretrained` gives a bit-identical
-    network.
+    """Write the audited run in `path` into the new or empty `folder`, a run folder; returns the files written.
 
     Raises:
         RunError: the run is not complete, or its audit card does not verify against its network and its adversarial
@@ -95,10 +83,8 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
     if run.notes:
         raise RunError(run.notes[0])
     if run.recipe.model.source is not None:
-        raise UsageError(
-            f"{path} has a network of your own, {run.recipe.model.source}, whose code a published folder would lack; "
-            "publish that code with the weights, the recipe and the audit of the run yourself."
-        )
+        problem = f"{path} has a network of your own, {run.recipe.model.source}, whose code would be missing"
+        raise UsageError(f"{problem}; publish the run with that code yourself.")
     for name, command in ((MODEL, "resume"), (RESULT, "evaluate"), (CARD, "audit"), (IMAGES, "audit")):
         if not (path / name).is_file():
             raise RunError(f"{path} has no {name}, so it cannot be published; run {command_line(command, path)}.")
@@ -132,10 +118,8 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UsageError(
-            "publishing needs huggingface-hub, which is not installed; run pip install 'hiresnn[hub]', or write the "
-            "files only with --dry-run DIR."
-        ) from None
+        remedy = "run pip install 'hiresnn[hub]', or write the files only with --dry-run DIR"
+        raise UsageError(f"publishing needs huggingface-hub; {remedy}.") from None
     try:
         hub = HfApi()
         address = hub.create_repo(repository, private=private, exist_ok=True)
@@ -146,9 +130,8 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
             delete_patterns=[CARD, REPORT, *COPIED],  # what an earlier version had and this one lacks
         )
     except Exception as error:  # the client raises errors of several libraries
-        raise RunError(
-            f"{repository} could not be published ({in_a_line(error)}); check the name, your login and the network."
-        ) from error
+        problem = f"{repository} could not be published ({in_a_line(error)})"
+        raise RunError(f"{problem}; check the name, your login and the network.") from error
     return str(address)
 
 

@@ -1,7 +1,4 @@
-"""Audited networks ranked by their worst case, one group per data set and bound.
-
-An entry counts only if its stored adversarial images verify against its network; others are listed with the reason.
-"""
+"""Audited networks ranked by their worst case, one group per data set and bound, if their images verify."""
 
 from __future__ import annotations
 
@@ -40,7 +37,6 @@ class Entry:
 
     @property
     def point(self) -> Point:
-        """The accuracies at the headline bound. Only for an entry with a card."""
         assert self.card is not None
         return self.card.at(self.card.setting.headline)
 
@@ -54,13 +50,11 @@ class Group:
     entries: tuple[Entry, ...]
 
     @property
-    def key(self) -> str:
-        """Part of ids in the page."""
+    def key(self) -> str:  # part of ids in the page
         return hashlib.sha256(f"{self.data} {self.bound}".encode()).hexdigest()[:8]
 
     @property
-    def uneven(self) -> list[str]:
-        """Settings that differ between the audits."""
+    def uneven(self) -> list[str]:  # settings that differ between the audits
         cards = [entry.card for entry in self.entries if entry.card]
         settings: dict[str, set[Any]] = {
             "presets": {card.setting.preset for card in cards},
@@ -104,24 +98,16 @@ def board_page(entries: Sequence[Entry]) -> str:
     groups, others = grouped(entries)
     script = SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return rendered(
-        "board.html",
-        groups=groups,
-        others=others,
-        count=len(entries),
-        most=MOST_DRAWN,
-        script=Markup(script),
-        policy=Markup(f"'sha256-{digest}'"),  # the source of a content security policy that allows no other script
-    )
+    allowed = {"script": Markup(script), "policy": Markup(f"'sha256-{digest}'")}  # no other script may run
+    return rendered("board.html", groups=groups, others=others, count=len(entries), most=MOST_DRAWN, **allowed)
 
 
 def read_entries(arguments: Sequence[str]) -> list[Entry]:
     """Read the cards and verify each against its network and its adversarial images.
 
-    Args:
-        arguments: each a card.json, or a folder that has card.json or audit/card.json. `TARGET=CARD` names the network
-            of a card, as for hiresnn audit; a Python file that TARGET names is executed. Without it the network is the
-            one in the run folder around the card, or the run or file that the card names.
+    An argument is a card.json, or a folder that has card.json or audit/card.json. `TARGET=CARD` names the network of a
+    card; a Python file that TARGET names is executed. Without it the network is the one in the run folder around the
+    card, or the run or file that the card names.
     """
     targets: dict[Path, str] = {}
     for path, target in map(_located, arguments):

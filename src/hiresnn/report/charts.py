@@ -15,6 +15,10 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hiresnn.progress import duration
+from hiresnn.report import words
+from hiresnn.version import __version__
+
 BLACK, GREY = "#000000", "#999999"
 VERMILLION, ORANGE = "#d55e00", "#e69f00"
 BLUE, SKY = "#0072b2", "#56b4e9"
@@ -55,7 +59,7 @@ HEAT_DARK = ("#ffb59a", "#d0673f", "#8a4128", "#4a2c22", "#272a2f")
 
 
 def heat_style(percent: float) -> str:
-    """The style attribute of a heat-map cell: background and text colour in both schemes, as CSS custom properties.
+    """Background and text colour of a heat-map cell in both schemes, as CSS custom properties.
 
     >>> heat_style(0)
     '--lb:#7d1d07;--lt:#ffffff;--db:#ffb59a;--dt:#000000'
@@ -81,7 +85,7 @@ def _interpolated(stops: tuple[str, ...], percent: float) -> str:
 
 
 def _text_on(background: str) -> str:
-    # By brightness (ITU-R BT.709, a gamma of 2.2); a test computes every contrast.
+    # By brightness (ITU-R BT.709, a gamma of 2.2).
     red, green, blue = (value / 255 for value in _channels(background))
     return "#000000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.179 else "#ffffff"
 
@@ -96,12 +100,11 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
 
     def share(self, value: float) -> float:
-        """Position of a value, from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
 
 def percent_axis(label: str) -> Axis:
-    """The full range from 0 to 100 percent, so that charts can be compared."""
+    """The full range, so that charts can be compared."""
     return Axis(label, 0, 100, tuple((value, str(value)) for value in (0, 25, 50, 75, 100)))
 
 
@@ -179,7 +182,6 @@ class Series:
 
     @property
     def marked(self) -> Sequence[Dot]:
-        """The points that get a marker: every few of them, counted from the last."""
         every = max(1, math.ceil(len(self.dots) / MOST_MARKERS))
         return self.dots[::-1][::every][::-1]
 
@@ -204,11 +206,9 @@ class Chart:
         return Markup(template.render(chart=self, lines=lines, key=key, kind=kind, **edges))
 
     def at_x(self, value: float) -> str:
-        """Horizontal coordinate of a value."""
         return _units(LEFT + self.x.share(value) * (self.width - LEFT - RIGHT))
 
     def at_y(self, value: float) -> str:
-        """Vertical coordinate of a value; y grows downward."""
         return _units(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM))
 
     def outline(self, line: Series) -> str:
@@ -224,16 +224,19 @@ def legend(series: Sequence[Series]) -> Markup:
 
 
 def _units(value: float) -> str:
-    """A coordinate with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 @cache
 def templates() -> Environment:
-    """Reads the templates, which escape what is inserted and refuse a name that they are not given."""
+    """The templates, which escape what is inserted and refuse a name that they are not given."""
     loader = PackageLoader("hiresnn.report")
     result = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES}
+    filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
+    result.filters |= {function.__name__: function for function in filters}
+    result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES, "heat_style": heat_style}
+    result.globals |= {"interval": words.interval, "missing": words.MISSING, "version": __version__}
+    result.globals |= {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}
     return result

@@ -1,7 +1,4 @@
-"""Whole pages of audits and of runs: one HTML text each, with style and images inside, without scripts.
-
-The content security policy of a page forbids every request, so that it opens offline and nobody learns of it.
-"""
+"""Whole pages of audits and of runs: one HTML text each, which opens offline and forbids every request."""
 
 from __future__ import annotations
 
@@ -9,21 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from hiresnn.app.folder import ENVIRONMENT, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
 from hiresnn.app.recipe import Recipe, flatten
 from hiresnn.audit.card import Card, Share, read_card
 from hiresnn.errors import RunError, UsageError
-from hiresnn.progress import duration
 from hiresnn.report import charts, words
 from hiresnn.report.charts import Chart, Dot, Series, legend, number_axis
-from hiresnn.version import __version__
 
 CARD = "audit/card.json"
 CURVES = {"worst": "worst case", "pgd": "PGD as in the paper", "fgsm": "FGSM as in the paper", "noise": "random noise"}
@@ -52,7 +45,6 @@ class Run:
     notes: tuple[str, ...] = ()
 
     def stage(self, name: Literal["ann", "snn"]) -> tuple[EpochRecord, ...]:
-        """The epochs of one stage of the training, in order."""
         return tuple(epoch for epoch in self.epochs if epoch.stage == name)
 
 
@@ -98,20 +90,15 @@ def curve(card: Card) -> Markup:
         Series(name, tuple(_dot(x, point.bound, name, getattr(point, field)) for x, point in enumerate(points)))
         for field, name in CURVES.items()
     ]
+    worst, pgd = words.percent(headline.worst.percent), words.percent(headline.pgd.percent)
     description = (
         f"Lines over {len(points)} bounds: {', '.join(CURVES.values())}. At the headline bound "
-        f"{words.bound(headline.bound)} the worst case is {words.percent(headline.worst.percent)} percent and PGD says "
-        f"{words.percent(headline.pgd.percent)}. All values are in the table below."
+        f"{words.bound(headline.bound)} the worst case is {worst} percent and PGD says {pgd}. All values are in the "
+        "table below."
     )
-    return _over_bounds(
-        series,
-        [point.bound for point in points],
-        "curve",
-        y=charts.percent_axis("accuracy, %"),
-        title=f"Accuracy of {card.subject.name} by bound",
-        description=description,
-        mark=(points.index(headline), "headline"),
-    )
+    frame = {"y": charts.percent_axis("accuracy, %"), "title": f"Accuracy of {card.subject.name} by bound"}
+    frame |= {"description": description, "mark": (points.index(headline), "headline")}
+    return _over_bounds(series, [point.bound for point in points], "curve", frame)
 
 
 def worst_cases(runs: Sequence[Run]) -> Markup | None:
@@ -124,20 +111,15 @@ def worst_cases(runs: Sequence[Run]) -> Markup | None:
         points = sorted(run.card.curve if run.card else [], key=lambda point: bounds[point.bound])
         dots = tuple(_dot(bounds[point.bound], point.bound, run.name, point.worst) for point in points)
         series.append(Series(run.name, dots))
-    return _over_bounds(
-        series,
-        list(bounds),
-        "worst",
-        y=charts.percent_axis("worst-case accuracy, %"),
-        title="Worst-case accuracy of the audited runs by bound",
-        description=f"One line per audited run over {len(bounds)} bounds; values in the table below.",
-    )
+    y, title = charts.percent_axis("worst-case accuracy, %"), "Worst-case accuracy of the audited runs by bound"
+    description = f"One line per audited run over {len(bounds)} bounds; values in the table below."
+    return _over_bounds(series, list(bounds), "worst", {"y": y, "title": title, "description": description})
 
 
-def _over_bounds(series: Sequence[Series], bounds: list[str], key: str, **frame: Any) -> Markup:
-    """A legend, then the chart in each of `SIZES`; `frame` is passed on to `Chart`."""
+def _over_bounds(series: Sequence[Series], bounds: list[str], key: str, options: dict[str, Any]) -> Markup:
+    """A legend, then the chart in each of `SIZES`; `options` are those of `Chart`."""
     names, label = words.ticks(bounds)
-    frame["x"] = charts.category_axis(label, names)
+    frame = {"x": charts.category_axis(label, names), **options}
     drawings = [Chart(width=w, height=h, **frame).draw(series, f"{key}-{size}", size) for size, (w, h) in SIZES.items()]
     return legend(series) + Markup("").join(drawings)
 
@@ -148,12 +130,10 @@ def _dot(position: float, bound: str, name: str, share: Share) -> Dot:
 
 
 def heat(card: Card) -> dict[str, Any]:
-    """The heat map of the screening: accuracy under each attack alone with each gradient rule alone.
+    """The heat map of the screening: accuracy under each attack alone (columns) with each gradient rule alone (rows).
 
-    Returns:
-        "rules": rows, the selected ones first. "attacks": columns, those that follow a rule. "cells": (rule, attack) ->
-        Share, without pairs that were not tried. "lowest": attack -> lowest percentage of its column, unless all rules
-        leave the same. "controls": (attack, Share) of those that use no gradient, and so no rule.
+    "cells" has the pairs that were tried, "lowest" the lowest percentage of a column unless all rules leave the same,
+    "controls" the attacks that use no gradient, and so no rule.
     """
     screening = card.screening
     rules = dict.fromkeys([*screening.selected, *screening.dropped, *(report.rule for report in screening.rules)])
@@ -257,6 +237,7 @@ def audit_page(card: Card) -> str:
         card=card,
         headline=card.at(card.setting.headline),
         curve=curve(card),
+        curves=CURVES,
         heat=heat(card),
         most_spikes=max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1,
     )
@@ -294,19 +275,8 @@ def page_of(paths: Sequence[Path]) -> tuple[str, list[str]]:
     return runs_page(runs), [note for run in runs for note in run.notes]
 
 
-@cache
-def _environment() -> Environment:
-    result = charts.templates()
-    filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
-    result.filters |= {function.__name__: function for function in filters}
-    result.globals |= {"curves": CURVES, "heat_style": charts.heat_style, "interval": words.interval}
-    result.globals |= {"missing": words.MISSING, "version": __version__}
-    result.globals |= {"light": Markup(charts.variables(charts.LIGHT)), "dark": Markup(charts.variables(charts.DARK))}
-    return result
-
-
 def rendered(template: str, **values: Any) -> str:
     """The page that a template of report/templates makes of `values`."""
-    page = _environment().get_template(template).render(values)
+    page = charts.templates().get_template(template).render(values)
     # The name of a folder need not be valid Unicode; a page must be.
     return page.encode(errors="replace").decode()

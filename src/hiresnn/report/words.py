@@ -34,12 +34,7 @@ def bound(label: str) -> str:
 
 
 def ticks(labels: list[str]) -> tuple[list[str], str]:
-    """Short names of bounds for an axis, and the label of the axis, which holds the unit if all bounds share it.
-
-    Example:
-        >>> ticks(["0", "0.5/255", "inf"])
-        (['0', '0.5', '∞'], 'bound on each pixel (L∞), in 1/255')
-    """
+    """Short names of bounds for an axis, and the label of the axis, which holds the unit if all bounds share it."""
     shared = all(label.endswith("/255") or label in ("0", UNBOUNDED) for label in labels)
     short = ["∞" if label == UNBOUNDED else label.removesuffix("/255") if shared else label for label in labels]
     return short, "bound on each pixel (L∞), in 1/255" if shared else "bound on each pixel (L∞)"
