@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.process import cache_folder, keep_kernels, leads, processes, system_memory
+from hiresnn.process import cache_folder, keep_kernels, leads, processes
 
 # Touches and frees a block far above glibc's limit for returning it, over and over.
 FAULTS = """
@@ -85,9 +85,3 @@ def test_one_variable_moves_the_whole_cache(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("HIRESNN_CACHE", "~nobody-here")
     with pytest.raises(UsageError, match="set HIRESNN_CACHE"):
         cache_folder()
-
-
-def test_system_memory_is_that_of_the_machine_or_less() -> None:
-    memory = system_memory()
-    assert memory is not None
-    assert 0 < memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

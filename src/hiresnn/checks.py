@@ -26,8 +26,7 @@ def require_batch(
 ) -> None:
     """Raise `error` unless images are a tensor [N, C, H, W] with pixels in range, and labels integers [N] from 0.
 
-    Pixels are floats in [0, 1], uint8, or "either" of them. `empty=False` refuses a batch without images; `name` opens
-    the message, for example "batch 3 of train".
+    `pixels` says whether they are floats in [0, 1], uint8, or either; `name` opens the message.
     """
     opening = f"{name}: " if name else ""
     if not isinstance(images, Tensor) or images.dim() != 4:
@@ -40,8 +39,9 @@ def require_batch(
         return
     integers = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
     if not integers or labels.shape != images.shape[:1]:  # type: ignore[attr-defined]
-        described = _described(labels)
-        raise error(f"{opening}labels are {described} for {len(images)} images; give one whole number per image, [N].")
+        raise error(
+            f"{opening}labels are {_described(labels)} for {len(images)} images; give one whole number per image, [N]."
+        )
     if len(labels) and (lowest := int(labels.min())) < 0:  # type: ignore[arg-type, attr-defined]
         raise error(f"{opening}a label is {lowest}; labels are class numbers counted from 0.")
 
@@ -61,10 +61,7 @@ def require_classes(labels: Tensor, classes: int, name: str = "", error: type[Hi
     low, high = map(int, labels.aminmax()) if len(labels) else (0, -1)
     if low < 0 or high >= classes:
         opening = f"{name}: " if name else ""
-        raise error(
-            f"{opening}labels reach from {low} to {high}, but there are {classes} classes; labels are class numbers "
-            "counted from 0."
-        )
+        raise error(f"{opening}labels reach from {low} to {high}, but there are {classes} classes, counted from 0.")
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str | None:

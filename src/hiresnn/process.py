@@ -20,17 +20,6 @@ def cache_folder(part: str = "") -> Path:
         raise UsageError("the cache has no home folder to lie in; set HIRESNN_CACHE to a folder that exists.") from None
 
 
-def system_memory() -> int | None:
-    """Return the bytes of memory of this machine, or of the container if that has less; None if it is unknown."""
-    if not hasattr(os, "sysconf"):
-        return None
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no container, or no limit
-        return memory
-
-
 def keep_memory() -> bool:
     """Tell glibc's malloc, for the whole process, to reuse large blocks; True if it agreed.
 

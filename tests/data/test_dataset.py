@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hiresnn.data import DataSet, Split, channel_statistics, first, holdout, in_turn
-from hiresnn.data.dataset import rank_in_class, require_memory
+from hiresnn.data.dataset import rank_in_class
 from hiresnn.errors import DataError, UsageError
 
 
@@ -43,12 +43,6 @@ def test_splits_of_different_shape_are_refused():
         data_set(test=split(2, 3, 4, 4))
 
 
-def test_more_memory_than_the_machine_has_is_refused_before_it_is_allocated():
-    require_memory(1024, "one image")
-    with pytest.raises(DataError, match=r"all images would take .* GiB of memory, but this machine has"):
-        require_memory(10**18, "all images")
-
-
 def test_channel_statistics_are_those_of_all_pixels_of_a_channel():
     images = torch.randint(0, 256, (50, 3, 6, 6), generator=torch.Generator().manual_seed(0))
     images[:, 1] //= 2
@@ -77,12 +71,6 @@ def test_a_constant_channel_has_the_std_of_one_grey_level():
 def test_a_split_of_another_form_is_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):  # the type checks of the tests would refuse it first
         Split.__post_init__(SimpleNamespace(images=images, labels=labels))  # type: ignore[arg-type]
-
-
-def test_a_label_that_is_no_class_is_refused() -> None:
-    two, three = split(2, 1, 2, 2), split(2, 1, 2, 2, labels=[0, 2])
-    with pytest.raises(DataError, match="x, test split: labels reach from 0 to 2, but there are 2 classes"):
-        DataSet("x", two, three, ("a", "b"))
 
 
 def positioned(labels):

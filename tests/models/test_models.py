@@ -32,7 +32,7 @@ def test_images_become_one_logit_a_class(name, batch, channels, classes):
 def test_the_smallest_image_works_and_one_pixel_less_is_refused(name):
     smallest = MODELS[name]
     assert tiny(name, image_size=smallest)(torch.rand(1, 3, smallest, smallest)).shape == (1, 10)
-    message = f"images of {smallest - 1}x{smallest - 1} are too small .* {name}, .* {smallest}x{smallest}"
+    message = f"images of {smallest - 1}x{smallest - 1} are too small .* {name}; .* {smallest}x{smallest} or more"
     with pytest.raises(UsageError, match=message):
         tiny(name, image_size=smallest - 1)
 
@@ -97,8 +97,8 @@ def vgg5(**arguments):
         (vgg5(width=math.nan), "width is nan"),
         (vgg5(dropout=1.0), "dropout is 1.0"),
         (vgg5(activation="gelu"), "activation is 'gelu'"),
-        (vgg5(mean=[0.5] * 3), "mean is given without std"),
-        (vgg5(mean=[0.5], std=[0.5]), r"mean has 1 and std has 1 numbers, but images have 3 channel"),
+        (vgg5(mean=[0.5] * 3), "one of mean and std is missing"),
+        (vgg5(mean=[0.5], std=[0.5]), "mean has 1 and std has 1 numbers; give one per channel, of which images have 3"),
         (lambda: QCFS(0), "levels is 0"),
         (lambda: QCFS(4, math.nan), "threshold is nan"),
         (lambda: Normalise((0.5, 0.5), (0.2,)), "mean has 2 and std has 1 numbers"),

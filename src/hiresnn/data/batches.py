@@ -17,8 +17,7 @@ from hiresnn.errors import DataError, UsageError, in_a_line
 
 Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
 
-PADDING = 4
-"""Pixels by which training images are moved at most in each direction."""
+PADDING = 4  # pixels by which training images are moved at most in each direction
 
 
 class Batches:
@@ -38,10 +37,6 @@ class Batches:
         part: (which, of how many), for processes that share every batch. A process always gets the same rows of a
             batch, so a short last batch leaves some processes with fewer rows or with empty tensors. All parts together
             are the whole batch, and every process gets the same number of batches.
-
-    Attributes:
-        latest: where the latest batch comes from; None before the first. The row of the split of each image, [B], and
-            the index of the source of each pixel in its image, [B, 1, H * W], or None without `augment`.
 
     Raises:
         UsageError: a batch size below 1, or a missing generator.
@@ -65,7 +60,6 @@ class Batches:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
         self.generator, self.part = generator, part
-        self.latest: tuple[Tensor, Tensor | None] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -79,16 +73,13 @@ class Batches:
         return self._epoch(order.to(self.labels.device), augmentation)
 
     def _epoch(self, order: Int64[Tensor, image], augmentation: torch.Generator | None) -> Iterator[Batch]:
-        which, parts = self.part
-        whole = min(self.batch_size, len(self.labels))
-        mine = slice(whole * which // parts, whole * (which + 1) // parts)
+        (which, parts), size = self.part, min(self.batch_size, len(self.labels))
+        mine = slice(size * which // parts, size * (which + 1) // parts)
         for start in range(0, len(self.labels), self.batch_size):
             rows = order[start : start + self.batch_size]
-            images, pixels = self.images[rows], None
+            images = self.images[rows]
             if augmentation is not None:
-                pixels = _pixels(images, PADDING, augmentation)
-                images = gathered(images, pixels)
-            self.latest = rows[mine], None if pixels is None else pixels[mine]
+                images = flip_and_crop(images, generator=augmentation)
             yield images[mine].to(torch.float32).div_(255), self.labels[rows][mine]
 
 
@@ -104,48 +95,30 @@ def flip_and_crop(
         padding: pixels on each side, 0 or more; at most one less than the side, so small images are padded by less. The
             crop starts at each of the 2 * padding + 1 rows and columns with equal probability.
         generator: a CPU generator, so that the random numbers do not depend on the device of the images.
-
     """
-    return gathered(images, _pixels(images, padding, generator))
-
-
-def gathered(images: Shaped[Tensor, "batch channel height width"], pixels: Tensor) -> Tensor:
-    """Move pixels as the second part of `Batches.latest` says; returns a tensor like `images`."""
-    batch, channels = images.shape[:2]
-    return images.flatten(2).gather(2, pixels.expand(batch, channels, -1)).view(images.shape)
-
-
-def _pixels(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Draw crops and flips; return the source of each pixel, [B, 1, H * W]."""
-    batch, _, height, width = images.shape
+    batch, channels, height, width = images.shape
     flips = torch.randint(0, 2, (batch, 1), generator=generator)
-    rows = _window(height, min(padding, height - 1), batch, generator)
-    columns = _window(width, min(padding, width - 1), batch, generator)
+    rows = _crop(height, min(padding, height - 1), batch, generator)
+    columns = _crop(width, min(padding, width - 1), batch, generator)
     columns = torch.where(flips == 1, columns.flip(1), columns)
-
     rows = rows.to(images.device, non_blocking=True)
     columns = columns.to(images.device, non_blocking=True)
-    return (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
+    sources = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
+    return images.flatten(2).gather(2, sources.expand(batch, channels, -1)).view(images.shape)
 
 
-def _window(size: int, padding: int, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:
-    """Return the source of each of `size` pixels, for windows at random places on a reflected axis."""
+def _crop(size: int, padding: int, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:
+    """Return the source of each of `size` pixels, for crops at random places of a reflected axis."""
     start = torch.randint(-padding, padding + 1, (batch, 1), generator=generator)
     position = (start + torch.arange(size)).abs()  # reflected at the first pixel
     return (size - 1) - ((size - 1) - position).abs()  # and at the last
 
 
-LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[tuple[Tensor, Tensor]]
-"""Images [N, C, H, W], uint8 or floats in [0, 1], with labels [N]; see `tensors`."""
+LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[tuple[Tensor, Tensor]]  # see `tensors`
 
 
 class UserBatches:
-    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked.
-
-    Raises:
-        UsageError: a batch size below 1, or no images.
-        DataError: images or labels of the wrong type, shape or range.
-    """
+    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked."""
 
     def __init__(
         self,
@@ -166,9 +139,7 @@ class UserBatches:
         if isinstance(images, tuple):
             if len(images) != 2:
                 raise UsageError(f"{name} is a tuple of {len(images)}; give (images, labels).")
-            pixels, labels = map(torch.as_tensor, images)  # also of NumPy
-            labels = _class_numbers(labels)
-            require_batch(pixels, labels, pixels="either", name=name, error=DataError)
+            pixels, labels = _checked(images, name)
             self._tensors = pixels, labels
             if pixels.dtype == torch.uint8:
                 split = Split(pixels, labels.long())
@@ -206,14 +177,11 @@ class UserBatches:
             except StopIteration:
                 return
             except (TypeError, ValueError) as error:
-                reason = in_a_line(error)
                 raise DataError(
-                    f"batch {number} of {self.name} cannot be read ({reason}); its items must be (image, label) with "
-                    "the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
+                    f"batch {number} of {self.name} cannot be read ({in_a_line(error)}); its items must be (image, "
+                    "label) with the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
                 ) from error
-            pixels = torch.as_tensor(pixels)
-            labels = _class_numbers(torch.as_tensor(labels))
-            require_batch(pixels, labels, pixels="either", name=f"batch {number} of {self.name}", error=DataError)
+            pixels, labels = _checked((pixels, labels), f"batch {number} of {self.name}")
             images = pixels.to(self.device, torch.float32)
             yield images.div_(255) if pixels.dtype == torch.uint8 else images, labels.to(self.device, torch.int64)
 
@@ -249,6 +217,9 @@ def tensors(images: LabelledImages, *, name: str = "images", batch_size: int = 2
     return torch.cat(pixels), torch.cat(labels)
 
 
-def _class_numbers(labels: Tensor) -> Tensor:
-    """Return labels [N, 1], as in the data sets of MedMNIST, as [N]."""
-    return labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
+def _checked(pair: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
+    """Return images and labels as tensors, also of NumPy; labels [N, 1], as in MedMNIST, become [N]."""
+    images, labels = map(torch.as_tensor, pair)
+    labels = labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
+    require_batch(images, labels, pixels="either", name=name, error=DataError)
+    return images, labels

@@ -13,19 +13,11 @@ from torch import Tensor
 
 from hiresnn.checks import require_batch, require_classes
 from hiresnn.errors import DataError, UsageError
-from hiresnn.process import system_memory
-
-SMALLEST_STD = 1 / 255
-"""Smallest standard deviation of a channel, one step of 8 bits: a constant channel must not be divided by zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as 8-bit pixel values, 0 to 255, and the class of each, counted from 0.
-
-    Raises:
-        DataError: images or labels have another type or shape.
-    """
+    """Images as 8-bit pixel values, 0 to 255, and the class of each, counted from 0; all else is a DataError."""
 
     images: UInt8[Tensor, "image channel height width"]
     labels: Int64[Tensor, image]
@@ -41,12 +33,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training and test images of one shape.
-
-    Attributes:
-        name: used in messages and reports.
-        train, test: the two splits.
-        class_names: one name per class, in the order of the labels.
+    """Training and test images of one shape; `class_names` has one name per class, in the order of the labels.
 
     Raises:
         DataError: the splits differ in shape, there is only one class, or a label is no class.
@@ -91,10 +78,7 @@ class DataSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) of the shapes and the content of both splits and of the class names.
-
-        Two sources of the same images in the same order have the same digest, whatever their names are.
-        """
+        """SHA-256 in hexadecimal of the shapes and the content of both splits and of the class names, not of `name`."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for split in (self.train, self.test):
             for tensor in (split.images, split.labels):
@@ -106,8 +90,8 @@ class DataSet:
 def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return (mean, std) of each channel over all pixels and images, for images in [0, 1].
 
-    The values are exact, from the histogram of the 256 grey levels. The standard deviation is that of the population,
-    at least 1/255.
+    The values are exact, from the histogram of the 256 grey levels. The standard deviation is that of the population;
+    it is at least 1/255, one grey level, so that a constant channel is not divided by zero.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
@@ -115,18 +99,8 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
         share = torch.bincount(channel.flatten(), minlength=256).cpu().double() / channel.numel()
         mean = (levels * share).sum()
         means.append(float(mean))
-        stds.append(max(float(((levels - mean) ** 2 * share).sum().sqrt()), SMALLEST_STD))
+        stds.append(max(float(((levels - mean) ** 2 * share).sum().sqrt()), 1 / 255))
     return tuple(means), tuple(stds)
-
-
-def require_memory(size: int, what: str) -> None:
-    """Raise DataError if `size` bytes are more than the memory of this machine, before they are allocated."""
-    memory = system_memory()
-    if memory is not None and size > memory:
-        raise DataError(
-            f"{what} would take {size / 2**30:,.1f} GiB of memory, but this machine has {memory / 2**30:,.1f}; use "
-            "less data."
-        )
 
 
 def rank_in_class(labels: Int64[Tensor, image]) -> Int64[Tensor, image]:
@@ -145,24 +119,14 @@ def first(split: Split, count: int, *, key: str = "count") -> Split:
     When a class runs out of images, the others fill up. The images stay in their order.
 
     Args:
-        count: how many images; 0 means all.
+        count: how many images, at most those of the split; 0 means all.
         key: what the user calls the count, for the message: an option or the key of a recipe.
-
-    Raises:
-        UsageError: `count` is negative or larger than the split.
     """
     return _select(split, _turns(split, count, key).sort().values) if count else split
 
 
 def in_turn(split: Split, count: int) -> Split:
-    """Select the images of `first`, in round-robin order: a smaller count gives the start of a larger one.
-
-    Args:
-        count: how many images; 0 means all.
-
-    Raises:
-        UsageError: as `first`.
-    """
+    """Select the images of `first`, in round-robin order: a smaller count gives the start of a larger one."""
     return _select(split, _turns(split, count or len(split), "count"))
 
 
@@ -180,12 +144,9 @@ def holdout(split: Split, count: int, seed: int = 0, *, key: str = "count") -> t
     parts the images stay in their order. The global random state is neither read nor changed.
 
     Args:
-        count: images that are held out.
+        count: images that are held out; neither of the parts may be empty.
         seed: of the random choice.
         key: what the user calls the count, for the message.
-
-    Raises:
-        UsageError: `count` leaves one of the parts empty.
     """
     if not 0 < count < len(split):
         raise UsageError(f"{key} is {count}, but the data hold {len(split)} images; hold out 1 to {len(split) - 1}.")

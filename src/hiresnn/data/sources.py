@@ -23,26 +23,15 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hiresnn.data.dataset import DataSet, Split, rank_in_class, require_memory
+from hiresnn.data.dataset import DataSet, Split, rank_in_class
 from hiresnn.errors import DataError, UsageError, quoted
 from hiresnn.process import cache_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
-FILE = Path(__file__).with_name("digits.npz")
-INK = 16
-"""Largest value of a pixel in the file: each counts the dark pixels in a block of 4 x 4."""
-TEST_EVERY = 5
-"""The digits have no official split: every fifth image of a class is a test image."""
-DOWNLOADED = {
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-    "mnist": "MNIST",
-    "fashion-mnist": "FashionMNIST",
-    "svhn": "SVHN",
-}
-"""Name of a data set -> class of torchvision.datasets."""
+DOWNLOADED = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+DOWNLOADED["svhn"] = "SVHN"  # name of a data set -> class of torchvision.datasets
 
 
 def load(source: str, *, size: int | None = None, cache: Path | None = None) -> DataSet:
@@ -86,16 +75,16 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
 
 def read_digits() -> tuple[UInt8[Tensor, "image 8 8"], Int64[Tensor, image]]:
     """Return the images, with pixels from 0 (paper) to 16 (ink), and their classes, in the order of the original."""
-    with np.load(FILE, allow_pickle=False) as arrays:
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as arrays:
         return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"].astype(np.int64))
 
 
 def load_digits() -> DataSet:
-    """Return the digits as a data set of grey levels: 1,442 training and 355 test images."""
+    """Return the digits as a data set of grey levels: 1,442 training and 355 test images, every fifth of a class."""
     pixels, labels = read_digits()
     # In double precision: half-way values round to even, as they always have.
-    images = (pixels.double() * (255 / INK)).round().to(torch.uint8)[:, None]
-    test = rank_in_class(labels) % TEST_EVERY == TEST_EVERY - 1
+    images = (pixels.double() * (255 / 16)).round().to(torch.uint8)[:, None]
+    test = rank_in_class(labels) % 5 == 4
     names = tuple(str(number) for number in range(10))
     return DataSet("digits", Split(images[~test], labels[~test]), Split(images[test], labels[test]), names)
 
@@ -133,8 +122,6 @@ def _downloaded_split(collection: Any) -> Split:
 
 FIELDS = ("x_train", "y_train", "x_test", "y_test")
 MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
-CHANNELS = (1, 3)
-"""Numbers of channels that are looked for first; any other number must be smaller than both sides."""
 
 
 def load_archive(path: Path, size: int | None = None) -> DataSet:
@@ -214,8 +201,8 @@ def _images(field: str, x: Array) -> UInt8[Tensor, "image channel height width"]
 def _channel_axis(x: Array) -> int | None:
     """Return the axis of the channels, the last or the second; None if the shape does not tell."""
     _, second, third, last = x.shape
-    if last in CHANNELS or second in CHANNELS:
-        return 3 if last in CHANNELS else 1
+    if last in (1, 3) or second in (1, 3):
+        return 3 if last in (1, 3) else 1
     if last < min(second, third):
         return 3
     return 1 if second < min(third, last) else None
@@ -241,20 +228,13 @@ def _grey_levels(field: str, x: Array) -> Array:
 
 
 def _labels(field: str, y: Array) -> Int64[Tensor, image]:
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(
-            f"{field} is {y.dtype} {list(y.shape)}; save one class number per image, of an integer type, for example "
-            "the argmax of one-hot rows."
-        )
+        raise DataError(f"{field} is {y.dtype} {list(y.shape)}; save one class number per image, of an integer type.")
     return torch.from_numpy(y.astype(np.int64))
 
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-GREY_MODES = frozenset({"1", "L", "LA"})
-DEEP_MODES = ("I", "F")  # more than 8 bits per channel: I, I;16, F
-DEEP_STORAGE = re.compile(r";16[BLN]")  # RGB;16B: Pillow would drop the lower 8 bits without a warning
 
 
 def load_folder(path: Path, size: int | None = None) -> DataSet:
@@ -270,19 +250,14 @@ def load_folder(path: Path, size: int | None = None) -> DataSet:
     Raises:
         DataError: names the file or folder and says how to fix it: a missing or empty folder, a test class that train/
             lacks, an image outside the folders of the classes, an unreadable image, an image of more than 8 bits per
-            channel, images that differ in size, or more pixels than fit into memory.
+            channel, or images that differ in size.
     """
     files = {part: _image_files(path / part) for part in ("train", "test")}
     names = list(files["train"])
     if unknown := [path / "test" / name for name in files["test"] if name not in names]:
         raise DataError(f"{unknown[0]}: train has no class of this name; add it there, or remove it here.")
     first = files["train"][names[0]][0]
-    shape, count = (
-        _pixels(first, size).shape[:2],
-        sum(len(images) for part in files.values() for images in part.values()),
-    )
-    # Three channels, twice: the decoded images, and all of them in one tensor.
-    require_memory(6 * count * shape[0] * shape[1], f"{path}: {count:,} images")
+    shape = _pixels(first, size).shape[:2]
     images: dict[str, list[Pixels]] = {"train": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "test": []}
     for part, classes in files.items():
@@ -298,29 +273,37 @@ def load_folder(path: Path, size: int | None = None) -> DataSet:
                 images[part].append(pixels)
                 labels[part].append(names.index(name))
     colour = any(image.ndim == 3 for part in images.values() for image in part)
-    train, test = (Split(_stacked(images[part], colour), torch.tensor(labels[part])) for part in ("train", "test"))
-    return DataSet(path.resolve().name, train, test, tuple(names))
+    splits = []
+    for part in ("train", "test"):
+        arrays = [np.stack([image] * 3, axis=2) if colour and image.ndim == 2 else image for image in images[part]]
+        stacked = torch.from_numpy(np.stack(arrays))
+        stacked = stacked.permute(0, 3, 1, 2).contiguous() if colour else stacked[:, None]
+        splits.append(Split(stacked, torch.tensor(labels[part])))
+    return DataSet(path.resolve().name, splits[0], splits[1], tuple(names))
 
 
 def _image_files(part: Path) -> dict[str, list[Path]]:
     """Return class name -> its image files, both in the order of their names."""
     if not part.is_dir():
         raise DataError(f"{part}: there is no such folder; put images in {part}/<class>/.")
-    entries = sorted(entry for entry in part.iterdir() if not entry.name.startswith("."))
-    classes = {entry.name: _images_in(entry) for entry in entries if entry.is_dir()}
+    classes = {folder.name: _images_in(folder) for folder in _folders_in(part)}
     if not classes:
         raise DataError(f"{part}: there are no class folders; put images in {part}/<class>/.")
     if loose := _images_in(part):
         raise DataError(f"{loose[0]}: this image is in no class; move it into the folder of a class, or remove it.")
     for name, images in classes.items():
-        for inner in (entry for entry in (part / name).iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        for inner in _folders_in(part / name):
             if nested := _images_in(inner):
                 raise DataError(f"{nested[0]}: this image is in a folder within its class; move it to {part / name}.")
         if not images:
             raise DataError(
-                f"{part / name}: there is no image in this class ({', '.join(sorted(SUFFIXES))}); add some."
+                f"{part / name}: there is no image in this class; add some ({', '.join(sorted(SUFFIXES))})."
             )
     return classes
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -339,7 +322,7 @@ def _pixels(file: Path, size: int | None) -> Pixels:
                 with suppress(Exception):  # unreadable EXIF does not make the image unreadable
                     ImageOps.exif_transpose(image, in_place=True)
             image.info.pop("transparency", None)  # Pillow would warn that it drops the palette's transparency
-            return np.asarray(_fitted(image.convert("L" if image.mode in GREY_MODES else "RGB"), size))
+            return np.asarray(_fitted(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), size))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of many types
@@ -347,16 +330,10 @@ def _pixels(file: Path, size: int | None) -> Pixels:
 
 
 def _is_deep(image: ImageFile) -> bool:
-    if image.mode.startswith(DEEP_MODES) or any(DEEP_STORAGE.search(str(tile[3])) for tile in image.tile):
+    """Tell whether an image has more than 8 bits per channel, of which Pillow drops the lower ones (RGB;16B)."""
+    if image.mode.startswith(("I", "F")) or any(re.search(r";16[BLN]", str(tile[3])) for tile in image.tile):
         return True
     return image.format == "PPM" and any(isinstance(tile[3], tuple) and tile[3][-1] > 255 for tile in image.tile)
-
-
-def _stacked(images: list[Pixels], colour: bool) -> UInt8[Tensor, "image channel height width"]:
-    if colour:
-        images = [np.stack([image] * 3, axis=2) if image.ndim == 2 else image for image in images]
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return torch.from_numpy(np.stack(images))[:, None]
 
 
 def _fitted(image: Image.Image, size: int | None) -> Image.Image:

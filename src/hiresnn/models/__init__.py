@@ -10,16 +10,12 @@ from torch import nn
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.models import networks
-from hiresnn.models.layers import QCFS, Normalise, OwnNetwork
+from hiresnn.models.networks import QCFS, Normalise, OwnNetwork
 
 __all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build", "spec_of"]
 
-# Name -> the smallest image that the network accepts, in pixels per side: each pool halves it, and one pixel must stay.
-# The strided convolutions of resnet12 are padded, so that they keep one pixel.
-MODELS: dict[str, int] = {
-    **{name: 1 << layers.count("pool") for name, layers in networks.CONFIGURATIONS.items()},
-    "resnet12": 2,
-}
+MODELS = {name: 1 << layers.count("pool") for name, layers in networks.CONFIGURATIONS.items()} | {"resnet12": 2}
+"""Name -> the smallest image that the network accepts, in pixels per side: one pixel must remain behind the pools."""
 
 
 class Classifier(nn.Sequential):
@@ -80,11 +76,7 @@ def build(
         spec |= {"activation": activation, "levels": int(levels)}
     _check_ranges(spec)
     make: Callable[[], nn.Module] = nn.ReLU if activation == "relu" else partial(QCFS, levels)
-    options = {key: spec[key] for key in ("in_channels", "image_size", "width", "dropout", "batch_norm")}
-    if name == "resnet12":
-        layers = networks.resnet12_layers(num_classes, activation=make, **options)
-    else:
-        layers = networks.vgg_layers(name, num_classes, hidden=hidden, activation=make, **options)
+    layers = networks.resnet12_layers(spec, make) if name == "resnet12" else networks.vgg_layers(spec, make)
     first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
     network = Classifier(OrderedDict([*first, *layers]))
     for module in network.modules():
@@ -114,15 +106,12 @@ def _check_ranges(spec: dict[str, Any]) -> None:
     if (activation := spec.get("activation", "relu")) not in ("relu", "qcfs"):
         raise UsageError(f"activation is {activation!r}; choose relu or qcfs.")
     if size < MODELS[name]:
-        raise UsageError(
-            f"images of {size}x{size} are too small for the pooling layers of {name}, which needs "
-            f"{MODELS[name]}x{MODELS[name]} or more; use larger images or another model."
-        )
+        needed = f"{MODELS[name]}x{MODELS[name]}"
+        raise UsageError(f"images of {size}x{size} are too small for the pools of {name}; it needs {needed} or more.")
     if (mean is None) != (std is None):
-        present, missing = ("std", "mean") if mean is None else ("mean", "std")
-        raise UsageError(f"{present} is given without {missing}; give both, or neither for no normalisation.")
+        raise UsageError("one of mean and std is missing; give both, or neither for no normalisation.")
     if mean is not None and not len(mean) == len(std) == spec["in_channels"]:
         raise UsageError(
-            f"mean has {len(mean)} and std has {len(std)} numbers, but images have {spec['in_channels']} channel(s); "
-            "give one number per channel."
+            f"mean has {len(mean)} and std has {len(std)} numbers; give one per channel, of which images have "
+            f"{spec['in_channels']}."
         )

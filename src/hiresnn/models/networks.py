@@ -1,13 +1,112 @@
-"""VGG networks and ResNet12 that convert well to spikes: no bias, average pooling, dropout, batch norm on request."""
+"""VGG networks and ResNet12 that convert well to spikes, and their layers: QCFS activations and normalisation.
+
+The networks have no bias, average pooling, dropout, and batch norm on request.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Literal, no_type_check
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, no_type_check
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from hiresnn.errors import UsageError
+
+
+class QCFS(nn.Module):
+    """Quantised clipped ReLU with a learned threshold (Bu et al., ICLR 2022).
+
+        y = threshold * clip(floor(levels * x / threshold + 1/2) / levels, 0, 1)
+
+    The gradient passes straight through the rounding: with respect to x it is 1 where 0 <= x <= threshold, else 0; with
+    respect to the threshold it is (y - x) / threshold there, 1 above and 0 below.
+
+    `hiresnn.convert` makes it a LIF with this threshold. Over T = `levels` steps of constant input, a neuron that
+    starts at half its threshold and does not leak sends exactly levels * y / threshold spikes.
+
+    Args:
+        levels: number of steps above 0, at least 1.
+        threshold: first value, above 0. It moves slowly, so a large one stays coarse; 1 is a standard deviation behind
+            a batch norm.
+
+    Example:
+        >>> QCFS(4, threshold=1.0)(torch.tensor([-1.0, 0.1, 0.2, 0.9, 2.0])).tolist()
+        [0.0, 0.0, 0.25, 1.0, 1.0]
+    """
+
+    def __init__(self, levels: int, threshold: float = 1.0) -> None:
+        super().__init__()
+        if levels < 1 or not threshold > 0:
+            raise UsageError(f"QCFS: levels is {levels} (at least 1) and threshold is {threshold} (above 0).")
+        self.levels = levels
+        self.threshold = nn.Parameter(torch.tensor(float(threshold)))
+
+    @no_type_check  # torch.fx may call it with a Proxy
+    def forward(self, current: Tensor) -> Tensor:
+        threshold = self.threshold.clamp(min=1e-3)
+        scaled = (current / threshold).clamp(0, 1) * self.levels
+        rounded = scaled + ((scaled + 0.5).floor() - scaled).detach()
+        return rounded * (threshold / self.levels)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, threshold={self.threshold.item():.4g}"
+
+
+class Normalise(nn.Module):
+    """Subtract `mean` and divide by `std`, so that an attack outside measures its bound in pixel units.
+
+    Args:
+        mean, std: one finite number per channel, in the units of the images, [0, 1]; std above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean:
+            raise UsageError(f"mean has {len(mean)} and std has {len(std)} numbers; give one per channel in both.")
+        if not (all(map(math.isfinite, mean)) and all(0 < number < math.inf for number in std)):
+            raise UsageError(f"mean is {list(mean)} and std is {list(std)}; give finite numbers, those of std above 0.")
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+class OwnNetwork(nn.Module):
+    """Images [B, C, H, W] in [0, 1] -> logits [B, K], by a network of the user.
+
+    Args:
+        network: the user's; it gets normalised images.
+        spec: what describes it, in JSON types: name, source, num_classes, in_channels, height, width, normalise.
+        mean, std: of `normalise`, a `Normalise`, which is None without them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: dict[str, Any],
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std) if mean is not None and std is not None else None
+        self.network, self.spec = network, spec
+
+    @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
+        return self.network(images if self.normalise is None else self.normalise(images))
+
 
 Pool = Literal["pool"]
 
@@ -27,24 +126,11 @@ CONFIGURATIONS: dict[str, tuple[int | Pool, ...]] = {
 }
 
 
-def vgg_layers(
-    name: str,
-    num_classes: int,
-    *,
-    in_channels: int,
-    image_size: int,
-    width: float,
-    hidden: int,
-    dropout: float,
-    batch_norm: bool = False,
-    activation: Callable[[], nn.Module] = nn.ReLU,
-) -> Iterator[tuple[str, nn.Module]]:
+def vgg_layers(spec: dict[str, Any], activation: Callable[[], nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of a VGG in order, each with its name: its kind and its number within the kind, from 1.
 
-    `width` scales the channels of the convolutions, `hidden` is the width of the two hidden linear layers. A dropout
-    follows each activation except before a pooling. With `batch_norm` a batch norm follows each convolution.
+    `spec` has the arguments of `hiresnn.models.build`. A dropout follows each activation except before a pooling.
     `activation` makes each activation; its name is relu, whatever its kind.
-    `hiresnn.models.build` checks the arguments.
     """
     count: Counter[str] = Counter()
 
@@ -52,16 +138,16 @@ def vgg_layers(
         count[kind] += 1
         return f"{kind}{count[kind]}", layer
 
-    configuration = CONFIGURATIONS[name]
-    channels, size = in_channels, image_size
+    configuration = CONFIGURATIONS[spec["name"]]
+    channels, size, dropout = spec["in_channels"], spec["image_size"], spec["dropout"]
     for entry, following in zip(configuration, (*configuration[1:], None), strict=True):
         if entry == "pool":
             yield named("pool", nn.AvgPool2d(2))
             size //= 2
             continue
-        scaled = max(1, round(entry * width))
+        scaled = max(1, round(entry * spec["width"]))
         yield named("conv", nn.Conv2d(channels, scaled, 3, padding=1, bias=False))
-        if batch_norm:
+        if spec["batch_norm"]:
             yield named("norm", nn.BatchNorm2d(scaled))
         yield named("relu", activation())
         if following != "pool":
@@ -71,14 +157,13 @@ def vgg_layers(
     yield "flatten", nn.Flatten()
     features = channels * size * size
     for _ in range(2):
-        yield named("linear", nn.Linear(features, hidden, bias=False))
+        yield named("linear", nn.Linear(features, spec["hidden"], bias=False))
         yield named("relu", activation())
         yield named("drop", nn.Dropout(dropout))
-        features = hidden
-    yield named("linear", nn.Linear(features, num_classes, bias=False))
+        features = spec["hidden"]
+    yield named("linear", nn.Linear(features, spec["num_classes"], bias=False))
 
 
-STEM_CHANNELS = 64
 BLOCKS = ((64, 1), (128, 2), (256, 2), (512, 2))  # output channels, stride
 
 
@@ -113,31 +198,15 @@ class BasicBlock(nn.Module):
         self.relu2 = activation()
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
-    def forward(
-        self, features: Float[Tensor, "batch in_channel height width"]
-    ) -> Float[Tensor, "batch out_channel out_height out_width"]:
-        """Compute features whose sides are divided by the stride and rounded up."""
+    def forward(self, features: Tensor) -> Tensor:
         residual = self.conv2(self.drop1(self.relu1(self.conv1(features))))
         return self.relu2(residual + self.shortcut(features))
 
 
-def resnet12_layers(
-    num_classes: int,
-    *,
-    in_channels: int,
-    image_size: int,
-    width: float,
-    dropout: float,
-    batch_norm: bool = False,
-    activation: Callable[[], nn.Module] = nn.ReLU,
-) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of ResNet12 in order, each with its name; `hiresnn.models.build` checks the arguments.
-
-    `width` scales the channels of the stem and of the blocks. With `batch_norm` one follows each convolution;
-    `activation` makes each activation.
-    """
-    channels, size = in_channels, image_size
-    stem = max(1, round(STEM_CHANNELS * width))
+def resnet12_layers(spec: dict[str, Any], activation: Callable[[], nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of ResNet12 in order, each with its name; see `vgg_layers`."""
+    channels, size, dropout, batch_norm = (spec[key] for key in ("in_channels", "image_size", "dropout", "batch_norm"))
+    stem = max(1, round(64 * spec["width"]))
     for number in (1, 2, 3):
         yield f"conv{number}", nn.Conv2d(channels, stem, 3, padding=1, bias=False)
         if batch_norm:
@@ -150,10 +219,10 @@ def resnet12_layers(
     size //= 2
 
     for number, (full, stride) in enumerate(BLOCKS, start=1):
-        scaled = max(1, round(full * width))
+        scaled = max(1, round(full * spec["width"]))
         yield f"block{number}", BasicBlock(channels, scaled, stride, dropout, batch_norm, activation)
         channels = scaled
         size = -(-size // stride)
 
     yield "flatten", nn.Flatten()
-    yield "linear1", nn.Linear(channels * size * size, num_classes, bias=False)
+    yield "linear1", nn.Linear(channels * size * size, spec["num_classes"], bias=False)
