@@ -1,6 +1,7 @@
 """A NIR file, solved as differential equations, gives the spikes of the network in every layer and timestep."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -276,3 +277,41 @@ def test_an_export_replaces_its_own_file_and_no_other(name: str, tmp_path: Path)
     with pytest.raises(UsageError, match="not written by hiresnn"):
         export(counter(), path, PIXELS, CLASSES, to="nir")
     assert path.read_bytes() == before
+
+
+def with_weight(path: Path, replace: Callable[[Any, str], object]) -> None:
+    """Write a network, and let `replace` put something else where the weights of its linear layer are."""
+    write_nir(step_graph(counter(), PIXELS[:1]), path)
+    with h5py.File(path, "r+") as file:
+        nodes = file["node/nodes"]
+        name = next(name for name in nodes if "weight" in nodes[name])
+        del nodes[name]["weight"]
+        replace(nodes[name], "weight")
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        (lambda node, name: node.__setitem__(name, h5py.ExternalLink("other.h5", "/secret")), "is a link"),
+        (lambda node, name: node.__setitem__(name, h5py.SoftLink("/elsewhere")), "is a link"),
+        (
+            lambda node, name: node.create_dataset(name, (2, 2), "f4", external=[("other.bin", 0, 16)]),
+            "stored in another file",
+        ),
+        (
+            lambda node, name: node.create_dataset(name, (10**5, 10**4), "f4", chunks=True, compression="gzip"),
+            "would take 4.0 GB",
+        ),
+    ],
+    ids=["external link", "soft link", "external storage", "expanding"],
+)
+def test_a_file_that_reads_another_one_or_fills_the_memory_is_refused(
+    replace: Callable[[Any, str], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.bin").write_bytes(b"0123456789abcdef")  # what a crafted file would read into the weights
+    with h5py.File("other.h5", "w") as file:
+        file["secret"] = np.ones((2, 2), np.float32)
+    with_weight(tmp_path / "a.nir", replace)
+    with pytest.raises(UsageError, match=message):
+        from_nir(tmp_path / "a.nir")

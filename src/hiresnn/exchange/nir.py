@@ -80,6 +80,7 @@ def is_exported_nir(path: Path) -> bool:
     """Tell whether `write_nir` wrote a file."""
     nir = optional("nir", "nir")
     try:
+        _require_own_content(path)
         return "logits" in (nir.read(path).metadata or {})
     except Exception:  # of h5py or nir, for whatever else is in the file
         return False
@@ -234,6 +235,7 @@ def from_nir(
         if not path.is_file():
             raise UsageError(f"there is no file {path}; check the path.")
         with user_code(f"{path} is not a NIR file: nir.read", "; check how it was written."):
+            _require_own_content(path)
             graph = nir.read(path)
     metadata = getattr(graph, "metadata", None) or {}
     if timesteps is None:
@@ -244,6 +246,35 @@ def from_nir(
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network
+
+
+MOST_UNPACKED, MOST_TIMES = 2**28, 20
+"""Bytes that the arrays of a file may take in memory, and how many times those of the file, if that is more."""
+
+
+def _require_own_content(path: Path) -> None:
+    """Refuse an HDF5 file that takes content from other files, or needs far more memory than its size explains."""
+    unpacked = 0
+
+    def look(group: Any) -> None:
+        nonlocal unpacked
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise UsageError(f"{path}: {group.name}/{name} is a link, which is not followed; write the file again.")
+            entry = group[name]
+            if isinstance(entry, h5py.Group):
+                look(entry)
+            elif entry.external or entry.is_virtual:
+                raise UsageError(f"{path}: {entry.name} is stored in another file, which is not read.")
+            else:
+                unpacked += entry.nbytes
+
+    h5py = optional("h5py", "nir")
+    with h5py.File(path, "r") as file:
+        look(file)
+    if unpacked > max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size):
+        raise UsageError(f"{path} would take {unpacked / 1e9:.1f} GB of memory, too much for a file of its size.")
 
 
 def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
