@@ -11,8 +11,7 @@ from pathlib import Path
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import Progress
-from reproduction.artefacts import CLAIMS, chosen, claims_text, reproduce
-from reproduction.jobs import plan_text
+from reproduction.artefacts import CLAIMS, chosen, claims_text, plan_text, reproduce
 from reproduction.paper import SCALES
 from reproduction.study import Study
 

@@ -1,22 +1,27 @@
-"""The tables and figures of the paper by name, and the command that makes them: measure, then write each page."""
+"""The tables and figures of the paper by name, and the command that makes them: train, measure, write each page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from hiresnn.app.folder import environment
+from joblib import Parallel, cpu_count, delayed, parallel_config
+
+from hiresnn.app.folder import MODEL, environment
 from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.files import write_atomically
-from reproduction import jobs, page
+from hiresnn.process import keep_kernels, keep_memory
+from hiresnn.progress import duration
+from reproduction import page
 from reproduction import pages_accuracy as accuracy
 from reproduction import pages_activity as activity
 from reproduction import pages_distances as distances
 from reproduction import pages_energy as energy
 from reproduction import pages_sweeps as sweeps
+from reproduction.measure import measure
 from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Page, Table
 from reproduction.pages_checks import table4
 from reproduction.pages_cost import fig7
@@ -26,28 +31,31 @@ from reproduction.study import Measurement, StoredValue, Study
 
 ALL, CLAIMS = "all", "claims"
 NOT_IN_PAPER = ("bounds", "thresholds")  # pages that `all` leaves out unless the scale lists them
+STAGES = (
+    "ann",
+    "snn",
+    "value",
+    "alone",
+)  # those of one stage run at the same time, but each "alone" by itself (Fig. 7)
+Task = Run | Measurement  # a training, or a value of trained networks
 
 
 def claims_page(results: Results) -> Page:
     """Every claim of abstract, text and conclusion, collected from the pages that judge it."""
     rows, missing, networks = [], [], []
     for name in every(results.scale):
-        if name == CLAIMS:
-            continue
         part = Results(results.scale, results.records)
-        try:
-            made = ARTEFACTS[name][1](part)
-        except NotAtThisScaleError:
-            continue
-        except MissingValueError:
-            missing.append(name)
-            continue
-        finally:
-            results.asked |= part.asked
-        networks += made.networks
-        for claim in made.claims:
-            said = f"{claim.text} ({claim.of})" if claim.of else claim.text
-            rows.append([claim.source, said, name, claim.paper, claim.ours, claim.verdict, claim.numbers])
+        with suppress(NotAtThisScaleError):
+            try:
+                made = ARTEFACTS[name][1](part) if name != CLAIMS else Page([])
+            except MissingValueError:
+                made = Page([])
+                missing.append(name)
+            networks += made.networks
+            for claim in made.claims:
+                said = f"{claim.text} ({claim.of})" if claim.of else claim.text
+                rows.append([claim.source, said, name, claim.paper, claim.ours, claim.verdict, claim.numbers])
+        results.asked |= part.asked
     rows = sorted((row for row in rows if row[0]), key=lambda row: not str(row[0]).startswith("abstract"))
     counts = Counter(row[5] for row in rows)
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
@@ -112,11 +120,139 @@ def chosen(names: Sequence[str], scale: Scale) -> dict[str, list[Measurement]]:
     asked = [name for name in ARTEFACTS if name in names or (ALL in names and name in every(scale))]
     possible = {name: measurements for name in asked if (measurements := needs(name, scale))}
     if not possible:
-        raise UsageError(
-            f"{', '.join(asked)}: scale {scale.name} has no network or no black box for it; its networks are "
-            f"{', '.join(scale.networks)}, its attackers {', '.join(scale.boxes)}."
-        )
+        has = f"networks are {', '.join(scale.networks)}, its attackers {', '.join(scale.boxes)}"
+        raise UsageError(f"{', '.join(asked)}: scale {scale.name} has no network or no black box for it; its {has}.")
     return possible
+
+
+# Trainings and measurements
+
+
+def plan(study: Study, measurements: Iterable[Measurement]) -> list[Task]:
+    """The trainings and measurements that are missing, each after those that it needs. Loads and trains nothing."""
+    runs: dict[str, Run] = {}
+    values: dict[str, Measurement] = {}
+
+    def add_training(run: Run) -> None:
+        if study.name(run) not in runs and not (study.path(run) / MODEL).is_file():
+            if run.method != "ann":
+                add_training(Run(run.network, "ann", study.scale.recipe(run).ann_seed, None, run.changes))
+            runs[study.name(run)] = run
+
+    for measurement in dict.fromkeys(measurements):
+        if study.find(measurement) is None:
+            for run in measurement.runs():
+                add_training(run)
+            values[study.name(measurement)] = measurement
+    return [*runs.values(), *values.values()]
+
+
+def stage(task: Task) -> str:
+    """Which of STAGES a task belongs to."""
+    if isinstance(task, Run):
+        return "ann" if task.method == "ann" else "snn"
+    return "alone" if task.kind == "cost" else "value"
+
+
+def seconds(scale: Scale, task: Task) -> float:
+    """Estimated seconds of a training, without that of its ANN, or of a measurement."""
+    run = task if isinstance(task, Run) else task.run
+    recipe, setting = scale.recipe(run), scale.setting(run.network)
+    per_image = (setting.ann_ms if run.method == "ann" else setting.step_ms * recipe.snn.timesteps) / 1000
+    if isinstance(task, Run):
+        epochs = recipe.ann.epochs if run.method == "ann" else recipe.snn.epochs
+        return epochs * (recipe.data.train_images or setting.training_images) * per_image
+    if task.kind == "cost":
+        return 8.0 + (scale.cost_batches + 10) * recipe.snn.batch_size * per_image
+    if task.kind == "gradient-checks":
+        return 200 * task.grid[0] * per_image
+    spec = task.spec(scale)
+    options = spec.resolved() if spec else {"iterations": 0}
+    gradients = options.get("iterations", 1) * options.get("draws", 1)
+    return (task.images(scale) or 10_000) * per_image * (gradients + max(1, len(task.grid) / 2) / 3)
+
+
+def plan_text(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> str:
+    """Trainings, measurements and estimated hours of each page, shared work with the first; then each training."""
+    parts: dict[str, list[Task]] = {}
+    total: dict[str, Task] = {}
+    for page_name, measurements in pages.items():
+        parts[page_name] = [task for task in plan(study, measurements) if study.name(task) not in total]
+        total |= {study.name(task): task for task in parts[page_name]}
+    lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'values':>8} {'hours':>8}"]
+    for page_name, tasks in {**parts, "total": total.values()}.items():
+        count = Counter(map(stage, tasks))
+        hours = sum(seconds(study.scale, task) for task in tasks) / 3600
+        lines.append(
+            f"{page_name:10} {count['ann']:6} {count['snn']:6} {count['value'] + count['alone']:8} {hours:8.2f}"
+        )
+    runs = {name: task for name, task in total.items() if isinstance(task, Run)}
+    lines += ["", *(f"{name}  {duration(seconds(study.scale, run))}" for name, run in runs.items())]
+    return "\n".join(
+        [*lines, "", f"Estimated for {study.scale.hardware}, one job after the other. Nothing was trained."]
+    )
+
+
+def do(study: Study, task: Task) -> None:
+    """Train a run or measure a value."""
+    if isinstance(task, Run):
+        study.train(task)
+    else:
+        measure(study, task)
+
+
+def work_through(
+    study: Study, measurements: Sequence[Measurement], workers: int = 1, scheduler: str | None = None
+) -> None:
+    """Do what is missing in workers, stage by stage, except what must run alone; what fails is left to the caller.
+
+    Raises UsageError where no scheduler answers, or a worker of it has several threads.
+    """
+    with _backend(workers, scheduler):
+        for current in STAGES[:-1]:
+            ready = [task for task in plan(study, measurements) if stage(task) == current]
+            ready.sort(key=lambda task: -seconds(study.scale, task))
+            with study.progress.task(f"{len(ready)} jobs ({current})", len(ready), "jobs") as bar:
+                calls = (delayed(_attempt)(study, task) for task in ready)
+                for name, error in Parallel(return_as="generator_unordered", batch_size=1)(calls):
+                    bar.advance(note=name)
+                    if error is not None:
+                        study.progress.line(f"{name} failed: {error}")
+
+
+def _attempt(study: Study, task: Task) -> tuple[str, str | None]:
+    """In a worker: the task's name, and its error, so that the other tasks go on."""
+    keep_memory()
+    keep_kernels()
+    try:
+        do(study, task)
+    except HiresnnError as error:
+        return study.name(task), str(error)
+    return study.name(task), None
+
+
+@contextmanager
+def _backend(workers: int, scheduler: str | None) -> Iterator[None]:
+    if scheduler is None:
+        # joblib's own 300 seconds until an idle worker ends are shorter than a training, and end with a warning
+        options = {"inner_max_num_threads": max(1, cpu_count() // workers), "idle_worker_timeout": 7 * 24 * 3600}
+        with parallel_config(backend="loky", n_jobs=workers, **options):
+            yield
+        return
+    from distributed import Client  # the extra "cluster"
+
+    try:
+        client = Client(scheduler, timeout=20)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {scheduler}: no dask scheduler answers there ({error}).") from None
+    with client, parallel_config(backend="dask", client=client):
+        # torch's random numbers belong to a process: two trainings in one would mix them
+        if set(client.nthreads().values()) != {1}:
+            raise UsageError(f"--scheduler {scheduler} needs workers of one thread each: dask worker --nthreads 1.")
+        yield
+
+
+# Pages
 
 
 def reproduce(
@@ -135,21 +271,21 @@ def reproduce(
     `partial` trains and measures nothing; accuracies that are missing are n/a, and a page that cannot do without a
     missing value is left out.
     """
-    pages = chosen(names, study.scale)
+    pages, say = chosen(names, study.scale), study.progress.line
     out.mkdir(parents=True, exist_ok=True)  # fails now rather than after a day of training
     for name in every(study.scale) if ALL in names else names:
         if name not in pages and name != ALL:
-            study.progress.line(f"{name} is left out: this reproduction has no network or no black box for it")
+            say(f"{name} is left out: this reproduction has no network or no black box for it")
+    everything = [one for measurements in pages.values() for one in measurements]
     if not partial and (workers > 1 or scheduler is not None):
-        measurements = [one for part in pages.values() for one in part]
-        jobs.work_through(study, measurements, workers=workers, scheduler=scheduler)
+        work_through(study, everything, workers, scheduler)
     written: list[Path] = []
     failed: dict[str, HiresnnError] = {}
     for number, (name, measurements) in enumerate(pages.items(), start=1):
-        study.progress.line(f"{name} ({number} of {len(pages)}): {ARTEFACTS[name][0]}")
+        say(f"{name} ({number} of {len(pages)}): {ARTEFACTS[name][0]}")
         try:
-            for job in [] if partial else jobs.plan(study, measurements):
-                jobs.do(study, job.task)
+            for task in [] if partial else plan(study, measurements):
+                do(study, task)
             if made := finished(study, name, measurements):
                 subtitle = study.scale.subtitle(made.networks, made.images)
                 written += page.write(name, ARTEFACTS[name][0], subtitle, made, out)
@@ -157,11 +293,10 @@ def reproduce(
             if len(pages) == 1:
                 raise
             failed[name] = error
-            study.progress.line(f"{name} failed: {error}")
-    written += [page.write_runs(_runs(study, pages), out), _write_index(study, out, command)]
-    if failed:
-        first = next(iter(failed))
-        raise RunError(f"{len(failed)} of {len(pages)} artefacts failed, {first} first: {failed[first]}")
+            say(f"{name} failed: {error}")
+    written += [page.write_runs(_runs(study, everything), out), _write_index(study, out, command)]
+    for first, error in failed.items():
+        raise RunError(f"{len(failed)} of {len(pages)} artefacts failed, {first} first: {error}")
     return written
 
 
@@ -171,31 +306,23 @@ def finished(study: Study, name: str, measurements: Sequence[Measurement]) -> Pa
     results = Results(study.scale, {one: record for one, record in stored.items() if record})
     files = {study.value_path(one): record for one, record in stored.items()}  # some measurements share a file
     known = [record for record in files.values() if record]
-    missing = len(files) - len(known)
-    try:
+    missing = f"{len(files) - len(known)} of"
+    made = None
+    with suppress(MissingValueError):
         made = ARTEFACTS[name][1](results) if known else None
-    except MissingValueError:
-        made = None
     if made is None:
-        study.progress.line(
-            f"{name} is left out: {missing} of its {len(files)} values are not measured yet; leave out --partial to "
-            "measure them"
-        )
+        unmeasured = f"{missing} its {len(files)} values are not measured yet"
+        study.progress.line(f"{name} is left out: {unmeasured}; leave out --partial to measure them")
         return None
-    if missing:
-        made.notes.insert(0, f"Not finished: {missing} of {len(files)} values are not measured yet, and left out here.")
-    made.notes += [*_mixed(study, results.records), provenance(known)]
-    return made
-
-
-def _mixed(study: Study, records: Mapping[Measurement, StoredValue]) -> list[str]:
-    """A sentence on networks whose values come from more than one training: of another processor or version."""
+    if len(known) < len(files):
+        made.notes.insert(0, f"Not finished: {missing} {len(files)} values are not measured yet, and left out here.")
     origins: dict[str, set[str]] = {}
-    for measurement, record in records.items():
+    for measurement, record in results.records.items():
         for run in measurement.runs():
             origins.setdefault(study.name(run), set()).add(record.origin)
-    names = sorted(name for name, several in origins.items() if len(several) > 1)
-    return [text("mixed", runs=", ".join(names))] if names else []
+    mixed = sorted(run for run, several in origins.items() if len(several) > 1)  # trained on several machines
+    made.notes += [*([text("mixed", runs=", ".join(mixed))] if mixed else []), provenance(known)]
+    return made
 
 
 def provenance(records: Sequence[StoredValue]) -> str:
@@ -215,20 +342,21 @@ def provenance(records: Sequence[StoredValue]) -> str:
     return f"Measured: {'; '.join(clauses)}."
 
 
-def _runs(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> Iterator[dict[str, str]]:
+def _runs(study: Study, measurements: Iterable[Measurement]) -> Iterator[dict[str, str]]:
     """A row of runs.csv for every network; all processors where its folder is gone and its values are of several."""
-    values: dict[Run, list[StoredValue]] = {}
-    for measurement in (one for measurements in pages.values() for one in measurements):
+    places: dict[Run, list[Mapping[str, object]]] = {}
+    for measurement in measurements:
         record = study.find(measurement)
         for run in measurement.runs():
-            values.setdefault(run, []).extend([record] if record else [])
-    for run, records in values.items():
-        first = min((record.where for record in records), key=lambda where: str(where["date"]), default={})
+            places.setdefault(run, []).extend([record.where] if record else [])
+    for run, measured in places.items():
+        first = min(measured, key=lambda where: str(where["date"]), default={})
         trained = study.trained_on(run)
         origin = trained or first
-        places = [trained] if trained else [record.where for record in records]
-        processors = "; ".join(dict.fromkeys(str(where["cpu"]) for where in places if where.get("cpu")))
-        row = {"run": study.name(run), "command": study.command(run), "processor": processors}
+        processors = dict.fromkeys(
+            str(where["cpu"]) for where in ([trained] if trained else measured) if where.get("cpu")
+        )
+        row = {"run": study.name(run), "command": study.command(run), "processor": "; ".join(processors)}
         row |= {name: str(origin.get(name, "")) for name in ("hiresnn", "torch")}
         row |= {"semantics": str(first.get("semantics", "")), "date": str(origin.get("date", ""))[:10]}
         yield row | {"read from": "training" if trained else "measurement" if first else ""}
@@ -237,11 +365,8 @@ def _runs(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> Iterator[
 def _write_index(study: Study, out: Path, command: str) -> Path:
     """The list of all pages of the folder; figures are shown."""
     here = environment()
-    header = (
-        f"`{command}`\n\nScale {study.scale.name}. Written on {here['date'][:10]} by hiresnn {here['hiresnn']}; each "
-        "page says where and when its values were measured."
-    )
-    lines = ["# The paper, reproduced", "", header, ""]
+    lines = ["# The paper, reproduced", "", f"`{command}`", ""]
+    lines += [text("index", scale=study.scale.name, day=here["date"][:10], version=here["hiresnn"]), ""]
     for name, (title, _) in ARTEFACTS.items():
         if (out / f"{name}.md").is_file():
             lines.append(f"- [{name}]({name}.md): {title}")
@@ -256,7 +381,8 @@ def claims_text(out: Path) -> str:
     paragraphs = []
     for row in page.read_csv(out / f"{CLAIMS}.csv"):
         numbers = f"paper {row['paper']}, here {row['numbers']}" if row["paper"] else f"here {row['numbers']}"
-        paragraphs.append(
-            f"{row['verdict'].upper():13} {row['where']}: {row['claim']}\n{'':13} {numbers} [{row['page']}]"
-        )
+        paragraphs += [
+            f"{row['verdict'].upper():13} {row['where']}: {row['claim']}",
+            f"{'':13} {numbers} [{row['page']}]",
+        ]
     return "\n".join(paragraphs)

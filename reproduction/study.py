@@ -121,8 +121,10 @@ class Study:
         ignored += ["snn", "conversion"] if run.method == "ann" else []
         return recipe.model_copy(update={name: getattr(plain, name) for name in ignored})
 
-    def name(self, run: Run) -> str:
-        """The name of a run's folder: network, method, seed, and a digest of all that decides the weights."""
+    def name(self, run: Run | Measurement) -> str:
+        """The name of a run's folder, or of a value's file: what it is, and a digest of all that decides it."""
+        if isinstance(run, Measurement):
+            return f"{run.kind}-{digest(self.key(run))}"
         if run not in self._names:
             recipe = self.recipe(run)
             part = recipe.keyed(exclude={"device", "attack"})
@@ -211,7 +213,7 @@ class Study:
 
     def value_path(self, measurement: Measurement) -> Path:
         """The file of a value, named after its kind and the digest of its key."""
-        return self.root / "measured" / f"{measurement.kind}-{digest(self.key(measurement))}.json"
+        return self.root / "measured" / f"{self.name(measurement)}.json"
 
     def find(self, measurement: Measurement) -> StoredValue | None:
         """The stored value, None where there is none."""

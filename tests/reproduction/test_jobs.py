@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 from hiresnn.errors import UsageError
-from reproduction.jobs import do, plan, work_through
+from reproduction.artefacts import do, plan, stage, work_through
 from reproduction.paper import Scale
 from reproduction.results import accuracy
 from reproduction.study import Measurement, Study
@@ -29,8 +29,8 @@ def address() -> Iterator[str]:
 def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
     measurements = [one for value in VALUES for one in value.each(tiny)]
     one, two, cluster = (study_in(tmp_path / name, tiny) for name in ("one", "two", "cluster"))
-    for job in plan(one, measurements):
-        do(one, job.task)
+    for task in plan(one, measurements):
+        do(one, task)
     work_through(two, measurements, workers=2)
     work_through(cluster, measurements, scheduler=address)
     values = [[stored and stored.value for stored in map(study.find, measurements)] for study in (one, two, cluster)]
@@ -50,8 +50,8 @@ def test_what_fails_stops_nothing_else_and_times_are_left_to_the_caller(study: S
 
 def test_a_plan_has_each_training_once_before_what_needs_it(study: Study) -> None:
     wanted = accuracy("vgg5-cifar10", "hire", "pgd", "same-ann").each(study.scale)
-    assert [job.stage for job in plan(study, wanted * 2)] == ["ann", "snn", "snn", "value"]
-    assert plan(study, wanted)[0].name.startswith("vgg5-cifar10-ann-seed0-")
+    assert [stage(task) for task in plan(study, wanted * 2)] == ["ann", "snn", "snn", "value"]
+    assert study.name(plan(study, wanted)[0]).startswith("vgg5-cifar10-ann-seed0-")
     assert not study.root.exists()
 
 

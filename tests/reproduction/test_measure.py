@@ -11,7 +11,7 @@ from torch import nn
 from hiresnn.app.evaluate import evaluate
 from hiresnn.network import record
 from reproduction import measure as module
-from reproduction.jobs import do, plan
+from reproduction.artefacts import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
 from reproduction.paper import VGG5, Run, Scale
 from reproduction.results import accuracy
@@ -26,8 +26,8 @@ def run(method: str, twin: str | None = None) -> Run:
 
 def value(study: Study, wanted: Measurement) -> Any:
     """A value with everything that it needs, as a reproduction makes it."""
-    for job in plan(study, wanted.each(study.scale)):
-        do(study, job.task)
+    for task in plan(study, wanted.each(study.scale)):
+        do(study, task)
     (stored,) = map(study.find, wanted.each(study.scale))
     assert stored is not None
     return stored.value
