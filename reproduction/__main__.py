@@ -26,18 +26,14 @@ Work that several pages share is done once. After an interruption, the same comm
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command line."""
-    cli = argparse.ArgumentParser(
-        prog="python -m reproduction",
-        description="Reproduce tables and figures of the paper, with the paper's number beside the measured one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def options(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line."""
+    about = "Reproduce tables and figures of the paper, with the paper's number beside the measured one."
+    style = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    cli = argparse.ArgumentParser(prog="python -m reproduction", description=about, **style)
     add = cli.add_argument
-    add(
-        "names", nargs="+", metavar="NAME", help="table1 to table7, fig1a to fig11b, claims, bounds, thresholds, or all"
-    )
+    names = "table1 to table7, fig1a to fig11b, claims, bounds, thresholds, or all"
+    add("names", nargs="+", metavar="NAME", help=names)
     add("--scale", choices=SCALES, default="smoke", help="networks, images and epochs (default: smoke, minutes)")
     add("--seeds", type=int, metavar="N", help="seeds 0 to N-1 for every network; default: the scale's")
     add("--network", action="append", default=[], metavar="NAME", help="only this network; may be repeated")
@@ -49,15 +45,14 @@ def parser() -> argparse.ArgumentParser:
     add("--partial", action="store_true", help="train nothing; write pages from the values measured so far")
     add("--dry-run", action="store_true", help="print what would be trained and measured, with estimated hours")
     add("--quiet", action="store_true", help="print only the path of the index page, and no progress")
-    return cli
+    return cli.parse_args(words)
 
 
 def main(words: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
-    asked = parser().parse_args(words)
     command = shlex.join(["python", "-m", "reproduction", *words])
     try:
-        _reproduce(asked, command)
+        _run(options(words), command)
     except HiresnnError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -67,12 +62,14 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _reproduce(asked: argparse.Namespace, command: str) -> None:
+def _run(asked: argparse.Namespace, command: str) -> None:
     if asked.parallel < 1:
         raise UsageError(f"--parallel is {asked.parallel}; it needs at least one process.")
     if asked.parallel > 1 and asked.scheduler is not None:
         raise UsageError("--parallel and --scheduler cannot be combined; give only one of them.")
-    sources = dict(_source(text) for text in asked.data)
+    sources = {name: source for name, _, source in (text.partition("=") for text in asked.data)}
+    if unclear := [text for text in asked.data if not all(text.partition("="))]:
+        raise UsageError(f"--data {unclear[0]} is not NAME=SOURCE; write for example --data cifar10=cifar10.npz.")
     scale = SCALES[asked.scale].changed(seeds=asked.seeds, sources=sources, networks=asked.network)
     study = Study(scale, root=asked.runs.resolve(), progress=Progress(quiet=asked.quiet or asked.dry_run))
     if asked.dry_run:
@@ -83,15 +80,8 @@ def _reproduce(asked: argparse.Namespace, command: str) -> None:
     out, places = asked.out or asked.runs / asked.scale, {"workers": asked.parallel, "scheduler": asked.scheduler}
     written = reproduce(study, asked.names, out, command=command, partial=asked.partial, **places)
     if CLAIMS in asked.names and not asked.quiet:
-        print(claims_text(written[-1].parent))
+        print(claims_text(out))
     print(written[-1] if asked.quiet else f"Written: {len(written)} files, listed in {written[-1]}")
-
-
-def _source(text: str) -> tuple[str, str]:
-    name, equals, source = text.partition("=")
-    if not (name and equals and source):
-        raise UsageError(f"--data {text} is not NAME=SOURCE; write for example --data cifar10=cifar10.npz.")
-    return name, source
 
 
 if __name__ == "__main__":

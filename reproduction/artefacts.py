@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -16,27 +17,15 @@ from hiresnn.files import write_atomically
 from hiresnn.process import keep_kernels, keep_memory
 from hiresnn.progress import duration
 from reproduction import page
-from reproduction import pages_accuracy as accuracy
-from reproduction import pages_activity as activity
-from reproduction import pages_distances as distances
-from reproduction import pages_energy as energy
-from reproduction import pages_sweeps as sweeps
 from reproduction.measure import measure
 from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Page, Table
-from reproduction.pages_checks import table4
-from reproduction.pages_cost import fig7
-from reproduction.paper import NotAtThisScaleError, Run, Scale, text
+from reproduction.paper import NotAtThisScaleError, Run, Scale, section, text
 from reproduction.results import MissingValueError, Results
 from reproduction.study import Measurement, StoredValue, Study
 
 ALL, CLAIMS = "all", "claims"
 NOT_IN_PAPER = ("bounds", "thresholds")  # pages that `all` leaves out unless the scale lists them
-STAGES = (
-    "ann",
-    "snn",
-    "value",
-    "alone",
-)  # those of one stage run at the same time, but each "alone" by itself (Fig. 7)
+STAGES = ("ann", "snn", "value", "alone")  # one after the other; tasks of a stage together, but each "alone" by itself
 Task = Run | Measurement  # a training, or a value of trained networks
 
 
@@ -65,35 +54,14 @@ def claims_page(results: Results) -> Page:
     return Page([Table(text("claims.caption"), columns, rows)], notes=notes, networks=tuple(dict.fromkeys(networks)))
 
 
+MODULES = [import_module(f"reproduction.{path.stem}") for path in Path(__file__).parent.glob("pages_*.py")]
+PAGES = {name: function for module in MODULES for name, function in vars(module).items()}
+PAGES |= {"rate": PAGES["against_rate"], CLAIMS: claims_page}
+PAGES |= {f"fig11{panel}": partial(PAGES["fig11"], price=price) for panel, price in (("a", "fp32"), ("b", "int32"))}
 ARTEFACTS: dict[str, tuple[str, Callable[[Results], Page]]] = {
-    "table1": ("ANN, rate-coded SNN and low-latency SNN under attack", accuracy.table1),
-    "table2": ("HIRE-SNN under white-box attacks", accuracy.table2),
-    "table3": ("HIRE-SNN under black-box attacks", accuracy.table3),
-    "table4": ("Five checks for obfuscated gradients", table4),
-    "table5": ("Threshold and leak frozen", accuracy.table5),
-    "table6": ("Operations of a layer", energy.table6),
-    "table7": ("Energy of an operation and of an image", energy.table7),
-    "rate": ("HIRE-SNN against the rate-coded SNN", accuracy.against_rate),
-    "fig1a": ("An image as direct and as rate-coded input", activity.fig1a),
-    "fig1b": ("Spikes of each layer", activity.fig1b),
-    "fig1c": ("VGG11: SNN and ANN under attack", accuracy.fig1c),
-    "fig3": ("Time-averaged spiking activity of each layer", activity.fig3),
-    "fig4": ("Accuracy over timesteps T", sweeps.fig4),
-    "fig5a": ("Distance behind a LIF layer over its leak", distances.fig5a),
-    "fig5b": ("Spike distance layer by layer", distances.fig5b),
-    "fig7": ("Memory and time of training", fig7),
-    "fig8a": ("Accuracy over the bound of the attack", sweeps.fig8a),
-    "fig8b": ("Accuracy over the iterations of the attack", sweeps.fig8b),
-    "fig9": ("Gaussian and crafted noise", accuracy.fig9),
-    "fig10a": ("Timesteps of rate-coded and direct input", activity.fig10a),
-    "fig10b-e": ("Accuracy over the noise step", sweeps.fig10be),
-    "fig11a": ("Energy of an image, FP32", partial(energy.fig11, price="fp32")),
-    "fig11b": ("Energy of an image, INT32", partial(energy.fig11, price="int32")),
-    "bounds": ("Accuracy at every bound in every box", accuracy.bounds),
-    "thresholds": ("Threshold scales on held-out images", accuracy.thresholds),
-    CLAIMS: ("The claims of the paper", claims_page),
+    name: (title, PAGES[name.replace("-", "")]) for name, title in section("titles").items()
 }
-"""Name -> title and page, in the paper's order.
+"""Name -> title and page, a function of that name, in the paper's order.
 
 A page raises NotAtThisScaleError where the scale has no network for it, and MissingValueError where a value is missing
 that it cannot do without."""
@@ -123,9 +91,6 @@ def chosen(names: Sequence[str], scale: Scale) -> dict[str, list[Measurement]]:
         has = f"networks are {', '.join(scale.networks)}, its attackers {', '.join(scale.boxes)}"
         raise UsageError(f"{', '.join(asked)}: scale {scale.name} has no network or no black box for it; its {has}.")
     return possible
-
-
-# Trainings and measurements
 
 
 def plan(study: Study, measurements: Iterable[Measurement]) -> list[Task]:
@@ -250,9 +215,6 @@ def _backend(workers: int, scheduler: str | None) -> Iterator[None]:
         if set(client.nthreads().values()) != {1}:
             raise UsageError(f"--scheduler {scheduler} needs workers of one thread each: dask worker --nthreads 1.")
         yield
-
-
-# Pages
 
 
 def reproduce(

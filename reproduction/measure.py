@@ -48,9 +48,6 @@ def measure(study: Study, measurement: Measurement) -> None:
     study.put(measurement, value, time.perf_counter() - started)
 
 
-# Accuracies
-
-
 def accuracy(study: Study, one: Measurement) -> float:
     """Percent of right answers, clean or under attack; "held-out" on images that the recipe held out of training."""
     if one.kind == "accuracy":
@@ -92,9 +89,6 @@ def by_time(study: Study, one: Measurement) -> list[float]:
         evaluate(partial(network, timesteps=steps), *images, batch_size=max(1, ROWS // steps))
         for steps in map(int, one.grid)
     ]
-
-
-# The quantised ANN
 
 
 def quantised_ann(study: Study, one: Measurement) -> list[float]:
@@ -153,9 +147,6 @@ def quantised(ann: nn.Module, images: Tensor, bits: int) -> Iterator[None]:
         with torch.no_grad():
             ann(images)
         yield
-
-
-# Spikes
 
 
 def parts(network: SpikingNetwork, *tensors: Tensor, rows: int = 0) -> Iterator[tuple[Tensor, ...]]:
@@ -240,9 +231,6 @@ def operations(study: Study, one: Measurement) -> dict[str, Any]:
     return {"timesteps": report.timesteps, "layers": [asdict(layer) for layer in report.layers]}
 
 
-# Distances
-
-
 def leak_distances(study: Study, one: Measurement) -> dict[str, Any]:
     """Mean distances behind one LIF layer: "few" and "all" images at each leak, "image" and "images" of the pixels.
 
@@ -324,9 +312,6 @@ def network_distances(network: SpikingNetwork, images: Tensor, attacked: Tensor)
     for pair in parts(network, images, attacked):
         distance.update(*(spikes_of(network, batch) for batch in pair))
     return torch.stack([layer.per_image for layer in distance.compute().values()], 1)
-
-
-# Checks and cost
 
 
 def gradient_checks(study: Study, one: Measurement) -> list[dict[str, Any]]:

@@ -76,8 +76,6 @@ def left_out(printed_networks: Iterable[str], present: Iterable[str]) -> list[st
     return [text("missing", networks=", ".join(missing))] if missing else []
 
 
-# Scales
-
 Changes = tuple[tuple[str, str], ...]  # changes of a recipe: pairs of dotted key and TOML text
 TWINS = ("same-ann", "independent")  # black boxes: attacked on a twin of the same ANN, or of another one
 BOXES = ("white", *TWINS)

@@ -165,8 +165,6 @@ def _trained(side: Measurement) -> str:
     return LABELS[side.method] + (f" with {changed}" if changed else "")
 
 
-# Claims
-
 Stats = Sequence[SeedStat]
 Decision = tuple[bool | str | None, str]  # whether a claim holds (None: open), or its verdict; and the numbers in words
 

@@ -43,12 +43,9 @@ RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_cha
 class Measurement:
     """One measured value of a network, a number or JSON; `reproduction.measure.MEASURE` describes each kind.
 
-    Attributes:
-        seed: None stands for every seed of the scale, see `each`.
-        attack: None for clean images, or text such as "pgd:eps=2/255", completed by the recipe.
-        box: "white", or the kind of twin on which the attack makes its images.
-        grid: the numbers that the kind sweeps: iterations, timesteps, leaks, bits, variants of the image, seeds.
-        at: which element of a list is meant; measurements that only differ in it are equal.
+    `seed` None stands for every seed of the scale; `attack` is text that the recipe completes, None for clean images;
+    `box` is "white", or the kind of twin on which the attack makes its images; `grid` what the kind sweeps; `at` says
+    which element of a list is meant.
     """
 
     kind: str
@@ -68,7 +65,6 @@ class Measurement:
 
     @property
     def run(self) -> Run:
-        """The run that is measured."""
         return Run(self.network, self.method, self.seed or 0, None, self.changes)
 
     def runs(self) -> tuple[Run, ...]:
@@ -112,8 +108,6 @@ class Study:
         self.scale, self.root, self.progress = scale, root, progress
         self._names: dict[Run, str] = {}
 
-    # Trainings
-
     def recipe(self, run: Run) -> Recipe:
         """The recipe of a run without changes that do not matter to its method: equal weights, equal recipes."""
         recipe, plain = self.scale.recipe(run), self.scale.recipe(replace(run, changes=()))
@@ -135,7 +129,6 @@ class Study:
         return self._names[run]
 
     def path(self, run: Run) -> Path:
-        """The folder of a run."""
         return self.root / "runs" / self.name(run)
 
     def train(self, run: Run) -> None:
@@ -167,10 +160,7 @@ class Study:
         path = self.path(run) / ENVIRONMENT
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    # Data
-
     def dataset(self, network: str) -> DataSet:
-        """The data set of a network, loaded once."""
         return _loaded(self.scale.source(network))
 
     def test(self, network: str, count: int) -> Split:
@@ -187,8 +177,6 @@ class Study:
         """Those images [B, C, H, W] in [0, 1] and their labels [B], on the network's device."""
         chosen, device = self.test(network, count), device_of(self.scale.recipe(Run(network, "ann")))
         return chosen.images.to(device) / 255, chosen.labels.to(device)
-
-    # Values
 
     def key(self, measurement: Measurement) -> dict[str, Any]:
         """Everything that decides a measured value, as JSON."""
@@ -212,11 +200,9 @@ class Study:
         return key
 
     def value_path(self, measurement: Measurement) -> Path:
-        """The file of a value, named after its kind and the digest of its key."""
         return self.root / "measured" / f"{self.name(measurement)}.json"
 
     def find(self, measurement: Measurement) -> StoredValue | None:
-        """The stored value, None where there is none."""
         path = self.value_path(measurement)
         if not path.is_file():
             return None
