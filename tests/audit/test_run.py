@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, register
 from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, run_audit, verify
-from hiresnn.audit.archive import read_archive
 from hiresnn.audit.card import read_card
-from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views
+from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, read_archive
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork

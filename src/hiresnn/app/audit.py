@@ -16,11 +16,10 @@ from hiresnn.app.recipe import Recipe
 from hiresnn.app.targets import audit_folder, data_of, resolve_model
 from hiresnn.attacks import Model
 from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_audit
-from hiresnn.audit.archive import Verification, read_archive
-from hiresnn.audit.archive import verify as verify_arrays
 from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
-from hiresnn.audit.run import ADVERSARIAL, CARD
+from hiresnn.audit.run import ADVERSARIAL, CARD, Verification, read_archive
+from hiresnn.audit.run import verify as verify_arrays
 from hiresnn.eps import Bound
 from hiresnn.errors import RunError, UsageError, command_line
 from hiresnn.files import write_atomically

@@ -7,12 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.audit.archive import verify
     from hiresnn.audit.behaviour import InstrumentedModel
     from hiresnn.audit.build_card import About
     from hiresnn.audit.card import Card
     from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Preset
-    from hiresnn.audit.run import run_audit
+    from hiresnn.audit.run import run_audit, verify
     from hiresnn.audit.screening import Record
     from hiresnn.audit.sweep import AuditResult, audit
     from hiresnn.eps import Bound, parse_bound
@@ -21,7 +20,7 @@ __all__ = ["CURVE", "PRESETS", "About", "AuditConfig", "AuditResult", "Bound", "
 __all__ += ["Record", "audit", "parse_bound", "run_audit", "verify"]
 
 _HOMES = dict.fromkeys(("CURVE", "PRESETS", "AuditConfig", "Preset"), "audit.presets")
-_HOMES |= {"Bound": "eps", "parse_bound": "eps", "verify": "audit.archive", "InstrumentedModel": "audit.behaviour"}
+_HOMES |= {"Bound": "eps", "parse_bound": "eps", "verify": "audit.run", "InstrumentedModel": "audit.behaviour"}
 _HOMES |= {"About": "audit.build_card", "Card": "audit.card", "run_audit": "audit.run", "Record": "audit.screening"}
 _HOMES |= {"AuditResult": "audit.sweep", "audit": "audit.sweep"}
 

@@ -61,7 +61,6 @@ class Cost:
     nonfinite: int = 0
 
     def add(self, other: Cost) -> None:
-        """Add another cost to this one."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -71,22 +70,15 @@ class InstrumentedModel(nn.Module):
 
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards. It is
     observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
-
-    Attributes:
-        logits: on the observed images under a fixed seed, [B, K] in float32.
-        random: whether two calls without a common seed differ; then `draws` passes are averaged.
-        repeatable: whether two calls with one seed agree in each bit.
-        rounds: whether the forward pass rounds; under any rule but OWN gradients go straight through (BPDA).
-        scale: what logits are divided by under any rule but OWN: the timesteps of a network that sums over time, and
-            more where logits are so large that the cross-entropy loses its gradient (`saturated`).
-        cost: the cost of everything since `measured` was entered.
-        digest: identifies the network by its answers; None if they are not repeatable.
+    `random` says that it draws, so that `draws` passes are averaged; `rounds`, that gradients under any rule but OWN go
+    straight through roundings (BPDA); `digest` identifies it by its answers, None if they are not repeatable.
     """
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
         super().__init__()
         require_adapter(model)
-        self.model, self.observed, self.cost = model, images[:OBSERVED], Cost()
+        self.model, self.observed = model, images[:OBSERVED]
+        self.cost = Cost()  # of everything since `measured` was entered
         self.calls, self.written, self.scaled = 0, False, False
         self.weights = weights_of(model)
         with frozen(self), torch.no_grad():
@@ -97,6 +89,7 @@ class InstrumentedModel(nn.Module):
         self.digest = fingerprint([("logits", logits)]) if self.repeatable else None
         gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
         self.saturated = gap > SATURATED
+        # What logits are divided by under any rule but OWN: the timesteps of a sum over time, more if saturated.
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
 
     def _call(self, images: Tensor) -> Tensor:
@@ -113,7 +106,6 @@ class InstrumentedModel(nn.Module):
         return logits
 
     def _observe(self, images: Tensor) -> None:
-        """Compare the answers of several calls."""
         raw = self._answers(images)
         require_logits(raw, len(images))
         if raw.shape[1] < 2:
@@ -152,7 +144,6 @@ class InstrumentedModel(nn.Module):
             self.observations.append(_check(PRECISION, False, f"{detail} from gradients"))
 
     def _answers(self, images: Tensor) -> Tensor:
-        """Logits of the images, with the same seed at every call."""
         with torch.no_grad(), seeded(0):
             return self._call(images)
 
@@ -181,7 +172,7 @@ class InstrumentedModel(nn.Module):
         if self.scaled:
             logits = logits / self.scale
         if images.requires_grad and torch.is_grad_enabled():
-            # Without a path to the images, autograd fails instead of returning a zero gradient.
+            # Without a path to the images autograd fails.
             logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
@@ -191,7 +182,6 @@ class InstrumentedModel(nn.Module):
         self.cost.backward += self.draws * len(gradient)
 
     def takes(self, rule: str) -> bool:
-        """Whether the network can be attacked under that gradient rule."""
         if rule in (OWN, ROUNDING):
             return rule == OWN or self.rounds or self.saturated
         return takes_rule(self, rule_from_text(rule))

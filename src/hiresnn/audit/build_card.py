@@ -1,7 +1,4 @@
-"""The card of an audit, from its result: counts with their intervals, the number to report, and a few pictures.
-
-docs/audit.md has the rules of the conclusion in words.
-"""
+"""The card of an audit: counts with their intervals, a few pictures, and the conclusion of docs/audit.md."""
 
 from __future__ import annotations
 
@@ -72,7 +69,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     if OWN not in reports:
         raise UsageError(f"a card needs the network's own rule; let the last stage of the preset screen {OWN!r}.")
     curve = {bound.label: _point(result, bound) for bound in config.curve}
-    headline = curve[config.headline.label]
+    headline, size = curve[config.headline.label], list(result.images.shape[1:])
     classes = list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, classes)
@@ -85,13 +82,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         subject=_subject(result, about),
-        data=parts.Images(
-            name=about.data,
-            split=about.split,
-            images=len(worst.by),
-            classes=classes,
-            size=list(result.images.shape[1:]),
-        ),
+        data=parts.Images(name=about.data, split=about.split, images=len(worst.by), classes=classes, size=size),
         setting=parts.Setting(
             preset=config.plan.name,
             seed=config.seed,
@@ -272,7 +263,6 @@ class Evidence:
 
     @classmethod
     def of(cls, result: AuditResult) -> Evidence:
-        """Count it."""
         worst, headline = result.worst, result.config.headline
         gradient_left = sum(worst.count(bound, gradient=True) for bound in worst.bounds[1:])
         missed = ~result.alone["pgd"][headline.label] & (worst.level <= worst.bounds.index(headline))

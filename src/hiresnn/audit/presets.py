@@ -1,7 +1,4 @@
-"""The settings of an audit, and its presets: stages of screening and attacks. A larger preset begins with the smaller.
-
-A smaller preset attacks fewer images, never with fewer steps (docs/audit.md).
-"""
+"""The settings of an audit, and its presets: stages of screening and attacks, the larger one after the smaller."""
 
 from __future__ import annotations
 
@@ -110,7 +107,7 @@ StageAttack = tuple[AttackSpec, Choice, int | None]
 
 
 def stage_attack(name: str, rule: Choice = Choice.NONE, first: int | None = None, **options: object) -> StageAttack:
-    """A `StageAttack` from the name and the options of an attack."""
+    """The attack of that name with these options."""
     return AttackSpec(name, options), rule, first
 
 
@@ -258,5 +255,5 @@ class AuditConfig:
     @property
     def added(self) -> list[PlannedAttack]:
         """The user's attacks; a step is that at the headline bound."""
-        planned = (plan_attack(text, self.headline) for text in dict.fromkeys(self.attacks))
-        return [replace(attack, label=f"{attack.label} (added)") for attack in planned]
+        attacks = (plan_attack(text, self.headline) for text in dict.fromkeys(self.attacks))
+        return [replace(attack, label=f"{attack.label} (added)") for attack in attacks]

@@ -1,7 +1,4 @@
-"""Screening, the first pass: every gradient rule alone on the same few images.
-
-The verdicts of `report` on each rule are those of docs/audit.md.
-"""
+"""Screening, the first pass: every gradient rule alone on the same few images, with the verdicts of docs/audit.md."""
 
 from __future__ import annotations
 
@@ -142,10 +139,7 @@ def select_rules(screened: Mapping[str, Record], most: int | None) -> tuple[list
 
 
 def screening_bound(bounds: Sequence[Bound], standing: Mapping[Bound, int], sample: int, headline: Bound) -> Bound:
-    """The bound up to the headline at which the paper's PGD leaves closest to half of the sample; on a tie the largest.
-
-    Rules differ most there. A network that masks its gradients has a tie.
-    """
+    """The bound up to the headline where PGD leaves closest to half of the sample, on a tie (masking) the largest."""
     candidates = [bound for bound in bounds if 0 < bound.eps <= headline.eps]
     return min(candidates, key=lambda bound: (abs(2 * standing[bound] - sample), -bound.eps))
 
@@ -158,10 +152,7 @@ FEWEST = 20  # screened images below which nothing can be concluded
 
 
 def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
-    """The five questions of Athalye et al. 2018 for one rule, screened at `bound`.
-
-    All attacks `without_gradient` answer the question about the black box, noise also that about random sampling.
-    """
+    """The five questions of Athalye et al. 2018 for one rule, screened at `bound`."""
     pgd, count = broken_by(screening), len(screening["fgsm"])
 
     def only(one: Broken, other: Broken) -> tuple[int, int]:

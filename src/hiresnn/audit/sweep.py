@@ -1,9 +1,8 @@
 """The audit: the paper's protocol, then stages of screening and attacks over all bounds, worst case per image.
 
-The work is cut into units: one attack at one bound on one batch. A unit is named by its attack, bound and images, and
-draws from its own seed; network, data and settings are the same for all units of a cache. A unit that the cache holds
-is not repeated, so an interrupted audit continues, and a larger preset continues a smaller one. Bounds go from small to
-large, and a broken image is not attacked at a larger bound.
+A unit of work is one attack at one bound on one batch. It is named by them and draws from its own seed. A unit that the
+cache holds is not repeated, so an interrupted audit continues, and a larger preset continues a smaller one. Bounds go
+from small to large, and a broken image is not attacked at a larger bound.
 """
 
 from __future__ import annotations
@@ -46,22 +45,16 @@ class WorstCase:
 
     An image that is broken at one bound is broken at every larger one. What gradient attacks broke is recorded a second
     time, so that what attacks without gradients broke of the rest does not depend on the order of the attacks.
-
-    Attributes:
-        level: for each image the position in `bounds` of the smallest that broke it; len(bounds) if none did.
-        gradient_level: the same for gradient attacks alone.
-        by: for each image the label of the attack that broke it; "" if none did or the clean image is misclassified.
-        adversarial: image -> what broke it at its smallest bound, [C, H, W] on the CPU.
-        costs: label -> the cost of that attack, in the order of first use.
     """
 
     def __init__(self, wrong: Bool[Tensor, " image"], bounds: Sequence[Bound]) -> None:
         self.bounds = tuple(bounds)
+        # For each image the position in `bounds` of the smallest that broke it; len(bounds) if none did.
         self.level: Int64[Tensor, " image"] = torch.where(wrong, 0, len(self.bounds))
-        self.gradient_level = self.level.clone()
-        self.by = [""] * len(wrong)
-        self.adversarial: dict[int, Tensor] = {}
-        self.costs: dict[str, Cost] = {}
+        self.gradient_level = self.level.clone()  # the same for gradient attacks alone
+        self.by = [""] * len(wrong)  # label of the attack that broke the image, if one did
+        self.adversarial: dict[int, Tensor] = {}  # image -> what broke it at its smallest bound, [C, H, W] on the CPU
+        self.costs: dict[str, Cost] = {}  # label -> the cost of that attack, in the order of first use
 
     def standing(self, bound: Bound, *, gradient: bool = False) -> Int64[Tensor, " left"]:
         """Images that nothing (or, with `gradient`, no gradient attack) broke at `bound`."""
@@ -70,14 +63,10 @@ class WorstCase:
         return left
 
     def count(self, bound: Bound, *, gradient: bool = False) -> int:
-        """How many images stand at `bound`."""
         return len(self.standing(bound, gradient=gradient))
 
     def update(self, label: str, bound: Bound, broken: Mapping[int, Tensor], cost: Cost, *, gradient: bool) -> None:
-        """Record what the attack `label` broke at `bound`: image -> adversarial image.
-
-        An image that was broken at this bound or a smaller one keeps the attack that broke it first.
-        """
+        """Record what the attack `label` broke at `bound`; an image broken at one no larger keeps its first attack."""
         self.costs.setdefault(label, Cost()).add(cost)
         level = self.bounds.index(bound)
         for image, adversarial in broken.items():
@@ -87,7 +76,7 @@ class WorstCase:
                 self.level[image], self.by[image], self.adversarial[image] = level, label, adversarial
 
     def broke(self, label: str) -> dict[str, int]:
-        """Bound -> images whose smallest bound that is, broken by the attack `label`."""
+        """Bound -> number of images whose smallest bound that is, broken by the attack `label`."""
         levels = zip(self.level.tolist(), self.by, strict=True)
         return dict(Counter(self.bounds[level].label for level, by in levels if by == label))
 
@@ -104,12 +93,8 @@ def audit(
 ) -> AuditResult:
     """Audit a network on images [B, C, H, W] in [0, 1], in an order of which a smaller audit sees the beginning.
 
-    Args:
-        twins: name -> a network whose adversarial images are tried on this one.
-        cache: finished units by key; entries are trusted. None keeps nothing.
-
-    Raises:
-        UsageError: no image is classified correctly, a label is not a class of the network, or the network fails.
+    Twins, by name, are networks whose adversarial images are tried on this one; the cache keeps finished units. Raises
+    UsageError if no image is classified correctly, a label is not a class of the network, or the network fails.
     """
     require_classes(labels, model.classes)
     result = AuditResult(model, images, labels.long(), config, {} if cache is None else cache)
@@ -134,7 +119,6 @@ class AuditResult:
         self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
 
     def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> None:
-        """Run everything, in order."""
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
         before = fingerprint([("images", self.images)])
@@ -211,11 +195,7 @@ class AuditResult:
             self.without_gradient[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
 
     def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
-        """Every attack at every bound, on the images that still stand.
-
-        A gradient attack gets everything that gradient attacks left, also what an attack without a gradient broke
-        before: so what gradients leave does not depend on the order of the attacks.
-        """
+        """Every attack at every bound, on the images that still stand: for a gradient attack, all that such left."""
         for bound in self.bounds[1:]:
             for attack in attacks:
                 standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
