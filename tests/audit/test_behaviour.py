@@ -55,6 +55,13 @@ class Rounding(Flat):
         return super().forward((images * 15).round() / 15)
 
 
+class Cut(Flat):
+    """The same answers with a gradient of a tenth."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.detach() + 0.1 * (images - images.detach()))
+
+
 @pytest.fixture
 def grey() -> Tensor:
     return torch.linspace(0.2, 0.8, 20).view(5, 1, 2, 2)
@@ -309,3 +316,9 @@ def test_a_network_that_writes_into_its_input_leaves_the_images_as_they_were(run
     for image, adversarial in found.worst.adversarial.items():
         bound = found.worst.bounds[int(found.worst.level[image])]
         assert (adversarial - images[image]).abs().max() <= bound.radius + 1e-6
+
+
+def test_the_digest_tells_networks_with_the_same_answers_and_other_gradients_apart(grey: Tensor) -> None:
+    assert InstrumentedModel(Flat(), grey).digest == InstrumentedModel(Flat(), grey).digest
+    assert torch.equal(Cut()(grey), Flat()(grey))
+    assert InstrumentedModel(Cut(), grey).digest != InstrumentedModel(Flat(), grey).digest

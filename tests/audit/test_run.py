@@ -18,6 +18,7 @@ from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, read_archive
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
+from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 
 from .small import TINY, small_config, square, stage
@@ -192,7 +193,12 @@ def test_a_cache_is_for_one_network_its_images_and_its_settings(network: Spiking
     assert run_audit(network, images, labels, preset=FAST, bounds="8/255", cache=cache).curve == card.curve
     other = copy.deepcopy(network)
     next(iter(other.parameters())).data.neg_()
-    for model, pictures, seed in ((other, images, 0), (network, images.flip(0), 0), (network, images, 1)):
+    narrower = copy.deepcopy(network)  # the same answers, and other gradients
+    for lif in narrower.neurons.values():
+        lif.surrogate = Linear(width=0.01)
+    assert torch.equal(narrower(images), network(images))
+    changes = ((other, images, 0), (narrower, images, 0), (network, images.flip(0), 0), (network, images, 1))
+    for model, pictures, seed in changes:
         with pytest.raises(UsageError, match="cache holds the work of another network, other images"):
             run_audit(model, pictures, labels, preset=FAST, bounds="8/255", seed=seed, cache=cache)
 

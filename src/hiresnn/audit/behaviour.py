@@ -71,7 +71,8 @@ class InstrumentedModel(nn.Module):
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards. It is
     observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
     `random` says that it draws, so that `draws` passes are averaged; `rounds`, that gradients under any rule but OWN go
-    straight through roundings (BPDA); `digest` identifies it by its answers, None if they are not repeatable.
+    straight through roundings (BPDA); `digest` identifies it by its answers and
+    input gradients, None if the answers are not repeatable.
     """
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
@@ -86,11 +87,11 @@ class InstrumentedModel(nn.Module):
         with frozen(self), seeded(0):
             self.rounds = rounds(self._call, self.observed)
         logits, self.classes, self.draws = self.logits, self.logits.shape[1], draws if self.random else 1
-        self.digest = fingerprint([("logits", logits)]) if self.repeatable else None
         gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
         self.saturated = gap > SATURATED
         # What logits are divided by under any rule but OWN: the timesteps of a sum over time, more if saturated.
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
+        self.digest = fingerprint([("logits", logits), *self._gradients()]) if self.repeatable else None
 
     def _call(self, images: Tensor) -> Tensor:
         self.calls += 1
@@ -146,6 +147,24 @@ class InstrumentedModel(nn.Module):
     def _answers(self, images: Tensor) -> Tensor:
         with torch.no_grad(), seeded(0):
             return self._call(images)
+
+    @torch.enable_grad()
+    def _gradients(self) -> list[tuple[str, Tensor]]:
+        """Input gradients under rules that attacks use. Networks with the same answers may differ in them, such as by
+        the width of a surrogate, and then fall to other attacks. A gradient that is not repeatable identifies nothing.
+        """
+        gradients = []
+        for rule in (OWN, ROUNDING, "arctan"):
+            if self.takes(rule):
+                pair = []
+                for _ in range(2):
+                    images = self.observed.clone().requires_grad_()
+                    with frozen(self), seeded(0), self.under(rule):
+                        logits = self(images)
+                    weights = torch.linspace(1, -1, logits.shape[1], device=logits.device)
+                    pair.append(torch.autograd.grad((logits * weights).sum(), images)[0].nan_to_num(0, 0, 0))
+                gradients += [(rule, pair[0])] if torch.equal(*pair) else []
+        return gradients
 
     def _batch_check(self, images: Tensor) -> Check:
         reversed_order = self._answers(images.flip(0)).float().flip(0)
