@@ -25,7 +25,6 @@ class Prices(NamedTuple):
 
     @property
     def mac(self) -> float:
-        """A multiplication and an addition."""
         return self.multiplication + self.addition
 
     @property
@@ -35,8 +34,7 @@ class Prices(NamedTuple):
     def quantised_mac(self, bits: int) -> float:
         """Return the price of a MAC whose activation has `bits` bits (1 to 32); weight and sum have 32.
 
-        Assumption, not from the paper: an array multiplier adds one partial product per bit of the activation, so the
-        price of the multiplication shrinks by bits / 32 and that of the addition stays.
+        Assumption, not from the paper: an array multiplier adds one partial product per bit of the activation.
         """
         return self.multiplication * bits / 32 + self.addition
 
@@ -63,10 +61,8 @@ def equivalent_bits(timesteps: int) -> int:
 
 
 class Traffic(NamedTuple):
-    """32-bit words moved per image, estimated for SNN and ANN under the same assumptions.
-
-    No weight is reused: every MAC and AC reads its weight from a small SRAM. An activation that is not zero is written
-    to the same SRAM once and read once; those of an ANN are dense. Every membrane is read and written at every step.
+    """32-bit words moved per image: every MAC and AC reads its weight from a small SRAM, an activation that is not zero
+    is written there once and read once (those of an ANN are dense), a membrane read and written at every step.
     """
 
     weight_reads: float
@@ -76,12 +72,11 @@ class Traffic(NamedTuple):
 
     @property
     def on_chip_pj(self) -> float:
-        """Picojoules if all weights are in the SRAM next to the arithmetic."""
         return SRAM_WORD_PJ * (self.weight_reads + self.activations + self.membranes)
 
     @property
     def off_chip_pj(self) -> float:
-        """Picojoules if each weight is also read from DRAM once per image, so a layer runs all its steps at once."""
+        """Picojoules if each weight is also read from DRAM once per image: a layer runs all its steps at once."""
         return self.on_chip_pj + DRAM_WORD_PJ * self.weights
 
 
@@ -123,7 +118,7 @@ class LayerOperations:
 
     @property
     def flops_snn(self) -> float:
-        """FL_SNN of Table 6: dense FLOPs times the spiking activity of the input."""
+        """FL_SNN of Table 6."""
         return self.dense * self.activity
 
 
@@ -144,7 +139,6 @@ class EnergyReport:
 
     @property
     def bits(self) -> int:
-        """Bits of an activation in the quantised ANN of the comparison."""
         return equivalent_bits(self.timesteps)
 
     def layer_energy(self, layer: LayerOperations, prices: Prices) -> float:
@@ -176,18 +170,12 @@ class EnergyReport:
     def snn_traffic(self) -> Traffic:
         """Return the words that the spiking network moves over all T steps."""
         weighted = [layer for layer in self.layers if layer.dense]
-        return Traffic(
-            weight_reads=sum(layer.macs + layer.acs for layer in weighted),
-            activations=2 * sum(layer.events for layer in weighted),
-            membranes=2 * self.timesteps * (self.state_bytes // STATE_BYTES),
-            weights=sum(layer.parameters for layer in weighted),
-        )
+        reads, events = sum(layer.macs + layer.acs for layer in weighted), sum(layer.events for layer in weighted)
+        membranes = 2 * self.timesteps * (self.state_bytes // STATE_BYTES)
+        return Traffic(reads, 2 * events, membranes, sum(layer.parameters for layer in weighted))
 
     def ann_traffic(self) -> Traffic:
         """Return the words that the ANN of the same structure moves; every activation counts as not zero."""
-        return Traffic(
-            weight_reads=float(sum(layer.connections for layer in self.layers)),
-            activations=2.0 * sum(layer.sources for layer in self.layers if layer.dense),
-            membranes=0.0,
-            weights=sum(layer.parameters for layer in self.layers if layer.dense),
-        )
+        weighted = [layer for layer in self.layers if layer.dense]
+        reads, sources = sum(layer.connections for layer in self.layers), sum(layer.sources for layer in weighted)
+        return Traffic(float(reads), 2.0 * sources, 0.0, sum(layer.parameters for layer in weighted))

@@ -1,9 +1,8 @@
 """Count the operations of a spiking network, of this package or another library, on the spikes of real images.
 
-Hooks on the layers count while the network runs. A `Flow` notes for every tensor where it came from: the image, spikes,
-or another weighted layer. A layer whose input is the image, the same at every step, counts once, also if its library
-computes it at every step. A batch norm right behind a weighted layer counts as folded into it, and any other one as a
-depthwise 1x1 convolution.
+Hooks count while the network runs, and a `Flow` notes where every tensor came from. A layer that sees the image, the
+same at every step, counts once, also if its library computes it at every step. A batch norm right behind a weighted
+layer counts as folded into it, and any other one as a depthwise 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class Flow(TorchFunctionMode):
 
     @contextmanager
     def layers(self, layers: Iterable[nn.Module]) -> Iterator[None]:
-        """Let these layers multiply by weights inside the context, because they are counted."""
+        """Let these layers, which are counted, multiply by weights inside the context."""
 
         def count(change: int, *_: Any) -> None:
             self._inside += change
@@ -215,20 +214,11 @@ class _Weighted:
 
 def _neuron_operations(name: str, neuron: nn.Module, activity: LayerActivity) -> LayerOperations:
     """At each step a neuron adds to each state and multiplies those that decay; a spike subtracts the threshold."""
-    states, decays = _neuron_cost(name, neuron)
-    updates = activity.neurons * activity.timesteps
-    return LayerOperations(
-        name=name,
-        kind="neurons",
-        inputs="current",
-        sources=activity.neurons,
-        units=activity.neurons,
-        events=activity.spikes,
-        acs=states * updates + activity.spikes,
-        multiplications=float(decays * updates),
-        parameters=sum(parameter.numel() for parameter in neuron.parameters()),
-        state_bytes=STATE_BYTES * states * activity.neurons,
-    )
+    (states, decays), neurons, spikes = _neuron_cost(name, neuron), activity.neurons, activity.spikes
+    updates, parameters = neurons * activity.timesteps, sum(parameter.numel() for parameter in neuron.parameters())
+    operations = LayerOperations(name, "neurons", "current", neurons, neurons, events=spikes, parameters=parameters)
+    additions, stored = states * updates + spikes, STATE_BYTES * states * neurons
+    return replace(operations, acs=additions, multiplications=float(decays * updates), state_bytes=stored)
 
 
 class Energy:

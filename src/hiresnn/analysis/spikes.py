@@ -87,10 +87,8 @@ class SpikingActivity:
         """Return layer name -> activity over all images so far; UsageError before the first update."""
         if not self._counts:
             raise UsageError("spiking activity: no spikes were added; call update first.")
-        return {
-            name: LayerActivity(neurons, timesteps, torch.cat(self._counts[name]))
-            for name, (timesteps, neurons) in self._shapes.items()
-        }
+        counts = {name: torch.cat(batches) for name, batches in self._counts.items()}
+        return {name: LayerActivity(neurons, steps, counts[name]) for name, (steps, neurons) in self._shapes.items()}
 
 
 def recording(network: SpikingNetwork | Unrolled) -> AbstractContextManager[dict[str, Tensor]]:

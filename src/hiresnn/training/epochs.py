@@ -74,8 +74,7 @@ class Selection:
     PGD-10 grows by more than OVERFITTED points over that of the best epoch while PGD-10 falls.
 
     Attributes:
-        images, labels: [N, C, H, W] in [0, 1] and [N], held out of training.
-        eps: bound of both attacks in pixel units.
+        images, labels, eps: [N, C, H, W] in [0, 1] and [N], held out of training; bound of both attacks.
         select: "robust" takes the epoch with the highest accuracy under PGD-10, the later one of equals.
         best: that epoch: its number, its accuracies, and the state of the training; empty before the first.
     """
@@ -112,15 +111,11 @@ class Selection:
 
 
 class Average:
-    """Averages the weights and batch norm statistics of a network after each step of its optimiser.
+    """Averages weights and batch norm statistics in `model`, a copy in eval mode, after each step of the optimiser.
 
-        average = d * average + (1 - d) * weights,   d = min(decay, (1 + n) / (10 + n)) at update n
+        average = d * average + (1 - d) * weights,   d = min(decay, (1 + n) / (10 + n)) at update n, decay in [0, 1)
 
     Counters are copied. (torch's AveragedModel takes over the first weights as they are: other numbers.)
-
-    Args:
-        model: trained by `optimizer`; the attribute `model` is a copy of it that holds the average, in eval mode.
-        decay: d of a long training, in [0, 1).
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, decay: float) -> None:
@@ -154,18 +149,14 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass
 class Training:
-    """A network, its optimiser, its images, and how far the training has come.
+    """A network, its optimiser, its images, and how far the training has come; see `fit` and `train_batch`.
 
     Attributes:
         batches: iterated once per epoch; their attribute `generator`, if they have one, decides their order.
         precision: a key of PRECISIONS.
         images: number of training images, the unit of progress; 0 counts batches instead.
-        title: of the training, for progress and errors.
         after: gets the row of each epoch when it is done.
-        average: average of the weights, which becomes the weights of `model` in the end; None for none.
-        selection: measures each epoch under attack, and may go back to an earlier one; None for none.
         rows: one row per finished epoch.
-        model, optimizer, method, schedule, ranks: see `train_batch` and `Schedule`.
     """
 
     model: nn.Module
@@ -184,18 +175,15 @@ class Training:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self) -> None:
-        """Train the epochs that `rows` does not hold yet, and give the row of each to `after` when it is done.
+        """Train the epochs that `rows` does not hold yet; `model` ends with the averaged, selected or rounded weights.
 
-        In the end `model` has the averaged weights or those of the selected epoch, rounded if `method` rounds.
-
-        Raises:
-            NotFiniteError: a loss is not finite, or a weight at the end of an epoch: a membrane that is NaN never
-                spikes, so the loss can hide it. Names epoch and batch.
-            DataError: a label is not a class of the network.
+        Raises NotFiniteError, with epoch and batch, where a loss is not finite, or a weight at the end of an epoch, as
+        a membrane that is NaN never spikes; DataError where a label is not a class of the network.
         """
         epochs, count = self.schedule.epochs, self.images or len(self.batches)
         progress = self.progress if epochs else Progress(quiet=True)  # the weights may still have to be rounded
         unit = "images" if self.images else "batches"
+        train = partial(train_batch, ranks=self.ranks, precision=PRECISIONS[self.precision])
         with progress.task(self.title, epochs * count, unit, done=len(self.rows) * count) as task:
             for epoch in range(len(self.rows), epochs):
                 start, name = time.perf_counter(), f"epoch {epoch + 1} of {epochs}"
@@ -206,10 +194,7 @@ class Training:
                 self.model.train()
                 for number, (images, labels) in enumerate(self.batches, start=1):
                     with self._located(name, f" at batch {number}"):
-                        periods = train_batch(
-                            self.model, self.optimizer, images, labels, self.method, ranks=self.ranks,
-                            precision=PRECISIONS[self.precision],
-                        )  # fmt: skip
+                        periods = train(self.model, self.optimizer, images, labels, self.method)
                     loss += periods[0].images * sum(period.loss for period in periods)
                     correct_answers += sum(period.correct for period in periods)
                     presentations += sum(period.images for period in periods)
@@ -254,12 +239,10 @@ class Training:
         if selection.overfitted(accuracies):
             # A copy, because an optimiser keeps the tensors that it loads and changes them at its next step.
             self._load_weights(copy.deepcopy(selection.best["state"]))
-            row["back_to_epoch"] = selection.best["epoch"]
-            self.progress.line(
-                f"{self.title}, epoch {epoch}: catastrophic overfitting (FGSM leaves {accuracies['fgsm']:.1f} % of "
-                f"the held-out images, PGD-10 {accuracies['pgd']:.1f} %); it continues from epoch "
-                f"{row['back_to_epoch']}."
-            )
+            best = row["back_to_epoch"] = selection.best["epoch"]
+            left = f"FGSM leaves {accuracies['fgsm']:.1f} % of the held-out images, PGD-10 {accuracies['pgd']:.1f} %"
+            overfitting = f"{self.title}, epoch {epoch}: catastrophic overfitting ({left})"
+            self.progress.line(f"{overfitting}; it continues from epoch {best}.")
         else:
             selection.consider(epoch, accuracies, self._weights())
         row["measuring_seconds"] = round(time.perf_counter() - start, 3)

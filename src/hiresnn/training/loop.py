@@ -1,8 +1,7 @@
 """The training loop (Algorithm 1): one for every method, which is data, and for the ANN.
 
-A batch is presented in N periods. Each period does a forward pass on the noisy images, one backward pass for the
-gradients of weights, thresholds, leaks and input, all at the old weights (lines 13-18), an optimiser step (lines
-19-22), and the update of the noise.
+Each of the N periods of a batch does a forward pass on the noisy images, one backward pass for the gradients of
+weights, thresholds, leaks and input, all at the old weights (lines 13-18), a step (lines 19-22), and updates the noise.
 """
 
 from __future__ import annotations
@@ -41,9 +40,8 @@ class Method:
         state: "reset": every period starts from rest and has its own loss. "carry": membranes, dropout masks and
             accumulated logits continue, detached, so that the loss of a period covers all steps so far.
         loss: mean loss over the rows of a period.
-        after: changes the weights after each update; None for nothing.
-        rounding: rounds the weights of the network in place, for every pass and at the end; see `rounded`. None for
-            none.
+        after: changes the weights after each update.
+        rounding: rounds the weights of the network in place, for every pass and at the end; see `rounded`.
     """
 
     periods: int = 1

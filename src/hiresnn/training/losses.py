@@ -23,13 +23,10 @@ class Presentation(NamedTuple):
     """What a loss sees of one period.
 
     Attributes:
-        model: images -> logits [B, K], for a further pass over `timesteps` steps, in the precision of the training.
-            With `same_draws` it has the dropout masks, and the other draws of the global generators, that the pass of
-            `shown` had.
-        images, shown: [B, C, H, W] in [0, 1], without and with the noise.
-        labels: class numbers [B].
+        model: images -> logits [B, K], for a further pass over `timesteps` steps; with `same_draws` it has the dropout
+            masks, and the other draws of the global generators, that the pass of `shown` had.
+        images, shown, labels: [B, C, H, W] in [0, 1], without and with the noise, and class numbers [B].
         logits: [B, K], of `shown`, sums over `timesteps` steps.
-        timesteps: number of steps that `logits` sum over.
         earlier: logits per timestep of the period before, detached, or None.
     """
 
@@ -90,13 +87,8 @@ class Distillation:
 
         (1 - weight) CE(m(x'), y) + weight t^2 KL(softmax(teacher(x) / t) || softmax(m(x') / t))
 
-    x' is what the method shows, the teacher sees the image x. The logits of teacher and network must have one scale, as
-    after a conversion with `rescale`.
-
-    Args:
-        teacher: images -> logits; in each call it is in eval mode and without gradients, afterwards as before.
-        weight: share of the divergence, in [0, 1].
-        temperature: t, above 0.
+    x' is what the method shows; the teacher, images -> logits, sees the image x in eval mode. Both logits must have one
+    scale, as after a conversion with `rescale`. `weight` lies in [0, 1], and t, the `temperature`, above 0.
     """
 
     def __init__(self, teacher: nn.Module, weight: float = 0.7, temperature: float = 1.0) -> None:
@@ -136,12 +128,7 @@ class MembraneDistance(Adversarial):
         1/2 CE(m(x), y) + 1/2 CE(m(x'), y) + strength * mean |Y_t|,   Y_t = decay Y_(t-1) + c_t(x) - c_t(x')
 
     c_t is the input of the readout at step t, [B, K], and the mean is over steps, images and classes. Both passes share
-    their dropout masks.
-
-    Args:
-        step, options: see `Adversarial`.
-        strength: rho.
-        decay: of the membranes whose difference Y is.
+    their dropout masks. `strength` is rho, `step` and `options` are those of `Adversarial`.
     """
 
     def __init__(self, step: float, *, strength: float = 2.5, decay: float = 0.99, **options: Any) -> None:
@@ -176,13 +163,10 @@ class MembraneOverlap(Noise):
 
     z = u / v_t - 1 is the normalised membrane over all steps, images and neurons of a layer, and `width` is where its
     surrogate ends. The probability under the normal distribution has a gradient; the counted share has none. Spikes
-    inside the reset are constants. The images are those without noise.
+    inside the reset are constants. The images are those without noise. `strength` is eta, at least 0.
 
     Few membranes near the threshold mean small surrogate gradients, which mislead only an attacker who uses the same
     surrogate: docs/robust.md has what the audit finds.
-
-    Args:
-        strength: eta, at least 0.
     """
 
     def __init__(self, strength: float = 1.0) -> None:

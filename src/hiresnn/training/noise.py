@@ -15,13 +15,9 @@ from hiresnn.attacks.losses import summed_steps
 
 
 class Noise:
-    """No noise: the images as they are. Base class of every training noise.
+    """No noise: the images as they are. Base class of every training noise."""
 
-    Attributes:
-        needs_gradient: whether `update` uses the gradient of the loss with respect to the noisy images.
-    """
-
-    needs_gradient = False
+    needs_gradient = False  # whether `update` uses the gradient of the loss in the noisy images
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Prepare for a batch of images [B, C, H, W] in [0, 1]; called before its first period."""
@@ -37,11 +33,9 @@ class Noise:
         """Let go of the batch; called after its last period, and when it fails."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state that a resumed training needs."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned."""
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
 class CraftedNoise(Noise):
@@ -62,17 +56,16 @@ class CraftedNoise(Noise):
         self.kappa: Tensor | None = None
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Give every row of the batch a row of kappa; new rows are zero."""
         kappa = images[:0] if self.kappa is None else self.kappa
         self.kappa = torch.cat([kappa, torch.zeros_like(images[len(kappa) :])])
 
     def apply(self, images: Tensor) -> Tensor:
-        assert self.kappa is not None, "begin comes before apply"
+        assert self.kappa is not None
         return perturbed(images, self.kappa[: len(images)])
 
     def update(self, gradient: Tensor) -> None:
         """Apply Eq. 6: kappa = clip(kappa + eps_s * sign(gradient), -eps_t, eps_t)."""
-        assert self.kappa is not None, "begin comes before update"
+        assert self.kappa is not None
         rows = len(gradient)
         self.kappa[:rows] = ascend(self.kappa[:rows], gradient, self.step, self.bound)
 
@@ -105,8 +98,7 @@ class Adversarial(Noise):
     weights are not computed.
 
     Args:
-        step: alpha, in pixel units; at least 0.
-        start: radius of the random start, in pixel units; at least 0.
+        step, start: alpha, and the radius of the random start, in pixel units; at least 0.
         bound: radius of the ball, in pixel units; infinite for none. With a bound, x + delta is clipped to [0, 1].
         iterations: gradients per batch.
         divergence: ascend KL(p(x) || p(x + delta)), as TRADES does, and not the cross-entropy.

@@ -1,9 +1,7 @@
 """Data-parallel training: one process per rank, started by torchrun, each with its rows of every batch.
 
-DistributedDataParallel averages the gradients, over gloo on CPUs and NCCL on GPUs. Every rank always gets the same
-rows of the global batch, so it keeps the rows of kappa that belong to them, and any number of ranks trains the same
-network as one process, apart from random draws (dropout, noise, Poisson spikes) and from batch norm, whose statistics
-are those of a rank's own rows.
+Every rank keeps the rows of kappa that belong to its rows, so any number of ranks trains the network of one process,
+apart from random draws and from batch norm, whose statistics are those of a rank's own rows.
 """
 
 from __future__ import annotations
@@ -38,12 +36,7 @@ _OPTIONS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffe
 
 
 class Ranks:
-    """This process among those that train together; `ALONE` is a process that trains by itself.
-
-    Attributes:
-        rank: counted from 0. Rank 0 leads: it alone writes files and prints.
-        size: number of processes.
-    """
+    """This process, `rank` of `size`, among those that train together; only rank 0 writes files and prints."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
