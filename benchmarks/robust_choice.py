@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.app.context import splits
+from hiresnn.app.build import splits
 from hiresnn.app.folder import MODEL
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, override, read

@@ -21,9 +21,8 @@ import checkout  # noqa: F401
 from robust_table import Entry, write
 
 from hiresnn.app.audit import audit
-from hiresnn.app.cost import training_cost
 from hiresnn.app.recipe import Recipe, override, read
-from hiresnn.app.train import train
+from hiresnn.app.train import train, training_cost
 from hiresnn.audit import AuditConfig, Card
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import CARD

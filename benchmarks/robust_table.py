@@ -1,7 +1,7 @@
 """The table and the picture of `robust_compare.py`: audited networks, and the price of their training.
 
 Networks that differ only in their seed make one row. The price is what the training took, the ANN and its measurements
-under attack included, in passes (`hiresnn.app.cost`), divided by the price of the reference.
+under attack included, in passes (`hiresnn.app.train`), divided by the price of the reference.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hiresnn import data
 from hiresnn.analysis import Energy, PerturbationDistance, SpikeDistance, SpikingActivity, evaluate
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
-from hiresnn.app.context import device_of, splits
+from hiresnn.app.build import device_of, splits
 from hiresnn.app.recipe import digest
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
 from hiresnn.audit import InstrumentedModel

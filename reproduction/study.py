@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.app.context import device_of
+from hiresnn.app.build import device_of
 from hiresnn.app.evaluate import attack_of
 from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environment
 from hiresnn.app.networks import load

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hiresnn import analysis, attacks, audit, data, foreign, hub, models, network, neurons, training
     from hiresnn.analysis.accuracy import evaluate
     from hiresnn.app.networks import save
-    from hiresnn.app.own import load
+    from hiresnn.app.targets import load
     from hiresnn.audit import run_audit
     from hiresnn.hub import from_pretrained
     from hiresnn.models import build
@@ -33,7 +33,7 @@ _HOMES = {
     "fit": "hiresnn.training",
     "from_pretrained": "hiresnn.hub",
     "gradient_rule": "hiresnn.neurons",
-    "load": "hiresnn.app.own",
+    "load": "hiresnn.app.targets",
     "run_audit": "hiresnn.audit",
     "save": "hiresnn.app.networks",
 }

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import hiresnn
-from hiresnn.app.networks import checksum, load, load_weights, save
+from hiresnn import load
+from hiresnn.app.networks import checksum, load_weights, save
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert, spiking_graph
@@ -56,8 +56,8 @@ def write(path: Path, tensors: dict[str, Tensor], text: object) -> None:
 
 
 def test_an_ann_comes_back_with_equal_logits(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
-    hiresnn.save(ann, tmp_path / "a.safetensors")
-    loaded = hiresnn.load(tmp_path / "a.safetensors")
+    save(ann, tmp_path / "a.safetensors")
+    loaded = load(tmp_path / "a.safetensors")
     assert not loaded.training
     assert torch.equal(loaded(images), ann.eval()(images))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hiresnn.app.cost import TRAINING_IMAGES, training_cost
 from hiresnn.app.recipe import override, read
+from hiresnn.app.train import TRAINING_IMAGES, training_cost
 from hiresnn.data import load
 
 # After each epoch of a robust ANN, on every held-out image: clean 1, FGSM 2 + 1, PGD 10 * 2 + 1.

@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from hiresnn import data
-from hiresnn.app.cost import training_cost
 from hiresnn.app.evaluate import attack_of, evaluate, label_of, recipe_attacks
 from hiresnn.app.folder import MODEL, RESULT, RunFolder
 from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import Recipe, dump, override, read
 from hiresnn.app.targets import resolve_model
-from hiresnn.app.train import train
+from hiresnn.app.train import train, training_cost
 from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, UsageError

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hiresnn.app.context import log_to
 from hiresnn.app.recipe import override, read
-from hiresnn.app.train import train
+from hiresnn.app.train import log_to, train
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 

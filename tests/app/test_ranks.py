@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from hiresnn.app.context import load_data
+from hiresnn.app.build import load_data
 from hiresnn.app.folder import MODEL, RESUME, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, dump, override
@@ -109,7 +109,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"snn.batch_size": "1"}, r"snn.batch_size is 1, but 2 processes need at least one image each"),
+        ({"snn.batch_size": "1"}, r"snn.batch_size is 1; give 2 processes an image each"),
         ({"device": '"cuda:0"'}, r"device is 'cuda:0', a single GPU; for 2 processes use cuda or auto"),
     ],
 )

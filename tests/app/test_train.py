@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hiresnn.app.context import COUNTS, clamp_counts, device_of, splits
+from hiresnn.app.build import COUNTS, clamp_counts, device_of, splits
 from hiresnn.app.folder import LOCK, MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import Recipe, dump, override
@@ -282,7 +282,7 @@ def test_a_gpu_beyond_the_last_is_named(tiny: Recipe, monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device_of(override(tiny, {"device": "cuda:1"})) == "cuda:1"
-    with pytest.raises(UsageError, match="device is 'cuda:7', but the last GPU that torch sees is cuda:1"):
+    with pytest.raises(UsageError, match="device is 'cuda:7', but the last GPU is cuda:1"):
         device_of(override(tiny, {"device": "cuda:7"}))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from hiresnn.app.audit import verify
-from hiresnn.app.cost import training_cost
 from hiresnn.app.recipe import read
+from hiresnn.app.train import training_cost
 from hiresnn.audit.card import Card
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import SHELF, copy

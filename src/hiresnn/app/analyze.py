@@ -24,13 +24,11 @@ from hiresnn.analysis import (
     SpikingActivity,
     recording,
 )
-from hiresnn.app.build import calibrate_by, calibration_images, spiking_network
-from hiresnn.app.context import RunContext, device_of, fitting_batch
+from hiresnn.app.build import calibrate_by, calibration_images, device_of, fitting_batch, spiking_network, splits
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
-from hiresnn.app.own import load_run
 from hiresnn.app.recipe import Recipe, changed
-from hiresnn.app.targets import audit_folder, data_of, resolve_model, run_named
+from hiresnn.app.targets import audit_folder, data_of, load_run, resolve_model, run_named
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
 from hiresnn.data import Batches
 from hiresnn.errors import RunError, UsageError
@@ -221,23 +219,24 @@ def conversion(
     defaults are FACTORS of the recipe's T, its own scale, no attacks on the ANN, and LIMIT images.
     """
     with RunFolder.open(run, write=True) as folder:
-        context = RunContext.of_run(folder, progress, source)
-        recipe, held_out = context.recipe, context.held_out
+        recipe = folder.recipe
+        device, dataset = device_of(recipe), data.load(source or recipe.data.source, size=recipe.data.size)
+        train, held_out = splits(recipe, dataset)
         steps, scale = recipe.snn.timesteps, recipe.conversion.threshold_scale
         measured_steps = timesteps or sorted({max(1, round(factor * steps)) for factor in FACTORS})
         settings = dict.fromkeys([(steps, scale), *((t, s) for s in scales or [scale] for t in measured_steps)])
         recipes = [_at(recipe, *setting) for setting in settings]
-        ann = load_run(_ann(folder)).to(context.device)
-        check_fits(ann, context.dataset, f"{folder.path}")
-        images = calibration_images(recipe, context.train).to(context.device) / 255  # as in training
+        ann = load_run(_ann(folder)).to(device)
+        check_fits(ann, dataset, f"{folder.path}")
+        images = calibration_images(recipe, train).to(device) / 255  # as in training
         networks = [_converted(each, ann, images) for each in recipes]
-        split = context.dataset.test if held_out is None else held_out
+        split = dataset.test if held_out is None else held_out
         split = data.first(split, min(limit or LIMIT, len(split)))
         rows = []
         for attack in [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]:
             label = CLEAN if attack is None else label_of(recipe, attack)
             measures = [ConversionError(ann, network) for network in networks]
-            batches = Batches(split, batch_size, device=context.device)
+            batches = Batches(split, batch_size, device=device)
             for _, attacked, labels in attacked_batches(ann, batches, attack, label, len(split), recipe.seed, progress):
                 for measure in measures:
                     measure.update(attacked, labels)

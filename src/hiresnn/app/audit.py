@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from hiresnn import data
-from hiresnn.app.context import device_of, fitting_batch
+from hiresnn.app.build import device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import MODEL, RECIPE, environment, locked
 from hiresnn.app.recipe import Recipe

@@ -1,49 +1,125 @@
-"""From a recipe to objects: the ANN, the spiking network, and what the training of either needs."""
+"""From a recipe to objects: device, data, run folder, the ANN, the spiking network, and what trains them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.app.context import LARGEST_BATCH
+from hiresnn.app.folder import RunFolder
 from hiresnn.app.networks import load_weights
-from hiresnn.app.own import OwnCode, normalisation
-from hiresnn.app.recipe import Recipe, Snn
+from hiresnn.app.recipe import Recipe, Snn, changed
+from hiresnn.app.targets import OwnCode, normalisation
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import UsageError
+from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.models import build
-from hiresnn.network import (
-    SpikingNetwork,
-    calibrate,
-    compiling_pays,
-    spiking_graph,
-)
+from hiresnn.network import SpikingNetwork, calibrate, compiling_pays, spiking_graph
 from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
-from hiresnn.training import Distillation, Method, method
+from hiresnn.training import Distillation, Method, Ranks, method
 from hiresnn.training.trainer import COMPILING, trained_parameters
 
-FEWEST_CALIBRATED = 32
-"""Images that thresholds are calibrated on at least, however large the images are."""
+Value = TypeVar("Value")
+COUNTS = ("data.train_images", "data.holdout_images")
+
+
+def device_of(recipe: Recipe | None) -> str:
+    """Return the device of a recipe, which torch must have; a GPU, if there is one, for "auto" or without a recipe."""
+    if recipe is None or recipe.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if recipe.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device is {recipe.device!r}, but torch sees no GPU; use cpu or auto.")
+    number, last = recipe.device.partition(":")[2], torch.cuda.device_count() - 1
+    if number and int(number) > last:
+        raise UsageError(f"device is {recipe.device!r}, but the last GPU is cuda:{last}; use that one or auto.")
+    return recipe.device
+
+
+def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
+    """Divide the training set as the recipe says: (images to train on, images held out or None)."""
+    split, held = dataset.train, None
+    if recipe.data.holdout_images:
+        split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
+    return data.first(split, recipe.data.train_images, key="data.train_images"), held
+
+
+def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
+    """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
+    total, held_out = len(dataset.train), recipe.data.holdout_images
+    counts = {}
+    if COUNTS[1] in keys:
+        held_out = counts[COUNTS[1]] = min(held_out, total // 5)
+    if COUNTS[0] in keys and held_out < total:
+        counts[COUNTS[0]] = min(recipe.data.train_images, total - held_out)
+    stated = dict(zip(COUNTS, (recipe.data.train_images, recipe.data.holdout_images), strict=True))
+    if not (lowered := {key: counts[key] for key in COUNTS if counts.get(key, stated[key]) != stated[key]}):
+        return recipe
+    changes = ", ".join(f"{key} from {stated[key]:,} to {count:,}" for key, count in lowered.items())
+    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {changes}.")
+    return changed(recipe, lowered)
+
+
+def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
+    """Raise UsageError if the recipe's batches or this machine's GPUs are too few for so many processes."""
+    if ranks.size == 1:
+        return
+    for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
+        if batch_size < ranks.size:
+            raise UsageError(f"{section}.batch_size is {batch_size}; give {ranks.size} processes an image each.")
+    if ":" in recipe.device:
+        raise UsageError(f"device is {recipe.device!r}, a single GPU; for {ranks.size} processes use cuda or auto.")
+    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)), torch.cuda.device_count()
+    if device_of(recipe) == "cuda" and local > gpus:
+        raise UsageError(f"{local} processes need as many GPUs, but this machine has {gpus}; start fewer.")
+
+
+def _all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
+    """Return the value of `action`, or raise on all ranks what it raised on any of them."""
+    value, error = None, None
+    try:
+        value = action()
+    except HiresnnError as caught:
+        error = caught
+    for raised in ranks.gathered(error):
+        if raised is not None:
+            raise raised
+    return value  # type: ignore[return-value]
+
+
+def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
+    """Return the folder that the first rank takes by `take`, read-only on the others."""
+    return _all_raise(ranks, take if ranks.lead else lambda: RunFolder.follow(path))
+
+
+def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
+    """Load the data set; the first rank loads, and so downloads, before the others."""
+    dataset = _all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
+    return _all_raise(ranks, lambda: dataset or data.load(source, size=size))
+
+
+LARGEST_BATCH = 2**25
+"""Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
+
+
+def fitting_batch(network: nn.Module, dataset: DataSet, images: int) -> int:
+    """Return `images`, or fewer where images or T are so large that a pass would take many gigabytes."""
+    timesteps = network.timesteps if isinstance(network, SpikingNetwork) else 1
+    return max(1, min(images, LARGEST_BATCH // (timesteps * dataset.train.images[0].numel())))
 
 
 def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None, own: OwnCode | None) -> nn.Module:
-    """Return the ANN before its training, for the images of `dataset`; it is `own`, if the recipe has code of a user's.
-
-    The statistics of `split` normalise the images, if the recipe asks for that; None takes zeros and ones.
-    """
+    """Return the ANN before its training, normalised by the statistics of `split`; None takes zeros and ones."""
     if own is not None:
         return own.build(recipe, dataset, split)
     model = recipe.model
     if dataset.height != dataset.width:
-        raise UsageError(
-            f"the images of {dataset.name} are {dataset.height} x {dataset.width} (height x width), but {model.name} "
-            "takes square images; crop them with data.size, or train a network of your own."
-        )
+        size = f"{dataset.height} x {dataset.width} (height x width)"
+        raise UsageError(f"{model.name} takes square images; crop those of {dataset.name}, {size}, with data.size.")
     mean, std = normalisation(recipe, dataset, split)
     network = build(
         model.label, dataset.num_classes, in_channels=dataset.in_channels, image_size=dataset.height,
@@ -76,14 +152,13 @@ def calibration_images(recipe: Recipe, train: Split) -> Tensor:
     count = min(recipe.conversion.images, len(train))
     if recipe.model.source is not None:
         fitting = LARGEST_BATCH // (recipe.snn.timesteps * train.images[0].numel())
-        count = min(count, max(FEWEST_CALIBRATED, fitting))
+        count = min(count, max(32, fitting))
     return data.first(train, count).images
 
 
 def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:
     """Set the thresholds of `network`, made from `ann`, from training images in [0, 1], as section conversion says."""
-    part = recipe.conversion
-    options = part.model_dump(include={"percentile", "threshold_scale", "rescale"})
+    options = recipe.conversion.model_dump(include={"percentile", "threshold_scale", "rescale"})
     calibrate(network, images, ann=ann, **options)
 
 

@@ -11,11 +11,10 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.app.build import compile_neurons
-from hiresnn.app.context import RunContext, fitting_batch
+from hiresnn.app.build import compile_neurons, device_of, fitting_batch, splits
 from hiresnn.app.folder import ANN, MODEL, RESULT, ResultRecord, RunFolder
-from hiresnn.app.own import load_run
 from hiresnn.app.recipe import SEEDS, Recipe
+from hiresnn.app.targets import load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.data import Batches, DataSet
 from hiresnn.eps import format_eps
@@ -61,25 +60,26 @@ def evaluate(
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
-        network, context = load_run(folder), RunContext.of_run(folder, progress, source)
-        batch_size = fitting_batch(network, context.dataset, batch_size)
-        images = context.dataset.test if split == "test" else context.held_out
+        network, device = load_run(folder), device_of(recipe)
+        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
+        batch_size = fitting_batch(network, dataset, batch_size)
+        images = dataset.test if split == "test" else splits(recipe, dataset)[1]
         if images is None:
             raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
         images = data.first(images, min(limit, len(images))) if limit else images
         name = RESULT if split == "test" else f"result-{split}.json"
-        earlier = _earlier(folder, name, len(images), context.dataset.digest) if out is None else {}
+        earlier = _earlier(folder, name, len(images), dataset.digest) if out is None else {}
         opponents = {kind: load_run(twin) for kind, twin in _twins(folder, twins or []).items()}
         passes = len(images) * sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
         for title, model in ((f"{run}", network), *(("a twin", twin) for twin in opponents.values())):
-            check_fits(model.to(context.device), context.dataset, title)
+            check_fits(model.to(device), dataset, title)
             if isinstance(model, SpikingNetwork):
-                image = images.images[:1].to(context.device) / 255
+                image = images.images[:1].to(device) / 255
                 compile_neurons(recipe.compile, model, image, passes, progress if model is network else None)
 
         def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
             torch.manual_seed(attack_seed)
-            options: dict[str, Any] = {"batch_size": batch_size, "device": context.device, "progress": progress}
+            options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
             return round(accuracy(network, images, attack=attack, eps=eps, title=title, **options), 2)
 
         clean = measured("clean")
@@ -101,10 +101,10 @@ def evaluate(
             "attacks": _merged(earlier, figures),
             "images": len(images),
             "seed": recipe.seed,
-            "data": context.dataset.digest,
+            "data": dataset.digest,
         }
         if isinstance(network, SpikingNetwork):
-            batch, _ = next(iter(Batches(images, batch_size, device=context.device)))
+            batch, _ = next(iter(Batches(images, batch_size, device=device)))
             with torch.no_grad(), record(network.eval()) as spikes:
                 network(batch)
             if (dead := next((layer for layer, fired in spikes.items() if not fired.any()), None)) is not None:

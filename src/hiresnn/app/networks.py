@@ -20,14 +20,12 @@ from torch import Tensor, nn
 from hiresnn.errors import HiresnnError, RunError, UsageError, in_a_line
 from hiresnn.files import parse_json, write_atomically
 from hiresnn.models import Normalise, OwnNetwork, build, spec_of
-from hiresnn.network import SpikingNetwork, copied, spiking_graph, uncompiled
+from hiresnn.network import SpikingNetwork, spiking_graph, uncompiled
 from hiresnn.neurons import Condition, Linear, Reset
 
 FORMAT = 1
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
-"""Keys under which training scripts store the state_dict of a network in a checkpoint."""
-PREFIXES = ("module.", "network.", "_orig_mod.")
-"""Prefixes of every name by DataParallel, by an ANN of a hiresnn run, and by torch.compile."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")  # keys of a state_dict in a checkpoint
+PREFIXES = ("module.", "network.", "_orig_mod.")  # by DataParallel, by an ANN of a hiresnn run, by torch.compile
 NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8}
 NUMBERS |= {torch.int8, torch.int16, torch.int32, torch.int64}  # not complex, quantised, or floats of eight bits
 
@@ -75,11 +73,10 @@ class Header(_Part):
 def save(model: nn.Module, path: str | Path) -> None:
     """Write a network made by `hiresnn.models.build` or `hiresnn.convert`, whole or not at all.
 
-    A converted network of a user's own ANN can be saved too; `load` then needs that ANN for its structure.
+    `load` needs a user's own ANN again, for its structure.
 
     Raises:
-        UsageError: a spiking network whose neurons differ in reset or surrogate or use an own surrogate, or another
-            plain network.
+        UsageError: another network, or a spiking one whose neurons differ or do not use the linear surrogate.
         RunError: a weight is not finite, or the file cannot be written.
     """
     model = uncompiled(model)
@@ -97,7 +94,7 @@ def save(model: nn.Module, path: str | Path) -> None:
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values, in the order of the names. Files of version 0.2 have it."""
+    """SHA-256 over names, types, shapes and values, as in files of version 0.2."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -107,7 +104,7 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _sealed(content: bytes) -> bytes:
-    """Add the SHA-256 of our header to a safetensors file. (Its library writes two entries in random order.)"""
+    """Add the SHA-256 of our header to a safetensors file, whose library writes two entries in random order."""
     start = 8 + int.from_bytes(content[:8], "little")
     head = json.loads(content[8:start])
     metadata = head["__metadata__"]
@@ -117,15 +114,9 @@ def _sealed(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def load(
-    path: str | Path, bare: Callable[[OwnSpec | None], nn.Module] | None = None, *, ann: nn.Module | None = None
-) -> nn.Module:
-    """Read a file that `save` wrote, as `hiresnn.load` does; the size of the network is checked before it is made.
-
-    `bare` returns the structure of a user's own network without normalisation; `ann` is that structure, or a spiking
-    network of the same structure for one that has no ANN, such as an imported one. Built-in models need neither.
-    """
-    path, structure = Path(path), bare if ann is None else lambda _: copied(uncompiled(ann))
+def load(path: str | Path, structure: Callable[[OwnSpec | None], nn.Module] | None = None) -> nn.Module:
+    """Read a file that `save` wrote; `structure` returns a user's own network, or a spiking one that has no ANN."""
+    path = Path(path)
     if not path.is_file():
         raise RunError(f"there is no file {path}; name a model.safetensors that hiresnn wrote.")
     try:
@@ -167,9 +158,8 @@ def _network(
             return ann
         if own is not None and not isinstance(ann, OwnNetwork):
             # Wrapped as in training; the file holds the numbers of the normalisation.
-            channels = own.in_channels
-            ones: Any = ([0.0] * channels, [1.0] * channels) if own.normalise else (None, None)
-            ann = OwnNetwork(ann, own.model_dump(), *ones)
+            channels = own.in_channels if own.normalise else 0
+            ann = OwnNetwork(ann, own.model_dump(), [0.0] * channels or None, [1.0] * channels or None)
     elif isinstance(spec, dict):
         ann = _built(spec, values, path)
     else:
@@ -195,7 +185,6 @@ def _built(spec: dict[str, Any], values: int, path: Path) -> nn.Module:
 
 
 def _describe(network: SpikingNetwork) -> dict[str, Any]:
-    """Return the part `spiking` of the header, without values that are the default."""
     neuron = network.neuron
     if not isinstance(neuron.surrogate, Linear):
         raise UsageError(f"the surrogate is {neuron.surrogate!r}; a file can hold only the linear rule of Eq. 5.")
@@ -244,10 +233,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise UsageError(
-            f"weights {path} do not fit the network: {problems[0]}{more}; save the state_dict of this network, or load "
-            "what fits inside your function."
-        )
+        raise UsageError(f"weights {path} do not fit the network: {problems[0]}{more}; save those of this network.")
     require_finite(network.state_dict(), f"weights {path} in the network", "use another file", UsageError)
 
 

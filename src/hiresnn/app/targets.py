@@ -1,29 +1,331 @@
-"""Where a network to audit comes from: a run folder, a weights file, or a function of the user's that returns it."""
+"""What a text names: a run, a weights file, or a user's FILE.py:FUNCTION or MODULE:FUNCTION, which is executed."""
 
 from __future__ import annotations
 
+import ast
+import copy
 import hashlib
+import importlib
+import importlib.util
+import inspect
 import json
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import nn
 
 from hiresnn import data
-from hiresnn.app.folder import MODEL, RECIPE, RunFolder
-from hiresnn.app.networks import load
-from hiresnn.app.own import PREFIX, UserCode, load_run
+from hiresnn.app import networks
+from hiresnn.app.folder import MODEL, RECIPE, SOURCE, RunFolder
 from hiresnn.app.recipe import Recipe
 from hiresnn.attacks import Model, register
 from hiresnn.calls import read_call
-from hiresnn.data import DataSet
-from hiresnn.errors import UsageError
-from hiresnn.models import spec_of
-from hiresnn.network import SpikingNetwork
+from hiresnn.checks import require_logits
+from hiresnn.data import DataSet, Split
+from hiresnn.errors import RunError, UsageError, quoted, suggestion, user_code
+from hiresnn.models import OwnNetwork, spec_of
+from hiresnn.network import SpikingNetwork, copied, evaluating, uncompiled
+from hiresnn.process import leads
+
+PREFIX = "hiresnn_target_"  # of the module names under which users' files are imported
+_EXAMPLE = "name a Python file and its function, such as my_network.py:network"
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """A function of the user's, not executed yet; `module` is the path of a file, or a module's dotted name."""
+
+    module: str
+    function: str
+
+    @classmethod
+    def parse(cls, text: str) -> UserCode:
+        """Read FILE.py:FUNCTION or MODULE:FUNCTION. Raises UsageError for another form."""
+        module, _, function = text.rpartition(":")
+        if not module:
+            raise UsageError(f"{quoted(text)} is no FILE.py:FUNCTION and no MODULE:FUNCTION, such as mine.py:network.")
+        return cls(module, function)
+
+    @property
+    def text(self) -> str:
+        """The code as a user writes it."""
+        return f"{self.module}:{self.function}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `module` is the path of a file."""
+        return self.module.endswith(".py")
+
+    def files(self) -> dict[str, str]:
+        """Return the SHA-256 of the files that define the function, by path relative to the folder of the first.
+
+        A file's own imports from its folder count; of an installed module, only the file that defines the function.
+        """
+        if self.is_file:
+            path = require_file(self.module, _EXAMPLE).resolve()
+            return _imported_files(path, path.parent)
+        definition = inspect.unwrap(self.callable("name one that it has"))
+        try:
+            path = Path(inspect.getsourcefile(definition) or "")
+        except TypeError:  # an object, or a class written in C
+            path = Path(getattr(sys.modules[self.module], "__file__", None) or "")
+        path, here = path.resolve(), Path.cwd().resolve()
+        if not path.is_file():
+            return {}
+        if path.is_relative_to(here) and "site-packages" not in path.parts:
+            return _imported_files(path, here)
+        return {getattr(definition, "__module__", self.module): _sha256(path)}
+
+    def network(self, num_classes: int | None = None) -> Any:
+        """Return the network of the function, which gets `num_classes` if it takes it; a module is copied."""
+        function = self.callable("add one that returns a network: images [B, C, H, W] -> logits")
+        if isinstance(function, nn.Module):
+            return copy.deepcopy(function)
+        with _importable(self.module), user_code(self.text):
+            parameters = inspect.signature(function).parameters.values() if num_classes is not None else ()
+            takes = any(given.name == "num_classes" or given.kind is given.VAR_KEYWORD for given in parameters)
+            return function(num_classes=num_classes) if takes else function()
+
+    def callable(self, hint: str) -> Callable[..., Any]:
+        """Import the code and return the function, which is not called; `hint` says what to add if there is none."""
+        with _importable(self.module):
+            module = _imported(self.module)
+            function: Any = getattr(module, self.function, None)
+        if not callable(function):
+            similar = suggestion(self.function, [name for name, value in vars(module).items() if callable(value)])
+            raise UsageError(f"{self.module} has no function {self.function!r}; {similar}{hint}.")
+        return function  # type: ignore[no-any-return]
+
+
+def require_file(path: str | Path, remedy: str) -> Path:
+    """Return the path of a file that a user names, or raise UsageError, which ends with `remedy`."""
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file {path}; {remedy}.")
+    return Path(path)
+
+
+def _imported(module: str) -> ModuleType:
+    if not module.endswith(".py"):
+        with user_code(f"the import of module {module!r}", "; name an importable module or a FILE.py:FUNCTION."):
+            return importlib.import_module(module)
+    path = require_file(module, _EXAMPLE).resolve()
+    _require_no_other_modules(path)
+    # The name has a hash of the path, because two files in different folders may have the same name.
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"{PREFIX}{path.stem}_{mark}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = code  # dataclasses and pickled classes look up their module by name
+    with user_code(f"the import of {module}"):
+        spec.loader.exec_module(code)
+    return code
+
+
+def _require_no_other_modules(path: Path) -> None:
+    for name in _imported_files(path, path.parent):
+        imported = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        source = getattr(imported, "__file__", None)
+        if name != path.name and source is not None and Path(source).resolve() != path.parent / name:
+            raise UsageError(f"{path} imports {name}, but {source} of the same name is already imported; rename one.")
+
+
+@contextmanager
+def _importable(module: str) -> Iterator[None]:
+    folder = str(Path(module).resolve().parent if module.endswith(".py") else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _imported_files(start: Path, root: Path) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    paths = [start]
+    while paths:
+        path = paths.pop()
+        name = path.relative_to(root).as_posix()
+        if name not in digests:
+            digests[name] = _sha256(path)
+            paths += [file for file in _imports(path, root) if file.is_relative_to(root)]
+    return dict(sorted(digests.items()))
+
+
+def _imports(path: Path, root: Path) -> Iterator[Path]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # the import will fail with a message of its own
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        folder = root
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                folder = path.parents[min(node.level, len(path.parents)) - 1]
+            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                module = folder.joinpath(*parts[:end])
+                yield from (file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The code of a recipe's own network; `record`, for source.json, has its SHA-256 and that of its weights."""
+
+    code: UserCode
+    record: dict[str, Any]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """All that decides the network, whatever folder it is in."""
+        files = sorted(self.record["files"].items())
+        return {"function": self.code.function, "files": files, "weights": self.record["weights"]}
+
+    def build(self, recipe: Recipe, dataset: DataSet, split: Split | None) -> OwnNetwork:
+        """Return the user's network behind the normalisation of `split`, tried on two images."""
+        spec = networks.OwnSpec(
+            name=recipe.model.label,
+            source=self.record["model"],
+            num_classes=dataset.num_classes,
+            in_channels=dataset.in_channels,
+            height=dataset.height,
+            width=dataset.width,
+            normalise=recipe.model.normalise,
+        )
+        network = self.bare(spec)
+        if recipe.model.weights:
+            networks.load_weights(network, Path(recipe.model.weights))
+        own = OwnNetwork(network, spec.model_dump(), *normalisation(recipe, dataset, split))
+        images = torch.zeros(2, *dataset.train.images.shape[1:])
+        size = " x ".join(map(str, images.shape[1:]))
+        with torch.no_grad(), torch.random.fork_rng([]), evaluating(own):
+            called = f"{spec.source}, called with images of {dataset.name}, {size} (channels x height x width),"
+            with user_code(called, "; change the network, or the height and width with --set data.size=N."):
+                logits = own(images)
+        require_logits(logits, len(images))
+        if logits.shape[1] != dataset.num_classes:
+            classes = f"the {dataset.num_classes} classes of {dataset.name}"
+            raise UsageError(f"{spec.source} returns {logits.shape[1]} logits for {classes}; take num_classes.")
+        return own
+
+    def bare(self, spec: networks.OwnSpec | None) -> nn.Module:
+        """Return the structure of the network that `spec` describes, with new weights."""
+        source = self.record["model"]
+        if spec is None:
+            raise RunError(f"the weights of the run are not those of {source}; train it again into another --out.")
+        network = self.code.network(spec.num_classes)
+        if not isinstance(network, nn.Module):
+            raise UsageError(f"{source} returned {type(network).__name__}; it must return a torch.nn.Module.")
+        return copied(uncompiled(network))  # the function may return the same network at every call
+
+
+def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tuple[Any, Any]:
+    """Return the means and deviations of the channels: of `split`, or zeros and ones, or (None, None)."""
+    if not recipe.model.normalise:
+        return None, None
+    if split is None:
+        return [0.0] * dataset.in_channels, [1.0] * dataset.in_channels
+    return data.channel_statistics(split)
+
+
+def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
+    """Return the code of the recipe's own network, if it has one; RunError if it is not that of the run's source.json.
+
+    That file adds a path where the code may be.
+    """
+    source, weights = recipe.model.source, recipe.model.weights
+    if source is None:
+        return None
+    recorded: dict[str, Any] = {}
+    if folder is not None and (folder / SOURCE).is_file():
+        recorded = RunFolder.follow(folder).read_json(SOURCE)
+    code = UserCode.parse(source)
+    candidates = [code, replace(code, module=recorded["path"])] if recorded.get("path") else [code]
+    candidates = [candidate for candidate in candidates if Path(candidate.module).is_file()] or [code]
+    code = next((candidate for candidate in candidates if candidate.files() == recorded.get("files")), candidates[0])
+    path = str(Path(code.module).resolve()) if code.is_file else None
+    digest = recorded.get("weights")
+    if weights is not None and (digest is None or Path(weights).is_file()):
+        digest = weights_digest(weights)
+    files, earlier = code.files(), recorded.get("files", {})
+    changed = sorted(name for name in {*files, *earlier} if files.get(name) != earlier.get(name))
+    if recorded and changed:
+        raise RunError(
+            f"{', '.join(changed[:3])} of {source} changed after the run {folder} began; restore it, or delete "
+            f"{SOURCE} there if the network is the same."
+        )
+    if recorded.get("weights") not in (None, digest):
+        raise RunError(f"{weights} changed after the run {folder} began; restore it, or train into another --out.")
+    return OwnCode(code, {"model": source, "path": path, "files": files, "weights": digest})
+
+
+def weights_digest(weights: str) -> str:
+    """Return the SHA-256 of a file of weights; UsageError if there is none."""
+    return _sha256(require_file(weights, "name a .safetensors file or a state_dict for the weights"))
+
+
+def load(path: str | Path, *, ann: nn.Module | None = None) -> nn.Module:
+    """Read a network in eval mode, on the CPU: an ANN or a `SpikingNetwork`, as it was saved.
+
+    Args:
+        path: a run folder, whose own code is executed (one line on standard error says so), or a file that `save`
+            wrote, which never executes code.
+        ann: for a file, the structure of a user's own network, whose weights do not matter; or a spiking network of
+            the same structure, if it has no ANN.
+
+    Raises:
+        RunError: the file or run does not exist, is damaged, belongs to another architecture, or its code has changed.
+
+    Example:
+        >>> network = hiresnn.load("runs/mine")  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.is_dir() and ann is None:
+        return load_run(RunFolder.open(path))
+    structure = None if ann is None else lambda _: copied(uncompiled(ann))
+    return networks.load(path / MODEL if path.is_dir() else path, structure)
+
+
+def load_run(folder: RunFolder, *, may_run_code: bool = True) -> nn.Module:
+    """Return the trained network of a run as `load` does; without `may_run_code`, a user's own network is refused."""
+    path, source = folder.require(MODEL), folder.recipe.model.source
+    if source is not None and not may_run_code:
+        raise UsageError(
+            f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; if you "
+            f"trust it, name the run: {folder.path}={folder.path}/audit/card.json for hiresnn board, {folder.path} in "
+            "front of --verify for hiresnn audit."
+        )
+    if (code := own_code(folder.recipe, folder.path)) is None:
+        return networks.load(path)
+    announce(code, folder.path)
+    return networks.load(path, code.bare)
+
+
+def announce(code: OwnCode, run: Path) -> None:
+    """Say on standard error which code is executed because a run names it."""
+    if leads():
+        print(f"Executing {code.code.text}, the code of the network in {run}.", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A network and where it comes from: the recipe and folder of a run, or the SHA-256 of a function's file."""
+    """A network and its origin: the recipe and folder of a run, or the SHA-256 of a function's file."""
 
     model: Model
     name: str
@@ -34,7 +336,7 @@ class ModelSource:
 
     @property
     def library(self) -> str:
-        """The library of the network: "hiresnn", the one an adapter names, the package of its class, or "own code"."""
+        """ "hiresnn", the library that an adapter names, the package of the network's class, or "own code"."""
         if isinstance(self.model, SpikingNetwork) or self.kind != "function":
             return "hiresnn"
         home = type(self.model).__module__.partition(".")[0]
@@ -43,7 +345,7 @@ class ModelSource:
 
     @property
     def architecture(self) -> str:
-        """The name under which `hiresnn.models.build` made the network, that of a user's function, or its class."""
+        """The name of the network in `hiresnn.models.build`, or its class."""
         spec = spec_of(self.model) or {}
         return str(spec.get("name") or type(self.model).__name__)
 
@@ -51,8 +353,7 @@ class ModelSource:
 def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     """Return the network that `text` names: `RUN`, `FILE.safetensors`, `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
 
-    A Python file or module is executed, also that of a run whose network is the user's own, unless `may_run_code` is
-    False: then it is refused.
+    Code is executed, also that of a run's own network; without `may_run_code` it is refused.
     """
     if (run := run_named(text)) is not None:
         folder = RunFolder.open(run)
@@ -60,7 +361,7 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
         return ModelSource(network, run.resolve().name, "run", folder.recipe, run)
     path = Path(text)
     if path.suffix == ".safetensors":
-        return ModelSource(load(path), path.stem, "file")
+        return ModelSource(networks.load(path), path.stem, "file")
     if ":" not in text:
         raise UsageError(f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them.")
     if not may_run_code:
@@ -84,7 +385,7 @@ def run_named(text: str) -> Path | None:
 
 
 def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
-    """Load the images for the network that `target` names: those of `source`, or else those of its recipe."""
+    """Load the images of `source`, or else those of the network's recipe."""
     recipe = subject.recipe
     source = source or (recipe.data.source if recipe else None)
     if source is None:
@@ -93,10 +394,9 @@ def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
 
 
 def load_attack(text: str) -> None:
-    """Register the attack that `text` names as FILE.py:FUNCTION or MODULE:FUNCTION, with or without options.
+    """Register an attack named FILE.py:FUNCTION or MODULE:FUNCTION, with or without options; leave other texts alone.
 
-    The file is executed, so only a text that the user wrote may come here, never one from a stored file. Any other
-    text, such as pgd(eps=2/255), is left alone.
+    The file is executed: only a text that the user wrote may come here, never one from a stored file.
     """
     name = read_call(text, "attack").name
     if ":" not in name:
@@ -109,7 +409,7 @@ def load_attack(text: str) -> None:
 
 
 def audit_folder(text: str, source: ModelSource) -> Path:
-    """Return RUN/audit for a run, else audits/PATH/NAME with the path of the file, so that equal names do not clash."""
+    """Return RUN/audit for a run, else audits/PATH/NAME with the path of the file."""
     if source.folder:
         return source.folder / "audit"
     parent = Path(text if source.kind == "file" else text.rpartition(":")[0]).resolve().parent

@@ -1,14 +1,16 @@
-"""`hiresnn train`: everything that a recipe asks for, in one folder: the ANN, its conversion, the SNN, a first result.
+"""`hiresnn train`: all that a recipe asks for, in one folder: ANN, conversion, SNN, a first result; and what it costs.
 
 The ANN is trained once and shared by all runs beside each other whose data, model, ANN section and seed agree.
 """
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,24 +19,61 @@ from torch import nn
 
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
-from hiresnn.app.build import ann_of, calibrate_by, calibration_images, method_of, optimizer_of, spiking_network
-from hiresnn.app.context import Log, RunContext, fitting_batch, log_to, take_folder
+from hiresnn.app.build import (
+    ann_of,
+    calibrate_by,
+    calibration_images,
+    check_ranks,
+    clamp_counts,
+    device_of,
+    fitting_batch,
+    load_data,
+    method_of,
+    optimizer_of,
+    spiking_network,
+    splits,
+    take_folder,
+)
 from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
-from hiresnn.app.networks import save
-from hiresnn.app.own import OwnCode, announce, own_code, weights_digest
+from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest
-from hiresnn.data import Batches, DataSet
-from hiresnn.errors import UsageError
+from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
+from hiresnn.data import Batches, DataSet, Split
+from hiresnn.errors import UsageError, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
-from hiresnn.training.epochs import HELD_OUT
+from hiresnn.training.epochs import HELD_OUT, ITERATIONS
+from hiresnn.training.methods import ANN_TRAININGS, BACKWARD, CRAFTING, FORWARD, METHODS
+from hiresnn.training.noise import Adversarial
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""
 COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
-OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")
-"""What torch says on a GPU, on Linux and on Windows."""
+OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")  # on a GPU, on Linux, on Windows
+TENSORBOARD = "tensorboard"
+TRAINING_IMAGES = {
+    "digits": 1_442, "cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "fashion-mnist": 60_000, "svhn": 73_257,
+}  # fmt: skip
+Log = Callable[[Mapping[str, Any]], object]
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A recipe with what it needs from this machine: images to train on and held out, device, processes, own code."""
+
+    recipe: Recipe
+    dataset: DataSet
+    train: Split
+    held_out: Split | None
+    progress: Progress
+    device: str
+    ranks: Ranks
+    own: OwnCode | None
+
+    def load(self, folder: Path) -> nn.Module:
+        """Return the trained network in a folder of this run, or of its ANN, on the device."""
+        return load(folder / MODEL, None if self.own is None else self.own.bare).to(self.device)
 
 
 def train(
@@ -54,8 +93,8 @@ def train(
     Args:
         out: the run folder; None is `runs/NAME-METHOD-seedN`.
         resume: continue the run that `out` holds.
-        clamp: keys of counts of images that are lowered to what the data set has, as `context.clamp_counts` does.
-        log: where the row of each epoch goes besides metrics.jsonl, see `context.log_to`.
+        clamp: keys of counts of images that are lowered to what the data set has, see `clamp_counts`.
+        log: where the row of each epoch goes besides metrics.jsonl, see `log_to`.
 
     Raises:
         HiresnnError: the recipe, the data, the folder, the memory or the training fails; one sentence says why.
@@ -65,14 +104,17 @@ def train(
         # What can be wrong with recipe and data comes out before a folder is created.
         if recipe.method != "ann":
             method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
-        context = RunContext.of_recipe(recipe, progress, ranks, clamp)
-        own = own_code(context.recipe, out if resume else None)  # a run that has not begun may be corrected
+        check_ranks(recipe, ranks)
+        device, dataset = device_of(recipe), load_data(recipe.data.source, ranks, recipe.data.size)
+        recipe = clamp_counts(recipe, dataset, clamp, progress)
+        images = splits(recipe, dataset)
+        own = own_code(recipe, out if resume else None)  # a run that has not begun may be corrected
         if own is not None and resume and (out / SOURCE).is_file():
             announce(own, out)
-        context = replace(context, own=own)
+        context = RunContext(recipe, dataset, *images, progress, device, ranks, own)
         _check_network(context)
         rows_to = log_to(log if ranks.lead else None, out)
-        with take_folder(ranks, out, lambda: RunFolder.create(out, context.recipe, resume=resume)) as folder:
+        with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
             if own is not None:
                 folder.write_json(SOURCE, own.record)
             network = None
@@ -84,7 +126,7 @@ def train(
                     network = _train_snn(context, folder, ann, rows_to)
             ranks.wait()
             if ranks.lead:
-                _report(context, folder, network or context.load(folder.path).to(context.device))
+                _report(context, folder, network or context.load(folder.path))
     return out
 
 
@@ -102,10 +144,7 @@ def _enough_memory() -> Iterator[None]:
 
 
 def _check_network(context: RunContext) -> None:
-    """Refuse a network that does not fit the images or, made by a user, cannot be converted, before hours of training.
-
-    A network of the package has no memory for its weights meanwhile.
-    """
+    """Refuse a network that does not fit the images, or cannot be converted, before hours of training."""
     recipe, dataset = context.recipe, context.dataset
     if context.own is None and recipe.model.weights is None:
         with torch.device("meta"):
@@ -120,8 +159,8 @@ def _check_network(context: RunContext) -> None:
     biases = any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters())
     if biases and not recipe.conversion.rescale:
         context.progress.line(
-            "The network has biases or batch norms, and conversion.rescale is false, so the spiking network starts far "
-            "from the ANN; the recipe own, or --set conversion.rescale=true, starts close to it."
+            "The network has biases or batch norms and conversion.rescale is false, so the spiking network starts far "
+            "from the ANN; set it to true."
         )
 
 
@@ -133,10 +172,7 @@ def ann_recipe(recipe: Recipe) -> Recipe:
 
 
 def ann_key(recipe: Recipe, dataset: DataSet, own: OwnCode | None = None) -> str:
-    """Return the digest of all that decides the ANN: its part of the recipe, its seed, and the content of the data.
-
-    Code and weights count by their content, not by their path.
-    """
+    """Return the digest of all that decides the ANN; data, code and weights count by their content."""
     part = recipe.keyed(include={"data", "model", "precision", "ann"})
     part["data"].pop("source")
     part["ann"].pop("seed")
@@ -173,19 +209,16 @@ def _shared_ann(context: RunContext, run: RunFolder, rows_to: Log) -> Path:
 
 
 def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
-    """Train the ANN, measured on held-out images if it is trained or chosen for robustness.
-
-    Raises:
-        UsageError: the last batch has one image, on which a batch norm would fail after the first epoch.
-    """
+    """Train the ANN, measured on held-out images if it is trained or chosen for robustness."""
     recipe, settings = context.recipe, context.recipe.ann
     torch.manual_seed(recipe.seed)
     network = ann_of(recipe, context.dataset, context.train, context.own)
-    norms = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm1d)]
-    if norms and settings.epochs and len(context.train) % settings.batch_size == 1:
+    normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules())
+    if normalised and settings.epochs and len(context.train) % settings.batch_size == 1:
+        size, count = settings.batch_size, len(context.train)
         raise UsageError(
-            f"ann.batch_size = {settings.batch_size} leaves a last batch of one of the {len(context.train)} images, "
-            f"which batch norm {norms[0]!r} cannot normalise; take another batch size."
+            f"ann.batch_size = {size} leaves a last batch of one of the {count} images, which a batch norm cannot "
+            "normalise; take another batch size."
         )
     selection = None
     if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
@@ -202,7 +235,7 @@ def _train_snn(context: RunContext, folder: RunFolder, ann_folder: Path, rows_to
     """Convert the trained ANN and train the SNN; the folder gets the report on a user's network."""
     recipe, settings = context.recipe, context.recipe.snn
     torch.manual_seed(recipe.seed)
-    ann = context.load(ann_folder).to(context.device)
+    ann = context.load(ann_folder)
     network = spiking_network(recipe, ann).to(context.device)
     if context.own is not None:
         folder.write_text(CONVERSION, f"{network.report}\n")
@@ -264,3 +297,75 @@ def _report(context: RunContext, folder: RunFolder, network: nn.Module) -> None:
         folder.write_json(RESULT, result)
     name = "test" if held_out is None else "held-out"
     context.progress.line(f"{recipe.name} {recipe.method}: {clean:.1f} % of {len(split):,} clean {name} images")
+
+
+def log_to(target: str | None, folder: Path) -> Log:
+    """Return what is called with each row of metrics.jsonl: "tensorboard", or a user's FILE.py:FUNCTION."""
+    if target is None:
+        return lambda row: None
+    if target == TENSORBOARD:
+        return _tensorboard(folder / TENSORBOARD)
+    if ":" not in target:
+        raise UsageError(f"--log {quoted(target)} is not known; write {TENSORBOARD}, or FILE.py:FUNCTION of your own.")
+    function = UserCode.parse(target).callable("add one: (row) -> None")
+
+    def call(row: Mapping[str, Any]) -> None:
+        with user_code(target, " (--debug shows where); correct it and continue with --resume."):
+            function(copy.deepcopy(dict(row)))  # which it may change
+
+    return call
+
+
+def _scalars(row: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "epoch":
+            yield f"{prefix}{name}", float(value)
+
+
+def _tensorboard(folder: Path) -> Log:
+    try:
+        tensorboard: Any = import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
+    writer: Any = None
+
+    def write(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        writer = writer or tensorboard.SummaryWriter(str(folder))  # creates the folder, which a new run must do first
+        for name, value in _scalars(row, f"{row['stage']}/"):
+            writer.add_scalar(name, value, row["epoch"])
+        writer.flush()
+
+    return write
+
+
+def training_cost(recipe: Recipe) -> float | None:
+    """Return the passes of a training from scratch, per training image: those of its ANN and those of its SNN.
+
+    The unit is a forward pass of one timestep; a backward pass counts two, and a gradient of the image alone one.
+    Measurements on held-out images are included. None if the number of training images or the method is unknown.
+    """
+    ann, snn, periods = recipe.ann, recipe.snn, recipe.noise.periods
+    noise = ANN_TRAININGS[ann.training](ann.eps)
+    epoch: float = FORWARD + BACKWARD
+    if isinstance(noise, Adversarial):  # TRADES needs the clean logits, and trains on the clean image as well
+        epoch += noise.iterations * CRAFTING + (2 * FORWARD + BACKWARD if noise.divergence else 0)
+    if ann.training != "plain" or ann.select == "robust":
+        held_out = recipe.data.holdout_images
+        images = recipe.data.train_images or (TRAINING_IMAGES.get(recipe.data.source, 0) - held_out)
+        if held_out and images <= 0:
+            return None
+        # Clean accuracy, FGSM and its accuracy, PGD and its accuracy.
+        measured = FORWARD + (CRAFTING + FORWARD) + (ITERATIONS * CRAFTING + FORWARD)
+        epoch += measured * min(HELD_OUT, held_out) / max(images, 1)
+    cost = ann.epochs * epoch
+    if recipe.method != "ann":
+        if (method := METHODS.get(recipe.method)) is None:
+            return None
+        steps = snn.timesteps // periods * periods if method.periodic else snn.timesteps
+        replays = periods if method.replays else 1
+        teacher = FORWARD if snn.distil else 0
+        cost += recipe.snn_epochs * (replays * steps * (FORWARD + BACKWARD + method.passes) + teacher)
+    return round(cost, 1)

@@ -97,7 +97,7 @@ def train(
     stated = {*stated_keys(recipe), *pairs}
     chosen, notes = _with_model(chosen, model, weights, stated)
     with _processes(context, chosen, out, log, quiet) as options:
-        from hiresnn.app.context import COUNTS
+        from hiresnn.app.build import COUNTS
         from hiresnn.app.train import train
 
         for note in notes:
@@ -123,8 +123,8 @@ def _with_model(
     recipe: recipes.Recipe, model: str | None, weights: str | None, stated: set[str]
 ) -> tuple[recipes.Recipe, list[str]]:
     """Return the recipe with the network and weights of the command line, and lines that say what else that changes."""
-    from hiresnn.app.own import require_weights
     from hiresnn.app.recipe import changed
+    from hiresnn.app.targets import weights_digest
     from hiresnn.models import MODELS
 
     if model is not None:
@@ -136,7 +136,7 @@ def _with_model(
     if weights is None:
         return recipe, []
     recipe = changed(recipe, {"model.weights": weights}, "--weights")
-    require_weights(weights)  # before anything is printed
+    weights_digest(weights)  # refused before anything is printed
     if "ann.epochs" in stated or not recipe.ann.epochs:
         return recipe, []
     note = f"The ANN has the weights in {weights} and is not trained further (--set ann.epochs=N trains it)."

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from torch import nn
 
 from hiresnn.app.folder import MODEL, SHELF
-from hiresnn.app.networks import load
+from hiresnn.app.targets import load
 from hiresnn.errors import RunError, UsageError, closest, in_a_line, quoted
 from hiresnn.files import new_folder
 from hiresnn.process import cache_folder

@@ -12,8 +12,8 @@ from typing import Any
 from markupsafe import Markup
 
 from hiresnn.app.audit import run_around, verify
-from hiresnn.app.cost import training_cost
 from hiresnn.app.folder import RunFolder
+from hiresnn.app.train import training_cost
 from hiresnn.audit.card import Card, Point, read_card
 from hiresnn.audit.run import CARD
 from hiresnn.errors import HiresnnError, UsageError
