@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from hiresnn.files import write_atomically
 from reproduction import figures
-from reproduction.statistics import SeedStat, one_decimal, with_limits
+from reproduction.statistics import SeedStat, one_decimal
 
 Cell = str | float | SeedStat | None  # A text, a number, a value over seeds, or nothing
+Row = dict[str, Cell | list[Cell]]  # column -> cell, or the three cells of `results.compared`
 AGREES, DIFFERS, UNCLEAR, OPEN = "agrees", "differs", "within error", "not judged"
 """Verdicts: clear and as in the paper; clear and otherwise; not clear from these images and seeds; not measured."""
 NOTHING = "n/a"  # what Markdown shows for a missing value; in CSV the cell is empty
@@ -66,34 +67,6 @@ def verdict(holds: bool | None) -> str:
     return OPEN if holds is None else AGREES if holds else DIFFERS
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A difference between two accuracies beside that of the paper.
-
-    Attributes:
-        clear: whether the paper's own difference is larger than the error of its test images.
-        trivial: whether the paper's direction is to be expected of any network.
-    """
-
-    name: str
-    paper: float | None
-    ours: SeedStat | None
-    clear: bool = True
-    trivial: bool = False
-
-    @property
-    def verdict(self) -> str:
-        """AGREES, DIFFERS or UNCLEAR, by the signs."""
-        low, high = self.ours.limits
-        if not self.clear or low <= 0 <= high:
-            return UNCLEAR
-        return AGREES if (self.paper or 0) * self.ours.mean > 0 else DIFFERS
-
-    def note(self) -> str:
-        """One line of a list."""
-        return f"{self.verdict}: {self.name} (paper {self.paper:+.1f}, here {with_limits(self.ours)})"
-
-
 @dataclass
 class Page:
     """A reproduced table or figure of the paper; its tables hold all numbers, also those of the figure.
@@ -115,21 +88,16 @@ def beside_paper(*names: str) -> list[str]:
     return [f"{name}, {which}" for name in names for which in ("paper", "ours", "difference")]
 
 
-def comparison_notes(comparisons: Iterable[Comparison]) -> list[str]:
-    """How many differences agree in direction, with those that do not; trivial ones are counted apart.
-
-    A difference of 0 in the paper has no direction, and one that is not measured has none here.
-    """
-    known = [one for one in comparisons if one.paper and one.ours and one.ours.known]
-    notes = []
-    for trivial, what in enumerate(("differences between networks", "differences of a black box from the white box")):
-        group = [one for one in known if one.trivial == trivial]
-        agree, differ, unclear = ([one for one in group if one.verdict == kind] for kind in (AGREES, DIFFERS, UNCLEAR))
-        if group:
-            counts = f"{len(agree)} agree in direction, {len(differ)} differ and {len(unclear)} are within the error"
-            head = f"Of {len(group)} {what} that the paper prints, {counts} (95 %, images and seeds)."
-            notes.append("\n  - ".join([head, *(one.note() for one in (*differ, *unclear))]))
-    return notes
+def tabulate(caption: str, rows: Sequence[Row]) -> Table:
+    """A table of at least one row; cells of `results.compared` fill three columns."""
+    columns: list[str] = []
+    for name, cell in rows[0].items():
+        columns += beside_paper(name) if isinstance(cell, list) else [name]
+    lines: list[list[Cell]] = []
+    for row in rows:
+        parts = [cell if isinstance(cell, list) else [cell] for cell in row.values()]
+        lines.append([cell for part in parts for cell in part])
+    return Table(caption, columns, lines)
 
 
 # Files

@@ -9,28 +9,10 @@ from itertools import product
 
 from matplotlib.figure import Figure
 
-from reproduction import figures
-from reproduction.page import Cell, Claim, Comparison, Page, Table, beside_paper, comparison_notes
+from reproduction import figures, paper
+from reproduction.page import AGREES, DIFFERS, UNCLEAR, Cell, Claim, Page, Row, Table, tabulate
 from reproduction.pages_activity import layers_of, total
-from reproduction.paper import (
-    ATTACKS,
-    BOXES,
-    CLAIMS,
-    HEADLINE,
-    LABELS,
-    PANEL_LABELS,
-    VGG5,
-    VGG11,
-    Changes,
-    NotAtThisScaleError,
-    Run,
-    Scale,
-    left_out,
-    network_label,
-    network_labels,
-    printed,
-    text,
-)
+from reproduction.paper import ATTACKS, BOXES, CLAIMS, HEADLINE, LABELS, VGG5, VGG11, Scale, network_label, text
 from reproduction.results import (
     FROZEN,
     Gain,
@@ -49,28 +31,13 @@ from reproduction.results import (
 from reproduction.statistics import SeedStat, with_limits
 from reproduction.study import Measurement
 
-COLUMNS = ("model", "data set", "method", "box")
-MEASURED = ("clean", "FGSM", "PGD")
 BASELINES = ("traditional", "ann")  # what Tables 2 and 3 subtract from HIRE-SNN
 SIMILAR = 2.0
 """Percentage points below the rate-coded network that still count as similar; the paper's own are up to 1.8 below."""
 NO_GAIN = 2.0  # percentage points of a gain in Fig. 9 that count as no noticeable improvement
 THRESHOLDS = ("0.4", "0.7", "1.0")  # values of conversion.threshold_scale
 HELD_OUT = "100"  # images held out where the scale's recipe holds out none
-
-Row = tuple[Sequence[str], Sequence[Pair]]  # texts and measured cells
 Group = tuple[str | None, str]  # attack and box
-
-
-def accuracy_table(caption: str, texts: Sequence[str], measured: Sequence[str], rows: Iterable[Row]) -> Table:
-    """A table with three columns for each measured one: the paper's value, ours, and their difference."""
-    lines = [[*labels, *(cell for pair in pairs for cell in pair.cells())] for labels, pairs in rows]
-    return Table(caption, [*texts, *beside_paper(*measured)], lines)
-
-
-def networks_of(scale: Scale, section: str) -> tuple[str, ...]:
-    """Networks of the scale that a section of claims.toml has, in the paper's order."""
-    return scale.some(CLAIMS[section])
 
 
 def table1(results: Results) -> Page:
@@ -80,120 +47,95 @@ def table1(results: Results) -> Page:
     for network in networks:
         methods = [method for method in CLAIMS["table1"][network] if method != "rate" or scale.is_rated(network)]
         for box in scale.boxes:
-            present = [method for method in methods if has_twin(method, box)]
-            rows += [_row(results, network, method, box) for method in present]
-            for one, other in (("traditional", "ann"), ("rate", "ann"), ("traditional", "rate")):
-                if one in present and other in present:
-                    what = f"{LABELS[box]}, {LABELS[one]} over {LABELS[other]}"
-                    gains = [_gain(results, network, one, other, attack, box) for attack in ATTACKS]
-                    comparisons += [_comparison(what, gain) for gain in gains]
-        comparisons += [one for method in methods for one in _boxes(results, network, method)]
-        if not network.startswith("vgg5"):  # sec. 1 and 3.1 speak of deep SNNs
-            claims += _below_ann(results, network)
+            rows += [_row(results, network, method, box) for method in methods if has_twin(method, box)]
+            for pair in (("traditional", "ann"), ("rate", "ann"), ("traditional", "rate")):
+                if {*pair} <= {*methods}:
+                    comparisons += gains_of(results, [network], *pair, [box]).values()
+        comparisons += _over_white(results, network, *methods)
+        # in the white box the paper says it of VGG11 (Fig. 1c); the numbers that it prints of ResNet12 contradict it
+        boxes = [("white", "white")] if network == VGG11 else []
+        for name, box in [*boxes, ("black", "independent")] if not network.startswith("vgg5") else []:
+            if box in scale.boxes:  # sec. 1 and 3.1 speak of deep SNNs
+                losses = gains_of(results, [network], "ann", "traditional", [box])
+                least = min(gain.paper for gain in losses.values() if gain.paper is not None)
+                claim = text("table1.below", box=name)
+                claims.append(smallest_gain(claim, losses, least, "sec. 1, 3.1", network_label(network)))
     notes = [*_notes(scale, "table1", "rate"), text("twins"), text("ann_twin"), text("table1.rate", draws=scale.draws)]
-    tables = [accuracy_table(text("table1.caption"), COLUMNS, MEASURED, rows)]
-    return make_page(results, networks, tables, notes, comparisons, claims)
-
-
-def _below_ann(results: Results, network: str) -> list[Claim]:
-    """The claim that a direct-input SNN is less accurate than its ANN under attack, for each box that both have.
-
-    In the white box the paper says it of VGG11 (Fig. 1c); the numbers that it prints of ResNet12 contradict it.
-    """
-    claims = []
-    for words, box in (("white", "white"), ("black", "independent")):
-        if box in results.scale.boxes and (box != "white" or network == VGG11):
-            losses = gains_of(results, [network], "ann", "traditional", [box])
-            paper = min(gain.paper for gain in losses.values() if gain.paper is not None)
-            claim = text("table1.below", box=words)
-            claims.append(smallest_gain(claim, losses, paper, "sec. 1, 3.1", network_label(network)))
-    return claims
+    return make_page(results, networks, [tabulate(text("table1.caption"), rows)], notes, comparisons, claims)
 
 
 def table2(results: Results) -> Page:
     """HIRE-SNN in the white box, the change of its clean accuracy, and its gains."""
     networks = networks_of(results.scale, "table2")
     rows: list[Row] = []
-    comparisons = []
     kept: dict[str, Gain] = {}
     for network in networks:
-        texts, (clean, *attacked) = _row(results, network, "hire", "white")
-        change = replace(
-            _gain(results, network, "hire", "traditional"), paper=printed("table2", network, "clean_change")
-        )
+        row = _row(results, network, "hire", "white")
+        printed = paper.printed("table2", network, "clean_change")
+        change = replace(_gain(results, network, "hire", "traditional"), paper=printed)
         kept[f"{network_label(network)}, clean"] = change
-        rows.append((texts[:2], [clean, change, *attacked]))
-        comparisons.append(_comparison("HIRE-SNN over traditional SNN", change))
-    gains, compared = _gains(results, "table2", networks, ["white"])
-    measured = ("clean", "clean over traditional SNN", "FGSM", "PGD")
-    tables = [accuracy_table(text("table2.caption"), COLUMNS[:2], measured, rows), gains]
+        changed = {"clean over traditional SNN": change.cells()}
+        rows.append({**labels(network), "clean": row["clean"], **changed, "FGSM": row["FGSM"], "PGD": row["PGD"]})
+    gains, comparisons = _gains(results, "table2", networks, ["white"])
     lost = min((CLAIMS["table2"][name]["clean_change"] for name in networks), default=0.0)
     over, over_ann = (gains_of(results, networks, "hire", other, ["white"]) for other in BASELINES)
-    most = HEADLINE["over_ann"]
     claims = [
         smallest_gain(text("table2.clean", lost=-lost), kept, lost, "abstract", limit=lost),
         smallest_gain(text("table2.better"), over, HEADLINE["white_smallest"], "sec. 5.2"),
         *_headlines(results, networks, ["white"], "white"),
-        largest_gain(text("table2.over_ann", paper=most), over_ann, most, "sec. 5.2"),
+        largest_gain(text("table2.over_ann", paper=HEADLINE["over_ann"]), over_ann, HEADLINE["over_ann"], "sec. 5.2"),
     ]
-    return make_page(results, networks, tables, _notes(results.scale, "table2"), comparisons + compared, claims)
+    tables, comparisons = [tabulate(text("table2.caption"), rows), gains], [*kept.values(), *comparisons]
+    return make_page(results, networks, tables, _notes(results.scale, "table2"), comparisons, claims)
 
 
 def table3(results: Results) -> Page:
     """HIRE-SNN in the black boxes, its gains, and the black boxes compared with the white box."""
     networks, twins = networks_of(results.scale, "table3"), results.scale.twins
     if not twins:
-        raise NotAtThisScaleError
+        raise paper.NotAtThisScaleError
     rows = [_row(results, network, "hire", box) for network, box in product(networks, twins)]
+    rows = [{column: cell for column, cell in row.items() if column != "method"} for row in rows]
     gains, comparisons = _gains(results, "table3", networks, twins)
-    comparisons += [one for network in networks for one in _boxes(results, network, "hire")]
-    columns, rows = ("model", "data set", "box"), [((*texts[:2], texts[3]), cells) for texts, cells in rows]
-    tables = [accuracy_table(text("table3.caption"), columns, MEASURED, rows), gains]
+    comparisons += [gain for network in networks for gain in _over_white(results, network, "hire")]
     pgd, most = gains_of(results, networks, "hire", "traditional", twins, ["pgd"]), HEADLINE["pgd"]
-    claims = [
-        *_headlines(results, networks, twins, "black"),
-        largest_gain(text("table3.pgd", paper=most), pgd, most, "abstract"),
-    ]
+    claims = _headlines(results, networks, twins, "black")
+    claims.append(largest_gain(text("table3.pgd", paper=most), pgd, most, "abstract"))
     for other in BASELINES:
-        every, smallest = gains_of(results, networks, "hire", other, twins), HEADLINE["black_smallest"][other]
-        claim = text("table3.better", other=LABELS[other])
-        claims += [smallest_gain(claim, every, smallest, "sec. 5.2")] if every else []
-    notes = [*_notes(results.scale, "table3"), text("twins"), text("ann_twin")]
-    return make_page(results, networks, tables, notes, comparisons, claims)
+        if over := gains_of(results, networks, "hire", other, twins):
+            claim, least = text("table3.better", other=LABELS[other]), HEADLINE["black_smallest"][other]
+            claims.append(smallest_gain(claim, over, least, "sec. 5.2"))
+    tables, notes = [tabulate(text("table3.caption"), rows), gains], _notes(results.scale, "table3")
+    return make_page(results, networks, tables, [*notes, text("twins"), text("ann_twin")], comparisons, claims)
 
 
 def table5(results: Results) -> Page:
     """Traditional training and HIRE-SNN with threshold and leak frozen at their initial values."""
     scale, networks = results.scale, networks_of(results.scale, "table5")
-    rows = [
-        _row(results, network, method, box, FROZEN)
-        for network, method, box in product(networks, ("traditional", "hire"), scale.boxes)
-    ]
-    comparisons = []
+    keys = product(networks, ("traditional", "hire"), scale.boxes)
+    rows = [_row(results, *key, FROZEN) for key in keys]
     over: dict[str, Gain] = {}
     over_trained: dict[str, Gain] = {}
     trained_over: dict[str, Gain] = {}
-    for network in networks:
-        for attack, box in [(None, "white"), *product(ATTACKS, scale.boxes)]:
-            hire, trained = (results.accuracy(network, "hire", attack, box, changes) for changes in (FROZEN, ()))
-            gain = results.gain(hire, results.accuracy(network, "traditional", attack, box, FROZEN))
-            over_own, box_name = results.gain(hire, trained), f"{LABELS[box]}, " if attack else ""
-            comparisons.append(_comparison(f"{box_name}HIRE-SNN over traditional SNN, both frozen", gain))
-            comparisons.append(_comparison(f"{box_name}HIRE-SNN frozen over trained", over_own))
-            if attack:
-                name = f"{attack.upper()}, {LABELS[box]}"
-                over[name], over_trained[name] = gain, over_own
-            else:
-                trained_over[f"{network_label(network)}, clean"] = results.gain(trained, hire)
+    comparisons = []
+    for network, (attack, box) in product(networks, [(None, "white"), *product(ATTACKS, scale.boxes)]):
+        hire, trained = (results.accuracy(network, "hire", attack, box, changes) for changes in (FROZEN, ()))
+        gain = results.gain(hire, results.accuracy(network, "traditional", attack, box, FROZEN))
+        comparisons += [gain, results.gain(hire, trained)]
+        if attack:
+            over[f"{attack.upper()}, {LABELS[box]}"], over_trained[f"{attack.upper()}, {LABELS[box]}"] = comparisons[
+                -2:
+            ]
+        else:
+            trained_over[f"{network_label(network)}, clean"] = results.gain(trained, hire)
     smallest, lost = HEADLINE["frozen_smallest"], max((gain.paper or 0 for gain in trained_over.values()), default=0.0)
     claims = [
         smallest_gain(text("table5.better"), over, smallest["traditional"], "sec. 5.3"),
         smallest_gain(text("table5.more"), over_trained, smallest["trained"], "sec. 5.3"),
         smallest_gain(text("table5.cost"), trained_over, lost, "sec. 5.3"),
     ]
-    tables = [accuracy_table(text("table5.caption"), COLUMNS, MEASURED, rows)]
     notes = [*_notes(scale, "table5"), text("table5.frozen"), text("twins")]
-    return make_page(results, networks, tables, notes, comparisons, claims)
+    return make_page(results, networks, [tabulate(text("table5.caption"), rows)], notes, comparisons, claims)
 
 
 def against_rate(results: Results) -> Page:
@@ -206,63 +148,51 @@ def against_rate(results: Results) -> Page:
         gains |= gains_of(results, [network], "hire", "rate", scale.boxes)
         for box in scale.boxes:
             inside = [gain for name, gain in gains.items() if name == "clean" or gain.better.measurement.box == box]
-            rows.append(((*network_labels(network), LABELS[box]), inside))
-        paper = min(gain.paper for gain in gains.values() if gain.paper is not None)
+            cells = {LABELS[gain.better.measurement.attack]: gain.cells() for gain in inside}
+            rows.append({**labels(network), "box": LABELS[box], **cells})
+        least = min(gain.paper for gain in gains.values() if gain.paper is not None)
         claim, source = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
-        claims.append(smallest_gain(claim, gains, paper, source, network_label(network), limit=-SIMILAR))
+        claims.append(smallest_gain(claim, gains, least, source, network_label(network), limit=-SIMILAR))
     notes = [*scale.setting_notes(networks, "rate"), text("twins"), text("table1.rate", draws=scale.draws)]
-    table = accuracy_table(text("rate.caption"), ("model", "data set", "box"), MEASURED, rows)
-    return make_page(results, networks, [table], notes, claims=claims)
+    return make_page(results, networks, [tabulate(text("rate.caption"), rows)], notes, claims=claims)
 
 
 def bounds(results: Results) -> Page:
     """ANN, traditional SNN and HIRE-SNN: clean, under FGSM, and under PGD at every bound of the scale, in every box."""
     scale, networks = results.scale, networks_of(results.scale, "table2")
-    attacks = [None, "fgsm", *(f"pgd:eps={eps}" for eps in scale.eps)]
-
-    def at_bound(network: str, method: str, attack: str | None, box: str) -> Pair:
-        """Beside the paper's value where the bound is that of the recipe, which the paper uses."""
-        accuracy = results.accuracy(network, method, attack, box)
-        spec, recipe = accuracy.measurement.spec(scale), scale.recipe(accuracy.measurement.run)
-        if spec is None:
-            return accuracy
-        plain = replace(accuracy.measurement, attack=spec.name)
-        return replace(accuracy, paper=printed_accuracy(plain) if abs(spec.eps - recipe.attack.eps) < 1e-9 else None)
-
-    rows: list[Row] = [
-        (
-            (*network_labels(network), LABELS[method], LABELS[box]),
-            [at_bound(network, method, attack, box) for attack in attacks],
-        )
-        for network, method, box in product(networks, ("ann", "traditional", "hire"), scale.boxes)
-        if has_twin(method, box)
-    ]
-    measured = ("clean", "FGSM", *(f"PGD {eps}" for eps in scale.eps))
-    tables = [accuracy_table(text("bounds.caption"), COLUMNS, measured, rows)]
-    return make_page(results, networks, tables, [*_notes(scale, "table2"), text("twins")])
+    attacks = {"clean": None, "FGSM": "fgsm", **{f"PGD {eps}": f"pgd:eps={eps}" for eps in scale.eps}}
+    rows: list[Row] = []
+    for network, method, box in product(networks, ("ann", "traditional", "hire"), scale.boxes):
+        if has_twin(method, box):
+            rows.append({**labels(network), "method": LABELS[method], "box": LABELS[box]})
+            for column, attack in attacks.items():
+                accuracy = results.accuracy(network, method, attack, box)
+                spec, recipe = accuracy.measurement.spec(scale), scale.recipe(accuracy.measurement.run)
+                if spec:  # the paper prints accuracies at the bound of the recipe
+                    printed = printed_accuracy(replace(accuracy.measurement, attack=spec.name))
+                    at_bound = abs(spec.eps - recipe.attack.eps) < 1e-9
+                    accuracy = replace(accuracy, paper=printed if at_bound else None)
+                rows[-1][column] = accuracy.cells()
+    notes = [*_notes(scale, "table2"), text("twins")]
+    return make_page(results, networks, [tabulate(text("bounds.caption"), rows)], notes)
 
 
 def fig1c(results: Results) -> Page:
     """VGG11: the traditional SNN beside its ANN under each attack."""
     results.scale.some([VGG11])
-    attacked = [(attack, box) for box in BOXES for attack in ATTACKS]
-    bars = {
-        method: {group: results.accuracy(VGG11, method, *group) for group in attacked}
-        for method in ("ann", "traditional")
-    }
-    gains = {group: results.gain(bars["traditional"][group], bars["ann"][group]) for group in attacked}
-    rows = [
-        ((LABELS[box], attack.upper()), [bars["ann"][attack, box], bars["traditional"][attack, box], gain])
-        for (attack, box), gain in gains.items()
-    ]
-    comparisons = [
-        Comparison(f"{attack.upper()}, {LABELS[box]}, SNN over ANN", gain.paper, gain.ours, gain.clear)
-        for (attack, box), gain in gains.items()
-    ]
-    measured = (LABELS["ann"], LABELS["traditional"], "SNN minus ANN")
+    groups = [(attack, box) for box in BOXES for attack in ATTACKS]
+    ann, snn = bars = [{group: results.accuracy(VGG11, m, *group) for group in groups} for m in ("ann", "traditional")]
+    gains = {group: results.gain(snn[group], ann[group]) for group in groups}
+    rows: list[Row] = []
+    for (attack, box), gain in gains.items():
+        pairs = {LABELS["ann"]: gain.worse, LABELS["traditional"]: gain.better, "SNN minus ANN": gain}
+        cells = {name: pair.cells() for name, pair in pairs.items()}
+        rows.append({"box": LABELS[box], "attack": attack.upper(), **cells})
     notes = [*results.scale.setting_notes([VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
-    tables = [accuracy_table(text("fig1c.caption"), ("box", "attack"), measured, rows)]
-    return make_page(results, (VGG11,), tables, notes, comparisons, figure=partial(draw_bars, bars, {"": attacked}))
+    names = [f"{attack.upper()}, {LABELS[box]}, SNN over ANN" for attack, box in groups]
+    notes += comparison_notes(dict(zip(names, gains.values(), strict=True)))
+    draw = partial(draw_bars, dict(zip(("ann", "traditional"), bars, strict=True)), {"": groups})
+    return make_page(results, (VGG11,), [tabulate(text("fig1c.caption"), rows)], notes, figure=draw)
 
 
 def swept_networks(scale: Scale) -> tuple[str, ...]:
@@ -280,35 +210,29 @@ def fig9(results: Results) -> Page:
     network = VGG11 if VGG11 in networks else networks[0]
     panels = {"clean and FGSM": [(None, "white"), *product(["fgsm"], BOXES)], "PGD": [*product(["pgd"], BOXES)]}
     groups = [(None, "white"), *((attack, box) for box in BOXES for attack in ATTACKS)]
-    bars = {
-        method: {
-            (attack, box): results.accuracy(network, method, attack, box)
-            for attack, box in groups
-            if box == "white" or method != "noise-free"
-        }
-        for method in ("traditional", "noise-free", "gaussian", "hire")
-    }
-    rows = [
-        ((LABELS[attack] + (f", {LABELS[box]}" if attack else ""), LABELS[method]), [cell])
-        for method, accuracies in bars.items()
-        for (attack, box), cell in accuracies.items()
-    ]
+    bars: dict[str, dict[Group, Pair]] = {"traditional": {}, "noise-free": {}, "gaussian": {}, "hire": {}}
+    rows: list[Row] = []
+    for method, (attack, box) in product(bars, groups):
+        if box == "white" or method != "noise-free":
+            cell = bars[method][attack, box] = results.accuracy(network, method, attack, box)
+            images = LABELS[attack] + (f", {LABELS[box]}" if attack else "")
+            rows.append({"images": images, "trained with": LABELS[method], "accuracy (%)": cell.cells()})
 
     def gains(better: str, worse: str, box: str) -> list[SeedStat]:
         return [gain.ours for gain in gains_of(results, [network], better, worse, [box]).values()]
 
     claims, few, source = [], partial(at_most, limit=NO_GAIN), "sec. 5.3"
     for box in BOXES:
-        paper = printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
+        theirs = "white" if box == "white" else "black"
+        most = paper.printed("fig9", theirs, "gain_max") if network == VGG11 else None
         crafted, gaussian = gains("hire", "gaussian", box), gains("gaussian", "traditional", box)
-        claims.append(judge(text("fig9.better"), crafted, above, LABELS[box], source, paper, largest, some=True))
+        claims.append(judge(text("fig9.better"), crafted, above, LABELS[box], source, most, largest, some=True))
         claims.append(judge(text("fig9.none", no_gain=NO_GAIN), gaussian, few, LABELS[box], source, some=True))
     control = gains("noise-free", "traditional", "white")
     claims.append(judge(text("fig9.nothing"), control, lambda stats: (None, each_attack(stats))))
     notes = [*results.scale.setting_notes((network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
     notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
-    caption = text("fig9.caption", network=network_label(network))
-    tables = [accuracy_table(caption, ("images", "trained with"), ("accuracy (%)",), rows)]
+    tables = [tabulate(text("fig9.caption", network=network_label(network)), rows)]
     return make_page(results, (network,), tables, notes, (), claims, partial(draw_bars, bars, panels))
 
 
@@ -319,33 +243,33 @@ def thresholds(results: Results) -> Page:
     """
     scale = results.scale
     scale.some([VGG5])
-    methods = ("traditional", "hire", "rate") if scale.is_rated(VGG5) else ("traditional", "hire")
-    held = () if scale.recipe(Run(VGG5, "hire")).data.holdout_images else (("data.holdout_images", HELD_OUT),)
-    changes = {threshold: (("conversion.threshold_scale", threshold), *held) for threshold in THRESHOLDS}
-    attack = scale.recipe(Run(VGG5, "hire")).attack
-    bound, quarter = (f"{255 * eps:.3g}/255" for eps in (attack.eps, attack.eps / 4))
+    recipe = scale.recipe(paper.Run(VGG5, "hire"))
+    held_out = int(recipe.data.holdout_images or HELD_OUT)
+    held = () if recipe.data.holdout_images else (("data.holdout_images", HELD_OUT),)
+    images = min(scale.images or held_out, held_out)
+    bound, quarter = (f"{255 * eps:.3g}/255" for eps in (recipe.attack.eps, recipe.attack.eps / 4))
     attacks = {"clean": None, f"FGSM {bound}": "fgsm", f"PGD {bound}": "pgd"}
-    attacks[f"PGD {quarter}"] = f"pgd:eps={attack.eps / 4:.6g}"
-    rows: list[list[Cell]] = []
-    percent: dict[tuple[str, str], list[SeedStat]] = {}
-    for method, (threshold, changed) in product(methods, changes.items()):
-        one = Measurement("held-out", VGG5, method, changes=changed)
-        percent[method, threshold] = [results.stat(replace(one, attack=name)) for name in attacks.values()]
+    attacks[f"PGD {quarter}"] = f"pgd:eps={recipe.attack.eps / 4:.6g}"
+    rows: list[Row] = []
+    percent: dict[tuple[str, str], dict[str, SeedStat]] = {}
+    methods = ("traditional", "hire", "rate") if scale.is_rated(VGG5) else ("traditional", "hire")
+    for method, threshold in product(methods, THRESHOLDS):
+        changes = (("conversion.threshold_scale", threshold), *held)
+        one = Measurement("held-out", VGG5, method, changes=changes)
+        stats = {column: results.stat(replace(one, attack=attack)) for column, attack in attacks.items()}
         activity = results.find(replace(one, kind="activity"))
         layers = layers_of(activity) if activity else []
-        cells = [layers[0].sa, total(layers).tasa] if layers else [None, None]
-        rows.append([LABELS[method], threshold, *percent[method, threshold], *cells])
-    held_out = int(scale.recipe(Run(VGG5, "hire", changes=changes[THRESHOLDS[0]])).data.holdout_images)
-    images = min(scale.images or held_out, held_out)
-    gains = [
-        [threshold, *(with_limits(hire.minus(other, images)) for hire, other in zip(*pairs, strict=True))]
-        for threshold in THRESHOLDS
-        if (pairs := [percent[method, threshold] for method in ("hire", "traditional")])
-    ]
-    tables = [
-        Table(text("thresholds.caption"), ["method", "threshold scale", *attacks, "SA of conv1", "TASA"], rows),
-        Table(text("thresholds.gains"), ["threshold scale", *attacks], gains),
-    ]
+        spikes: dict[str, Cell] = {"SA of conv1": None, "TASA": None}
+        if layers:
+            spikes = {"SA of conv1": layers[0].sa, "TASA": total(layers).tasa}
+        rows.append({"method": LABELS[method], "threshold scale": threshold, **stats, **spikes})
+        percent[method, threshold] = stats
+    gains = []
+    for threshold in THRESHOLDS:
+        hire, other = percent["hire", threshold], percent["traditional", threshold]
+        cells = {column: with_limits(hire[column].minus(other[column], images)) for column in attacks}
+        gains.append({"threshold scale": threshold, **cells})
+    tables = [tabulate(text("thresholds.caption"), rows), tabulate(text("thresholds.gains"), gains)]
     notes = [*scale.setting_notes((VGG5,), "rate"), text("thresholds.held_out")]
     return Page(tables, notes=notes, networks=(VGG5,), images=f"{images:,} held-out training images")
 
@@ -353,35 +277,77 @@ def thresholds(results: Results) -> Page:
 # Parts of these pages
 
 
+def networks_of(scale: Scale, section: str) -> tuple[str, ...]:
+    """Networks of the scale that a section of claims.toml has, in the paper's order."""
+    return scale.some(CLAIMS[section])
+
+
+def labels(network: str) -> dict[str, str]:
+    """The first cells of a row about a network."""
+    return dict(zip(("model", "data set"), paper.network_labels(network), strict=True))
+
+
 def make_page(
     results: Results,
     networks: Sequence[str],
     tables: Sequence[Table],
     notes: Sequence[str],
-    comparisons: Sequence[Comparison] = (),
+    comparisons: Iterable[Gain] = (),
     claims: Sequence[Claim] = (),
     figure: Callable[[], Figure] | None = None,
 ) -> Page:
     """A page of accuracies, with notes on what was compared and what could not be."""
-    notes = [*notes, *comparison_notes(comparisons), *results.unpaired_notes()]
-    return Page(tables, figure, notes, tuple(networks), list(claims))
+    compared = comparison_notes({_description(gain): gain for gain in comparisons})
+    return Page(tables, figure, [*notes, *compared, *results.unpaired_notes()], tuple(networks), list(claims))
+
+
+def _description(gain: Gain) -> str:
+    one, other = gain.better.measurement, gain.worse.measurement
+    box, methods = f"{LABELS[one.box]}, " if one.attack else "", f"{LABELS[one.method]} over {LABELS[other.method]}"
+    if one.box != other.box:
+        box, methods = f"{LABELS[one.method]}, ", f"{LABELS[one.box]} over {LABELS[other.box]}"
+    elif one.changes:
+        methods = f"{methods}, both frozen" if other.changes else f"{LABELS[one.method]} frozen over trained"
+    return f"{' / '.join(paper.network_labels(one.network))}, {LABELS[one.attack]}, {box}{methods}"
+
+
+def comparison_notes(gains: Mapping[str, Gain]) -> list[str]:
+    """How many differences agree in direction, with those that do not; those between boxes, as expected, apart.
+
+    A difference of 0 in the paper has no direction, and one that is not measured has none here. UNCLEAR is one that is
+    no larger than its error.
+    """
+    notes = []
+    for boxes, what in enumerate(("differences between networks", "differences of a black box from the white box")):
+        lines: dict[str, list[str]] = {AGREES: [], DIFFERS: [], UNCLEAR: []}
+        for name, gain in gains.items():
+            crosses = gain.better.measurement.box != gain.worse.measurement.box
+            if crosses == boxes and gain.paper and gain.ours and gain.ours.known:
+                low, high = gain.ours.limits
+                verdict = AGREES if gain.paper * gain.ours.mean > 0 else DIFFERS
+                verdict = verdict if gain.clear and not low <= 0 <= high else UNCLEAR
+                lines[verdict].append(f"{verdict}: {name} (paper {gain.paper:+.1f}, here {with_limits(gain.ours)})")
+        agree, differ, unclear = map(len, lines.values())
+        if total := agree + differ + unclear:
+            counts = f"{agree} agree in direction, {differ} differ and {unclear} are within the error"
+            head = f"Of {total} {what} that the paper prints, {counts} (95 %, images and seeds)."
+            notes.append("\n  - ".join([head, *lines[DIFFERS], *lines[UNCLEAR]]))
+    return notes
 
 
 def _notes(scale: Scale, section: str, *methods: str) -> list[str]:
     networks = networks_of(scale, section)
-    return [*scale.setting_notes(networks, *methods), *left_out(CLAIMS[section], networks)]
+    return [*scale.setting_notes(networks, *methods), *paper.left_out(CLAIMS[section], networks)]
 
 
-def _row(results: Results, network: str, method: str, box: str, changes: Changes = ()) -> Row:
-    cells = [results.accuracy(network, method, attack, box, changes) for attack in (None, *ATTACKS)]
-    return (*network_labels(network), LABELS[method], LABELS[box]), cells
+def _row(results: Results, network: str, method: str, box: str, changes: paper.Changes = ()) -> Row:
+    pairs = {LABELS[attack]: results.accuracy(network, method, attack, box, changes) for attack in (None, *ATTACKS)}
+    cells = {name: pair.cells() for name, pair in pairs.items()}
+    return {**labels(network), "method": LABELS[method], "box": LABELS[box], **cells}
 
 
-def _gain(
-    results: Results, network: str, better: str, worse: str, attack: str | None = None, box: str = "white"
-) -> Gain:
-    ours, theirs = (results.accuracy(network, method, attack, box) for method in (better, worse))
-    return results.gain(ours, theirs)
+def _gain(results: Results, network: str, one: str, other: str, attack: str | None = None, box: str = "white") -> Gain:
+    return results.gain(*(results.accuracy(network, method, attack, box) for method in (one, other)))
 
 
 def gains_of(
@@ -403,51 +369,40 @@ def gains_of(
 def _headlines(results: Results, networks: Iterable[str], boxes: Collection[str], box: str) -> list[Claim]:
     """The largest gain under FGSM over traditional training, one claim per data set."""
     claims = []
-    for dataset, paper in HEADLINE[box].items():
+    for dataset, most in HEADLINE[box].items():
         present = [name for name in networks if name.endswith(f"-{dataset}")]
-        gains = gains_of(results, present, "hire", "traditional", boxes, ["fgsm"])
-        claim = text("table2.up_to", paper=paper, box=box, dataset=LABELS[dataset])
-        source = "abstract, sec. 5.2, 6" if (box, dataset) == ("black", "cifar10") else "sec. 5.2"
-        claims += [largest_gain(claim, gains, paper, source)] if gains else []
+        if gains := gains_of(results, present, "hire", "traditional", boxes, ["fgsm"]):
+            claim = text("table2.up_to", paper=most, box=box, dataset=LABELS[dataset])
+            source = "abstract, sec. 5.2, 6" if (box, dataset) == ("black", "cifar10") else "sec. 5.2"
+            claims.append(largest_gain(claim, gains, most, source))
     return claims
 
 
-def _gains(
-    results: Results, section: str, networks: Iterable[str], boxes: Iterable[str]
-) -> tuple[Table, list[Comparison]]:
-    """The gains of HIRE-SNN over each baseline, as a table and as comparisons."""
-    rows, comparisons = [], []
-    columns = list(product(BASELINES, ATTACKS))
+def _gains(results: Results, section: str, networks: Iterable[str], boxes: Iterable[str]) -> tuple[Table, list[Gain]]:
+    """The gains of HIRE-SNN over each baseline, as a table and as comparisons; the paper's are as it prints them."""
+    rows: list[Row] = []
+    gains = []
     for network, box in product(networks, boxes):
-        cells = []
-        for other, attack in columns:
-            gain = _gain(results, network, "hire", other, attack, box)
-            cells.append(replace(gain, paper=printed(section, network, f"over_{other}", attack)))
-            comparisons.append(_comparison(f"{LABELS[box]}, HIRE-SNN over {LABELS[other]}", cells[-1]))
-        rows.append(((*network_labels(network), LABELS[box]), cells))
-    measured = [f"{attack.upper()} over {LABELS[other]}" for other, attack in columns]
-    return accuracy_table(text("table2.gains"), ("model", "data set", "box"), measured, rows), comparisons
+        rows.append({**labels(network), "box": LABELS[box]})
+        for other, attack in product(BASELINES, ATTACKS):
+            printed = paper.printed(section, network, f"over_{other}", attack)
+            gains.append(replace(_gain(results, network, "hire", other, attack, box), paper=printed))
+            rows[-1][f"{attack.upper()} over {LABELS[other]}"] = gains[-1].cells()
+    return tabulate(text("table2.gains"), rows), gains
 
 
-def _boxes(results: Results, network: str, method: str) -> list[Comparison]:
-    """The black box against the white box, for each attack and twin: any network loses less there."""
+def _over_white(results: Results, network: str, *methods: str) -> list[Gain]:
+    """Each black box over the white box, for each method and attack: any network loses less there."""
     return [
-        _comparison(f"{LABELS[method]}, {LABELS[box]} over white box", gain, trivial=True)
-        for attack, box in product(ATTACKS, results.scale.twins)
-        if (gain := results.gain(*(results.accuracy(network, method, attack, side) for side in (box, "white"))))
+        results.gain(*(results.accuracy(network, method, attack, side) for side in (box, "white")))
+        for method, attack, box in product(methods, ATTACKS, results.scale.twins)
     ]
-
-
-def _comparison(what: str, gain: Gain, *, trivial: bool = False) -> Comparison:
-    better = gain.better.measurement
-    name = f"{' / '.join(network_labels(better.network))}, {LABELS[better.attack]}, {what}"
-    return Comparison(name, gain.paper, gain.ours, gain.clear, trivial)
 
 
 def draw_bars(bars: Mapping[str, Mapping[Group, Pair]], panels: Mapping[str, Sequence[Group]]) -> Figure:
     """A panel for each title, under each other: groups of a bar per method, with the paper's values beside the bars."""
     drawing, places = figures.figure(len(panels), 1, height=0.6 + 2.0 * len(panels))
-    twins = {box: PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
+    twins = {box: paper.PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
     for number, (axes, (title, groups)) in enumerate(zip(places, panels.items(), strict=True), start=1):
         cells = {method: [pairs.get(group, Pair(None, None)) for group in groups] for method, pairs in bars.items()}
         series = [(figures.STYLES[method], [pair.ours for pair in pairs]) for method, pairs in cells.items()]

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from hiresnn.eps import parse_eps
 from reproduction import figures
-from reproduction.page import Claim, Page
-from reproduction.pages_accuracy import accuracy_table, make_page, swept_networks
+from reproduction.page import Claim, Page, Row, tabulate
+from reproduction.pages_accuracy import labels, make_page, swept_networks
 from reproduction.paper import (
     ATTACKS,
     BOXES,
@@ -26,17 +26,17 @@ from reproduction.paper import (
     Run,
     left_out,
     network_label,
-    network_labels,
     text,
 )
 from reproduction.results import (
     Accuracy,
     Decision,
-    Pair,
     Results,
+    Stats,
     above,
     accuracy,
     at_most,
+    compared,
     judge,
     largest,
     printed_accuracy,
@@ -45,18 +45,16 @@ from reproduction.statistics import SeedStat, one_decimal, with_limits
 from reproduction.study import Measurement
 
 LEVEL = 1.0  # percentage points of a change in Fig. 4, 8a and 8b that count as none
-MEASURED = ("accuracy (%)",)
-Stats = Sequence[SeedStat]
 
 
 @dataclass(frozen=True)
 class Curve:
     """One line of a figure: swept value, rising -> accuracy; `paper` has what the paper prints, by its own x.
 
-    `labels` are a text for each column of text in the table, `style` is a key of `figures.STYLES`.
+    `labels` are the first cells of its rows in the table, `style` is a key of `figures.STYLES`.
     """
 
-    labels: tuple[str, ...]
+    labels: dict[str, str]
     style: str
     points: Mapping[float, Accuracy]
     paper: Mapping[float, float | None]
@@ -66,33 +64,61 @@ class Curve:
         first, *_, last = self.points.values()
         return first, last
 
-    def rows(self) -> list[tuple[tuple[str, ...], list[Pair]]]:
-        """A row of the table for each point, ours or the paper's."""
-        swept = sorted({*self.points, *(x for x, value in self.paper.items() if value is not None)})
-        ours = {x: point.ours for x, point in self.points.items()}
-        return [((*self.labels, f"{x:.6g}"), [Pair(self.paper.get(x), ours.get(x))]) for x in swept]
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves from x = `start` on."""
+
+    title: str
+    y: str
+    curves: Sequence[Curve]
+    start: float = 0.0
 
 
-Curves = dict[str, list[Curve]]  # box -> its curves: on clean images, then under each attack
+Curves = dict[str, list[Curve]]
+"""A curve on "clean" images, and in each box one under each attack."""
 
 
-def boxes_of(
-    at: Callable[[str | None, str], Mapping[float, Accuracy]],
-    paper_at: Callable[[str | None, str], Mapping[float, float | None]],
+def over_boxes(
+    points: Callable[[str | None, str], Mapping[float, Accuracy]],
+    printed: Callable[[str | None, str], Mapping[float, float | None]],
+    about: Mapping[str, str],
 ) -> Curves:
-    """In each box a curve on clean images and under each attack; `paper_at` gives the paper's values."""
+    """The curves whose points and values of the paper are functions of attack and box."""
 
     def curve(attack: str | None, box: str) -> Curve:
-        labels = ("none" if attack is None else LABELS[box], LABELS[attack])
-        return Curve(labels, attack or "clean", at(attack, box), paper_at(attack, box))
+        attacker = {"attacker": LABELS[box] if attack else "none", "images": LABELS[attack]}
+        return Curve({**about, **attacker}, attack or "clean", points(attack, box), printed(attack, box))
 
-    return {box: [curve(attack, box) for attack in (None, *ATTACKS)] for box in BOXES}
+    return {"clean": [curve(None, "white")], **{box: [curve(attack, box) for attack in ATTACKS] for box in BOXES}}
 
 
-def rows_of(curves: Curves) -> list[Any]:
-    """The rows of a table: the clean curve once, the attacked ones for each box."""
-    once = [curve for box, several in curves.items() for curve in several if box == "white" or curve.style != "clean"]
-    return [row for curve in once for row in curve.rows()]
+def panels_of(network: str, curves: Curves) -> list[Panel]:
+    """A row of panels: clean accuracy, then each box."""
+    first = f"{network_label(network)}\naccuracy (%)"
+    boxes = [Panel(PANEL_LABELS[box], "", curves[box]) for box in BOXES]
+    return [Panel("clean", first, curves["clean"]), *boxes]
+
+
+def sweep_page(
+    results: Results,
+    networks: Sequence[str],
+    caption: str,
+    column: str,
+    curves: Sequence[Curve],
+    notes: Sequence[str],
+    claims: Sequence[Claim],
+    figure: Callable[[], Figure],
+) -> Page:
+    """A page whose table has a row for each point of each curve, ours or the paper's, under the swept `column`."""
+    rows: list[Row] = []
+    for curve in curves:
+        ours = {x: point.ours for x, point in curve.points.items()}
+        for x in sorted({*ours, *(x for x, value in curve.paper.items() if value is not None)}):
+            pair = compared(curve.paper.get(x), ours.get(x))
+            rows.append({**curve.labels, column: f"{x:.6g}", "accuracy (%)": pair})
+    notes = [*results.scale.setting_notes(networks), *notes]
+    return make_page(results, networks, [tabulate(caption, rows)], notes, (), claims, figure)
 
 
 def fig4(results: Results) -> Page:
@@ -102,24 +128,28 @@ def fig4(results: Results) -> Page:
     swept = sorted({*scale.timesteps, scale.recipe(Run(VGG11, "traditional")).snn.timesteps})
     ends, paper_steps = {"fewest": swept[0], "most": swept[-1]}, float(CLAIMS["setting"]["timesteps"]["vgg11"])
     traditional = partial(results.accuracy, VGG11, "traditional")
-    curves = boxes_of(
+    curves = over_boxes(
         lambda attack, box: {float(T): traditional(attack, box, (("snn.timesteps", str(T)),)) for T in swept},
         lambda attack, box: {paper_steps: printed_accuracy(accuracy(VGG11, "traditional", attack, box))},
+        {},
     )
-
     source = "sec. 3.1, Observation 2"
-    fewest, most = curves["white"][0].ends()
+    fewest, most = curves["clean"][0].ends()
     lower = partial(above, words=lambda stats: f"{with_limits(stats[0])} points from the fewest steps to the most")
     claims = [judge(text("fig4.clean", **ends), [results.gain(most, fewest).ours], lower, source=source)]
-    for box, (_, *attacked) in curves.items():
-        falls = [results.gain(*curve.ends()).ours for curve in attacked]
+    for box in BOXES:
+        falls = [results.gain(*curve.ends()).ours for curve in curves[box]]
         level = partial(at_most, limit=LEVEL)
         claims.append(judge(text("fig4.attacked", **ends), falls, level, LABELS[box], source, some=True))
     ticks = sorted({*map(float, swept), paper_steps})
-    caption = text("fig4.caption", network=network_label(VGG11))
-    table = accuracy_table(caption, ("attacker", "images", "T"), MEASURED, rows_of(curves))
-    draw = partial(draw_panels, {VGG11: curves}, "timesteps T", lambda axes: axes.set_xticks(ticks))
-    return make_page(results, (VGG11,), [table], [*scale.setting_notes((VGG11,)), text("twins")], (), claims, draw)
+    draw = partial(
+        _draw, panels_of(VGG11, curves), "timesteps T", lambda axes, start: axes.set_xticks(ticks), 1, 2.7, 4
+    )
+    caption, all_curves = (
+        text("fig4.caption", network=network_label(VGG11)),
+        [one for box in curves.values() for one in box],
+    )
+    return sweep_page(results, (VGG11,), caption, "T", all_curves, [text("twins")], claims, draw)
 
 
 def fig8a(results: Results) -> Page:
@@ -131,8 +161,12 @@ def fig8a(results: Results) -> Page:
     bounds: dict[float, str | None] = {0.0: None, recipe_bound: "pgd"}
     bounds |= {round(255 * parse_eps(eps), 6): f"pgd:eps={eps}" for eps in scale.eps}
     bounds = dict(sorted(bounds.items()))
-    swept = {m: {at: results.accuracy(VGG5, m, text) for at, text in bounds.items()} for m in ("hire", "traditional")}
-    hire, largest_bound = list(swept["hire"].values()), max(bounds)
+    paper_at = {0.0: None, round(255 * parse_eps(CLAIMS["setting"]["eps"]), 6): "pgd"}
+    curves = [
+        _of_method(method, {at: results.accuracy(VGG5, method, name) for at, name in bounds.items()}, paper_at)
+        for method in ("hire", "traditional")
+    ]
+    hire, largest_bound = list(curves[0].points.values()), max(bounds)
 
     def falls(stats: Stats) -> Decision:
         *changes, lost = stats
@@ -156,9 +190,9 @@ def fig8a(results: Results) -> Page:
         judge(text("fig8.falls", level=LEVEL), [*changes, lost], falls, source="sec. 5.3"),
         judge(text("fig8.vanishes", level=LEVEL), [hire[-1].ours], vanishes, source="sec. 5.3"),
     ]
-    paper_at = {0.0: None, round(255 * parse_eps(CLAIMS["setting"]["eps"]), 6): "pgd"}
-    notes = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")]
-    return _fig8(results, swept, paper_at, ("eps (1/255)", "PGD bound ε (1/255)"), notes, claims, arrange)
+    draw = partial(_draw, [Panel("", "accuracy (%)", curves)], "PGD bound ε (1/255)", arrange)
+    notes, caption = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")], _fig8_caption()
+    return sweep_page(results, (VGG5,), caption, "eps (1/255)", curves, notes, claims, draw)
 
 
 def fig8b(results: Results) -> Page:
@@ -169,11 +203,12 @@ def fig8b(results: Results) -> Page:
     counts = sorted({*scale.iterations, recipe_steps})
     first, last, level_from = counts[0], counts[-1], CLAIMS["fig8b"]["levels_off_after"]
     one = Measurement("by-iteration", VGG5, attack=f"pgd:iterations={last}", grid=tuple(counts))
-    swept = {
-        method: {float(K): results.read(replace(one, method=method, at=at)) for at, K in enumerate(counts)}
-        for method in ("hire", "traditional")
-    }
-    hire = swept["hire"]
+    paper_at = {float(CLAIMS["setting"]["iterations"]): "pgd"}
+    curves = []
+    for method in ("hire", "traditional"):
+        points = {float(K): results.read(replace(one, method=method, at=at)) for at, K in enumerate(counts)}
+        curves.append(_of_method(method, points, paper_at))
+    hire = curves[0].points
 
     def decreases(stats: Stats) -> Decision:
         words = f"{stats[0].mean:.1f} % at K = {first}, {stats[1].mean:.1f} % at K = {last}"
@@ -195,50 +230,41 @@ def fig8b(results: Results) -> Page:
         judge(text("fig8.decreases"), [hire[first].ours, hire[last].ours], decreases, source="sec. 5.3"),
         judge(text("fig8.level", after=level_from, level=LEVEL), change, levels_off, source="sec. 5.3"),
     ]
-    paper_at, names = {float(CLAIMS["setting"]["iterations"]): "pgd"}, ("K", "PGD iterations K")
-    return _fig8(results, swept, paper_at, names, [text("swept")], claims, arrange, zoom=float(recipe_steps))
+    rest = f"from K = {recipe_steps} on, another y axis"
+    panels = [Panel("all", "accuracy (%)", curves), Panel(rest, "accuracy (%)", curves, recipe_steps)]
+    draw = partial(_draw, panels, "PGD iterations K", arrange, legend=3)
+    return sweep_page(results, (VGG5,), _fig8_caption(), "K", curves, [text("swept")], claims, draw)
 
 
-def _fig8(
-    results: Results,
-    swept: Mapping[str, Mapping[float, Accuracy]],
-    paper_at: Mapping[float, str | None],
-    names: tuple[str, str],
-    notes: Sequence[str],
-    claims: Sequence[Claim],
-    arrange: Callable[[Any, float], None],
-    zoom: float = 0.0,
-) -> Page:
-    """A curve per method; `names` are those of the table's column and of the axis."""
-    curves = []
-    for method, points in swept.items():
-        paper = {at: printed_accuracy(accuracy(VGG5, method, attack)) for at, attack in paper_at.items()}
-        curves.append(Curve((LABELS[method],), method, points, paper))
-    rows = [row for curve in curves for row in curve.rows()]
-    table = accuracy_table(text("fig8.caption", network=network_label(VGG5)), ("method", names[0]), MEASURED, rows)
-    draw = partial(draw_lines, curves, names[1], arrange, zoom)
-    return make_page(results, (VGG5,), [table], [*results.scale.setting_notes((VGG5,)), *notes], (), claims, draw)
+def _fig8_caption() -> str:
+    return text("fig8.caption", network=network_label(VGG5))
+
+
+def _of_method(method: str, points: Mapping[float, Accuracy], paper_at: Mapping[float, str | None]) -> Curve:
+    printed = {at: printed_accuracy(accuracy(VGG5, method, attack)) for at, attack in paper_at.items()}
+    return Curve({"method": LABELS[method]}, method, points, printed)
 
 
 def fig10be(results: Results) -> Page:
     """HIRE-SNN over the noise step eps_s; eps_s = 0 is traditional training, and eps_t = eps_s."""
-    scale = results.scale
-    networks = swept_networks(scale)
+    networks = swept_networks(results.scale)
     curves = {network: _over_noise(results, network) for network in networks}
-    rows = [((*network_labels(name), *texts), cells) for name in networks for texts, cells in rows_of(curves[name])]
-    columns = ("model", "data set", "attacker", "images", "eps_s")
-    table = accuracy_table(text("fig10be.caption"), columns, MEASURED, rows)
-    notes = [*scale.setting_notes(networks), *left_out(VGGS, networks), text("fig10be.bound"), text("twins")]
     claims = [claim for network in networks for claim in _noise_claims(results, network, curves[network])]
-    axis, arrange = "noise step $\\epsilon_s$ (pixels)", lambda axes: axes.locator_params(axis="x", nbins=4)
-    return make_page(results, networks, [table], notes, (), claims, partial(draw_panels, curves, axis, arrange))
+    panels = [panel for network in networks for panel in panels_of(network, curves[network])]
+    notes, axis = [*left_out(VGGS, networks), text("fig10be.bound"), text("twins")], "noise step $\\epsilon_s$ (pixels)"
+    height = 0.6 + 2.1 * len(networks)
+    draw = partial(
+        _draw, panels, axis, lambda axes, start: axes.locator_params(axis="x", nbins=4), len(networks), height, 4
+    )
+    rows = [curve for boxes in curves.values() for several in boxes.values() for curve in several]
+    return sweep_page(results, networks, text("fig10be.caption"), "eps_s", rows, notes, claims, draw)
 
 
 def _over_noise(results: Results, network: str) -> Curves:
     steps = sorted({*results.scale.noise_steps, results.scale.recipe(Run(network, "hire")).noise.step})
     paper_step = float(CLAIMS["setting"]["noise_step"][network])
     hire, traditional = (partial(results.accuracy, network, method) for method in ("hire", "traditional"))
-    return boxes_of(
+    return over_boxes(
         lambda attack, box: {
             0.0: traditional(attack, box),
             **{step: hire(attack, box, (("noise.step", f"{step:.6g}"),)) for step in steps},
@@ -247,19 +273,19 @@ def _over_noise(results: Results, network: str) -> Curves:
             0.0: printed_accuracy(accuracy(network, "traditional", attack, box)),
             paper_step: printed_accuracy(accuracy(network, "hire", attack, box)),
         },
+        labels(network),
     )
 
 
 def _noise_claims(results: Results, network: str, curves: Curves) -> list[Claim]:
     """What the paper says of the sweep, from its first step to its last."""
-    attacked, clean = [curve for several in curves.values() for curve in several[1:]], curves["white"][0]
+    (clean,), attacked = curves["clean"], [curve for box in BOXES for curve in curves[box]]
     last, limit = max(clean.points), CLAIMS["fig10b-e"]["clean_drop_max"]
 
     def each_curve(stats: Stats) -> str:
-        named = zip(attacked, stats, strict=True)
-        return (
-            "; ".join(f"{curve.labels[1]}, {curve.labels[0]}: {with_limits(gain)}" for curve, gain in named) + " points"
-        )
+        names = [f"{curve.labels['images']}, {curve.labels['attacker']}" for curve in attacked]
+        gains = [f"{name}: {with_limits(gain)}" for name, gain in zip(names, stats, strict=True)]
+        return f"{'; '.join(gains)} points"
 
     def lost(stats: Stats) -> str:
         return text("fig10be.found", drop=with_limits(stats[0]), last=last)
@@ -273,46 +299,29 @@ def _noise_claims(results: Results, network: str, curves: Curves) -> list[Claim]
     ]
 
 
-def draw_lines(curves: Sequence[Curve], x: str, arrange: Callable[[Any, float], None], zoom: float = 0.0) -> Figure:
-    """Curves in one panel; from x = `zoom` on again in a second one. `arrange` gets the axes and the first x."""
-    starts = (0.0, zoom) if zoom else (0.0,)
-    width = figures.FULL_WIDTH if zoom else figures.HALF_WIDTH
-    drawing, panels = figures.figure(1, len(starts), width=width, height=2.6)
-    for number, (axes, start) in enumerate(zip(panels, starts, strict=True), start=1):
-        arrange(axes, start)
-        _draw_curves(axes, curves, start)
-        title = f"from K = {start:g} on, another y axis" if start else "all"
-        figures.label(axes, x=x, y="accuracy (%)", **({"title": title, "panel": number} if zoom else {}))
-    figures.outside(drawing, columns=3 if zoom else 2)
+def _draw(
+    panels: Sequence[Panel],
+    x: str,
+    arrange: Callable[[Any, float], object],
+    rows: int = 1,
+    height: float = 2.6,
+    legend: int = 2,
+) -> Figure:
+    """The panels, each with its own y axis; `arrange` gets the axes and the first x."""
+    width = figures.FULL_WIDTH if len(panels) > 1 else figures.HALF_WIDTH
+    drawing, places = figures.figure(rows, len(panels) // rows, width=width, height=height)
+    for number, (axes, panel) in enumerate(zip(places, panels, strict=True), start=1):
+        arrange(axes, panel.start)
+        visible: list[SeedStat] = []  # also the paper's points
+        for curve in panel.curves:
+            style = figures.STYLES[curve.style]
+            stats = {at: point.ours for at, point in curve.points.items() if at >= panel.start}
+            paper = {at: value for at, value in curve.paper.items() if at >= panel.start and value is not None}
+            figures.line(axes, list(stats), list(stats.values()), style)
+            figures.paper_points(axes, list(paper), list(paper.values()), style)
+            visible += [*stats.values(), *(SeedStat.of([value]) for value in paper.values())]
+        figures.focus(axes, visible)
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # accuracies are never negative
+        figures.label(axes, x=x, y=panel.y, title=panel.title, panel=number if len(panels) > 1 else 0)
+    figures.outside(drawing, columns=legend)
     return drawing
-
-
-def draw_panels(networks: Mapping[str, Curves], x: str, arrange: Callable[[Any], object]) -> Figure:
-    """A row of panels per network: clean accuracy, then each box; every panel has its own y axis."""
-    drawing, panels = figures.figure(len(networks), 1 + len(BOXES), height=0.6 + 2.1 * len(networks))
-    contents = [
-        (network, title, curves)
-        for network, boxes in networks.items()
-        for title, curves in [("clean", boxes["white"][:1]), *((PANEL_LABELS[b], boxes[b][1:]) for b in BOXES)]
-    ]
-    for number, (axes, (network, title, curves)) in enumerate(zip(panels, contents, strict=True), start=1):
-        _draw_curves(axes, curves)
-        arrange(axes)
-        y = f"{network_label(network)}\naccuracy (%)" if title == "clean" else ""
-        figures.label(axes, x=x, y=y, title=title, panel=number)
-    figures.outside(drawing, columns=4)
-    return drawing
-
-
-def _draw_curves(axes: Any, curves: Sequence[Curve], start: float = 0.0) -> None:
-    """Lines from x = `start` on, with error bars and the paper's points, all of which must be visible."""
-    visible: list[SeedStat] = []
-    for curve in curves:
-        style = figures.STYLES[curve.style]
-        stats = {at: point.ours for at, point in curve.points.items() if at >= start}
-        paper = {at: value for at, value in curve.paper.items() if at >= start and value is not None}
-        figures.line(axes, list(stats), list(stats.values()), style)
-        figures.paper_points(axes, list(paper), list(paper.values()), style)
-        visible += [*stats.values(), *(SeedStat.of([value]) for value in paper.values())]
-    figures.focus(axes, visible)
-    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # accuracies are never negative
