@@ -171,13 +171,11 @@ class Scale:
         return present
 
     def setting(self, network: str) -> Setting:
-        """The setting of a network. Raises UsageError where the scale has no such network."""
         if network not in self.networks:
             raise UsageError(f"scale {self.name} has no network {network!r}; it has {', '.join(self.networks)}.")
         return self.networks[network]
 
     def seeds_of(self, network: str, method: str = "") -> tuple[int, ...]:
-        """The seeds of a network; the method "rate" may have fewer."""
         setting = self.setting(network)
         return tuple(range(min(self.seeds, setting.rate_seeds if method == "rate" else setting.seeds)))
 
@@ -190,18 +188,14 @@ class Scale:
         return self.some(network for network in self.some(networks) if self.is_rated(network))
 
     def source(self, network: str) -> str:
-        """The data source of a network: a name, a file or a folder."""
         setting = self.setting(network)
         named = setting.source or _read(setting.recipe).data.source
         return self.sources.get(named, named)
 
     def recipe(self, run: Run) -> Recipe:
-        """The full recipe of a run."""
         setting, source = self.setting(run.network), self.source(run.network)
         values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
         return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
-
-    # How the pages describe it
 
     def setting_notes(self, networks: Iterable[str], *methods: str) -> list[str]:
         """One sentence per network on data, images, seeds and attack; with "rate", also on rate-coded networks."""
@@ -261,4 +255,3 @@ def _scale(name: str, content: Mapping[str, Any]) -> Scale:
 
 
 SCALES: dict[str, Scale] = {name: _scale(name, content) for name, content in read_toml("scales.toml").items()}
-"""Name -> scale."""

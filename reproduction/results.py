@@ -34,7 +34,6 @@ class Pair:
     ours: SeedStat | None
 
     def cells(self) -> list[Cell]:
-        """The three cells of a measured column, see `page.beside_paper`."""
         return compared(self.paper, self.ours)
 
 
@@ -78,7 +77,6 @@ class Results:
         return rows
 
     def _records(self, measurement: Measurement) -> list[StoredValue | None]:
-        """What is stored for each seed, which is asked for by this."""
         self.asked |= dict.fromkeys(seeds := measurement.each(self.scale))
         return [self.records.get(one) for one in seeds]
 
@@ -112,11 +110,9 @@ class Results:
         return self.read(one) if has_twin(method, box) else Accuracy(printed_accuracy(one), None, one)
 
     def read(self, measurement: Measurement) -> Accuracy:
-        """Any measurement of accuracies, beside what the paper prints."""
         return Accuracy(printed_accuracy(measurement), self.stat(measurement), measurement)
 
     def gain(self, better: Accuracy, worse: Accuracy) -> Gain:
-        """The difference of two accuracies with its interval."""
         paper, clear, ours = None, True, None
         if better.paper is not None and worse.paper is not None:
             paper = round(better.paper - worse.paper, 6)
@@ -125,7 +121,7 @@ class Results:
         if better.ours is not None and worse.ours is not None:
             one, other = better.measurement, worse.measurement
             if better.ours.unpaired(worse.ours):
-                sides = " against ".join(dict.fromkeys([_trained(one), _trained(other)]))
+                sides = " against ".join(dict.fromkeys(map(_trained, (one, other))))
                 self._unpaired[one, other] = f"{network_label(one.network)}, {sides}"
             ours = better.ours.minus(worse.ours, one.images(self.scale) or TEST_IMAGES)
         return Gain(paper, ours, better, worse, clear)
@@ -211,11 +207,9 @@ def at_most(gains: Stats, limit: float, words: Callable[[Stats], str] = each_att
 
 
 def _decided(gains: Stats, holds: bool, refuted: bool) -> bool | str | None:
-    if refuted:
-        return False
-    if not all(gain.known for gain in gains):
-        return None
-    return True if holds else UNCLEAR
+    if refuted or not all(gain.known for gain in gains):
+        return False if refuted else None
+    return holds or UNCLEAR
 
 
 def largest(gains: Stats) -> SeedStat:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
+from itertools import repeat
 from statistics import fmean, stdev
 
 from scipy.special import stdtrit
@@ -31,11 +32,6 @@ class SeedStat:
 
     @classmethod
     def of(cls, values: Iterable[float], origins: Iterable[str] = ()) -> SeedStat:
-        """The statistic of some values.
-
-        >>> SeedStat.of([1, 2, 3]).deviation
-        1.0
-        """
         return cls(tuple(map(float, values)), tuple(origins))
 
     @cached_property
@@ -44,7 +40,6 @@ class SeedStat:
 
     @cached_property
     def mean(self) -> float:
-        """NaN if no seed is measured."""
         return fmean(self.measured) if self.measured else math.nan
 
     @cached_property
@@ -57,7 +52,6 @@ class SeedStat:
 
     @property
     def seeds(self) -> int:
-        """Number of measured seeds."""
         return len(self.measured)
 
     @property
@@ -77,11 +71,10 @@ class SeedStat:
         return float(stdtrit(self.seeds - 1, 0.975)) * self.deviation / math.sqrt(self.seeds)
 
     def map(self, function: Callable[[float], float]) -> SeedStat:
-        """The statistic of `function` of each value."""
         return SeedStat.of(map(function, self.values), self.origins)
 
     def over(self, other: SeedStat) -> SeedStat:
-        """The ratio seed by seed, over the first seeds, which both have; NaN for a seed that `unpaired` counts."""
+        """The ratio seed by seed, as `minus` subtracts."""
         return SeedStat.of(ours / theirs if same else math.nan for ours, theirs, same in self._pairs(other))
 
     def minus(self, other: SeedStat, images: int = 0) -> SeedStat:
@@ -90,9 +83,6 @@ class SeedStat:
         If both are accuracies in percent on `images` images, the difference gets an interval. It joins in quadrature
         the error of the images (Newcombe 1998, from the Wilson interval of each mean; all seeds share the images, so
         seeds do not reduce it) and the error of the mean over seeds (Student's t).
-
-        >>> SeedStat.of([3.0, 5.0]).minus(SeedStat.of([1.0])).mean
-        2.0
         """
         pairs = self._pairs(other)
         difference = SeedStat.of(ours - theirs if same else math.nan for ours, theirs, same in pairs)
@@ -111,18 +101,13 @@ class SeedStat:
 
     def _pairs(self, other: SeedStat) -> list[tuple[float, float, bool]]:
         """Both values of each seed, and whether they have one origin."""
-        same = [True] * min(len(self.values), len(other.values))
-        if self.origins and other.origins:
-            same = [ours == theirs for ours, theirs in zip(self.origins, other.origins, strict=False)]
-        return list(zip(self.values, other.values, same, strict=False))
+        origins = zip(self.origins, other.origins, strict=False) if self.origins and other.origins else repeat((0, 0))
+        pairs = zip(self.values, other.values, origins, strict=False)
+        return [(ours, theirs, one == another) for ours, theirs, (one, another) in pairs]
 
 
 def wilson(percent: float, images: int) -> Limits:
-    """95 % interval of an accuracy in percent on so many images (Wilson 1927).
-
-    >>> [round(end, 1) for end in wilson(0.0, 100)]
-    [0.0, 3.7]
-    """
+    """95 % interval of an accuracy in percent on so many images (Wilson 1927)."""
     share, weight = percent / 100, Z * Z / images
     centre = (share + weight / 2) / (1 + weight)
     half = Z * math.sqrt(share * (1 - share) / images + weight / (4 * images)) / (1 + weight)
@@ -150,10 +135,6 @@ def with_limits(value: SeedStat) -> str:
 
 
 def one_decimal(value: float, *, signed: bool = False) -> str:
-    """A finite number with one decimal; halves are rounded away from zero, as readers do it.
-
-    >>> one_decimal(80.35)
-    '80.4'
-    """
+    """A finite number with one decimal; halves are rounded away from zero, as readers do it."""
     exact = Decimal(repr(round(value, 9)))  # without the noise of sums in binary
     return format(exact.quantize(Decimal("0.1"), ROUND_HALF_UP), f"{'+' if signed else ''},.1f")

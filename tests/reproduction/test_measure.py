@@ -1,6 +1,7 @@
 """Each kind of measurement against another way to the same number."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from torch import nn
 
 from hiresnn.app.evaluate import evaluate
+from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.network import record
+from reproduction import cost
 from reproduction import measure as module
 from reproduction.artefacts import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
@@ -79,9 +82,9 @@ def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: 
 
 
 def test_the_cost_of_training_is_measured_on_images_of_the_size_of_the_data(study: Study) -> None:
-    cost = value(study, Measurement("cost", VGG5, "hire", 0))
-    assert cost["batches"] == study.scale.cost_batches
-    assert cost["seconds_per_batch"] > 0
+    costs = value(study, Measurement("cost", VGG5, "hire", 0))
+    assert costs["batches"] == study.scale.cost_batches
+    assert costs["seconds_per_batch"] > 0
 
 
 def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +125,35 @@ def test_every_relu_of_a_network_is_rounded_with_the_ceiling_of_the_calibration(
     # 1 bit, both calibration images 1: ceilings 1 and 2. Then 0.6 -> 1 -> 2, 0.4 -> 0, 9 -> 1 -> 2.
     with quantised(ann, torch.ones(2, 1), 1), torch.no_grad():
         assert ann(torch.tensor([[0.6], [0.4], [9.0], [-3.0]])).flatten().tolist() == [2, 0, 2, 0]
+
+
+LONG = {
+    "model.width": "0.25",
+    "model.hidden": "16",
+    "snn.timesteps": "8",
+    "noise.periods": "4",
+    "snn.batch_size": "8",
+    "precision": '"float32"',
+    "compile": '"never"',
+    "device": '"cpu"',
+}
+"""A small network whose activations over 8 steps weigh far more than its weights."""
+
+
+def recipe(method: str, **changes: str) -> Recipe:
+    return override(read("vgg5-cifar10-cpu"), {"method": method, **LONG, **changes})
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of one phase is read from /proc")
+def test_shorter_periods_hold_less_memory() -> None:
+    traditional, hire = (
+        cost.measure(recipe(method), 2, channels=3, size=32, classes=10) for method in ("traditional", "hire")
+    )
+    # Kept for the backward pass, at least: the input currents of 16 x 32 x 32 + 2 x 32 x 16 x 16 + 32 neurons of 8
+    # images over 8 steps in float32 are 8.0 MiB; HIRE keeps those of a period of 2 steps.
+    currents = 4 * 8 * 8 * (16 * 1024 + 2 * 32 * 256 + 2 * 16)
+    assert currents < traditional["peak_bytes"] < 8 * currents
+    assert currents / 4 < hire["peak_bytes"] < 0.6 * traditional["peak_bytes"]
+    assert traditional["seconds_per_batch"] > 0
+    assert traditional["processor_seconds_per_batch"] > 0
+    assert (traditional["device"], traditional["batch_size"], traditional["batches"]) == ("cpu", 8, 2)
