@@ -314,8 +314,7 @@ def _description(gain: Gain) -> str:
 def comparison_notes(gains: Mapping[str, Gain]) -> list[str]:
     """How many differences agree in direction, with those that do not; those between boxes, as expected, apart.
 
-    A difference of 0 in the paper has no direction, and one that is not measured has none here. UNCLEAR is one that is
-    no larger than its error.
+    A difference of 0 in the paper has no direction, and one that is not measured has none here.
     """
     notes = []
     for boxes, what in enumerate(("differences between networks", "differences of a black box from the white box")):
@@ -323,10 +322,8 @@ def comparison_notes(gains: Mapping[str, Gain]) -> list[str]:
         for name, gain in gains.items():
             crosses = gain.better.measurement.box != gain.worse.measurement.box
             if crosses == boxes and gain.paper and gain.ours and gain.ours.known:
-                low, high = gain.ours.limits
-                verdict = AGREES if gain.paper * gain.ours.mean > 0 else DIFFERS
-                verdict = verdict if gain.clear and not low <= 0 <= high else UNCLEAR
-                lines[verdict].append(f"{verdict}: {name} (paper {gain.paper:+.1f}, here {with_limits(gain.ours)})")
+                words = f"{name} (paper {gain.paper:+.1f}, here {with_limits(gain.ours)})"
+                lines[gain.verdict].append(f"{gain.verdict}: {words}")
         agree, differ, unclear = map(len, lines.values())
         if total := agree + differ + unclear:
             counts = f"{agree} agree in direction, {differ} differ and {unclear} are within the error"

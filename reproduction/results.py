@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from reproduction.page import UNCLEAR, Cell, Claim, verdict
+from reproduction.page import AGREES, DIFFERS, UNCLEAR, Cell, Claim, verdict
 from reproduction.paper import ATTACKS, LABELS, Changes, Scale, network_label, printed, text
 from reproduction.statistics import SeedStat, difference_limits, with_limits
 from reproduction.study import Measurement, StoredValue
@@ -51,6 +51,14 @@ class Gain(Pair):
     better: Accuracy
     worse: Accuracy
     clear: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """AGREES or DIFFERS by the signs; UNCLEAR where the difference is no larger than its error, or the paper's."""
+        low, high = self.ours.limits
+        if not self.clear or low <= 0 <= high:
+            return UNCLEAR
+        return AGREES if self.paper * self.ours.mean > 0 else DIFFERS
 
 
 def compared(paper: float | None, ours: SeedStat | float | None) -> list[Cell]:

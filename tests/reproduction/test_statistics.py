@@ -5,8 +5,10 @@ import math
 import pytest
 from scipy.stats import binomtest
 
-from reproduction.page import AGREES, DIFFERS, UNCLEAR, Comparison
+from reproduction.page import AGREES, DIFFERS, UNCLEAR
+from reproduction.results import Accuracy, Gain
 from reproduction.statistics import SeedStat, difference_limits, one_decimal, wilson
+from reproduction.study import Measurement
 
 
 def test_a_difference_is_taken_seed_by_seed() -> None:
@@ -80,7 +82,8 @@ def difference(ours: float, theirs: float, images: int = 1000) -> SeedStat:
     ],
 )
 def test_a_direction_has_three_outcomes(paper: float, ours: SeedStat, clear: bool, verdict: str) -> None:
-    assert Comparison("it", paper, ours, clear).verdict == verdict
+    side = Accuracy(None, None, Measurement("accuracy"))
+    assert Gain(paper, ours, side, side, clear).verdict == verdict
 
 
 @pytest.mark.parametrize(("value", "text"), [(80.35, "80.4"), (80.25, "80.3"), (-0.05, "-0.1"), (1234.55, "1,234.6")])
