@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Number = TypeVar("Number", int, float)
+Tables = Callable[[Mapping[str, Any]], list[Table]]
 Target = Annotated[
     str,
     typer.Argument(
@@ -32,34 +33,6 @@ Out = Annotated[
         metavar="DIR", help="Folder for the JSON file, if TARGET is not a run folder; default: a folder in audits/."
     ),
 ]
-HELP = {
-    "activity": """Measure how many spikes every layer emits (Definition 1 of the paper).
-
-    SA (spiking activity) is the number of spikes per image and neuron over all T timesteps, TASA (time-averaged spiking
-    activity) is SA / T, from 0 to 1. The command prints a table and writes analysis-activity.json into the run folder.
-
-    - hiresnn analyze activity runs/mine --attack pgd --limit 1000
-    - hiresnn analyze activity examples/snntorch_digits.py:network --data digits
-    """,
-    "distance": """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
-
-    The table shows by how much the attack changes the image (pixels in [0, 1]) and the spikes of each layer (the number
-    of spikes of each neuron, divided by T), as L2 norms, averaged over images. Without --attack the attack is PGD with
-    the options of the recipe. The command also writes analysis-distance.json into the run folder.
-
-    - hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
-    """,
-    "energy": """Estimate the arithmetic energy of one image, with the prices of operations on 45 nm hardware.
-
-    The tables show two counts of operations. "Printed" is the count of the paper: its Table 6 with Eq. 7 (rate-coded)
-    or Eq. 8 (direct encoding). The other count has every operation that the network performs, also those of neurons,
-    leaks, the readout, and MACs (multiply-accumulate operations) after average pools, but no connections beyond the
-    borders of the image. The command also writes analysis-energy.json, with the memory energy of each layer.
-
-    - hiresnn analyze energy runs/mine --limit 1000
-    """,
-}
-"""Command -> its help. These three take the same options, and are the functions of `hiresnn.app.analyze`."""
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -68,7 +41,9 @@ app = typer.Typer(
 )
 
 
-def _add(analysis: str) -> None:
+def analysis(tables_of: Tables) -> Tables:
+    """Make the command that prints these tables of the result of the function of this name in `hiresnn.app.analyze`."""
+
     def command(
         target: Target,
         attacks: Attacks = None,
@@ -82,15 +57,96 @@ def _add(analysis: str) -> None:
         from hiresnn.progress import Progress
 
         options = {"attacks": attacks, "limit": limit, "batch_size": batch, "source": data, "out": out}
-        result = getattr(analyze, analysis)(target, **options, progress=Progress(quiet=quiet))
-        for table in TABLES[analysis](result):
+        result = getattr(analyze, tables_of.__name__)(target, **options, progress=Progress(quiet=quiet))
+        for table in tables_of(result):
             tables.console().print(table)
 
-    app.command(analysis, help=HELP[analysis])(command)
+    app.command(tables_of.__name__, help=tables_of.__doc__)(command)
+    return tables_of
 
 
-for name in HELP:
-    _add(name)
+@analysis
+def activity(result: Mapping[str, Any]) -> list[Table]:
+    """Measure how many spikes every layer emits (Definition 1 of the paper).
+
+    SA (spiking activity) is the number of spikes per image and neuron over all T timesteps, TASA (time-averaged spiking
+    activity) is SA / T, from 0 to 1. The command prints a table and writes analysis-activity.json into the run folder.
+
+    - hiresnn analyze activity runs/mine --attack pgd --limit 1000
+    - hiresnn analyze activity examples/snntorch_digits.py:network --data digits
+    """
+    measured = result["activity"]
+    headings = [f"{tables.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
+    where = f"on {result['images']:,} images, T = {result['timesteps']}"
+    shown = tables.table(f"Spiking activity {where}", "layer", "neurons", *headings)
+    first = measured["clean"]
+    for name in [*first["layers"], "total"]:
+        entries = [entry["total"] if name == "total" else entry["layers"][name] for entry in measured.values()]
+        cells = [text for e in entries for text in (f"{e['spikes']:,.1f}", f"{e['sa']:.3f}", f"{e['tasa']:.3f}")]
+        shown.add_row(name, f"{entries[0]['neurons']:,}", *cells, end_section=name == list(first["layers"])[-1])
+    return [shown]
+
+
+@analysis
+def distance(result: Mapping[str, Any]) -> list[Table]:
+    """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
+
+    The table shows by how much the attack changes the image (pixels in [0, 1]) and the spikes of each layer (the number
+    of spikes of each neuron, divided by T), as L2 norms, averaged over images. Without --attack the attack is PGD with
+    the options of the recipe. The command also writes analysis-distance.json into the run folder.
+
+    - hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
+    """
+    measured = result["distance"]
+    title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
+    shown = tables.table(title, "layer", *map(tables.broken, measured))
+    shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
+    for name in next(iter(measured.values()))["layers"]:
+        shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))
+    return [shown]
+
+
+@analysis
+def energy(result: Mapping[str, Any]) -> list[Table]:
+    """Estimate the arithmetic energy of one image, with the prices of operations on 45 nm hardware.
+
+    The tables show two counts of operations. "Printed" is the count of the paper: its Table 6 with Eq. 7 (rate-coded)
+    or Eq. 8 (direct encoding). The other count has every operation that the network performs, also those of neurons,
+    leaks, the readout, and MACs (multiply-accumulate operations) after average pools, but no connections beyond the
+    borders of the image. The command also writes analysis-energy.json, with the memory energy of each layer.
+
+    - hiresnn analyze energy runs/mine --limit 1000
+    """
+    return [table for label, entry in result["energy"].items() for table in _energy_pair(label, entry, result)]
+
+
+def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
+    where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
+    headings = ("layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ")
+    layers = tables.table(f"Operations for {where}", *headings)
+    for layer in entry["layers"]:
+        numbers = [_count(layer[key]) if layer[key] else "" for key in ("macs", "acs", "multiplications")]
+        dense = (
+            [layer["inputs"], f"{layer['activity']:.3f}", _count(layer["flops_snn"])] if layer["dense"] else [""] * 3
+        )
+        layers.add_row(layer["name"], *dense, *numbers, f"{layer['pj']['fp32'] / 1e3:,.2f}")
+    totals = tables.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
+    rows = {
+        "SNN, printed (Eq. 7, 8)": "snn_printed",
+        "ANN, printed (Table 6)": "ann_printed",
+        "SNN, every operation": "snn",
+        "ANN, every connection": "ann",
+        f"ANN with {entry['quantised_bits']}-bit activations": "quantised_ann",
+    }
+    for title, key in rows.items():
+        cells = (f"{entry['pj'][prices][key] / 1e3:,.2f}" for prices in ("fp32", "int32"))
+        totals.add_row(title, *cells, end_section=key in ("ann_printed", "quantised_ann"))
+    for name, words in entry["memory"].items():
+        for place in ("on", "off"):
+            cell = f"{words[f'{place}_chip_pj'] / 1e3:,.2f}"
+            totals.add_row(f"memory, {name.upper()}, weights {place} chip", cell, cell)
+    totals.caption = f"{entry['parameters']:,} parameters, {entry['state_bytes']:,} bytes of state"
+    return [layers, totals]
 
 
 @app.command()
@@ -162,65 +218,6 @@ def _count(number: float) -> str:
     return f"{number:.4g}"
 
 
-def activity_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return one row per layer: neurons, and SA and TASA for clean images and each attack."""
-    measured = result["activity"]
-    headings = [f"{tables.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
-    where = f"on {result['images']:,} images, T = {result['timesteps']}"
-    shown = tables.table(f"Spiking activity {where}", "layer", "neurons", *headings)
-    first = measured["clean"]
-    for name in [*first["layers"], "total"]:
-        entries = [entry["total"] if name == "total" else entry["layers"][name] for entry in measured.values()]
-        cells = [text for e in entries for text in (f"{e['spikes']:,.1f}", f"{e['sa']:.3f}", f"{e['tasa']:.3f}")]
-        shown.add_row(name, f"{entries[0]['neurons']:,}", *cells, end_section=name == list(first["layers"])[-1])
-    return [shown]
-
-
-def distance_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return one row for the images and one per layer; one column per attack."""
-    measured = result["distance"]
-    title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
-    shown = tables.table(title, "layer", *map(tables.broken, measured))
-    shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
-    for name in next(iter(measured.values()))["layers"]:
-        shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))
-    return [shown]
-
-
-def energy_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return two tables for clean images and each attack: operations per layer, and totals in nanojoules."""
-    return [table for label, entry in result["energy"].items() for table in _energy_pair(label, entry, result)]
-
-
-def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
-    where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
-    headings = ("layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ")
-    layers = tables.table(f"Operations for {where}", *headings)
-    for layer in entry["layers"]:
-        numbers = [_count(layer[key]) if layer[key] else "" for key in ("macs", "acs", "multiplications")]
-        dense = (
-            [layer["inputs"], f"{layer['activity']:.3f}", _count(layer["flops_snn"])] if layer["dense"] else [""] * 3
-        )
-        layers.add_row(layer["name"], *dense, *numbers, f"{layer['pj']['fp32'] / 1e3:,.2f}")
-    totals = tables.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
-    rows = {
-        "SNN, printed (Eq. 7, 8)": "snn_printed",
-        "ANN, printed (Table 6)": "ann_printed",
-        "SNN, every operation": "snn",
-        "ANN, every connection": "ann",
-        f"ANN with {entry['quantised_bits']}-bit activations": "quantised_ann",
-    }
-    for title, key in rows.items():
-        cells = (f"{entry['pj'][prices][key] / 1e3:,.2f}" for prices in ("fp32", "int32"))
-        totals.add_row(title, *cells, end_section=key in ("ann_printed", "quantised_ann"))
-    for name, words in entry["memory"].items():
-        for place in ("on", "off"):
-            cell = f"{words[f'{place}_chip_pj'] / 1e3:,.2f}"
-            totals.add_row(f"memory, {name.upper()}, weights {place} chip", cell, cell)
-    totals.caption = f"{entry['parameters']:,} parameters, {entry['state_bytes']:,} bytes of state"
-    return [layers, totals]
-
-
 def conversion_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return a table of the layers at the recipe's own setting, and one of all settings, for each kind of images."""
     rows, printed = result["conversion"], []
@@ -265,7 +262,3 @@ def conversion_figure(result: Mapping[str, Any], name: str) -> Figure:
     figure.legend(loc="outside lower center", ncols=4)
     figure.suptitle(f"What the conversion loses: {name}, {result['images']:,} {result['split']} images")
     return figure
-
-
-TABLES = {"activity": activity_tables, "distance": distance_tables, "energy": energy_tables}
-"""Command -> how its result is shown."""
