@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -25,98 +25,12 @@ from hiresnn.models import Normalise
 from hiresnn.network import SpikingNetwork, spiking_graph
 from hiresnn.neurons import LIF, Condition, Reset
 
-LEAKY = '''import snntorch
 
-
-class Leaky(snntorch.Leaky):
-    """A Leaky that resets within the step and only there.
-
-    With reset_delay=False the library's own takes the threshold from a membrane above twice the threshold once more, in
-    the next step and before it decides about a spike.
-    """
-
-    def mem_reset(self, mem):
-        return torch.zeros_like(mem)
-'''
-
-NORMALISE = '''
-class Normalise(nn.Module):
-    """Subtract the mean and divide by the standard deviation, channel by channel."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("std", torch.ones(1, channels, 1, 1))
-
-    def forward(self, images):
-        return (images - self.mean) / self.std
-
-'''
-FILE = '''"""{source} as a {title} network, written by hiresnn.
-
-    python {file}
-
-compares its logits with those that hiresnn computed.
-"""
-
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
-from torch import nn
-
-{imports}
-
-TIMESTEPS = {timesteps}
-TENSORS = load_file(Path(__file__).with_name({weights!r}))
-
-{normalise}
-class Timestep(nn.Module):
-    """What happens in one timestep: images [B, C, H, W] in [0, 1] -> logits [B, K] of this timestep."""
-
-    def __init__(self):
-        super().__init__()
-{layers}
-
-    def forward(self, images):
-{steps}
-        return {output}
-
-
-class Network(nn.Module):
-    """Images [B, C, H, W] in [0, 1] -> logits [B, K], summed over the timesteps; every call starts at rest."""
-
-    def __init__(self):
-        super().__init__()
-        self.timestep = Timestep()
-        weights = {{name: value for name, value in TENSORS.items() if not name.startswith("check.")}}
-        missing, unknown = self.timestep.load_state_dict(weights, strict=False)  # neurons have their values above
-        assert not unknown, unknown
-        assert not [name for name in missing if name.endswith((".weight", ".bias", ".mean", ".std"))], missing
-        self.eval()
-
-    def forward(self, images, timesteps=TIMESTEPS):
-        {rest}
-        return sum(self.timestep(images) for _ in range(timesteps))
-
-
-if __name__ == "__main__":
-    with torch.no_grad():
-        logits, expected = Network()(TENSORS["check.images"]), TENSORS["check.logits"]
-    changed = int((logits.argmax(1) != expected.argmax(1)).sum())
-    print(f"{{changed}} of {{len(logits)}} decisions differ from hiresnn; largest difference of a logit:", end=" ")
-    print(f"{{float((logits - expected).abs().max()):.2g}}")
-'''
-
-
-@dataclass(frozen=True)
-class Library:
-    """How a library spells a neuron."""
+class Library(NamedTuple):
+    """How a library spells a neuron; its imports and resets are in templates/network.py.jinja."""
 
     title: str
-    imports: str
     neuron: Callable[[LIF], str]  # the expression that builds it; UsageError if there is none
-    rest: str  # lines that put all neurons of `self.timestep` to rest
     inclusive: bool  # its neurons spike where the membrane equals the threshold
 
 
@@ -150,22 +64,10 @@ def _sinabs(lif: LIF) -> str:
 
 
 LIBRARIES = {
-    "snntorch": Library(
-        "snnTorch", LEAKY, _snntorch,
-        "for layer in self.timestep.modules():\n            if isinstance(layer, snntorch.Leaky):\n"
-        "                layer.reset_mem()", inclusive=False,
-    ),
-    "spikingjelly": Library(
-        "SpikingJelly", "from spikingjelly.activation_based import functional, neuron", _spikingjelly,
-        "functional.reset_net(self.timestep)", inclusive=True,
-    ),
-    "sinabs": Library(
-        "sinabs", "from sinabs import activation, layers", _sinabs,
-        "for layer in self.timestep.modules():\n            if isinstance(layer, layers.StatefulLayer):\n"
-        "                layer.v_mem = images.new_zeros(0)  # the next call starts at rest, for any batch size",
-        inclusive=True,
-    ),
-}  # fmt: skip
+    "snntorch": Library("snnTorch", _snntorch, inclusive=False),
+    "spikingjelly": Library("SpikingJelly", _spikingjelly, inclusive=True),
+    "sinabs": Library("sinabs", _sinabs, inclusive=True),
+}
 _LOGITS = "check.logits"
 
 
@@ -180,13 +82,13 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
             tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
     stored = save({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()})
     spelling = LIBRARIES[library]
-    layers = [f"        self.{node.name} = {_expression(node, spelling)}" for node in graph.nodes]
-    steps = [f"        {node.name} = self.{node.name}({_sum(node.sources)})" for node in graph.nodes]
-    text = FILE.format(
-        source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=weights.name,
-        imports=spelling.imports, timesteps=graph.timesteps,
-        normalise=NORMALISE if any(isinstance(node.layer, Normalise) for node in graph.nodes) else "",
-        layers="\n".join(layers), steps="\n".join(steps), output=_sum(graph.outputs), rest=spelling.rest,
+    layers = [(node.name, _expression(node, spelling), _sum(node.sources)) for node in graph.nodes]
+    normalised = any(isinstance(node.layer, Normalise) for node in graph.nodes)
+    loader = PackageLoader("hiresnn.exchange")
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    text = templates.get_template("network.py.jinja").render(
+        source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=repr(weights.name),
+        library=library, timesteps=graph.timesteps, layers=layers, normalised=normalised, output=_sum(graph.outputs),
     )  # fmt: skip
     write_together({weights: stored, path: text.encode()})
     return weights
