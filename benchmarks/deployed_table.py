@@ -45,7 +45,7 @@ BRIEF = Preset("brief", 100, (Stage(
 def energy(network: SpikingNetwork, view: str, images: Tensor) -> list[str]:
     """Return the cells of a view: spikes and nJ for one image, and kB of weights."""
     subject = network if view == FLOAT else deployed(network, view)
-    rounding = None if view == FLOAT else read_view(view).rounding
+    rounding = None if view == FLOAT else read_view(view)[0]
     report = count_operations(subject.eval(), images)
     spikes = sum(layer.events for layer in report.layers if layer.kind == "neurons")
     joules = [report.snn(PRICES[kind]) / 1000 for kind in ("fp32", "int32")]

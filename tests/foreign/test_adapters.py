@@ -277,7 +277,7 @@ def on_cuda_kernel():
         (lambda: norse(nn.Sequential(nn.ReLU()), 4), "Sequential has no norse neuron"),
         (lambda: spikingjelly(nn.Sequential(IFNode(), IFNode(step_mode="m")), 4), "both step modes"),
         (lambda: sinabs(nn.Sequential(IAF(), IAFSqueeze()), 4), "mixes Squeeze layers with others"),
-        (lambda: norse(nn.Sequential(Count(), SNN()), 3), "mixes cells with modules of sequences"),
+        (lambda: norse(nn.Sequential(Count(), SNN()), 3), "mixes cells and modules"),
         (lambda: snntorch(nn.Sequential(LeakyParallel()), 2), r"LeakyParallel takes all steps.* own_loop=True"),
         (on_cuda_kernel, r"neuron '0' .* backend 'cupy'"),
         (vector_threshold, "IFNode does not spike at one threshold"),

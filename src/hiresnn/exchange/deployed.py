@@ -82,16 +82,8 @@ class Rounding:
         return scale
 
 
-@dataclass(frozen=True)
-class View:
-    """What a view changes: the rounding of the weights, None for float, and options of all neurons, as of `Neuron`."""
-
-    rounding: Rounding | None
-    neuron: Mapping[str, Any]
-
-
-def read_view(text: str) -> View:
-    """Read a view such as "int4(channel=True, reset=zero)" or "float(leak=1)"; that of 0.2, "int4+leak=1", too."""
+def read_view(text: str) -> tuple[Rounding | None, dict[str, Any]]:
+    """Read a view, as `VIEWS` explains or of 0.2 ("int4+leak=1"): its rounding, if any, and options as of `Neuron`."""
     call, opening, scheme = read_call(text, "view"), f"view {text!r}", None
     options = dict(call.options)
     call.require((*(("channel", "shared") if call.name != "float" else ()), "leak", "reset", "condition"), opening)
@@ -114,15 +106,15 @@ def read_view(text: str) -> View:
     except UsageError as error:
         shell = ", in quotes for the shell: \"float(condition='>=')\"" if "condition" in str(error) else ""
         raise UsageError(f"{opening}: {str(error).rstrip('.')}{shell}.") from None
-    return View(scheme, options)
+    return scheme, options
 
 
 def require_rounding(text: str) -> Rounding:
     """Return the rounding that `text` names; UsageError if it names none, or also something else."""
-    view = read_view(text)
-    if view.rounding is None or view.neuron:
+    scheme, options = read_view(text)
+    if scheme is None or options:
         raise UsageError(f"rounding is {text!r}; write {ROUNDINGS}.")
-    return view.rounding
+    return scheme
 
 
 def rounding(network: SpikingNetwork, text: str) -> Callable[[], None]:
@@ -147,11 +139,8 @@ def rounded_together(network: SpikingNetwork) -> list[Group]:
             groups.append(([*layers], [*(neuron for group in shared for neuron in group[1]), layer]))
     grouped = {layer for layers, _ in groups for layer in layers}
     groups += [([layer], []) for layer in modules.values() if isinstance(layer, _COUNTED) and layer not in grouped]
-    rounded = {
-        id(value) for layer in modules.values() if isinstance(layer, (*_COUNTED, LIF)) for value in layer.parameters()
-    }
-    for name, value in network.layers.named_parameters():
-        if id(value) not in rounded:
+    for name, _ in network.layers.named_parameters():
+        if not isinstance(modules[name.rpartition(".")[0]], (*_COUNTED, LIF)):
             raise UsageError(
                 f"{name!r} cannot be rounded; weights must be those of convolutions, linear layers and batch norms."
             )
@@ -186,13 +175,12 @@ def deployed(network: SpikingNetwork, view: str) -> SpikingNetwork:
     Raises:
         UsageError: the view is unknown, or the network has layers that cannot be rounded.
     """
-    changes, device = read_view(view), copy.deepcopy(network)
+    (scheme, options), device = read_view(view), copy.deepcopy(network)
     for neuron in device.neurons.values():
-        if "leak" in changes.neuron:
-            neuron.leak.data.fill_(changes.neuron["leak"])
-        neuron.reset = changes.neuron.get("reset", neuron.reset)
-        if "condition" in changes.neuron:
-            neuron.fires_at_threshold = changes.neuron["condition"] == ">="
-    if changes.rounding is not None:
-        changes.rounding.apply(rounded_together(device))
+        if "leak" in options:
+            neuron.leak.data.fill_(options["leak"])
+        changed = neuron.neuron.changed(**options)
+        neuron.reset, neuron.fires_at_threshold = changed.reset, changed.fires_at_threshold
+    if scheme is not None:
+        scheme.apply(rounded_together(device))
     return device

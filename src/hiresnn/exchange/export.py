@@ -18,7 +18,7 @@ from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, Runner, answers, compare, optional, quiet
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
 from hiresnn.exchange.nir import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
-from hiresnn.exchange.nir_run import READERS, Reader, library_readers, run_nir
+from hiresnn.exchange.nir_run import READERS, library_readers, run_nir
 from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
 from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
@@ -132,15 +132,13 @@ def require_target(path: Path, *, to: str, reader: str = "portable") -> None:
 
 def _simulated_readers(path: Path, reader: str, timesteps: int) -> dict[str, Runner]:
     graph = optional("nir", "nir").read(path)
-    titles = {title.lower(): title for title in READERS}
-    semantics = {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]}
-    if reader in titles:
-        semantics = {titles[reader]: READERS[titles[reader]]}
-
-    def run(solver: Reader, images: Tensor) -> Answers:
-        return run_nir(graph, images, timesteps, solver._replace(dt=DIALECTS[reader]))
-
-    return {f"{title} (simulated)": partial(run, solver) for title, solver in semantics.items()}
+    semantics = {title: READERS[title]._replace(dt=DIALECTS[reader]) for title in READERS if title.lower() == reader}
+    if not semantics:  # portable
+        semantics = {"snnTorch, norse": READERS["NIR"], "SpikingJelly": READERS["SpikingJelly"]}
+    return {
+        f"{title} (simulated)": partial(run_nir, graph, timesteps=timesteps, reader=semantic)
+        for title, semantic in semantics.items()
+    }
 
 
 def _native_runner(path: Path, graph: StepGraph) -> Runner:

@@ -215,12 +215,10 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     neurons = _neurons(network, "norse", "p.method").values()
     sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
     if len(sequences) > 1:
-        raise UsageError(
-            f"{type(network).__name__} mixes cells with modules of sequences; use one kind, LIFCell or LIF."
-        )
-    show = whole_sequence if sequences == {True} else _norse_steps
-    layout: Layout = "sequence" if sequences == {True} else "steps"
-    return Unrolled(network, timesteps, library="norse", show=show, layout=layout, spiking=tuple(neurons), **options)
+        raise UsageError(f"{type(network).__name__} mixes cells and modules of sequences; use only LIFCell or LIF.")
+    show, layout = (whole_sequence, "sequence") if sequences == {True} else (_norse_steps, "steps")
+    options |= {"show": show, "layout": layout, "spiking": tuple(neurons)}
+    return Unrolled(network, timesteps, library="norse", **options)
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:

@@ -41,7 +41,8 @@ class Slot:
         surrogate = getattr(self.neuron, self.attribute)
         replacement = self.ruled(self.neuron, surrogate, rule)
         if isinstance(surrogate, nn.Module):  # torch accepts only a module in the place of a child module
-            replacement = _FunctionModule(replacement)
+            function, replacement = replacement, nn.Module()
+            replacement.forward = function
         with temporarily([self.neuron], **{self.attribute: replacement}):
             yield
 
@@ -91,12 +92,6 @@ class _RuledSpike(torch.autograd.Function):
         slope = ctx.rule(x / ctx.threshold) / ctx.threshold
         # The spikes of snnTorch are float32 for any membrane; the gradient has the type of the membrane.
         return (grad * slope).to(x.dtype), None, None, None
-
-
-class _FunctionModule(nn.Module):
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.forward = function
 
 
 Readout = Literal["mean", "sum"]
