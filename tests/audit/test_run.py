@@ -166,6 +166,7 @@ def test_a_missing_or_damaged_archive_is_refused(folder: Path, tmp_path: Path) -
         ({"classes": ["a", "b"]}, "network has 10 output classes, but images has 2"),
         ({"twins": {"other": nn.Flatten()}, "classes": list("abcdefghij")}, "the twin other has 64 output classes"),
         ({"config": AuditConfig(views=("int99",))}, "int99"),
+        ({"config": AuditConfig(eps="4/255"), "eps": "2/255", "seed": 0}, "config is given, and eps, seed beside it"),
         (
             {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "config": AuditConfig(views=("int8",))},
             "Sequential",
@@ -183,6 +184,25 @@ def test_images_and_options_that_cannot_be_used_are_refused(
     }
     with pytest.raises(UsageError, match=message):
         run_audit(**values)
+
+
+@pytest.mark.parametrize("mode", [True, False, "auto"])
+def test_the_network_is_compiled_for_the_audit_alone_and_never_gets_the_callers_images(
+    network: SpikingNetwork, shown: Shown, mode: bool | str, no_compiler: None
+) -> None:
+    subject, (images, labels), compiled = copy.deepcopy(network).fuse(mode), (part[:6] for part in shown), []
+
+    def write(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        compiled.append(subject.fused)
+        inputs[0].data.mul_(0.999)
+
+    before = (subject.fused, subject.compiles_when_it_pays)
+    images = images.clone()
+    subject.register_forward_pre_hook(write)
+    run_audit(subject, images, labels, AuditConfig(FAST, bounds=(), compile=True))
+    assert compiled[-1]
+    assert (subject.fused, subject.compiles_when_it_pays) == before
+    assert torch.equal(images, shown[0][:6])
 
 
 def test_a_cache_is_for_one_network_its_images_and_its_settings(network: SpikingNetwork, shown: Shown) -> None:

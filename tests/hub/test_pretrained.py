@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,16 @@ def test_a_folder_of_networks_replaces_the_download(installed: Path, monkeypatch
     monkeypatch.setenv(FOLDER_VARIABLE, str(installed / "networks"))
     assert folder_of("far") == installed / "networks" / "far"
     assert [run.name for run in shipped()] == list(folders())
+
+
+def test_a_server_that_never_answers_is_given_up(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "TIMEOUT", 0.1)
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/networks.zip"
+        monkeypatch.setattr(pretrained, "ARCHIVE", pretrained.ARCHIVE._replace(address=address))
+        with pytest.raises(RunError, match=r"cannot be downloaded .*timed out"):
+            from_pretrained("far")
 
 
 def test_another_file_than_the_expected_is_refused(installed: Path) -> None:

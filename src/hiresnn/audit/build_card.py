@@ -187,7 +187,7 @@ def _activity(result: AuditResult) -> list[parts.Layer] | None:
         with seeded(seed_of(result.config.seed, "activity")):
             for batch in torch.split(images, result.config.batch_size):
                 with record(network) as spikes:
-                    network(batch)
+                    network(batch.clone())  # a network may write into its input
                 activity.update(spikes)
     rates = attacked.compute()
     return [

@@ -8,6 +8,7 @@ import math
 import platform
 import zlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -22,7 +23,7 @@ from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.behaviour import InstrumentedModel, weights_of
 from hiresnn.audit.build_card import About, build_card
 from hiresnn.audit.card import Card, Share, share
-from hiresnn.audit.presets import AuditConfig
+from hiresnn.audit.presets import AuditConfig, Preset
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import AuditResult, Units, WorstCase, audit
 from hiresnn.checks import fingerprint, require_batch
@@ -56,12 +57,12 @@ def run_audit(
     labels: Tensor | None = None,
     config: AuditConfig | None = None,
     *,
-    preset: str = "quick",
-    eps: float | str = 8 / 255,
+    preset: Preset | str | None = None,
+    eps: float | str | None = None,
     bounds: Sequence[str] | None = None,
-    attacks: Sequence[str] = (),
-    seed: int = 0,
-    batch_size: int = 200,
+    attacks: Sequence[str] | None = None,
+    seed: int | None = None,
+    batch_size: int | None = None,
     twins: Mapping[str, Model] | None = None,
     name: str = "network",
     classes: Sequence[str] | None = None,
@@ -77,7 +78,8 @@ def run_audit(
             images must be on its device.
         images, labels: float in [0, 1], and their classes [B]; all of them are attacked. `images` alone may be a
             Dataset, a DataLoader or whatever else `hiresnn.fit` takes, with its labels.
-        config: the settings, in place of preset, eps, bounds, attacks, seed and batch_size; see `AuditConfig`.
+        config: the settings, in place of preset, eps, bounds, attacks, seed and batch_size, which have the defaults of
+            `AuditConfig`; both together are refused.
         twins: name -> a network whose adversarial images are tried on this one.
         about: what the card says beside the result, in place of name and classes (of the network).
         folder: where to write card.json and adversarial.npz, with views also deployed.json; None writes nothing.
@@ -97,10 +99,13 @@ def run_audit(
     """
     images, labels = labelled(images, labels)
     require_batch(images, labels, empty=False)
-    if config is None:
-        curve = (bounds,) if isinstance(bounds, str) else None if bounds is None else tuple(bounds)
-        added = (attacks,) if isinstance(attacks, str) else tuple(attacks)
-        config = AuditConfig(preset, eps, curve, added, seed, batch_size)
+    settings: dict[str, Any] = {"preset": preset, "eps": eps, "seed": seed, "batch_size": batch_size}
+    for option, texts in (("bounds", bounds), ("attacks", attacks)):
+        settings[option] = (texts,) if isinstance(texts, str) else None if texts is None else tuple(texts)
+    settings = {option: value for option, value in settings.items() if value is not None}
+    if config is not None and settings:
+        raise UsageError(f"config is given, and {', '.join(settings)} beside it; set them in the AuditConfig.")
+    config = config or AuditConfig(**settings)
     about, progress = about or _about(model, config, twins or {}, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
     opponents = {title: InstrumentedModel(twin, images) for title, twin in (twins or {}).items()}
@@ -108,10 +113,6 @@ def run_audit(
         if about.classes is not None and network.classes != len(about.classes):
             counts = f"{network.classes} output classes, but {about.data} has {len(about.classes)}"
             raise UsageError(f"{title} has {counts}; choose the images that it was trained for, and name all classes.")
-    if config.compile and isinstance(model, SpikingNetwork):  # after its answers were observed, which name the audit
-        pays = config.compile is True or compiling_pays(model, images[:1], PASSES * len(images))
-        if model.fuse(pays).fused:
-            progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
     views = {}
     if isinstance(model, SpikingNetwork):
         views = {view: deployed(model, view).eval() for view in config.views}
@@ -138,14 +139,31 @@ def run_audit(
             units[key] = {"answers": answers}
         elif record["answers"] != answers:
             raise UsageError(f"the cache holds work with a twin {title} that gave other answers; choose another one.")
-    result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
-    card = build_card(result, about, list(opponents))
-    if folder is not None:
-        write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
-        write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
-    if views and folder is not None:
-        write_atomically(Path(folder) / DEPLOYED, json_text(audit_views(views, result, units_of, progress)).encode())
+    with _compiled([model, *views.values()], config, images, progress):
+        result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
+        card = build_card(result, about, list(opponents))
+        if folder is not None:
+            write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
+            write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+        if views and folder is not None:
+            deployment = audit_views(views, result, units_of, progress)
+            write_atomically(Path(folder) / DEPLOYED, json_text(deployment).encode())
     return card
+
+
+@contextmanager
+def _compiled(networks: Sequence[Model], config: AuditConfig, images: Tensor, progress: Progress) -> Iterator[None]:
+    """Compile the neurons of a network and of its views inside the block, if that is asked for and pays."""
+    spiking = [network for network in networks if config.compile and isinstance(network, SpikingNetwork)]
+    before = [network.fused or ("auto" if network.compiles_when_it_pays else False) for network in spiking]
+    pays = config.compile is True or (bool(spiking) and compiling_pays(spiking[0], images[:1], PASSES * len(images)))
+    try:
+        if [network for network in spiking if network.fuse(pays).fused]:
+            progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
+        yield
+    finally:
+        for network, mode in zip(spiking, before, strict=True):
+            network.fuse(mode)
 
 
 def _about(

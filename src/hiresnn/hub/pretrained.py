@@ -26,6 +26,7 @@ from hiresnn.report.pages import Run, read_runs
 
 README = "README.md"
 FOLDER_VARIABLE = "HIRESNN_NETWORKS"  # a folder of networks, for machines without a connection
+TIMEOUT = 60.0  # seconds without an answer after which a download has failed
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 ALLOWED = ["*.safetensors", "*.json", "*.toml"]  # what is downloaded from a hub: no file that can run code
 
@@ -127,7 +128,7 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
 
 def _download_archive() -> None:
     try:
-        with urllib.request.urlopen(ARCHIVE.address) as response:
+        with urllib.request.urlopen(ARCHIVE.address, timeout=TIMEOUT) as response:
             content = response.read()
     except OSError as error:
         raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
