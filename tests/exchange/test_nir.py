@@ -1,9 +1,9 @@
-"""A NIR file, solved as differential equations, gives the spikes of the network in every layer and timestep."""
+"""A NIR file, solved as differential equations, gives the spikes of the network, and is read as a network again."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
 from hiresnn.exchange import DIALECTS, READERS, Reader, export, from_nir, run_nir, step_graph, to_nir, write_nir
-from hiresnn.exchange import nir_run as nir_libraries
 from hiresnn.exchange.nir import unsupported
 from hiresnn.exchange.step_graph import free_identifier
-from hiresnn.network import SpikingNetwork, record, spiking_graph
+from hiresnn.network import SpikingNetwork, convert, record, spiking_graph
 
 from .small import CLASSES, PIXELS, T, counter, images, network
 
@@ -121,46 +121,19 @@ def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) 
     assert "clean 100.0 -> 50.0, 1 of 2 decisions change, first layer that differs: layer_2" in str(found)
 
 
-class Two(nn.Module):
-    """What a library reads: the layers of `counter`; two logits per timestep."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer_2 = nn.Identity()
-
-    def forward(self, image: Tensor, state: Any) -> tuple[Tensor, Any]:
-        return self.layer_2(torch.ones(1)) * torch.tensor([0.0, 1.0]), state
-
-
-class Fails(Two):
-    def forward(self, image: Tensor, state: Any) -> tuple[Tensor, Any]:
+def test_a_library_that_fails_is_named_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Tensor) -> Any:
         raise RuntimeError("no such\n layer")
 
+    def reads() -> Any:
+        return lambda batch: (torch.zeros(len(batch), 2), {})
 
-def reads_nothing() -> nn.Module:
-    raise ValueError("no such node")
-
-
-@pytest.mark.parametrize(
-    ("read", "reason"), [(reads_nothing, "ValueError: no such node"), (Fails, "RuntimeError: no such layer")]
-)
-@pytest.mark.parametrize("failing", ["snntorch", "norse"])
-def test_a_library_that_fails_is_named_and_hides_no_other(
-    failing: str, read: Any, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nir_libraries, "find_spec", lambda name: True)
-    monkeypatch.setattr(nir_libraries, "version", lambda name: "1.0")
-    made = {name: read if name == failing else Two for name in ("snntorch", "norse")}
-    for module, function in (("norse.torch", "from_nir"), ("snntorch.import_nir", "import_from_nir")):
-        build = made[module.partition(".")[0]]
-        fake = SimpleNamespace(**{function: lambda graph, build=build, **_: build()})
-        monkeypatch.setitem(sys.modules, module, fake)  # type: ignore[arg-type]
-        monkeypatch.setitem(sys.modules, module.partition(".")[0], fake)  # type: ignore[arg-type]
+    libraries = {"cannot read": fails, "cannot run": lambda: fails, "norse 1.0": reads}
+    monkeypatch.setattr(sys.modules["hiresnn.exchange.export"], "library_readers", lambda *_: libraries)
     found = export(counter(reset="zero"), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
-    titles = {"snntorch": "snnTorch 1.0", "norse": "norse 1.0"}
-    failed = titles.pop(failing)
-    assert found.unsupported == [f"{failed} is installed but cannot run the file, so it is not compared ({reason})"]
-    assert [each.name for each in found.comparisons][2:] == list(titles.values())
+    reason = "is installed but cannot run the file, so it is not compared (RuntimeError: no such layer)"
+    assert found.unsupported == [f"cannot read {reason}", f"cannot run {reason}"]
+    assert [comparison.name for comparison in found.comparisons][2:] == ["norse 1.0"]
 
 
 def test_a_network_with_reset_to_zero_loses_nothing(tmp_path: Path) -> None:
@@ -314,4 +287,129 @@ def test_a_file_that_reads_another_one_or_fills_the_memory_is_refused(
         file["secret"] = np.ones((2, 2), np.float32)
     with_weight(tmp_path / "a.nir", replace)
     with pytest.raises(UsageError, match=message):
+        from_nir(tmp_path / "a.nir")
+
+
+def spikes(subject: SpikingNetwork) -> list[torch.Tensor]:
+    with torch.no_grad(), record(subject) as found:
+        subject(images())
+    return list(found.values())
+
+
+@pytest.mark.parametrize("kind", [{}, {"leak": 1.0}, {"reset": "subtract"}])
+@pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
+def test_a_network_that_goes_to_nir_and_back_is_the_same(model: str, kind: dict[str, Any], tmp_path: Path) -> None:
+    subject = network(model, **kind)
+    write_nir(step_graph(subject, images()), tmp_path / "a.nir")
+    back = from_nir(tmp_path / "a.nir", reset=kind.get("reset", "zero"))
+    assert back.timesteps == T
+    for here, there in zip(spikes(subject), spikes(back), strict=True):
+        assert torch.equal(here, there)
+    torch.testing.assert_close(back(images()), subject(images()), rtol=0, atol=1e-5)
+    own, other = subject.state_dict(), back.state_dict()
+    # The normalisation, and the pooling of a residual network, come back as convolutions.
+    for name in (name for name in other if name.endswith("weight") and not re.search("normalise|pool1", name)):
+        assert any(torch.equal(other[name], weight) for weight in own.values())
+
+
+@pytest.mark.parametrize("rule", ["arctan", "bptr", "rga", "assg", "conversion"])
+def test_a_network_from_nir_has_every_gradient_rule(rule: str) -> None:
+    back = from_nir(to_nir(step_graph(network(), images())))
+    attack = parse(f"pgd:iterations=1,rule={rule}")
+    assert not torch.equal(attack(back, images(), torch.arange(4)), images())
+
+
+def test_neurons_of_another_scale_are_read_by_the_equation() -> None:
+    # tau = 2 dt: v takes half of r I at each step and keeps half of itself, so u = v / (r / 2), with threshold
+    # 0.6 / (3 / 2) = 0.4 and leak 0.5.
+    graph = to_nir(step_graph(counter(), PIXELS))
+    ones = np.ones(1, np.float32)
+    values = {"tau": 2e-4, "r": 3, "v_leak": 0, "v_threshold": 0.6, "v_reset": 0}
+    graph.nodes["layer_2"] = nir.LIF(**{name: value * ones for name, value in values.items()})
+    back = from_nir(graph)
+    assert [(neuron.threshold.item(), neuron.leak.item()) for neuron in back.neurons.values()] == [
+        (pytest.approx(0.4), pytest.approx(0.5))
+    ]
+    with torch.no_grad(), record(back) as found:
+        back(PIXELS)
+    assert torch.equal(found["layer_2"], run_nir(graph, PIXELS, 4).spikes["layer_2"])
+
+
+def test_a_sum_that_no_weights_take_up_stays_a_sum() -> None:
+    ann = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(32, 2))
+    torch.manual_seed(0)
+    graph = to_nir(step_graph(convert(ann, images(), timesteps=T, reset="zero").eval(), images()))
+    graph.edges = [edge for edge in graph.edges if edge[1] not in ("layer_4", "output")]
+    del graph.nodes["layer_4"]
+    graph.edges.append(("layer_3", "output"))
+    torch.testing.assert_close(from_nir(graph)(images()).double(), run_nir(graph, images(), T).logits)
+
+
+def _changed(**values: Any) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    for name, value in values.items():
+        setattr(graph.nodes["layer_2"], name, np.asarray(value, np.float32))
+    return graph
+
+
+def _replaced(node: Any) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.nodes["layer_2"] = node
+    return graph
+
+
+def _with_edge(source: str, target: str) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    if target == "second":
+        graph.nodes["second"] = graph.nodes["output"]
+    graph.edges.append((source, target))
+    return graph
+
+
+def _not_finite(name: str, attribute: str) -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    getattr(graph.nodes[name], attribute)[:] = float("inf")
+    return graph
+
+
+def _timeless() -> Any:
+    graph = to_nir(step_graph(counter(), PIXELS))
+    graph.metadata = {}
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _changed(v_threshold=[1, 2]), "node 'layer_2' .* has 2 values of v_threshold"),
+        (lambda: _changed(v_leak=[0.5]), "node 'layer_2' .* v_leak = 0.5"),
+        (lambda: _changed(v_reset=[0.5]), "node 'layer_2' .* v_reset = 0.5"),
+        (lambda: _changed(tau=[1e-5]), "node 'layer_2' .* leak -9"),
+        (lambda: _replaced(nir.Delay(np.ones(1))), "node 'layer_2' .* is a Delay"),
+        (lambda: _with_edge("layer_3", "second"), "2 nodes Output"),
+        (lambda: _with_edge("ghost", "layer_2"), "names 'ghost', which is no node"),
+        (lambda: _not_finite("layer_1", "weight"), "weights that are not finite"),
+        (lambda: _not_finite("layer_2", "v_threshold"), "threshold inf"),
+        (_timeless, "give timesteps"),
+    ],
+)
+def test_a_node_that_cannot_be_imported_is_named(make: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_nir(make())
+
+
+@pytest.mark.parametrize("names", [("a.b", "a_b"), ("training", "forward"), ("a_b", "a.b")])
+def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tuple[str, str]) -> None:
+    graph = to_nir(step_graph(counter(reset="zero"), PIXELS))
+    renamed = dict(zip(("layer_1", "layer_3"), names, strict=True))
+    graph.nodes = {renamed.get(name, name): node for name, node in graph.nodes.items()}
+    graph.edges = [(renamed.get(source, source), renamed.get(target, target)) for source, target in graph.edges]
+    assert torch.equal(from_nir(graph)(PIXELS), counter(reset="zero")(PIXELS))
+
+
+def test_a_file_that_is_missing_or_no_nir_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*a\.nir"):
+        from_nir(tmp_path / "a.nir")
+    (tmp_path / "a.nir").write_text("notes")
+    with pytest.raises(UsageError, match=r"a\.nir is not a NIR file: .*OSError"):
         from_nir(tmp_path / "a.nir")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.exchange import export, step_graph, to_nir, write_nir
+from hiresnn.exchange import export, step_graph, write_nir
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import SpikingNetwork, record
 
@@ -105,28 +105,3 @@ def test_an_export_asks_the_installed_libraries(model: str, names: list[str], tm
     assert [comparison.name.split()[0] for comparison in found] == names
     assert all(comparison.spikes and not comparison.first_layer for comparison in found)
     assert all(comparison.images == 4 and comparison.logits < 1e-4 for comparison in found)
-
-
-def _slower(node: Any) -> None:
-    node.tau = node.tau * 10
-
-
-def _stronger(node: Any) -> None:
-    if isinstance(node, (nir.LIF, nir.IF)):
-        node.v_threshold = node.v_threshold / 1.5
-
-
-@pytest.mark.parametrize("reader", [snntorch, spikingjelly, norse])
-@pytest.mark.parametrize("mutation", [_slower, _stronger])
-def test_a_library_that_reads_a_wrong_file_has_other_spikes(
-    mutation: Callable[[Any], None], reader: Callable[[Path], nn.Module], tmp_path: Path
-) -> None:
-    subject = network()
-    graph = to_nir(step_graph(subject, images()))
-    for node in graph.nodes.values():
-        if isinstance(node, nir.LIF):
-            mutation(node)
-    nir.write(tmp_path / "a.nir", graph)
-    _, spikes = own(subject)
-    _, layers = spikes_of(reader, tmp_path / "a.nir", list(spikes))
-    assert all(bool((layers[name] != layer).any()) for name, layer in spikes.items())

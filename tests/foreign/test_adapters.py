@@ -133,6 +133,7 @@ def test_logits_do_not_depend_on_earlier_calls_of_any_batch_size(library, source
 @pytest.mark.parametrize("rule", [Linear(), Arctan(4.0), torch.zeros_like])
 def test_logits_are_bit_equal_under_any_rule_and_the_surrogate_is_restored(library, source, rule):
     model = network(library, source)
+    assert (model.library.lower(), model.timesteps, model.neurons) == (library, 4, 1)
     neuron, logits = model.network[1], model(IMAGES)
     surrogate = getattr(neuron, SURROGATE[library])
     assert len(logits.unique()) > 3
@@ -174,11 +175,6 @@ def test_a_network_with_its_own_loop_is_called_once(library, source):
             return torch.stack([self.layers(images) for _ in range(4)])
 
     assert torch.equal(ADAPTERS[library](Loop(), 4, own_loop=True)(IMAGES), network(library, source)(IMAGES))
-
-
-def test_the_attributes_for_reports_are_set(library):
-    model = network(library, "fake")
-    assert (model.library.lower(), model.timesteps, model.neurons) == (library, 4, 1)
 
 
 def test_a_membrane_can_be_read_out_instead_of_the_spikes(source):

@@ -1,4 +1,4 @@
-"""docs/neurons.md: its cells run, and the libraries do what its tables and its text say."""
+"""docs/neurons.md: its cells run, and the libraries do what it says. docs/foreign.md: its examples run."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from hiresnn.data import load
+
+from ..scripts import imported
+
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
-PAGE = (Path(__file__).parents[2] / "docs" / "neurons.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "neurons.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"```\{code-cell\}\n(?::tags:[^\n]*\n\n?)?(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -62,3 +67,21 @@ def test_sinabs_does_what_the_page_says() -> None:
     (line,) = [line for line in PAGE.splitlines() if line.startswith("| sinabs | `SingleExponential")]
     slopes = [float(surrogate(torch.tensor(u), torch.tensor(1.0))) for u in (1.0, 1.25)]
     assert slopes == pytest.approx([float(cell) for cell in line.split("|")[-3:-1]], abs=1e-4)
+
+
+@pytest.mark.parametrize(("library", "label"), [("snntorch", "snnTorch"), ("spikingjelly", "SpikingJelly")])
+def test_an_example_trains_the_same_network_every_time(
+    library: str, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(library, exc_type=ImportError)
+    example = imported(ROOT / "examples" / f"{library}_digits.py")
+    monkeypatch.setattr(example, "EPOCHS", 3)
+    test = load("digits").test
+    with torch.random.fork_rng():
+        model, again = example.network(), example.network()
+    with torch.no_grad():
+        logits = model(test.images.float() / 255)
+        assert torch.equal(again(test.images.float() / 255), logits)
+    assert (model.library, model.neurons, model.timesteps, model.training) == (label, 2, 6, False)
+    # three epochs of training get most digits right; chance is a tenth
+    assert (logits.argmax(1) == test.labels).float().mean() > 0.7
