@@ -58,8 +58,7 @@ def analysis(tables_of: Tables) -> Tables:
 
         options = {"attacks": attacks, "limit": limit, "batch_size": batch, "source": data, "out": out}
         result = getattr(analyze, tables_of.__name__)(target, **options, progress=Progress(quiet=quiet))
-        for table in tables_of(result):
-            tables.console().print(table)
+        tables.console().print(*tables_of(result))
 
     app.command(tables_of.__name__, help=tables_of.__doc__)(command)
     return tables_of
@@ -179,18 +178,10 @@ def conversion(
     from hiresnn.app.analyze import conversion as measure
     from hiresnn.progress import Progress
 
-    result = measure(
-        run,
-        timesteps=_numbers("--timesteps", timesteps, int),
-        scales=_numbers("--scales", scales, float),
-        attacks=attacks,
-        source=data,
-        limit=limit,
-        batch_size=batch,
-        progress=Progress(quiet=quiet),
-    )
-    for table in conversion_tables(result):
-        tables.console().print(table)
+    options: dict[str, Any] = {"attacks": attacks, "source": data, "limit": limit, "batch_size": batch}
+    options |= {"timesteps": _numbers("--timesteps", timesteps, int), "scales": _numbers("--scales", scales, float)}
+    result = measure(run, **options, progress=Progress(quiet=quiet))
+    tables.console().print(*conversion_tables(result))
     try:
         figure = conversion_figure(result, run.resolve().name)
     except ImportError:

@@ -137,7 +137,10 @@ class _Writer:
         factor = 1 / self.pixels.get(source, 1)
         match layer:
             case LIF():
-                return self._neurons(layer, node.shape)
+                rest = 1 - min(layer.leak.item(), IDEAL_LEAK)
+                values = {"tau": float(np.float32(self.dt)) / rest, "r": 1.0, "v_leak": 0.0, "v_reset": 0.0}
+                values["v_threshold"] = rest * layer.threshold.item()
+                return self.nir.LIF(**{name: np.full(node.shape, value, np.float32) for name, value in values.items()})
             case nn.Flatten():
                 shape = np.array(self.graph.shape_of(source))
                 return self.nir.Flatten(input_type={"input": shape}, start_dim=0, end_dim=-1)
@@ -145,10 +148,14 @@ class _Writer:
                 return self.nir.Affine(_array(layer.weight * factor), _bias(layer))
             case nn.Conv2d():
                 weight = _ungrouped(layer) * factor
-                options = layer.stride, layer.padding, layer.dilation
-                return self._convolution(source, weight, _bias(layer), *options)
+                return self._convolution(source, weight, _bias(layer), layer.stride, layer.padding, layer.dilation)
             case nn.AvgPool2d():
-                return self._pool(node, layer)
+                size, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
+                if node.name in self.pixels:
+                    return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
+                channels = node.shape[0]  # nothing behind it can take up the factor, so it becomes a dense convolution
+                weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / math.prod(size))
+                return self._convolution(source, weight, np.zeros(channels, np.float32), stride, padding, 1)
         assert isinstance(layer, Normalise)  # (image - mean) / std as a dense convolution of one pixel
         mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
         return self._convolution(source, torch.diag(1 / std)[:, :, None, None], _array(-mean / std), 1, 0, 1)
@@ -164,35 +171,14 @@ class _Writer:
             stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
         )  # fmt: skip
 
-    def _pool(self, node: StepNode, layer: nn.AvgPool2d) -> Any:
-        """Return a sum, or a dense convolution where nothing behind the pooling can take up the factor."""
-        size, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
-        if node.name in self.pixels:
-            return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
-        channels = node.shape[0]
-        weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / math.prod(size))
-        return self._convolution(node.sources[0], weight, np.zeros(channels, np.float32), stride, padding, 1)
-
-    def _neurons(self, lif: LIF, shape: Sequence[int]) -> Any:
-        rest = 1 - min(lif.leak.item(), IDEAL_LEAK)
-        values = {
-            "tau": float(np.float32(self.dt)) / rest, "r": 1.0, "v_leak": 0.0,
-            "v_threshold": rest * lif.threshold.item(), "v_reset": 0.0,
-        }  # fmt: skip
-        return self.nir.LIF(**{name: np.full(shape, value, np.float32) for name, value in values.items()})
-
 
 def _ungrouped(layer: nn.Conv2d) -> Tensor:
     """Return the weights of a convolution over all channels: some readers refuse groups."""
     if layer.groups == 1:
         return layer.weight
-    parts = layer.weight.detach().chunk(layer.groups)
-    channels = parts[0].shape[1]
-    weight = layer.weight.new_zeros(layer.out_channels, layer.in_channels, *layer.weight.shape[2:])
-    for group, part in enumerate(parts):
-        rows = slice(group * len(part), (group + 1) * len(part))
-        weight[rows, group * channels : (group + 1) * channels] = part
-    return weight
+    group = torch.ones(layer.out_channels // layer.groups, layer.in_channels // layer.groups)
+    dense: Tensor = torch.block_diag(*[group] * layer.groups).to(layer.weight)  # type: ignore[no-untyped-call]
+    return layer.weight.repeat(1, layer.groups, 1, 1).where(dense[:, :, None, None] > 0, 0)
 
 
 def _array(values: Tensor) -> NDArray[Any]:
@@ -242,7 +228,7 @@ def from_nir(
         if "timesteps" not in metadata:
             raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
         timesteps = int(metadata["timesteps"])
-    builder = _Ann(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
+    builder = _Reader(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
     network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
     set_neurons(network, builder.neurons)
     return network
@@ -286,7 +272,7 @@ def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
 
 
 @dataclass
-class _Ann:
+class _Reader:
     """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons with these values.
 
     `pixels` has those of the sum that a node passes on, where the next weights take up the factor.
