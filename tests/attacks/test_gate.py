@@ -1,5 +1,7 @@
 import contextlib
 import random
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -136,6 +138,29 @@ def test_a_frozen_model_is_in_eval_mode_without_gradients_and_is_restored_after_
         fail()
     assert inside == [([False] * 4, [False] * 4)]
     assert network.flags() == before
+
+
+def test_two_threads_that_overlap_leave_a_network_as_it_was() -> None:
+    network, before, barrier = nn.Sequential(Network(), Network()), Network().flags(), Barrier(2, timeout=10)
+    seen = []
+
+    def work(model: nn.Module, leaves_first: bool) -> None:
+        for turn in range(15):
+            barrier.wait()
+            with frozen(model):
+                barrier.wait()
+                if leaves_first == turn % 2:
+                    barrier.wait()
+                seen.append(network[0].flags())
+            if leaves_first != turn % 2:
+                barrier.wait()
+            barrier.wait()
+            seen.append(Network().flags() if network[0].flags() == before else "left behind")
+
+    with ThreadPoolExecutor(2) as threads:
+        for result in [threads.submit(work, network, True), threads.submit(work, network[0], False)]:
+            result.result()
+    assert seen.count(([False] * 4, [False] * 4)) == seen.count(before) == 30
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "apgd", "square", "noise", "autoattack"])

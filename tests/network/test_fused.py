@@ -96,6 +96,19 @@ def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
 
 
 @compiled
+def test_layers_recomputed_outside_its_context_follow_a_rule() -> None:
+    gradients = []
+    for subject in (network().fuse(), network().fuse().recompute()):
+        images = batch()[0].requires_grad_()
+        torch.manual_seed(2)
+        with gradient_rule(subject, BPTR()):
+            loss = subject(images).sum()
+        loss.backward()  # as on a GPU, where another thread does this
+        gradients.append(images.grad)
+    assert torch.equal(*gradients)  # type: ignore[arg-type]
+
+
+@compiled
 def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
     subject = network().eval().fuse()
     with record(subject) as spikes, torch.no_grad():

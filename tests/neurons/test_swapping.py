@@ -1,4 +1,8 @@
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier
 
 import pytest
 import torch
@@ -46,6 +50,42 @@ def test_each_neuron_has_its_own_rule_again_afterwards():
             assert rules(model) == [Linear(0.8)] * 2
         assert rules(model) == [Linear(0.9)] * 2
     assert rules(model) == before
+
+
+def test_a_rule_is_that_of_its_thread():
+    model, barrier = network(), Barrier(2, timeout=10)
+
+    def gradients(rule):
+        results = []
+        for _ in range(15):
+            barrier.wait()
+            with gradient_rule(model, rule):
+                barrier.wait()
+                results.append(logits_and_gradient(model)[1])
+                barrier.wait()
+        return results
+
+    rules_of_threads = [Linear(width=4.0), Arctan()]
+    expected = []
+    for rule in rules_of_threads:
+        with gradient_rule(model, rule):
+            expected.append(logits_and_gradient(model)[1])
+    assert not torch.equal(*expected)
+    with ThreadPoolExecutor(2) as threads:
+        for gradient, results in zip(expected, threads.map(gradients, rules_of_threads), strict=True):
+            assert all(torch.equal(result, gradient) for result in results)
+    assert rules(model) == [Linear()] * 2
+
+
+def test_a_rule_set_by_hand_holds_and_is_copied():
+    model = network()
+    for index, rule in enumerate([Arctan(), Linear(0.9)]):
+        model.neurons[list(model.neurons)[index]].surrogate = rule
+    assert rules(copy.deepcopy(model)) == rules(pickle.loads(pickle.dumps(model))) == [Arctan(), Linear(0.9)]
+    with gradient_rule(model, Linear(0.1)):
+        next(iter(model.neurons.values())).surrogate = Linear(0.2)
+        assert rules(model) == [Linear(0.2), Linear(0.1)]
+    assert rules(model) == [Arctan(), Linear(0.9)]
 
 
 def test_a_model_without_neurons_is_refused():

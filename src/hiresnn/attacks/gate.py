@@ -22,7 +22,7 @@ from hiresnn.calls import typed
 from hiresnn.checks import require_batch
 from hiresnn.eps import parse_eps
 from hiresnn.errors import AttackError, UsageError, closest, quoted
-from hiresnn.network import evaluating
+from hiresnn.network.layers import cleared, evaluating
 
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, " batch"]
@@ -238,15 +238,8 @@ def frozen(model: Model) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
-    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in trained:
-            parameter.requires_grad_(False)
-        with evaluating(model):
-            yield
-    finally:
-        for parameter, requires_grad in trained:
-            parameter.requires_grad_(requires_grad)
+    with cleared("requires_grad", model.parameters()), evaluating(model):
+        yield
 
 
 @contextmanager

@@ -13,7 +13,9 @@ layers is pooled spikes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -102,7 +104,8 @@ def run_in_segments(layers: fx.GraphModule, graph: fx.Graph, images: Tensor, win
         outputs = [node for node in nodes if any(user not in nodes for user in node.users)]
         run = _segment(interpreter, nodes, inputs, rest, outputs)
         tensors = [values[node] for node in inputs]
-        results = checkpoint(run, *tensors, use_reentrant=False) if spikes else run(*tensors)
+        in_context = partial(copy_context().run, run)  # a backward pass on another thread needs the rules of this one
+        results = checkpoint(in_context, *tensors, use_reentrant=False) if spikes else run(*tensors)
         values.update(zip(outputs, results, strict=True))
     logits: Tensor = fx.node.map_arg(result.args[0], values.__getitem__)
     return logits

@@ -6,6 +6,7 @@ A scan follows the order of memory, and never permutes it: `flat` views rows [T 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -125,6 +126,20 @@ class LIF(nn.Module):
         self.amplitude: float | None = None
 
     @property
+    def surrogate(self) -> Surrogate | LayerRule:
+        """The rule of the backward pass: that of `gradient_rule` inside its context, else the layer's own."""
+        rule = SWAPPED_RULES.get().get(self) or self.__dict__.get("surrogate")
+        return cast("Surrogate | LayerRule", self._modules["surrogate"] if rule is None else rule)  # it may be a module
+
+    @surrogate.setter
+    def surrogate(self, rule: Surrogate | LayerRule) -> None:
+        swapped = SWAPPED_RULES.get()
+        if self in swapped:  # until the context ends
+            swapped[self] = rule
+        else:
+            self.__dict__["surrogate"] = rule
+
+    @property
     def neuron(self) -> Neuron:
         """The options of the layer as they are now; its leak is a parameter, so that of the options is 1."""
         return Neuron(
@@ -173,6 +188,10 @@ class LIF(nn.Module):
         v_init = f", v_init={self.v_init:g}" if self.v_init else ""
         options = [name for name in ("fires_at_threshold", "wait") if getattr(self, name)]
         return values + v_init + "".join(f", {name}=True" for name in options)
+
+
+SWAPPED_RULES: ContextVar[dict[LIF, Surrogate | LayerRule]] = ContextVar("swapped rules", default={})  # noqa: B039
+"""Layer -> the rule that `gradient_rule` gives it in this context, so that other threads keep theirs."""
 
 
 class _LIFScan(torch.autograd.Function):

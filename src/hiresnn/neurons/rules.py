@@ -18,7 +18,7 @@ from torch import nn
 from hiresnn.calls import Call, format_value, read_call, typed
 from hiresnn.eps import format_number
 from hiresnn.errors import UsageError, closest, quoted
-from hiresnn.neurons.layer import LIF
+from hiresnn.neurons.layer import LIF, SWAPPED_RULES
 from hiresnn.neurons.layer_rules import (
     ASSG,
     BPTR,
@@ -210,9 +210,10 @@ class RuleTaker(Protocol):
 def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
     """Use `rule` in every neuron of `model` inside the context; afterwards each neuron has its own rule again.
 
-    Only the backward pass changes: logits stay the same, and so do other networks in the process. A rule that collects
-    statistics (ASSG) starts afresh, in every layer, each time the context is entered. A module with a method
-    `gradient_rule(rule)`, which may be `model` itself, swaps the rule of everything inside it.
+    Only the backward pass changes: logits stay the same, and so do other networks, and other threads, which need a
+    context of their own. A rule that collects statistics (ASSG) starts afresh, in every layer, each time the context is
+    entered. A module with a method `gradient_rule(rule)`, which may be `model` itself, swaps the rule of everything
+    inside it; the adapters of other libraries do so for all threads.
 
     Args:
         model: a network with spiking neurons.
@@ -236,17 +237,15 @@ def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
     takers = list(dict.fromkeys(_rule_takers(model)))
     if not neurons and not takers:
         raise UsageError(f"{type(model).__name__} has no LIF neuron: a gradient rule would change nothing.")
-    surrogates = [neuron.surrogate for neuron in neurons]
+    swapped = {neuron: rule.fresh() if isinstance(rule, LayerRule) else rule for neuron in neurons}
     with ExitStack() as stack:
         for taker in takers:
             stack.enter_context(taker.gradient_rule(rule))
+        token = SWAPPED_RULES.set(SWAPPED_RULES.get() | swapped)
         try:
-            for neuron in neurons:
-                neuron.surrogate = rule.fresh() if isinstance(rule, LayerRule) else rule
             yield
         finally:
-            for neuron, surrogate in zip(neurons, surrogates, strict=True):
-                neuron.surrogate = surrogate
+            SWAPPED_RULES.reset(token)
 
 
 def takes_rule(model: nn.Module, rule: Rule) -> bool:
