@@ -48,18 +48,8 @@ def evaluate(
     from hiresnn.app.evaluate import evaluate as attack
     from hiresnn.progress import Progress
 
-    result = attack(
-        run,
-        attacks=attacks,
-        twins=twins,
-        limit=limit,
-        split=split,
-        batch_size=batch,
-        seed=seed,
-        source=data,
-        out=out,
-        progress=Progress(quiet=quiet),
-    )
+    options: dict[str, Any] = {"attacks": attacks, "twins": twins, "limit": limit, "split": split, "batch_size": batch}
+    result = attack(run, seed=seed, source=data, out=out, progress=Progress(quiet=quiet), **options)
     if layer := result.get("dead_layer"):
         print(
             f"Warning: layer {layer!r} never spikes, so the network is dead: its logits do not depend on the image. "
@@ -77,9 +67,8 @@ def table(result: Mapping[str, Any]) -> Table:
     seeds = sorted({row["attack_seed"] for row in rows.values() if "attack_seed" in row})
     if set(seeds) - {result["seed"]}:
         title += f", seed of the attacks {' and '.join(map(str, seeds))}"
-    boxes = ["white_box"]
-    if not twins and any(row.get("black_box") is not None for row in rows.values()):
-        boxes.append("black_box")
+    black_box = not twins and any(row.get("black_box") is not None for row in rows.values())
+    boxes = ["white_box", "black_box"] if black_box else ["white_box"]
     headings = [box.replace("_", " ") for box in boxes] + [f"twin: {twin}" for twin in twins]
     printed = tables.table(title, "attack", *headings)
     printed.add_row("none (clean)", _percent(result["clean"]), *([""] * (len(headings) - 1)))

@@ -65,8 +65,7 @@ Limit = Annotated[
 ]
 Batch = Annotated[int, typer.Option(min=1, metavar="N", help="Images per batch.")]
 Html = Annotated[
-    Path,
-    typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced."),
+    Path, typer.Option("--out", "-o", metavar="FILE.html", help="The HTML file to write; an existing file is replaced.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result and warnings, no progress.")]
 

@@ -14,17 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign.unrolled import (
-    Layout,
-    Slot,
-    Unrolled,
-    each_step,
-    once,
-    picked,
-    ruled_spike,
-    temporarily,
-    whole_sequence,
-)
+from hiresnn.foreign.unrolled import Slot, Unrolled, each_step, once, picked, ruled_spike, temporarily, whole_sequence
 from hiresnn.neurons.surrogate import Surrogate
 
 RESETS = {"spikingjelly": "reset", "snntorch": "reset_mem", "sinabs": "reset_states"}
@@ -96,8 +86,9 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
     if len(modes) > 1 and not own_loop:
         fix = "call functional.set_step_mode(network, 's' or 'm')"
         raise UsageError(f"{type(network).__name__} has neurons in both step modes; {fix}.")
-    present = once if own_loop else whole_sequence if modes == {"m"} else each_step
-    layout: Layout = "any" if own_loop else "sequence" if modes == {"m"} else "steps"
+    present, layout = (whole_sequence, "sequence") if modes == {"m"} else (each_step, "steps")
+    if own_loop:
+        present, layout = once, "any"
 
     def show(network: nn.Module, steps: Tensor, output: int) -> Tensor:
         names = {module: _class_names(module) for module in network.modules()}
