@@ -72,10 +72,7 @@ _LOGITS = "check.logits"
 
 
 def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, logits: Tensor, source: str) -> Path:
-    """Write a network as a Python file for one of `LIBRARIES`; returns the path of the weights beside it.
-
-    Run as a program, the file compares its logits with `logits` [B, K] of `images` [B, C, H, W].
-    """
+    """Write a network as a Python file, which checks itself on `images`; return the path of its weights."""
     weights, tensors = path.with_suffix(".safetensors"), {"check.images": images, _LOGITS: logits}
     for node in graph.nodes:
         if not isinstance(node.layer, LIF):

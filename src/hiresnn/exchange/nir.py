@@ -273,16 +273,13 @@ def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
 
 @dataclass
 class _Reader:
-    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons with these values.
-
-    `pixels` has those of the sum that a node passes on, where the next weights take up the factor.
-    """
+    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons with these values."""
 
     nir: Any
     dt: float
     root: nn.Module = field(default_factory=nn.Module)
     neurons: dict[str, Values] = field(default_factory=dict)
-    pixels: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, int] = field(default_factory=dict)  # of the sums whose factor the next weights take up
 
     def network(self) -> nn.Module:
         order, self.sources = in_order(self.nir)

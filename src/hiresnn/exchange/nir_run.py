@@ -136,10 +136,7 @@ def whole(value: Any) -> Any:
 
 
 def library_readers(path: Path, graph: StepGraph, dt: Mapping[str, float]) -> dict[str, Callable[[], Runner]]:
-    """Return, for every installed library, a call that reads the file; it may raise whatever the library raises.
-
-    `graph` is what the file was written from; `dt` has the seconds per timestep of each library that can read the file.
-    """
+    """Return a call that reads the file, for each installed library of `dt`, which has their seconds per timestep."""
 
     def read(name: str) -> Runner:
         with quiet():

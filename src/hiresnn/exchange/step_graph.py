@@ -87,16 +87,13 @@ def require_direct(network: SpikingNetwork) -> None:
 
 
 class _StepTracer(fx.Interpreter):
-    """Runs the network on one image for one timestep and notes every layer.
-
-    `sources` has, for a node of the traced network, the names of the nodes whose sum is its value, () if no tensor is.
-    """
+    """Runs the network on one image for one timestep and notes every layer."""
 
     def __init__(self, network: SpikingNetwork) -> None:
         super().__init__(network.layers, garbage_collect_values=False)
         self.extra_traceback = False  # it would be appended to the sentence of a UsageError
         self.nodes: list[StepNode] = []
-        self.sources: dict[fx.Node, tuple[str, ...]] = {}
+        self.sources: dict[fx.Node, tuple[str, ...]] = {}  # names of the layers whose sum is its value; () if no tensor
         self.outputs: tuple[str, ...] = ()
         # Names that a Python file takes: `check` is that of the tensors of its comparison.
         self.names = {INPUT, "output", "images", "self", "check", *dir(nn.Module)}
