@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, register
 from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, run_audit, verify
+from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, read_archive
 from hiresnn.errors import RunError, UsageError
@@ -122,13 +123,20 @@ def test_another_network_is_not_confirmed(card: Card, arrays: dict[str, Any], ne
 
 
 def test_some_images_of_a_random_network_may_answer_otherwise(
-    card: Card, arrays: dict[str, Any], network: SpikingNetwork
+    network: SpikingNetwork, shown: Shown, tmp_path: Path
 ) -> None:
+    def noisy(images: Tensor) -> Tensor:
+        return network(images) + 0.05 * torch.randn(len(images), 10)
+
+    card = run_audit(noisy, *shown, preset=FAST, bounds="inf", folder=tmp_path)
+    arrays = read_archive(tmp_path / "adversarial.npz")
     few = len(arrays["index"]) // 5
     arrays["adversarial"][:few] = arrays["clean"][:few]
-    subject = card.subject.model_copy(update={"random": True})
-    assert "are classified correctly" in verify(card, arrays, network).problems[0]
-    assert not verify(card.model_copy(update={"subject": subject}), arrays, network).problems
+    assert verify(card, arrays, noisy, shown).problems == ()
+    subject = card.subject.model_copy(update={"fingerprint": weights_of(network)})
+    problems = verify(card.model_copy(update={"subject": subject}), arrays, network, shown).problems
+    assert any("are classified correctly" in problem for problem in problems)
+    assert "the card says random = True of its network, which has False" in problems
 
 
 def test_a_missing_or_damaged_archive_is_refused(folder: Path, tmp_path: Path) -> None:

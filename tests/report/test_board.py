@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hiresnn.app.audit import verify
 from hiresnn.app.recipe import read
 from hiresnn.app.train import training_cost
-from hiresnn.audit.card import Card
+from hiresnn.audit.build_card import Evidence, conclude
+from hiresnn.audit.card import Card, share
+from hiresnn.audit.run import read_archive
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import SHELF, copy
 from hiresnn.report.board import Entry, board_page, grouped, read_entries
@@ -59,6 +62,141 @@ def test_a_card_that_contradicts_itself_or_its_images_does_not_count(
     assert any(re.search(message, problem) for problem in verify(tmp_path / "mine" / CARD).problems)
     (found,) = read_entries([str(tmp_path / "mine")])
     assert found.problem
+
+
+Values = dict[str, Any]
+
+
+def stands(card: Values, arrays: Values, count: int, of: int) -> None:
+    """Let all attacks leave `count` of `of` images, without contradiction."""
+    card["data"]["images"] = of
+    card["clean"] = share(count, of).model_dump()
+    for point in card["curve"]:
+        point.update(dict.fromkeys(("fgsm", "pgd", "noise", "worst"), card["clean"]))
+    card["unbroken"] = sorted([*card["unbroken"], *arrays["index"].tolist()])
+    card["unbroken"] += range(200, 200 + count - len(card["unbroken"]))
+    arrays.update({name: rows[:0] for name, rows in arrays.items()})
+    for row in card["attacks"]:
+        row.update(broke={}, shown=3 * count)
+    forged = Card.model_validate(card)
+    concluded = conclude(forged.curve[-1], forged.screening.rules[0], Evidence.stated(forged), forged.checks,
+                         preset="quick", command="")  # fmt: skip
+    card["conclusion"] = concluded.model_dump()
+
+
+def clean_raised(card: Values, arrays: Values) -> None:
+    card["clean"] = share(200, 200).model_dump()
+
+
+def raised_from_10_to_99(card: Values, arrays: Values) -> None:
+    for point in card["curve"]:
+        point["worst"] = card["clean"]
+    arrays.update({name: rows[:0] for name, rows in arrays.items()})
+
+
+def attack_changed(attack: str, count: int) -> Callable[[Values, Values], None]:
+    return lambda card, arrays: card["curve"][-1].update({attack: share(count, 200).model_dump()})
+
+
+def curve_cut(card: Values, arrays: Values) -> None:
+    del card["curve"][:-1]
+
+
+def settings_cut(card: Values, arrays: Values) -> None:
+    curve_cut(card, arrays)
+    card["setting"]["bounds"] = ["32/255"]
+
+
+def invented_images(card: Values, arrays: Values) -> None:
+    stands(card, arrays, 558, 560)
+
+
+def images_of_the_data_set_that_were_not_attacked(card: Values, arrays: Values) -> None:
+    stands(card, arrays, 353, 355)
+
+
+def one_image_repeated(card: Values, arrays: Values) -> None:
+    rows = arrays["index"][arrays["label"] == arrays["label"][0]]
+    same = np.isin(arrays["index"], rows)
+    for name in ("clean", "adversarial", "eps"):
+        arrays[name][same] = arrays[name][same][0]
+
+
+def data_renamed(name: str) -> Callable[[Values, Values], None]:
+    return lambda card, arrays: card["data"].update(name=name)
+
+
+def checks_removed(card: Values, arrays: Values) -> None:
+    card["checks"] = []
+
+
+def all_checks_failed(card: Values, arrays: Values) -> None:
+    for check in card["checks"]:
+        check["result"] = "failed"
+
+
+def nothing_broken(card: Values, arrays: Values) -> None:
+    stands(card, arrays, 198, 200)
+
+
+def swapped(card: Values, arrays: Values) -> None:
+    arrays["clean"], arrays["adversarial"] = arrays["adversarial"], arrays["clean"]
+
+
+def labels_changed(card: Values, arrays: Values) -> None:
+    arrays["label"] = (arrays["label"] + 1) % 10
+
+
+def verdict_changed(card: Values, arrays: Values) -> None:
+    card["conclusion"]["verdict"] = "agrees"
+
+
+def called_random(card: Values, arrays: Values) -> None:
+    card["subject"].update(random=True, draws=10)
+    arrays["adversarial"][:20] = arrays["clean"][:20]
+
+
+FORGERIES = {
+    clean_raised: "the network classifies 198 of 200 correctly, the card says 200",
+    raised_from_10_to_99: "broke 18 images first at 8/255, but 0 are stored",
+    attack_changed("pgd", 31): "the verdict of the card is 'overestimated'",
+    attack_changed("pgd", 190): "the attack pgd can leave 31 to 161 images, the card says 190",
+    attack_changed("fgsm", 150): "the counts of FGSM",
+    curve_cut: "the points of the curve are not",
+    settings_cut: "the points of the curve are not",
+    invented_images: "the card names 560 images, but the data set gives 355",
+    images_of_the_data_set_that_were_not_attacked: "correctly, the card says 353",
+    one_image_repeated: "are not those of the data set at their positions",
+    data_renamed("mnist"): "the data set mnist of the card: it is not on this machine",
+    data_renamed("letters"): "the data set letters of the card: the recipe names another one, digits",
+    checks_removed: "the card lacks the checks",
+    all_checks_failed: "Report no number",
+    nothing_broken: "that the attacks ran on the images that stand",
+    swapped: "are not those of the data set at their positions",
+    labels_changed: "do not have their label of the data set",
+    verdict_changed: "its counts and checks give 'overestimated'",
+    called_random: "the card says random = True of its network",
+}
+UNCONFIRMED = ("the counts of FGSM", "that the attacks ran", "the data set letters")
+
+
+@pytest.mark.parametrize(("forge", "message"), FORGERIES.items(), ids=FORGERIES.values())
+def test_a_forged_card_or_archive_is_refused_or_said_not_to_be_checked(
+    forge: Callable[[Values, Values], None], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "cache"))  # without downloads
+    copy("digits-hire", tmp_path / "mine")
+    path, archive = tmp_path / "mine" / CARD, tmp_path / "mine" / "audit" / "adversarial.npz"
+    values, arrays = json.loads(path.read_text()), read_archive(archive)
+    forge(values, arrays)
+    path.write_text(json.dumps(values))
+    np.savez(archive, **arrays)
+    found = verify(path)
+    assert any(message in text for text in (found.unchecked if message.startswith(UNCONFIRMED) else found.problems))
+    assert not message.startswith("the data set") or not found.complete
+    (entry,) = read_entries([str(tmp_path / "mine")])
+    assert bool(entry.problem) == bool(found.problems) == (not message.startswith(UNCONFIRMED))
+    assert entry.unchecked == found.unchecked
 
 
 def test_an_audit_of_another_network_without_images_or_with_a_damaged_card_does_not_count(tmp_path: Path) -> None:

@@ -21,11 +21,15 @@ from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD, Verification, read_archive
 from hiresnn.audit.run import verify as verify_arrays
 from hiresnn.eps import Bound
-from hiresnn.errors import RunError, UsageError, command_line
+from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import write_atomically
+from hiresnn.process import cache_folder
 from hiresnn.progress import Progress
 
 PAGE = "report.html"
+DOWNLOADS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mnist": "MNIST"}
+DOWNLOADS |= {"fashion-mnist": "FashionMNIST", "svhn": "test_32x32.mat"}
+"""Data set -> where torchvision keeps it."""
 
 
 def audit(
@@ -153,7 +157,9 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
 
 
 def verify(path: Path, name: str | None = None) -> Verification:
-    """Check the adversarial images beside a card, or in its folder, against the network and the card.
+    """Check a card, or the one in a folder, against the adversarial images beside it, its network and its data set.
+
+    Nothing is downloaded: without the data set, `unchecked` of the result says what that leaves open.
 
     Args:
         name: the audited network, see `resolve_model`; None takes the run around the card, or else the network that
@@ -170,10 +176,41 @@ def verify(path: Path, name: str | None = None) -> Verification:
             f"{path} may not choose the code that runs; name its network: "
             f"{command_line('audit', 'TARGET', '--verify', path)}"
         )
-    model = resolve_model(target, may_run_code=name is not None).model
+    subject = resolve_model(target, may_run_code=name is not None)
+    model, arrays = subject.model, read_archive(path.parent / ADVERSARIAL)
     if isinstance(model, nn.Module):
         model.cpu()
-    return verify_arrays(card, read_archive(path.parent / ADVERSARIAL), model)
+    problems, unchecked, images, name = list[str](), list[str](), None, card.data.name
+    recipe = subject.recipe
+    try:
+        dataset = _dataset_of(name, recipe)
+        for field, stated, actual in (
+            ("split", card.data.split, "test"),
+            ("classes", card.data.classes, list(dataset.class_names)),
+        ):
+            if stated != actual:
+                problems.append(f"the card says {field} = {stated} of {name}, which has {actual}")
+        split = data.in_turn(dataset.test, min(card.data.images, len(dataset.test)))
+        images = split.images.float() / 255, split.labels
+    except (DataError, UsageError) as error:
+        contradicted = name in DOWNLOADS and recipe is not None and recipe.data.source != name
+        (problems if contradicted else unchecked).append(f"the data set {name} of the card: {error}")
+    verified = verify_arrays(card, arrays, model, images)
+    return verified._replace(problems=(*problems, *verified.problems), unchecked=(*unchecked, *verified.unchecked))
+
+
+def _dataset_of(name: str, recipe: Recipe | None) -> data.DataSet:
+    """The data set of a card if it is on this machine: one of the package by its name, else that of the recipe."""
+    if name in DOWNLOADS and not (cache_folder("data") / DOWNLOADS[name]).exists():
+        raise DataError(f"it is not on this machine; load it once with hiresnn.data.load({name!r}).")
+    if name == "digits" or name in DOWNLOADS:
+        return data.load(name, size=recipe.data.size if recipe else None)
+    if recipe is None:
+        raise DataError("no recipe says where it is.")
+    dataset = data.load(recipe.data.source, size=recipe.data.size)
+    if dataset.name != name:
+        raise DataError(f"the recipe names another one, {dataset.name}.")
+    return dataset
 
 
 def run_around(card: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
-from hiresnn.audit.behaviour import OWN, seed_of
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.screening import report
@@ -31,6 +32,9 @@ from hiresnn.neurons import LIF, RULES
 from hiresnn.version import __version__
 
 PICTURES = 12
+SPIKES = "spikes"  # name of the check that every layer spikes
+WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient attacks left"
+NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
 SOME = 0.05  # share of the images from which attacks count as failed
@@ -77,11 +81,11 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
         detail = f"no neuron of {silent} ever spikes" if silent else "every layer spikes"
-        checks.append(parts.Check(name="spikes", result="failed" if silent else "passed", detail=detail))
+        checks.append(parts.Check(name=SPIKES, result="failed" if silent else "passed", detail=detail))
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=_subject(result, about),
+        subject=subject_of(result.model, about),
         data=parts.Images(name=about.data, split=about.split, images=len(worst.by), classes=classes, size=size),
         setting=parts.Setting(
             preset=config.plan.name,
@@ -117,8 +121,9 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     )
 
 
-def _subject(result: AuditResult, about: About) -> parts.Subject:
-    model, network = result.model, result.model.model
+def subject_of(model: InstrumentedModel, about: About) -> parts.Subject:
+    """What a card says of the network."""
+    network = model.model
     neurons, timesteps = getattr(network, "neurons", None), getattr(network, "timesteps", None)
     if isinstance(network, nn.Module) and neurons is None:
         neurons = sum(isinstance(module, LIF) for module in network.modules())
@@ -280,6 +285,24 @@ class Evidence:
             last=(swept[-1], sum(worst.broke(swept[-1]).values())) if swept else ("", 0),
         )
 
+    @classmethod
+    def stated(cls, card: parts.Card) -> Evidence:
+        """What a card holds of it: its counts, and the two failures that only its reasons tell."""
+
+        def numbers(text: str) -> tuple[int, int]:
+            pattern = re.escape(text).replace(r"\{\}", r"(\d+)")
+            matches = [re.search(pattern, reason) for reason in card.conclusion.reasons]
+            return next(((int(match[1]), int(match[2])) for match in matches if match), (0, 0))
+
+        broken, left = numbers(WITHOUT_GRADIENT)
+        return cls(
+            gradient_left=left,
+            without_gradient=broken,
+            unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else None,
+            correct=card.clean.count,
+            without=numbers(NO_GRADIENT),
+        )
+
 
 def conclude(
     point: parts.Point,
@@ -295,12 +318,11 @@ def conclude(
     blind = evidence.without[0] > HALF * evidence.without[1]  # most images have no gradient under any rule
     failures = []
     if evidence.without_gradient > max(SOME * evidence.gradient_left, 1):
-        counts = f"{evidence.without_gradient} of {evidence.gradient_left}"
-        failures.append(f"attacks without gradients broke {counts} that all gradient attacks left")
+        failures.append(WITHOUT_GRADIENT.format(evidence.without_gradient, evidence.gradient_left))
     if evidence.unbroken is not None and evidence.unbroken > SOME * evidence.correct:
         failures.append(f"{evidence.unbroken} of {evidence.correct} correct images stand without any bound")
     if blind:
-        failures.append("no gradient rule has a gradient on {} of {} screened images".format(*evidence.without))
+        failures.append(NO_GRADIENT.format(*evidence.without))
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"

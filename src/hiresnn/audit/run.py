@@ -20,10 +20,22 @@ from torch import Tensor
 from hiresnn.attacks import Model, frozen, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING
-from hiresnn.audit.behaviour import InstrumentedModel, weights_of
-from hiresnn.audit.build_card import About, build_card
-from hiresnn.audit.card import Card, Share, share
-from hiresnn.audit.presets import AuditConfig, Preset
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
+from hiresnn.audit.build_card import SPIKES, About, Evidence, build_card, conclude, subject_of
+from hiresnn.audit.card import (
+    ANSWERS,
+    BATCH,
+    CONSTANT,
+    FINITE,
+    INPUT,
+    PRECISION,
+    REPEATED,
+    WEIGHTS,
+    Card,
+    Share,
+    share,
+)
+from hiresnn.audit.presets import PROTOCOL, AuditConfig, Preset
 from hiresnn.audit.screening import Record
 from hiresnn.audit.sweep import AuditResult, Units, WorstCase, audit
 from hiresnn.checks import fingerprint, require_batch
@@ -45,6 +57,9 @@ FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "
 """Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
 of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
 TOLERANCE = 0.02  # percentage points by which a rounded percentage may differ
+ALWAYS = (REPEATED, BATCH, FINITE, INPUT, WEIGHTS)  # checks that every audit makes
+OPTIONAL = (CONSTANT, PRECISION, ANSWERS, SPIKES)  # checks that it makes of some networks
+CLEAN_CHECKS = (REPEATED, BATCH, CONSTANT, PRECISION)  # checks on clean images alone
 CHANCE = 0.25  # share of the images that a random network may answer otherwise: the audit took the worst of many draws
 KEY = "unit"
 DIGEST = 32  # bytes of SHA-256 at the end of a file; unlike joblib's store, a damaged file is found, and none unpickled
@@ -269,10 +284,15 @@ class ArrayCache:
 
 
 class Verification(NamedTuple):
-    """How many adversarial images were checked, and every problem, as a sentence."""
+    """How many adversarial images were checked; every problem, and all that could not be checked, as sentences.
+
+    `complete` says whether they, and the clean accuracy, were compared with the data set.
+    """
 
     images: int
     problems: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
+    complete: bool = False
 
 
 def adversarial_archive(result: AuditResult) -> bytes:
@@ -311,45 +331,166 @@ def read_archive(path: Path) -> Record:
 
 
 @torch.no_grad()
-def verify(card: Card, arrays: Record, model: Model, *, batch_size: int = 200) -> Verification:
-    """Check every adversarial image of `read_archive` against the network, its bound and the counts of the card."""
+def verify(
+    card: Card, arrays: Record, model: Model, data: LabelledImages | None = None, *, batch_size: int = 200
+) -> Verification:
+    """Compute again all of a card that its archive, its images and its network determine; no attack is repeated.
+
+    Args:
+        arrays: of `read_archive`. model: the audited network.
+        data: the audited images with their labels, in the order of the audit; without them the clean accuracy, and
+            that stored images are of the data set, are not checked.
+    """
     clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
-    labels, eps, count = torch.from_numpy(arrays["label"]).long(), arrays["eps"], len(arrays["index"])
+    labels, eps, index = torch.from_numpy(arrays["label"]).long(), arrays["eps"], arrays["index"].tolist()
+    count, network = len(index), None
     problems = []
+    unchecked = [
+        "which attack broke an image first, and the counts of FGSM, PGD and noise: one adversarial image is stored",
+        "that the attacks ran on the images that stand: no attack is repeated",
+        "the screening of gradient rules, the activity, the pictures and the cost",
+    ]
 
     def require(good: Tensor, fault: str, allowed: float = 0.0) -> None:
         bad = int((~good).sum())
         if bad > allowed * count:
             problems.append(f"{bad} of {count} images {fault}")
 
-    if card.subject.fingerprint not in (None, weights_of(model)):
+    if card.subject.fingerprint != weights_of(model):
         problems.append("the network's weights are not those that the card names")
     if count:
         require(torch.isfinite(adversarial).flatten(1).all(1), "have pixels that are not finite")
         require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1]")
         distance = (adversarial - clean).abs().flatten(1).amax(1)
         require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
-        instrumented = InstrumentedModel(model, clean)
-        with frozen(instrumented), instrumented.measured(0):
-            batches = zip(*(torch.split(part, batch_size) for part in (clean, adversarial, labels)), strict=True)
-            answers = [(correct(instrumented(a), y), correct(instrumented(b), y)) for a, b, y in batches]
-        before, after = (torch.cat(part) for part in zip(*answers, strict=True))
-        chance = CHANCE if card.subject.random else 0.0
-        require(before, "are misclassified without an attack", chance)
-        require(~after, "are classified correctly although the card counts them as broken", chance)
-    if len(set(arrays["index"].tolist())) != count or any(not 0 <= i < card.data.images for i in arrays["index"]):
+    distinct = len(set(index)) == count and all(0 <= position < card.data.images for position in index)
+    if not distinct:
         problems.append("the positions of the images are not distinct positions among the audited images")
+    images, truth = (clean[:0], labels[:0]) if data is None else labelled(data, None)
+    if data is None:
+        unchecked.append("clean accuracy, and that the stored images are those of the data set")
+    elif len(images) != card.data.images:
+        problems.append(f"the card names {card.data.images} images, but the data set gives {len(images)}")
+    elif distinct:
+        same = images[index].shape == clean.shape and (images[index] == clean).flatten(1).all(1)
+        require(torch.as_tensor(same).expand(count), "are not those of the data set at their positions")
+        require(truth[index] == labels, "do not have their label of the data set")
+    if len(observed := images if data is not None else clean):
+        network = InstrumentedModel(model, observed)
+        chance = CHANCE if network.random else 0.0
+
+        def right(pictures: Tensor, classes: Tensor) -> Tensor:
+            with frozen(network), network.measured(0):
+                batches = zip(torch.split(pictures, batch_size), torch.split(classes, batch_size), strict=True)
+                return torch.cat([correct(network(part), of) for part, of in batches])
+
+        if count:
+            require(right(clean, labels), "are misclassified without an attack", chance)
+            fault = "are classified correctly although the card counts them as broken"
+            require(~right(adversarial, labels), fault, chance)
+        if data is not None:
+            answers = right(images, truth)
+            if abs(int(answers.sum()) - card.clean.count) > chance * len(images):
+                said = f"the card says {card.clean.count}"
+                problems.append(f"the network classifies {int(answers.sum())} of {len(images)} correctly, {said}")
+            elif not network.random and sorted({*answers.nonzero()[:, 0].tolist()} - {*index}) != card.unbroken:
+                problems.append("the images that stand are not those that are classified correctly and not broken")
+        problems += _subject_faults(card, network)
+    problems += [
+        *_curve_faults(card, eps),
+        *_count_faults(card, index, eps),
+        *_conclusion_faults(card, network, data is not None),
+    ]
+    return Verification(count, tuple(problems), tuple(unchecked), data is not None)
+
+
+def _subject_faults(card: Card, network: InstrumentedModel) -> Iterator[str]:
+    """Contradictions between a card and what its network shows."""
+    actual, stated = subject_of(network, About()), card.subject
+    for name in ("timesteps", "neurons", "random", "draws", "rounds"):
+        if getattr(stated, name) != getattr(actual, name):
+            yield f"the card says {name} = {getattr(stated, name)} of its network, which has {getattr(actual, name)}"
+    if network.classes != len(card.data.classes):
+        yield f"the network has {network.classes} output classes, but the card names {len(card.data.classes)}"
+    if list(network.observed.shape[1:]) != card.data.size:
+        yield f"the card says that images are {card.data.size}, and they are {list(network.observed.shape[1:])}"
+
+
+def _curve_faults(card: Card, eps: np.ndarray[Any, Any]) -> Iterator[str]:
+    """Contradictions between the curve of a card, its settings and the archive."""
     for point in card.curve:
         radius = math.inf if point.eps is None else point.eps
         standing = card.clean.count - int((eps <= radius).sum())
         if standing != point.worst.count:
-            problems.append(f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}")
+            yield f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}"
         if not math.isclose(parse_bound(point.bound).eps, radius, rel_tol=1e-4):
-            problems.append(f"the card gives the bound {point.bound} as eps = {point.eps}")
+            yield f"the card gives the bound {point.bound} as eps = {point.eps}"
         for name in ("fgsm", "pgd", "noise", "worst"):
-            problems += [f"at {point.bound}, {name}: {fault}" for fault in _faults(card, getattr(point, name))]
-    problems += [f"clean: {fault}" for fault in _faults(card, card.clean)]
-    return Verification(count, tuple(problems))
+            yield from (f"at {point.bound}, {name}: {fault}" for fault in _faults(card, getattr(point, name)))
+    yield from (f"clean: {fault}" for fault in _faults(card, card.clean))
+    curve = AuditConfig(eps=card.setting.headline, bounds=tuple(card.setting.bounds)).curve
+    labels = [bound.label for bound in curve]
+    if not labels == card.setting.bounds == [point.bound for point in card.curve]:
+        yield f"the points of the curve are not those of an audit at {', '.join(labels)}"
+    if any(not any(math.isclose(bound.eps, value, rel_tol=1e-4) for bound in curve[1:]) for value in set(eps)):
+        yield "stored images were broken at bounds that the curve does not have"
+
+
+def _count_faults(card: Card, index: list[int], eps: np.ndarray[Any, Any]) -> Iterator[str]:
+    """Contradictions between the counts of a card, and with the archive."""
+    standing, rows = card.unbroken, {row.label: row for row in card.attacks}
+    positions = set(standing) - set(index)
+    if standing != sorted(positions) or not positions <= set(range(card.data.images)):
+        yield "the positions of the images that stand are not distinct positions of images that are not broken"
+    if len(standing) != card.curve[-1].worst.count:
+        yield f"{len(standing)} images stand, but the curve ends with {card.curve[-1].worst.count}"
+    for point in card.curve:
+        first = sum(row.broke.get(point.bound, 0) for row in card.attacks)
+        stored = sum(math.isclose(value, parse_bound(point.bound).eps, rel_tol=1e-4) for value in eps)
+        if first != stored:
+            yield f"the attacks broke {first} images first at {point.bound}, but {stored} are stored"
+        for label, part in zip(PROTOCOL, (point.fgsm, point.pgd, point.noise), strict=True):
+            broke = rows[label].broke.get(point.bound, 0) if label in rows else 0
+            if not point.worst.count <= part.count <= card.clean.count - broke:
+                limits = f"{point.worst.count} to {card.clean.count - broke}"
+                yield f"at {point.bound} the attack {label} can leave {limits} images, the card says {part.count}"
+    for label in PROTOCOL[:2]:  # they attack every correct image at every bound
+        attacked = rows[label].shown if label in rows else 0
+        if attacked != (expected := card.clean.count * (len(card.curve) - 1)):
+            yield f"the attack {label} attacked {attacked} images over all bounds, but {expected} are to be attacked"
+
+
+def _conclusion_faults(card: Card, network: InstrumentedModel | None, same_images: bool) -> Iterator[str]:
+    """Contradictions between the checks, the counts and the conclusion of a card."""
+    observed = {check.name: check for check in network.checks(0)} if network else {}
+    stated = {check.name: check for check in card.checks}
+    required = {*ALWAYS, *observed} - (
+        {CONSTANT} if stated.get(BATCH) and stated[BATCH].result == "not checked" else set()
+    )
+    if network and isinstance(network.model, SpikingNetwork):
+        required |= {SPIKES}
+    if lacking := sorted(required - set(stated)):
+        yield f"the card lacks the checks {', '.join(lacking)}"
+    if unknown := sorted(set(stated) - required - {*observed, *OPTIONAL}):
+        yield f"an audit does not make the checks {', '.join(unknown)}"
+    for name in {*stated} & {*observed} if same_images else ():
+        if stated[name].result != observed[name].result and (name in CLEAN_CHECKS or stated[name].result == "passed"):
+            yield f"the card says of {name}: {stated[name].result}; the network: {observed[name].detail}"
+    silent = any(not layer.clean for layer in card.activity or ())
+    if SPIKES in stated and (stated[SPIKES].result == "failed") != silent:
+        yield f"the card says of spikes: {stated[SPIKES].result}, which its activity contradicts"
+    own = next((report for report in card.screening.rules if report.rule == OWN), None)
+    if own is None:
+        yield "the screening lacks the network's own gradient rule"
+        return
+    setting, said = card.setting, card.conclusion
+    actual = conclude(
+        card.at(setting.headline), own, Evidence.stated(card), card.checks, preset=setting.preset, command=""
+    )
+    for name in ("verdict", "headline", "own"):
+        if getattr(actual, name) != getattr(said, name):
+            true = f"its counts and checks give {getattr(actual, name)!r}"
+            yield f"the {name} of the card is {getattr(said, name)!r}, but {true}"
 
 
 def _faults(card: Card, stated: Share) -> Iterator[str]:

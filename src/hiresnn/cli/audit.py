@@ -147,10 +147,13 @@ def _verify(context: typer.Context, path: Path, target: str | None) -> None:
     images, problems = verification.images, verification.problems
     for problem in problems:
         print(f"- {problem}")
+    for text in verification.unchecked:
+        print(f"Not checked: {text.rstrip('.')}.", file=sys.stderr)
     if problems:
         print(f"Not confirmed: {images} adversarial images checked, {len(problems)} problems.")
         raise typer.Exit(1)
-    print(f"Confirmed: {images} adversarial images lie within their bounds and are misclassified as the card says.")
+    confirmed = "Confirmed" if verification.complete else "Confirmed in part"
+    print(f"{confirmed}: {images} adversarial images lie within their bounds and are misclassified as the card says.")
 
 
 @documented
@@ -202,6 +205,9 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     for entry in entries:
         if entry.problem:
             print(f"Unverified: {entry.name}: {entry.problem}")
+    for text in dict.fromkeys(text for entry in verified for text in entry.unchecked):
+        names = ", ".join(entry.name for entry in verified if text in entry.unchecked)
+        print(f"Not checked of {names}: {text.rstrip('.')}.", file=sys.stderr)
     print(f"Wrote {out}: {len(verified)} of {len(entries)} audits verified.")
     if not verified:
         raise typer.Exit(1)

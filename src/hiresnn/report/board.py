@@ -34,6 +34,7 @@ class Entry:
     card: Card | None  # None if it cannot be read
     price: float | None = None  # of its training in passes per image; None if the card has no recipe beside it
     problem: str = ""  # why it does not count, in one sentence; empty if it counts
+    unchecked: tuple[str, ...] = ()  # what its verification could not check
 
     @property
     def point(self) -> Point:
@@ -160,13 +161,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _read(path: Path, name: str, target: str) -> Entry:
     card = price = None
+    unchecked: tuple[str, ...] = ()
     try:
         card = read_card(path)
         if (run := run_around(path)) is not None:
             price = training_cost(RunFolder.open(run).recipe)
-        problem, *more = verify(path, target or None).problems or [""]
+        verification = verify(path, target or None)
+        unchecked = verification.unchecked
+        problem, *more = verification.problems or [""]
         if more:
             problem += f" (and {len(more)} more)"
     except HiresnnError as error:
         problem = str(error)
-    return Entry(name, path, card, price, problem)
+    return Entry(name, path, card, price, problem, unchecked)
