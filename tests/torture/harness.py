@@ -104,15 +104,15 @@ def command(
 
 
 def run_cases(cases: Iterable[Case], until: float) -> Iterator[Outcome]:
-    """Run cases in order until none is left or `until` (time.monotonic) has passed."""
+    """Run cases in order, at least one, until none is left or `until` (time.monotonic) has passed."""
     for case in cases:
-        if time.monotonic() > until:
-            return
         try:
             problem = case.run()
         except Exception as error:
             problem = f"the campaign itself failed: {type(error).__name__}: {error}"
         yield Outcome(case.campaign, case.name, problem)
+        if time.monotonic() > until:
+            return
 
 
 def _child(action: Callable[[], object], log: int, folder: Path | None) -> None:

@@ -52,10 +52,10 @@ SCENARIOS = (
 
 
 def cases(seed: int, folder: Path) -> Iterator[Case]:
-    """Kills at every write of every scenario first, then at random moments without end."""
+    """Kills at every write of every scenario first, the last write first, then at random moments without end."""
     draw = random.Random(seed)
     for scenario in SCENARIOS:
-        for number, after in itertools.product(range(1, uninterrupted(scenario, folder)[2] + 1), (False, True)):
+        for number, after in itertools.product(range(uninterrupted(scenario, folder)[2], 0, -1), (False, True)):
             name = f"{scenario.name}: {'after' if after else 'before'} write {number}"
             kill: dict[str, object] = {"before": kill_at_write(number, after=after), "seconds": 600}
             yield Case("kill", name, partial(_killed, scenario, folder, [kill]))
@@ -84,13 +84,23 @@ def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) ->
     expected = uninterrupted(scenario, folder)[0]
     place = Path(tempfile.mkdtemp(dir=folder))
     scenario.prepare(place)
-    line = scenario.start
+    line, done = scenario.start, dict[str, list[str]]()
     for kill in kills:
         ended = command(*line, folder=place, **kill)  # type: ignore[arg-type]
         if ended.code not in (0, -9):
             return ended.complaint(0, -9) or f"exit code {ended.code}: {ended.output[-300:]}"
         line = scenario.again if (place / "runs").exists() else scenario.start
+        done = _epochs(place)
     ended = command(*scenario.again, folder=place, seconds=600)
     problem = ended.complaint(0) or difference(expected, state(place))
+    now = _epochs(place)
+    if problem is None and any(now[path][: len(rows)] != rows for path, rows in done.items()):
+        problem = "epochs that were done before the kill were trained again"
     shutil.rmtree(place)
     return problem
+
+
+def _epochs(place: Path) -> dict[str, list[str]]:
+    """Training -> the lines of its epochs but the last, which may not have been stored; each has its own seconds."""
+    paths = sorted(place.rglob("metrics.jsonl"))
+    return {path.relative_to(place).as_posix(): path.read_text().splitlines()[:-1] for path in paths}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.torture import disk, fuzz, kill
+from tests.torture import answers, disk, fuzz, kill
 from tests.torture.harness import Case, in_child, run_cases
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the campaigns need Linux")
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the campa
 SAMPLES: dict[str, tuple[Callable[[Path], Iterator[Case]], slice]] = {
     "kill": (lambda folder: kill.cases(0, folder), slice(3, 9, 3)),
     "disk": (lambda folder: disk.cases(0, folder), slice(36, 60, 11)),
+    "answers": (lambda folder: answers.cases(0, folder), slice(0, 2)),
     "fuzz": (lambda folder: fuzz.cases(0, folder, kinds=4), slice(0, 24)),
 }
 """Campaign -> its cases, and which of them run here."""
