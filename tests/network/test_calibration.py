@@ -100,3 +100,15 @@ def test_a_network_is_rescaled_once() -> None:
     network = convert(ann, IMAGES, timesteps=4, rescale=True)
     with pytest.raises(UsageError, match="rescaled already; convert the ANN again"):
         calibrate(network, IMAGES, rescale=True)
+
+
+@pytest.mark.parametrize(
+    "part", [lambda x: x.chunk(2, 1)[0], lambda x: torch.split(x, [2, 2], 1)[0], lambda x: x[:, :2]]
+)
+def test_spikes_behind_a_tuple_are_rescaled_as_behind_a_slice(part: Callable[[Tensor], Tensor]) -> None:
+    class Parts(Between):
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.last(self.second(part(self.first(images).relu())).flatten(1))
+            return logits
+
+    assert error(Parts(same, nn.Conv2d(2, 4, 1))) < 0.02

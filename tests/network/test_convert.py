@@ -89,8 +89,6 @@ def test_the_options_of_neurons_are_those_asked_for_together_or_by_their_names_o
     assert network.encoding.encoding == "poisson"
     old = {"reset": "subtract-unleaked", "condition": ">=", "start": 0.25, "wait": True, "surrogate": Linear(0.7)}
     assert convert(chain(), FOUR, timesteps=2, leak=0.5, trainable=False, **old).neuron == network.neuron
-    with pytest.raises(TypeError, match="'nonsense'"):
-        convert(chain(), FOUR, timesteps=2, nonsense=1)
 
 
 def test_batch_norm_is_folded_into_convolution_and_linear_layer():
@@ -483,6 +481,7 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
         ({"percentile": 100.5}, "percentile is 100.5"),
         ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),
         ({"leak": 1.5}, "leak is 1.5"),
+        ({"percentle": 99}, "convert has no option 'percentle'; did you mean \"percentile\"?"),
         ({"encoding": "latency"}, "encoding is 'latency'; choose one of direct, poisson"),
         ({"threshold_scale": 1e-6}, r"a threshold is at least 0\.001; raise threshold_scale"),
         ({"images": FOUR * 255}, "divide by 255"),

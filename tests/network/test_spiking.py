@@ -274,3 +274,7 @@ def test_a_layer_in_eval_mode_inside_a_network_in_training_mode_stays_so(look):
     network.neurons["2"].eval()
     look(network, images)
     assert [name for name, module in network.named_modules() if not module.training] == ["layers.2"]
+
+
+def test_one_means_true_to_fuse(no_compiler):
+    assert spiking().fuse(1).fused

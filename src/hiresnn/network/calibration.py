@@ -101,7 +101,8 @@ class _Calibrator(fx.Interpreter):
         value = super().run_node(n)
         if isinstance(layer, LIF):
             layer.amplitude = amplitude = amplitude * layer.threshold.item()
-        if isinstance(value, Tensor) and n.op != "get_attr":
+        parts = value if isinstance(value, tuple | list) else (value,)  # torch.chunk returns several tensors
+        if any(isinstance(part, Tensor) for part in parts) and n.op != "get_attr":
             self.amplitudes[n] = amplitude
         return value
 

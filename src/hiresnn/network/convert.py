@@ -5,12 +5,14 @@ Works on any network of stateless layers that torch.fx can trace, with ReLUs as 
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hiresnn.errors import UsageError, closest
 from hiresnn.models import QCFS
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.graph import over_time, uncompiled
@@ -66,11 +68,18 @@ def convert(
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP
         >>> print(network.report)  # doctest: +SKIP
     """
+    names = {*inspect.signature(convert).parameters, *inspect.signature(Neuron).parameters, "start", "condition"}
+    for name in options.keys() - names:
+        raise UsageError(
+            f"convert has no option {name!r}; {closest(name, sorted(names - {'ann', 'images', 'options'}))}."
+        )
     ann = uncompiled(ann)
     network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool, **options)
-    for warning in network.report.warnings:
-        warnings.warn(warning, ConversionWarning, stacklevel=2)
-    calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
+    try:
+        calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
+    finally:
+        for warning in network.report.warnings:
+            warnings.warn(warning, ConversionWarning, stacklevel=2)
     return network
 
 

@@ -130,7 +130,7 @@ class SpikingNetwork(nn.Module):
             window.logits = logits
         return logits
 
-    def fuse(self, fused: bool | str = True) -> SpikingNetwork:
+    def fuse(self, fused: int | str = True) -> SpikingNetwork:
         """Choose whether neurons run through torch.compile, several times faster for large networks.
 
         Compiling takes half a minute the first time on a machine. Spikes on a CPU stay the same bit for bit; gradients
@@ -146,7 +146,7 @@ class SpikingNetwork(nn.Module):
         if fused not in (True, False, "auto"):
             raise UsageError(f'fuse: {fused!r} is unknown; choose True, False or "auto".')
         self.compiles_when_it_pays, self._updates = fused == "auto", 0
-        self.fused = fused is True and compiles(next(self.parameters()).device.type)
+        self.fused = fused != "auto" and bool(fused) and compiles(next(self.parameters()).device.type)
         return self
 
     def recompute(self, on: bool = True) -> SpikingNetwork:
