@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress
 from hiresnn.training import Ranks
+from hiresnn.training import ranks as joining
 from hiresnn.training.trainer import read_checkpoint
 
 from ..forked import hiresnn, several
@@ -114,9 +117,54 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
     ],
 )
 def test_what_cannot_be_shared_is_refused(tiny: Recipe, tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
+    class Alike(Ranks):
+        def gathered(self, value: Any) -> list[Any]:
+            return [value, value]
+
     with pytest.raises(UsageError, match=sentence):
-        train(override(tiny, changes), out=tmp_path / "run", progress=Progress(quiet=True), ranks=Ranks(0, 2))
+        train(override(tiny, changes), out=tmp_path / "run", progress=Progress(quiet=True), ranks=Alike(0, 2))
     assert not (tmp_path / "run").exists()
+
+
+def of_rank(*commands: list[str]) -> None:
+    """Run the command of this rank."""
+    hiresnn(*commands[int(os.environ["RANK"])])()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("snn.epochs=2", "snn.epochs is 1 in process 0 but 2 in process 1; start all processes with the same settings"),
+        ("snn.lr=0.5", "snn.lr is 0.005 in process 0 but 0.5 in process 1"),
+        ("snn.batch_size=1", "snn.batch_size is 1; give 2 processes an image each"),
+        ("snn.epocs=1", "snn.epocs"),
+    ],
+)
+def test_what_one_rank_alone_was_told_is_refused_by_all_and_printed_once(
+    tiny: Recipe, tmp_path: Path, assignment: str, sentence: str
+) -> None:
+    lead = command(override(tiny, EXACT), tmp_path, tmp_path / "run")
+    (code, _, errors), (other_code, _, other_errors) = several(2, partial(of_rank, lead, [*lead, "--set", assignment]))
+    assert code
+    assert other_code
+    assert sentence in errors
+    assert len(errors.splitlines()) == 1
+    assert other_errors == ""
+    assert not (tmp_path / "run").exists()
+
+
+def lost_at_the_start() -> None:
+    joining.MEETING = timedelta(seconds=5)
+    if os.environ["RANK"] == "1":
+        sys.exit(1)
+    with joining.joined():
+        pass
+
+
+def test_a_rank_that_ends_before_the_meeting_ends_the_others() -> None:
+    start = time.monotonic()
+    assert "another of the 2 training processes ended" in several(2, lost_at_the_start)[0][2]
+    assert time.monotonic() - start < 60
 
 
 def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path: Path) -> None:

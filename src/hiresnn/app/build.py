@@ -78,7 +78,7 @@ def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
         raise UsageError(f"{local} processes need as many GPUs, but this machine has {gpus}; start fewer.")
 
 
-def _all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
+def all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
     """Return the value of `action`, or raise on all ranks what it raised on any of them."""
     value, error = None, None
     try:
@@ -93,13 +93,13 @@ def _all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
 
 def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
     """Return the folder that the first rank takes by `take`, read-only on the others."""
-    return _all_raise(ranks, take if ranks.lead else lambda: RunFolder.follow(path))
+    return all_raise(ranks, take if ranks.lead else lambda: RunFolder.follow(path))
 
 
 def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
     """Load the data set; the first rank loads, and so downloads, before the others."""
-    dataset = _all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
-    return _all_raise(ranks, lambda: dataset or data.load(source, size=size))
+    dataset = all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
+    return all_raise(ranks, lambda: dataset or data.load(source, size=size))
 
 
 LARGEST_BATCH = 2**25

@@ -20,6 +20,7 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.build import (
+    all_raise,
     ann_of,
     calibrate_by,
     calibration_images,
@@ -36,10 +37,10 @@ from hiresnn.app.build import (
 )
 from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import load, save
-from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest
+from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest, flatten
 from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
 from hiresnn.data import Batches, DataSet, Split
-from hiresnn.errors import UsageError, quoted, user_code
+from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
@@ -101,19 +102,12 @@ def train(
     """
     out = out or default_folder(recipe)
     with _enough_memory():
-        # What can be wrong with recipe and data comes out before a folder is created.
-        if recipe.method != "ann":
-            method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
-        check_ranks(recipe, ranks)
-        device, dataset = device_of(recipe), load_data(recipe.data.source, ranks, recipe.data.size)
-        recipe = clamp_counts(recipe, dataset, clamp, progress)
-        images = splits(recipe, dataset)
-        own = own_code(recipe, out if resume else None)  # a run that has not begun may be corrected
-        if own is not None and resume and (out / SOURCE).is_file():
-            announce(own, out)
-        context = RunContext(recipe, dataset, *images, progress, device, ranks, own)
-        _check_network(context)
-        rows_to = log_to(log if ranks.lead else None, out)
+        # What can be wrong with recipe and data comes out before a folder is created, on all ranks.
+        ranks.agree(_checked(recipe, ranks))
+        dataset = load_data(recipe.data.source, ranks, recipe.data.size)
+        context = all_raise(ranks, lambda: _context(recipe, dataset, out, resume, clamp, progress, ranks))
+        recipe, own = context.recipe, context.own
+        rows_to = all_raise(ranks, lambda: log_to(log if ranks.lead else None, out))
         with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
             if own is not None:
                 folder.write_json(SOURCE, own.record)
@@ -128,6 +122,37 @@ def train(
             if ranks.lead:
                 _report(context, folder, network or context.load(folder.path))
     return out
+
+
+def _checked(recipe: Recipe, ranks: Ranks) -> dict[str, Any] | HiresnnError:
+    """Return the values on which all ranks must agree, or why this one refuses the recipe."""
+    try:
+        if recipe.method != "ann":
+            method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
+        check_ranks(recipe, ranks)
+        device_of(recipe)
+    except HiresnnError as error:
+        return error
+    return {key: value for key, value in flatten(recipe).items() if key != "device"}
+
+
+def _context(
+    recipe: Recipe,
+    dataset: DataSet,
+    out: Path,
+    resume: bool,
+    clamp: Collection[str],
+    progress: Progress,
+    ranks: Ranks,
+) -> RunContext:
+    recipe = clamp_counts(recipe, dataset, clamp, progress)
+    images = splits(recipe, dataset)
+    own = own_code(recipe, out if resume else None)  # a run that has not begun may be corrected
+    if own is not None and resume and (out / SOURCE).is_file():
+        announce(own, out)
+    context = RunContext(recipe, dataset, *images, progress, device_of(recipe), ranks, own)
+    _check_network(context)
+    return context
 
 
 @contextmanager

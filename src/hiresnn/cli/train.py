@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperCommand
 
 from hiresnn.cli.options import Quiet, Recipe, Run, Source, documented
-from hiresnn.errors import UsageError, closest, command_line, quoted
+from hiresnn.errors import HiresnnError, UsageError, closest, command_line, quoted
+from hiresnn.process import processes
 from hiresnn.training.methods import method_help
 
 METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
@@ -89,13 +90,21 @@ def train(
     """
     from hiresnn.app.recipe import changed, override, read, stated_keys
 
-    pairs = dict(map(_pair, assignments or []))
-    chosen = override(read(recipe), pairs)
-    for option, key, value in (("method", "method", method), ("seed", "seed", seed), ("data", "data.source", data)):
-        if value is not None:
-            chosen = changed(chosen, {key: value}, f"--{option}")
-    stated = {*stated_keys(recipe), *pairs}
-    chosen, notes = _with_model(chosen, model, weights, stated)
+    try:
+        pairs = dict(map(_pair, assignments or []))
+        chosen = override(read(recipe), pairs)
+        for option, key, value in (("method", "method", method), ("seed", "seed", seed), ("data", "data.source", data)):
+            if value is not None:
+                chosen = changed(chosen, {key: value}, f"--{option}")
+        stated = {*stated_keys(recipe), *pairs}
+        chosen, notes = _with_model(chosen, model, weights, stated)
+    except HiresnnError as error:
+        if processes() > 1:
+            from hiresnn.training import joined
+
+            with joined() as ranks:  # the others must not wait for this one, and rank 0 prints why
+                ranks.agree(error)
+        raise
     with _processes(context, chosen, out, log, quiet) as options:
         from hiresnn.app.build import COUNTS
         from hiresnn.app.train import train

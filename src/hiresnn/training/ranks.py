@@ -10,7 +10,7 @@ import gc
 import inspect
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ Value = TypeVar("Value")
 Present = Callable[[Tensor, Window], Tensor]
 
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets them besides WORLD_SIZE
+MEETING = timedelta(seconds=50)
+"""How long the ranks wait for each other when they start."""
 GRACE = 3.0
 """Seconds that rank 0 has to print an error that all ranks raise, before torchrun stops it because another ended."""
 _NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters  # since torch 2.13
@@ -79,6 +81,19 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
+    def agree(self, values: Mapping[str, Any] | HiresnnError) -> None:
+        """Raise on all ranks the error that is the value of one, or UsageError where values by name differ."""
+        known: list[Mapping[str, Any]] = []
+        for value in self.gathered(values):
+            if isinstance(value, HiresnnError):
+                raise value
+            known.append(value)
+        for rank, other in enumerate(known):
+            for key, first in known[0].items():
+                if first != other.get(key):
+                    values_of = f"{first!r} in process 0 but {other.get(key)!r} in process {rank}"
+                    raise UsageError(f"{key} is {values_of}; start all processes with the same settings.")
+
     def wait(self) -> None:
         if self.size > 1:
             dist.barrier()
@@ -99,9 +114,14 @@ def joined() -> Iterator[Ranks]:
     if (local := int(os.environ["LOCAL_RANK"])) < torch.cuda.device_count():
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(days=1))  # rank 0 may wait for a download, or for an ANN
-    ranks = Ranks(dist.get_rank(), size)
+    ranks = Ranks(int(os.environ["RANK"]), size)
     try:
+        store, *_ = next(dist.rendezvous("env://", timeout=MEETING))  # type: ignore[attr-defined]
+        store = dist.PrefixStore("hiresnn", store)  # type: ignore[attr-defined]
+        store.set(f"{ranks.rank}", "arrived")
+        store.wait([f"{rank}" for rank in range(size)], MEETING)
+        longest = timedelta(days=1)  # rank 0 may wait for a download, or for an ANN
+        dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=size, timeout=longest)
         yield ranks
         ranks.wait()  # A rank that left first would break connections that the others still use.
     except HiresnnError:
@@ -117,7 +137,8 @@ def joined() -> Iterator[Ranks]:
     finally:
         ranks._averaging = None  # it holds on to the connections between the ranks
         gc.collect()
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 class _Presenter(nn.Module):

@@ -185,6 +185,8 @@ def fit(
         method = replace(method, rounding=rounding_of(network, rounding))
     if not spiking:
         network.to(memory_format=memory_format_of(network))  # type: ignore[call-overload]
+    shared = {name: value for name, value in settings.items() if name != "images"}  # each rank has images of its own
+    ranks.agree({"epochs": schedule.epochs, "lr": schedule.lr, "batches": len(batches), **shared})
     averaged = Average(network, optimizer, average) if average else None
     training = Training(
         network, optimizer, batches, method, schedule, precision, ranks=ranks, title=title, progress=progress,
