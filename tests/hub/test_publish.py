@@ -1,6 +1,8 @@
 """Publishing: the files of a dry run, their metadata, what is refused, and what the hub's client is asked."""
 
 import json
+import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +71,19 @@ def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path)
     assert fields.to_dict()["hiresnn"]["verdict"] == "overestimated"
 
 
+def test_a_dry_run_that_was_killed_is_repeated(run: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, shutil, sys; from pathlib import Path; from hiresnn.hub import publish\n"
+        "publish.shutil.copyfile = lambda source, target: (Path(target).write_text(''), os._exit(9))\n"
+        "publish.write_publication(Path(sys.argv[1]), Path(sys.argv[2]), publish.Publication('me/mine'))"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, run, tmp_path / "out"], check=False)
+    assert killed.returncode == 9
+    assert len(list((tmp_path / "out").iterdir())) > 1
+    files = write_publication(run, tmp_path / "out", PUBLICATION)
+    assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == files
+
+
 @pytest.mark.parametrize(
     ("missing", "command"),
     [("result.json", "evaluate"), ("audit/card.json", "audit"), ("audit/adversarial.npz", "audit"), (MODEL, "resume")],
@@ -109,6 +124,29 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(
         upload(tmp_path, "me/mine")
     with pytest.raises(UsageError, match="write user/name"):
         upload(tmp_path, "mine")
+
+
+def marked(value: Any) -> Any:
+    """The same JSON with a tag at the end of every text, of which only lists of choices are left as they are."""
+    if isinstance(value, dict):
+        return {key: marked(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [marked(part) for part in value]
+    return f"{value}<script>`" if isinstance(value, str) else value
+
+
+def test_no_text_of_a_card_becomes_html(run: Path) -> None:
+    (read,) = read_runs([run])
+    assert read.card is not None
+    values = read.card.model_dump()
+    texts = marked(values)
+    texts["subject"]["kind"] = values["subject"]["kind"]
+    texts["conclusion"].update({name: values["conclusion"][name] for name in ("verdict", "own")})
+    texts |= {"checks": values["checks"], "screening": values["screening"]}
+    text = model_card(replace(read, card=type(read.card).model_validate(texts)), "me/mine<script>", "mit<script>")
+    assert text.count("script") > 13
+    assert not re.search(r"(?<!\\)<script", text)
+    assert header(text)["license"] == "mit<script>"
 
 
 def test_class_names_are_shown_as_they_are(run: Path) -> None:

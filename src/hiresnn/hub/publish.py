@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,13 +32,14 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
     """Return the model card of an audited run as Markdown with a YAML header, without the hub's client."""
     card = run.card
     assert card is not None
-    # Markdown is not HTML; names that the user gave are escaped by the filter `plain`.
+    # Markdown is not HTML: the filters `plain`, `code` and `json` escape what a card or a recipe says.
     loader = PackageLoader("hiresnn.hub")
     environment = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["plain"] = _plain
-    environment.filters["json"] = partial(json.dumps, ensure_ascii=False)
+    environment.filters["code"] = lambda text: re.sub("[`<>]", "", " ".join(text.split()))
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False).replace("<", r"\u003c")
     point = card.at(card.setting.headline)
     return environment.get_template("model_card.md").render(
         card=card, run=run, name=name, point=point, license=license, hub_dataset=HUB_DATASETS.get(card.data.name)
@@ -51,7 +51,7 @@ def _plain(text: str) -> str:
 
 
 CARD, IMAGES = f"audit/{CARD_NAME}", f"audit/{ADVERSARIAL}"
-REPORT = "report.html"
+REPORT, UNFINISHED = "report.html", ".unfinished"  # the second is in a folder while it is written
 COPIED = (MODEL, RECIPE, RESULT, ENVIRONMENT, METRICS, IMAGES)
 """Files of a run folder that are copied as they are. The training state and the user's other files stay behind."""
 
@@ -99,12 +99,16 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
         **({REPORT: audit_page(card)} if publication.pictures else {}),
     }
     copied = [name for name in COPIED if (path / name).is_file()]
+    if (folder / UNFINISHED).is_file():  # an earlier call was killed
+        shutil.rmtree(folder)
     with new_folder(folder):
+        (folder / UNFINISHED).touch()
         (folder / CARD).parent.mkdir()
         for name in copied:
             shutil.copyfile(path / name, folder / name)
         for name, text in texts.items():
             write_atomically(folder / name, text.encode())
+        (folder / UNFINISHED).unlink()
     return [folder / name for name in sorted([*copied, *texts])]
 
 
