@@ -51,6 +51,8 @@ def test_options_are_read_as_fractions_decimals_whole_numbers_and_truth_values()
     assert parse("pgd:eps=0.5/255,step=1e-2,iterations=20,random_start=true") == spec
     assert parse("pgd(eps=0.5/255, alpha=1e-2, steps=20, random_start=true)") == spec
     assert parse("apgd(eot_samples=3)").options == {"draws": 3}
+    with pytest.raises(UsageError, match=r"draws=N tries N perturbations"):
+        parse("noise(eot_samples=3)")
 
 
 def test_the_text_overrides_defaults_and_an_attack_ignores_defaults_it_does_not_have():

@@ -21,7 +21,7 @@ from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.training import fit
+from hiresnn.training import Method, fit
 from hiresnn.training.trainer import read_checkpoint, write_checkpoint
 
 PIXELS = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -199,6 +199,18 @@ def test_fit_leaves_the_mode_of_the_network_and_the_random_state_of_torch(traini
     fit(network, (PIXELS, LABELS), (PIXELS, LABELS), **QUIET)
     assert network.training is training
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_fit_does_not_write_the_rounding_into_the_method_of_the_caller() -> None:
+    method = Method()
+    fit(snn(), (PIXELS, LABELS), method=method, rounding="int4", **QUIET)
+    assert method.rounding is None
+
+
+def test_the_method_rate_converts_an_ann_to_a_network_with_poisson_input() -> None:
+    network = fit(ann(), (PIXELS, LABELS), method="rate", timesteps=2, **QUIET).network
+    assert isinstance(network, SpikingNetwork)
+    assert network.encoding.encoding == "poisson"
 
 
 def test_a_label_beyond_the_classes_of_the_network_is_refused_with_epoch_and_batch() -> None:

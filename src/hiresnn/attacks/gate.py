@@ -83,6 +83,10 @@ def canonical_names(attack: str, given: Mapping[str, Any], options: Mapping[str,
     """Return `given` with the names in `ALIASES` replaced, unless the attack has an option of that name itself."""
     renamed: dict[str, Any] = {}
     for key, value in given.items():
+        if key == "eot_samples" and "kind" in options:  # of noise
+            raise UsageError(
+                f"{attack}: noise has no gradient to average by eot_samples; draws=N tries N perturbations."
+            )
         name = ALIASES[key] if key not in options and ALIASES.get(key) in options else key
         if name in renamed:
             raise UsageError(f"{attack}: {name} is given twice, once under another name; give it once.")

@@ -104,7 +104,8 @@ METHODS: dict[str, TrainingMethod] = {
         periodic=True,
         own_loss=True,
     ),
-    # TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image.
+    # TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image. The
+    # published one crafts in eval mode from a normal start of deviation 1e-3, this one in train mode from a uniform.
     "trades": TrainingMethod(
         lambda given: loop.Method(
             noise=noise.Adversarial(given.step, start=1e-3, bound=given.bound, divergence=True), loss=losses.trades
