@@ -101,6 +101,7 @@ class OneReLU(nn.Module):
         return self.last(F.relu6(0.9 * self.relu(self.hidden(pooled.flatten(1)))))
 
 
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 @pytest.mark.parametrize("max_pool", ["currents", "spikes"])
 @torch.no_grad()
 def test_activations_without_a_module_of_their_own_and_pools_behind_them_are_compared(max_pool: str) -> None:

@@ -140,6 +140,7 @@ def test_scale_and_shift_are_trained_and_counted_as_a_depthwise_convolution() ->
     assert (first.parameters, first.units, first.connections) == (8, 4 * 48, 4 * 48)
 
 
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 def test_the_report_says_what_becomes_of_a_relu6_and_a_max_pool() -> None:
     torch.manual_seed(0)
     ann = torchvision.models.mobilenet_v2(num_classes=3, width_mult=0.1).eval()

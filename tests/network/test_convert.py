@@ -156,6 +156,7 @@ def test_a_relu_module_that_is_used_twice_becomes_two_neurons():
         lambda rows: F.relu(input=rows),
     ],
 )
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 def test_functional_relus_become_neurons(relu):
     class Functional(nn.Module):
         def __init__(self):
@@ -328,6 +329,7 @@ def test_functional_dropout_is_shared_over_time(drop, channels):
     assert torch.equal(network.eval()(images), network(images))
 
 
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 def test_dropout_that_never_stops_is_left_as_it_is():
     network = convert(Dropping(lambda x, training: F.dropout(x)), torch.rand(4, 1, 4, 4), timesteps=3).eval()
     assert not any(isinstance(module, SharedDropout) for module in network.modules())
@@ -409,6 +411,7 @@ def test_the_rates_of_resnet12_with_batch_norm_stand_for_the_activations_of_its_
     assert error.norm() < 0.15 * activations[0].norm()
 
 
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 @pytest.mark.parametrize("combine", [operator.mul, lambda one, other: F.avg_pool2d(one, 3, 1, 1) + other])
 def test_spikes_that_meet_something_else_cannot_be_rescaled(combine):
     torch.manual_seed(0)

@@ -31,6 +31,18 @@ class Calling(nn.Module):
         return self.end(self.last(self.middle(self.layers(images))))
 
 
+class Inside(nn.Module):
+    """Calls a function of the spikes of 8 neurons."""
+
+    def __init__(self, middle: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.middle = nn.Linear(16, 8), nn.Linear(8, 3), middle
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(images.flatten(1)).relu()))
+
+
 def test_the_report_lists_what_became_of_each_layer() -> None:
     ann = nn.Sequential(
         *(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.AvgPool2d(2)),
@@ -57,6 +69,12 @@ def test_the_report_lists_what_became_of_each_layer() -> None:
         (lambda: Calling(lambda x: x.sigmoid()), r"'sigmoid' \(sigmoid\) stays analogue"),
         (lambda: Calling(lambda x: x.clamp(min=0)), r"'clamp' \(clamp\) stays analogue"),
         (lambda: Calling(torch.abs), r"'abs_1' \(abs\) stays analogue"),
+        (lambda: linear(nn.Linear(8, 8), nn.ReLU6()), r"'4' \(ReLU6\) loses its cap at 6"),
+        (lambda: Inside(lambda x: x + x.amax(1, keepdim=True)), "'amax' is not affine in the spikes"),
+        (lambda: Inside(lambda x: x.topk(8, 1)[0]), "'topk' is not affine"),
+        (lambda: Inside(lambda x: x + x.std(1, keepdim=True)), "'std' is not affine"),
+        (lambda: Inside(lambda x: x * x.flip(1)), "'mul' is not affine"),
+        (lambda: Inside(lambda x: F.dropout(x, 0.5, True)), "other logits at every call in eval mode"),
         (lambda: linear(end=(nn.Softmax(1),)), "ends with a softmax, '4'"),
         (lambda: linear(end=(nn.LogSoftmax(1), nn.Flatten())), "ends with a softmax, '4'"),
         (lambda: Calling(F.relu, lambda x: x.softmax(1)), "ends with a softmax, 'softmax'"),

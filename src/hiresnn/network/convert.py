@@ -62,7 +62,7 @@ def convert(
             never activates, or mixes the images of a batch.
 
     Warns:
-        ConversionWarning: the network converts, but an activation stays analogue, or its end is not made for logits.
+        ConversionWarning: the network converts, but such as where an activation stays analogue.
 
     Example:
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP

@@ -16,7 +16,7 @@ from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.layers import Encoder
 from hiresnn.network.report import ConversionReport, warnings_of
 from hiresnn.network.spiking import SpikingNetwork
-from hiresnn.network.timing import MaxPool, insert_time, pool_currents
+from hiresnn.network.timing import UNCAPPED, MaxPool, insert_time, pool_currents
 from hiresnn.neurons import LIF
 
 
@@ -47,7 +47,12 @@ def over_time(
     timed = insert_time(traced, lambda activation: neuron(activation).to(device), encoder)
     changes = {**dict(folded), **dict(timed), **dict(pooled)}
     in_order = [changes[node] for node in sorted(changes, key=positions.__getitem__)]
-    report = ConversionReport(in_order, warnings_of(traced))
+    warnings = [
+        f"{change.layer!r} ({change.was}) loses its cap at 6, which neurons do not have; use ReLU in the ANN."
+        for change in in_order
+        if change.became == UNCAPPED
+    ]
+    report = ConversionReport(in_order, [*warnings, *warnings_of(traced)])
     network = SpikingNetwork(traced, timesteps, spec_of(ann), report)
     network.pools_currents = bool(pooled)
     return network.train(training)

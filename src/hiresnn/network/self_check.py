@@ -7,6 +7,7 @@ timesteps at once are compared with single ones, and one of these with the ANN.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError, user_code
 from hiresnn.network.graph import over_time
 from hiresnn.network.layers import Encoder, SharedDropout, evaluating
-from hiresnn.network.report import name_of
+from hiresnn.network.report import MAX_POOLS, kind_of, name_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool
 from hiresnn.neurons import LIF, Window
@@ -34,11 +35,20 @@ class NotRescalableError(UsageError):
 
 @dataclass(eq=False)
 class _Check(Window):
-    """A window in which every neuron computes relu(current) / threshold, times the factor of the timestep."""
+    """A window in which every neuron computes relu(current) / threshold, times the factor of the timestep.
+
+    Where `halves`, half of the neurons, drawn at random, emit twice that of the mean current at the first of two
+    timesteps, and the others at the second: the mean over time then stays that of the ANN behind affine layers alone.
+    """
 
     factors: tuple[float, ...] = (1.0,)
+    halves: bool = False
 
     def scaled(self, rows: Tensor) -> Tensor:
+        if self.halves:
+            once = self.by_step(rows)[0]
+            first = torch.rand(once.shape, generator=torch.Generator().manual_seed(0)).to(once.device) < 0.5
+            return torch.cat([2 * once * first, 2 * once * ~first])
         return torch.cat([factor * step for factor, step in zip(self.factors, self.by_step(rows), strict=True)])
 
 
@@ -53,6 +63,8 @@ class _Analogue(LIF):
         if not isinstance(window, _Check):  # one timestep
             activation: Tensor = self.activate(current)
             return activation
+        if window.halves and timed:
+            current, timed = window.by_step(current).mean(0), False
         rows = current.relu() / self.threshold  # continuous, as QCFS is not
         return window.scaled(rows if timed else window.with_time(rows))
 
@@ -80,6 +92,8 @@ def analogue(ann: nn.Module, network: SpikingNetwork) -> SpikingNetwork:
 def check_graph(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:
     """Compare the graph that `network` was made from with `ann`, and T timesteps at once with single ones.
 
+    What the ANN computes otherwise than a mean over time becomes a warning of `network.report`.
+
     Args:
         images: [B, C, H, W] in [0, 1], of which the first are used.
 
@@ -93,7 +107,8 @@ def check_graph(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None
             f"the network itself, on images of shape {shape},", "; convert it with images of the size that it takes"
         ):
             logits, again = (ann(images.clone()).double() for _ in range(2))
-        if not torch.equal(logits, again):  # random also in eval mode
+        if not torch.equal(logits, again):
+            _warn(network, "the ANN gives other logits at every call in eval mode, so the conversion was not checked.")
             return
         traced = graph(images.clone()).double() if logits.shape[0] == count else logits
         if not _close(traced, logits, rtol=0, atol=_TOLERANCE):
@@ -120,6 +135,42 @@ def check_graph(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None
                 f"{name_of(node)!r} mixes the rows of a batch, so {name_of(neuron)!r} would mix timesteps; keep the "
                 "batch in the first dimension from one neuron to the next."
             )
+        _warn_of_not_affine(graph, network, images, steps[0])
+
+
+def _warn(network: SpikingNetwork, warning: str) -> None:
+    if warning not in network.report.warnings:
+        network.report.warnings.append(warning)
+
+
+def _warn_of_not_affine(graph: SpikingNetwork, network: SpikingNetwork, images: Tensor, ann: dict[str, Any]) -> None:
+    """Warn of the first node whose mean over time is not its value in the ANN, unless the report names it already."""
+    modules, listed = dict(graph.layers.named_modules()), " ".join(network.report.warnings)
+    window = _Check(2, len(images), halves=True)
+
+    def expected(node: fx.Node, value: Tensor) -> Tensor:
+        once = ann[node.name]
+        if not once.dim() or value.shape != (2 * len(once), *once.shape[1:]) or not value.is_floating_point():
+            return value  # without time, or an index
+        right = value + window.with_time(once - torch.stack(value.chunk(2)).mean(0))
+        source = _returned_by(node)
+        layer = modules.get(str(source.target)) if source.op == "call_module" else None
+        if kind_of(source, layer) in MAX_POOLS or repr(name_of(source)) in listed:
+            value.copy_(right)  # so that the nodes behind it are judged by themselves
+        return right
+
+    difference = _difference(graph, images, window, expected, rtol=0, atol=_TOLERANCE)
+    if difference is not None:
+        _warn(
+            network,
+            f"{name_of(_returned_by(difference[0]))!r} is not affine in the spikes, so its output over time differs "
+            "from that of the ANN; use a mean or a convolution there, or train the spiking network.",
+        )
+
+
+def _returned_by(node: fx.Node) -> fx.Node:
+    """Return the node whose tuple a node takes a part of, else the node itself."""
+    return node.all_input_nodes[0] if node.target is operator.getitem and isinstance(node.args[1], int) else node
 
 
 def check_rescaled(

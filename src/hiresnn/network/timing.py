@@ -25,6 +25,7 @@ from hiresnn.network.report import MAX_POOLS, Change, kind_of, name_of
 from hiresnn.neurons import LIF
 
 MaxPool = Literal["currents", "spikes"]
+UNCAPPED = "LIF, without the cap at 6"
 RELUS = (nn.ReLU, nn.ReLU6, QCFS)
 RELU_CALLS = (F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 
@@ -171,7 +172,7 @@ class _Builder:
             new.name = f"layer {name!r}"
         kind = was if layer is None else type(layer).__name__
         capped = isinstance(layer, nn.ReLU6) or node.target is F.relu6
-        became = "LIF, without the cap at 6" if capped else type(new).__name__
+        became = UNCAPPED if capped else type(new).__name__
         self.changes.append((node, Change(name, kind, became)))
         self.traced.add_submodule(name, new)
         with self.graph.inserting_after(node):
