@@ -80,10 +80,10 @@ class Counted(nn.Module):
         return logits
 
 
-def looked_at(images: int) -> int:
+def looked_at(network: nn.Module, images: Tensor) -> int:
     """Images of the calls that only observe the behaviour of a network, before and after an audit."""
-    counted = Counted(nn.Flatten())
-    InstrumentedModel(counted, torch.rand(images, 1, 2, 2)).checks(0)
+    counted = Counted(network)
+    InstrumentedModel(counted, images).checks(0)
     return counted.images
 
 
@@ -150,7 +150,7 @@ def test_with_a_full_cache_an_audit_makes_no_pass_and_gives_the_same_result(
 ) -> None:
     counted = Counted(network)
     again = run(counted, *shown, dict(kept), stages=(TINY,))
-    assert counted.images == looked_at(16)
+    assert counted.images == looked_at(network, shown[0])
     same(found, again)
 
 
@@ -190,7 +190,7 @@ def test_a_larger_preset_continues_a_smaller_one_and_never_leaves_more_images(
     assert set(kept) < set(pieces)
     assert all(pieces[key] is record for key, record in kept.items())
     new = sum(int(record["forward"]) for key, record in pieces.items() if key not in kept)
-    assert counted.images == new + looked_at(16)
+    assert counted.images == new + looked_at(network, shown[0])
     assert (larger.worst.level <= found.worst.level).all()
     assert larger.worst.level.sum() <= found.worst.level.sum()
 

@@ -21,7 +21,7 @@ from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
 from hiresnn.progress import Progress
-from hiresnn.training import Method, fit
+from hiresnn.training import Method, Schedule, Selection, fit
 from hiresnn.training.trainer import read_checkpoint, write_checkpoint
 
 PIXELS = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -437,3 +437,26 @@ def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path
         with suppress(StoppedError):
             fit(resumed, (PIXELS, LABELS), checkpoint=tmp_path / "state.pt", log=log, **options)
     assert same(weights(whole), weights(resumed))
+
+
+def test_an_optimizer_of_the_ann_is_refused_where_the_converted_network_is_trained() -> None:
+    network = ann()
+    optimizer = torch.optim.Adam(network.parameters())
+    with pytest.raises(UsageError, match="the optimizer has no parameter of the network that is trained"):
+        fit(network, (PIXELS, LABELS), method="traditional", optimizer=optimizer, **QUIET)
+
+
+def test_selection_and_rounding_exclude_each_other() -> None:
+    selection = Selection(PIXELS / 255, LABELS, 8 / 255)
+    with pytest.raises(UsageError, match="selection measures the float weights"):
+        fit(snn(), (PIXELS, LABELS), method="traditional", rounding="int4", selection=selection, **QUIET)
+
+
+def test_a_checkpoint_is_of_one_schedule_and_the_optimizer_of_the_caller_is_left_alone(tmp_path: Path) -> None:
+    network, path = snn(), tmp_path / "state.pt"
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    options: dict[str, Any] = {"optimizer": optimizer, "checkpoint": path, "average": 0.9, "progress": False}
+    fit(network, (PIXELS, LABELS), method="traditional", schedule=Schedule(1, 1e-4), **options)
+    assert not optimizer._optimizer_step_post_hooks  # type: ignore[attr-defined]
+    with pytest.raises(RunError, match="of a training with schedule"):
+        fit(network, (PIXELS, LABELS), method="traditional", schedule=Schedule(3, 1.0), **options)

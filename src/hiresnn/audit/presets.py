@@ -223,7 +223,7 @@ class AuditConfig:
     batch_size: int = 200  # divided by the draws of a random network
     paper: Mapping[str, object] = field(default_factory=dict)  # options of the paper's PGD at the headline bound
     views: tuple[str, ...] = ()  # the network as deployed, see `hiresnn.exchange.VIEWS`: each is audited, too
-    compile: bool | str = False  # whether neurons of hiresnn are compiled; "auto": where that pays
+    compile: bool | str = "auto"  # whether neurons of hiresnn are compiled; "auto": where that pays
 
     def __post_init__(self) -> None:
         _ = self.curve, self.plan, self.added  # refuse what cannot be used now, not after hours of work

@@ -133,6 +133,8 @@ def run_audit(
         views = {view: deployed(model, view).eval() for view in config.views}
     elif config.views:
         raise UsageError(f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}.")
+    if views and folder is None:
+        raise UsageError("views are audited for deployed.json; name the folder that it is written to.")
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)  # before hours of work
     data = about.identity or (fingerprint([("images", images), ("labels", labels)]),)
@@ -142,7 +144,7 @@ def run_audit(
         identity = _identity(network, config, data)
         if isinstance(cache, Path | str):
             return ArrayCache(Path(cache) / f"cache-{identity}")
-        units = {} if cache is None else cache
+        units = {} if cache is None or network is not audited else cache
         if str(units.setdefault("audit", {"identity": np.asarray(identity)})["identity"]) != identity:
             raise UsageError("cache holds the work of another network, other images or other settings; give a new one.")
         return units
@@ -169,9 +171,13 @@ def run_audit(
 @contextmanager
 def _compiled(networks: Sequence[Model], config: AuditConfig, images: Tensor, progress: Progress) -> Iterator[None]:
     """Compile the neurons of a network and of its views inside the block, if that is asked for and pays."""
-    spiking = [network for network in networks if config.compile and isinstance(network, SpikingNetwork)]
+    spiking = [network for network in networks if isinstance(network, SpikingNetwork)]
+    if not config.compile:  # neurons stay as they are, and none decides to compile in the middle of the audit
+        spiking = [network for network in spiking if network.compiles_when_it_pays]
     before = [network.fused or ("auto" if network.compiles_when_it_pays else False) for network in spiking]
-    pays = config.compile is True or (bool(spiking) and compiling_pays(spiking[0], images[:1], PASSES * len(images)))
+    pays = bool(config.compile)
+    if config.compile == "auto" and spiking:
+        pays = compiling_pays(spiking[0], images[:1], PASSES * len(images))
     try:
         if [network for network in spiking if network.fuse(pays).fused]:
             progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
@@ -251,7 +257,8 @@ def _transfer(worst: WorstCase, model: InstrumentedModel, labels: Tensor, level:
         if not len(positions):
             return
         adversarial = torch.stack([worst.adversarial[position] for position in positions.tolist()])
-        wrong = ~correct(model(adversarial.to(labels.device)), labels[positions.to(labels.device)])
+        with frozen(model):
+            wrong = ~correct(model(adversarial.to(labels.device)), labels[positions.to(labels.device)])
         broken = positions[wrong.cpu()]
         level[broken] = torch.minimum(level[broken], worst.level[broken])
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from hiresnn.attacks import Attack, AttackSpec, check, frozen
 from hiresnn.audit.behaviour import OWN, Cost, InstrumentedModel, seed_of
 from hiresnn.audit.card import Check
-from hiresnn.audit.presets import PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
+from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
 from hiresnn.audit.screening import Broken, Record, screen_rule, screening_bound, select_rules
 from hiresnn.checks import fingerprint, require_classes
 from hiresnn.eps import Bound
@@ -182,6 +182,8 @@ class AuditResult:
         bound = self.screened_at = screening_bound(self.bounds, standing, len(sample), self.headline)
         images, labels = self.images[sample], self.labels[sample]
         key = f"screen {number} {bound.label} {len(sample)}"
+        if stage not in PRESETS["thorough"].stages:  # which all presets of the package consist of
+            key += f" {stage.iterations} {stage.directions}"
         self.screened, self.without_gradient = {}, {}
         for rule in filter(self.model.takes, stage.rules):
             self.task.advance(1, f"screening {rule} at {bound.label}")

@@ -121,7 +121,7 @@ class Average:
     def __init__(self, model: nn.Module, optimizer: Optimizer, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
-        optimizer.register_step_post_hook(lambda *_: self.update(model))
+        self.hook = optimizer.register_step_post_hook(lambda *_: self.update(model))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:

@@ -146,8 +146,8 @@ def fit(
         network = _of_method(method, network, train, timesteps, seed or 0, progress)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
     lr, noise_step = float((1e-4 if spiking else 0.01) if lr is None else lr), float(noise_step)
-    if schedule is None:
-        schedule = Schedule(epochs, lr) if spiking else Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
+    default = Schedule(epochs, lr) if spiking else Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
+    schedule = default if schedule is None else schedule
     if schedule.epochs < 0:
         raise UsageError(f"epochs is {schedule.epochs}; give 0 or more.")
     if not 0 < schedule.lr < math.inf:
@@ -156,6 +156,15 @@ def fit(
         raise UsageError(f"precision is {precision!r}; {closest(precision, PRECISIONS)}.")
     if not 0 <= noise_step <= 1:
         raise UsageError(f"noise_step is {noise_step:g}; give pixel units from 0 to 1, such as 8 / 255.")
+    if optimizer is not None:
+        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if trained.isdisjoint(map(id, network.parameters())):
+            raise UsageError(
+                "the optimizer has no parameter of the network that is trained; an ANN that fit converts is trained as "
+                "another network, so convert it first, or leave optimizer out."
+            )
+    if rounding is not None and selection is not None:
+        raise UsageError("selection measures the float weights, and rounding changes them; leave one of both out.")
     if optimizer is None:
         parameters = trained_parameters(network, schedule.epochs)
         if spiking:
@@ -175,6 +184,9 @@ def fit(
             "noise_step": noise_step, "periods": periods, "lr": lr, "seed": seed, "precision": precision,
             "rounding": rounding, "batches": len(batches),
         }  # fmt: skip
+        # Beside those of 0.2, what was given: a checkpoint continues only the training that it belongs to.
+        settings |= {"average": average} if average else {}
+        settings |= {"schedule": str(schedule)} if schedule != default else {}
         if path is not None and isinstance(batches, UserBatches):
             settings["images"] = batches.content()
     if isinstance(method, str):
@@ -211,6 +223,8 @@ def fit(
         return FitResult(network, training.rows, accuracy)
     finally:
         network.train(mode)
+        if averaged is not None:
+            averaged.hook.remove()  # the optimiser may be the caller's
 
 
 def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
