@@ -262,12 +262,12 @@ def _train_snn(context: RunContext, folder: RunFolder, ann_folder: Path, rows_to
     torch.manual_seed(recipe.seed)
     ann = context.load(ann_folder)
     network = spiking_network(recipe, ann).to(context.device)
-    if context.own is not None:
+    images = calibration_images(recipe, context.train)
+    calibrate_by(recipe, ann, network, images.to(context.device) / 255)
+    if context.own is not None:  # after the calibration, whose self-check adds warnings
         folder.write_text(CONVERSION, f"{network.report}\n")
         for warning in network.report.warnings:
             context.progress.line(f"Warning: {warning}", warning=True)
-    images = calibration_images(recipe, context.train)
-    calibrate_by(recipe, ann, network, images.to(context.device) / 255)
     schedule = Schedule(recipe.snn_epochs, settings.lr, settings.decay, settings.milestones)
     _fit(context, folder, rows_to, network, method_of(recipe, ann), schedule, rounding=settings.rounding)
     network.fuse(network.fused)  # the decision holds for the measurement, too

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +72,7 @@ class InstrumentedModel(nn.Module):
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards. It is
     observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
     `random` says that it draws, so that `draws` passes are averaged; `rounds`, that gradients under any rule but OWN go
-    straight through roundings (BPDA); `digest` identifies it by its answers and
-    input gradients, None if the answers are not repeatable.
+    straight through roundings (BPDA).
     """
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
@@ -91,7 +91,6 @@ class InstrumentedModel(nn.Module):
         self.saturated = gap > SATURATED
         # What logits are divided by under any rule but OWN: the timesteps of a sum over time, more if saturated.
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
-        self.digest = fingerprint([("logits", logits), *self._gradients()]) if self.repeatable else None
 
     def _call(self, images: Tensor) -> Tensor:
         self.calls += 1
@@ -147,6 +146,11 @@ class InstrumentedModel(nn.Module):
     def _answers(self, images: Tensor) -> Tensor:
         with torch.no_grad(), seeded(0):
             return self._call(images)
+
+    @cached_property
+    def digest(self) -> str | None:
+        """Identifies the network by its answers and input gradients; None if the answers are not repeatable."""
+        return fingerprint([("logits", self.logits), *self._gradients()]) if self.repeatable else None
 
     @torch.enable_grad()
     def _gradients(self) -> list[tuple[str, Tensor]]:

@@ -132,7 +132,7 @@ def run_audit(
     if isinstance(model, SpikingNetwork):
         views = {view: deployed(model, view).eval() for view in config.views}
     elif config.views:
-        raise UsageError(f"--as needs a spiking network of hiresnn, and this is a {type(model).__name__}.")
+        raise UsageError(f"views (--as) need a spiking network of hiresnn, and this is a {type(model).__name__}.")
     if views and folder is None:
         raise UsageError("views are audited for deployed.json; name the folder that it is written to.")
     if folder is not None:
@@ -162,9 +162,9 @@ def run_audit(
         if folder is not None:
             write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
             write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
-        if views and folder is not None:
-            deployment = audit_views(views, result, units_of, progress)
-            write_atomically(Path(folder) / DEPLOYED, json_text(deployment).encode())
+            if views:
+                deployment = audit_views(views, result, units_of, progress)
+                write_atomically(Path(folder) / DEPLOYED, json_text(deployment).encode())
     return card
 
 

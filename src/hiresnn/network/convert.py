@@ -62,7 +62,7 @@ def convert(
             never activates, or mixes the images of a batch.
 
     Warns:
-        ConversionWarning: the network converts, but such as where an activation stays analogue.
+        ConversionWarning: the network converts, but differs from the ANN, such as by an activation that stays analogue.
 
     Example:
         >>> network = hiresnn.convert(ann, train_images[:512], timesteps=6)  # doctest: +SKIP
@@ -75,11 +75,9 @@ def convert(
         )
     ann = uncompiled(ann)
     network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool, **options)
-    try:
-        calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
-    finally:
-        for warning in network.report.warnings:
-            warnings.warn(warning, ConversionWarning, stacklevel=2)
+    calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
+    for warning in network.report.warnings:
+        warnings.warn(warning, ConversionWarning, stacklevel=2)
     return network
 
 

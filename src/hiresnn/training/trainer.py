@@ -27,7 +27,6 @@ from hiresnn.files import write_atomically
 from hiresnn.metrics import Accuracy
 from hiresnn.models import QCFS
 from hiresnn.network import (
-    ConversionWarning,
     Encoding,
     NotRescalableError,
     SpikingNetwork,
@@ -268,9 +267,7 @@ def _of_method(
             return converted(threshold_scale=scale, v_init=0.5, rescale=True)
         except NotRescalableError as error:
             progress.line(f"The conversion does not rescale the ANN: {error}")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConversionWarning)  # given above
-                return converted()
+            return converted()
 
 
 @contextmanager
