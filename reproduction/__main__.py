@@ -1,7 +1,5 @@
 """`python -m reproduction NAMES`: the tables and figures of the paper, see docs/reproduce.md."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The tables and figures of the paper by name, and the command that makes them: train, measure, write each page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress

@@ -3,8 +3,6 @@
 The cost of a batch does not depend on what the network has learned, so weights and images are random (He et al. 2015).
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os

@@ -1,7 +1,5 @@
 """How each kind of value is measured: accuracies, spikes (Definitions 1 and 2), operations, checks, cost."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

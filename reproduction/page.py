@@ -1,7 +1,5 @@
 """A page: tables, an optional figure, notes, and the claims of the paper that it judges; as Markdown and CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """Tables 1, 2, 3 and 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

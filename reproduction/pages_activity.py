@@ -1,7 +1,5 @@
 """Figures 1a, 1b, 3 and 10a: input codings, spikes of each layer (Definition 1), and the timesteps that are needed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial

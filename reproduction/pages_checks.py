@@ -4,8 +4,6 @@ By accuracies, as sec. 5.3 of the paper argues, with one rule per check; and ima
 `hiresnn audit` (Athalye et al. 2018), where a yes means that the check fails.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 

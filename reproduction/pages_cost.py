@@ -1,7 +1,5 @@
 """Figure 7: peak memory and time of a training batch, HIRE-SNN against traditional training."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

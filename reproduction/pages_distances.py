@@ -1,7 +1,5 @@
 """Figure 5: perturbation distance behind a LIF layer over its leak, and spike distance of each layer (Definition 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

@@ -4,8 +4,6 @@ Everything is counted twice: as the paper prints it (Table 6, Eq. 7, 8), and wit
 docs/analysis.md. All of it is estimated arithmetic energy of the inference of one image at 45 nm.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Figures 4, 8a, 8b and 10b-e: accuracy over timesteps T, bound, iterations and noise step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

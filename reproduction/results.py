@@ -4,8 +4,6 @@ A page is a function of a `Results`. Called with an empty one, it says what it n
 by gains with 95 % intervals: agrees, differs, within error, not judged.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

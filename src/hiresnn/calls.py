@@ -5,8 +5,6 @@ brackets, and calls. The caller looks up the name and takes the options from the
 version 0.2 are read, too: `pgd:eps=8/255,rule=arctan/alpha=4`, `arctan/alpha=4/reset`, `int8-channel+leak=1`.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Mapping

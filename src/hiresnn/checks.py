@@ -3,8 +3,6 @@
 Public functions and readers of files call these once; code inside the package trusts its types.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from typing import Literal

@@ -1,7 +1,5 @@
 """Attack bounds (L-infinity radii in pixel units) and other numbers as text: one parser and one text form for each."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

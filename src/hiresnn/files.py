@@ -1,7 +1,5 @@
 """Files are written whole or not at all, and JSON and TOML are read with one sentence for whatever is wrong in them."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

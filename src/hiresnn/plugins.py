@@ -3,8 +3,6 @@
 A plug-in is imported when its name is used; a name of the package always wins.
 """
 
-from __future__ import annotations
-
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The process and its machine, without torch: memory, compiled kernels, the cache folder, processes of torchrun."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

@@ -4,8 +4,6 @@ A spike of a layer stands for as much activation of the ANN as its amplitude. Wi
 r = amplitude * spikes / T of the same neuron, the error of a layer is |r - a| / |a| (L2 norms over neurons and images).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Linear layers count as 1x1 convolutions of one pixel. All results are an *estima
 wiring, control, clock and idle power.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 

@@ -5,8 +5,6 @@ same at every step, counts once, also if its library computes it at every step. 
 layer counts as folded into it, and any other one as a depthwise 1x1 convolution.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager

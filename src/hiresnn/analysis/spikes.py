@@ -4,8 +4,6 @@ SA = spikes over all T steps / neurons, and TASA = SA / T, layer by layer. PD = 
 PD = || |s - s_adv| ||_2 of a layer, where s is the spikes of each neuron / T, in [0, 1].
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

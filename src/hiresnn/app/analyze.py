@@ -1,7 +1,5 @@
 """`hiresnn analyze`: activity, distance, energy and conversion error of a network, into analysis-WHAT.json."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

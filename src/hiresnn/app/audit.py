@@ -1,7 +1,5 @@
 """`hiresnn audit`: resolve a target, its data set and its recipe, audit the network into a folder; verify a card."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path

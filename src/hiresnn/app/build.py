@@ -1,7 +1,5 @@
 """From a recipe to objects: device, data, run folder, the ANN, the spiking network, and what trains them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`hiresnn evaluate`: a run under attack, white box and black box, added to its result.json."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal

@@ -4,8 +4,6 @@ Their repository (github.com/ksouvik52/hiresnn2021) stores weights of nn.Sequent
 and a leak per layer of neurons: features.0.weight, ..., classifier.6.weight, threshold.t0, leak.l0, ...
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping

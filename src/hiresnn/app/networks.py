@@ -1,7 +1,5 @@
 """Networks on disk: weights as safetensors, the architecture as JSON in their header; and weights of other files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

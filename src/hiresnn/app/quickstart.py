@@ -1,7 +1,5 @@
 """`hiresnn quickstart`: what HIRE-SNN training buys, on embedded data, in one to two minutes."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 The ANN is trained once and shared by all runs beside each other whose data, model, ANN section and seed agree.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping

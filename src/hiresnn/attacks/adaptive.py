@@ -3,8 +3,6 @@
 AutoAttack runs as in the optional package pyautoattack, for numbers comparable with others.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import sys

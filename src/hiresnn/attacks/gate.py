@@ -3,8 +3,6 @@
 The signature of an attack says its options: names, defaults, and the texts allowed for those that are `Literal`.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import random

@@ -3,8 +3,6 @@
 APGD and SA-PGD (adaptive.py) replace the step of `iterate`, greedy rule choice (Xu et al. 2022) the evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

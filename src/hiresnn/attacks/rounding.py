@@ -5,8 +5,6 @@ on it for that reason alone. `through_rounding` leaves the forward pass unchange
 the identity in the backward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache

@@ -1,7 +1,5 @@
 """Attacks that use only logits and no gradient: Square and random noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Literal

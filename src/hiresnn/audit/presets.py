@@ -1,7 +1,5 @@
 """The settings of an audit, and its presets: stages of screening and attacks, the larger one after the smaller."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum

@@ -1,7 +1,5 @@
 """One call that audits a network, also as deployed, and returns the card; and the verification of its images."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math

@@ -1,7 +1,5 @@
 """Screening, the first pass: every gradient rule alone on the same few images, with the verdicts of docs/audit.md."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

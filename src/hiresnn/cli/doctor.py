@@ -1,7 +1,5 @@
 """`hiresnn quickstart`: the first training and attack; `hiresnn doctor`: checks of the machine, and what to do."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

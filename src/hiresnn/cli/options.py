@@ -1,7 +1,5 @@
 """Arguments and options that several commands share, and the help of options from the docstring of a command."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """All commands together, and how errors leave the program."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Tables on standard output: as wide as the terminal, or as wide as they need in a pipe or a file."""
 
-from __future__ import annotations
-
 import sys
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """What changes between a network and its export: decisions, accuracy, and the first layer whose spikes differ."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

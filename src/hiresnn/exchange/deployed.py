@@ -3,8 +3,6 @@
 Weights of few bits are whole multiples of a scale, one for each layer or channel.
 """
 
-from __future__ import annotations
-
 import copy
 import operator
 import re

@@ -1,7 +1,5 @@
 """Export of a spiking network, and at once the comparison of what was written with the network on images."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Without the semantics of an exchange file between them, the neurons of these lib
 package imports none of them: it writes source text, and knows a neuron by the attributes of its library.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Sequence

@@ -10,8 +10,6 @@ leak of 1 is written as 1 - 1e-6, average pooling as a sum whose factor is in th
 layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsupported`.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import operator

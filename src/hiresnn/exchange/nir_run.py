@@ -4,8 +4,6 @@ The interpreter knows nothing of the network that a file was written from, so it
 `to_nir`. snnTorch and norse are imported only when a user exports to NIR and has them installed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial

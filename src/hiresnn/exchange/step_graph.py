@@ -1,7 +1,5 @@
 """A spiking network as a graph of one timestep, from which exports to NIR and to other libraries are written."""
 
-from __future__ import annotations
-
 import itertools
 import keyword
 import operator

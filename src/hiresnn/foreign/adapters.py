@@ -4,8 +4,6 @@ No library is imported here: a neuron is recognised by the attributes that its l
 the network, timesteps (T, at least 1), and the options `encode`, `readout` and `output` of `Unrolled`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

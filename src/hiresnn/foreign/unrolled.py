@@ -4,8 +4,6 @@ A library calls its surrogate with x = u - threshold, so z = x / threshold and d
 spike stays that of the library, bit for bit; only the backward pass changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Networks on digits are in the package, those on CIFAR-10 in an archive of a release that is downloaded once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

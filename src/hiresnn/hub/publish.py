@@ -1,7 +1,5 @@
 """Write a run as others can use it: weights, recipe, numbers, audit and a model card; and upload it to a hub."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -3,8 +3,6 @@
 The networks have no bias, average pooling, dropout, and batch norm on request.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Batch norm without batches: folded into the layer before it, or kept as a fixed affine map of its channels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import no_type_check
 

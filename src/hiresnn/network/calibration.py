@@ -1,7 +1,5 @@
 """Thresholds of a converted network from its activations, layer by layer (as DIET-SNN does)."""
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 

@@ -3,8 +3,6 @@
 Works on any network of stateless layers that torch.fx can trace, with ReLUs as modules or functions.
 """
 
-from __future__ import annotations
-
 import inspect
 import warnings
 from typing import Any

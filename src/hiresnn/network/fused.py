@@ -10,8 +10,6 @@ segment: a convolution or linear layer with everything up to the next one. Only 
 layers is pooled spikes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The graph of a spiking network: the ANN traced by torch.fx, without batch norms, with neurons over time."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import get_args

@@ -1,7 +1,5 @@
 """Layers of a spiking network that are no neurons: shared dropout, the encoder of images, and average pooling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a conversion did to each layer, and what in the ANN it could not make spike."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ itself: a layer that moves the batch out of the first dimension, or averages ove
 timesteps at once are compared with single ones, and one of these with the ANN.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

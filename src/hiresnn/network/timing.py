@@ -9,8 +9,6 @@ spikes, so four neurons that spike in turn give a rate four times as high as eac
 is exact where these are the same at every step, and closer elsewhere. It also leaves fewer neurons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Kernels: plain PyTorch functions, run as they are or through torch.compile."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os

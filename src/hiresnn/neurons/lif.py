@@ -6,8 +6,6 @@ network/fused.py and the layer rules of neurons/rules all run it. Both scans are
 current is saved for the backward pass: recomputing the membranes costs less than storing them.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple

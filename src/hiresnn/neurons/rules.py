@@ -4,8 +4,6 @@ A rule is written as a call, `arctan(alpha=4, reset=True)`. `gradient_rule` uses
 guess for d spike / d z, which leaves the forward pass as it is.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager

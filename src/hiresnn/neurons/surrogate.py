@@ -9,8 +9,6 @@ decay per unit of z; all are above 0. A constant factor does not change the sign
 layer, but it weighs the paths of a residual network, and of time, against each other.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """Audited networks ranked by their worst case, one group per data set and bound, if their images verify."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ Lines differ by colour, marker and dash, so that no reader depends on colour: th
 (2008), darker or lighter where their contrast (WCAG 2) is below 3:1. A table of the page repeats all values.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

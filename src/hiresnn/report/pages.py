@@ -1,7 +1,5 @@
 """Whole pages of audits and of runs: one HTML text each, which opens offline and forbids every request."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

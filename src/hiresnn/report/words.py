@@ -1,7 +1,5 @@
 """Numbers and names as the pages write them. A value that was not measured is a dash, never 0."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

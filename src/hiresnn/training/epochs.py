@@ -1,7 +1,5 @@
 """A training over epochs: learning rates (section 5.1), held-out accuracies under attack, a state to resume from."""
 
-from __future__ import annotations
-
 import copy
 import json
 import time

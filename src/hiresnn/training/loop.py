@@ -4,8 +4,6 @@ Each of the N periods of a batch does a forward pass on the noisy images, one ba
 weights, thresholds, leaks and input, all at the old weights (lines 13-18), a step (lines 19-22), and updates the noise.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

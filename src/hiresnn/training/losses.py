@@ -1,7 +1,5 @@
 """Losses of training, as functions of what one period of a batch shows; two of them are on membranes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Noise that training adds to its images, in pixel units: crafted (Eq. 6), Gaussian (Fig. 9), or adversarial."""
 
-from __future__ import annotations
-
 import math
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field

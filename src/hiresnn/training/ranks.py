@@ -4,8 +4,6 @@ Every rank keeps the rows of kappa that belong to its rows, so any number of ran
 apart from random draws and from batch norm, whose statistics are those of a rank's own rows.
 """
 
-from __future__ import annotations
-
 import gc
 import inspect
 import os

@@ -1,7 +1,5 @@
 """`fit`: train a network, with a checkpoint from which an interrupted training continues bit for bit."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import io
