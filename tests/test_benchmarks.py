@@ -19,7 +19,6 @@ from .scripts import imported
 
 STUDY = Path(__file__).parents[1] / "benchmarks" / "study.py"
 pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are only in a checkout")
-FOUND = {"traditional": {"0": {"clean": 90.0, "fgsm": {"white_box": 20.0}}}}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def asked(study: ModuleType, **options: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**usual, **options})
 
 
-def test_the_command_on_a_page_has_all_options_that_are_not_the_default(study: ModuleType) -> None:
+def test_the_command_on_a_page_has_all_options_that_are_not_the_default(study):
     assert study.command(asked(study)) == "python benchmarks/study.py digits --out results/table"
     command = study.command(asked(study, data="/home/me/my digits.npz", seeds=[3, 4]))
     assert command == "python benchmarks/study.py digits --data 'my digits.npz' --seeds 3 4 --out results/table"
@@ -47,7 +46,7 @@ def robust_table() -> ModuleType:
     return imported(STUDY.with_name("robust_table.py"))
 
 
-def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table: ModuleType, tmp_path: Path) -> None:
+def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table, tmp_path):
     entries = []
     for seed, price in enumerate([1.0, 1.5]):
         card = read_card(CARDS / f"card-digits-hire-{seed}.json")
@@ -63,9 +62,7 @@ def test_a_row_of_the_table_of_robust_training_has_means_over_seeds(robust_table
 
 
 @pytest.mark.parametrize("name", ["cifar10"])  # the others have methods of version 0.2 that are gone
-def test_a_committed_comparison_is_that_of_its_cards(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_committed_comparison_is_that_of_its_cards(name, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(STUDY.parent))
     compare = importlib.import_module("robust_compare")
     monkeypatch.setattr(compare, "keep_memory", lambda: None)  # for the whole process
@@ -78,10 +75,10 @@ def test_a_committed_comparison_is_that_of_its_cards(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand() -> None:
+def test_the_table_of_a_deployed_network_has_the_energy_and_the_size_worked_out_by_hand():
     module = imported(STUDY.with_name("deployed_table.py"))
     ann = nn.Sequential(nn.Flatten(), nn.Linear(2000, 1, bias=False), nn.ReLU(), nn.Linear(1, 2, bias=False))
-    nn.init.constant_(ann[1].weight, 1 / 1000)  # type: ignore[arg-type]
+    nn.init.constant_(ann[1].weight, 1 / 1000)
     own = [75.0, 50.0]
     views = {"float": {"worst": own, "own": own}, "int4": {"worst": [75.0, 25.0], "own": own}}
     found = {"bounds": ["0", "8/255"], "images": 4, "views": views, "all views": [75.0, 25.0]}

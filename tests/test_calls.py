@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiresnn.calls import EXAMPLES, Call, Subject, read_call, typed
+from hiresnn.calls import EXAMPLES, Call, read_call, typed
 from hiresnn.errors import UsageError
 
 LINEAR = Call("linear", {"width": 0.5, "gamma": 10})
@@ -28,7 +28,7 @@ ARCTAN = Call("arctan", {"alpha": 4, "reset": True})
         ("view", "float(condition='>=')", "condition=>=", Call("float", {"condition": ">="})),
     ],
 )  # fmt: skip
-def test_a_text_and_that_of_version_02_are_the_same_call(subject: Subject, text: str, old: str, call: Call):
+def test_a_text_and_that_of_version_02_are_the_same_call(subject, text, old, call):
     assert read_call(text, subject) == read_call(old, subject) == read_call(str(call), subject) == call
 
 
@@ -47,7 +47,7 @@ VALUES = st.recursive(
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(WORDS, st.dictionaries(st.sampled_from(["eps", "rule", "loss"]), VALUES))
-def test_every_call_is_written_as_a_text_that_reads_back(name: str, options: dict[str, object]):
+def test_every_call_is_written_as_a_text_that_reads_back(name, options):
     call = Call(name, options)
     assert read_call(str(call), "attack") == call
 
@@ -57,7 +57,7 @@ def test_every_call_is_written_as_a_text_that_reads_back(name: str, options: dic
     st.text(max_size=30) | st.text("pgd()=,:/+-1x.'[] \0", max_size=12).map("pgd(".__add__),
     st.sampled_from(list(EXAMPLES)),
 )
-def test_any_text_is_read_or_refused_with_a_sentence(text: str, subject: Subject):
+def test_any_text_is_read_or_refused_with_a_sentence(text, subject):
     try:
         call = read_call(text, subject)
     except UsageError:
@@ -84,7 +84,7 @@ def test_any_text_is_read_or_refused_with_a_sentence(text: str, subject: Subject
         (f"pgd(eps={'-' * 100_000}1)", "cannot be read"),
     ],
 )
-def test_what_is_no_call_is_refused_with_the_place(text: str, word: str):
+def test_what_is_no_call_is_refused_with_the_place(text, word):
     with pytest.raises(UsageError, match="attack") as refused:
         read_call(text, "attack")
     assert word in str(refused.value)

@@ -1,7 +1,5 @@
 """One check of images and labels, of logits and of class numbers; what a user's code raises becomes one sentence."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -12,7 +10,7 @@ IMAGES = torch.linspace(0, 1, 12).reshape(3, 1, 2, 2)
 LABELS = torch.tensor([0, 2, 1])
 
 
-def test_valid_batches_pass() -> None:
+def test_valid_batches_pass():
     require_batch(IMAGES)
     require_batch(IMAGES.half(), LABELS.int())
     require_batch(IMAGES[:0], LABELS[:0])
@@ -41,26 +39,26 @@ def test_valid_batches_pass() -> None:
         (IMAGES, LABELS - 1, {"name": "batch 3 of train", "error": DataError}, "batch 3 of train: a label is -1"),
     ],
 )
-def test_each_mistake_is_named(images: Any, labels: Any, options: dict[str, Any], message: str) -> None:
+def test_each_mistake_is_named(images, labels, options, message):
     with pytest.raises(options.get("error", UsageError), match=message):
         require_batch(images, labels, **options)
 
 
 @pytest.mark.parametrize("logits", [torch.zeros(2, 3), torch.zeros(3), torch.zeros(5, 3, 10), (torch.zeros(3, 2),)])
-def test_logits_are_one_row_per_image(logits: Any) -> None:
+def test_logits_are_one_row_per_image(logits):
     require_logits(torch.zeros(3, 10), 3)
     with pytest.raises(UsageError, match=r"must return logits \[3, classes\]"):
         require_logits(logits, 3)
 
 
-def test_class_numbers_lie_below_the_number_of_classes() -> None:
+def test_class_numbers_lie_below_the_number_of_classes():
     require_classes(LABELS, 3)
     require_classes(LABELS[:0], 0)
     with pytest.raises(DataError, match="train: labels reach from 0 to 2, but there are 2 classes"):
         require_classes(LABELS, 2, "train", DataError)
 
 
-def test_a_fingerprint_depends_on_names_types_shapes_and_values() -> None:
+def test_a_fingerprint_depends_on_names_types_shapes_and_values():
     tensors = {"a": IMAGES, "b": LABELS}
     others = [
         {"a": IMAGES, "c": LABELS},
@@ -80,13 +78,13 @@ def test_a_fingerprint_depends_on_names_types_shapes_and_values() -> None:
         (SystemExit(3), "^the network ended the program: SystemExit: 3"),
     ],
 )
-def test_a_failure_of_user_code_becomes_one_sentence(raised: BaseException, message: str) -> None:
+def test_a_failure_of_user_code_becomes_one_sentence(raised, message):
     with pytest.raises(AttackError, match=message), user_code("the network", error=AttackError):
         raise raised
 
 
 @pytest.mark.parametrize("raised", [DataError("damaged"), KeyboardInterrupt()])
-def test_errors_of_hiresnn_and_interrupts_pass_through_user_code(raised: BaseException) -> None:
+def test_errors_of_hiresnn_and_interrupts_pass_through_user_code(raised):
     with pytest.raises(type(raised)) as caught, user_code("the network"):
         raise raised
     assert caught.value is raised

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")])
 
 
-def test_what_the_index_lists_is_there() -> None:
+def test_what_the_index_lists_is_there():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^[a-z][\w/-]*$", index, flags=re.MULTILINE)
     assert len(listed) == len(set(listed)) > 15
@@ -23,7 +23,7 @@ def test_what_the_index_lists_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
+def test_links_lead_to_files(page):
     text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", text)
     # An sdist leaves out the figures and tables in results/paper.
@@ -49,7 +49,7 @@ def _constraints(schema: Any, names: dict[str, Any]) -> Iterator[str]:
         yield from _constraints(part, names)
 
 
-def test_the_page_of_recipe_keys_lists_exactly_those_of_the_schema_with_their_values() -> None:
+def test_the_page_of_recipe_keys_lists_exactly_those_of_the_schema_with_their_values():
     rows, recipe = _row_of_each_key(), read("vgg5-cifar10")
     assert list(rows) == list(flatten(recipe))
     for key, (default, _) in rows.items():
@@ -60,7 +60,7 @@ def test_the_page_of_recipe_keys_lists_exactly_those_of_the_schema_with_their_va
 
 
 @pytest.mark.parametrize("key", flatten(read("vgg5-cifar10")))
-def test_the_page_of_recipe_keys_states_every_limit_and_every_choice(key: str) -> None:
+def test_the_page_of_recipe_keys_states_every_limit_and_every_choice(key):
     schema, allowed = Recipe.model_json_schema(), _row_of_each_key()[key][1]
     section, _, name = key.rpartition(".")
     part = schema["$defs"][section.capitalize()] if section else schema

@@ -54,7 +54,7 @@ def problem(words: list[str]) -> str | None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_have_the_options_that_the_documentation_names(page: Path) -> None:
+def test_commands_have_the_options_that_the_documentation_names(page):
     found = {shlex.join(words): problem(words) for words in commands_in(page.read_text(encoding="utf-8"))}
     assert {command: reason for command, reason in found.items() if reason} == {}
 
@@ -90,10 +90,10 @@ def unknown_names(code: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_uses_names_and_arguments_that_exist(page: Path) -> None:
+def test_code_uses_names_and_arguments_that_exist(page):
     assert [name for code in python_in(page.read_text(encoding="utf-8")) for name in unknown_names(code)] == []
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "tutorials").glob("*.md")), ids=lambda page: page.name)
-def test_a_tutorial_has_the_header_that_makes_its_cells_run(page: Path) -> None:
+def test_a_tutorial_has_the_header_that_makes_its_cells_run(page):
     assert page.read_text(encoding="utf-8").startswith("---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n")

@@ -23,7 +23,7 @@ from hiresnn.files import (
 )
 
 
-def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp_path):
     path = tmp_path / "model.safetensors"
     write_atomically(path, b"old")
     write_atomically(path, b"new")
@@ -34,8 +34,8 @@ def test_the_content_replaces_the_earlier_file_and_nothing_is_left_beside_it(tmp
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_full_disk_and_an_interrupt_keep_the_earlier_file_and_leave_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
-) -> None:
+    tmp_path, monkeypatch, step, error
+):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
 
@@ -52,7 +52,7 @@ def test_a_full_disk_and_an_interrupt_keep_the_earlier_file_and_leave_nothing_be
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_threads_that_write_the_same_file_leave_one_whole_content(tmp_path: Path) -> None:
+def test_threads_that_write_the_same_file_leave_one_whole_content(tmp_path):
     contents = [bytes([number]) * 100_000 for number in range(16)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write_atomically, [tmp_path / "a"] * 16, contents))
@@ -60,7 +60,7 @@ def test_threads_that_write_the_same_file_leave_one_whole_content(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_a_killed_process_left_is_removed_later(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_later(tmp_path):
     old, young = (tmp_path / f".{name}{TEMPORARY_SUFFIX}" for name in ("a.1", "a.2"))
     old.touch()
     young.touch()
@@ -71,12 +71,12 @@ def test_what_a_killed_process_left_is_removed_later(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RunError, match=r"gone/a could not be written: No such file or directory"):
         write_atomically(tmp_path / "gone" / "a", b"")
 
 
-def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path):
     new, empty = tmp_path / "a" / "new", tmp_path / "empty"
     empty.mkdir()
 
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path: Path) -> None:
     assert (new / "file").read_text() == "whole"
 
 
-def test_several_files_change_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_files_change_together_or_not_at_all(tmp_path, monkeypatch):
     one, two = tmp_path / "one", tmp_path / "two"
     write_together({one: b"1", two: b"2"})
     calls = []
@@ -123,7 +123,7 @@ class Size(BaseModel):
     width: int
 
 
-def test_json_is_read_as_a_model_or_as_plain_values(tmp_path: Path) -> None:
+def test_json_is_read_as_a_model_or_as_plain_values(tmp_path):
     path = tmp_path / "size.json"
     path.write_text('{"width": 3}', encoding="utf-8")
     assert read_json(path, Size) == Size(width=3)
@@ -143,7 +143,7 @@ def test_json_is_read_as_a_model_or_as_plain_values(tmp_path: Path) -> None:
         (b"[]", "Input should be a valid dictionary"),
     ],
 )
-def test_json_that_does_not_fit_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_json_that_does_not_fit_is_one_sentence(tmp_path, content, reason):
     path = tmp_path / "size.json"
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
@@ -161,12 +161,12 @@ def test_json_that_does_not_fit_is_one_sentence(tmp_path: Path, content: bytes, 
         ("a = " + "[" * 5000, "recursion depth"),
     ],
 )
-def test_toml_that_cannot_be_read_is_one_sentence(text: str, reason: str) -> None:
+def test_toml_that_cannot_be_read_is_one_sentence(text, reason):
     with pytest.raises(RunError, match=reason):
         parse_toml(text, "size.toml")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b'a = "caf\xe9"')
     with pytest.raises(RunError, match=r"latin\.toml is not UTF-8 text"):
         read_toml(tmp_path / "latin.toml")

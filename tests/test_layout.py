@@ -38,12 +38,12 @@ def layer(module: str) -> int:
     return LAYER[module.split(".")[1]] if "." in module else len(LAYER)
 
 
-def test_the_table_of_layers_has_every_package() -> None:
+def test_the_table_of_layers_has_every_package():
     packages = {name.split(".")[1] for name in MODULES if "." in name} - {"__main__"}
     assert packages <= LAYER.keys()
 
 
-def test_a_package_imports_only_from_lower_layers() -> None:
+def test_a_package_imports_only_from_lower_layers():
     wrong = {
         (name, other)
         for name, others in IMPORTS.items()
@@ -55,5 +55,5 @@ def test_a_package_imports_only_from_lower_layers() -> None:
     assert not {pair for pair in wrong if pair[1] != "hiresnn"}
 
 
-def test_no_imports_form_a_cycle() -> None:
+def test_no_imports_form_a_cycle():
     TopologicalSorter({name: others - {"hiresnn"} for name, others in IMPORTS.items()}).prepare()

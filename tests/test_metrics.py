@@ -16,7 +16,7 @@ def slow_correct(logits: Tensor, labels: Tensor) -> list[bool]:
     return answers
 
 
-def test_correct_equals_a_loop_over_rows() -> None:
+def test_correct_equals_a_loop_over_rows():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(200, 5, generator=generator).round(decimals=1)  # coarse, so that ties occur
     logits[torch.rand(200, 5, generator=generator) < 0.05] = float("nan")
@@ -28,7 +28,7 @@ def test_correct_equals_a_loop_over_rows() -> None:
     assert not correct(torch.full((1, 3), float("nan")), torch.tensor([0])).any()  # argmax alone answers 0
 
 
-def test_accuracy_adds_up_batches_of_different_size() -> None:
+def test_accuracy_adds_up_batches_of_different_size():
     accuracy = Accuracy()
     accuracy.update(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
     accuracy.update(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
@@ -36,5 +36,5 @@ def test_accuracy_adds_up_batches_of_different_size() -> None:
     assert (accuracy.right, accuracy.seen, accuracy.compute()) == (3, 4, 75.0)
 
 
-def test_accuracy_before_the_first_batch_is_zero() -> None:
+def test_accuracy_before_the_first_batch_is_zero():
     assert Accuracy().compute() == 0

@@ -22,22 +22,22 @@ def offering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, monkeypatch, CODE, attacks={"still": "still", "missing": "nothing", "fgsm": "nothing"})
 
 
-def test_plugins_are_listed_without_being_imported() -> None:
+def test_plugins_are_listed_without_being_imported():
     assert {"still", "missing"} <= plugins.offered("attacks").keys()
     assert plugins.offered("rules").keys().isdisjoint({"still", "missing"})
     assert "offering" not in sys.modules
 
 
-def test_a_name_is_imported_when_it_is_used() -> None:
+def test_a_name_is_imported_when_it_is_used():
     assert plugins.find("attacks", "still").__name__ == "still"
     assert plugins.find("attacks", "unknown") is None
     assert "offering" in sys.modules
 
 
-def test_what_cannot_be_imported_is_named() -> None:
+def test_what_cannot_be_imported_is_named():
     with pytest.raises(UsageError, match=r"plug-in 'missing' \(offering:nothing\) failed: AttributeError"):
         plugins.find("attacks", "missing")
 
 
-def test_names_of_the_package_win() -> None:
+def test_names_of_the_package_win():
     assert parse("fgsm:eps=2/255")

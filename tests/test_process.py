@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -32,7 +31,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
-def test_a_freed_block_is_reused_instead_of_mapped_again() -> None:
+def test_a_freed_block_is_reused_instead_of_mapped_again():
     def faults(mode: str) -> int:
         done = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
         return int(done.stdout)
@@ -41,9 +40,7 @@ def test_a_freed_block_is_reused_instead_of_mapped_again() -> None:
     assert faults("leave") >= 5 * 10  # even with huge pages, 32 faults a block
 
 
-def test_kernels_are_stored_in_the_cache_unless_another_folder_is_set(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_kernels_are_stored_in_the_cache_unless_another_folder_is_set(monkeypatch, tmp_path):
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that what keep_kernels sets is undone after the test
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
@@ -65,9 +62,7 @@ def test_kernels_are_stored_in_the_cache_unless_another_folder_is_set(
         ({"WORLD_SIZE": "2", "RANK": "1"}, 2, False),
     ],
 )
-def test_a_process_is_one_of_several_where_the_world_is_larger_than_one(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], several: int, leading: bool
-) -> None:
+def test_a_process_is_one_of_several_where_the_world_is_larger_than_one(monkeypatch, environment, several, leading):
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -75,7 +70,7 @@ def test_a_process_is_one_of_several_where_the_world_is_larger_than_one(
     assert (processes(), leads()) == (several, leading)
 
 
-def test_one_variable_moves_the_whole_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_variable_moves_the_whole_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     assert cache_folder("data") == tmp_path / "data"

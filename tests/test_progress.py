@@ -23,7 +23,7 @@ def plain(clock: Clock) -> tuple[Progress, io.StringIO]:
     return Progress(console=Console(file=text, width=20), clock=clock, every=30.0), text
 
 
-def test_a_task_that_ends_leaves_one_line_with_duration_rate_and_note() -> None:
+def test_a_task_that_ends_leaves_one_line_with_duration_rate_and_note():
     clock = Clock()
     progress, text = plain(clock)
     with progress.task("epoch [1]", total=5000) as task:  # not markup
@@ -55,9 +55,7 @@ def test_a_task_that_ends_leaves_one_line_with_duration_rate_and_note() -> None:
         ),
     ],
 )
-def test_a_running_task_prints_speed_and_time_left_at_most_every_thirty_seconds(
-    total: int, done: int, steps: list[tuple[float, int]], lines: list[str]
-) -> None:
+def test_a_running_task_prints_speed_and_time_left_at_most_every_thirty_seconds(total, done, steps, lines):
     clock = Clock()
     progress, text = plain(clock)
     with progress.task("SNN", total=total, done=done) as task:
@@ -67,7 +65,7 @@ def test_a_running_task_prints_speed_and_time_left_at_most_every_thirty_seconds(
     assert printed == [f"SNN: {line}" for line in lines]
 
 
-def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> None:
+def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on():
     clock = Clock()
     progress, text = plain(clock)
 
@@ -82,7 +80,7 @@ def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on() -> 
     assert text.getvalue() == "epoch 1: stopped after 3 of 10 batches and 2.0 s\n"
 
 
-def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each() -> None:
+def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each():
     text = io.StringIO()
     clock = Clock()
     progress = Progress(console=Console(file=text, force_terminal=True, width=120), clock=clock)
@@ -101,11 +99,11 @@ def test_on_a_terminal_nested_tasks_show_bars_and_leave_a_line_each() -> None:
     ("seconds", "text"),
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (723, "12 min 03 s"), (7500, "2 h 05 min")],
 )
-def test_a_duration_is_written_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_seconds_minutes_or_hours(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_copy_in_another_process_is_quiet_but_for_warnings() -> None:
+def test_a_copy_in_another_process_is_quiet_but_for_warnings():
     progress, text = plain(Clock())
     copy = pickle.loads(pickle.dumps(progress))
     copy.console = progress.console

@@ -40,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_release_sets_the_version_dates_the_changelog_commits_and_tags(script: ModuleType, root: Path) -> None:
+def test_a_release_sets_the_version_dates_the_changelog_commits_and_tags(script, root):
     git(root, "remote", "add", "origin", "git@example.org:a/b.git")
     assert "v1.2.0" in script.release("1.2.0", root, build=("true",))
     assert '__version__ = "1.2.0"\n' in (root / "src" / "hiresnn" / "version.py").read_text()
@@ -68,9 +68,7 @@ def test_a_release_sets_the_version_dates_the_changelog_commits_and_tags(script:
         ),
     ],
 )
-def test_what_cannot_be_released_is_refused_and_changes_nothing(
-    script: ModuleType, root: Path, version: str, change: str, message: str
-) -> None:
+def test_what_cannot_be_released_is_refused_and_changes_nothing(script, root, version, change, message):
     subprocess.run(change, shell=True, cwd=root, check=True)
     state = git(root, "log", "--format=%H"), git(root, "status", "--porcelain")
     with pytest.raises(script.ReleaseError, match=message):
@@ -78,7 +76,7 @@ def test_what_cannot_be_released_is_refused_and_changes_nothing(
     assert (git(root, "log", "--format=%H"), git(root, "status", "--porcelain")) == state
 
 
-def test_a_package_that_fails_its_checks_is_not_tagged(script: ModuleType, root: Path) -> None:
+def test_a_package_that_fails_its_checks_is_not_tagged(script, root):
     with pytest.raises(script.ReleaseError, match=r"false failed, so version 1\.2\.0 is committed but not tagged"):
         script.release("1.2.0", root, build=("false",))
     assert git(root, "tag", "--list") == ""

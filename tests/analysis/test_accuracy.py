@@ -29,7 +29,7 @@ IMAGES = SPLIT.images.float() / 255
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 200])
-def test_clean_accuracy_does_not_depend_on_the_batch_size(batch_size: int) -> None:
+def test_clean_accuracy_does_not_depend_on_the_batch_size(batch_size):
     assert accuracy(Bright(), SPLIT, batch_size=batch_size) == 75
 
 
@@ -38,28 +38,28 @@ def test_clean_accuracy_does_not_depend_on_the_batch_size(batch_size: int) -> No
     # 120 crosses 127.5 from 8 grey levels on, 100 from 28, 200 from 73; 140 is wrong already.
     [(4, 75), (10, 50), (30, 25), (80, 0)],
 )
-def test_accuracy_under_attack_counts_what_the_bound_cannot_reach(eps: int, expected: float) -> None:
+def test_accuracy_under_attack_counts_what_the_bound_cannot_reach(eps, expected):
     def attack(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return pgd(model, images, labels, eps=eps / 255, step=eps / 255)
 
     assert accuracy(Bright(), SPLIT, attack=attack, eps=eps / 255) == expected
 
 
-def test_the_network_is_evaluated_in_eval_mode_and_its_mode_is_restored() -> None:
+def test_the_network_is_evaluated_in_eval_mode_and_its_mode_is_restored():
     network = nn.Sequential(Bright(), nn.Dropout(1.0)).train()  # in training mode every logit is dropped
     assert accuracy(network, SPLIT) == 75
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_evaluate_takes_an_attack_as_a_function_or_as_text() -> None:
+def test_evaluate_takes_an_attack_as_a_function_or_as_text():
     assert evaluate(Bright(), IMAGES, SPLIT.labels, attack="fgsm:eps=10/255") == 50
     assert evaluate(Bright(), IMAGES, SPLIT.labels, attack=lambda model, images, labels: 1 - images) == 25
     with pytest.raises(AttackError, match="pixels"):
         evaluate(Bright(), IMAGES, SPLIT.labels, attack=lambda model, images, labels: images + 1)
 
 
-def test_logits_that_are_not_finite_count_as_wrong() -> None:
+def test_logits_that_are_not_finite_count_as_wrong():
     nan = torch.full((4, 2), float("nan"))
     assert evaluate(lambda images: nan, IMAGES, torch.zeros(4, dtype=torch.int64)) == 0
 
@@ -75,15 +75,13 @@ def test_logits_that_are_not_finite_count_as_wrong() -> None:
         (IMAGES, SPLIT.labels, {"batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_invalid_input_of_evaluate_is_refused(
-    images: Tensor, labels: Tensor, options: dict[str, int], message: str
-) -> None:
+def test_invalid_input_of_evaluate_is_refused(images, labels, options, message):
     with pytest.raises(UsageError, match=message):
-        evaluate(Bright(), images, labels, **options)  # type: ignore[arg-type]
+        evaluate(Bright(), images, labels, **options)
 
 
 @pytest.mark.parametrize("measure", [lambda net: evaluate(net, IMAGES, SPLIT.labels), lambda net: accuracy(net, SPLIT)])
-def test_a_stateful_network_of_another_library_is_refused_without_its_adapter(measure) -> None:  # type: ignore[no-untyped-def]
+def test_a_stateful_network_of_another_library_is_refused_without_its_adapter(measure):
     neuron = type("Leaky", (nn.Identity,), {"__module__": "snntorch._neurons.leaky", "reset_mem": lambda self: None})
     with pytest.raises(UsageError, match=r"snntorch.*hiresnn\.foreign\.snntorch\(network"):
         measure(nn.Sequential(neuron(), Bright()))

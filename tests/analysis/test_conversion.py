@@ -33,7 +33,7 @@ def activations(plain: nn.Sequential) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def test_error_bias_clipping_and_accuracy_are_those_of_their_definitions() -> None:
+def test_error_bias_clipping_and_accuracy_are_those_of_their_definitions():
     plain = ann()
     network = convert(plain, IMAGES, timesteps=3, **ON).eval()
     found = measured(network, plain).compute()
@@ -57,7 +57,7 @@ def test_error_bias_clipping_and_accuracy_are_those_of_their_definitions() -> No
     assert found["4"].accuracy == measured(network, plain).accuracies[1]  # the readout is linear
 
 
-def test_batches_do_not_change_what_is_measured() -> None:
+def test_batches_do_not_change_what_is_measured():
     plain = ann()
     network = convert(plain, IMAGES, timesteps=3, **ON).eval()
     whole, parts = measured(network, plain).compute(), measured(network, plain, 7).compute()
@@ -66,7 +66,7 @@ def test_batches_do_not_change_what_is_measured() -> None:
         assert (parts[name].clipped, parts[name].accuracy) == pytest.approx((layer.clipped, layer.accuracy))
 
 
-def test_without_rescaling_a_spike_stands_for_what_fits_best() -> None:
+def test_without_rescaling_a_spike_stands_for_what_fits_best():
     plain = ann()
     network = convert(plain, IMAGES, timesteps=3, **{**ON, "rescale": False}).eval()
     found = measured(network, plain).compute()
@@ -77,7 +77,7 @@ def test_without_rescaling_a_spike_stands_for_what_fits_best() -> None:
     assert found["4"].error == pytest.approx(((amplitude * rates - a).norm() / a.norm()).item(), rel=1e-4)
 
 
-def test_network_and_ann_are_left_as_they_were() -> None:
+def test_network_and_ann_are_left_as_they_were():
     plain = ann().train()
     network = convert(plain, IMAGES, timesteps=2, **ON)
     before = network(IMAGES), plain(IMAGES)
@@ -104,7 +104,7 @@ class OneReLU(nn.Module):
 @pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 @pytest.mark.parametrize("max_pool", ["currents", "spikes"])
 @torch.no_grad()
-def test_activations_without_a_module_of_their_own_and_pools_behind_them_are_compared(max_pool: str) -> None:
+def test_activations_without_a_module_of_their_own_and_pools_behind_them_are_compared(max_pool):
     torch.manual_seed(0)
     plain = OneReLU().eval()
     network = convert(plain, IMAGES, timesteps=64, max_pool=max_pool, **ON).eval()
@@ -122,7 +122,7 @@ def test_activations_without_a_module_of_their_own_and_pools_behind_them_are_com
     assert layers["relu6"].accuracy == measure.accuracies[1]  # the readout is linear
 
 
-def test_the_network_of_another_ann_is_refused() -> None:
+def test_the_network_of_another_ann_is_refused():
     network = convert(ann(), IMAGES, timesteps=2)
     with pytest.raises(UsageError, match="has neurons 2, 4, but the ANN activations relu, relu_2, relu6"):
         ConversionError(OneReLU(), network)

@@ -45,7 +45,7 @@ def report(encoding: Encoding = "direct", variants: int = 1) -> EnergyReport:
     return measure.compute()
 
 
-def test_every_operation_of_every_layer() -> None:
+def test_every_operation_of_every_layer():
     rows = {layer.name: astuple(layer)[1:] for layer in report().layers}
     # kind, inputs, sources, units, dense, connections, zeta, events, MACs, ACs, multiplications, parameters, bytes
     assert rows == {
@@ -63,13 +63,13 @@ def test_every_operation_of_every_layer() -> None:
     }
 
 
-def test_printed_energy_of_direct_coding_is_equation_8() -> None:
+def test_printed_energy_of_direct_coding_is_equation_8():
     # 72 FLOPs on the image; 6 * 1.125 and 6 * 1 on spikes.
     assert report().snn_printed(FP32) == pytest.approx(72 * 4.6 + 12.75 * 0.9)
     assert report().snn_printed(INT32) == pytest.approx(72 * 3.2 + 12.75 * 0.1)
 
 
-def test_printed_energy_of_rate_coding_is_equation_7() -> None:
+def test_printed_energy_of_rate_coding_is_equation_7():
     # Pixels of 1 and 0 are not random: 9 input spikes on 4 inputs, zeta = 2.25.
     rate = report("poisson")
     assert rate.snn_printed(FP32) == pytest.approx((72 * 2.25 + 12.75) * 0.9)
@@ -77,43 +77,43 @@ def test_printed_energy_of_rate_coding_is_equation_7() -> None:
     assert rate.layers[0].macs == 0
 
 
-def test_snn_energy_prices_every_operation() -> None:
+def test_snn_energy_prices_every_operation():
     # 33 MACs, 66 additions, 9 multiplications.
     assert report().snn(FP32) == pytest.approx(33 * 4.6 + 66 * 0.9 + 9 * 3.7)
     assert report().snn(INT32) == pytest.approx(33 * 3.2 + 66 * 0.1 + 9 * 3.1)
 
 
-def test_ann_energy_is_one_mac_per_connection() -> None:
+def test_ann_energy_is_one_mac_per_connection():
     assert report().ann_printed(FP32) == pytest.approx((72 + 6 + 6) * 4.6)
     assert report().ann(FP32) == pytest.approx((32 + 6 + 6) * 4.6)
 
 
-def test_quantised_ann_pays_the_full_price_on_the_image() -> None:
+def test_quantised_ann_pays_the_full_price_on_the_image():
     # T = 3 has four levels: 2 bits.
     assert report().bits == 2
     assert report().quantised_ann(FP32) == pytest.approx(32 * 4.6 + 12 * (3.7 / 16 + 0.9))
 
 
-def test_the_image_side_is_counted_once_per_variant() -> None:
+def test_the_image_side_is_counted_once_per_variant():
     once, thrice = report(), report(variants=3)
     assert thrice.layers[0].macs == 3 * once.layers[0].macs
     assert thrice.layers[0].flops_snn == 3 * once.layers[0].flops_snn
     assert thrice.layers[1:] == once.layers[1:]
 
 
-def test_parameters_and_state_are_the_sums_of_the_layers() -> None:
+def test_parameters_and_state_are_the_sums_of_the_layers():
     assert report().parameters == 18 + 9 + 6 + 4 == sum(p.numel() for p in tiny().parameters())
     assert report().state_bytes == 4 * (8 + 3 + 2)
 
 
-def test_invalid_options_are_refused() -> None:
+def test_invalid_options_are_refused():
     with pytest.raises(UsageError, match="variants is 4; an image can change 1 to 3 times"):
         Energy(tiny(), variants=4)
     with pytest.raises(UsageError, match="no images were added; call update"):
         Energy(tiny()).compute()
 
 
-def test_count_operations_equals_the_accumulator_over_batches() -> None:
+def test_count_operations_equals_the_accumulator_over_batches():
     assert count_operations(tiny(), IMAGE.repeat(5, 1, 1, 1), batch_size=2) == report()
 
 
@@ -125,7 +125,7 @@ LAYERS = (
 )
 
 
-def test_traffic_and_printed_energy_of_known_layers() -> None:
+def test_traffic_and_printed_energy_of_known_layers():
     report = EnergyReport(LAYERS, 3)
     traffic = report.snn_traffic()  # weights per operation, events twice, membranes at every step
     assert traffic == (24 + 18, 2 * (3 + 9), 2 * 3 * (8 + 2), 18 + 16)
@@ -137,7 +137,7 @@ def test_traffic_and_printed_energy_of_known_layers() -> None:
     assert EnergyReport(LAYERS[1:], 3).snn_printed(FP32) == pytest.approx(18 * 0.9)
 
 
-def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch() -> None:
+def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch():
     class Shifting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -155,23 +155,23 @@ def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch() -> 
         count_operations(network, images[:0])
 
 
-def test_the_prices_are_those_of_table_7() -> None:
+def test_the_prices_are_those_of_table_7():
     assert PRICES["int32"] == Prices(3.1, 0.1)
     assert PRICES["fp32"] == Prices(3.7, 0.9)
     assert (PRICES["int32"].mac, PRICES["int32"].ac) == (pytest.approx(3.2), 0.1)
     assert (PRICES["fp32"].mac, PRICES["fp32"].ac) == (pytest.approx(4.6), 0.9)
 
 
-def test_a_quantised_mac_reduces_only_the_price_of_the_multiplication() -> None:
+def test_a_quantised_mac_reduces_only_the_price_of_the_multiplication():
     assert PRICES["int32"].quantised_mac(8) == pytest.approx(3.1 / 4 + 0.1)
     assert PRICES["fp32"].quantised_mac(32) == PRICES["fp32"].mac
 
 
 @pytest.mark.parametrize(("timesteps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (6, 3), (7, 3), (8, 4), (150, 8)])
-def test_bits_suffice_for_all_spike_counts_from_0_to_t(timesteps: int, bits: int) -> None:
+def test_bits_suffice_for_all_spike_counts_from_0_to_t(timesteps, bits):
     assert equivalent_bits(timesteps) == bits
 
 
-def test_zero_timesteps_are_refused() -> None:
+def test_zero_timesteps_are_refused():
     with pytest.raises(UsageError, match="timesteps is 0"):
         equivalent_bits(0)

@@ -1,7 +1,5 @@
 """Our count of the operations of each layer against the counter of torch, which counts two FLOPs per MAC."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,7 +53,7 @@ def varied() -> nn.Module:
 
 
 @pytest.mark.parametrize("ann", [vgg5, resnet12, varied])
-def test_each_layer_has_the_flops_that_torch_counts(ann: Callable[[], nn.Module]) -> None:
+def test_each_layer_has_the_flops_that_torch_counts(ann):
     torch.manual_seed(0)
     images = torch.rand(B, 3, 16, 16)
     network: SpikingNetwork = convert(ann().eval(), images, timesteps=T).eval()

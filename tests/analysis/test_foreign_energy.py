@@ -58,7 +58,7 @@ def counted(network: nn.Module, images: Tensor, **options: Any) -> dict[str, Lay
 PIXELS = torch.tensor([0.5, 0.0]).reshape(1, 1, 1, 2)
 
 
-def test_the_image_counts_once_and_spikes_count_at_each_step() -> None:
+def test_the_image_counts_once_and_spikes_count_at_each_step():
     layers = counted(nn.Sequential(nn.Flatten(), ones(2, 4), IFNode(), ones(4, 3)), PIXELS)
     image, neurons, spikes = layers["1"], layers["2"], layers["3"]
     assert (image.inputs, image.macs, image.acs, image.events) == ("image", 4, 0, 1)
@@ -79,14 +79,14 @@ class Once(nn.Module):
         return torch.stack([self.last(self.neuron(current)) for _ in range(T)])
 
 
-def test_a_current_that_is_computed_once_counts_the_same() -> None:
+def test_a_current_that_is_computed_once_counts_the_same():
     whole = counted(nn.Sequential(nn.Flatten(), ones(2, 4), IFNode(), ones(4, 3)), PIXELS)
     once = counted(Once(), PIXELS, own_loop=True)
     for name, other in (("first", "1"), ("neuron", "2"), ("last", "3")):
         assert {**vars(once[name]), "name": other} == vars(whole[other])
 
 
-def test_an_encoded_image_counts_at_every_step() -> None:
+def test_an_encoded_image_counts_at_every_step():
     network = nn.Sequential(nn.Flatten(), ones(2, 4), IFNode(), ones(4, 3))
     pulses = torch.tensor([1.0, 0.0, 1.0]).reshape(T, 1, 1, 1, 1).expand(T, 1, 1, 1, 2)
     first = counted(network, PIXELS, encode=lambda images: pulses)["1"]
@@ -107,19 +107,19 @@ class Encoding(nn.Module):
         return torch.stack([self.neuron(self.first(images.flatten(1) * (step % 2 == 0))) for step in range(T)])
 
 
-def test_an_image_that_changes_from_step_to_step_counts_at_every_step() -> None:
+def test_an_image_that_changes_from_step_to_step_counts_at_every_step():
     first = counted(Encoding(), PIXELS, own_loop=True)["first"]
     assert (first.inputs, first.macs, first.events) == ("fractional", 8, 2)
 
 
-def test_currents_between_two_weighted_layers_are_multiplied_at_every_step() -> None:
+def test_currents_between_two_weighted_layers_are_multiplied_at_every_step():
     layers = counted(nn.Sequential(nn.Flatten(), IFNode(), ones(2, 4), ones(4, 3)), torch.ones(1, 1, 1, 2))
     # two spikes at each step; the second layer gets four values of 2
     assert (layers["2"].inputs, layers["2"].acs) == ("spikes", 2 * 4 * T)
     assert (layers["3"].inputs, layers["3"].macs) == ("current", 4 * 3 * T)
 
 
-def test_a_subclass_of_the_user_decays_as_its_base() -> None:
+def test_a_subclass_of_the_user_decays_as_its_base():
     class Mine(LIFNode):  # type: ignore[misc, valid-type]
         pass
 
@@ -165,6 +165,6 @@ class Recurrent(IFNode):
         (lambda: nn.Sequential(nn.Flatten(), Other()), "layer '1' is a Other"),
     ],
 )
-def test_what_cannot_be_counted_is_refused_by_name(network: Callable[[], nn.Module], message: str) -> None:
+def test_what_cannot_be_counted_is_refused_by_name(network, message):
     with pytest.raises(UsageError, match=message):
         counted(network(), PIXELS)

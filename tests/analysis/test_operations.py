@@ -36,7 +36,7 @@ def slow_fan_out(conv: nn.Conv2d, channels: int, height: int, width: int) -> Ten
     return found
 
 
-def test_a_padded_3x3_kernel_has_4_connections_at_a_corner_6_at_an_edge_and_9_inside() -> None:
+def test_a_padded_3x3_kernel_has_4_connections_at_a_corner_6_at_an_edge_and_9_inside():
     counted = fan_out(nn.Conv2d(1, 2, 3, padding=1), torch.zeros(1, 1, 3, 3))
     assert counted.tolist() == [[[8.0, 12.0, 8.0], [12.0, 18.0, 12.0], [8.0, 12.0, 8.0]]]
 
@@ -51,17 +51,17 @@ def test_a_padded_3x3_kernel_has_4_connections_at_a_corner_6_at_an_edge_and_9_in
     bias=st.booleans(),
     size=st.tuples(st.integers(5, 7), st.integers(5, 7)),
 )
-def test_fan_out_equals_a_count_over_all_connections(kernel, stride, padding, dilation, groups, bias, size) -> None:  # type: ignore[no-untyped-def]
+def test_fan_out_equals_a_count_over_all_connections(kernel, stride, padding, dilation, groups, bias, size):
     conv = nn.Conv2d(4, 4, kernel, stride, padding, dilation, groups, bias)
     assert torch.equal(fan_out(conv, torch.zeros(3, 4, *size)), slow_fan_out(conv, 4, *size))
 
 
-def test_circular_padding_loses_no_connection() -> None:
+def test_circular_padding_loses_no_connection():
     conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
     assert (fan_out(conv, torch.zeros(1, 1, 4, 4)) == 9).all()
 
 
-def test_a_linear_layer_connects_every_input_to_every_output() -> None:
+def test_a_linear_layer_connects_every_input_to_every_output():
     assert fan_out(nn.Linear(3, 5), torch.zeros(2, 3)).tolist() == [5.0, 5.0, 5.0]
 
 
@@ -88,7 +88,7 @@ def network() -> SpikingNetwork:
     return convert(ann.eval(), torch.rand(8, 1, 6, 6), timesteps=4).eval()
 
 
-def test_acs_are_the_outputs_that_the_spikes_reach(network: SpikingNetwork) -> None:
+def test_acs_are_the_outputs_that_the_spikes_reach(network):
     images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     spikes = spikes_of(network, images)["1"]
     reached = 0
@@ -104,7 +104,7 @@ def test_acs_are_the_outputs_that_the_spikes_reach(network: SpikingNetwork) -> N
     assert (layer.inputs, layer.macs, layer.multiplications) == ("spikes", 0, 0)
 
 
-def test_several_batches_give_the_operations_of_one(network: SpikingNetwork) -> None:
+def test_several_batches_give_the_operations_of_one(network):
     images = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     whole, parts = counted(network, images), counted(network, images[:4], images[4:])
     assert whole.keys() == parts.keys()
@@ -112,7 +112,7 @@ def test_several_batches_give_the_operations_of_one(network: SpikingNetwork) -> 
         assert asdict(layer) == pytest.approx(asdict(parts[name]))
 
 
-def test_input_activity_is_that_of_the_neurons_before_it_also_after_a_pool() -> None:
+def test_input_activity_is_that_of_the_neurons_before_it_also_after_a_pool():
     torch.manual_seed(0)
     images = torch.rand(6, 1, 8, 8)
     network = convert(build("vgg5", 3, in_channels=1, image_size=8, width=0.1, hidden=8), images, timesteps=3)
@@ -126,7 +126,7 @@ def test_input_activity_is_that_of_the_neurons_before_it_also_after_a_pool() -> 
     ]  # fmt: skip
 
 
-def test_counting_uses_the_spikes_of_a_forward_pass_and_does_not_change_the_network() -> None:
+def test_counting_uses_the_spikes_of_a_forward_pass_and_does_not_change_the_network():
     torch.manual_seed(0)
     images = torch.rand(4, 3, 8, 8)
     network = convert(build("resnet12", 3, image_size=8, width=0.05), images, timesteps=2).train()
@@ -139,7 +139,7 @@ def test_counting_uses_the_spikes_of_a_forward_pass_and_does_not_change_the_netw
     assert layers["block2.conv1"].inputs == layers["block2.shortcut"].inputs == "spikes"
 
 
-def test_a_current_without_spikes_is_multiplied_at_every_step() -> None:
+def test_a_current_without_spikes_is_multiplied_at_every_step():
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
     images = torch.rand(8, 1, 2, 2)
@@ -156,7 +156,7 @@ class Twice(nn.Module):
         return self.linear(self.relu(self.linear(images.flatten(1))))
 
 
-def test_a_layer_used_twice_has_two_entries_and_counts_its_parameters_once() -> None:
+def test_a_layer_used_twice_has_two_entries_and_counts_its_parameters_once():
     torch.manual_seed(0)
     images = torch.rand(8, 1, 2, 2)
     layers = counted(convert(Twice(), images, timesteps=2), images)
@@ -177,7 +177,7 @@ class Patches(nn.Module):
 
 
 @pytest.mark.parametrize("timesteps", [2, 3])
-def test_patches_in_the_batch_count_for_their_image(timesteps: int) -> None:
+def test_patches_in_the_batch_count_for_their_image(timesteps):
     network, images = spiking_graph(Patches(), timesteps), torch.ones(5, 1, 2, 2)
     with torch.no_grad():
         network.layers.get_parameter("patch.weight").fill_(1)
@@ -194,7 +194,7 @@ def test_patches_in_the_batch_count_for_their_image(timesteps: int) -> None:
     assert (layer.neurons, layer.counts.tolist()) == (6, [6.0 * timesteps] * 5)
 
 
-def test_only_the_layer_before_the_first_neurons_sees_the_image() -> None:
+def test_only_the_layer_before_the_first_neurons_sees_the_image():
     ann = build("vgg5", 2, in_channels=1, image_size=8, width=0.05, hidden=4, mean=[0.5], std=[0.5])
     for timesteps in (1, 2):
         layers = counted(spiking_graph(ann, timesteps), torch.rand(2, 1, 8, 8))
@@ -215,11 +215,11 @@ class AsFunction(nn.Module):
 
 
 @pytest.mark.parametrize("product", [F.linear, torch.mm, operator.matmul, lambda one, two: one.mm(two)])
-def test_matrix_products_outside_a_layer_are_refused(product: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_matrix_products_outside_a_layer_are_refused(product):
     with pytest.raises(UsageError, match=r"as a function and cannot be counted; use an nn\.Linear"):
         counted(spiking_graph(AsFunction(product), 2), torch.rand(2, 1, 2, 2))
 
 
-def test_a_layer_that_cannot_be_counted_is_named() -> None:
+def test_a_layer_that_cannot_be_counted_is_named():
     with pytest.raises(UsageError, match="layer '0' is a ConvTranspose2d; energy counts only"):
         Energy(spiking_graph(nn.Sequential(nn.ConvTranspose2d(1, 1, 2), nn.ReLU()), 2))

@@ -21,7 +21,7 @@ def two_neurons(timesteps: int) -> SpikingNetwork:
     return spiking_graph(ann, timesteps)
 
 
-def test_activity_of_a_network_whose_spikes_are_known() -> None:
+def test_activity_of_a_network_whose_spikes_are_known():
     # Pixel 0.5: membranes 0.5 1.0 1.5* 1.0 1.5* 1.0, two spikes (1.0 is not above the threshold).
     # Pixel 1.0: 1.0 2.0* 2.0* 2.0* 2.0* 2.0*, five spikes.
     network, measure = two_neurons(6), SpikingActivity()
@@ -35,7 +35,7 @@ def test_activity_of_a_network_whose_spikes_are_known() -> None:
     assert layer.tasa == pytest.approx(3.5 / 6)
 
 
-def test_activity_equals_a_slow_loop_over_batches_of_different_size() -> None:
+def test_activity_equals_a_slow_loop_over_batches_of_different_size():
     generator = torch.Generator().manual_seed(0)
     batches = [(torch.rand(4, size, 3, 2, 2, generator=generator) < 0.3).float() for size in (5, 2)]
     measure = SpikingActivity()
@@ -52,7 +52,7 @@ def test_activity_equals_a_slow_loop_over_batches_of_different_size() -> None:
     assert layer.image_rates.tolist() == pytest.approx([count / 48 for count in counts])
 
 
-def test_another_number_of_steps_is_refused() -> None:
+def test_another_number_of_steps_is_refused():
     measure = SpikingActivity()
     measure.update({"a": torch.ones(2, 1, 3)})
     with pytest.raises(UsageError, match="layer 'a' had"):
@@ -63,7 +63,7 @@ def test_another_number_of_steps_is_refused() -> None:
         spike_rates(two_neurons(2), torch.rand(0, 1, 1, 2))
 
 
-def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_mode() -> None:
+def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_mode():
     network = two_neurons(6).train()
     images = torch.tensor([[0.5, 1.0], [0.0, 0.0], [1.0, 1.0]]).reshape(3, 1, 1, 2)
     # spikes 2 + 5, 0 and 5 + 5, of 2 neurons * 6 steps * 3 images
@@ -73,7 +73,7 @@ def test_spike_rates_are_those_of_the_accumulator_and_leave_the_network_in_its_m
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_image_distance_equals_a_slow_loop() -> None:
+def test_image_distance_equals_a_slow_loop():
     generator = torch.Generator().manual_seed(0)
     images, adversarial = torch.rand(2, 5, 3, 4, 4, generator=generator)
     measure = PerturbationDistance()
@@ -87,14 +87,14 @@ def test_image_distance_equals_a_slow_loop() -> None:
     assert measure.compute().mean == pytest.approx(sum(slow) / 5, rel=1e-12)
 
 
-def test_spike_distance_compares_spike_counts_and_not_single_steps() -> None:
+def test_spike_distance_compares_spike_counts_and_not_single_steps():
     early, late = torch.tensor([[[1.0]], [[0.0]]]), torch.tensor([[[0.0]], [[1.0]]])
     measure = SpikeDistance()
     measure.update({"a": early}, {"a": late})
     assert measure.compute()["a"].mean == 0.0
 
 
-def test_spike_distance_worked_out_by_hand() -> None:
+def test_spike_distance_worked_out_by_hand():
     # T = 4. Counts 4, 1, 0 clean and 1, 1, 4 attacked: sqrt((3/4)^2 + 0 + 1) = 1.25.
     clean = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]]).reshape(4, 1, 3).float()
     attacked = torch.tensor([[0, 0, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]]).reshape(4, 1, 3).float()
@@ -103,7 +103,7 @@ def test_spike_distance_worked_out_by_hand() -> None:
     assert measure.compute()["a"].mean == pytest.approx(1.25)
 
 
-def test_pairs_of_different_shape_or_layers_are_refused() -> None:
+def test_pairs_of_different_shape_or_layers_are_refused():
     with pytest.raises(UsageError, match=r"\[1, 1, 1, 2, 2\] clean and \[1, 2, 1, 2, 2\] attacked"):
         PerturbationDistance().update(torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 2, 2))
     with pytest.raises(UsageError, match="layer 'b' is in only one"):
@@ -111,6 +111,6 @@ def test_pairs_of_different_shape_or_layers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("measure", [PerturbationDistance(), SpikeDistance()])
-def test_compute_before_the_first_batch_is_refused(measure: PerturbationDistance | SpikeDistance) -> None:
+def test_compute_before_the_first_batch_is_refused(measure):
     with pytest.raises(UsageError, match="call update"):
         measure.compute()

@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
     return made(tmp_path / "run")
 
 
-def test_activity_is_measured_clean_and_under_each_attack_and_kept(run: Path) -> None:
+def test_activity_is_measured_clean_and_under_each_attack_and_kept(run):
     result = analyze.activity(run, attacks=["fgsm"], limit=20, progress=QUIET)
     assert (result["images"], result["timesteps"]) == (20, 3)
     assert list(result["activity"]) == ["clean", "fgsm:eps=16/255"]
@@ -47,7 +47,7 @@ def test_activity_is_measured_clean_and_under_each_attack_and_kept(run: Path) ->
     assert RunFolder.open(run).read_json("analysis-activity.json") == result
 
 
-def test_distance_takes_the_recipes_pgd_where_no_attack_is_named(run: Path) -> None:
+def test_distance_takes_the_recipes_pgd_where_no_attack_is_named(run):
     result = analyze.distance(run, limit=20, progress=QUIET)
     assert list(result["distance"]) == ["pgd:eps=16/255,iterations=2"]
     image = result["distance"]["pgd:eps=16/255,iterations=2"]["images"]
@@ -55,14 +55,14 @@ def test_distance_takes_the_recipes_pgd_where_no_attack_is_named(run: Path) -> N
     assert RunFolder.open(run).read_json("analysis-distance.json") == result
 
 
-def test_an_attack_of_no_strength_is_at_distance_zero_even_with_random_spikes(tmp_path: Path) -> None:
+def test_an_attack_of_no_strength_is_at_distance_zero_even_with_random_spikes(tmp_path):
     rate = made(tmp_path / "rate", "poisson")
     found = analyze.distance(rate, attacks=["fgsm:eps=0"], limit=20, progress=QUIET)["distance"]["fgsm:eps=0"]
     assert found["images"]["max"] == 0
     assert [layer["max"] for layer in found["layers"].values()] == [0] * 5
 
 
-def test_energy_holds_layers_totals_and_memory(run: Path) -> None:
+def test_energy_holds_layers_totals_and_memory(run):
     result = analyze.energy(run, limit=20, progress=QUIET)
     entry: dict[str, Any] = result["energy"]["clean"]
     assert entry["label"] == "estimated arithmetic energy, 45 nm"
@@ -118,7 +118,7 @@ def here(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("what", ["activity", "energy"])
-def test_a_function_that_returns_the_network_of_a_run_has_its_figures(here: Path, what: str) -> None:
+def test_a_function_that_returns_the_network_of_a_run_has_its_figures(here, what):
     measure = getattr(analyze, what)
     own = measure("run", limit=20, progress=QUIET)
     assert measure("mine.py:of_run", source="digits", limit=20, progress=QUIET)[what] == own[what]
@@ -126,7 +126,7 @@ def test_a_function_that_returns_the_network_of_a_run_has_its_figures(here: Path
     assert measured[what] == own[what]
 
 
-def test_a_network_in_an_adapter_is_analysed_clean_and_attacked(here: Path) -> None:
+def test_a_network_in_an_adapter_is_analysed_clean_and_attacked(here):
     options: dict[str, Any] = {"source": "digits", "limit": 20, "out": here / "found", "progress": QUIET}
     energy = analyze.energy("mine.py:foreign", attacks=["fgsm:eps=32/255"], **options)["energy"]
     assert list(energy) == ["clean", "fgsm:eps=32/255"]
@@ -149,8 +149,6 @@ def test_a_network_in_an_adapter_is_analysed_clean_and_attacked(here: Path) -> N
         ("run", {"out": Path("found")}, "the results of run run are part of its folder; leave out --out"),
     ],
 )
-def test_targets_that_cannot_be_analysed_are_refused(
-    here: Path, target: str, options: dict[str, Any], message: str
-) -> None:
+def test_targets_that_cannot_be_analysed_are_refused(here, target, options, message):
     with pytest.raises(UsageError, match=message):
         analyze.activity(target, progress=QUIET, **options)

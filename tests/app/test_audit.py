@@ -16,7 +16,7 @@ from hiresnn import data
 from hiresnn.app.audit import PAGE, audit, paper_of, verify
 from hiresnn.app.folder import MODEL, RunFolder, locked
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.recipe import override
 from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
@@ -61,16 +61,14 @@ def shown(count: int) -> tuple[Tensor, Tensor]:
     return split.images.float() / 255, split.labels
 
 
-def test_the_card_of_a_run_describes_it_and_verifies_wherever_the_run_is(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_card_of_a_run_describes_it_and_verifies_wherever_the_run_is(runs, monkeypatch):
     monkeypatch.chdir(runs.parent)
     card, folder = audited("runs/run", command=COMMAND)
     assert (folder, read_card(folder / CARD)) == (Path("runs/run/audit"), card)
     subject, network = card.subject, load(runs / "run" / MODEL)
     assert (subject.name, subject.kind, subject.architecture) == ("run", "run", "vgg5")
     assert (subject.library, subject.method, subject.timesteps) == ("hiresnn", "traditional", 4)
-    assert subject.neurons == len(network.neurons)  # type: ignore[arg-type]
+    assert subject.neurons == len(network.neurons)
     assert (card.data.name, card.data.split, card.data.images, card.data.size) == ("digits", "test", 20, [1, 8, 8])
     assert (card.setting.bounds, card.setting.command) == (["0", "8/255", "26/255", "inf"], COMMAND)
     assert (card.setting.headline, card.setting.target) == ("26/255", "runs/run")
@@ -88,7 +86,7 @@ def test_the_card_of_a_run_describes_it_and_verifies_wherever_the_run_is(
         verify(other)
 
 
-def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_its_own(runs: Path) -> None:
+def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_its_own(runs):
     out = runs / "out"
     first, folder = audited(runs / "run", out=out)
     units = {path: path.stat().st_mtime_ns for path in out.glob("cache-*/*")}
@@ -100,7 +98,7 @@ def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_it
     assert len(list(out.glob("cache-*"))) == 2
 
 
-def test_the_page_is_written_while_the_folder_is_locked(runs: Path) -> None:
+def test_the_page_is_written_while_the_folder_is_locked(runs):
     def page(card: Card) -> str:
         with pytest.raises(RunError, match="is in use"):
             locked(runs / "out", "audit folder")
@@ -110,7 +108,7 @@ def test_the_page_is_written_while_the_folder_is_locked(runs: Path) -> None:
     assert (folder / PAGE).read_text() == card.conclusion.headline
 
 
-def test_the_defaults_are_the_recipes_bound_and_pgd_and_the_presets_images(runs: Path, tiny: Recipe) -> None:
+def test_the_defaults_are_the_recipes_bound_and_pgd_and_the_presets_images(runs, tiny):
     card, _ = audited(runs / "run", bounds=("inf",), eps=None)
     recipe = RunFolder.open(runs / "run").recipe
     assert card.at(card.setting.headline).eps == pytest.approx(recipe.attack.eps)
@@ -123,14 +121,14 @@ def test_the_defaults_are_the_recipes_bound_and_pgd_and_the_presets_images(runs:
     assert paper == {"step": pytest.approx(0.02), "iterations": 7}  # sec. 5.1: 0.01 at 8/255, 7 iterations
 
 
-def test_an_ann_is_audited_with_its_own_gradient_alone(runs: Path) -> None:
+def test_an_ann_is_audited_with_its_own_gradient_alone(runs):
     card, _ = audited(runs / "plain")
     assert (card.subject.method, card.subject.neurons, card.subject.timesteps) == ("ann", 0, None)
     assert card.activity is None
     assert {row.rule for row in card.attacks} == {"own", None}
 
 
-def test_twins_attacks_and_views_are_run_and_the_next_step_keeps_what_was_asked_for(runs: Path) -> None:
+def test_twins_attacks_and_views_are_run_and_the_next_step_keeps_what_was_asked_for(runs):
     card, folder = audited(
         runs / "run",
         eps="16/255",
@@ -154,9 +152,7 @@ def test_twins_attacks_and_views_are_run_and_the_next_step_keeps_what_was_asked_
 
 
 @pytest.mark.parametrize("twins", [("run",), ("same", "same"), ("copy",)])
-def test_a_twin_with_the_weights_of_the_network_or_of_another_twin_is_refused(
-    runs: Path, twins: tuple[str, ...]
-) -> None:
+def test_a_twin_with_the_weights_of_the_network_or_of_another_twin_is_refused(runs, twins):
     shutil.copytree(runs / "run", runs / "copy")
     with pytest.raises(UsageError, match=f"the twin .*{twins[-1]} has the weights of the audited network or of"):
         audited(runs / "run", twins=tuple(str(runs / twin) for twin in twins))
@@ -183,9 +179,7 @@ def function(folder: Path, name: str = "network", *, pixels: int = 64, classes: 
     return f"{path}:{name}"
 
 
-def test_a_function_is_audited_and_its_card_makes_verification_run_no_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_is_audited_and_its_card_makes_verification_run_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     card, folder = audited(function(tmp_path), source="digits")
     assert folder == Path("audits/mine-network")
@@ -201,7 +195,7 @@ def test_a_function_is_audited_and_its_card_makes_verification_run_no_code(
     assert verify(folder, function(tmp_path)).problems == ()
 
 
-def test_without_broken_images_the_archive_is_empty_with_the_same_arrays(tmp_path: Path) -> None:
+def test_without_broken_images_the_archive_is_empty_with_the_same_arrays(tmp_path):
     card, folder = audited(function(tmp_path, "always_zero"), source="digits", out=tmp_path / "out")
     assert card.clean.count == card.at("inf").worst.count == 2  # the zeros of 20 digits, every class in turn
     with np.load(folder / ADVERSARIAL, allow_pickle=False) as file:
@@ -236,7 +230,7 @@ def helped(folder: Path, sign: int) -> str:
     return f"{folder / 'mine.py'}:network"
 
 
-def test_cached_work_of_a_network_or_a_twin_whose_helpers_changed_is_not_used(runs: Path, tmp_path: Path) -> None:
+def test_cached_work_of_a_network_or_a_twin_whose_helpers_changed_is_not_used(runs, tmp_path):
     def folders(sign: int) -> int:
         audited(helped(tmp_path, sign), source="digits", out=tmp_path / "out")
         return len(list((tmp_path / "out").glob("cache-*")))
@@ -272,14 +266,7 @@ def archive(path: Path, size: int = 8, classes: int = 10) -> str:
         ({"views": ("int99",)}, UsageError, "int99"),
     ],
 )
-def test_a_wrong_request_is_refused_and_writes_no_card(
-    runs: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, Any],
-    error: type[Exception],
-    message: str,
-) -> None:
+def test_a_wrong_request_is_refused_and_writes_no_card(runs, tmp_path, monkeypatch, changes, error, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     if isinstance(changes.get("source"), dict):
@@ -297,7 +284,7 @@ def test_a_wrong_request_is_refused_and_writes_no_card(
     assert not (runs / "run" / "audit" / CARD).exists()
 
 
-def test_a_smaller_audit_replaces_a_larger_one_only_when_it_is_told_to(runs: Path) -> None:
+def test_a_smaller_audit_replaces_a_larger_one_only_when_it_is_told_to(runs):
     audited(runs / "run", images=20, preset="standard")
     before = (runs / "run" / "audit" / CARD).read_bytes()
     for changes in ({"images": 10, "preset": "standard"}, {"images": 20}):

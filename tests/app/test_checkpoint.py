@@ -55,7 +55,7 @@ def write(path: Path, tensors: dict[str, Tensor], text: object) -> None:
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
 
 
-def test_an_ann_comes_back_with_equal_logits(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
+def test_an_ann_comes_back_with_equal_logits(tmp_path, ann, images):
     save(ann, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
     assert not loaded.training
@@ -73,9 +73,7 @@ def test_an_ann_comes_back_with_equal_logits(tmp_path: Path, ann: nn.Module, ima
     ],
 )
 @pytest.mark.parametrize("trainable", [True, False])
-def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(
-    tmp_path: Path, images: Tensor, options: dict[str, Any], trainable: bool
-) -> None:
+def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(tmp_path, images, options, trainable):
     path = tmp_path / "a.safetensors"
     network = convert(build("vgg5", 10, batch_norm=True, **SHAPE), images, timesteps=5, **options)
     save(network.train_neurons_(trainable), path)
@@ -95,7 +93,7 @@ def test_a_spiking_network_comes_back_with_equal_logits_and_all_that_it_is(
     assert names & header(path)["spiking"].keys() == names & options.keys()
 
 
-def test_double_precision_is_stored_and_read(tmp_path: Path) -> None:
+def test_double_precision_is_stored_and_read(tmp_path):
     network = build("vgg5", 3, **SHAPE).double()
     save(network, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors")
@@ -103,7 +101,7 @@ def test_double_precision_is_stored_and_read(tmp_path: Path) -> None:
     assert next(loaded.parameters()).dtype == torch.float64
 
 
-def test_a_file_of_version_0_2_loads(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
+def test_a_file_of_version_0_2_loads(tmp_path, ann, images):
     path = tmp_path / "a.safetensors"
     network = convert(ann, images, timesteps=3)
     spiking = {
@@ -119,14 +117,14 @@ def test_a_file_of_version_0_2_loads(tmp_path: Path, ann: nn.Module, images: Ten
         load(path)
 
 
-def test_the_checksum_is_that_of_version_0_2() -> None:
+def test_the_checksum_is_that_of_version_0_2():
     # sha256sum of "a torch.float32 (1,)\n" and the bytes 00 00 80 3f, then of "b torch.bool ()\n" and 01
     expected = "45a9535e58be40daf2f54e732c3e36dc72a08d46c607ab64274d5bbef3799a4d"
     assert checksum({"b": torch.tensor(True), "a": torch.ones(1)}) == expected
 
 
 @pytest.mark.parametrize("part", [b'"timesteps": 3', b'"reset": "subtrac', None])
-def test_one_flipped_bit_is_noticed(tmp_path: Path, ann: nn.Module, images: Tensor, part: bytes | None) -> None:
+def test_one_flipped_bit_is_noticed(tmp_path, ann, images, part):
     path = tmp_path / "a.safetensors"
     save(convert(ann, images, timesteps=3), path)
     content = bytearray(path.read_bytes())
@@ -137,7 +135,7 @@ def test_one_flipped_bit_is_noticed(tmp_path: Path, ann: nn.Module, images: Tens
         load(path)
 
 
-def test_a_network_of_ones_own_comes_back_with_its_ann(tmp_path: Path, images: Tensor) -> None:
+def test_a_network_of_ones_own_comes_back_with_its_ann(tmp_path, images):
     path = tmp_path / "a.safetensors"
     network = convert(own(), images, timesteps=4).eval()
     save(network, path)
@@ -146,13 +144,13 @@ def test_a_network_of_ones_own_comes_back_with_its_ann(tmp_path: Path, images: T
     loaded = load(path, ann=own())  # other weights: only the structure counts
     assert torch.equal(loaded(images), network(images))
     ann = own()
-    ann.spec = "mine"  # type: ignore[assignment]
+    ann.spec = "mine"
     assert isinstance(load(path, ann=ann), SpikingNetwork)  # an attribute of the user's is not taken for ours
     with pytest.raises(RunError, match=r"a\.safetensors belongs to another architecture .size mismatch for"):
         load(path, ann=own(13))
 
 
-def test_tied_weights_are_saved_and_loaded(tmp_path: Path, images: Tensor) -> None:
+def test_tied_weights_are_saved_and_loaded(tmp_path, images):
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -170,7 +168,7 @@ def test_tied_weights_are_saved_and_loaded(tmp_path: Path, images: Tensor) -> No
     assert torch.equal(load(tmp_path / "a.safetensors", ann=Tied())(images), network.eval()(images))
 
 
-def test_an_imported_network_is_read_with_one_of_the_same_structure(tmp_path: Path) -> None:
+def test_an_imported_network_is_read_with_one_of_the_same_structure(tmp_path):
     def imported(threshold: float, timesteps: int = 3) -> SpikingNetwork:
         network = spiking_graph(own(), timesteps)
         network.neurons["2"].threshold.data.fill_(threshold)
@@ -186,7 +184,7 @@ def test_an_imported_network_is_read_with_one_of_the_same_structure(tmp_path: Pa
         load(tmp_path / "a.safetensors", ann=imported(0.4, timesteps=5))
 
 
-def test_a_network_that_a_file_cannot_describe_is_not_saved(tmp_path: Path, ann: nn.Module, images: Tensor) -> None:
+def test_a_network_that_a_file_cannot_describe_is_not_saved(tmp_path, ann, images):
     with pytest.raises(UsageError, match="Sequential is no hiresnn network; save its state_dict yourself"):
         save(own(), tmp_path / "a.safetensors")
     network = convert(ann, images, timesteps=4)
@@ -195,7 +193,7 @@ def test_a_network_that_a_file_cannot_describe_is_not_saved(tmp_path: Path, ann:
     with pytest.raises(UsageError, match="the neurons differ in reset"):
         save(network, tmp_path / "a.safetensors")
     for lif in network.neurons.values():
-        lif.reset, lif.surrogate = "subtract", abs  # type: ignore[assignment]
+        lif.reset, lif.surrogate = "subtract", abs
     with pytest.raises(UsageError, match=r"a file can hold only the linear rule of Eq\. 5"):
         save(network, tmp_path / "a.safetensors")
     ann.get_parameter("linear1.weight").data[0, 0] = math.nan
@@ -231,7 +229,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", sorted(BAD))
-def test_a_bad_file_is_refused_by_what_is_wrong_with_it(tmp_path: Path, ann: nn.Module, fault: str) -> None:
+def test_a_bad_file_is_refused_by_what_is_wrong_with_it(tmp_path, ann, fault):
     path = tmp_path / "a.safetensors"
     save(ann, path)
     spoil, message = BAD[fault]
@@ -248,9 +246,7 @@ def test_a_bad_file_is_refused_by_what_is_wrong_with_it(tmp_path: Path, ann: nn.
         {"width": 1e308}, {"in_channels": 10**12}, {"width": "x"}, {"mean": [[[1]]]}, {"name": "vgg99"},
     ],
 )  # fmt: skip
-def test_a_small_file_cannot_allocate_much_memory(
-    tmp_path: Path, ann: nn.Module, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_file_cannot_allocate_much_memory(tmp_path, ann, change, monkeypatch):
     path = tmp_path / "a.safetensors"
     largest = sum(parameter.numel() for parameter in ann.parameters())
     initialise = torch.nn.init.kaiming_normal_
@@ -267,7 +263,7 @@ def test_a_small_file_cannot_allocate_much_memory(
 
 
 @pytest.mark.parametrize("wrapping", ["plain", "checkpoint", "safetensors", "DataParallel", "run"])
-def test_weights_of_other_files_are_loaded_by_name(tmp_path: Path, wrapping: str) -> None:
+def test_weights_of_other_files_are_loaded_by_name(tmp_path, wrapping):
     network, other = own(), own()
     state, path = network.state_dict(), tmp_path / ("w.safetensors" if wrapping == "safetensors" else "w.pt")
     wrapped: dict[str, object] = {
@@ -318,9 +314,7 @@ def changed(**changes: Tensor) -> Callable[[Path], object]:
         (changed(**{"3_bias": torch.ones(10) * 1j}), r"torch\.complex64 .*, not real numbers"),
     ],
 )
-def test_other_files_of_weights_are_refused_and_run_no_code(
-    tmp_path: Path, write_to: Callable[[Path], object], message: str
-) -> None:
+def test_other_files_of_weights_are_refused_and_run_no_code(tmp_path, write_to, message):
     write_to(tmp_path / "w.pt")
     with pytest.raises(HiresnnError, match=message) as caught:
         load_weights(own(), tmp_path / "w.pt")

@@ -36,7 +36,7 @@ def of(result: dict[str, Any], timesteps: int, scale: float = 1.0, images: str =
     return row  # type: ignore[no-any-return]
 
 
-def test_every_t_and_scale_is_measured_on_held_out_images_and_written(run: Path) -> None:
+def test_every_t_and_scale_is_measured_on_held_out_images_and_written(run):
     result = conversion(run, timesteps=[1, 4], scales=[1.0, 0.5], limit=30, progress=QUIET)
     assert (result["images"], result["split"], result["timesteps"], result["threshold_scale"]) == (30, "held-out", 4, 1)
     settings = [(row["timesteps"], row["threshold_scale"]) for row in result["conversion"]]
@@ -48,7 +48,7 @@ def test_every_t_and_scale_is_measured_on_held_out_images_and_written(run: Path)
     assert float(rows[0]["error"]) == pytest.approx(of(result, 4)["layers"]["relu1"]["error"], rel=1e-5, abs=1e-9)
 
 
-def test_a_network_that_waits_loses_nothing_at_the_levels_of_its_ann_and_something_elsewhere(run: Path) -> None:
+def test_a_network_that_waits_loses_nothing_at_the_levels_of_its_ann_and_something_elsewhere(run):
     result = conversion(run, progress=QUIET)
     assert [row["timesteps"] for row in result["conversion"]] == [4, 2, 8, 16]
     assert result["images"] == 40
@@ -58,13 +58,13 @@ def test_a_network_that_waits_loses_nothing_at_the_levels_of_its_ann_and_somethi
     assert min(layer["error"] for layer in of(result, 2)["layers"].values()) > 0.05
 
 
-def test_attacked_images_are_those_of_an_attack_on_the_ann(run: Path) -> None:
+def test_attacked_images_are_those_of_an_attack_on_the_ann(run):
     result = conversion(run, timesteps=[4], attacks=["fgsm"], progress=QUIET)
     attacked = of(result, 4, images="fgsm:eps=32/255")
     assert attacked["ann"] < of(result, 4)["ann"]
 
 
-def test_a_run_without_its_ann_or_with_a_wrong_value_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_ann_or_with_a_wrong_value_is_refused(run, tmp_path):
     with pytest.raises(RecipeError, match=r"snn\.timesteps"):
         conversion(run, timesteps=[0], progress=QUIET)
     copied = tmp_path / "run"

@@ -29,7 +29,7 @@ MEASURED = 25
         ("robust-cifar10-cpu", "converted", 25 * (5 + MEASURED * 400 / 20_000)),
     ],
 )
-def test_the_price_counts_every_pass(name: str, method: str, passes: float) -> None:
+def test_the_price_counts_every_pass(name, method, passes):
     assert training_cost(override(read(name), {"method": method})) == pytest.approx(passes, abs=0.05)
 
 
@@ -38,21 +38,21 @@ def test_the_price_counts_every_pass(name: str, method: str, passes: float) -> N
     # Seven crafting steps of two passes; TRADES first needs the clean logits, and trains on both images.
     [("plain", 3), ("fgsm", 2 + 3), ("n-fgsm", 2 + 3), ("pgd", 7 * 2 + 3), ("trades", 1 + 7 * 2 + 2 * 3)],
 )
-def test_adversarial_training_pays_for_its_crafting(training: str, passes: int) -> None:
+def test_adversarial_training_pays_for_its_crafting(training, passes):
     recipe = override(read("digits"), {"ann.training": training, "method": "ann"})
     assert training_cost(recipe) == 30 * passes
 
 
-def test_periods_leave_out_a_rest_of_timesteps_and_a_teacher_costs_a_pass() -> None:
+def test_periods_leave_out_a_rest_of_timesteps_and_a_teacher_costs_a_pass():
     recipe = override(read("digits"), {"snn.timesteps": "7", "method": "hire", "snn.distil": "0.7"})
     assert training_cost(recipe) == 30 * 3 + 10 * (3 * 6 + 1)
 
 
-def test_without_the_number_of_images_a_robust_training_has_no_price() -> None:
+def test_without_the_number_of_images_a_robust_training_has_no_price():
     recipe = override(read("robust-digits"), {"data.source": "mine.npz"})
     assert training_cost(recipe) is None
     assert training_cost(override(recipe, {"data.train_images": "1000"})) == 30 * (5 + MEASURED * 200 / 1000)
 
 
-def test_the_digits_have_as_many_training_images_as_the_price_assumes() -> None:
+def test_the_digits_have_as_many_training_images_as_the_price_assumes():
     assert len(load("digits").train) == TRAINING_IMAGES["digits"]

@@ -14,7 +14,7 @@ from hiresnn import data
 from hiresnn.app.evaluate import attack_of, evaluate, label_of, recipe_attacks
 from hiresnn.app.folder import MODEL, RESULT, RunFolder
 from hiresnn.app.networks import load, save
-from hiresnn.app.recipe import Recipe, dump, override, read
+from hiresnn.app.recipe import dump, override, read
 from hiresnn.app.targets import resolve_model
 from hiresnn.app.train import train, training_cost
 from hiresnn.attacks import ATTACKS, fgsm, parse
@@ -36,7 +36,7 @@ def attacked(run: Path, **options: Any) -> dict[str, Any]:
     return evaluate(run, progress=QUIET, **{"attacks": ["fgsm:eps=0.1"], "limit": 40, **options})
 
 
-def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Path) -> None:
+def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs):
     result = attacked(runs / "run", twins=[runs / "independent", runs / "same"])
     assert result == json.loads((runs / "run" / RESULT).read_text())
     assert list(result) == ["clean", "attacks", "images", "seed", "data"]
@@ -56,11 +56,11 @@ def test_the_result_has_the_documented_shape_and_is_kept_in_the_folder(runs: Pat
     assert row.keys() == {"white_box", "attack_seed", "options"}
 
 
-def test_a_run_of_version_0_2_by_a_method_removed_since_is_read_but_not_trained(runs: Path) -> None:
+def test_a_run_of_version_0_2_by_a_method_removed_since_is_read_but_not_trained(runs):
     run, recipe = runs / "run", runs / "run" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('"traditional"', '"rotating"'))
     assert attacked(run)["attacks"]
-    assert resolve_model(str(run)).recipe.method == "rotating"  # type: ignore[union-attr]
+    assert resolve_model(str(run)).recipe.method == "rotating"
     assert read_runs([run])[0].recipe.method == "rotating"
     assert training_cost(RunFolder.open(run).recipe) is None
     for training in (
@@ -71,7 +71,7 @@ def test_a_run_of_version_0_2_by_a_method_removed_since_is_read_but_not_trained(
             training()
 
 
-def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Path) -> None:
+def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs):
     first = attacked(runs / "run", twins=[runs / "independent"])["attacks"]["fgsm:eps=0.1"]
     both = attacked(runs / "run", attacks=["fgsm:eps=0.2"])["attacks"]
     assert both.keys() == {"fgsm:eps=0.1", "fgsm:eps=0.2"}
@@ -80,7 +80,7 @@ def test_another_attack_or_twin_does_not_erase_what_was_measured_before(runs: Pa
     assert again["twins"] == {**first["twins"], "same-ann": again["black_box"]}
 
 
-def test_a_later_seed_does_not_relabel_an_older_black_box_figure(runs: Path) -> None:
+def test_a_later_seed_does_not_relabel_an_older_black_box_figure(runs):
     noise = ["noise:eps=0.1,draws=2"]
     first = attacked(runs / "run", attacks=noise, twins=[runs / "same"], seed=1)["attacks"]
     (later,) = attacked(runs / "run", attacks=noise, seed=2)["attacks"].values()
@@ -89,7 +89,7 @@ def test_a_later_seed_does_not_relabel_an_older_black_box_figure(runs: Path) -> 
     assert later["black_box"] == first[label]["black_box"]
 
 
-def test_figures_of_an_attack_with_other_options_are_replaced_as_a_whole(runs: Path) -> None:
+def test_figures_of_an_attack_with_other_options_are_replaced_as_a_whole(runs):
     attacked(runs / "run", twins=[runs / "same"])
     path = runs / "run" / RESULT
     result = json.loads(path.read_text())
@@ -98,7 +98,7 @@ def test_figures_of_an_attack_with_other_options_are_replaced_as_a_whole(runs: P
     assert "black_box" not in attacked(runs / "run")["attacks"]["fgsm:eps=0.1"]
 
 
-def test_figures_are_written_elsewhere_over_a_result_but_no_other_file(runs: Path, tmp_path: Path) -> None:
+def test_figures_are_written_elsewhere_over_a_result_but_no_other_file(runs, tmp_path):
     result, weights = runs / "run" / RESULT, runs / "run" / MODEL
     before = result.read_bytes(), weights.read_bytes()
     with RunFolder.open(runs / "run", write=True):  # not even the lock is needed
@@ -110,7 +110,7 @@ def test_figures_are_written_elsewhere_over_a_result_but_no_other_file(runs: Pat
     assert (result.read_bytes(), weights.read_bytes()) == before
 
 
-def test_a_run_can_be_evaluated_on_data_at_another_path(runs: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_run_can_be_evaluated_on_data_at_another_path(runs, tmp_path, monkeypatch):
     expected = attacked(runs / "run", out=tmp_path / "a.json")
     folder = RunFolder.open(runs / "run", write=True)
     folder.write_text("recipe.toml", dump(override(folder.recipe, {"data.source": "moved.npz"})))
@@ -120,7 +120,7 @@ def test_a_run_can_be_evaluated_on_data_at_another_path(runs: Path, tmp_path: Pa
     assert attacked(runs / "run", source="digits", out=tmp_path / "b.json") == expected
 
 
-def test_a_network_that_never_spikes_is_called_dead(runs: Path, tmp_path: Path) -> None:
+def test_a_network_that_never_spikes_is_called_dead(runs, tmp_path):
     network = load(runs / "run" / MODEL)
     first, *_ = network.neurons.items()
     with torch.no_grad():
@@ -130,9 +130,7 @@ def test_a_network_that_never_spikes_is_called_dead(runs: Path, tmp_path: Path) 
     assert "dead_layer" not in attacked(runs / "same", out=tmp_path / "a.json")
 
 
-def test_figures_of_fewer_images_give_way_and_those_of_more_or_other_images_are_not_replaced(
-    runs: Path, tmp_path: Path
-) -> None:
+def test_figures_of_fewer_images_give_way_and_those_of_more_or_other_images_are_not_replaced(runs, tmp_path):
     attacked(runs / "run", limit=20)
     assert attacked(runs / "run", attacks=["fgsm:eps=0.2"])["attacks"].keys() == {"fgsm:eps=0.2"}
     before = (runs / "run" / RESULT).read_bytes()
@@ -149,7 +147,7 @@ def test_figures_of_fewer_images_give_way_and_those_of_more_or_other_images_are_
     attacked(runs / "run", attacks=["noise"], source=str(other), out=tmp_path / "other.json")
 
 
-def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
+def test_the_numbers_are_those_of_the_attack_written_out(runs):
     network, twin = load(runs / "run" / MODEL), load(runs / "independent" / MODEL)
     shown = data.first(data.load("digits").test, 40)
     images, labels = shown.images / 255, shown.labels
@@ -165,7 +163,7 @@ def test_the_numbers_are_those_of_the_attack_written_out(runs: Path) -> None:
     assert row["white_box"] < result["clean"]
 
 
-def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs: Path) -> None:
+def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs):
     texts = ["pgd:eps=0.2,step=0,iterations=1,random_start=true", "square:eps=0.1,queries=5"]
 
     def figures(seed: int | None, attacks: list[str], **options: Any) -> dict[str, Any]:
@@ -184,7 +182,7 @@ def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs: P
     assert figures(None, texts) == figures(0, texts)  # 0 is the recipe's
 
 
-def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs, monkeypatch):
     seen = []
 
     def watched(model: Any, images: Any, labels: Any, *, eps: float = 0.1, seed: int = 0) -> Any:
@@ -196,13 +194,13 @@ def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs: Path, mo
     assert seen == [3, 9]
 
 
-def test_without_attacks_those_of_the_recipe_are_made(runs: Path) -> None:
+def test_without_attacks_those_of_the_recipe_are_made(runs):
     result = attacked(runs / "run", attacks=None, limit=10)
     recipe = RunFolder.open(runs / "run").recipe
     assert list(result["attacks"]) == [label_of(recipe, spec) for spec in recipe_attacks(recipe)]
 
 
-def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny: Recipe) -> None:
+def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny):
     changes = {
         "attack.eps": "8/255",
         "attack.step": "0.01",
@@ -218,7 +216,7 @@ def test_the_attacks_of_a_recipe_step_in_proportion_to_their_bound(tiny: Recipe)
     assert {(spec.options["iterations"], spec.options["random_start"]) for spec in pgd_specs} == {(7, True)}
 
 
-def test_strong_attacks_keep_their_own_iterations_and_take_only_eps_from_the_recipe(tiny: Recipe) -> None:
+def test_strong_attacks_keep_their_own_iterations_and_take_only_eps_from_the_recipe(tiny):
     recipe = override(tiny, {"attack.eps": "4/255", "attack.iterations": "3", "attack.step": "0.001"})
     for name, iterations in (("apgd", 100), ("sa-pgd", 100), ("pgd-restarts", 100), ("greedy", 20)):
         spec = attack_of(recipe, name)
@@ -227,13 +225,13 @@ def test_strong_attacks_keep_their_own_iterations_and_take_only_eps_from_the_rec
     assert attack_of(recipe, "pgd").resolved()["iterations"] == 3
 
 
-def test_a_limit_above_the_images_takes_all_of_a_run_or_an_ann(runs: Path) -> None:
+def test_a_limit_above_the_images_takes_all_of_a_run_or_an_ann(runs):
     result = attacked(runs / "plain", limit=10**6, attacks=["fgsm:eps=0", "pgd:eps=0,iterations=2"])
     assert result["images"] == 355
     assert {row["white_box"] for row in result["attacks"].values()} == {result["clean"]}  # a bound of 0 costs nothing
 
 
-def test_the_holdout_has_a_result_of_its_own(tiny: Recipe, tmp_path: Path) -> None:
+def test_the_holdout_has_a_result_of_its_own(tiny, tmp_path):
     recipe = override(tiny, {"data.holdout_images": "30", "snn.epochs": "0", "ann.epochs": "1"})
     out = train(recipe, out=tmp_path / "run", progress=QUIET)
     result = evaluate(out, attacks=["fgsm"], split="holdout", progress=QUIET)
@@ -265,9 +263,7 @@ def archive(path: Path, *, channels: int = 1, size: int = 8, classes: int = 10) 
         ({"source": {"classes": 7}}, "run has num_classes = 10, but the images of .* have 7"),
     ],
 )
-def test_a_wrong_request_is_refused_and_the_result_stays(
-    runs: Path, tmp_path: Path, options: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_request_is_refused_and_the_result_stays(runs, tmp_path, options, message):
     before = (runs / "run" / RESULT).read_bytes()
     for name in ("cut", "empty"):
         shutil.copytree(runs / "same", runs / name)
@@ -282,7 +278,7 @@ def test_a_wrong_request_is_refused_and_the_result_stays(
     assert (runs / "run" / RESULT).read_bytes() == before
 
 
-def test_the_table_names_the_seed_of_the_attacks(runs: Path) -> None:
+def test_the_table_names_the_seed_of_the_attacks(runs):
     result = attacked(runs / "run", attacks=["noise"], seed=7)
     assert table(result).title == "Accuracy in percent on 40 images, seed 0, seed of the attacks 7"
     assert table(attacked(runs / "run", attacks=["noise"])).title == "Accuracy in percent on 40 images, seed 0"

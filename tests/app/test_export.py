@@ -19,7 +19,7 @@ def run(*words: str | Path) -> str:
     return result.output
 
 
-def test_a_nir_file_is_compared_with_the_run(trained: Path, tmp_path: Path) -> None:
+def test_a_nir_file_is_compared_with_the_run(trained, tmp_path):
     pytest.importorskip("nir", exc_type=ImportError)
     text = run(trained / "run", "--to", "nir", "-o", tmp_path / "a.nir", "--images", "20")
     assert 'reset = "subtract" becomes a reset to zero' in text
@@ -28,13 +28,13 @@ def test_a_nir_file_is_compared_with_the_run(trained: Path, tmp_path: Path) -> N
     assert (tmp_path / "a.nir").stat().st_size > 1000
 
 
-def test_a_spikingjelly_file_says_how_to_compare_it(trained: Path, tmp_path: Path) -> None:
+def test_a_spikingjelly_file_says_how_to_compare_it(trained, tmp_path):
     text = run(trained / "run", "--to", "spikingjelly", "-o", tmp_path / "a.py", "--images", "2")
     assert f"run: python {tmp_path / 'a.py'}" in text.replace("\n", "")
     assert "spikes at u >= threshold" in text
 
 
-def test_an_export_replaces_its_own_files_but_no_other(trained: Path, tmp_path: Path) -> None:
+def test_an_export_replaces_its_own_files_but_no_other(trained, tmp_path):
     shutil.copytree(trained / "run", tmp_path / "run")
     weights = (tmp_path / "run" / MODEL).read_bytes()
     (tmp_path / "mine.py").write_text("def network(): ...\n")
@@ -52,6 +52,6 @@ def test_an_export_replaces_its_own_files_but_no_other(trained: Path, tmp_path: 
         run(trained / "run", "--to", "spikingjelly", "-o", tmp_path / "again.py", "--images", "2")
 
 
-def test_an_ann_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_an_ann_is_refused(trained, tmp_path):
     with pytest.raises(UsageError, match="is a Classifier, not a spiking network"):
         run(trained / "plain", "--to", "onnx", "-o", tmp_path / "a.onnx")

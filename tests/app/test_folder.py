@@ -43,21 +43,21 @@ def begun(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path: Path, resume: bool) -> None:
+def test_a_new_folder_holds_the_resolved_recipe_and_the_environment(tmp_path, resume):
     with RunFolder.create(tmp_path / "runs" / "a", DIGITS, resume=resume) as folder:
         assert folder.recipe == DIGITS
         assert folder.read_json(ENVIRONMENT)["python"]
     assert set(listing(tmp_path / "runs" / "a")) == {RECIPE, ENVIRONMENT}
 
 
-def test_the_same_recipe_continues_where_resume_is_asked_and_leftovers_are_removed(tmp_path: Path) -> None:
+def test_the_same_recipe_continues_where_resume_is_asked_and_leftovers_are_removed(tmp_path):
     (begun(tmp_path) / ".model.safetensors.1.hiresnn-part").touch()  # of a killed process
     with RunFolder.create(tmp_path, DIGITS, resume=True) as folder:
         assert folder.require(MODEL).read_bytes() == b"weights"
     assert set(listing(tmp_path)) == {RECIPE, ENVIRONMENT, MODEL}
 
 
-def test_a_lock_removes_the_leftovers_of_the_folder_and_its_caches(tmp_path: Path) -> None:
+def test_a_lock_removes_the_leftovers_of_the_folder_and_its_caches(tmp_path):
     (tmp_path / "cache-1").mkdir()
     for folder in (tmp_path, tmp_path / "cache-1"):
         (folder / ".unit.npz.1.hiresnn-part").touch()
@@ -73,17 +73,15 @@ def test_a_lock_removes_the_leftovers_of_the_folder_and_its_caches(tmp_path: Pat
         (OTHER, True, r"holds another run, which differs in seed, noise\.step; choose another"),
     ],
 )
-def test_a_run_is_not_overwritten(tmp_path: Path, recipe: object, resume: bool, message: str) -> None:
+def test_a_run_is_not_overwritten(tmp_path, recipe, resume, message):
     before = listing(begun(tmp_path))
     with pytest.raises(RunError, match=message):
-        RunFolder.create(tmp_path, recipe, resume=resume)  # type: ignore[arg-type]
+        RunFolder.create(tmp_path, recipe, resume=resume)
     assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_command(
-    tmp_path: Path, resume: bool
-) -> None:
+def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_command(tmp_path, resume):
     with RunFolder.create(tmp_path, DIGITS) as folder:
         folder.write_text(CONVERSION, "layers")  # written before the calibration, which may fail
     corrected = override(DIGITS, {"data.source": "right.npz"})
@@ -93,7 +91,7 @@ def test_a_folder_in_which_no_training_has_begun_is_taken_by_the_corrected_comma
         pass
 
 
-def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_path: Path) -> None:
+def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_path):
     (tmp_path / "written").mkdir()
     (tmp_path / "written" / RECIPE).write_text(dump(OTHER))
     with pytest.raises(RunError, match="already holds another run"):
@@ -107,7 +105,7 @@ def test_a_folder_with_foreign_files_is_refused_and_gets_not_even_a_lock(tmp_pat
         RunFolder.create(tmp_path / "thesis.tex", DIGITS)
 
 
-def test_a_second_writer_is_refused_until_the_first_has_closed_also_in_another_process(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_until_the_first_has_closed_also_in_another_process(tmp_path):
     first = RunFolder.create(tmp_path, DIGITS)
     with pytest.raises(RunError, match=r"run folder .* is in use: another process .*\.lock; wait"):
         RunFolder.create(tmp_path, DIGITS, resume=True)
@@ -122,7 +120,7 @@ def test_a_second_writer_is_refused_until_the_first_has_closed_also_in_another_p
         locked(tmp_path / "file" / "a", "audit folder")
 
 
-def test_readers_may_read_while_it_is_written_but_not_write(tmp_path: Path) -> None:
+def test_readers_may_read_while_it_is_written_but_not_write(tmp_path):
     with RunFolder.create(tmp_path, DIGITS):
         reader = RunFolder.open(tmp_path)
         assert reader.recipe == DIGITS
@@ -130,7 +128,7 @@ def test_readers_may_read_while_it_is_written_but_not_write(tmp_path: Path) -> N
             reader.write_text("note.txt", "text")
 
 
-def test_results_can_be_added_to_a_finished_run_and_come_back_as_they_are(tmp_path: Path) -> None:
+def test_results_can_be_added_to_a_finished_run_and_come_back_as_they_are(tmp_path):
     figures = {"more": None, "clean": 90, "attacks": {"fgsm": {"new": [1], "white_box": 12.5}}, "images": 2, "seed": 0}
     RunFolder.create(tmp_path, DIGITS).close()
     with RunFolder.open(tmp_path, write=True) as folder:
@@ -138,7 +136,7 @@ def test_results_can_be_added_to_a_finished_run_and_come_back_as_they_are(tmp_pa
     assert json.dumps(RunFolder.open(tmp_path).read_json(RESULT)) == json.dumps(figures)
 
 
-def test_a_damaged_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_run_is_refused_in_one_sentence(tmp_path):
     run, empty, file = tmp_path / "run", tmp_path / "empty", tmp_path / "file"
     begun(run)
     empty.mkdir()
@@ -171,7 +169,7 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
+def test_metrics_are_written_whole_and_read_back(tmp_path):
     with RunFolder.create(tmp_path, DIGITS) as folder:
         assert folder.read_metrics() == []
         rows = [{**EPOCH, "epoch": 1}, {**EPOCH, "epoch": 2}]
@@ -181,13 +179,13 @@ def test_metrics_are_written_whole_and_read_back(tmp_path: Path) -> None:
     assert [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()] == rows
 
 
-def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path: Path) -> None:
+def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path):
     for recipe in (DIGITS, override(DIGITS, {"snn.lr": "0.5"})):
         with RunFolder.shared(tmp_path / "ann", recipe, wait=lambda: pytest.fail("nobody else writes")) as folder:
             assert folder.recipe == DIGITS
 
 
-def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path: Path) -> None:
+def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path):
     first, lines = RunFolder.shared(tmp_path, DIGITS, wait=lambda: None), []
 
     def wait() -> None:
@@ -214,14 +212,14 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("name", sorted(RECORDS))
-def test_a_file_that_no_run_has_written_is_damaged(name: str, text: str) -> None:
+def test_a_file_that_no_run_has_written_is_damaged(name, text):
     with pytest.raises(RunError, match=f"run/{name} is damaged .*; delete the file") as caught:
         read_record(text, name, f"run/{name}")
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
 
 
-def test_the_environment_holds_versions_machine_and_code_as_json_without_importing_torch() -> None:
+def test_the_environment_holds_versions_machine_and_code_as_json_without_importing_torch():
     code = "import sys; from hiresnn.app.folder import environment as e; import json; print(json.dumps(e()))"
     code += "; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ MOST = 12
 """Frames of the package from the function of the command to the equation, both counted."""
 
 
-def test_the_path_from_the_command_to_eq_1_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_from_the_command_to_eq_1_is_short(tmp_path, monkeypatch):
     frames: list[traceback.FrameSummary] = []
     real = lif.fires
 

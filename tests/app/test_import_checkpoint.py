@@ -82,7 +82,7 @@ def written(path: Path, state: object) -> Path:
 
 
 @pytest.mark.parametrize(("model", "size"), [("vgg5", 8), ("vgg11", 8), ("vgg16", 16)])
-def test_the_network_computes_what_the_authors_loop_computes(model: str, size: int, tmp_path: Path) -> None:
+def test_the_network_computes_what_the_authors_loop_computes(model, size, tmp_path):
     generator = np.random.default_rng(0)
     images, labels = generator.integers(0, 256, (20, size, size, 3), np.uint8), np.arange(20) % 10
     np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
@@ -103,17 +103,17 @@ def test_the_network_computes_what_the_authors_loop_computes(model: str, size: i
     assert imported.ignored == []
 
 
-def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source: str, tmp_path: Path) -> None:
+def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source, tmp_path):
     state = state_of("vgg5", size=8)
     moved = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in state.items()}
     options = {"source": source, "method": "hire"}
     first = written(tmp_path / "one.pt", {"state_dict": {**state, "epoch": torch.tensor(3)}, "accuracy": 0.5})
-    imported = import_checkpoint(first, "vgg5", tmp_path / "one", **options)  # type: ignore[arg-type]
+    imported = import_checkpoint(first, "vgg5", tmp_path / "one", **options)
     assert (imported.ignored, imported.same_ann) == (["epoch"], None)
     assert RunFolder.open(tmp_path / "one").recipe.snn.timesteps == 6  # the paper's
     other = written(tmp_path / "other.pt", state_of("vgg5", size=8, seed=9))
     for path, name, same in ((written(tmp_path / "two.pt", moved), "two", True), (other, "other", False)):
-        twin = import_checkpoint(path, "vgg5", tmp_path / name, twin=tmp_path / "one", **options)  # type: ignore[arg-type]
+        twin = import_checkpoint(path, "vgg5", tmp_path / name, twin=tmp_path / "one", **options)
         assert twin.same_ann is same
     twins = [tmp_path / "two", tmp_path / "other"]
     result = evaluate(tmp_path / "one", attacks=["fgsm"], twins=twins, progress=Progress(quiet=True))
@@ -135,9 +135,7 @@ def test_the_run_is_accepted_and_a_twin_from_the_same_ann_is_found(source: str, 
         ({"leak.l12": None}, "has no leak.l12, so it is not the authors' vgg5"),
     ],
 )
-def test_a_wrong_entry_is_named_and_no_folder_is_made(
-    change: dict[str, Tensor | None], message: str, source: str, tmp_path: Path
-) -> None:
+def test_a_wrong_entry_is_named_and_no_folder_is_made(change, message, source, tmp_path):
     state = {**state_of("vgg5", size=8), **change}
     path = written(tmp_path / "wrong.pt", {name: tensor for name, tensor in state.items() if tensor is not None})
     with pytest.raises(RunError, match=message):
@@ -145,7 +143,7 @@ def test_a_wrong_entry_is_named_and_no_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_timesteps_of_vgg16_and_images_of_another_size_are_asked_for(source: str, tmp_path: Path) -> None:
+def test_the_timesteps_of_vgg16_and_images_of_another_size_are_asked_for(source, tmp_path):
     path = written(tmp_path / "authors.pt", state_of("vgg5", size=16))
     with pytest.raises(UsageError, match="give --timesteps"):
         import_checkpoint(path, "vgg16", tmp_path / "run", source=source, method="hire")
@@ -153,7 +151,7 @@ def test_the_timesteps_of_vgg16_and_images_of_another_size_are_asked_for(source:
         import_checkpoint(path, "vgg5", tmp_path / "run", source=source, method="hire")
 
 
-def test_the_command_prints_what_it_found(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_it_found(source, tmp_path, capsys):
     path = written(tmp_path / "authors.pt", state_of("vgg5", size=8))
     for out, more in (("one", []), ("two", ["--twin", str(tmp_path / "one")])):
         line = ["import-checkpoint", str(path), "--model", "vgg5", "--data", source, "-o", str(tmp_path / out), *more]
@@ -166,7 +164,7 @@ def test_the_command_prints_what_it_found(source: str, tmp_path: Path, capsys: p
     assert f"Next: hiresnn evaluate {tmp_path / 'two'}" in printed
 
 
-def test_positions_are_those_of_the_authors_modules() -> None:
+def test_positions_are_those_of_the_authors_modules():
     """Counted by hand from their configuration: convolution, ReLU, dropout, or convolution, ReLU, pooling."""
     assert positions("vgg5") == ([0, 3, 6], 9)
     assert positions("vgg11") == ([0, 3, 6, 9, 12, 15, 18, 21], 24)

@@ -1,7 +1,6 @@
 """The rows of a training in a log of the user's, and in TensorBoard."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ TINY = {
 }  # fmt: skip
 
 
-def test_a_function_gets_every_row_that_metrics_jsonl_has(tmp_path: Path) -> None:
+def test_a_function_gets_every_row_that_metrics_jsonl_has(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         f"import json\n\n\ndef log(row):\n    with open({str(tmp_path / 'rows')!r}, 'a') as rows:\n"
@@ -29,7 +28,7 @@ def test_a_function_gets_every_row_that_metrics_jsonl_has(tmp_path: Path) -> Non
     assert rows[-1:] == [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_log_that_fails_or_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_a_log_that_fails_or_does_not_exist_is_named(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def log(row):\n    raise ValueError('full')\n")
     with pytest.raises(UsageError, match="ValueError: full"):
@@ -40,7 +39,7 @@ def test_a_log_that_fails_or_does_not_exist_is_named(tmp_path: Path) -> None:
         log_to("tensorbord", tmp_path)
 
 
-def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
+def test_tensorboard_gets_every_number(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -51,7 +50,7 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     assert events.Scalars("snn/leaks/lif1")[0].value == 1.0
 
 
-def test_a_log_cannot_change_the_row_and_its_exit_is_a_sentence(tmp_path: Path) -> None:
+def test_a_log_cannot_change_the_row_and_its_exit_is_a_sentence(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def change(row):\n    row['thresholds'].clear()\n\ndef leave(row):\n    raise SystemExit(0)\n"
     )

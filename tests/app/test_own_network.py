@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -101,7 +100,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_an_own_network_holds_what_loads_it_again(finished, capsys):
     run = finished / "runs" / "hire"
     record = RunFolder.open(run).read_json(SOURCE)
     assert record["path"] == str((finished / "mine.py").resolve())
@@ -116,7 +115,7 @@ def test_a_run_of_an_own_network_holds_what_loads_it_again(finished: Path, capsy
     assert (again.architecture, again.library, again.kind) == ("mine-network", "hiresnn", "run")
 
 
-def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny: Recipe, tmp_path: Path) -> None:
+def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no(tiny, tmp_path):
     dataset, recipe = data.load("digits"), own(tiny, f"{code_in(tmp_path)}:network")
     state = ann_of(recipe, dataset, dataset.train, own_code(recipe)).state_dict()
     mean, std = data.channel_statistics(dataset.train)
@@ -127,7 +126,7 @@ def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no
 
 
 @pytest.mark.parametrize("method", ["ann", "converted", "trades", "mpd-sgr"])
-def test_every_method_trains_an_own_network_from_one_ann(tiny: Recipe, copied: Path, method: str) -> None:
+def test_every_method_trains_an_own_network_from_one_ann(tiny, copied, method):
     (ann,) = (copied / "runs" / "ann").iterdir()
     before = (ann / MODEL).read_bytes()
     run = fit(own(tiny, f"{copied / 'mine.py'}:network", method=method), copied / "runs" / f"by-{method}")
@@ -136,9 +135,7 @@ def test_every_method_trains_an_own_network_from_one_ann(tiny: Recipe, copied: P
     assert isinstance(load_run(RunFolder.open(run)), OwnNetwork if method == "ann" else SpikingNetwork)
 
 
-def test_an_own_network_is_evaluated_and_analysed_as_any_run_by_executing_its_code_once(
-    copied: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_own_network_is_evaluated_and_analysed_as_any_run_by_executing_its_code_once(copied, capsys):
     run, quiet = copied / "runs" / "hire", Progress(quiet=True)
     assert evaluate(run, attacks=["fgsm"], limit=20, progress=quiet)["images"] == 20
     assert capsys.readouterr().err.count("Executing") == 1
@@ -148,9 +145,7 @@ def test_an_own_network_is_evaluated_and_analysed_as_any_run_by_executing_its_co
     assert (run / "analysis-activity.json").is_file()
 
 
-def test_the_code_of_a_run_is_found_from_everywhere(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_of_a_run_is_found_from_everywhere(tiny, tmp_path, monkeypatch):
     code_in(tmp_path)
     monkeypatch.chdir(tmp_path)
     run = fit(own(tiny, "mine.py:network", method="ann"), tmp_path / "run")
@@ -158,7 +153,7 @@ def test_the_code_of_a_run_is_found_from_everywhere(
     assert isinstance(load_run(RunFolder.open(run)), OwnNetwork)
 
 
-def test_changed_code_is_refused_by_the_name_of_the_file(tiny: Recipe, copied: Path) -> None:
+def test_changed_code_is_refused_by_the_name_of_the_file(tiny, copied):
     run = copied / "runs" / "hire"
     (copied / "parts.py").write_text(PARTS + "\n# changed\n")
     for refused in (
@@ -177,7 +172,7 @@ def test_changed_code_is_refused_by_the_name_of_the_file(tiny: Recipe, copied: P
         hiresnn.load(run)
 
 
-def test_no_file_chooses_the_code_that_runs(copied: Path) -> None:
+def test_no_file_chooses_the_code_that_runs(copied):
     run = copied / "runs" / "hire"
     (copied / "mine.py").write_text("raise SystemExit('executed')")
     with pytest.raises(RunError, match=r"network of your own, .*; hiresnn\.load\('.*hire'\) executes it, or pass"):
@@ -195,9 +190,7 @@ def build_mine(folder: Path) -> nn.Module:
     return UserCode(str(code_in(folder)), "network").network(10)  # type: ignore[no-any-return]
 
 
-def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(
-    tiny: Recipe, tmp_path: Path
-) -> None:
+def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(tiny, tmp_path):
     def key(folder: str, function: str = "network", weights: bool = False) -> str:
         changes = {"model.weights": json.dumps(str(tmp_path / "w.pt"))} if weights else {}
         recipe = own(tiny, f"{tmp_path / folder / 'mine.py'}:{function}", **changes)
@@ -214,7 +207,7 @@ def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_pa
     assert len(set(keys)) == 5
 
 
-def test_an_ann_starts_from_a_file_of_weights_which_the_run_does_not_need_later(tiny: Recipe, tmp_path: Path) -> None:
+def test_an_ann_starts_from_a_file_of_weights_which_the_run_does_not_need_later(tiny, tmp_path):
     network, path = build_mine(tmp_path), tmp_path / "w.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, path)
     changes = {"model.weights": json.dumps(str(path)), "ann.epochs": "0", "method": "ann"}
@@ -231,7 +224,7 @@ def test_an_ann_starts_from_a_file_of_weights_which_the_run_does_not_need_later(
     assert isinstance(load_run(RunFolder.open(run)), OwnNetwork)  # the run has weights of its own
 
 
-def test_networks_of_the_package_start_from_weights_too(trained: Path, tiny: Recipe, tmp_path: Path) -> None:
+def test_networks_of_the_package_start_from_weights_too(trained, tiny, tmp_path):
     weights = trained / "plain" / MODEL
     changes = {"model.weights": json.dumps(str(weights)), "ann.epochs": "0", "method": "ann"}
     run = fit(override(tiny, changes), tmp_path / "run")
@@ -254,9 +247,7 @@ def test_networks_of_the_package_start_from_weights_too(trained: Path, tiny: Rec
         ("mine.py:network", "w.pt", "w.pt do not fit the network"),
     ],
 )
-def test_what_does_not_suit_is_refused_before_a_folder_is_made(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, weights: str | None, message: str
-) -> None:
+def test_what_does_not_suit_is_refused_before_a_folder_is_made(tiny, tmp_path, monkeypatch, source, weights, message):
     code_in(tmp_path)
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.zeros(1)}, "w.pt")
@@ -266,9 +257,7 @@ def test_what_does_not_suit_is_refused_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_line_says_what_a_conversion_without_rescale_costs_and_the_run_holds_the_report(
-    tiny: Recipe, tmp_path: Path, heard: Any
-) -> None:
+def test_a_line_says_what_a_conversion_without_rescale_costs_and_the_run_holds_the_report(tiny, tmp_path, heard):
     recipe = own(tiny, f"{code_in(tmp_path)}:network", **{"conversion.rescale": "false", "ann.epochs": "0"})
     train(recipe, out=tmp_path / "run", progress=heard)
     assert any("conversion.rescale is false" in line for line in heard.lines)
@@ -277,7 +266,7 @@ def test_a_line_says_what_a_conversion_without_rescale_costs_and_the_run_holds_t
     assert "network.0.1  BatchNorm -> part of network.0.0" in lines
 
 
-def test_a_compiled_network_is_trained_and_one_without_gradients_is_refused(tiny: Recipe, tmp_path: Path) -> None:
+def test_a_compiled_network_is_trained_and_one_without_gradients_is_refused(tiny, tmp_path):
     path = code_in(tmp_path)
     path.write_text(
         MINE + "\ndef compiled():\n    import torch\n    return torch.compile(ten(), backend='eager')\n"

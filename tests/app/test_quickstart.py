@@ -1,6 +1,5 @@
 """The quickstart trains four networks, each with a twin, and prints one table."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,18 +7,14 @@ import pytest
 from hiresnn.app import quickstart as module
 from hiresnn.app.evaluate import evaluate
 from hiresnn.app.quickstart import quickstart, render
-from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.recipe import override, read
 from hiresnn.app.train import train
 from hiresnn.progress import Progress
-
-from .conftest import Heard
 
 GOLDEN = {"fgsm:eps=32/255": 71.3, "pgd:eps=32/255,iterations=7": 49.0, "pgd:eps=16/255,iterations=7": 85.9}
 
 
-def test_it_trains_each_network_once_and_a_second_time_not_at_all(
-    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, heard: Heard
-) -> None:
+def test_it_trains_each_network_once_and_a_second_time_not_at_all(tiny, monkeypatch, tmp_path, heard):
     changes = {"snn.epochs": "1", "attack.iterations": "1", "attack.extra_eps": "[]"}
     monkeypatch.setattr(module, "read", lambda name: override(tiny, changes))
     text = quickstart(tmp_path, seed=1, progress=heard)
@@ -37,14 +32,12 @@ def test_it_trains_each_network_once_and_a_second_time_not_at_all(
 
 
 @pytest.mark.parametrize(("method", "ann_seed"), [("hire", 0), ("ann", 1000), ("converted", 1000)])
-def test_the_twin_of_a_trained_snn_starts_from_the_same_ann_and_others_from_their_own(
-    tiny: Recipe, method: str, ann_seed: int
-) -> None:
+def test_the_twin_of_a_trained_snn_starts_from_the_same_ann_and_others_from_their_own(tiny, method, ann_seed):
     twin = module.twin_recipe(override(tiny, {"method": method}))
     assert (twin.seed, twin.ann_seed, twin.method) == (1000, ann_seed, method)
 
 
-def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box() -> None:
+def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box():
     def result(clean: float, white: float, black: float, **more: Any) -> dict[str, Any]:
         attacks = {"pgd": {"white_box": white, "black_box": black}, **more}
         return {"clean": clean, "attacks": attacks, "images": 1234, "seed": 3}
@@ -62,7 +55,7 @@ def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box() -> None:
 
 
 @pytest.mark.slow
-def test_the_row_of_hire_in_the_quickstart_keeps_its_numbers(tmp_path: Path) -> None:
+def test_the_row_of_hire_in_the_quickstart_keeps_its_numbers(tmp_path):
     quiet = Progress(quiet=True)
     run = train(override(read("digits"), {"compile": "never"}), out=tmp_path / "hire-seed0", progress=quiet)
     result = evaluate(run, progress=quiet)

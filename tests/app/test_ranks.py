@@ -42,7 +42,7 @@ def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[
     return [code for code, _, _ in ended], "".join(output for _, output, _ in ended), [errors for *_, errors in ended]
 
 
-def test_a_part_is_of_the_batch_that_one_process_sees() -> None:
+def test_a_part_is_of_the_batch_that_one_process_sees():
     split = Split(torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8), torch.arange(11) % 5)
 
     def batches(*part: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -58,7 +58,7 @@ def test_a_part_is_of_the_batch_that_one_process_sees() -> None:
         assert torch.equal(labels, torch.cat([part[1] for part in parts]))
 
 
-def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(tiny, tmp_path):
     # Shares of 15 and 16 images, and of 1 and 2 in the last batch.
     uneven = {"data.train_images": "158", "ann.batch_size": "31", "snn.batch_size": "31"}
     recipe = override(tiny, {**EXACT, **uneven})
@@ -75,9 +75,7 @@ def test_two_processes_train_as_one(tiny: Recipe, tmp_path: Path) -> None:
     assert names[0] == names[1]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_noise(
-    tiny: Recipe, tmp_path: Path
-) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_noise(tiny, tmp_path):
     recipe = override(tiny, {**EXACT, "method": "hire", "model.dropout": "0.2", "snn.epochs": "12"})
     whole = tmp_path / "whole" / "run"
     assert finished(recipe, tmp_path / "whole", whole)[0] == [0, 0]
@@ -116,7 +114,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
         ({"device": '"cuda:0"'}, r"device is 'cuda:0', a single GPU; for 2 processes use cuda or auto"),
     ],
 )
-def test_what_cannot_be_shared_is_refused(tiny: Recipe, tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
+def test_what_cannot_be_shared_is_refused(tiny, tmp_path, changes, sentence):
     class Alike(Ranks):
         def gathered(self, value: Any) -> list[Any]:
             return [value, value]
@@ -140,9 +138,7 @@ def of_rank(*commands: list[str]) -> None:
         ("snn.epocs=1", "snn.epocs"),
     ],
 )
-def test_what_one_rank_alone_was_told_is_refused_by_all_and_printed_once(
-    tiny: Recipe, tmp_path: Path, assignment: str, sentence: str
-) -> None:
+def test_what_one_rank_alone_was_told_is_refused_by_all_and_printed_once(tiny, tmp_path, assignment, sentence):
     lead = command(override(tiny, EXACT), tmp_path, tmp_path / "run")
     (code, _, errors), (other_code, _, other_errors) = several(2, partial(of_rank, lead, [*lead, "--set", assignment]))
     assert code
@@ -161,13 +157,13 @@ def lost_at_the_start() -> None:
         pass
 
 
-def test_a_rank_that_ends_before_the_meeting_ends_the_others() -> None:
+def test_a_rank_that_ends_before_the_meeting_ends_the_others():
     start = time.monotonic()
     assert "another of the 2 training processes ended" in several(2, lost_at_the_start)[0][2]
     assert time.monotonic() - start < 60
 
 
-def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny: Recipe, tmp_path: Path) -> None:
+def test_what_the_lead_refuses_all_refuse_and_one_says_so(tiny, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / "mine.txt").touch()
@@ -187,7 +183,7 @@ class Other(Ranks):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny: Recipe, rank: int) -> None:
+def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny, rank):
     ranks = Other(rank, 2)
     ranks.error = DataError("cifar10 could not be downloaded")
     with pytest.raises(DataError, match="cifar10 could not be downloaded"):

@@ -1,7 +1,5 @@
 """A recipe is checked whole: a mistake is named by file, key, value and remedy."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +27,7 @@ def reread(recipe: Recipe) -> Recipe:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_recipe_describes_itself_and_reads_back_equal(name: str) -> None:
+def test_a_shipped_recipe_describes_itself_and_reads_back_equal(name):
     command, description = shipped_text(name).splitlines()[:2]
     assert command in (f"# hiresnn train {name}", "# hiresnn quickstart")
     assert description == f"# {shipped()[name]}"
@@ -49,9 +47,7 @@ def test_a_shipped_recipe_describes_itself_and_reads_back_equal(name: str) -> No
         ("resnet12-cifar100", "resnet12", 10, 0.015),
     ],
 )
-def test_full_scale_recipes_hold_the_hyperparameters_of_section_5_1(
-    name: str, model: str, timesteps: int, noise_step: float
-) -> None:
+def test_full_scale_recipes_hold_the_hyperparameters_of_section_5_1(name, model, timesteps, noise_step):
     recipe = read(name)
     assert (recipe.model.name, recipe.snn.timesteps, recipe.noise.step) == (model, timesteps, noise_step)
     assert recipe.noise.limit == noise_step
@@ -65,14 +61,14 @@ def test_full_scale_recipes_hold_the_hyperparameters_of_section_5_1(
     assert recipe.data.train_images == 0
 
 
-def test_a_bound_is_read_as_a_fraction_and_written_as_one() -> None:
+def test_a_bound_is_read_as_a_fraction_and_written_as_one():
     recipe = override(DIGITS, {"attack.eps": "8/255", "attack.extra_eps": '["1/255", 0.25]'})
     assert recipe.attack.eps == 8 / 255
     assert recipe.attack.extra_eps == (1 / 255, 0.25)
     assert 'eps = "8/255"' in dump(recipe)
 
 
-def test_the_noise_bound_is_the_step_and_the_seed_of_the_ann_that_of_the_run_unless_they_are_given() -> None:
+def test_the_noise_bound_is_the_step_and_the_seed_of_the_ann_that_of_the_run_unless_they_are_given():
     recipe = override(DIGITS, {"noise.step": "0.02", "seed": "3"})
     assert (recipe.noise.limit, recipe.ann_seed) == (0.02, 3)
     given = override(recipe, {"noise.bound": "0.05", "ann.seed": "5"})
@@ -80,7 +76,7 @@ def test_the_noise_bound_is_the_step_and_the_seed_of_the_ann_that_of_the_run_unl
     assert override(given, {"ann.seed": "none"}).ann_seed == 3
 
 
-def test_a_recipe_names_a_network_of_the_package_or_an_own_one() -> None:
+def test_a_recipe_names_a_network_of_the_package_or_an_own_one():
     mine = override(DIGITS, {"model.source": '"mine.py:network"'})
     assert (mine.model.name, mine.model.label) == (None, "mine-network")
     assert reread(mine) == mine
@@ -88,7 +84,7 @@ def test_a_recipe_names_a_network_of_the_package_or_an_own_one() -> None:
     assert "source" not in DIGITS.keyed()["model"]
 
 
-def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_copy() -> None:
+def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_copy():
     recipe = override(
         DIGITS, {"snn.lr": "2e-3", "snn.milestones": "[0.5]", "data.source": "folder/x.npz", "data.augment": "true"}
     )
@@ -125,7 +121,7 @@ def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_co
         ({"snn.rounding": "int99"}, "write intN"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_key_value_and_remedy(changes: dict[str, str], message: str) -> None:
+def test_a_value_that_cannot_be_is_refused_by_key_value_and_remedy(changes, message):
     with pytest.raises(RecipeError) as caught:
         override(DIGITS, changes)
     assert message in str(caught.value)
@@ -155,21 +151,21 @@ VGG5 = shipped_text("vgg5-cifar10")
         ('extends = "digits"\nsnn = 3', "snn = 3 is not allowed; it must be a section"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, message: str) -> None:
+def test_a_mistake_in_a_file_is_named_with_the_file(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(RecipeError, match=message):
         read(path)
 
 
-def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_recipe_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"is a folder; name the TOML file in it"):
         read(tmp_path)
     with pytest.raises(RecipeError, match=r"'vgg5-cifar'; did you mean .vgg5-cifar10.\? choose one of digits, "):
         read("vgg5-cifar")
 
 
-def test_a_file_extends_a_shipped_recipe_and_another_file(tmp_path: Path) -> None:
+def test_a_file_extends_a_shipped_recipe_and_another_file(tmp_path):
     (tmp_path / "base.toml").write_text('extends = "digits"\nname = "base"\n[snn]\nepochs = 3\n[ann]\nepochs = 2\n')
     (tmp_path / "sub").mkdir()
     mine = tmp_path / "sub" / "mine.toml"
@@ -180,13 +176,13 @@ def test_a_file_extends_a_shipped_recipe_and_another_file(tmp_path: Path) -> Non
     assert stated_keys("digits") == set()
 
 
-def test_keys_that_came_later_are_not_part_of_the_key_at_their_defaults() -> None:
+def test_keys_that_came_later_are_not_part_of_the_key_at_their_defaults():
     assert "condition" not in DIGITS.keyed()["snn"]
     assert override(DIGITS, {"snn.condition": ">="}).keyed()["snn"]["condition"] == ">="
     assert override(DIGITS, {"snn.reset": "zero"}).keyed()["snn"]["reset"] == "zero"
 
 
-def test_equal_parts_have_equal_digests_whatever_their_order() -> None:
+def test_equal_parts_have_equal_digests_whatever_their_order():
     # sha256 of {"a":1,"b":[0.5]}, by sha256sum
     assert digest({"b": [0.5], "a": 1}) == digest({"a": 1, "b": [0.5]}) == "bdad23344c9c37f9"
     assert digest({"a": 2, "b": [0.5]}) != digest({"a": 1, "b": [0.5]})
@@ -213,9 +209,7 @@ CHANGES = st.fixed_dictionaries(
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(CHANGES, CHANGES)
-def test_any_recipe_is_read_back_equal_and_overrides_one_after_another_are_one_override(
-    first: dict[str, str], second: dict[str, str]
-) -> None:
+def test_any_recipe_is_read_back_equal_and_overrides_one_after_another_are_one_override(first, second):
     recipe = override(override(DIGITS, first), second)
     assert recipe == override(DIGITS, {**first, **second})
     assert reread(recipe) == recipe
@@ -224,7 +218,7 @@ def test_any_recipe_is_read_back_equal_and_overrides_one_after_another_are_one_o
 
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.sampled_from([*flatten(DIGITS), "noise", "data.new", "x.y.z"]), st.text())
-def test_any_text_for_set_is_taken_or_refused_in_a_sentence(key: str, text: str) -> None:
+def test_any_text_for_set_is_taken_or_refused_in_a_sentence(key, text):
     message = ""
     try:
         recipe = override(DIGITS, {key: text})

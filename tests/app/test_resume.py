@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hiresnn.app.folder import METRICS, MODEL, RunFolder
-from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.recipe import dump, override
 
 from ..forked import Forked, hiresnn
 
@@ -41,7 +41,7 @@ def timeless(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of Unix")
-def test_a_run_killed_in_the_ann_and_in_the_snn_phase_ends_with_the_same_bits(tiny: Recipe, tmp_path: Path) -> None:
+def test_a_run_killed_in_the_ann_and_in_the_snn_phase_ends_with_the_same_bits(tiny, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(dump(override(tiny, LONG)))
     whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"

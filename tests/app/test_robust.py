@@ -47,7 +47,7 @@ def the_ann(run: Path) -> Path:
     return folder
 
 
-def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust: Recipe, tmp_path: Path, heard) -> None:
+def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust, tmp_path, heard):
     out = train(robust, out=tmp_path / "run", progress=heard)
     logged = rows(the_ann(out))
     assert len(logged) == 4
@@ -64,9 +64,7 @@ def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust: 
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_robust_ann_that_is_interrupted_ends_with_the_same_bits(
-    robust: Recipe, tmp_path: Path, heard, stopped_after: int
-) -> None:
+def test_a_robust_ann_that_is_interrupted_ends_with_the_same_bits(robust, tmp_path, heard, stopped_after):
     whole = train(robust, out=tmp_path / "whole" / "run", progress=heard)
     (tmp_path / "mine.py").write_text(
         f"def stop(row):\n    if row['epoch'] == {stopped_after + 1}:\n        raise KeyboardInterrupt\n"
@@ -79,9 +77,7 @@ def test_a_robust_ann_that_is_interrupted_ends_with_the_same_bits(
         assert (whole.parent / folder / MODEL).read_bytes() == (out.parent / folder / MODEL).read_bytes()
 
 
-def test_catastrophic_overfitting_is_said(
-    robust: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard
-) -> None:
+def test_catastrophic_overfitting_is_said(robust, tmp_path, monkeypatch, heard):
     accuracies = [{"clean": 80.0, "fgsm": 60.0, "pgd": pgd} for pgd in (55.0, 12.5, 50.0, 51.0)]
     monkeypatch.setattr(Selection, "measure", lambda self, network: accuracies.pop(0))
     out = train(robust, out=tmp_path / "run", progress=heard)
@@ -92,7 +88,7 @@ def test_catastrophic_overfitting_is_said(
     assert [row.get("back_to_epoch") for row in rows(the_ann(out))] == [None, 1, None, None]
 
 
-def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp_path: Path, heard) -> None:
+def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust, tmp_path, heard):
     changes = {"ann.activation": "qcfs", "ann.levels": "4", "conversion.wait": "true", "ann.select": "last"}
     out = train(override(robust, changes), out=tmp_path / "run", progress=heard)
     network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
@@ -108,8 +104,8 @@ def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust: Recipe, tmp
 
 
 def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_the_same_bits(
-    tiny: Recipe, tmp_path: Path, stopping: str, heard
-) -> None:
+    tiny, tmp_path, stopping, heard
+):
     changes = {"method": "nfgsm", "ann.epochs": "1", "snn.epochs": "2", "noise.step": "16/255"}
     recipe = override(tiny, {**changes, "snn.distil": "0.7", "snn.average": "0.9"})
     whole = train(recipe, out=tmp_path / "whole", progress=heard)
@@ -121,12 +117,12 @@ def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_t
 
 
 @pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.own_loss])
-def test_distillation_does_not_replace_the_loss_of_a_method(tiny: Recipe, method: str) -> None:
+def test_distillation_does_not_replace_the_loss_of_a_method(tiny, method):
     with pytest.raises(RecipeError, match=f"snn.distil.*{method}"):
         override(tiny, {"method": method, "snn.distil": "0.7"})
 
 
-def test_a_distilled_network_stays_closer_to_its_ann(tiny: Recipe, tmp_path: Path, heard) -> None:
+def test_a_distilled_network_stays_closer_to_its_ann(tiny, tmp_path, heard):
     images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     distances = []
     for distil in ("0.0", "1.0"):

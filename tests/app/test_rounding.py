@@ -7,7 +7,7 @@ import torch
 
 from hiresnn.app.folder import MODEL
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.recipe import override
 from hiresnn.app.train import train
 from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
@@ -23,9 +23,7 @@ def network_of(run: Path) -> SpikingNetwork:
     "changes", [{"method": "hire"}, {"snn.average": "0.9"}, {"method": "converted"}, {"method": "rate"}]
 )
 @pytest.mark.parametrize("rounding", ["int4", "int8", "int4+shared-scale"])
-def test_the_audited_view_is_the_rounding_that_was_trained_with(
-    tiny: Recipe, tmp_path: Path, heard, rounding: str, changes: dict[str, str]
-) -> None:
+def test_the_audited_view_is_the_rounding_that_was_trained_with(tiny, tmp_path, heard, rounding, changes):
     recipe = override(tiny, {**changes, "ann.epochs": "1", "snn.epochs": "1", "snn.rounding": rounding})
     network = network_of(train(recipe, out=tmp_path / "run", progress=heard))
     view = deployed(network, rounding)
@@ -37,9 +35,7 @@ def test_the_audited_view_is_the_rounding_that_was_trained_with(
     assert any(len(weight.unique()) > levels / 4 for weight in weights)
 
 
-def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(
-    tiny: Recipe, tmp_path: Path, stopping: str, heard
-) -> None:
+def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(tiny, tmp_path, stopping, heard):
     recipe = override(tiny, {"ann.epochs": "1", "snn.rounding": "int4", "method": "hire"})
     whole = train(recipe, out=tmp_path / "whole", progress=heard)
     with pytest.raises(KeyboardInterrupt):
@@ -48,7 +44,7 @@ def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
 
 
-def test_a_recipe_without_rounding_keeps_its_key(tiny: Recipe) -> None:
+def test_a_recipe_without_rounding_keeps_its_key(tiny):
     assert "rounding" not in tiny.keyed()["snn"]
     recipe = override(tiny, {"snn.rounding": "int4"})
     assert recipe.keyed()["snn"]["rounding"] == "int4"

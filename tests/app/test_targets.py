@@ -66,9 +66,7 @@ def source(tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_a_run_is_its_network_with_its_recipe_however_it_is_named(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_its_network_with_its_recipe_however_it_is_named(trained, monkeypatch):
     monkeypatch.chdir(trained / "same")
     for text, name, method in (
         (".", "same", "traditional"),
@@ -81,7 +79,7 @@ def test_a_run_is_its_network_with_its_recipe_however_it_is_named(
         assert (target.recipe.method, target.source) == (method, "")
 
 
-def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_path: Path) -> None:
+def test_weights_elsewhere_are_a_network_without_a_recipe(trained, tmp_path):
     for name in ("best.safetensors", MODEL):  # the name alone makes no run
         shutil.copy(trained / "run" / MODEL, tmp_path / name)
         target = resolve_model(str(tmp_path / name))
@@ -89,7 +87,7 @@ def test_weights_elsewhere_are_a_network_without_a_recipe(trained: Path, tmp_pat
         assert (target.name, target.kind, target.recipe, target.library) == (name[:-12], "file", None, "hiresnn")
 
 
-def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
+def test_a_function_in_a_file_is_called_for_its_network(source):
     target = resolve_model(f"{source}:network")
     assert isinstance(target.model, nn.Module)
     assert target.model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
@@ -98,7 +96,7 @@ def test_a_function_in_a_file_is_called_for_its_network(source: Path) -> None:
     assert target.source == hashlib.sha256(SOURCE.encode()).hexdigest()
 
 
-def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: Path, trained: Path) -> None:
+def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source, trained):
     assert resolve_model(f"{source}:Net").architecture == "Net"
     assert isinstance(resolve_model(f"{source}:made").model, nn.Module)
     plain = resolve_model(f"{source}:plain")
@@ -113,7 +111,7 @@ def test_a_class_and_a_network_at_hand_will_do_and_so_does_any_callable(source: 
     assert (loaded.architecture, loaded.library) == ("vgg5", "hiresnn")
 
 
-def test_each_call_makes_a_network_anew_and_tells_whether_the_file_has_changed(source: Path) -> None:
+def test_each_call_makes_a_network_anew_and_tells_whether_the_file_has_changed(source):
     first, second = resolve_model(f"{source}:network"), resolve_model(f"{source}:network")
     assert first.model is not second.model
     source.write_text(SOURCE + "\n# changed\n")
@@ -137,9 +135,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("text", "error", "message"), TABLE)
-def test_anything_else_is_refused_in_one_sentence(
-    source: Path, tmp_path: Path, text: str, error: type[Exception], message: str
-) -> None:
+def test_anything_else_is_refused_in_one_sentence(source, tmp_path, text, error, message):
     (tmp_path / "empty").mkdir()
     for name in ("junk.safetensors", "notes.txt", "syntax.py"):
         (tmp_path / name).write_text("def network(:\n")
@@ -148,14 +144,14 @@ def test_anything_else_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_path: Path) -> None:
+def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_path):
     (tmp_path / "beside_when_called.py").write_text("from torch.nn import Flatten\n")
     path = tmp_path / "late.py"
     path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
     assert isinstance(resolve_model(f"{path}:network").model, nn.Flatten)
 
 
-def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_needs_two_names(source: Path) -> None:
+def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_needs_two_names(source):
     other = source.parent / "other" / source.name
     other.parent.mkdir()
     other.write_text(SOURCE.replace("import beside\n", "class beside:\n    CLASSES = 5\n"))
@@ -171,7 +167,7 @@ def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_need
         resolve_model(f"{other}:network")
 
 
-def test_no_two_targets_leave_their_evidence_in_one_folder(trained: Path, source: Path) -> None:
+def test_no_two_targets_leave_their_evidence_in_one_folder(trained, source):
     def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
         return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
 

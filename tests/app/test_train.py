@@ -72,9 +72,7 @@ pinned = pytest.mark.skipif(dropout_of_this_torch() != DROPOUT, reason="this tor
 
 @pinned
 @pytest.mark.parametrize("method", FIRST_LOSSES)
-def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_the_first_five_losses_of_every_method_are_known_to_three_digits(tiny, tmp_path, monkeypatch, method):
     losses: dict[bool, list[float]] = {False: [], True: []}
     train_batch = epochs.train_batch
 
@@ -93,12 +91,12 @@ def test_the_first_five_losses_of_every_method_are_known_to_three_digits(
     assert seen[4] == pytest.approx(FIRST_LOSSES[method][4], rel=1e-2)
 
 
-def test_every_method_that_trains_has_its_first_losses() -> None:
+def test_every_method_that_trains_has_its_first_losses():
     assert FIRST_LOSSES.keys() == set(METHOD_NAMES) - {"converted"}
 
 
 @pinned
-def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny: Recipe, tmp_path: Path) -> None:
+def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny, tmp_path):
     out = fit(override(tiny, {"method": "converted", "ann.epochs": "1"}), tmp_path / "run")
     network = load(out / MODEL)
     assert isinstance(network, SpikingNetwork)
@@ -106,7 +104,7 @@ def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny: R
     assert thresholds == pytest.approx([1.7819, 0.4641, 0.5729, 0.4914, 0.5018], abs=2e-3)
 
 
-def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> None:
+def test_a_run_folder_holds_what_is_promised(trained, tiny):
     names = {"recipe.toml", "environment.json", "metrics.jsonl", "model.safetensors", "result.json", "resume.pt"}
     assert {entry.name for entry in (trained / "independent").iterdir()} - {LOCK} == names | {"ann.json"}
     folder = RunFolder.open(trained / "independent")
@@ -117,7 +115,7 @@ def test_a_run_folder_holds_what_is_promised(trained: Path, tiny: Recipe) -> Non
     assert 10 < result["clean"] <= 100
 
 
-def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny: Recipe, tmp_path: Path, heard) -> None:
+def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny, tmp_path, heard):
     fit(tiny, tmp_path / "traditional", progress=heard)
     assert any(line.startswith("ANN training: ") for line in heard.lines)
     before = files(tmp_path / "ann")
@@ -158,15 +156,11 @@ def test_an_ann_is_trained_once_for_all_methods_beside_each_other(tiny: Recipe, 
         ("compile", "always", True),
     ],
 )
-def test_an_ann_is_known_by_all_that_decides_it_and_by_nothing_else(
-    tiny: Recipe, numbered: DataSet, key: str, value: str, same: bool
-) -> None:
+def test_an_ann_is_known_by_all_that_decides_it_and_by_nothing_else(tiny, numbered, key, value, same):
     assert (ann_key(override(tiny, {key: value}), numbered) == ann_key(tiny, numbered)) is same
 
 
-def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(
-    trained: Path, tiny: Recipe, tmp_path: Path, heard
-) -> None:
+def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(trained, tiny, tmp_path, heard):
     name = RunFolder.open(trained / "run").read_json("ann.json")["folder"]
     weights = (trained / "ann" / name / MODEL).read_bytes()
     # Begun by a run of another noise, which does not matter to an ANN.
@@ -185,7 +179,7 @@ def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(
     assert (tmp_path / "run" / MODEL).read_bytes() == (trained / "run" / MODEL).read_bytes()
 
 
-def test_frozen_neurons_keep_what_calibration_gave_them(tiny: Recipe, tmp_path: Path) -> None:
+def test_frozen_neurons_keep_what_calibration_gave_them(tiny, tmp_path):
     def course(frozen: bool) -> list[dict[str, float]]:
         changes = {"method": "hire", "snn.train_neurons": str(not frozen).lower()}
         out = fit(override(tiny, changes), tmp_path / f"frozen-{frozen}")
@@ -202,7 +196,7 @@ def test_frozen_neurons_keep_what_calibration_gave_them(tiny: Recipe, tmp_path: 
 
 
 @pytest.mark.parametrize(("method", "encoding"), [("rate", "poisson"), ("traditional", "direct")])
-def test_the_rate_method_sees_poisson_spikes(tiny: Recipe, tmp_path: Path, method: str, encoding: str) -> None:
+def test_the_rate_method_sees_poisson_spikes(tiny, tmp_path, method, encoding):
     out = fit(override(tiny, {"method": method, "snn.epochs": "0"}), tmp_path / "run")
     network = load(out / MODEL)
     assert isinstance(network, SpikingNetwork)
@@ -210,7 +204,7 @@ def test_the_rate_method_sees_poisson_spikes(tiny: Recipe, tmp_path: Path, metho
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_folder_of_another_run_is_refused_and_unharmed(trained: Path, tiny: Recipe, resume: bool) -> None:
+def test_a_folder_of_another_run_is_refused_and_unharmed(trained, tiny, resume):
     before = files(trained)
     with pytest.raises(RunError, match=r"holds another run, which differs in snn\.lr; choose another --out"):
         fit(override(tiny, {"snn.lr": "0.5"}), trained / "run", resume=resume)
@@ -219,7 +213,7 @@ def test_a_folder_of_another_run_is_refused_and_unharmed(trained: Path, tiny: Re
     assert files(trained) == before
 
 
-def test_held_out_images_are_never_trained_on_nor_tested_on(tiny: Recipe, numbered: DataSet) -> None:
+def test_held_out_images_are_never_trained_on_nor_tested_on(tiny, numbered):
     def pixels(split: Split | None) -> list[int]:
         assert split is not None
         return split.images[:, 0, 0, 0].tolist()
@@ -236,16 +230,14 @@ def test_held_out_images_are_never_trained_on_nor_tested_on(tiny: Recipe, number
     assert sorted(rest + held) == list(range(60))
 
 
-def test_a_run_with_a_holdout_looks_at_that_and_not_at_the_test(tiny: Recipe, tmp_path: Path, heard) -> None:
+def test_a_run_with_a_holdout_looks_at_that_and_not_at_the_test(tiny, tmp_path, heard):
     changes = {"data.holdout_images": "50", "snn.epochs": "0", "ann.epochs": "1"}
     out = fit(override(tiny, changes), tmp_path / "run", progress=heard)
     assert not (out / "result.json").exists()
     assert heard.lines[-1].endswith(" % of 50 clean held-out images")
 
 
-def test_progress_is_plain_lines_and_quiet_is_silent(
-    tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_is_plain_lines_and_quiet_is_silent(tiny, tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(dump(override(tiny, {"snn.epochs": "1"})))
 
     def run(out: str, *options: str) -> tuple[str, str]:
@@ -263,9 +255,7 @@ def test_progress_is_plain_lines_and_quiet_is_silent(
 
 
 @pytest.mark.parametrize(("stage", "key"), [("ANN", "ann.lr"), ("SNN", "snn.lr")])
-def test_a_training_that_diverges_fails_in_one_sentence(
-    tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str, key: str
-) -> None:
+def test_a_training_that_diverges_fails_in_one_sentence(tiny, tmp_path, capsys, stage, key):
     (tmp_path / "tiny.toml").write_text(dump(tiny))
     arguments = ["--set", f"{key}=1e38", "--out", str(tmp_path / "run"), "--quiet"]
     with pytest.raises(SystemExit) as caught:
@@ -278,7 +268,7 @@ def test_a_training_that_diverges_fails_in_one_sentence(
     assert not (tmp_path / "run" / MODEL).exists()
 
 
-def test_a_gpu_beyond_the_last_is_named(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_beyond_the_last_is_named(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device_of(override(tiny, {"device": "cuda:1"})) == "cuda:1"
@@ -295,15 +285,13 @@ def test_a_gpu_beyond_the_last_is_named(tiny: Recipe, monkeypatch: pytest.Monkey
         ({"data.train_images": "100000"}, r"data\.train_images"),
     ],
 )
-def test_a_start_that_fails_leaves_no_folder(
-    tiny: Recipe, tmp_path: Path, changes: dict[str, str], message: str
-) -> None:
+def test_a_start_that_fails_leaves_no_folder(tiny, tmp_path, changes, message):
     with pytest.raises(HiresnnError, match=message):
         fit(override(tiny, changes), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
-def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny: Recipe, numbered: DataSet, heard) -> None:
+def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny, numbered, heard):
     large = override(tiny, {"data.train_images": "20000", "data.holdout_images": "2000"})
     clamped = clamp_counts(large, numbered, COUNTS, heard)
     assert (clamped.data.train_images, clamped.data.holdout_images) == (48, 12)
@@ -318,7 +306,7 @@ def test_counts_are_clamped_to_ones_own_data_and_that_is_said(tiny: Recipe, numb
         splits(clamp_counts(large, numbered, COUNTS[:1], heard), numbered)
 
 
-def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_fails_on_it(tiny: Recipe, tmp_path: Path) -> None:
+def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_fails_on_it(tiny, tmp_path):
     (tmp_path / "norm.py").write_text(
         "from torch import nn\ndef network():\n    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.ReLU(), "
         "nn.Linear(64, 10))\n"

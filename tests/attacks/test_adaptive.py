@@ -10,7 +10,7 @@ from hiresnn.attacks import apgd, sa_pgd
 from hiresnn.attacks.adaptive import Checkpoints, lengths
 
 
-def test_checkpoints_get_closer_during_a_run() -> None:
+def test_checkpoints_get_closer_during_a_run():
     # of 100: 22, then 3 fewer each, never below 6
     assert lengths(100) == [22, 19, 16, 13, 10, 7, 6, 6]
     assert lengths(10) == [2, 1, 1, 1, 1, 1, 1, 1, 1]
@@ -24,16 +24,16 @@ def followed(*losses: float, iterations: int = 20) -> list[bool]:
     return [bool(checkpoints.halve(torch.tensor([float(loss)]))) for loss in losses[1:]]
 
 
-def test_a_step_that_raises_the_loss_is_not_halved() -> None:
+def test_a_step_that_raises_the_loss_is_not_halved():
     assert followed(*range(12)) == [False] * 11
 
 
-def test_a_step_is_halved_unless_more_than_three_quarters_of_the_steps_rise() -> None:
+def test_a_step_is_halved_unless_more_than_three_quarters_of_the_steps_rise():
     # three of four rise; then, up to the checkpoint at 7, three of three; up to 9, two of two
     assert followed(0, 1, 2, 3, 2.5, 3, 4, 5, 6, 7) == [False] * 3 + [True] + [False] * 5
 
 
-def test_a_step_is_halved_if_it_was_not_before_and_the_best_loss_has_not_changed() -> None:
+def test_a_step_is_halved_if_it_was_not_before_and_the_best_loss_has_not_changed():
     # 18 of 22 steps rise, which is enough, and the last falls far; then all 19 rise, but stay below the best of 18
     first = [*range(1, 19), 17, 16, 15, 1]
     second = [1 + 0.5 * k for k in range(1, 20)]
@@ -41,12 +41,12 @@ def test_a_step_is_halved_if_it_was_not_before_and_the_best_loss_has_not_changed
     assert [index for index, halved in enumerate(found, 1) if halved] == [22 + 19]
 
 
-def test_each_sample_has_its_own_decision() -> None:
+def test_each_sample_has_its_own_decision():
     checkpoints = Checkpoints(4, torch.zeros(2))  # a checkpoint at every step
     assert checkpoints.halve(torch.tensor([1.0, -1.0])).tolist() == [False, True]
 
 
-def test_nothing_is_halved_after_the_last_checkpoint() -> None:
+def test_nothing_is_halved_after_the_last_checkpoint():
     assert followed(0, -1, -2, iterations=1) == [True, False]
 
 
@@ -72,7 +72,7 @@ def run(model: Valley, iterations: int) -> Tensor:
     return apgd(model, IMAGE, LABEL, eps=0.2, iterations=iterations, loss="margin", generator=torch.Generator())
 
 
-def test_apgd_makes_the_steps_worked_out_by_hand() -> None:
+def test_apgd_makes_the_steps_worked_out_by_hand():
     model = Valley(0.5)
     run(model, 4)
     # The start is stretched to an edge of the ball, say 0.3. The step 2 eps = 0.4 leads to the other edge, 0.7, and
@@ -86,18 +86,18 @@ def test_apgd_makes_the_steps_worked_out_by_hand() -> None:
     assert model.seen[:5] == pytest.approx([0.5, *expected], abs=1e-6)
 
 
-def test_halving_the_step_finds_a_maximum_between_full_steps() -> None:
+def test_halving_the_step_finds_a_maximum_between_full_steps():
     found = run(Valley(0.5371), 100)
     assert found.item() == pytest.approx(0.5371, abs=1e-3)
 
 
-def test_the_best_iterate_is_returned_not_the_last() -> None:
+def test_the_best_iterate_is_returned_not_the_last():
     model = Valley(0.61)
     found = run(model, 10)
     assert abs(found.item() - 0.61) == pytest.approx(min(abs(x - 0.61) for x in model.seen))
 
 
-def test_targets_are_attacked_from_the_most_to_the_least_likely_class() -> None:
+def test_targets_are_attacked_from_the_most_to_the_least_likely_class():
     """Class 3, the third best, is the only one that the ball reaches."""
     weight = torch.tensor([[1.0, 1.0], [0.98, 0.98], [0.9, 0.9], [0.0, 1.2]])
 
@@ -130,14 +130,14 @@ def weighted(images: Tensor) -> Tensor:
 GREY = torch.full((1, 1, 2, 2), 0.5)
 
 
-def test_the_first_sa_pgd_step_equals_the_one_worked_out_by_hand() -> None:
+def test_the_first_sa_pgd_step_equals_the_one_worked_out_by_hand():
     # mean |w| = 0.875, mean w^2 = 2.3125: m / sqrt v = (w / 0.875) / (|w| / 1.520691) = sign(w) 1.737932,
     # clipped at eta = eps; a pixel without gradient stays
     found = sa_pgd(weighted, GREY, LABEL, eps=0.1, iterations=1, loss="margin")
     assert found.flatten().tolist() == pytest.approx([0.6, 0.4, 0.5, 0.6])
 
 
-def test_the_step_shrinks_where_the_gradient_changes_sign() -> None:
+def test_the_step_shrinks_where_the_gradient_changes_sign():
     """One pixel that oscillates about the top of its loss: hand-rolled moments against the iterates."""
     seen = list[float]()
 
@@ -159,7 +159,7 @@ def test_the_step_shrinks_where_the_gradient_changes_sign() -> None:
     assert abs(found.item() - 0.53) < 0.01
 
 
-def test_the_step_does_not_depend_on_the_size_of_the_gradient() -> None:
+def test_the_step_does_not_depend_on_the_size_of_the_gradient():
     def scaled(images: Tensor) -> Tensor:
         return 1e-30 * weighted(images)
 

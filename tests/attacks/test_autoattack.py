@@ -51,7 +51,7 @@ GREY = torch.full((2, 1, 4, 4), 0.5)
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("version", ["standard", "rand"])
-def test_autoattack_follows_the_gradient_rule_in_force(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoattack_follows_the_gradient_rule_in_force(version, monkeypatch):
     monkeypatch.setattr("pyautoattack.square.SquareAttack.perturb", lambda self, x, y: x)  # it needs no gradient
     model = Veiled()
     text = f"autoattack:eps=0.1,version={version}"
@@ -63,7 +63,7 @@ def test_autoattack_follows_the_gradient_rule_in_force(version: str, monkeypatch
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(("classes", "version"), [(3, "rand"), (4, "standard"), (6, "plus"), (12, "standard")])
-def test_autoattack_runs_with_fewer_and_more_than_ten_classes(classes: int, version: str) -> None:
+def test_autoattack_runs_with_fewer_and_more_than_ten_classes(classes, version):
     model = linear(classes)
     # 0.015 is needed to swap the first two classes. Below it every attack of the version runs, and finds nothing.
     assert torch.equal(autoattack(model, GREY, LABELS[:2], eps=0.014, version=version), GREY)
@@ -71,7 +71,7 @@ def test_autoattack_runs_with_fewer_and_more_than_ten_classes(classes: int, vers
 
 
 @pytest.mark.parametrize(("classes", "version"), [(3, "standard"), (3, "plus"), (2, "rand"), (2, "standard")])
-def test_too_few_classes_for_the_loss_are_refused_with_the_remedy(classes: int, version: str) -> None:
+def test_too_few_classes_for_the_loss_are_refused_with_the_remedy(classes, version):
     needed = {"standard": 4, "plus": 4, "rand": 3}[version]
     message = (
         f"version '{version}' needs {needed} classes for its DLR loss, but the model has {classes}; use apgd with loss"
@@ -80,7 +80,7 @@ def test_too_few_classes_for_the_loss_are_refused_with_the_remedy(classes: int, 
         autoattack(linear(classes), GREY, LABELS[:2], version=version)
 
 
-def test_the_seed_decides_the_draws_and_the_global_generator_is_restored() -> None:
+def test_the_seed_decides_the_draws_and_the_global_generator_is_restored():
     model, before = linear(4), torch.get_rng_state()
     runs = [autoattack(model, GREY, LABELS[:2], eps=0.1, version="rand", seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), before)
@@ -105,7 +105,7 @@ def test_autoattack_is_silent_and_restores_log_and_trace(capfd, caplog):
     assert not logging.getLogger("auto-attack").disabled
 
 
-def test_without_the_package_the_error_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with pytest.raises(
         UsageError, match=r"pyautoattack, which is not installed; .* pip install 'hiresnn\[autoattack\]'"

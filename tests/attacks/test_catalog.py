@@ -1,7 +1,6 @@
 """Attacks as values and as text, and attacks that users add: registered, as a file, or by an installed package."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -274,7 +273,7 @@ def test_what_a_user_registers_and_its_options_and_results_are_checked():
         register("mine", lambda model, images, labels: images)
 
 
-def test_a_file_is_run_only_where_a_text_names_a_function_in_it(tmp_path: Path):
+def test_a_file_is_run_only_where_a_text_names_a_function_in_it(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def darker(model, images, labels, *, eps=0.1, times=1):\n    return images - eps * times\n")
     load_attack("pgd(eps=2/255)")
@@ -291,7 +290,7 @@ def test_a_file_is_run_only_where_a_text_names_a_function_in_it(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # foolbox imports an old name of scipy
-def test_foolbox_attacks_run_as_a_users_attack(tmp_path: Path):
+def test_foolbox_attacks_run_as_a_users_attack(tmp_path):
     file = tmp_path / "boxed.py"
     file.write_text(
         "import foolbox\n\n\n"
@@ -306,7 +305,7 @@ def test_foolbox_attacks_run_as_a_users_attack(tmp_path: Path):
     torch.testing.assert_close(found, parse("fgsm:eps=0.1")(MODEL, images, labels))
 
 
-def test_an_installed_package_offers_attacks_and_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_installed_package_offers_attacks_and_rules(tmp_path, monkeypatch):
     code = (
         "import torch\n\n\n"
         "def lighter(model, images, labels, *, eps=0.1):\n    return images + eps\n\n\n"
@@ -342,7 +341,7 @@ def raises(error: BaseException) -> Callable[..., Tensor]:
     ],
     ids=["exit", "key", "none", "numpy", "own"],
 )
-def test_an_attack_of_the_users_that_fails_is_a_sentence(function: Callable[..., Tensor], message: str) -> None:
+def test_an_attack_of_the_users_that_fails_is_a_sentence(function, message):
     register("mine", function)
     with pytest.raises(HiresnnError, match=message):
         ATTACKS["mine"].run(MODEL, GREY, TWO, eps=0.1)

@@ -68,14 +68,14 @@ def spec(name: str, options: str, eps: float = EPS) -> AttackSpec:
     return parse(f"{name}(eps={eps}, {options})")
 
 
-def test_every_attack_has_a_row() -> None:
+def test_every_attack_has_a_row():
     assert set(NAMES) == set(ATTACKS)
 
 
 @every_attack
 def test_an_attack_keeps_its_bound_and_moves_something(network, images, labels, name, options):
     plain, originals = network.forward, images.clone()
-    network.forward = lambda images: plain(images.clamp_(0.2, 0.8))  # type: ignore[method-assign]  # writes into its input
+    network.forward = lambda images: plain(images.clamp_(0.2, 0.8))  # writes into its input
     adversarial = spec(name, options)(network, images, labels)
     check(images, adversarial, eps=EPS)
     assert torch.equal(images, originals)
@@ -102,7 +102,7 @@ def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(network,
         known = (queried[:, None] == originals[None]).flatten(2).all(2).any(1)
         return torch.where(known[:, None], plain(queried), torch.nan)
 
-    network.forward = failing  # type: ignore[method-assign]
+    network.forward = failing
     adversarial = spec(name, options)(network, images, labels)
     check(images, adversarial, eps=EPS)
     if name != "autoattack":  # the package does not search where logits are not finite
@@ -128,7 +128,7 @@ def test_a_bound_of_zero_returns_the_images_and_a_batch_may_be_empty(network, im
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bound_that_is_not_in_0_to_1_is_refused(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
+def test_a_bound_that_is_not_in_0_to_1_is_refused(network, images, labels, name):
     for eps in (math.nan, math.inf, 8.0, -0.1):
         with pytest.raises(UsageError, match=r"does not lie in|is too large"):
             ATTACKS[name].run(network, images, labels, eps=eps)
@@ -157,7 +157,7 @@ def test_an_option_out_of_its_range_is_refused(network, images, labels, name, op
 
 
 @pytest.mark.parametrize("name", ["pgd", "pgd-restarts", "apgd", "sa-pgd", "square", "noise"])
-def test_a_generator_makes_the_draws_repeatable(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
+def test_a_generator_makes_the_draws_repeatable(network, images, labels, name):
     options = {"pgd": {"random_start": True}, "square": {"queries": 10}, "noise": {"draws": 1}}.get(name, {})
     if name in ("pgd-restarts", "sa-pgd"):
         options = {"restarts": 2, "iterations": 0}  # what a climb ends at may be one place for all starts
@@ -171,7 +171,7 @@ def test_a_generator_makes_the_draws_repeatable(network: Spiking, images: Tensor
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd"])
-def test_an_attack_runs_under_its_gradient_rule(network: Spiking, images: Tensor, labels: Tensor, name: str) -> None:
+def test_an_attack_runs_under_its_gradient_rule(network, images, labels, name):
     def attacked(options: str) -> Tensor:
         with seeded(0):
             return parse(f"{name}({options})", eps=EPS, iterations=3)(network, images, labels)
@@ -182,13 +182,13 @@ def test_an_attack_runs_under_its_gradient_rule(network: Spiking, images: Tensor
     assert network.lif.surrogate == Linear()
 
 
-def test_a_rule_needs_a_network_with_lif_neurons(images: Tensor, labels: Tensor) -> None:
+def test_a_rule_needs_a_network_with_lif_neurons(images, labels):
     with pytest.raises(UsageError, match="Linear has no LIF neuron"):
         parse("fgsm(rule=arctan)")(nn.Linear(4, 4), images, labels)
     with pytest.raises(UsageError, match="rule needs a network with LIF neurons"):
         parse("fgsm(rule=arctan)")(lambda x: x.flatten(1), images, labels)
 
 
-def test_every_rule_runs_under_an_attack(network: Spiking, images: Tensor, labels: Tensor) -> None:
+def test_every_rule_runs_under_an_attack(network, images, labels):
     for name in RULES:
         check(images, parse(f"apgd(eps=0.05, iterations=3, rule={name})")(network, images, labels), eps=EPS)

@@ -140,7 +140,7 @@ def test_a_frozen_model_is_in_eval_mode_without_gradients_and_is_restored_after_
     assert network.flags() == before
 
 
-def test_two_threads_that_overlap_leave_a_network_as_it_was() -> None:
+def test_two_threads_that_overlap_leave_a_network_as_it_was():
     network, before, barrier = nn.Sequential(Network(), Network()), Network().flags(), Barrier(2, timeout=10)
     seen = []
 

@@ -192,21 +192,21 @@ PIXELS = torch.tensor([0.5, 0.1]).view(2, 1, 1, 1)
 ZEROS = torch.tensor([0, 0])
 
 
-def test_a_successful_iterate_counts_even_if_the_last_one_fails() -> None:
+def test_a_successful_iterate_counts_even_if_the_last_one_fails():
     last = pgd(Trap(), PIXELS, ZEROS, eps=0.3, step=0.1, iterations=5)
     found = pgd_restarts(Trap(), PIXELS, ZEROS, eps=0.3, step=0.1, iterations=5, restarts=1)
     assert last.flatten().tolist() == pytest.approx([0.8, 0.4])
     assert found.flatten().tolist() == pytest.approx([0.6, 0.4])
 
 
-def test_a_broken_image_leaves_the_batch() -> None:
+def test_a_broken_image_leaves_the_batch():
     model = Trap()
     pgd_restarts(model, PIXELS, ZEROS, eps=0.3, step=0.1, iterations=3, restarts=2)
     # the images themselves, then the gap at 0.6; the other image takes what remains of both starts
     assert model.sizes == [2, 2, 1, 1, 1, 1, 1, 1]
 
 
-def test_a_second_start_breaks_an_image_that_the_first_cannot() -> None:
+def test_a_second_start_breaks_an_image_that_the_first_cannot():
     # a gap at 0.35, off every step from 0.5; the loss falls towards it
     def model(images: Tensor) -> Tensor:
         x = images.flatten(1)
@@ -221,7 +221,7 @@ def test_a_second_start_breaks_an_image_that_the_first_cannot() -> None:
     assert wrong(60)
 
 
-def test_unbroken_agrees_with_the_images_of_pgd_restarts() -> None:
+def test_unbroken_agrees_with_the_images_of_pgd_restarts():
     options = {"eps": 0.3, "step": 0.1, "iterations": 5}
     found, model = pgd_restarts(Trap(), PIXELS, ZEROS, restarts=1, **options), Trap()
     assert unbroken(model, PIXELS, ZEROS, **options).tolist() == [False, True]
@@ -259,7 +259,7 @@ def backwards(z: Tensor) -> Tensor:
 DARK = torch.tensor([0.3, 0.45]).view(2, 1, 1, 1)
 
 
-def test_the_rule_with_the_highest_loss_is_followed() -> None:
+def test_the_rule_with_the_highest_loss_is_followed():
     model = OneNeuron()
     options = {"eps": 0.3, "step": 0.1, "iterations": 3}
     assert torch.equal(greedy(model, DARK, ZEROS, rules=[blind, backwards], **options), DARK)
@@ -268,7 +268,7 @@ def test_the_rule_with_the_highest_loss_is_followed() -> None:
     assert found.flatten().tolist() == pytest.approx([0.6, 0.55])
 
 
-def test_greedy_needs_rules_and_neurons() -> None:
+def test_greedy_needs_rules_and_neurons():
     with pytest.raises(UsageError, match="rules is empty"):
         greedy(OneNeuron(), DARK, ZEROS, rules=[])
     with pytest.raises(UsageError, match="has no LIF neuron"):

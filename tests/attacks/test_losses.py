@@ -19,32 +19,32 @@ LOGITS = torch.tensor([[1.0, 4.0, 2.0, 0.0], [5.0, 1.0, 3.0, 2.0]])
 LABELS = torch.tensor([2, 0])
 
 
-def test_the_margin_is_the_lead_of_the_best_other_class() -> None:
+def test_the_margin_is_the_lead_of_the_best_other_class():
     assert margin(LOGITS, LABELS).tolist() == [2, -2]
 
 
-def test_dlr_divides_the_margin_by_the_lead_of_the_first_over_the_third() -> None:
+def test_dlr_divides_the_margin_by_the_lead_of_the_first_over_the_third():
     # (4 - 2) / (4 - 1), (3 - 5) / (5 - 2)
     torch.testing.assert_close(dlr(LOGITS, LABELS), torch.tensor([2 / 3, -2 / 3]))
 
 
-def test_targeted_dlr_is_the_lead_of_the_target() -> None:
+def test_targeted_dlr_is_the_lead_of_the_target():
     # (0 - 2) / (4 - (1 + 0) / 2), (2 - 5) / (5 - (2 + 1) / 2)
     expected = torch.tensor([-2 / 3.5, -3 / 3.5])
     torch.testing.assert_close(dlr_targeted(LOGITS, LABELS, torch.tensor([3, 3])), expected)
 
 
-def test_cross_entropy_is_per_sample() -> None:
+def test_cross_entropy_is_per_sample():
     # log(1 + e^5), log(1 + e^3)
     found = cross_entropy(torch.tensor([[50.0, 45.0], [0.0, -3.0]]), torch.tensor([1, 1]))
     torch.testing.assert_close(found, torch.tensor([5.0067153, 3.0485873]))
 
 
-def test_dlr_does_not_depend_on_the_scale_of_the_logits() -> None:
+def test_dlr_does_not_depend_on_the_scale_of_the_logits():
     torch.testing.assert_close(dlr(1e4 * LOGITS, LABELS), dlr(LOGITS, LABELS))
 
 
-def test_margin_and_dlr_keep_their_gradient_at_huge_logits() -> None:
+def test_margin_and_dlr_keep_their_gradient_at_huge_logits():
     def model(images: Tensor) -> Tensor:
         return 1e4 * images.flatten(1)
 
@@ -55,7 +55,7 @@ def test_margin_and_dlr_keep_their_gradient_at_huge_logits() -> None:
     assert loss_gradient(model, images, labels, dlr).gradient.any()
 
 
-def test_loss_gradient_returns_logits_loss_and_gradient_per_sample() -> None:
+def test_loss_gradient_returns_logits_loss_and_gradient_per_sample():
     weight = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
     images = torch.tensor([0.5, 0.25, 0.0, 1.0]).view(2, 1, 1, 2)
     climb = loss_gradient(lambda x: x.flatten(1) @ weight.T, images, torch.tensor([0, 1]), margin)
@@ -65,7 +65,7 @@ def test_loss_gradient_returns_logits_loss_and_gradient_per_sample() -> None:
     assert not any(each.requires_grad for each in climb)
 
 
-def test_too_few_classes_are_refused_with_the_remedy() -> None:
+def test_too_few_classes_are_refused_with_the_remedy():
     with pytest.raises(UsageError, match="loss 'dlr' needs 3 classes, but the model has 2; use 'margin'"):
         dlr(LOGITS[:, :2], LABELS * 0)
     with pytest.raises(UsageError, match="loss 'dlr-targeted' needs 4 classes, but the model has 3"):
@@ -86,7 +86,7 @@ class Summing(nn.Module):
             self.readout = readout
 
 
-def test_mean_logits_divide_by_the_timesteps_of_networks_that_sum_over_them() -> None:
+def test_mean_logits_divide_by_the_timesteps_of_networks_that_sum_over_them():
     loss = choose_loss(Summing(), "cross-entropy", mean_logits=True)
     torch.testing.assert_close(loss(LOGITS, LABELS), cross_entropy(LOGITS / 4, LABELS))
     for model in (identity, Summing("mean")):
@@ -94,7 +94,7 @@ def test_mean_logits_divide_by_the_timesteps_of_networks_that_sum_over_them() ->
     assert choose_loss(Summing(), "cross-entropy") is cross_entropy
 
 
-def test_mean_logits_keep_a_gradient_where_summed_logits_saturate() -> None:
+def test_mean_logits_keep_a_gradient_where_summed_logits_saturate():
     logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
     for mean_logits, vanishes in ((False, True), (True, False)):
         loss = choose_loss(Summing(), "cross-entropy", mean_logits=mean_logits)
@@ -102,13 +102,13 @@ def test_mean_logits_keep_a_gradient_where_summed_logits_saturate() -> None:
         assert (gradient == 0).all().item() is vanishes
 
 
-def test_a_gradient_that_is_not_a_number_becomes_zero() -> None:
+def test_a_gradient_that_is_not_a_number_becomes_zero():
     images = torch.tensor([0.0, 0.25]).view(2, 1, 1, 1)
     found = loss_gradient(lambda x: torch.cat([x.sqrt().flatten(1) * 0, x.flatten(1)], 1), images, LABELS * 0, margin)
     assert found.gradient.flatten().tolist() == [0.0, 1.0]
 
 
-def test_a_model_without_a_gradient_or_without_logits_is_named() -> None:
+def test_a_model_without_a_gradient_or_without_logits_is_named():
     images, labels = torch.rand(2, 1, 1, 4), torch.tensor([0, 1])
 
     def detached(images: Tensor) -> Tensor:
@@ -145,14 +145,14 @@ class Alternating:
         return torch.cat([scores, torch.zeros_like(scores)], 1)
 
 
-def test_logits_loss_and_gradient_are_means_over_draws() -> None:
+def test_logits_loss_and_gradient_are_means_over_draws():
     climb = over_draws(3)(Alternating(), PIXELS, CLASSES, margin)  # k = 2 on average
     assert climb.logits.tolist() == [[0.5, 0], [1, 0]]
     assert climb.loss.tolist() == [-0.5, 1]
     assert climb.gradient.flatten().tolist() == [-2, 2]
 
 
-def test_expected_logits_are_a_mean_without_a_graph() -> None:
+def test_expected_logits_are_a_mean_without_a_graph():
     logits = expected_logits(Alternating(), PIXELS.clone().requires_grad_(), draws=3)
     assert logits.tolist() == [[0.5, 0], [1, 0]]
     assert not logits.requires_grad
@@ -174,7 +174,7 @@ class Drawing:
 GREY, FIRST = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
 
 
-def test_fgsm_follows_the_mean_gradient_and_not_that_of_one_draw() -> None:
+def test_fgsm_follows_the_mean_gradient_and_not_that_of_one_draw():
     # At x = 0.5 both classes have probability 1/2, so the loss of label 0 has the gradient -w / 2:
     # -0.5, -0.5 and +1.5 for the three draws, on average +1/6: up. The first draw alone says down.
     model = Drawing(1.0, 1.0, -3.0)

@@ -38,11 +38,11 @@ def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
         lambda x: x.round().clamp(-2, 2).add_(1),
     ],
 )
-def test_rounding_has_the_gradient_of_its_argument(step: Callable[[Tensor], Tensor]) -> None:
+def test_rounding_has_the_gradient_of_its_argument(step):
     assert gradient(step) == ([1, 1, 1], 1)
 
 
-def test_other_operations_keep_their_gradient() -> None:
+def test_other_operations_keep_their_gradient():
     # 3 round(2x)^2 at round(0.4) = 0, round(1.4) = 1, round(-0.8) = -1: 2 * 6 * round(2x)
     assert gradient(lambda x: 3 * (2 * x).round() ** 2) == ([0, 12, -12], 1)
     assert gradient(lambda x: x.floor() + x.ceil() + x) == ([3, 3, 3], 2)
@@ -50,7 +50,7 @@ def test_other_operations_keep_their_gradient() -> None:
     assert gradient(lambda x: x.clamp(0, 0.5).round()) == ([1, 0, 0], 1)
 
 
-def test_a_value_at_a_limit_of_a_clamp_keeps_its_gradient_in_every_version_of_torch() -> None:
+def test_a_value_at_a_limit_of_a_clamp_keeps_its_gradient_in_every_version_of_torch():
     for clamp in (
         lambda x: x.clamp(-0.4, 0.7),
         lambda x: torch.clip(x, min=-0.4, max=0.7),
@@ -71,11 +71,11 @@ def test_a_value_at_a_limit_of_a_clamp_keeps_its_gradient_in_every_version_of_to
         lambda x: x.div_(other=0.25, rounding_mode="floor"),
     ],
 )
-def test_a_rounded_quotient_has_the_gradient_of_the_true_quotient(quotient: Callable[[Tensor], Tensor]) -> None:
+def test_a_rounded_quotient_has_the_gradient_of_the_true_quotient(quotient):
     assert gradient(quotient) == ([4, 4, 4], 1)
 
 
-def test_a_rounded_quotient_has_a_gradient_in_its_divisor() -> None:
+def test_a_rounded_quotient_has_a_gradient_in_its_divisor():
     slopes, hits = gradient(lambda x: 1 // x)
     assert slopes == pytest.approx([-1 / value**2 for value in VALUES])  # d (1 / x)
     assert hits == 1
@@ -95,13 +95,13 @@ def test_a_rounded_quotient_has_a_gradient_in_its_divisor() -> None:
         lambda x: ((x + 1) * 100).byte().float() / 100,
     ],
 )
-def test_a_cast_to_integers_and_back_has_the_identity_as_gradient(cast: Callable[[Tensor], Tensor]) -> None:
+def test_a_cast_to_integers_and_back_has_the_identity_as_gradient(cast):
     slopes, hits = gradient(cast)
     assert slopes == pytest.approx([1, 1, 1])
     assert hits == 1
 
 
-def test_integers_stay_integers_and_remember_the_source_of_the_cast() -> None:
+def test_integers_stay_integers_and_remember_the_source_of_the_cast():
     x = torch.tensor([1.5, 2.5], requires_grad=True)
     with through_rounding() as mode:
         y = 2 * x
@@ -123,13 +123,13 @@ def test_integers_stay_integers_and_remember_the_source_of_the_cast() -> None:
         lambda x: (x * 100).int().reshape(3, 1).float()[:, 0],
     ],
 )
-def test_unsupported_operations_have_no_gradient_and_are_not_counted(out_of_reach: Callable[[Tensor], Tensor]) -> None:
+def test_unsupported_operations_have_no_gradient_and_are_not_counted(out_of_reach):
     assert gradient(lambda x: x + out_of_reach(x)) == ([1, 1, 1], 0)
     # The remainder passes its gradient on, so that the two cancel.
     assert gradient(lambda x: x - x % 0.25) == ([0, 0, 0], 0)
 
 
-def test_operations_without_gradient_are_not_counted() -> None:
+def test_operations_without_gradient_are_not_counted():
     images = torch.rand(2, 3)
     with through_rounding() as mode:
         assert torch.equal(images.round(), torch.round(images))
@@ -152,11 +152,11 @@ class Mine(torch.autograd.Function):
         return 5 * grad
 
 
-def test_the_models_own_backward_pass_is_kept() -> None:
+def test_the_models_own_backward_pass_is_kept():
     assert gradient(Mine.apply) == ([5, 5, 5], 0)
 
 
-def test_the_mode_ends_with_its_block_and_counts_from_zero() -> None:
+def test_the_mode_ends_with_its_block_and_counts_from_zero():
     for _ in range(2):
         with through_rounding() as mode:
             torch.ones(1, requires_grad=True).round()
@@ -191,7 +191,7 @@ def test_pgd_fails_on_a_rounding_model_without_the_mode():
     "quantise",
     [lambda x: (x * 15).round() / 15, lambda x: (x * 15 + 0.5).byte().float() / 15, lambda x: (x // 0.06) * 0.06],
 )
-def test_pgd_breaks_a_rounding_model_under_the_mode(quantise: Callable[[Tensor], Tensor]) -> None:
+def test_pgd_breaks_a_rounding_model_under_the_mode(quantise):
     model = Rounded(quantise)
     labels = model(IMAGES).argmax(1)
     assert rounds(model, IMAGES)
@@ -200,7 +200,7 @@ def test_pgd_breaks_a_rounding_model_under_the_mode(quantise: Callable[[Tensor],
     assert (model(found).argmax(1) != labels).sum() >= 45
 
 
-def test_rounds_needs_one_pass_and_leaves_the_model_unchanged() -> None:
+def test_rounds_needs_one_pass_and_leaves_the_model_unchanged():
     model, images = Rounded(torch.round), torch.rand(2, 1, 4, 4)
     calls = []
     model.register_forward_hook(lambda *_: calls.append(model.training))
@@ -215,13 +215,13 @@ def test_rounds_needs_one_pass_and_leaves_the_model_unchanged() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["direct", "poisson"])
-def test_a_spiking_network_does_not_round(encoding: str) -> None:
+def test_a_spiking_network_does_not_round(encoding):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
     images = torch.rand(4, 1, 8, 8)
     assert not rounds(convert(ann, images, timesteps=3, encoding=encoding), images)
 
 
-def test_rounding_inside_a_compiled_model_is_found() -> None:
+def test_rounding_inside_a_compiled_model_is_found():
     compiled = torch.compile(lambda x: (8 * x).round().flatten(1), backend="eager")
     assert rounds(compiled, torch.rand(2, 1, 2, 2))

@@ -10,13 +10,13 @@ from hiresnn.attacks import apgd, pgd_restarts, random_noise, sa_pgd, square
 from hiresnn.attacks.search import KINDS, side
 
 
-def test_the_area_of_the_squares_halves_along_the_schedule() -> None:
+def test_the_area_of_the_squares_halves_along_the_schedule():
     # of 32 x 32 pixels: sqrt(0.8 * 1024) = 28.6, then / sqrt 2 after 0.1 %, 0.5 %, 2 %, ... of the queries
     found = [side(query, 1000, 0.8, 32, 32) for query in (1, 2, 6, 21, 51, 101, 201, 401, 601, 801)]
     assert found == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
 
 
-def test_a_square_is_smaller_than_the_image_and_at_least_one_pixel() -> None:
+def test_a_square_is_smaller_than_the_image_and_at_least_one_pixel():
     assert side(1, 1000, 1.0, 8, 5) == 4
     assert side(1000, 1000, 0.01, 8, 8) == 1
 
@@ -38,14 +38,14 @@ class Counting:
 IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 0])  # sums of 8
 
 
-def test_square_makes_at_most_the_allowed_queries_and_needs_no_gradient() -> None:
+def test_square_makes_at_most_the_allowed_queries_and_needs_no_gradient():
     model = Counting(100)
     square(model, IMAGES, LABELS, eps=0.1, queries=25)
     assert model.passes == 1 + 25  # the images themselves, then the queries
     assert not model.graphs
 
 
-def test_square_reaches_the_corner_of_the_ball() -> None:
+def test_square_reaches_the_corner_of_the_ball():
     found = square(Counting(100), IMAGES, LABELS, eps=0.1, queries=400, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, torch.full_like(found, 0.6))
 
@@ -59,7 +59,7 @@ class Ridge:
 
 
 @pytest.mark.parametrize("attack", [pgd_restarts, apgd, sa_pgd])
-def test_a_finish_by_square_continues_from_the_best_iterate_where_gradients_vanish(attack: Any) -> None:
+def test_a_finish_by_square_continues_from_the_best_iterate_where_gradients_vanish(attack):
     images, labels = torch.full((8, 1, 4, 4), 0.5), torch.zeros(8, dtype=torch.int64)
 
     def margins(**options: Any) -> Tensor:
@@ -80,25 +80,25 @@ def drawn(kind: str) -> Tensor:
     return KINDS[kind](GREY, 0.2, torch.Generator().manual_seed(0))
 
 
-def test_uniform_noise_covers_the_ball() -> None:
+def test_uniform_noise_covers_the_ball():
     noise = drawn("uniform")
     assert noise.abs().max() <= 0.2
     assert noise.std().item() == pytest.approx(0.2 / 3**0.5, rel=0.03)
 
 
-def test_sign_noise_lies_in_the_corners_of_the_ball() -> None:
+def test_sign_noise_lies_in_the_corners_of_the_ball():
     noise = drawn("sign")
     assert noise.unique().tolist() == pytest.approx([-0.2, 0.2])
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
 
 
-def test_gaussian_noise_is_clipped_at_one_standard_deviation() -> None:
+def test_gaussian_noise_is_clipped_at_one_standard_deviation():
     noise = drawn("gaussian")
     # a normal variable lies beyond one standard deviation with probability 0.317
     assert (noise.abs() == 0.2).float().mean().item() == pytest.approx(0.317, abs=0.02)
 
 
-def test_each_image_gets_its_worst_draw() -> None:
+def test_each_image_gets_its_worst_draw():
     def model(images: Tensor) -> Tensor:  # class 1 only where the mean brightness has risen by 0.02
         brightness = images.mean((1, 2, 3))[:, None]
         return torch.cat([torch.full_like(brightness, 0.52), brightness], 1)

@@ -110,14 +110,14 @@ class Affine:
     ],
     ids=["pgd", "pgd-restarts", "apgd", "apgd-margin", "sa-pgd", "square"],
 )
-def test_two_linear_classes_get_their_exact_robust_accuracy(attack: Callable[..., Tensor], eps: float) -> None:
+def test_two_linear_classes_get_their_exact_robust_accuracy(attack, eps):
     model = Affine(2)
     assert 0 < model.robust(eps) < 100
     assert model.standing(attack, eps) == model.robust(eps)
 
 
 @pytest.mark.parametrize("eps", [0.003, 0.007, 0.015])
-def test_many_linear_classes_get_their_exact_robust_accuracy_by_targeted_apgd(eps: float) -> None:
+def test_many_linear_classes_get_their_exact_robust_accuracy_by_targeted_apgd(eps):
     model = Affine(6)
     assert 0 < model.robust(eps) < 100
 
@@ -166,7 +166,7 @@ def test_targeted_apgd_is_as_strong_as_that_of_autoattack(network, shown, rule):
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
-def test_square_is_as_strong_as_that_of_autoattack(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+def test_square_is_as_strong_as_that_of_autoattack(network, shown):
     options = {"norm": "Linf", "eps": EPS, "seed": 0, "device": "cpu", "n_queries": 300, "n_restarts": 1}
     theirs = SquareAttack(network, **options).perturb(*shown)
     ours = square(network, *shown, eps=EPS, queries=300, generator=seeded())

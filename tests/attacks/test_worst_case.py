@@ -20,13 +20,13 @@ def pixels(*values: float) -> Tensor:
 LABELS = torch.tensor([0, 0, 0])
 
 
-def test_an_image_misclassified_without_attack_counts_as_broken() -> None:
+def test_an_image_misclassified_without_attack_counts_as_broken():
     worst = WorstCandidates(two_classes, pixels(0.1, 0.7, 0.3), LABELS)
     assert worst.broken.tolist() == [False, True, False]
     assert worst.standing.tolist() == [0, 2]
 
 
-def test_the_first_misclassified_candidate_is_not_replaced_later() -> None:
+def test_the_first_misclassified_candidate_is_not_replaced_later():
     worst = WorstCandidates(two_classes, pixels(0.1, 0.1, 0.1), LABELS)
     everyone = worst.standing
     assert worst.query(everyone, pixels(0.6, 0.2, 0.3)).tolist() == [True, False, False]
@@ -35,7 +35,7 @@ def test_the_first_misclassified_candidate_is_not_replaced_later() -> None:
     assert worst.standing.tolist() == [1, 2]
 
 
-def test_rows_say_which_images_the_candidates_belong_to() -> None:
+def test_rows_say_which_images_the_candidates_belong_to():
     worst = WorstCandidates(two_classes, pixels(0.1, 0.2, 0.3), LABELS)
     worst.query(torch.tensor([2, 1]), pixels(0.8, 0.25))
     torch.testing.assert_close(worst.adversarial.flatten(), torch.tensor([0.1, 0.25, 0.8]))
@@ -51,21 +51,21 @@ def brighter(by: float) -> object:
     return attack
 
 
-def test_best_of_gives_each_attack_only_the_unbroken_images() -> None:
+def test_best_of_gives_each_attack_only_the_unbroken_images():
     first, second = brighter(0.25), brighter(0.3)
-    found = best_of([first, second])(two_classes, pixels(0.3, 0.1, 0.22), LABELS)  # type: ignore[list-item]
+    found = best_of([first, second])(two_classes, pixels(0.3, 0.1, 0.22), LABELS)
     torch.testing.assert_close(found.flatten(), torch.tensor([0.55, 0.4, 0.52]))
-    assert first.seen == [3]  # type: ignore[attr-defined]
-    assert second.seen == [2]  # type: ignore[attr-defined]
+    assert first.seen == [3]
+    assert second.seen == [2]
 
 
-def test_best_of_no_attack_is_refused() -> None:
+def test_best_of_no_attack_is_refused():
     with pytest.raises(UsageError, match="at least one attack"):
         best_of([])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_logits_that_are_not_finite_count_as_misclassified(value: float) -> None:
+def test_logits_that_are_not_finite_count_as_misclassified(value):
     def failing(images: Tensor) -> Tensor:  # argmax would call NaN class 0, which is the label
         x = images.flatten(1)
         return torch.where(x > 0.3, value, two_classes(images))

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from hiresnn.audit.behaviour import EOT_SAMPLES, OWN, ROUNDING, seed_of
 from hiresnn.audit.build_card import build_card
 from hiresnn.checks import fingerprint
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
 
 from .hostile import HOSTILE, SometimesNaN, WritesIntoItsInput
@@ -72,13 +70,13 @@ def labels() -> Tensor:
     return torch.tensor([0, 1, 2, 0, 1])
 
 
-def test_logits_are_those_of_the_network(network: SpikingNetwork, shown: Shown) -> None:
+def test_logits_are_those_of_the_network(network, shown):
     audited = InstrumentedModel(network, shown[0][:16])
     assert torch.equal(audited(shown[0]), network(shown[0]))
     assert (audited.classes, audited.random, audited.draws, audited.rounds) == (10, False, 1, False)
 
 
-def test_a_network_is_called_in_eval_mode_and_half_precision_becomes_float(grey: Tensor) -> None:
+def test_a_network_is_called_in_eval_mode_and_half_precision_becomes_float(grey):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)).train()
     assert not InstrumentedModel(model, grey).random  # dropout would draw
     assert model.training  # the caller's mode is restored (B11)
@@ -86,16 +84,14 @@ def test_a_network_is_called_in_eval_mode_and_half_precision_becomes_float(grey:
 
 
 @pytest.mark.parametrize("iterations", [1, 4])
-def test_pgd_costs_one_forward_and_one_backward_pass_per_iteration_and_image(
-    grey: Tensor, labels: Tensor, iterations: int
-) -> None:
+def test_pgd_costs_one_forward_and_one_backward_pass_per_iteration_and_image(grey, labels, iterations):
     audited = InstrumentedModel(Flat(), grey)
     with audited.measured(0) as spent:
         pgd(audited, grey, labels, eps=0.1, iterations=iterations)
     assert (spent.forward, spent.backward) == (5 * iterations, 5 * iterations)
 
 
-def test_every_draw_of_a_random_network_is_a_pass(grey: Tensor, labels: Tensor) -> None:
+def test_every_draw_of_a_random_network_is_a_pass(grey, labels):
     audited = InstrumentedModel(Noisy(), grey)
     assert (audited.random, audited.draws) == (True, EOT_SAMPLES)
     with audited.measured(0) as spent:
@@ -120,9 +116,7 @@ def one_by_one(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("model", "draws"), [(Noisy(), in_one_batch), (Shared(), one_by_one)])
-def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(
-    grey: Tensor, labels: Tensor, model: nn.Module, draws: Callable[[nn.Module, Tensor], Tensor]
-) -> None:
+def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(grey, labels, model, draws):
     audited = InstrumentedModel(model, grey, draws=4)
     with audited.measured(3) as spent:
         found = loss_gradient(audited, grey, labels, margin)
@@ -136,7 +130,7 @@ def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(
     assert torch.allclose(found.gradient, gradient, atol=1e-6)
 
 
-def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey: Tensor) -> None:
+def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey):
     audited = InstrumentedModel(Noisy(), grey)
 
     def logits(seed: int) -> Tensor:
@@ -152,7 +146,7 @@ def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey: Tenso
     assert not torch.equal(logits(2), first)
 
 
-def test_each_unit_of_work_has_its_own_valid_seed() -> None:
+def test_each_unit_of_work_has_its_own_valid_seed():
     assert seed_of(0, "clean 0-200") == seed_of(0, "clean 0-200")
     seeds = {seed_of(seed, key) for seed in (0, 1, 11) for key in ("a", "1 a", "b")}
     assert len(seeds) == 9
@@ -160,7 +154,7 @@ def test_each_unit_of_work_has_its_own_valid_seed() -> None:
     torch.Generator().manual_seed(max(seeds))
 
 
-def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: Tensor) -> None:
+def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey):
     model = Flat()
     before = InstrumentedModel(model, grey).weights
     assert before == fingerprint(model.state_dict().items())
@@ -183,12 +177,12 @@ def test_the_fingerprint_is_that_of_the_network_and_none_without_weights(grey: T
         (lambda images: images.flatten(1) * math.nan, "logits are not finite on any clean image"),
     ],
 )
-def test_answers_that_are_not_logits_are_refused(grey: Tensor, answer: Callable[[Tensor], Any], message: str) -> None:
+def test_answers_that_are_not_logits_are_refused(grey, answer, message):
     with pytest.raises(UsageError, match=message):
         InstrumentedModel(answer, grey)
 
 
-def test_a_network_takes_the_rules_that_fit_its_neurons(network: SpikingNetwork, shown: Shown, grey: Tensor) -> None:
+def test_a_network_takes_the_rules_that_fit_its_neurons(network, shown, grey):
     spiking, plain = InstrumentedModel(network, shown[0][:4]), InstrumentedModel(Flat(), grey)
     for rule in (OWN, "arctan", "assg", "hart/width=1", "linear/width=0.5/cut", "bptr"):
         assert spiking.takes(rule), rule
@@ -206,7 +200,7 @@ class Thresholded(Flat):
         return super().forward((images > 0.5).float())
 
 
-def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey: Tensor, labels: Tensor) -> None:
+def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey, labels):
     model = Thresholded()
     audited = InstrumentedModel(model, grey)
     with frozen(audited):
@@ -220,7 +214,7 @@ def gradient(model: InstrumentedModel, images: Tensor, labels: Tensor, rule: str
         return loss_gradient(model, images, labels, margin).gradient
 
 
-def test_gradients_pass_through_rounding_under_any_rule_except_the_own(grey: Tensor, labels: Tensor) -> None:
+def test_gradients_pass_through_rounding_under_any_rule_except_the_own(grey, labels):
     rounding, smooth = InstrumentedModel(Rounding(), grey), InstrumentedModel(Flat(), grey)
     assert (gradient(rounding, grey, labels, OWN) == 0).all()
     through = gradient(rounding, grey, labels, ROUNDING)
@@ -230,7 +224,7 @@ def test_gradients_pass_through_rounding_under_any_rule_except_the_own(grey: Ten
     assert torch.equal(rounding(grey), Rounding()(grey))
 
 
-def test_a_rule_applies_inside_the_block_and_is_restored(network: SpikingNetwork, shown: Shown) -> None:
+def test_a_rule_applies_inside_the_block_and_is_restored(network, shown):
     audited = InstrumentedModel(network, shown[0][:4])
     images, labels = shown[0][:4], shown[1][:4]
     own = gradient(audited, images, labels, OWN)
@@ -249,7 +243,7 @@ def test_a_rule_applies_inside_the_block_and_is_restored(network: SpikingNetwork
     assert torch.equal(gradient(audited, images, labels, OWN), own)
 
 
-def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey: Tensor) -> None:
+def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey):
     torch.manual_seed(5)
     answers = [InstrumentedModel(model, grey).digest for model in (Flat(), Flat(), Noisy(), Noisy(), Rounding())]
     assert None not in answers
@@ -273,7 +267,7 @@ def card_of(run: Run, shown: Shown) -> Callable[[str], Card]:
 
 
 @pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if not each.refused])
-def test_a_hostile_network_is_named_on_the_card(card_of: Callable[[str], Card], name: str) -> None:
+def test_a_hostile_network_is_named_on_the_card(card_of, name):
     card = card_of(name)
     named = [check.detail for check in card.checks if check.result == "failed" or "random" in check.detail]
     assert any(re.search(HOSTILE[name].words, detail) for detail in named), card.checks
@@ -282,9 +276,7 @@ def test_a_hostile_network_is_named_on_the_card(card_of: Callable[[str], Card], 
 
 
 @pytest.mark.parametrize("name", ["drifts", "constant", "dead", "stateful", "depends on the batch"])
-def test_no_number_is_reported_for_a_network_whose_answers_are_not_a_function_of_the_image(
-    card_of: Callable[[str], Card], name: str
-) -> None:
+def test_no_number_is_reported_for_a_network_whose_answers_are_not_a_function_of_the_image(card_of, name):
     conclusion = card_of(name).conclusion
     assert conclusion.verdict == "unreliable"
     assert conclusion.headline.startswith("Report no number at 24/255")
@@ -294,12 +286,12 @@ def test_no_number_is_reported_for_a_network_whose_answers_are_not_a_function_of
 
 
 @pytest.mark.parametrize("name", [name for name, each in HOSTILE.items() if each.refused])
-def test_a_network_that_fails_later_is_refused_in_one_sentence(run: Run, shown: Shown, name: str) -> None:
+def test_a_network_that_fails_later_is_refused_in_one_sentence(run, shown, name):
     with pytest.raises(UsageError, match=HOSTILE[name].words):
         run(HOSTILE[name].make(), *shown, stages=(ONCE,))
 
 
-def test_logits_that_are_not_finite_count_as_wrong_whatever_the_class(run: Run, shown: Shown) -> None:
+def test_logits_that_are_not_finite_count_as_wrong_whatever_the_class(run, shown):
     images, labels = shown
     found = run(SometimesNaN(), images, labels, stages=(ONCE,), bounds=("8/255", "24/255"))
     correct = found.worst.count(found.worst.bounds[0])
@@ -309,7 +301,7 @@ def test_logits_that_are_not_finite_count_as_wrong_whatever_the_class(run: Run, 
     assert found.cost.nonfinite > 0
 
 
-def test_a_network_that_writes_into_its_input_leaves_the_images_as_they_were(run: Run, shown: Shown) -> None:
+def test_a_network_that_writes_into_its_input_leaves_the_images_as_they_were(run, shown):
     images, labels = shown[0].clone(), shown[1]
     found = run(WritesIntoItsInput(), images, labels, stages=(ONCE,))
     assert torch.equal(images, shown[0])
@@ -318,7 +310,7 @@ def test_a_network_that_writes_into_its_input_leaves_the_images_as_they_were(run
         assert (adversarial - images[image]).abs().max() <= bound.radius + 1e-6
 
 
-def test_the_digest_tells_networks_with_the_same_answers_and_other_gradients_apart(grey: Tensor) -> None:
+def test_the_digest_tells_networks_with_the_same_answers_and_other_gradients_apart(grey):
     assert InstrumentedModel(Flat(), grey).digest == InstrumentedModel(Flat(), grey).digest
     assert torch.equal(Cut()(grey), Flat()(grey))
     assert InstrumentedModel(Cut(), grey).digest != InstrumentedModel(Flat(), grey).digest

@@ -59,7 +59,7 @@ def card(found: AuditResult) -> Card:
     return made(found)
 
 
-def test_the_network_the_images_and_the_settings_are_described(card: Card, found: AuditResult) -> None:
+def test_the_network_the_images_and_the_settings_are_described(card, found):
     assert card.data.model_dump() == {
         "name": "digits",
         "split": "test",
@@ -83,7 +83,7 @@ def test_the_network_the_images_and_the_settings_are_described(card: Card, found
     )  # fmt: skip
 
 
-def test_the_curve_counts_the_images_that_stand(card: Card, found: AuditResult) -> None:
+def test_the_curve_counts_the_images_that_stand(card, found):
     assert [point.bound for point in card.curve] == ["0", "8/255", "24/255", "inf"]
     assert [point.eps for point in card.curve] == [0.0, 8 / 255, 24 / 255, None]
     for point, each in zip(card.curve, found.worst.bounds, strict=True):
@@ -93,7 +93,7 @@ def test_the_curve_counts_the_images_that_stand(card: Card, found: AuditResult) 
             assert one.count >= point.worst.count
 
 
-def test_rows_hold_the_attacks_in_order_with_broken_images_and_cost(card: Card, found: AuditResult) -> None:
+def test_rows_hold_the_attacks_in_order_with_broken_images_and_cost(card, found):
     assert [row.label for row in card.attacks] == [
         label for label in found.attacks if found.worst.costs[label].attacked
     ]
@@ -110,7 +110,7 @@ def test_rows_hold_the_attacks_in_order_with_broken_images_and_cost(card: Card, 
     assert (last["noise"].rule, last["noise"].loss) == (None, None)
 
 
-def test_screening_has_one_cell_per_rule_and_attack(card: Card, found: AuditResult) -> None:
+def test_screening_has_one_cell_per_rule_and_attack(card, found):
     cells = {(cell.attack, cell.rule): cell.standing for cell in card.screening.cells}
     attacks = ("FGSM", "PGD, cross-entropy", "PGD, margin")
     blind = {(name, "none") for name in found.without_gradient}
@@ -126,7 +126,7 @@ def test_screening_has_one_cell_per_rule_and_attack(card: Card, found: AuditResu
     assert len(card.screening.selected) == 1
 
 
-def test_the_headline_is_the_number_to_report_at_the_headline_bound(card: Card) -> None:
+def test_the_headline_is_the_number_to_report_at_the_headline_bound(card):
     own = next(report for report in card.screening.rules if report.rule == "own")
     worst, pgd = card.at("24/255").worst, card.at("24/255").pgd
     assert card.conclusion.own == own.verdict
@@ -136,14 +136,12 @@ def test_the_headline_is_the_number_to_report_at_the_headline_bound(card: Card) 
     assert card.conclusion.next_step == "hiresnn audit mine --preset standard"
 
 
-def test_unbroken_images_are_listed(card: Card, found: AuditResult) -> None:
+def test_unbroken_images_are_listed(card, found):
     assert card.unbroken == [image for image in range(60) if found.worst.level[image] == 4]
     assert len(card.unbroken) == card.at("inf").worst.count
 
 
-def test_activity_is_measured_on_clean_and_attacked_images(
-    card: Card, found: AuditResult, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_activity_is_measured_on_clean_and_attacked_images(card, found, network, shown):
     attacked = shown[0].clone()
     for image, adversarial in found.worst.adversarial.items():
         if found.worst.level[image] <= 2:  # at 24/255 or below
@@ -161,7 +159,7 @@ def test_activity_is_measured_on_clean_and_attacked_images(
             assert layer.neurons == int(np.prod(shape[2:]))
 
 
-def test_a_network_of_another_library_has_no_activity(found: AuditResult, network: Any, shown: Shown) -> None:
+def test_a_network_of_another_library_has_no_activity(found, network, shown):
     class Wrapped(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = network(images)
@@ -176,9 +174,7 @@ def pixels(text: str) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
 
 
-def test_the_gallery_shows_images_broken_up_to_the_headline(
-    card: Card, found: AuditResult, network: Any, shown: Shown
-) -> None:
+def test_the_gallery_shows_images_broken_up_to_the_headline(card, found, network, shown):
     assert 0 < len(card.gallery) <= PICTURES
     for picture in card.gallery:
         adversarial = found.worst.adversarial[picture.index]
@@ -195,9 +191,7 @@ def test_the_gallery_shows_images_broken_up_to_the_headline(
         assert np.abs(pixels(picture.difference) - difference).max() <= 2  # amplified is rounded to two digits
 
 
-def test_a_repeated_audit_gives_the_same_card_except_its_date(
-    run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record], card: Card
-) -> None:
+def test_a_repeated_audit_gives_the_same_card_except_its_date(run, network, shown, kept, card):
     again = made(run(network, *shown, dict(kept), stages=(STAGE,)))
     assert again.model_copy(update={"date": card.date}) == card  # also the seconds: those of the first time
 
@@ -207,7 +201,7 @@ def decoded(text: str) -> Image.Image:
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (2, "L")])
-def test_a_png_holds_the_image_in_eight_bits(channels: int, mode: str) -> None:
+def test_a_png_holds_the_image_in_eight_bits(channels, mode):
     levels = torch.randint(0, 256, (channels, 4, 6), generator=torch.Generator().manual_seed(0))
     found = decoded(png(levels / 255))
     assert (found.format, found.mode, found.size) == ("PNG", mode, (6, 4))  # PIL: width first
@@ -215,7 +209,7 @@ def test_a_png_holds_the_image_in_eight_bits(channels: int, mode: str) -> None:
     assert (np.asarray(found) == expected).all()
 
 
-def test_broken_images_are_chosen_evenly_from_small_bounds_to_large() -> None:
+def test_broken_images_are_chosen_evenly_from_small_bounds_to_large():
     # 0: misclassified; 4: beyond the headline; 5: nothing broke it
     assert choose_pictures([3, 0, 1, 4, 2, 1, 5], headline=3, count=10) == [2, 5, 4, 0]
     assert choose_pictures([1, 1, 1, 2, 2, 2, 3], headline=3, count=3) == [0, 3, 6]
@@ -254,11 +248,11 @@ def concluded(
         (160, 160, 200, "agrees"),
     ],
 )
-def test_the_gap_between_pgd_and_the_worst_case_decides(pgd: int, worst: int, of: int, verdict: str) -> None:
+def test_the_gap_between_pgd_and_the_worst_case_decides(pgd, worst, of, verdict):
     assert concluded(pgd, worst, of=of).verdict == verdict
 
 
-def test_the_headline_is_the_number_to_report() -> None:
+def test_the_headline_is_the_number_to_report():
     assert concluded(94, 53).headline == "Report at most 26.5 % (20.9-33.0), not 47.0 %, at 8/255."
     assert concluded(160, 160).headline == "Report at most 80.0 % (73.9-85.0) at 8/255; the paper's PGD says 80.0 %."
 
@@ -276,7 +270,7 @@ def test_the_headline_is_the_number_to_report() -> None:
         ({"without": (21, 40)}, True),
     ],
 )
-def test_where_attacks_fail_no_number_is_reported(changes: dict[str, Any], failed: bool) -> None:
+def test_where_attacks_fail_no_number_is_reported(changes, failed):
     evidence = replace(NONE, **changes)
     assert concluded(190, 190, evidence=evidence).verdict == ("unreliable" if failed else "agrees")
     gap = concluded(190, 60, evidence=evidence)
@@ -289,7 +283,7 @@ def test_where_attacks_fail_no_number_is_reported(changes: dict[str, Any], faile
     ("name", "verdict"),
     [("weights unchanged", "unreliable"), ("repeated calls", "unreliable"), ("input unchanged", "overestimated")],
 )
-def test_a_severe_check_decides_before_the_gap(name: str, verdict: str) -> None:
+def test_a_severe_check_decides_before_the_gap(name, verdict):
     found = concluded(94, 53, checks=(Check(name=name, result="failed", detail="it changed"),))
     assert found.verdict == verdict
     assert "it changed" in found.reasons
@@ -297,7 +291,7 @@ def test_a_severe_check_decides_before_the_gap(name: str, verdict: str) -> None:
     assert concluded(94, 53, checks=(passed,)).verdict == "overestimated"
 
 
-def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended() -> None:
+def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended():
     evidence = replace(NONE, found_by=("sa-pgd:rule=assg", 30), last=("apgd", 3))
     assert concluded(94, 53, evidence=evidence).reasons == [
         "of the 41 images that the paper's PGD misses, sa-pgd:rule=assg broke 30",
@@ -315,19 +309,17 @@ def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended
         ("thorough", NONE, "Publish card.json"),
     ],
 )
-def test_the_next_step_is_a_command_as_long_as_a_larger_preset_may_find_more(
-    preset: str, evidence: Evidence, step: str
-) -> None:
+def test_the_next_step_is_a_command_as_long_as_a_larger_preset_may_find_more(preset, evidence, step):
     assert concluded(94, 53, evidence=evidence, preset=preset).next_step.startswith(step)
 
 
-def test_a_network_that_takes_no_rule_and_whose_attacks_fail_is_to_get_an_adapter_or_a_twin() -> None:
+def test_a_network_that_takes_no_rule_and_whose_attacks_fail_is_to_get_an_adapter_or_a_twin():
     blind = replace(NONE, without=(40, 40), own_only=True)
     assert concluded(190, 60, evidence=blind).next_step.startswith("Give the attacks a gradient, by an adapter")
     assert concluded(190, 190, evidence=replace(NONE, own_only=True)).next_step.startswith("Publish")
 
 
-def test_a_network_that_takes_no_rule_has_that_as_a_reason_where_its_own_gradient_is_in_doubt() -> None:
+def test_a_network_that_takes_no_rule_has_that_as_a_reason_where_its_own_gradient_is_in_doubt():
     doubtful = OWN.model_copy(update={"verdict": "inconclusive", "reasons": ["jagged"]})
     values = {"preset": "standard", "command": "hiresnn audit mine"}
     pgd = share(190, 200)

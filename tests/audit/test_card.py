@@ -3,7 +3,6 @@
 import json
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ def card() -> Card:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_a_card_reads_back_as_it_was_written(path: Path) -> None:
+def test_a_card_reads_back_as_it_was_written(path):
     card = Card.model_validate_json(path.read_bytes())
     text = card.model_dump_json(indent=2)
     assert Card.model_validate_json(text) == card
@@ -43,9 +42,7 @@ def test_a_card_reads_back_as_it_was_written(path: Path) -> None:
         (None, "curve", []),
     ],
 )
-def test_a_file_that_is_no_card_is_refused_in_a_sentence(
-    card: Card, tmp_path: Path, part: str | None, field: str, value: Any
-) -> None:
+def test_a_file_that_is_no_card_is_refused_in_a_sentence(card, tmp_path, part, field, value):
     values = card.model_dump()
     (values[part] if part else values)[field] = value
     (tmp_path / "card.json").write_text(json.dumps(values))
@@ -53,7 +50,7 @@ def test_a_file_that_is_no_card_is_refused_in_a_sentence(
         read_card(tmp_path / "card.json")
 
 
-def test_the_schema_in_the_documentation_is_that_of_the_card() -> None:
+def test_the_schema_in_the_documentation_is_that_of_the_card():
     documented = Path(__file__).parents[2] / "docs" / "card.schema.json"
     assert documented.read_text(encoding="utf-8") == json.dumps(Card.model_json_schema(), indent=2) + "\n"
 
@@ -67,7 +64,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("count", "of"), [(5, 10), (0, 10), (10, 10), (1, 200), (137, 200), (999, 1000), (1, 1)])
-def test_a_share_has_the_wilson_interval(count: int, of: int) -> None:
+def test_a_share_has_the_wilson_interval(count, of):
     found = share(count, of)
     low, high = wilson(count, of)
     assert (found.count, found.of) == (count, of)
@@ -76,7 +73,7 @@ def test_a_share_has_the_wilson_interval(count: int, of: int) -> None:
     assert found.high == pytest.approx(high, abs=0.0051)
 
 
-def test_an_interval_worked_out_by_hand_and_that_of_no_images() -> None:
+def test_an_interval_worked_out_by_hand_and_that_of_no_images():
     # (0.5 + 0.19207 -+ 1.95996 * sqrt(0.025 + 0.0096036)) / 1.38415 = 0.2366 and 0.7634
     found = share(5, 10)
     assert (found.low, found.high) == (23.66, 76.34)

@@ -69,7 +69,7 @@ class Affine:
 
 
 @pytest.mark.parametrize(("classes", "preset"), [(2, "quick"), (5, "standard")])
-def test_a_linear_model_comes_out_at_its_exact_robust_accuracy(classes: int, preset: str) -> None:
+def test_a_linear_model_comes_out_at_its_exact_robust_accuracy(classes, preset):
     model = Affine(classes)
     config = AuditConfig(preset=lighter(preset), eps=HARD, bounds=("10/255", "inf"))
     found = robust(audit(InstrumentedModel(model, model.images[:16]), model.images, model.labels, config))
@@ -82,7 +82,7 @@ def own_verdict(found: AuditResult) -> str:
     return report(OWN, found.screened, found.without_gradient, found.screened_at).verdict
 
 
-def test_the_network_without_a_mask_has_robustness_to_hide(plain: AuditResult) -> None:
+def test_the_network_without_a_mask_has_robustness_to_hide(plain):
     assert own_verdict(plain) != "masked gradients likely"
     assert robust(plain)[HARD] < robust(plain)["0"] - 20
 
@@ -96,9 +96,7 @@ def cheap() -> Preset:
 
 
 @pytest.mark.parametrize("name", ["narrow", "saturated", "quantised"])
-def test_a_network_that_masks_its_gradients_is_broken_like_the_same_without_the_mask(
-    name: str, digits: tuple[Tensor, Tensor], plain: AuditResult
-) -> None:
+def test_a_network_that_masks_its_gradients_is_broken_like_the_same_without_the_mask(name, digits, plain):
     subject = InstrumentedModel(resolve_model(f"{EXAMPLES}:{name}").model, digits[0][:16], draws=2)
     found = audit(subject, *digits, AuditConfig(preset=cheap(), eps=HARD, bounds=()))
     believed = 100 * float((~found.alone["pgd"][HARD]).float().mean())
@@ -142,7 +140,7 @@ def published(network: torch.nn.Module, images: Tensor, labels: Tensor, timestep
         return broken | (network(adversarial).argmax(1) != labels)
 
 
-def test_quick_leaves_no_more_than_the_published_attack(plain: AuditResult) -> None:
+def test_quick_leaves_no_more_than_the_published_attack(plain):
     network = plain.model.model
     assert isinstance(network, torch.nn.Module)
     reference = int((~published(network, plain.images, plain.labels, 4)).sum())

@@ -44,7 +44,7 @@ def plans(
     return {attack.label: attack for attack in planned(each, selected, model)}
 
 
-def test_a_larger_preset_begins_with_all_stages_of_the_smaller_ones() -> None:
+def test_a_larger_preset_begins_with_all_stages_of_the_smaller_ones():
     for smaller, larger in pairwise(PRESETS.values()):
         assert larger.stages[: len(smaller.stages)] == smaller.stages
         assert len(smaller.stages) < len(larger.stages)
@@ -52,7 +52,7 @@ def test_a_larger_preset_begins_with_all_stages_of_the_smaller_ones() -> None:
 
 
 @pytest.mark.parametrize("each", STAGES)
-def test_every_screened_rule_is_one_and_the_own_comes_first(each: Stage) -> None:
+def test_every_screened_rule_is_one_and_the_own_comes_first(each):
     assert each.rules[0] == OWN  # the first of equals wins
     assert len(set(each.rules)) == len(each.rules)
     for rule in set(each.rules) - {OWN, ROUNDING}:
@@ -66,7 +66,7 @@ def starts(*stages: Stage) -> dict[tuple[str, str | None], tuple[int, int]]:
     return {(each["loss"], each["rule"]): (each["restarts"], each["iterations"]) for each in found}
 
 
-def test_every_preset_runs_sa_pgd_under_assg_with_100_steps_or_more_on_two_losses_and_from_two_starts() -> None:
+def test_every_preset_runs_sa_pgd_under_assg_with_100_steps_or_more_on_two_losses_and_from_two_starts():
     assert starts(STAGES[0]) == {("cross-entropy", "assg/start=1"): (1, 100), ("dlr", "assg"): (1, 100)}
     for each, total in ((STAGES[1], 2), (STAGES[2], 5)):
         found = starts(each)
@@ -90,7 +90,7 @@ SELECTED = {
 
 @pytest.mark.parametrize("each", STAGES, ids=list(PRESETS))
 @pytest.mark.parametrize("case", SELECTED)
-def test_every_step_of_a_stage_is_an_attack_that_the_network_takes(each: Stage, case: str) -> None:
+def test_every_step_of_a_stage_is_an_attack_that_the_network_takes(each, case):
     selected, takes, classes = SELECTED[case]
     attacks = plans(each, *selected, takes=takes, classes=classes)
     assert len(attacks) >= 3
@@ -100,7 +100,7 @@ def test_every_step_of_a_stage_is_an_attack_that_the_network_takes(each: Stage, 
             assert rule in (OWN, *selected) or family in (takes or selected)
 
 
-def test_each_selected_rule_has_an_attack_except_those_with_statistics() -> None:
+def test_each_selected_rule_has_an_attack_except_those_with_statistics():
     each = stage(stage_attack("pgd", Choice.EACH), stage_attack("apgd", Choice.BEST))
     assert list(plans(each, "arctan", "assg", "assg/cut", "bptr")) == [
         "pgd:rule=arctan", "pgd:rule=bptr", "apgd:rule=arctan",
@@ -108,7 +108,7 @@ def test_each_selected_rule_has_an_attack_except_those_with_statistics() -> None
     assert list(plans(each, "assg", takes=("own", "assg"))) == ["pgd", "apgd:rule=assg"]
 
 
-def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best() -> None:
+def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best():
     each = stage(stage_attack("sa-pgd", Choice.ADAPTIVE))
     assert list(plans(each, "arctan", takes=("own", "arctan", "assg"))) == ["sa-pgd:rule=assg"]
     assert list(plans(each, "arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
@@ -117,14 +117,14 @@ def test_the_adaptive_rule_is_assg_where_the_network_takes_it_and_else_the_best(
     assert list(plans(each, "arctan", takes=("own", "arctan"))) == ["sa-pgd:rule=arctan"]
 
 
-def test_greedy_choice_takes_all_selected_rules_that_can_be_swapped_in_and_needs_two() -> None:
+def test_greedy_choice_takes_all_selected_rules_that_can_be_swapped_in_and_needs_two():
     each = stage(stage_attack("greedy", Choice.SEVERAL, iterations=2))
     assert list(plans(each, "own", "arctan", "assg", "bptr")) == ["greedy:iterations=2,rule=arctan+bptr"]
     assert list(plans(each, "own", "arctan", "assg")) == []
     assert list(plans(each, "own", ROUNDING)) == []
 
 
-def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
+def test_the_own_rule_is_not_named_and_equal_attacks_run_once():
     each = stage(stage_attack("pgd", Choice.EACH, iterations=3), stage_attack("pgd", Choice.BEST, iterations=3))
     # Every attack passes through roundings, so the two rules are one.
     assert list(plans(each, "own", ROUNDING)) == ["pgd:iterations=3"]
@@ -135,7 +135,7 @@ def test_the_own_rule_is_not_named_and_equal_attacks_run_once() -> None:
     ("classes", "dlr", "targeted"),
     [(2, "margin", "margin"), (3, "dlr", "margin"), (4, "dlr", "dlr-targeted"), (10, "dlr", "dlr-targeted")],
 )
-def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dlr: str, targeted: str) -> None:
+def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes, dlr, targeted):
     each = stage(
         stage_attack("apgd", Choice.BEST, loss="dlr"),
         stage_attack("apgd", Choice.BEST, iterations=5, loss="dlr-targeted"),
@@ -153,12 +153,12 @@ def test_a_loss_that_needs_more_classes_gives_way_to_the_margin(classes: int, dl
         ("thorough", "32/255", ["0", *CURVE[1:7], "32/255", *CURVE[7:]]),
     ],
 )
-def test_the_default_bounds_are_those_of_the_preset(preset: str, eps: str, labels: list[str]) -> None:
+def test_the_default_bounds_are_those_of_the_preset(preset, eps, labels):
     assert [bound.label for bound in AuditConfig(preset, eps).curve] == labels
     assert {bound.label for bound in AuditConfig(preset, eps, ("3/255",)).curve} == {"0", "3/255", eps}
 
 
-def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once() -> None:
+def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once():
     found = AuditConfig(eps=8 / 255, bounds=("16/255", "2/255", "2.0/255", "inf", "1")).curve
     assert [each.label for each in found] == ["0", "2/255", "8/255", "16/255", "inf"]
     assert AuditConfig(bounds=()).curve == (bound("0"), bound("8/255"))
@@ -174,7 +174,7 @@ def test_a_curve_begins_at_zero_and_holds_the_headline_and_each_bound_once() -> 
         ("0.0300000001", ["0", "0.03", "8/255"]),  # another radius than 0.03, of the same name
     ],
 )
-def test_a_headline_within_rounding_of_another_bound_stands_in_its_place(text: str, labels: list[str]) -> None:
+def test_a_headline_within_rounding_of_another_bound_stands_in_its_place(text, labels):
     found = AuditConfig(eps=text, bounds=("8/255", "0.03")).curve
     assert bound(text) in found
     assert [each.label for each in found] == labels
@@ -212,7 +212,7 @@ def run(attack: PlannedAttack, *bounds: str) -> None:
         attack.at(bound(each))(model, IMAGES, LABELS)
 
 
-def test_a_step_is_that_at_the_headline_bound_and_scales_with_the_bound(calls: Calls) -> None:
+def test_a_step_is_that_at_the_headline_bound_and_scales_with_the_bound(calls):
     run(plan("pgd:step=2/255,iterations=3"), "4/255", "8/255", "inf")
     run(plan("pgd:relative_step=0.5"), "8/255")
     assert [options["eps"] for _, options in calls] == pytest.approx([4 / 255, 8 / 255, 1.0, 8 / 255])
@@ -220,7 +220,7 @@ def test_a_step_is_that_at_the_headline_bound_and_scales_with_the_bound(calls: C
     assert [options["iterations"] for _, options in calls] == [3, 3, 3, 7]
 
 
-def test_the_papers_options_fill_what_the_text_leaves_out(calls: Calls) -> None:
+def test_the_papers_options_fill_what_the_text_leaves_out(calls):
     paper = {"step": 0.01, "iterations": 5, "random_start": True, "queries": 3}
     run(plan("pgd:iterations=2", paper), "8/255", "16/255")
     assert [options["step"] for _, options in calls] == pytest.approx([0.01, 0.02])
@@ -237,7 +237,7 @@ def test_the_papers_options_fill_what_the_text_leaves_out(calls: Calls) -> None:
         ("pgd:rule=magic", "magic"),
     ],
 )
-def test_a_text_with_a_bound_or_an_unknown_word_is_refused(text: str, message: str) -> None:
+def test_a_text_with_a_bound_or_an_unknown_word_is_refused(text, message):
     with pytest.raises(UsageError, match=message):
         plan(text)
 
@@ -259,14 +259,14 @@ def test_a_text_with_a_bound_or_an_unknown_word_is_refused(text: str, message: s
         ("noise:draws=9", None, None),
     ],
 )
-def test_an_attack_has_a_rule_and_a_loss(text: str, rule: str | None, loss: str | None) -> None:
+def test_an_attack_has_a_rule_and_a_loss(text, rule, loss):
     attack = plan(text)
     assert (attack.label, attack.rule, attack.loss) == (text, rule, loss)
     assert attack.follows_gradient == (rule is not None)
     assert (attack.twin, attack.plain, attack.first) == (None, False, None)
 
 
-def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch):
     def darker(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1, finish: int = 0) -> Tensor:
         return (images - finish * eps).clamp(0, 1)
 
@@ -279,7 +279,7 @@ def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch: pytest.Monke
     assert (attack.queries, bool((adversarial != IMAGES).any())) == (0, True)
 
 
-def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls: Calls) -> None:
+def test_a_transfer_is_made_on_the_twin_and_counted_for_the_network(calls):
     model, twin = InstrumentedModel(flat, IMAGES), InstrumentedModel(lambda images: -images.flatten(1), IMAGES)
     attack = PlannedAttack("transfer from other", AttackSpec.parse("pgd"), twin=twin)
     assert (attack.rule, attack.follows_gradient) == (None, False)

@@ -48,7 +48,7 @@ def arrays(folder: Path) -> dict[str, Any]:
     return {name: values.copy() for name, values in read_archive(folder / "adversarial.npz").items()}
 
 
-def test_the_card_of_a_small_seeded_network_has_these_values(card: Card) -> None:
+def test_the_card_of_a_small_seeded_network_has_these_values(card):
     # FGSM, PGD, worst case. Another CPU rounds differently, which can move an image across a boundary.
     counts = {point.bound: (point.fgsm.count, point.pgd.count, point.worst.count) for point in card.curve}
     golden = {"0": (50, 50, 50), "8/255": (43, 43, 40), "24/255": (32, 29, 20), "inf": (0, 0, 0)}
@@ -63,9 +63,7 @@ def test_the_card_of_a_small_seeded_network_has_these_values(card: Card) -> None
     assert "preset='standard'" in card.conclusion.next_step
 
 
-def test_the_stored_images_are_confirmed_and_lie_within_their_bounds(
-    card: Card, arrays: dict[str, Any], network: SpikingNetwork, shown: Shown
-) -> None:
+def test_the_stored_images_are_confirmed_and_lie_within_their_bounds(card, arrays, network, shown):
     found = verify(card, arrays, network)
     assert found.problems == ()
     assert found.images == card.clean.count - card.at("inf").worst.count > 30
@@ -107,14 +105,12 @@ def not_finite(arrays: dict[str, Any]) -> None:
         (not_finite, "not finite"),
     ],
 )
-def test_images_that_do_not_prove_the_card_are_reported(
-    card: Card, arrays: dict[str, Any], network: SpikingNetwork, change: Any, problem: str
-) -> None:
+def test_images_that_do_not_prove_the_card_are_reported(card, arrays, network, change, problem):
     change(arrays)
     assert any(problem in text for text in verify(card, arrays, network).problems)
 
 
-def test_another_network_is_not_confirmed(card: Card, arrays: dict[str, Any], network: SpikingNetwork) -> None:
+def test_another_network_is_not_confirmed(card, arrays, network):
     other = copy.deepcopy(network)
     next(iter(other.parameters())).data.add_(1e-6)
     problem = "the network's weights are not those that the card names"
@@ -122,9 +118,7 @@ def test_another_network_is_not_confirmed(card: Card, arrays: dict[str, Any], ne
     assert problem in verify(card, {name: rows[:0] for name, rows in arrays.items()}, nn.Flatten()).problems
 
 
-def test_some_images_of_a_random_network_may_answer_otherwise(
-    network: SpikingNetwork, shown: Shown, tmp_path: Path
-) -> None:
+def test_some_images_of_a_random_network_may_answer_otherwise(network, shown, tmp_path):
     def noisy(images: Tensor) -> Tensor:
         return network(images) + 0.05 * torch.randn(len(images), 10)
 
@@ -139,7 +133,7 @@ def test_some_images_of_a_random_network_may_answer_otherwise(
     assert "the card says random = True of its network, which has False" in problems
 
 
-def test_a_missing_or_damaged_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_archive_is_refused(folder, tmp_path):
     path = tmp_path / "adversarial.npz"
     with pytest.raises(RunError, match="does not exist"):
         read_archive(path)
@@ -181,9 +175,7 @@ def test_a_missing_or_damaged_archive_is_refused(folder: Path, tmp_path: Path) -
         ),
     ],
 )
-def test_images_and_options_that_cannot_be_used_are_refused(
-    network: SpikingNetwork, changes: dict[str, Any], message: str
-) -> None:
+def test_images_and_options_that_cannot_be_used_are_refused(network, changes, message):
     values = {
         "model": network,
         "images": torch.rand(3, 1, 8, 8),
@@ -196,8 +188,8 @@ def test_images_and_options_that_cannot_be_used_are_refused(
 
 @pytest.mark.parametrize("mode", [True, False, "auto"])
 def test_the_network_is_compiled_for_the_audit_alone_and_never_gets_the_callers_images(
-    network: SpikingNetwork, shown: Shown, mode: bool | str, no_compiler: None
-) -> None:
+    network, shown, mode, no_compiler
+):
     subject, (images, labels), compiled = copy.deepcopy(network).fuse(mode), (part[:6] for part in shown), []
 
     def write(module: nn.Module, inputs: tuple[Tensor]) -> None:
@@ -213,7 +205,7 @@ def test_the_network_is_compiled_for_the_audit_alone_and_never_gets_the_callers_
     assert torch.equal(images, shown[0][:6])
 
 
-def test_a_cache_is_for_one_network_its_images_and_its_settings(network: SpikingNetwork, shown: Shown) -> None:
+def test_a_cache_is_for_one_network_its_images_and_its_settings(network, shown):
     images, labels = (part[:6] for part in shown)
     cache: dict[str, Any] = {}
     card = run_audit(network, images, labels, preset=FAST, bounds="8/255", cache=cache)
@@ -247,9 +239,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return keys
 
 
-def test_an_interrupted_audit_continues_in_its_folder_and_another_one_does_not(
-    network: SpikingNetwork, shown: Shown, tmp_path: Path, written: list[str]
-) -> None:
+def test_an_interrupted_audit_continues_in_its_folder_and_another_one_does_not(network, shown, tmp_path, written):
     images, labels = (part[:12] for part in shown)
 
     def card(**changes: Any) -> Card:
@@ -279,7 +269,7 @@ def test_an_interrupted_audit_continues_in_its_folder_and_another_one_does_not(
     assert len(list(tmp_path.glob("cache-*"))) == 6
 
 
-def test_cached_work_with_a_twin_that_answers_otherwise_is_refused(network: SpikingNetwork, shown: Shown) -> None:
+def test_cached_work_with_a_twin_that_answers_otherwise_is_refused(network, shown):
     images, labels = (part[:6] for part in shown)
     cache: dict[str, Any] = {}
     for sign in (1, 1, -1):
@@ -297,7 +287,7 @@ def test_cached_work_with_a_twin_that_answers_otherwise_is_refused(network: Spik
                 run()
 
 
-def test_an_audit_inside_inference_mode_finds_the_same(network: SpikingNetwork, shown: Shown) -> None:
+def test_an_audit_inside_inference_mode_finds_the_same(network, shown):
     images, labels = (part[:12] for part in shown)
     card = run_audit(network, images, labels, preset=FAST, bounds=("8/255",))
     with torch.inference_mode():
@@ -305,7 +295,7 @@ def test_an_audit_inside_inference_mode_finds_the_same(network: SpikingNetwork, 
     assert inside.curve == card.curve
 
 
-def test_the_call_on_the_card_repeats_the_audit(network: SpikingNetwork, shown: Shown) -> None:
+def test_the_call_on_the_card_repeats_the_audit(network, shown):
     images, labels = (part[:6] for part in shown)
     options: dict[str, Any] = {"bounds": ("1/255",), "attacks": ["pgd:iterations=3"], "eps": "2/255", "seed": 4}
     card = run_audit(network, images, labels, preset=FAST, twins={"other": network}, batch_size=3, **options)
@@ -317,9 +307,7 @@ def test_the_call_on_the_card_repeats_the_audit(network: SpikingNetwork, shown: 
     assert card.setting.twins == ["other"]
 
 
-def test_every_view_is_attacked_and_what_breaks_one_network_counts_on_another(
-    network: SpikingNetwork, shown: Shown, tmp_path: Path
-) -> None:
+def test_every_view_is_attacked_and_what_breaks_one_network_counts_on_another(network, shown, tmp_path):
     images = shown[0][:12]
     labels = network(images).argmax(1)
     config = AuditConfig(FAST, "16/255", ("8/255",), batch_size=5, views=("int2", "reset=zero"))
@@ -337,7 +325,7 @@ def test_every_view_is_attacked_and_what_breaks_one_network_counts_on_another(
     assert len(list(tmp_path.glob("cache-*"))) == 3
 
 
-def test_an_image_made_on_one_network_counts_on_another(network: SpikingNetwork, shown: Shown) -> None:
+def test_an_image_made_on_one_network_counts_on_another(network, shown):
     images = shown[0][:12]
     labels = network(images).argmax(1)
     result = audit(InstrumentedModel(network, images), images, labels, small_config(stage(square(2)), bounds=()))
@@ -376,7 +364,7 @@ def same(found: Any, expected: dict[str, Any]) -> None:
         assert (found[name] == values).all()
 
 
-def test_a_record_reads_back_also_from_another_cache_on_the_folder(cache: ArrayCache) -> None:
+def test_a_record_reads_back_also_from_another_cache_on_the_folder(cache):
     assert cache.get("a") is None
     assert not cache.folder.exists()  # until the first write
     keys = {"screen 0 8/255 40 arctan/alpha=4", "../up", "", "umlaut ä", "a" * 5000}
@@ -397,7 +385,7 @@ def only_file(cache: ArrayCache) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x93NUMPY\x01\x00"])
-def test_a_file_that_holds_something_else_counts_as_absent(cache: ArrayCache, content: bytes) -> None:
+def test_a_file_that_holds_something_else_counts_as_absent(cache, content):
     cache["a"] = RECORD
     only_file(cache).write_bytes(content)
     assert cache.get("a") is None
@@ -405,7 +393,7 @@ def test_a_file_that_holds_something_else_counts_as_absent(cache: ArrayCache, co
     same(cache.get("a"), RECORD)
 
 
-def test_a_truncated_file_and_one_with_a_changed_byte_count_as_absent(cache: ArrayCache) -> None:
+def test_a_truncated_file_and_one_with_a_changed_byte_count_as_absent(cache):
     cache["a"] = {"forward": np.asarray(12)}
     path = only_file(cache)
     whole = path.read_bytes()
@@ -416,7 +404,7 @@ def test_a_truncated_file_and_one_with_a_changed_byte_count_as_absent(cache: Arr
         assert cache.get("a") is None, place
 
 
-def test_a_record_under_the_file_name_of_another_counts_as_absent(cache: ArrayCache) -> None:
+def test_a_record_under_the_file_name_of_another_counts_as_absent(cache):
     cache["a"] = RECORD
     content = only_file(cache).read_bytes()
     cache["b"] = {"forward": np.asarray(1)}

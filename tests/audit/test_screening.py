@@ -44,7 +44,7 @@ def pixels(*pairs: tuple[float, float]) -> Tensor:
 ZERO = torch.zeros(1, dtype=torch.int64)
 
 
-def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
+def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand():
     # margin of class 0 = 0 - (a - b); each step of eps / 4 = 0.05 lowers a and raises b by 0.05, so it grows by 0.1.
     found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=3, loss="margin")
     assert torch.allclose(found.loss[:, 0], torch.tensor([-0.2, -0.1, 0.0, 0.1]), atol=1e-6)
@@ -54,7 +54,7 @@ def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand() -> None:
     assert torch.allclose(found.gradient, pixels((-1.0, 1.0)))
 
 
-def test_the_named_loss_is_increased() -> None:
+def test_the_named_loss_is_increased():
     found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=1, loss="cross-entropy")
     # -log softmax(0.2, 0)_0 = log(1 + e^-0.2), and 0.1 after one step
     expected = torch.log1p(torch.exp(torch.tensor([-0.2, -0.1])))
@@ -62,7 +62,7 @@ def test_the_named_loss_is_increased() -> None:
     assert torch.allclose(found.margin, torch.tensor([-0.1]), atol=1e-6)  # the margin is watched all the same
 
 
-def test_no_iterate_leaves_the_bound_or_the_range_of_pixels() -> None:
+def test_no_iterate_leaves_the_bound_or_the_range_of_pixels():
     # Class 1 is left by a larger a and a smaller b: 8 steps of 0.025 end at the bound of 0.1.
     found = trace_pgd(linear, pixels((0.05, 0.95)), torch.tensor([1]), eps=0.1, iterations=8, loss="margin")
     assert torch.allclose(found.last, pixels((0.15, 0.85)), atol=1e-6)
@@ -71,7 +71,7 @@ def test_no_iterate_leaves_the_bound_or_the_range_of_pixels() -> None:
     assert torch.allclose(found.last, pixels((0.0, 1.0)), atol=1e-6)
 
 
-def test_a_gradient_of_exactly_zero_moves_no_pixel() -> None:
+def test_a_gradient_of_exactly_zero_moves_no_pixel():
     def steep(images: Tensor) -> Tensor:  # the first pixel alone, and that only above a half
         a = images.flatten(1)[:, 0]
         return torch.stack([torch.relu(a - 0.5), torch.zeros_like(a) - 1], 1)
@@ -109,14 +109,12 @@ def long(at_half: float, end: float) -> list[float]:
         ([-9.0, *[0.0] * LAST, *[0.0] * (LAST - 1), 0.6], True),  # 0.6 of 9.6 is 6.3 %
     ],
 )
-def test_a_loss_is_rising_if_its_best_gains_more_than_a_share_in_the_last_steps(
-    losses: list[float], expected: bool
-) -> None:
+def test_a_loss_is_rising_if_its_best_gains_more_than_a_share_in_the_last_steps(losses, expected):
     assert len(losses) == LONG + 1
     assert is_rising(losses) == expected
 
 
-def test_the_last_steps_of_a_short_run_are_its_second_half() -> None:
+def test_the_last_steps_of_a_short_run_are_its_second_half():
     assert not is_rising([0.0, 0.5, 1.0, 1.0, 1.0])
     assert is_rising([0.0, 0.5, 0.5, 0.5, 1.0])
 
@@ -134,7 +132,7 @@ def logits(score: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 IMAGES, LABELS = pixels((0.5, 0.5), (0.4, 0.6)), torch.zeros(2, dtype=torch.int64)
 
 
-def test_the_change_is_relative_to_the_loss_at_the_image() -> None:
+def test_the_change_is_relative_to_the_loss_at_the_image():
     assert instability(logits(lambda flat: torch.ones(len(flat))), IMAGES, LABELS, 9).tolist() == [0.0, 0.0]
 
     # s = c (1 + r / R) with r uniform in [-R, R]: |change| / c is uniform in [0, 1], so 1/2 in the mean, whatever c.
@@ -147,7 +145,7 @@ def test_the_change_is_relative_to_the_loss_at_the_image() -> None:
     assert found.tolist() == pytest.approx([0.5, 0.5], abs=0.03)  # 4 standard deviations: 4 * 0.29 / sqrt(2000)
 
 
-def test_no_change_counts_more_than_one() -> None:
+def test_no_change_counts_more_than_one():
     def score(flat: Tensor) -> Tensor:
         at_the_image = (flat[:, 0] == flat.new_tensor([0.5, 0.4])).float()
         return 5 - 4.9 * at_the_image  # 0.1 there, 5 everywhere else: a change of 49 times
@@ -187,7 +185,7 @@ def reaching(*reached: float) -> Record:
     return screened(count=10, reached=np.asarray(reached))
 
 
-def test_rules_are_selected_by_how_many_images_they_win() -> None:
+def test_rules_are_selected_by_how_many_images_they_win():
     rules = {
         "a": reaching(0.0, 0.0, 0.0, 0.0, 9.0, 0.0),
         "b": reaching(1.0, 1.0, 1.0, 0.0, 0.0, 0.0),
@@ -213,7 +211,7 @@ def where(*standing: int, headline: str = "8/255", sample: int = 40) -> str:
     return screening_bound(BOUNDS, counts, sample, bound(headline)).label
 
 
-def test_rules_are_compared_where_about_half_of_the_sample_stands_at_most_at_the_headline() -> None:
+def test_rules_are_compared_where_about_half_of_the_sample_stands_at_most_at_the_headline():
     assert where(39, 22, 3, 0, 0) == "4/255"
     assert where(24, 15, 3, 0, 0) == "2/255"
     assert where(40, 40, 40, 20, 0) == "8/255"
@@ -232,9 +230,7 @@ def record(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> dict[str, A
     return dict(screen_rule(audited, "arctan", shown[0][:20], shown[1][:20], bound("8/255"), 6, DIRECTIONS))
 
 
-def test_a_rule_is_screened_with_the_documented_attacks(
-    network: SpikingNetwork, shown: tuple[Tensor, Tensor], record: dict[str, Any]
-) -> None:
+def test_a_rule_is_screened_with_the_documented_attacks(network, shown, record):
     images, labels, eps = shown[0][:20], shown[1][:20], 8 / 255
     audited = InstrumentedModel(network, images[:4])
     with audited.under("arctan"):
@@ -255,7 +251,7 @@ def test_a_rule_is_screened_with_the_documented_attacks(
     assert record["fgsm"].sum() < record["wider"].sum() < record["unbounded"].sum()
 
 
-def test_the_network_keeps_its_own_rule(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> None:
+def test_the_network_keeps_its_own_rule(network, shown):
     surrogates = [lif.surrogate for lif in network.neurons.values()]
     audited = InstrumentedModel(network, shown[0][:4])
     with audited.measured(0) as cost:
@@ -276,7 +272,7 @@ def judged(subject: Record, rule: str = "own", blind: Blind | None = None, **oth
     return found.verdict, found.reasons
 
 
-def test_a_rule_without_any_sign_of_masking_is_consistent() -> None:
+def test_a_rule_without_any_sign_of_masking_is_consistent():
     assert [question.yes for question in questions(screened(), {}, EIGHT)] == [False] * 5
     assert judged(screened()) == (FINE, [])
 
@@ -310,9 +306,7 @@ ONE, BLACK, WIDER, UNBOUNDED, RANDOM = range(5)
         (RANDOM, SMALL, {"noise": some((4, 5), count=10)}, ""),  # one lucky draw, though more than a twentieth
     ],
 )
-def test_a_question_is_answered_yes_just_beyond_its_threshold(
-    number: int, subject: Record, blind: Blind, evidence: str
-) -> None:
+def test_a_question_is_answered_yes_just_beyond_its_threshold(number, subject, blind, evidence):
     question = questions(subject, blind, EIGHT)[number]
     assert question.yes == bool(evidence)
     assert evidence in question.evidence
@@ -322,7 +316,7 @@ def test_a_question_is_answered_yes_just_beyond_its_threshold(
         assert any(f"{question.name} Yes: {question.evidence}" == reason for reason in reasons)
 
 
-def test_a_rule_compared_without_a_bound_has_no_larger_one_to_fail_at() -> None:
+def test_a_rule_compared_without_a_bound_has_no_larger_one_to_fail_at():
     subject = screened(margin=some((0, 60)), wider=some((0, 55)))
     assert questions(subject, {}, EIGHT)[2].yes
     question = questions(subject, {}, bound("inf"))[2]
@@ -365,9 +359,7 @@ def test_a_rule_compared_without_a_bound_has_no_larger_one_to_fail_at() -> None:
         ),
     ],
 )
-def test_an_indicator_counts_just_above_its_threshold(
-    least: dict[str, Any], most: dict[str, Any], verdict: str, reason: str
-) -> None:
+def test_an_indicator_counts_just_above_its_threshold(least, most, verdict, reason):
     assert judged(screened(**most)) == (FINE, [])
     assert judged(screened(**least)) == (verdict, [reason])
 
@@ -376,8 +368,8 @@ def test_an_indicator_counts_just_above_its_threshold(
     ("breaks", "of_own", "of_another"), [(49, FINE, FINE), (50, OPEN, OPEN), (64, OPEN, OPEN), (65, MASKED, OPEN)]
 )
 def test_another_rule_that_breaks_a_tenth_more_is_a_doubt_and_a_quarter_more_masks_the_own_one(
-    breaks: int, of_own: str, of_another: str
-) -> None:
+    breaks, of_own, of_another
+):
     # This rule breaks 0 to 39
     better = screened(entropy=some((0, breaks)))
     verdict, reasons = judged(screened(), arctan=better)
@@ -386,7 +378,7 @@ def test_another_rule_that_breaks_a_tenth_more_is_a_doubt_and_a_quarter_more_mas
     assert judged(screened(), "bptr", arctan=better)[0] == of_another
 
 
-def test_a_difference_that_may_be_chance_is_no_doubt() -> None:
+def test_a_difference_that_may_be_chance_is_no_doubt():
     # 10 to 29 alone against 40 to 69: 30 and 20; the net of 10 of 100 is a tenth, P(30 or more of 50) = 0.10
     this = screened(margin=some((0, 30)), entropy=some(), fgsm=some((0, 10)))
     other = screened(margin=some((0, 10), (40, 70)), entropy=some())
@@ -395,13 +387,13 @@ def test_a_difference_that_may_be_chance_is_no_doubt() -> None:
     assert judged(this, arctan=clear)[0] == OPEN
 
 
-def test_fewer_than_twenty_images_are_inconclusive() -> None:
+def test_fewer_than_twenty_images_are_inconclusive():
     assert judged(screened(count=20))[0] == FINE
     few = {name: values[:19] for name, values in screened(count=20).items()}
     assert judged(few) == (OPEN, ["only 19 images were screened"])
 
 
-def test_masking_outweighs_doubts_and_both_are_reported() -> None:
+def test_masking_outweighs_doubts_and_both_are_reported():
     verdict, reasons = judged(screened(zero=some((0, 50)), rising=some((0, 50))))
     assert verdict == MASKED
     assert reasons == [
@@ -410,7 +402,7 @@ def test_masking_outweighs_doubts_and_both_are_reported() -> None:
     ]
 
 
-def test_a_report_holds_the_means_of_all_indicators() -> None:
+def test_a_report_holds_the_means_of_all_indicators():
     subject = screened(zero=some((0, 3)), silent=some((0, 4)), rising=some((0, 5)), unbounded=some((2, 100)))
     found = report("pdsg", {"pdsg": subject}, {}, EIGHT)
     assert found.rule == "pdsg"
@@ -425,7 +417,7 @@ def tail(more: int, fewer: int) -> float:
     return sum(comb(throws, heads) for heads in range(more, throws + 1)) / 2**throws
 
 
-def test_only_a_surplus_beyond_chance_is_significant() -> None:
+def test_only_a_surplus_beyond_chance_is_significant():
     for more in range(20):
         for fewer in range(20):
             assert significantly_more(more, fewer) == (more > fewer and tail(more, fewer) < 0.05), (more, fewer)

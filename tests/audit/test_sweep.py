@@ -87,9 +87,7 @@ def looked_at(network: nn.Module, images: Tensor) -> int:
     return counted.images
 
 
-def test_every_adversarial_image_lies_within_its_bound_and_is_misclassified(
-    found: AuditResult, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_every_adversarial_image_lies_within_its_bound_and_is_misclassified(found, network, shown):
     images, labels = shown
     assert ((found.worst.level == 0) == (network(images).argmax(1) != labels)).all()
     fell = [image for image, level in enumerate(found.worst.level.tolist()) if 0 < level < len(found.worst.bounds)]
@@ -102,7 +100,7 @@ def test_every_adversarial_image_lies_within_its_bound_and_is_misclassified(
         assert network(adversarial[None]).argmax() != labels[image]
 
 
-def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(found: AuditResult) -> None:
+def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(found):
     counts = [found.worst.count(each) for each in found.worst.bounds]
     assert 40 < counts[0] < 60
     assert counts[0] > counts[1] > counts[2] > 0
@@ -113,7 +111,7 @@ def test_the_worst_case_falls_with_the_bound_and_is_never_above_a_single_attack(
     assert noise == sorted(noise)
 
 
-def test_pgd_alone_is_the_papers_pgd_on_every_image(found: AuditResult, network: SpikingNetwork, shown: Shown) -> None:
+def test_pgd_alone_is_the_papers_pgd_on_every_image(found, network, shown):
     images, labels = shown
     for text, size in (("8/255", 0.01), ("24/255", 0.03), ("inf", 0.31875)):  # the paper's step scales with eps
         adversarial = pgd(network, images, labels, eps=bound(text).radius, step=size, iterations=7)
@@ -121,9 +119,7 @@ def test_pgd_alone_is_the_papers_pgd_on_every_image(found: AuditResult, network:
         assert torch.equal(found.alone["pgd"][text], wrong | found.alone["pgd"]["0"])
 
 
-def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(run, network, shown):
     images, labels = shown[0][:30], shown[1][:30]
     few = run(network, images, labels, stages=(), paper={"step": 0.02, "iterations": 2})
     adversarial = pgd(network, images, labels, eps=8 / 255, step=0.02 / 3, iterations=2)  # 8/255 is a third of 24/255
@@ -131,9 +127,7 @@ def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(
     assert torch.equal(few.alone["pgd"]["8/255"], (network(adversarial).argmax(1) != labels) | clean)
 
 
-def test_the_budget_is_the_sum_over_all_units_of_work(
-    found: AuditResult, kept: dict[str, Record], shown: Shown
-) -> None:
+def test_the_budget_is_the_sum_over_all_units_of_work(found, kept, shown):
     def total(name: str, *phases: str) -> int:
         return sum(int(record[name]) for key, record in kept.items() if key.split()[0] in phases)
 
@@ -145,9 +139,7 @@ def test_the_budget_is_the_sum_over_all_units_of_work(
     assert {key.split()[0] for key in kept} == {"alone", "sweep", "clean", "screen"}
 
 
-def test_with_a_full_cache_an_audit_makes_no_pass_and_gives_the_same_result(
-    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record]
-) -> None:
+def test_with_a_full_cache_an_audit_makes_no_pass_and_gives_the_same_result(run, network, shown, found, kept):
     counted = Counted(network)
     again = run(counted, *shown, dict(kept), stages=(TINY,))
     assert counted.images == looked_at(network, shown[0])
@@ -168,9 +160,7 @@ class Fragile(dict[str, Record]):
         super().__setitem__(key, record)
 
 
-def test_an_interrupted_audit_continues_to_the_same_result(
-    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record]
-) -> None:
+def test_an_interrupted_audit_continues_to_the_same_result(run, network, shown, found, kept):
     pieces = Fragile(len(kept) // 2)
     with pytest.raises(KeyboardInterrupt):
         run(network, *shown, pieces, stages=(TINY,))
@@ -180,9 +170,7 @@ def test_an_interrupted_audit_continues_to_the_same_result(
     same(found, run(network, *shown, dict(pieces), stages=(TINY,)))
 
 
-def test_a_larger_preset_continues_a_smaller_one_and_never_leaves_more_images(
-    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult, kept: dict[str, Record]
-) -> None:
+def test_a_larger_preset_continues_a_smaller_one_and_never_leaves_more_images(run, network, shown, found, kept):
     whole = run(network, *shown, stages=(TINY, LARGER))
     pieces, counted = dict(kept), Counted(network)
     larger = run(counted, *shown, pieces, stages=(TINY, LARGER))
@@ -195,7 +183,7 @@ def test_a_larger_preset_continues_a_smaller_one_and_never_leaves_more_images(
     assert larger.worst.level.sum() <= found.worst.level.sum()
 
 
-def test_an_expensive_attack_runs_only_on_the_first_images(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+def test_an_expensive_attack_runs_only_on_the_first_images(run, network, shown):
     pieces: dict[str, Record] = {}
     run(network, *shown, pieces, stages=(TINY, LARGER), batch_size=15)
     dear = {key.split()[-1] for key in pieces if key.startswith("sweep square:queries=30 ")}
@@ -203,16 +191,14 @@ def test_an_expensive_attack_runs_only_on_the_first_images(run: Run, network: Sp
     assert {key.split()[-1] for key in pieces if key.startswith("sweep apgd")} == {"0-15", "15-30", "30-45", "45-60"}
 
 
-def test_more_images_do_not_change_the_result_for_the_first_ones(
-    run: Run, network: SpikingNetwork, shown: Shown, found: AuditResult
-) -> None:
+def test_more_images_do_not_change_the_result_for_the_first_ones(run, network, shown, found):
     few = run(network, shown[0][:30], shown[1][:30], stages=(TINY,))
     assert few.worst.level.tolist() == found.worst.level[:30].tolist()
     assert few.worst.by == found.worst.by[:30]
     assert few.selected == found.selected
 
 
-def test_random_draws_depend_on_the_seed_alone(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+def test_random_draws_depend_on_the_seed_alone(run, network, shown):
     images, labels = shown[0][:20], shown[1][:20]
     state = torch.get_rng_state()
     pieces: list[dict[str, Record]] = [{}, {}, {}]
@@ -228,9 +214,7 @@ def test_random_draws_depend_on_the_seed_alone(run: Run, network: SpikingNetwork
     assert unstable(pieces[0]) == unstable(pieces[1]) != unstable(pieces[2])
 
 
-def test_rules_modes_and_weights_of_the_network_are_unchanged_afterwards(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_rules_modes_and_weights_of_the_network_are_unchanged_afterwards(run, network, shown):
     before = [(lif.surrogate, lif.training) for lif in network.neurons.values()]
     wanted = [parameter.requires_grad for parameter in network.parameters()]
     weights = [parameter.clone() for parameter in network.parameters()]
@@ -241,7 +225,7 @@ def test_rules_modes_and_weights_of_the_network_are_unchanged_afterwards(
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_twins_and_added_attacks_run_last_at_every_bound(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+def test_twins_and_added_attacks_run_last_at_every_bound(run, network, shown):
     images, labels = shown[0][:20], shown[1][:20]
     twins = {"twin": InstrumentedModel(network, images[:4])}  # itself: what it makes are attacks in the white box
     found = run(network, images, labels, stages=(ONCE,), twins=twins, attacks=("apgd:iterations=3",))
@@ -253,9 +237,7 @@ def test_twins_and_added_attacks_run_last_at_every_bound(run: Run, network: Spik
     assert found.worst.level.sum() < without.worst.level.sum()
 
 
-def test_a_network_that_is_never_right_is_refused_before_any_attack(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_a_network_that_is_never_right_is_refused_before_any_attack(run, network, shown):
     never = (network(shown[0]).argmax(1) + 1) % 10
     pieces: dict[str, Record] = {}
     with pytest.raises(UsageError, match="the network classifies none of 60 images correctly, so there is nothing to"):
@@ -264,9 +246,7 @@ def test_a_network_that_is_never_right_is_refused_before_any_attack(
 
 
 @pytest.mark.parametrize("text", ["square:queries=2", "pgd"])
-def test_an_added_attack_runs_once_and_apart_from_the_presets(
-    run: Run, network: SpikingNetwork, shown: Shown, text: str
-) -> None:
+def test_an_added_attack_runs_once_and_apart_from_the_presets(run, network, shown, text):
     images, labels = shown[0][:20], shown[1][:20]
     pieces: dict[str, Record] = {}
     without = run(network, images, labels, stages=(ONCE,))
@@ -302,9 +282,7 @@ def thresholded(images: Tensor) -> Tensor:
     return (images > 0.5).float()
 
 
-def test_a_random_network_is_audited_over_its_draws_in_smaller_batches_and_reproducibly(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_a_random_network_is_audited_over_its_draws_in_smaller_batches_and_reproducibly(run, network, shown):
     images, labels = shown[0][:6], shown[1][:6]
     pieces: dict[str, Record] = {}
     one = run(Preceded(network, noisy), images, labels, pieces, stages=(ONCE,), batch_size=30)
@@ -314,9 +292,7 @@ def test_a_random_network_is_audited_over_its_draws_in_smaller_batches_and_repro
     same(one, run(Preceded(network, noisy), images, labels, stages=(ONCE,), batch_size=30))
 
 
-def test_rounding_hides_a_network_from_the_papers_pgd_but_not_from_the_audit(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_rounding_hides_a_network_from_the_papers_pgd_but_not_from_the_audit(run, network, shown):
     few = stage(stage_attack("apgd", Choice.BEST, iterations=5))
     found = run(Preceded(network, rounded), shown[0][:30], shown[1][:30], stages=(few,))
     correct, headline = found.worst.count(found.worst.bounds[0]), bound("24/255")
@@ -325,9 +301,7 @@ def test_rounding_hides_a_network_from_the_papers_pgd_but_not_from_the_audit(
     assert "apgd:iterations=5" in found.worst.by
 
 
-def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(run, network, shown):
     few = stage(stage_attack("apgd", Choice.BEST, iterations=2), square(20))
     found = run(Preceded(network, thresholded), shown[0][:20], shown[1][:20], stages=(few,))
     assert found.screened["own"]["zero"].all()
@@ -339,9 +313,7 @@ def test_a_network_without_a_gradient_is_broken_by_attacks_without_a_gradient(
         assert torch.equal(found.alone[text]["inf"], found.alone[text]["0"])
 
 
-def test_what_the_search_behind_a_gradient_attack_breaks_is_not_broken_by_gradients(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_what_the_search_behind_a_gradient_attack_breaks_is_not_broken_by_gradients(run, network, shown):
     blind = Preceded(network, Tensor.detach)
     plain = stage_attack("sa-pgd", Choice.BEST, iterations=3)
     finished = stage_attack("sa-pgd", Choice.BEST, iterations=3, finish=300)
@@ -362,16 +334,14 @@ def cheating(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cheating")
-def test_an_attack_that_leaves_its_bound_is_refused(run: Run, network: SpikingNetwork, shown: Shown) -> None:
+def test_an_attack_that_leaves_its_bound_is_refused(run, network, shown):
     pieces: dict[str, Record] = {}
     with pytest.raises(AttackError, match="the attack moved a pixel by"):
         run(network, *shown, pieces)
     assert [key for key in pieces if not key.startswith("clean")] == []
 
 
-def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(
-    run: Run, network: SpikingNetwork, shown: Shown
-) -> None:
+def test_an_earlier_audit_of_more_bounds_does_not_change_the_result(run, network, shown):
     kept: dict[str, Record] = {}
     run(network, *shown, kept, stages=(ONE,), bounds=("8/255", "16/255", "24/255"))
     after = run(network, *shown, kept, stages=(ONE,), bounds=("24/255",))
@@ -393,7 +363,7 @@ def update(worst: WorstCase, label: str, at: Bound, broken: list[int], *, gradie
     worst.update(label, at, images, Cost(5, 10, 5, 0.5), gradient=gradient)
 
 
-def test_a_misclassified_image_stands_at_no_bound(worst: WorstCase) -> None:
+def test_a_misclassified_image_stands_at_no_bound(worst):
     assert worst.level.tolist() == [4, 0, 4, 4, 4]
     update(worst, "a", TWO, [1])
     for each in (ZERO, TWO, FOUR, EIGHT):
@@ -401,13 +371,13 @@ def test_a_misclassified_image_stands_at_no_bound(worst: WorstCase) -> None:
     assert (worst.by[1], worst.broke("a")) == ("", {})
 
 
-def test_an_image_broken_at_one_bound_is_broken_at_every_larger_one(worst: WorstCase) -> None:
+def test_an_image_broken_at_one_bound_is_broken_at_every_larger_one(worst):
     update(worst, "a", FOUR, [2, 4])
     assert [worst.count(each) for each in (ZERO, TWO, FOUR, EIGHT)] == [4, 4, 2, 2]
     assert worst.standing(FOUR).tolist() == [0, 3]
 
 
-def test_an_image_stays_with_the_attack_that_broke_it_first_unless_a_smaller_bound_breaks_it(worst: WorstCase) -> None:
+def test_an_image_stays_with_the_attack_that_broke_it_first_unless_a_smaller_bound_breaks_it(worst):
     update(worst, "a", FOUR, [2, 3])
     update(worst, "b", FOUR, [2])
     update(worst, "b", EIGHT, [3, 4])
@@ -418,7 +388,7 @@ def test_an_image_stays_with_the_attack_that_broke_it_first_unless_a_smaller_bou
     assert sorted(worst.adversarial) == [2, 3, 4]
 
 
-def test_what_gradient_attacks_leave_does_not_depend_on_when_the_others_ran(worst: WorstCase) -> None:
+def test_what_gradient_attacks_leave_does_not_depend_on_when_the_others_ran(worst):
     other = WorstCase(torch.tensor([False, True, False, False, False]), worst.bounds)
     update(worst, "square", FOUR, [2, 3], gradient=False)
     update(worst, "pgd", FOUR, [3])
@@ -429,7 +399,7 @@ def test_what_gradient_attacks_leave_does_not_depend_on_when_the_others_ran(wors
         assert each.standing(FOUR).tolist() == [0, 4]
 
 
-def test_the_costs_of_an_attack_add_up_in_the_order_of_first_use(worst: WorstCase) -> None:
+def test_the_costs_of_an_attack_add_up_in_the_order_of_first_use(worst):
     update(worst, "b", TWO, [])
     update(worst, "a", TWO, [0])
     update(worst, "b", FOUR, [])

@@ -31,7 +31,7 @@ def entry(spikes: float) -> dict[str, Any]:
     return {"layers": {"relu1": layer}, "total": layer}
 
 
-def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_analysis(monkeypatch):
     options = "--attack fgsm --attack pgd:eps=2/255 --limit 100 --batch 50 --data a.npz"
     assert analysed(monkeypatch, "activity", {"clean": entry(1.0)}, *options.split(), "--out", "found") == {
         **{"attacks": ["fgsm", "pgd:eps=2/255"], "limit": 100, "batch_size": 50, "source": "a.npz"},
@@ -39,9 +39,7 @@ def test_options_reach_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_activity_has_a_row_a_layer_and_three_columns_a_condition(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_activity_has_a_row_a_layer_and_three_columns_a_condition(monkeypatch, capsys):
     analysed(monkeypatch, "activity", {"clean": entry(60.0), "pgd": entry(75.0)})
     text = capsys.readouterr().out
     assert "Spiking activity on 100 images, T = 6" in plain(text)
@@ -51,15 +49,13 @@ def test_activity_has_a_row_a_layer_and_three_columns_a_condition(
     ]
 
 
-def test_distance_has_the_image_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_distance_has_the_image_first(monkeypatch, capsys):
     measured = {"pgd": {"images": {"mean": 0.75}, "layers": {"relu1": {"mean": 1.25}}}}
     analysed(monkeypatch, "distance", measured)
     assert rows(capsys.readouterr().out) == [["image", "0.750"], ["relu1", "1.250"]]
 
 
-def test_energy_shows_operations_and_totals(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_energy_shows_operations_and_totals(monkeypatch, capsys):
     layer = {
         "name": "conv1", "inputs": "image", "dense": 72, "activity": 1.0, "flops_snn": 98_029.0, "macs": 1_234_567.0,
         "acs": 0.0, "multiplications": 950.0, "pj": {"fp32": 5_000.0, "int32": 1.0},
@@ -100,9 +96,7 @@ CONVERSION = {
 }  # fmt: skip
 
 
-def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(monkeypatch, capsys, tmp_path):
     asked: dict[str, Any] = {}
 
     def conversion(folder: Path, **options: Any) -> dict[str, Any]:

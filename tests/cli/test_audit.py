@@ -59,7 +59,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return seen
 
 
-def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_written_and_the_curve_is_printed(here, capsys):
     assert run("audit", *OPTIONS) == 0
     text = capsys.readouterr().out
     folder = here / "audits" / "mine-network"
@@ -75,7 +75,7 @@ def test_results_are_written_and_the_curve_is_printed(here: Path, capsys: pytest
     check_table(card, text)
 
 
-def test_options_reach_the_audit(asked: Asked) -> None:
+def test_options_reach_the_audit(asked):
     assert run("audit", "runs/a") == 1
     options = "--preset thorough --data cifar10 --images 50 --eps 4/255 --bounds 2/255,inf --attack autoattack --twin b"
     more = "--attack apgd:loss=dlr --twin c --seed 5 --batch 64 --out there --replace --as int8 --as int8"
@@ -90,9 +90,7 @@ def test_options_reach_the_audit(asked: Asked) -> None:
     assert [full[name] for name in ("eps", "source", "images", "replace")] == ["4/255", "cifar10", 50, True]
 
 
-def test_an_interruption_names_the_command_that_continues(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interruption_names_the_command_that_continues(here, monkeypatch, capsys):
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -115,7 +113,7 @@ def check_table(card: Card, text: str) -> None:
         assert row[5] == f"{point.worst.low:.1f} - {point.worst.high:.1f}"
 
 
-def test_a_card_is_confirmed_or_not_by_its_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_card_is_confirmed_or_not_by_its_images(here, capsys):
     assert run("audit", *OPTIONS) == 0
     path = here / "audits" / "mine-network" / CARD
     capsys.readouterr()
@@ -142,9 +140,7 @@ def trained(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(trained, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert run("report", trained, "-o", out) == 0
     assert "91.2" in out.read_text(encoding="utf-8")
@@ -159,9 +155,7 @@ def test_a_run_becomes_a_page_and_what_is_damaged_is_noted(
     assert out.read_text(encoding="utf-8") == page
 
 
-def test_a_board_is_written_and_says_what_counts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_board_is_written_and_says_what_counts(tmp_path, capsys, monkeypatch):
     mine, zoo = tmp_path / "mine", [folder_of("digits-hire"), folder_of("robust-digits")]
     copy("digits-hire", mine)
     (mine / "audit" / "adversarial.npz").unlink()

@@ -21,28 +21,26 @@ def checked(monkeypatch: pytest.MonkeyPatch, **findings: Finding | Exception) ->
     return run("doctor")
 
 
-def test_a_slow_machine_is_a_sound_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slow_machine_is_a_sound_one(monkeypatch, capsys):
     assert checked(monkeypatch, CUDA=Finding("slow", "no [GPU] here"), cache=Finding("ok", "there")) == 0
     assert "no [GPU] here" in capsys.readouterr().out
 
 
-def test_something_broken_is_named_and_ends_with_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_something_broken_is_named_and_ends_with_one(monkeypatch, capsys):
     assert checked(monkeypatch, torch=ImportError("no torch"), cache=Finding("ok", "there")) == 1
     shown = capsys.readouterr()
     assert "ImportError: no torch" in shown.out
     assert shown.err == "Broken: torch.\n"
 
 
-def test_a_missing_compiler_is_slow_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_slow_and_says_what_to_install(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: None)
     finding = doctor.CHECKS["compiler"]()
     assert finding.verdict == "slow"
     assert "install g++" in finding.detail
 
 
-def test_a_cache_may_be_missing_but_not_below_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_may_be_missing_but_not_below_a_file(tmp_path, monkeypatch):
     check = doctor.CHECKS["cache"]
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "new" / "cache"))
     assert check() == Finding("ok", str(tmp_path / "new" / "cache"))
@@ -51,7 +49,7 @@ def test_a_cache_may_be_missing_but_not_below_a_file(tmp_path: Path, monkeypatch
     assert check().verdict == "broken"
 
 
-def test_cheap_checks_find_this_machine_sound() -> None:
+def test_cheap_checks_find_this_machine_sound():
     for name in ("Python", "torch", "threads", "neuron"):
         assert doctor.CHECKS[name]().verdict == "ok"
     for name in ("bfloat16", "CUDA"):
@@ -62,9 +60,7 @@ def test_cheap_checks_find_this_machine_sound() -> None:
     ("arguments", "out", "seed"),
     [([], Path("runs/quickstart"), 0), (["--out", "first", "--seed", "2"], Path("first"), 2)],
 )
-def test_quickstart_prints_its_table_and_the_next_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], out: Path, seed: int
-) -> None:
+def test_quickstart_prints_its_table_and_the_next_command(monkeypatch, capsys, arguments, out, seed):
     def quickstart(folder: Path, *, seed: int, progress: Any) -> str:
         return f"table of {folder} with seed {seed}"
 

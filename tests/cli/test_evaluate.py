@@ -33,7 +33,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], *argument
     return asked
 
 
-def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_evaluation(monkeypatch):
     none = dict.fromkeys(("attacks", "twins", "limit", "seed", "source", "out"))
     assert evaluated(monkeypatch, RESULT, "a") == {**none, "run": Path("a"), "split": "test", "batch_size": 256}
     options = "--attack fgsm --attack pgd(eps=2/255) --twin b --limit 50 --split holdout --batch 64 --seed 5"
@@ -43,9 +43,7 @@ def test_options_reach_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_the_table_has_a_row_an_attack_and_a_column_a_twin(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_has_a_row_an_attack_and_a_column_a_twin(monkeypatch, capsys):
     evaluated(monkeypatch, RESULT, "a")
     text = capsys.readouterr().out
     assert "Accuracy in percent on 2,000 images, seed 3" in " ".join(text.split())
@@ -56,27 +54,21 @@ def test_the_table_has_a_row_an_attack_and_a_column_a_twin(
     ]
 
 
-def test_without_a_twin_there_is_no_black_box_column(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_twin_there_is_no_black_box_column(monkeypatch, capsys):
     evaluated(monkeypatch, {**RESULT, "attacks": {"fgsm": {"white_box": 20.0}}}, "a")
     text = capsys.readouterr().out
     assert "black" not in text
     assert rows(text) == [["none (clean)", "81.2"], ["fgsm", "20.0"]]
 
 
-def test_names_with_brackets_and_colons_are_printed_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_with_brackets_and_colons_are_printed_as_they_are(monkeypatch, capsys):
     names = ["mine.py:fire:eps=8/255", "runs[v2]/mine.py:attack", "[/]mine.py:attack"]
     evaluated(monkeypatch, {**RESULT, "attacks": {name: {"white_box": 20.0} for name in names}}, "a")
     assert [name for name, _ in rows(capsys.readouterr().out)] == ["none (clean)", *names]
 
 
 @pytest.mark.parametrize("command", ["attacks", "rules"])
-def test_names_are_listed_with_options_and_plug_ins(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_are_listed_with_options_and_plug_ins(command, tmp_path, monkeypatch, capsys):
     offer(tmp_path, monkeypatch, "", **{command: {"mine": "mine"}})
     assert run(command) == 0
     text = plain(capsys.readouterr().out)

@@ -17,9 +17,7 @@ def mine(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_the_zoo_lists_networks_with_their_worst_case_and_how_to_get_the_others(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_zoo_lists_networks_with_their_worst_case_and_how_to_get_the_others(capsys, monkeypatch):
     local = {name: path for name, path in folders().items() if "digits" in name}
     monkeypatch.setattr("hiresnn.hub.pretrained.folders", lambda: local)
     assert run("zoo") == 0
@@ -31,20 +29,20 @@ def test_the_zoo_lists_networks_with_their_worst_case_and_how_to_get_the_others(
     assert capsys.readouterr().out == text
 
 
-def test_a_network_is_shown_without_the_metadata_of_hubs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_is_shown_without_the_metadata_of_hubs(capsys):
     assert run("zoo", "show", "digits-hire") == 0
     text = capsys.readouterr().out
     assert text.startswith("# digits-hire\n")
     assert "| 32/255 |" in text
 
 
-def test_a_network_is_copied_to_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_is_copied_to_a_run_folder(tmp_path, capsys):
     assert run("zoo", "copy", "digits-hire", tmp_path / "new") == 0
     assert f"Next: hiresnn evaluate {tmp_path / 'new'}" in capsys.readouterr().out
     assert run("audit", tmp_path / "new", "--verify", tmp_path / "new" / "audit" / "card.json") == 0
 
 
-def test_a_dry_run_writes_a_folder_that_loads(mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_writes_a_folder_that_loads(mine, tmp_path, capsys):
     assert run("publish", mine, "me/mine", "--dry-run", tmp_path / "out", "--license", "mit") == 0
     text = capsys.readouterr().out
     assert "Wrote 9 files" in text
@@ -53,9 +51,7 @@ def test_a_dry_run_writes_a_folder_that_loads(mine: Path, tmp_path: Path, capsys
     assert torch.equal(from_pretrained(tmp_path / "out")(images), from_pretrained(mine)(images))
 
 
-def test_publishing_uploads_a_complete_folder(
-    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_publishing_uploads_a_complete_folder(mine, monkeypatch, capsys):
     def upload(folder: Path, repository: str, *, private: bool) -> str:
         assert (folder / "README.md").is_file()
         assert private

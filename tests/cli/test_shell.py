@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 
-def test_help_never_waits_for_torch() -> None:
+def test_help_never_waits_for_torch():
     code = (
         "import sys\n"
         "from hiresnn.cli import main\n"
@@ -33,12 +33,12 @@ def test_help_never_waits_for_torch() -> None:
     assert "hiresnn quickstart" in done.stdout
 
 
-def test_the_module_runs_as_the_command_does() -> None:
+def test_the_module_runs_as_the_command_does():
     done = subprocess.run([sys.executable, "-m", "hiresnn", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"hiresnn {__version__}\n"
 
 
-def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_are_the_promised_ones(capsys):
     run("--help")
     assert set(re.findall(r"^│ ([a-z][a-z-]*) ", capsys.readouterr().out, re.MULTILINE)) == COMMANDS
 
@@ -53,9 +53,7 @@ def test_the_commands_are_the_promised_ones(capsys: pytest.CaptureFixture[str]) 
         *((command, ("Usage: hiresnn",)) for command in sorted(COMMANDS - {"audit", "report", "train"})),
     ],
 )
-def test_every_command_explains_itself(
-    command: str, texts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_explains_itself(command, texts, capsys):
     assert run(*command.split(), "--help") == 0
     text = plain(capsys.readouterr().out)
     for expected in texts:
@@ -87,13 +85,8 @@ def test_every_command_explains_itself(
     ],
 )
 def test_an_error_is_a_sentence_on_standard_error_and_an_exit_code(
-    arguments: str,
-    code: int,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    arguments, code, message, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     Path("card.json").write_text("{}")
     Path("taken").touch()
@@ -107,9 +100,7 @@ def test_an_error_is_a_sentence_on_standard_error_and_an_exit_code(
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"card.json", "taken", "mine.py"}
 
 
-def test_what_the_file_system_refuses_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_file_system_refuses_is_a_sentence(monkeypatch, capsys):
     errors = [PermissionError(13, "Permission denied", "/root/runs"), OSError("a defect"), OSError("a defect")]
     monkeypatch.setattr("hiresnn.app.recipe.text_of", lambda _: (_ for _ in ()).throw(errors.pop(0)))
     assert run("recipes", "show", "digits") == 1
@@ -121,16 +112,14 @@ def test_what_the_file_system_refuses_is_a_sentence(
 
 
 @pytest.mark.parametrize(("error", "code"), [(DataError("x"), 1), (UsageError("x"), 2), (KeyboardInterrupt(), 130)])
-def test_exit_codes(
-    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exit_codes(error, code, monkeypatch, capsys):
     monkeypatch.setattr("hiresnn.app.recipe.shipped", lambda: (_ for _ in ()).throw(error))
     assert run("recipes") == code
     assert capsys.readouterr() == ("", "\nInterrupted.\n" if code == 130 else "Error: x\n")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "recipes", "show", "nope"], ["recipes", "show", "nope", "--debug"]])
-def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> None:
+def test_debug_shows_the_traceback_wherever_it_stands(arguments):
     with pytest.raises(UsageError, match="nope"):
         main(arguments)
 
@@ -144,9 +133,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str]) -> N
     ],
 )
 @pytest.mark.parametrize("command", ["recipes", "attacks"])  # one prints, the other lets rich print
-def test_a_closed_or_full_standard_output_ends_without_a_traceback(
-    command: str, output: str, code: int, errors: str
-) -> None:
+def test_a_closed_or_full_standard_output_ends_without_a_traceback(command, output, code, errors):
     words = [sys.executable, "-m", "hiresnn", command]
     if output == ">&-":
         words = ["sh", "-c", f"{shlex.join(words)} >&-"]

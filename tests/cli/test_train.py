@@ -32,7 +32,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return trainer
 
 
-def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_alone_trains_the_shipped_recipe(trainer, capsys):
     assert run("train", "digits") == 0
     clamp = ["data.train_images", "data.holdout_images"]
     usual = {"out": None, "resume": False, "quiet": False, "processes": 1, "clamp": clamp, "log": None}
@@ -41,7 +41,7 @@ def test_a_name_alone_trains_the_shipped_recipe(trainer: Trainer, capsys: pytest
     assert capsys.readouterr().out == f"Run folder: {run_folder}\nNext: hiresnn evaluate {run_folder}\n"
 
 
-def test_options_change_the_recipe(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_change_the_recipe(trainer, capsys):
     options = "--method traditional --seed 3 --data 1.5 --set snn.lr=2e-3 --log mine.py:log"
     assert (
         run("train", "digits", *options.split(), "--set", "model.width = 0.5", "--out", "o", "--resume", "--quiet") == 0
@@ -53,9 +53,7 @@ def test_options_change_the_recipe(trainer: Trainer, capsys: pytest.CaptureFixtu
     assert capsys.readouterr() == ("o\n", "")
 
 
-def test_an_interrupt_offers_resume_once_the_folder_has_its_recipe(
-    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_offers_resume_once_the_folder_has_its_recipe(trainer, tmp_path, capsys):
     trainer.interrupted = True
     out = tmp_path / "my runs"
     assert run("train", "digits", "--out", out) == 130
@@ -65,7 +63,7 @@ def test_an_interrupt_offers_resume_once_the_folder_has_its_recipe(
     assert capsys.readouterr().err == f"\nInterrupted. Continue with: hiresnn resume '{out}'\n"
 
 
-def test_resume_takes_the_recipe_from_the_folder(trainer: Trainer, tmp_path: Path) -> None:
+def test_resume_takes_the_recipe_from_the_folder(trainer, tmp_path):
     stored = override(read("digits"), {"snn.lr": "0.5", "seed": "4"})
     RunFolder.create(tmp_path / "run", stored).close()
     assert run("resume", tmp_path / "run") == 0
@@ -73,7 +71,7 @@ def test_resume_takes_the_recipe_from_the_folder(trainer: Trainer, tmp_path: Pat
     assert (asked["recipe"], asked["out"], asked["resume"]) == (stored, tmp_path / "run", True)
 
 
-def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Trainer, tmp_path: Path) -> None:
+def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer, tmp_path):
     run("train", "vgg5-cifar10-cpu", "--data", "mine.npz")
     assert trainer.asked["clamp"] == ["data.train_images", "data.holdout_images"]
     run("train", "vgg5-cifar10-cpu", "--set", "data.train_images=100")
@@ -83,9 +81,7 @@ def test_counts_of_a_recipe_are_clamped_unless_the_user_set_them(trainer: Traine
     assert trainer.asked["clamp"] == ["data.train_images"]
 
 
-def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
-    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_and_weights_of_ones_own_go_into_the_recipe(trainer, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("trained.pt").touch()
     assert run("train", "digits", "--model", "mine.py:network", "--weights", "trained.pt") == 0
@@ -103,7 +99,7 @@ def test_a_network_and_weights_of_ones_own_go_into_the_recipe(
     assert (trainer.asked["recipe"].model.name, trainer.asked["recipe"].model.source) == ("resnet12", None)
 
 
-def test_recipes_lists_names_with_descriptions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_lists_names_with_descriptions(capsys):
     assert run("recipes") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1) for line in lines] == [[name, text] for name, text in shipped().items()]
@@ -111,7 +107,7 @@ def test_recipes_lists_names_with_descriptions(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.splitlines() == lines
 
 
-def test_a_recipe_is_shown_with_its_comments_or_completed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_is_shown_with_its_comments_or_completed(tmp_path, capsys):
     assert run("recipes", "show", "digits") == 0
     assert capsys.readouterr().out == shipped_text("digits")
     mine = tmp_path / "mine.toml"
@@ -122,7 +118,7 @@ def test_a_recipe_is_shown_with_its_comments_or_completed(tmp_path: Path, capsys
     assert capsys.readouterr().out == dump(read(mine))
 
 
-def test_a_copy_is_the_same_recipe_and_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_copy_is_the_same_recipe_and_valid(tmp_path, capsys):
     mine = tmp_path / "mine.toml"
     assert run("recipes", "copy", "vgg5-cifar10-cpu", mine) == 0
     assert read(mine) == read("vgg5-cifar10-cpu")

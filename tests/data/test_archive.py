@@ -143,10 +143,7 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"x_test": None, "y_test": None},
-            "x_test and y_test missing; the file holds x_train, y_train; save",
-        ),
+        ({"x_test": None, "y_test": None}, "x_test and y_test missing; the file holds x_train, y_train; save"),
         ({"x_train": np.zeros((6, 4), np.uint8)}, r"x_train has the shape \[6, 4\], but images must be"),
         ({"x_train": np.zeros((6, 4, 4, 4), np.uint8)}, r"x_train has the shape \[6, 4, 4, 4\], but .* fewer channels"),
         ({"x_train": np.zeros((6, 2, 4, 2), np.uint8)}, r"x_train has the shape \[6, 2, 4, 2\], but"),
@@ -154,10 +151,7 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
         ({"x_train": GREY.astype(np.int16) + 256}, r"x_train .* 256\.\.256.* scale 0\.\.255"),
         ({"x_train": GREY + 1}, r"x_train .* 1\.\.1.* scale 0\.\.255"),
         ({"x_train": GREY.astype(bool)}, "x_train is of type bool; save integers"),
-        (
-            {"x_train": GREY + 1.5},
-            r"x_train is of type float64 .* 1\.5\.\.1\.5.*; divide by the value of white",
-        ),
+        ({"x_train": GREY + 1.5}, r"x_train is of type float64 .* 1\.5\.\.1\.5.*; divide by the value of white"),
         ({"x_train": GREY + 300.0}, r"x_train .* 300\.0\.\.300\.0.* normalisation"),
         ({"x_test": np.full((3, 4, 4), -0.1)}, r"x_test is of type float64 .* -0\.1\.\.-0\.1.* normalisation"),
         ({"x_test": np.full((3, 4, 4), np.nan)}, r"x_test .* floats must lie in \[0, 1\]"),

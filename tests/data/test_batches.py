@@ -173,14 +173,14 @@ FLOATS = PIXELS / 255
     ],
     ids=["tensors", "arrays", "split", "dataset", "loader", "a list of two", "batches of arrays"],
 )
-def test_images_in_every_form_are_the_same_two_tensors(given) -> None:
+def test_images_in_every_form_are_the_same_two_tensors(given):
     images, labels = tensors(given)
     assert torch.equal(images, FLOATS)
     assert torch.equal(labels, LABELS)
     assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
 
 
-def test_images_without_labels_or_out_of_range_are_refused() -> None:
+def test_images_without_labels_or_out_of_range_are_refused():
     with pytest.raises(UsageError, match="images has no labels"):
         tensors(FLOATS)
     with pytest.raises(UsageError, match="images is a tuple of 3; give"):
@@ -195,7 +195,7 @@ class Net(torch.nn.Module):
         return torch.stack([0.3 - mean, mean - 0.3], dim=1)
 
 
-def test_evaluate_and_audit_take_a_loader() -> None:
+def test_evaluate_and_audit_take_a_loader():
     loader = DataLoader(TensorDataset(FLOATS, LABELS), batch_size=2)
     assert hiresnn.evaluate(Net(), loader) == hiresnn.evaluate(Net(), FLOATS, LABELS) == 100.0
     card = hiresnn.run_audit(Net(), loader, eps="8/255")
@@ -210,12 +210,12 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     "given", [Stream(), DataLoader(Stream()), iter([(FLOATS, LABELS)])], ids=["stream", "loader", "iterator"]
 )
-def test_what_has_no_length_is_refused_in_a_sentence(given) -> None:
+def test_what_has_no_length_is_refused_in_a_sentence(given):
     with pytest.raises(UsageError, match="images has no length; give a list of batches"):
         tensors(given)
 
 
-def test_evaluate_and_audit_take_numpy_arrays_and_labels_of_any_integer_type() -> None:
+def test_evaluate_and_audit_take_numpy_arrays_and_labels_of_any_integer_type():
     assert hiresnn.evaluate(Net(), FLOATS.numpy(), LABELS.numpy()) == 100.0
     cards = [hiresnn.run_audit(Net(), FLOATS, LABELS.to(kind)) for kind in (torch.int64, torch.int32, torch.uint8)]
     assert len({card.model_dump_json(include={"curve", "conclusion"}) for card in cards}) == 1

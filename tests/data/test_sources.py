@@ -99,9 +99,7 @@ def test_cifar_comes_from_torchvision_with_its_class_names(downloads, tmp_path):
 
 def test_mnist_gets_one_channel(downloads, tmp_path):
     part = SimpleNamespace(
-        data=torch.full((3, 28, 28), 7, dtype=torch.uint8),
-        targets=torch.tensor([0, 1, 1]),
-        classes=["0", "1"],
+        data=torch.full((3, 28, 28), 7, dtype=torch.uint8), targets=torch.tensor([0, 1, 1]), classes=["0", "1"]
     )
     downloads("MNIST", part, part)
     assert load("mnist", cache=tmp_path).train.images.shape == (3, 1, 28, 28)
@@ -146,7 +144,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path, failure):
 
 
 @pytest.mark.parametrize("size", [0, -3])
-def test_a_size_below_one_pixel_is_refused(size: int) -> None:
+def test_a_size_below_one_pixel_is_refused(size):
     with pytest.raises(UsageError, match=f"size is {size}; give a whole number of pixels"):
         load("digits", size=size)
 
@@ -171,7 +169,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_of_a_folder_get_one_size(photos: Path) -> None:
+def test_images_of_a_folder_get_one_size(photos):
     data = load(str(photos), size=8)
     assert data.train.images.shape == data.test.images.shape == (2, 3, 8, 8)
     # Twice as wide as high: the middle half remains, which is black but for what the filter mixes in at its edge.
@@ -181,13 +179,13 @@ def test_images_of_a_folder_get_one_size(photos: Path) -> None:
     assert (upright[:, 0].min(), upright[:, 7].min(), upright[:, 3].max()) == (255, 255, 0)
 
 
-def test_mixed_sizes_are_refused_by_the_key_that_helps(photos: Path) -> None:
+def test_mixed_sizes_are_refused_by_the_key_that_helps(photos):
     with pytest.raises(DataError, match=r"dog.a\.png: the image is 16x32 .*; scale and crop all .* data\.size=32"):
         load(str(photos))
 
 
 @pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 3), (6, 9, 12, 1)])
-def test_images_of_an_archive_get_the_size_in_the_same_way(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_images_of_an_archive_get_the_size_in_the_same_way(tmp_path, shape):
     generator = np.random.default_rng(0)
     arrays = {f"{part}_images": generator.integers(0, 256, shape, dtype=np.uint8) for part in ("train", "val", "test")}
     arrays |= {f"{part}_labels": np.arange(6)[:, None] % 3 for part in ("train", "val", "test")}
@@ -207,12 +205,12 @@ def test_images_of_an_archive_get_the_size_in_the_same_way(tmp_path: Path, shape
     assert smaller.is_contiguous()
 
 
-def test_a_size_that_the_images_have_changes_nothing() -> None:
+def test_a_size_that_the_images_have_changes_nothing():
     assert load("digits", size=8).digest == load("digits").digest
     assert load("digits", size=4).train.images.shape[2:] == (4, 4)
 
 
-def test_each_of_many_channels_is_scaled(tmp_path: Path) -> None:
+def test_each_of_many_channels_is_scaled(tmp_path):
     levels = np.arange(5, dtype=np.uint8) * 50
     images = np.broadcast_to(levels[None, :, None, None], (4, 5, 12, 16))
     labels = [0, 1, 0, 1]

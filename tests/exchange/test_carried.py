@@ -43,9 +43,7 @@ def same(found: EnergyReport, own: EnergyReport) -> None:
 
 @pytest.mark.parametrize("kind", [{"reset": "subtract"}, {"reset": "zero"}, {"reset": "subtract", "leak": 1.0}])
 @pytest.mark.parametrize("model", ["vgg5", "resnet12"])
-def test_an_exported_network_has_our_rates_and_operations(
-    model: str, kind: dict[str, Any], library: str, tmp_path: Path
-) -> None:
+def test_an_exported_network_has_our_rates_and_operations(model, kind, library, tmp_path):
     subject = network(model, **kind)
     adapter = snntorch if library == "snntorch" else spikingjelly
     carried = adapter(written(subject, library, tmp_path), T, own_loop=True, readout="sum")
@@ -54,7 +52,7 @@ def test_an_exported_network_has_our_rates_and_operations(
     same(count_operations(carried, images()), count_operations(subject, images()))
 
 
-def test_an_imported_network_has_its_librarys_rates_and_operations(library: str, tmp_path: Path) -> None:
+def test_an_imported_network_has_its_librarys_rates_and_operations(library, tmp_path):
     timestep = written(network(reset="subtract"), library, tmp_path).timestep
     adapter, read = (snntorch, from_snntorch) if library == "snntorch" else (spikingjelly, from_spikingjelly)
     carried, own = adapter(timestep, T, readout="sum"), read(timestep, T)
@@ -62,7 +60,7 @@ def test_an_imported_network_has_its_librarys_rates_and_operations(library: str,
     same(count_operations(carried, images()), count_operations(own, images()))
 
 
-def test_pools_of_spikes_and_batch_norms_count_as_in_the_imported_network() -> None:
+def test_pools_of_spikes_and_batch_norms_count_as_in_the_imported_network():
     library = pytest.importorskip("snntorch", exc_type=ImportError)
     torch.manual_seed(0)
 

@@ -24,9 +24,6 @@ def layer() -> SpikingNetwork:
     return found
 
 
-PIXEL = torch.rand(1, 3, 1, 1)
-
-
 def values(subject: SpikingNetwork) -> list[list[float]]:
     """Weights, bias, threshold, and weights of the readout."""
     first, _, last = (subject.layers.get_submodule(name) for name in ("1", "2", "3"))
@@ -46,19 +43,19 @@ def values(subject: SpikingNetwork) -> list[list[float]]:
         ("shared-scale", [[1.27, -0.5, 0.0], [1.0], [0.33], [2.54, 0.02]]),
     ],
 )
-def test_numbers_are_rounded_as_worked_out_by_hand(view: str, expected: list[list[float]]) -> None:
+def test_numbers_are_rounded_as_worked_out_by_hand(view, expected):
     for found, numbers in zip(values(deployed(layer(), view)), expected, strict=True):
         assert found == pytest.approx(numbers, abs=1e-6)
 
 
-def test_a_shared_scale_has_to_reach_the_threshold() -> None:
+def test_a_shared_scale_has_to_reach_the_threshold():
     subject = layer()
     subject.neurons["2"].threshold.data.fill_(12.7)  # 127 * 0.1, so weights are multiples of 0.1
     assert values(deployed(subject, "shared-scale"))[0] == pytest.approx([1.3, -0.5, 0.0])
     assert values(deployed(subject, "int8"))[0] == pytest.approx([1.27, -0.5, 0.0])
 
 
-def test_layers_that_enter_the_same_neurons_share_a_scale() -> None:
+def test_layers_that_enter_the_same_neurons_share_a_scale():
     subject = deployed(network("resnet12"), "int4")
     main, shortcut = (subject.layers.get_submodule(f"block2.{name}").weight.detach() for name in ("conv2", "shortcut"))
     scale = max(float(main.abs().max()), float(shortcut.abs().max())) / 7
@@ -66,7 +63,7 @@ def test_layers_that_enter_the_same_neurons_share_a_scale() -> None:
         torch.testing.assert_close(weight / scale, (weight / scale).round())
 
 
-def test_a_max_pool_leaves_a_layer_and_its_neurons_one_scale() -> None:
+def test_a_max_pool_leaves_a_layer_and_its_neurons_one_scale():
     ann = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(1, 2))
     with torch.no_grad():
         ann[0].weight.fill_(1.27)
@@ -78,7 +75,7 @@ def test_a_max_pool_leaves_a_layer_and_its_neurons_one_scale() -> None:
     assert found.neurons["2"].threshold.item() == pytest.approx(0.33)
 
 
-def test_the_scale_and_shift_of_a_batch_norm_are_rounded() -> None:
+def test_the_scale_and_shift_of_a_batch_norm_are_rounded():
     ann = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 2))
     with torch.no_grad():
         ann[0].weight.copy_(torch.tensor([1.0, 0.26]))
@@ -89,7 +86,7 @@ def test_the_scale_and_shift_of_a_batch_norm_are_rounded() -> None:
     assert deployed(subject, "int3-channel").layers.get_submodule("0").weight.tolist() == pytest.approx([1.0, 0.26])
 
 
-def test_weights_that_cannot_be_rounded_are_refused_by_name() -> None:
+def test_weights_that_cannot_be_rounded_are_refused_by_name():
     ann = nn.Sequential(nn.Conv2d(1, 2, 1), nn.GroupNorm(1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 2))
     subject = spiking_graph(ann, 2)
     with pytest.raises(UsageError, match=r"'1\.weight' cannot be rounded"):
@@ -97,7 +94,7 @@ def test_weights_that_cannot_be_rounded_are_refused_by_name() -> None:
     assert deployed(subject, "leak=0.5").neurons["2"].leak.item() == 0.5
 
 
-def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> None:
+def test_neurons_change_as_the_view_says_and_the_network_itself_does_not():
     subject = network(leak=0.9, reset="subtract")
     before = {name: value.clone() for name, value in subject.state_dict().items()}
     copy = deployed(subject, "int4+leak=1+reset=zero+condition=>=")
@@ -124,7 +121,7 @@ def test_neurons_change_as_the_view_says_and_the_network_itself_does_not() -> No
         ("leak=1+leak=0.5", "leak is given twice"),
     ],
 )
-def test_an_unknown_view_is_refused(view: str, message: str) -> None:
+def test_an_unknown_view_is_refused(view, message):
     with pytest.raises(UsageError, match=message):
         deployed(counter(), view)
 
@@ -137,18 +134,18 @@ def test_an_unknown_view_is_refused(view: str, message: str) -> None:
         ("int4+leak=0.5+reset=zero+condition=>=", "int4(leak=1/2, reset=zero, condition='>=')"),
     ],
 )  # fmt: skip
-def test_a_view_of_version_0_2_is_read(old: str, new: str) -> None:
+def test_a_view_of_version_0_2_is_read(old, new):
     assert read_view(old) == read_view(new)
 
 
-def test_a_channel_of_zeros_keeps_its_bias() -> None:
+def test_a_channel_of_zeros_keeps_its_bias():
     subject = layer()
     subject.layers.get_submodule("1").weight.data.zero_()
     assert values(deployed(subject, "int8-channel"))[:2] == [[0.0, 0.0, 0.0], [pytest.approx(0.999)]]
     assert values(deployed(subject, "int8"))[1] == [pytest.approx(0.999)]
 
 
-def test_a_layer_that_enters_two_layers_of_neurons_shares_its_scale_with_both() -> None:
+def test_a_layer_that_enters_two_layers_of_neurons_shares_its_scale_with_both():
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,7 +1,6 @@
 """A Python file for another library has the spikes of the network in every layer and timestep."""
 
 import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,9 +42,7 @@ def spikes_of(exported: nn.Module, names: list[str]) -> tuple[torch.Tensor, dict
 
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
 @pytest.mark.parametrize(("library", "kind"), [(library, kind) for library in KINDS for kind in KINDS[library]])
-def test_a_library_has_the_spikes_of_the_network_in_every_layer(
-    library: str, model: str, kind: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_library_has_the_spikes_of_the_network_in_every_layer(library, model, kind, tmp_path):
     pytest.importorskip(library, exc_type=ImportError)
     subject = network(model, **kind)
     export(subject, tmp_path / "a.py", images(), LABELS, to=library)
@@ -68,9 +65,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(
 
 
 @pytest.mark.parametrize("library", ["spikingjelly", "sinabs"])
-def test_a_file_compares_itself_when_it_is_run(
-    library: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_compares_itself_when_it_is_run(library, tmp_path, capsys):
     pytest.importorskip(library, exc_type=ImportError)
     export(network("resnet12", reset="subtract"), tmp_path / "a.py", images(), LABELS, to=library)
     runpy.run_path(str(tmp_path / "a.py"), run_name="__main__")
@@ -79,7 +74,7 @@ def test_a_file_compares_itself_when_it_is_run(
     assert float(text.split()[-1]) < 1e-4
 
 
-def test_a_file_notices_other_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_notices_other_weights(tmp_path, capsys):
     pytest.importorskip("snntorch", exc_type=ImportError)
     export(network(), tmp_path / "a.py", images(), LABELS, to="snntorch")
     tensors = load_file(tmp_path / "a.safetensors")
@@ -89,14 +84,14 @@ def test_a_file_notices_other_weights(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "0 of 4 decisions" not in capsys.readouterr().out
 
 
-def test_a_neuron_that_a_library_lacks_is_refused(tmp_path: Path) -> None:
+def test_a_neuron_that_a_library_lacks_is_refused(tmp_path):
     for library, kind, message in (
         ("spikingjelly", {"reset": "subtract-unleaked"}, "'relu1' has reset \"subtract-unleaked\" and a leak"),
         ("snntorch", {"start": 0.5}, r"'relu1' starts at 0\.5 of its threshold"),
         ("spikingjelly", {"leak": 0.0}, "'relu1': SpikingJelly has no neuron with leak 0"),
     ):
         with pytest.raises(UsageError, match=message):
-            export(network(**kind), tmp_path / "a.py", images(), LABELS, to=library)  # type: ignore[arg-type]
+            export(network(**kind), tmp_path / "a.py", images(), LABELS, to=library)
 
 
 class Leaky(nn.Module):
@@ -127,7 +122,7 @@ class Synaptic(nn.Module):
         ([Leaky(), nn.ReLU()], "layer '2' .* is a ReLU"),
     ],
 )
-def test_a_snntorch_network_that_cannot_be_imported_is_refused_by_name(layers: list[nn.Module], message: str) -> None:
+def test_a_snntorch_network_that_cannot_be_imported_is_refused_by_name(layers, message):
     with pytest.raises(UsageError, match=message):
         from_snntorch(nn.Sequential(nn.Flatten(), *layers, nn.Linear(3, 2)), 2)
 
@@ -152,7 +147,7 @@ class LIFNode(nn.Module):
 
 @pytest.mark.parametrize("v_reset", [None, 0.0])
 @pytest.mark.parametrize("decay_input", [True, False])
-def test_a_spikingjelly_neuron_is_read_by_its_equation(v_reset: float | None, decay_input: bool) -> None:
+def test_a_spikingjelly_neuron_is_read_by_its_equation(v_reset, decay_input):
     layers = nn.Sequential(nn.Flatten(), LIFNode(v_reset, decay_input), nn.Identity())
     back = from_spikingjelly(layers, 6)
     # Multiples of 1/4: every membrane is exact, and many are equal to the threshold.
@@ -169,13 +164,13 @@ def test_a_spikingjelly_neuron_is_read_by_its_equation(v_reset: float | None, de
         ({"step_mode": "m"}, "layer '1' .* takes all timesteps at once"),
     ],
 )
-def test_a_spikingjelly_neuron_that_cannot_be_imported_is_named(options: dict[str, Any], message: str) -> None:
+def test_a_spikingjelly_neuron_that_cannot_be_imported_is_named(options, message):
     with pytest.raises(UsageError, match=message):
         from_spikingjelly(nn.Sequential(nn.Flatten(), LIFNode(**options), nn.Linear(3, 2)), 2)
 
 
 @pytest.mark.parametrize("source", ['a "quoted" """name', "run\\Nx", "line\nbreak"])
-def test_any_name_of_a_network_gives_a_valid_file(source: str, tmp_path: Path) -> None:
+def test_any_name_of_a_network_gives_a_valid_file(source, tmp_path):
     subject = network("vgg5")
     logits = subject(images()).detach()
     path = tmp_path / "it's\\N.py"

@@ -42,7 +42,7 @@ def differing(subject: SpikingNetwork, graph: Any, batch: Tensor, reader: Reader
 
 @pytest.mark.parametrize("leak", [0.0, 0.9, 1.0])
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
-def test_a_file_has_the_spikes_of_the_network_in_every_layer(model: str, leak: float, tmp_path: Path) -> None:
+def test_a_file_has_the_spikes_of_the_network_in_every_layer(model, leak, tmp_path):
     subject = network(model, leak=leak)
     write_nir(step_graph(subject, images()), tmp_path / "a.nir")
     graph = nir.read(tmp_path / "a.nir")
@@ -50,7 +50,7 @@ def test_a_file_has_the_spikes_of_the_network_in_every_layer(model: str, leak: f
 
 
 @pytest.mark.parametrize("reader", ["norse", "portable"])
-def test_the_time_step_of_a_dialect_cancels(reader: str) -> None:
+def test_the_time_step_of_a_dialect_cancels(reader):
     subject = network()
     graph = to_nir(step_graph(subject, images()), reader)
     assert not any(differing(subject, graph, images(), Reader(dt=DIALECTS[reader])).values())
@@ -77,14 +77,14 @@ def _unpooled(graph: Any) -> None:
 
 
 @pytest.mark.parametrize("mutation", [_slower, _stronger, _without_bias, _unpooled])
-def test_a_wrong_file_is_noticed(mutation: Any) -> None:
+def test_a_wrong_file_is_noticed(mutation):
     subject = network()
     graph = to_nir(step_graph(subject, images()))
     mutation(graph)
     assert any(differing(subject, graph, images()).values())
 
 
-def test_the_numbers_of_a_neuron_are_those_of_the_equation() -> None:
+def test_the_numbers_of_a_neuron_are_those_of_the_equation():
     subject = counter(leak=0.75, reset="zero")
     graph = to_nir(step_graph(subject, PIXELS))
     node = graph.nodes["layer_2"]
@@ -98,7 +98,7 @@ def test_the_numbers_of_a_neuron_are_those_of_the_equation() -> None:
     ]  # fmt: skip
 
 
-def test_a_pooling_is_a_sum_whose_factor_is_in_the_next_weights() -> None:
+def test_a_pooling_is_a_sum_whose_factor_is_in_the_next_weights():
     subject = network()
     graph = to_nir(step_graph(subject, images()))
     assert isinstance(graph.nodes["pool1"], nir.SumPool2d)
@@ -109,7 +109,7 @@ def test_a_pooling_is_a_sum_whose_factor_is_in_the_next_weights() -> None:
     )  # behind a Flatten
 
 
-def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) -> None:
+def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path):
     found = export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
     assert "reset to zero" in found.unsupported[0]
     for comparison in found.comparisons:
@@ -121,7 +121,7 @@ def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path: Path) 
     assert "clean 100.0 -> 50.0, 1 of 2 decisions change, first layer that differs: layer_2" in str(found)
 
 
-def test_a_library_that_fails_is_named_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_fails_is_named_and_hides_no_other(tmp_path, monkeypatch):
     def fails(*_: Tensor) -> Any:
         raise RuntimeError("no such\n layer")
 
@@ -136,14 +136,14 @@ def test_a_library_that_fails_is_named_and_hides_no_other(tmp_path: Path, monkey
     assert [comparison.name for comparison in found.comparisons][2:] == ["norse 1.0"]
 
 
-def test_a_network_with_reset_to_zero_loses_nothing(tmp_path: Path) -> None:
+def test_a_network_with_reset_to_zero_loses_nothing(tmp_path):
     found = export(counter(reset="zero"), tmp_path / "a.nir", PIXELS, CLASSES, to="nir")
     assert found.unsupported == []
     assert {comparison.decisions for comparison in found.comparisons} == {0}
     assert {comparison.first_layer for comparison in found.comparisons} == {""}
 
 
-def test_a_reader_that_spikes_at_the_threshold_is_told_from_one_that_does_not() -> None:
+def test_a_reader_that_spikes_at_the_threshold_is_told_from_one_that_does_not():
     # Pixels of 0.5 without leak at threshold 1: u = 0.5 1.0 and so on; 0.5 and 1 are exact as multiples of the file's
     # threshold only where the leak is below 1, so the leak is 0 and the pixel equals the threshold.
     subject, pixel = counter(leak=0.0, reset="zero"), torch.ones(1, 1, 1, 1)
@@ -152,13 +152,13 @@ def test_a_reader_that_spikes_at_the_threshold_is_told_from_one_that_does_not() 
     assert counts == {"NIR": 0, "snnTorch": 0, "norse": 0, "SpikingJelly": 4}
 
 
-def test_what_a_file_cannot_say_is_listed() -> None:
+def test_what_a_file_cannot_say_is_listed():
     kinds = {"reset": "subtract", "start": 0.5, "condition": ">="}
     found = unsupported(step_graph(network(**kinds), images()), "portable")
     assert [word in line for word, line in zip(("reset", "start", "condition"), found, strict=True)] == [True] * 3
 
 
-def test_a_loop_and_another_node_are_refused() -> None:
+def test_a_loop_and_another_node_are_refused():
     graph = to_nir(step_graph(counter(), PIXELS))
     graph.edges.append(("layer_2", "layer_1"))
     with pytest.raises(UsageError, match="part of a loop"):
@@ -181,7 +181,7 @@ class SumBeforeFlatten(nn.Module):
         return self.last((self.pool(torch.relu(self.wide(x))) + torch.relu(self.narrow(x))).flatten(1))
 
 
-def test_the_factor_of_a_pooling_is_not_taken_from_what_is_added_to_it() -> None:
+def test_the_factor_of_a_pooling_is_not_taken_from_what_is_added_to_it():
     torch.manual_seed(0)
     subject = spiking_graph(SumBeforeFlatten(), T, leak=0.8, reset="zero").eval()
     for neuron in subject.neurons.values():
@@ -193,17 +193,17 @@ def test_the_factor_of_a_pooling_is_not_taken_from_what_is_added_to_it() -> None
     torch.testing.assert_close(back(images()).double(), logits, rtol=0, atol=1e-5)
 
 
-def test_an_unknown_reader_or_format_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_reader_or_format_is_refused(tmp_path):
     for options, message in (
         ({"to": "nir", "reader": "brian"}, "reader is 'brian'; choose one of portable"),
         ({"to": "tflite"}, "format is 'tflite'; choose one of nir, onnx"),
         ({"to": "onnx", "reader": "norse"}, "only a NIR file has dialects"),
     ):
         with pytest.raises(UsageError, match=message):
-            export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, **options)  # type: ignore[arg-type]
+            export(counter(), tmp_path / "a.nir", PIXELS, CLASSES, **options)
 
 
-def test_strides_groups_and_padding_are_kept() -> None:
+def test_strides_groups_and_padding_are_kept():
     torch.manual_seed(3)
     ann = nn.Sequential(
         *(nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3), nn.ReLU(), nn.AvgPool2d(3, 1, 1), nn.ReLU()),
@@ -225,22 +225,20 @@ def test_strides_groups_and_padding_are_kept() -> None:
         (PIXELS[:0], CLASSES[:0], "no images"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_anything_is_written(
-    pixels: Tensor, classes: Tensor, message: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(pixels, classes, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         export(counter(), tmp_path / "a.nir", pixels, classes, to="nir")
     assert not (tmp_path / "a.nir").exists()
 
 
-def test_windows_that_are_not_square_are_refused(tmp_path: Path) -> None:
+def test_windows_that_are_not_square_are_refused(tmp_path):
     ann = nn.Sequential(nn.Conv2d(1, 2, (1, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 4 * 2, 2))
     with pytest.raises(UsageError, match="windows of 1 x 3 pixels, but nir handles only square ones"):
         write_nir(step_graph(spiking_graph(ann, 2), torch.rand(1, 1, 4, 4)), tmp_path / "a.nir")
 
 
 @pytest.mark.parametrize("name", ["a.nir", "a.h5"])
-def test_an_export_replaces_its_own_file_and_no_other(name: str, tmp_path: Path) -> None:
+def test_an_export_replaces_its_own_file_and_no_other(name, tmp_path):
     path = tmp_path / name
     for _ in range(2):
         export(counter(), path, PIXELS, CLASSES, to="nir")
@@ -278,9 +276,7 @@ def with_weight(path: Path, replace: Callable[[Any, str], object]) -> None:
     ],
     ids=["external link", "soft link", "external storage", "expanding"],
 )
-def test_a_file_that_reads_another_one_or_fills_the_memory_is_refused(
-    replace: Callable[[Any, str], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_reads_another_one_or_fills_the_memory_is_refused(replace, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.bin").write_bytes(b"0123456789abcdef")  # what a crafted file would read into the weights
     with h5py.File("other.h5", "w") as file:
@@ -298,7 +294,7 @@ def spikes(subject: SpikingNetwork) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("kind", [{}, {"leak": 1.0}, {"reset": "subtract"}])
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
-def test_a_network_that_goes_to_nir_and_back_is_the_same(model: str, kind: dict[str, Any], tmp_path: Path) -> None:
+def test_a_network_that_goes_to_nir_and_back_is_the_same(model, kind, tmp_path):
     subject = network(model, **kind)
     write_nir(step_graph(subject, images()), tmp_path / "a.nir")
     back = from_nir(tmp_path / "a.nir", reset=kind.get("reset", "zero"))
@@ -313,13 +309,13 @@ def test_a_network_that_goes_to_nir_and_back_is_the_same(model: str, kind: dict[
 
 
 @pytest.mark.parametrize("rule", ["arctan", "bptr", "rga", "assg", "conversion"])
-def test_a_network_from_nir_has_every_gradient_rule(rule: str) -> None:
+def test_a_network_from_nir_has_every_gradient_rule(rule):
     back = from_nir(to_nir(step_graph(network(), images())))
     attack = parse(f"pgd:iterations=1,rule={rule}")
     assert not torch.equal(attack(back, images(), torch.arange(4)), images())
 
 
-def test_neurons_of_another_scale_are_read_by_the_equation() -> None:
+def test_neurons_of_another_scale_are_read_by_the_equation():
     # tau = 2 dt: v takes half of r I at each step and keeps half of itself, so u = v / (r / 2), with threshold
     # 0.6 / (3 / 2) = 0.4 and leak 0.5.
     graph = to_nir(step_graph(counter(), PIXELS))
@@ -335,7 +331,7 @@ def test_neurons_of_another_scale_are_read_by_the_equation() -> None:
     assert torch.equal(found["layer_2"], run_nir(graph, PIXELS, 4).spikes["layer_2"])
 
 
-def test_a_sum_that_no_weights_take_up_stays_a_sum() -> None:
+def test_a_sum_that_no_weights_take_up_stays_a_sum():
     ann = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(32, 2))
     torch.manual_seed(0)
     graph = to_nir(step_graph(convert(ann, images(), timesteps=T, reset="zero").eval(), images()))
@@ -393,13 +389,13 @@ def _timeless() -> Any:
         (_timeless, "give timesteps"),
     ],
 )
-def test_a_node_that_cannot_be_imported_is_named(make: Any, message: str) -> None:
+def test_a_node_that_cannot_be_imported_is_named(make, message):
     with pytest.raises(UsageError, match=message):
         from_nir(make())
 
 
 @pytest.mark.parametrize("names", [("a.b", "a_b"), ("training", "forward"), ("a_b", "a.b")])
-def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tuple[str, str]) -> None:
+def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names):
     graph = to_nir(step_graph(counter(reset="zero"), PIXELS))
     renamed = dict(zip(("layer_1", "layer_3"), names, strict=True))
     graph.nodes = {renamed.get(name, name): node for name, node in graph.nodes.items()}
@@ -407,7 +403,7 @@ def test_names_that_are_equal_or_taken_as_identifiers_are_told_apart(names: tupl
     assert torch.equal(from_nir(graph)(PIXELS), counter(reset="zero")(PIXELS))
 
 
-def test_a_file_that_is_missing_or_no_nir_file_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_nir_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"there is no file .*a\.nir"):
         from_nir(tmp_path / "a.nir")
     (tmp_path / "a.nir").write_text("notes")

@@ -1,7 +1,5 @@
 """An ONNX file makes the decisions of the network, for any number of images."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -18,9 +16,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries 
 
 
 @pytest.mark.parametrize(("model", "reset", "timesteps"), [("vgg5", "subtract", 5), ("resnet12", "zero", 2)])
-def test_onnxruntime_makes_the_same_decisions_in_batches_of_any_size(
-    model: str, reset: str, timesteps: int, tmp_path: Path
-) -> None:
+def test_onnxruntime_makes_the_same_decisions_in_batches_of_any_size(model, reset, timesteps, tmp_path):
     subject, batch = network(model, reset=reset), images(70)
     subject.timesteps = timesteps  # all of them are unrolled, which takes time
     expected = subject(batch).detach()
@@ -32,7 +28,7 @@ def test_onnxruntime_makes_the_same_decisions_in_batches_of_any_size(
         torch.testing.assert_close(run(batch[:size])[0], expected[:size], rtol=0, atol=1e-4)
 
 
-def test_an_export_replaces_its_own_file_and_no_other(tmp_path: Path) -> None:
+def test_an_export_replaces_its_own_file_and_no_other(tmp_path):
     subject, path = network(), tmp_path / "a.onnx"
     subject.timesteps = 1
     for _ in range(2):
@@ -46,6 +42,6 @@ def test_an_export_replaces_its_own_file_and_no_other(tmp_path: Path) -> None:
         assert path.read_bytes() == content
 
 
-def test_poisson_spikes_are_refused(tmp_path: Path) -> None:
+def test_poisson_spikes_are_refused(tmp_path):
     with pytest.raises(UsageError, match="poisson"):
         export(network(encoding="poisson"), tmp_path / "a.onnx", images(), torch.zeros(4).long(), to="onnx")

@@ -72,7 +72,7 @@ def require_shown(shown: list[str], printed: str, numbers: bool) -> None:
         assert not wanted or any(alike(wanted, found) for found in rest), f"not printed: {line}\n{printed}"
 
 
-def test_the_page_is_executed(tmp_path: Path) -> None:
+def test_the_page_is_executed(tmp_path):
     for library in ("snntorch", "norse", "spikingjelly", "nirtorch", "onnxscript", "onnxruntime"):
         pytest.importorskip(library, exc_type=ImportError)
     executed, printed = 0, ""

@@ -76,9 +76,7 @@ def own(subject: SpikingNetwork) -> tuple[Tensor, dict[str, Tensor]]:
     ],
 )
 @pytest.mark.parametrize("leak", [0.9, 1.0])
-def test_a_library_has_the_spikes_of_the_network_in_every_layer(
-    reader: Callable[[Path], nn.Module], model: str, leak: float, tmp_path: Path
-) -> None:
+def test_a_library_has_the_spikes_of_the_network_in_every_layer(reader, model, leak, tmp_path):
     subject = network(model, leak=leak)
     write_nir(step_graph(subject, images()), tmp_path / "a.nir")
     logits, spikes = own(subject)
@@ -88,7 +86,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(
     torch.testing.assert_close(found, logits, rtol=0, atol=1e-4)
 
 
-def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_says(tmp_path: Path) -> None:
+def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_says(tmp_path):
     pytest.importorskip("norse", exc_type=ImportError)
     subject = network("resnet12")
     found = export(subject, tmp_path / "a.nir", images(), torch.zeros(4).long(), to="nir")
@@ -98,7 +96,7 @@ def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_say
 
 
 @pytest.mark.parametrize(("model", "names"), [("vgg5", ["snnTorch", "norse"]), ("resnet12", ["snnTorch"])])
-def test_an_export_asks_the_installed_libraries(model: str, names: list[str], tmp_path: Path) -> None:
+def test_an_export_asks_the_installed_libraries(model, names, tmp_path):
     for library in ("snntorch", "norse", "nirtorch"):
         pytest.importorskip(library, exc_type=ImportError)
     found = export(network(model), tmp_path / "a.nir", images(), torch.zeros(4).long(), to="nir").comparisons[2:]

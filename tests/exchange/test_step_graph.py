@@ -1,7 +1,5 @@
 """The graph of one timestep has every layer once, with the sources whose sum enters it."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +8,7 @@ from torch import Tensor, nn
 from hiresnn.errors import UsageError
 from hiresnn.exchange import StepGraph, step_graph
 from hiresnn.exchange.compare import answers
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import spiking_graph
 from hiresnn.neurons import LIF
 
 from .small import T, images, network
@@ -39,7 +37,7 @@ def presented(graph: StepGraph, batch: Tensor) -> tuple[Tensor, dict[str, Tensor
 
 
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
-def test_the_graph_computes_the_network(model: str) -> None:
+def test_the_graph_computes_the_network(model):
     subject, batch = network(model).double(), images().double()
     graph = step_graph(subject, batch)
     assert (graph.timesteps, graph.image) == (T, (3, 8, 8))
@@ -53,7 +51,7 @@ def test_the_graph_computes_the_network(model: str) -> None:
 
 
 @pytest.mark.parametrize("look", [step_graph, answers])
-def test_the_mode_of_every_layer_stays(look: Callable[[SpikingNetwork, Tensor], object]) -> None:
+def test_the_mode_of_every_layer_stays(look):
     subject = network().train()
     subject.neurons["relu2"].eval()
     look(subject, images())
@@ -94,24 +92,24 @@ class Functional(nn.Module):
         (Functional("permute"), "'permute' moves the batch out of the first dimension"),
     ],
 )
-def test_what_other_formats_cannot_express_is_refused_by_name(ann: nn.Module, message: str) -> None:
+def test_what_other_formats_cannot_express_is_refused_by_name(ann, message):
     with pytest.raises(UsageError, match=message):
         step_graph(spiking_graph(ann, 2), images())
 
 
-def test_poisson_spikes_are_refused() -> None:
+def test_poisson_spikes_are_refused():
     with pytest.raises(UsageError, match="random spikes"):
         step_graph(network(encoding="poisson"), images())
 
 
-def test_a_layer_that_waits_is_refused_unless_its_input_is_constant() -> None:
+def test_a_layer_that_waits_is_refused_unless_its_input_is_constant():
     with pytest.raises(UsageError, match="waits for the layer before"):
         step_graph(network(wait=True), images())
     ann = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 2))
     assert len(step_graph(spiking_graph(ann, 2, wait=True), images()).nodes) == 4
 
 
-def test_a_network_whose_layers_have_numbers_gets_names_that_are_identifiers() -> None:
+def test_a_network_whose_layers_have_numbers_gets_names_that_are_identifiers():
     ann = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     graph = step_graph(spiking_graph(ann, 2), images())
     assert [node.name for node in graph.nodes] == ["layer_0", "layer_1", "layer_2", "layer_3", "layer_4"]
@@ -119,7 +117,7 @@ def test_a_network_whose_layers_have_numbers_gets_names_that_are_identifiers() -
     torch.testing.assert_close(graph.nodes[2].layer(rows), rows.mean((2, 3), keepdim=True))
 
 
-def test_a_linear_layer_over_feature_maps_is_refused_and_taken_names_get_a_number() -> None:
+def test_a_linear_layer_over_feature_maps_is_refused_and_taken_names_get_a_number():
     ann = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Linear(2, 3), nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(UsageError, match="'2' gets more than one vector per image"):
         step_graph(spiking_graph(ann, 2), torch.rand(1, 1, 2, 2))

@@ -45,7 +45,7 @@ def same(carried: foreign.Unrolled, condition: Condition) -> None:
         assert replace(here, name="", parameters=parameters) == replace(there, name="", parameters=parameters)
 
 
-def test_spikingjelly_in_both_step_modes() -> None:
+def test_spikingjelly_in_both_step_modes():
     pytest.importorskip("spikingjelly", exc_type=ImportError)
     from spikingjelly.activation_based import functional, layer, neuron
 
@@ -68,7 +68,7 @@ def test_spikingjelly_in_both_step_modes() -> None:
 
 
 @pytest.mark.parametrize("squeeze", [True, False])
-def test_sinabs_in_both_forms(squeeze: bool) -> None:
+def test_sinabs_in_both_forms(squeeze):
     pytest.importorskip("sinabs", exc_type=ImportError)
     from sinabs import activation
     from sinabs.layers import IAF, IAFSqueeze
@@ -95,7 +95,7 @@ def test_sinabs_in_both_forms(squeeze: bool) -> None:
     same(foreign.sinabs(network, T, readout="sum"), ">=")
 
 
-def test_norse_cells() -> None:
+def test_norse_cells():
     norse = pytest.importorskip("norse.torch", exc_type=ImportError)
     made = layers(lambda: norse.IAFCell(norse.IAFParameters(v_th=torch.tensor(1.0), v_reset=torch.tensor(0.0))))
     same(foreign.norse(norse.SequentialState(*made), T, readout="sum"), ">")

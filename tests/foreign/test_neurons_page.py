@@ -24,13 +24,13 @@ def run(cells: list[str]) -> dict[str, Any]:
     return names
 
 
-def test_the_equation_gives_the_numbers_of_the_table() -> None:
+def test_the_equation_gives_the_numbers_of_the_table():
     equation = run(CELLS[:1])["equation"]
     (line,) = re.findall(r"\| sᵗ \|(.*)\|", PAGE)
     assert equation([0.75] * 6, 0.5, 1.0) == [int(cell) for cell in line.split("|")]
 
 
-def test_the_libraries_agree_and_differ_as_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_libraries_agree_and_differ_as_the_page_says(capsys):
     for library in ("snntorch", "spikingjelly", "norse"):
         pytest.importorskip(library, exc_type=ImportError)
     names = run(CELLS)
@@ -54,7 +54,7 @@ def test_the_libraries_agree_and_differ_as_the_page_says(capsys: pytest.CaptureF
         assert [float(slope) for slope in slopes] == pytest.approx([float(cell) for cell in cells[-3:-1]], abs=1e-4)
 
 
-def test_sinabs_does_what_the_page_says() -> None:
+def test_sinabs_does_what_the_page_says():
     sinabs = pytest.importorskip("sinabs", exc_type=ImportError)
     (block,) = re.findall(r"```python\n(# sinabs\n.*?)```", PAGE, flags=re.DOTALL)
     names = run([CELLS[0], block])
@@ -70,9 +70,7 @@ def test_sinabs_does_what_the_page_says() -> None:
 
 
 @pytest.mark.parametrize(("library", "label"), [("snntorch", "snnTorch"), ("spikingjelly", "SpikingJelly")])
-def test_an_example_trains_the_same_network_every_time(
-    library: str, label: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_example_trains_the_same_network_every_time(library, label, monkeypatch):
     pytest.importorskip(library, exc_type=ImportError)
     example = imported(ROOT / "examples" / f"{library}_digits.py")
     monkeypatch.setattr(example, "EPOCHS", 3)

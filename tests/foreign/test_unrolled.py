@@ -214,11 +214,11 @@ STEPS = torch.arange(T * B * 4.0).reshape(T, B, 4)
         ("sequence", STEPS[0], STEPS[:1]),  # computed once, before the images are repeated
     ],
 )
-def test_rows_are_sorted_by_step_and_image(layout: Any, rows: Tensor, expected: Tensor) -> None:
+def test_rows_are_sorted_by_step_and_image(layout, rows, expected):
     assert torch.equal(in_steps("layer", rows, T, B, layout), expected)
 
 
-def test_a_sequence_of_one_step_is_a_sequence() -> None:
+def test_a_sequence_of_one_step_is_a_sequence():
     assert torch.equal(in_steps("layer", STEPS[:1], 1, B, "sequence"), STEPS[:1])
     assert torch.equal(in_steps("layer", STEPS[0], 1, B, "sequence"), STEPS[:1])
 
@@ -226,7 +226,7 @@ def test_a_sequence_of_one_step_is_a_sequence() -> None:
 @pytest.mark.parametrize(
     ("layout", "rows"), [("steps", torch.ones(5, 4)), ("any", torch.ones(5, 4)), ("any", torch.ones(2, 2))]
 )
-def test_rows_that_do_not_tell_images_from_steps_are_refused(layout: Any, rows: Tensor) -> None:
+def test_rows_that_do_not_tell_images_from_steps_are_refused(layout, rows):
     with pytest.raises(UsageError, match=r"layer 'conv' has rows of shape"):
         in_steps("conv", rows, 2 if rows.shape == (2, 2) else T, B, layout)
 
@@ -250,7 +250,7 @@ def adapted(network: nn.Module, neuron: nn.Module, timesteps: int = T, **options
     return Unrolled(network, timesteps, library="mine", reset=lambda _: neuron.reset(), spiking=[neuron], **options)
 
 
-def test_each_forward_pass_fills_the_dictionary() -> None:
+def test_each_forward_pass_fills_the_dictionary():
     neuron = Alternating()
     model = adapted(nn.Sequential(nn.Flatten(), neuron), neuron)
     with record(model) as spikes:
@@ -272,7 +272,7 @@ class Repeating(nn.Module):
         return torch.stack([self.neuron(images.flatten(1)) for _ in range(self.steps)]).mean(0)
 
 
-def test_what_cannot_be_recorded_is_refused() -> None:
+def test_what_cannot_be_recorded_is_refused():
     neuron = Alternating()
     model = adapted(Repeating(4, neuron), neuron, own_loop=True)
     with record(model), pytest.raises(UsageError, match=r"'neuron' is called for 4 timesteps.*timesteps=3"):

@@ -5,7 +5,6 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -51,7 +50,7 @@ RECIPES = {
 """Network -> the recipe that trained it, and what was set; docs/share.md has the commands."""
 
 
-def test_the_networks_are_those_that_the_documentation_names() -> None:
+def test_the_networks_are_those_that_the_documentation_names():
     assert set(names()) == set(RECIPES)
 
 
@@ -61,7 +60,7 @@ def network(request: pytest.FixtureRequest) -> Run:
     return run
 
 
-def test_a_network_is_complete_and_as_its_recipe_and_its_card_say(network: Run) -> None:
+def test_a_network_is_complete_and_as_its_recipe_and_its_card_say(network):
     assert network.notes == ()
     files = {str(path.relative_to(network.path)) for path in network.path.rglob("*") if path.is_file()}
     assert files | {METRICS} == {*COPIED, README, CARD}  # a converted network has no epochs of its own
@@ -72,7 +71,7 @@ def test_a_network_is_complete_and_as_its_recipe_and_its_card_say(network: Run) 
 
 
 @pytest.mark.parametrize("name", [name for name, (recipe, _) in RECIPES.items() if "digits" in recipe])
-def test_a_network_has_the_accuracy_of_its_result(name: str) -> None:
+def test_a_network_has_the_accuracy_of_its_result(name):
     (run,) = [run for run in shipped() if run.name == name]
     assert run.outcome is not None
     network = hiresnn.from_pretrained(name)
@@ -92,7 +91,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_network_that_is_not_in_the_package_is_downloaded_once(installed: Path) -> None:
+def test_a_network_that_is_not_in_the_package_is_downloaded_once(installed):
     assert "far" in names()
     assert "far" not in folders()
     expected = from_pretrained("digits-hire")(IMAGES)
@@ -102,7 +101,7 @@ def test_a_network_that_is_not_in_the_package_is_downloaded_once(installed: Path
     assert folder_of("far").is_relative_to(installed / "cache")
 
 
-def test_a_folder_of_networks_replaces_the_download(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_networks_replaces_the_download(installed, monkeypatch):
     (installed / "networks.zip").unlink()
     with pytest.raises(RunError, match=f"cannot be downloaded .* set {FOLDER_VARIABLE}"):
         from_pretrained("far")
@@ -111,7 +110,7 @@ def test_a_folder_of_networks_replaces_the_download(installed: Path, monkeypatch
     assert [run.name for run in shipped()] == list(folders())
 
 
-def test_a_server_that_never_answers_is_given_up(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_given_up(installed, monkeypatch):
     monkeypatch.setattr(pretrained, "TIMEOUT", 0.1)
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -121,7 +120,7 @@ def test_a_server_that_never_answers_is_given_up(installed: Path, monkeypatch: p
             from_pretrained("far")
 
 
-def test_another_file_than_the_expected_is_refused(installed: Path) -> None:
+def test_another_file_than_the_expected_is_refused(installed):
     with (installed / "networks.zip").open("ab") as file:
         file.write(os.urandom(1))
     with pytest.raises(RunError, match="is not the file that this version expects"):
@@ -130,18 +129,18 @@ def test_another_file_than_the_expected_is_refused(installed: Path) -> None:
 
 
 @pytest.mark.skipif(not (ROOT / "networks").is_dir(), reason="the networks of the release are in the repository only")
-def test_the_digest_is_that_of_the_networks_in_the_repository(tmp_path: Path) -> None:
+def test_the_digest_is_that_of_the_networks_in_the_repository(tmp_path):
     assert imported(SCRIPT).write(tmp_path / "networks.zip") == ARCHIVE.digest
     assert {path.name for path in (ROOT / "networks").iterdir()} == set(ARCHIVE.names)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_folder_loads_bit_identically(run: Path, kind: type) -> None:
+def test_a_folder_loads_bit_identically(run, kind):
     network = from_pretrained(kind(run))
     assert torch.equal(network(IMAGES), from_pretrained("digits-hire")(IMAGES))
 
 
-def test_a_name_comes_before_a_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_comes_before_a_folder(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run.rename("digits-traditional")
     hire, traditional = (from_pretrained(name)(IMAGES) for name in ("digits-hire", "digits-traditional"))
@@ -154,17 +153,13 @@ def test_a_name_comes_before_a_folder(run: Path, tmp_path: Path, monkeypatch: py
     ("name", "message"),
     [("digits-hier", 'did you mean "digits-hire"'), ("a/b/c", "user/name"), ("mine/model.safetensors", "is a file")],
 )
-def test_what_is_no_network_is_refused(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
-) -> None:
+def test_what_is_no_network_is_refused(run, tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
         from_pretrained(name)
 
 
-def test_a_repository_is_downloaded_without_anything_that_runs_code(
-    run: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repository_is_downloaded_without_anything_that_runs_code(run, hub, monkeypatch):
     network = from_pretrained("me/mine", revision="v1")
     assert torch.equal(network(IMAGES), from_pretrained(run)(IMAGES))
     assert hub.asked == [("me/mine", {"revision": "v1", "allow_patterns": ALLOWED})]
@@ -176,7 +171,7 @@ def test_a_repository_is_downloaded_without_anything_that_runs_code(
         from_pretrained("me/mine")
 
 
-def test_a_copy_is_a_new_folder_with_the_same_files(run: Path) -> None:
+def test_a_copy_is_a_new_folder_with_the_same_files(run):
     assert (run / CARD).read_bytes() == (folder_of("digits-hire") / CARD).read_bytes()
     with pytest.raises(UsageError, match="exists and is not replaced"):
         copy("digits-hire", run)

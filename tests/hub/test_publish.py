@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def header(text: str) -> dict[str, Any]:
     return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
 
 
-def test_a_dry_run_gives_a_bit_identical_network(run: Path, tmp_path: Path) -> None:
+def test_a_dry_run_gives_a_bit_identical_network(run, tmp_path):
     (run / "resume.pt").write_bytes(b"the state of the training stays behind")
     files = write_publication(run, tmp_path / "out", PUBLICATION)
     assert [str(path.relative_to(tmp_path / "out")) for path in files] == FILES
@@ -43,7 +42,7 @@ def test_a_dry_run_gives_a_bit_identical_network(run: Path, tmp_path: Path) -> N
     assert torch.equal(before(images), after(images))
 
 
-def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run: Path, tmp_path: Path) -> None:
+def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run, tmp_path):
     write_publication(run, tmp_path / "out", PUBLICATION)
     card = read_card(run / "audit" / "card.json")
     point = card.at(card.setting.headline)
@@ -62,7 +61,7 @@ def test_the_metadata_has_clean_pgd_worst_case_and_verdict(run: Path, tmp_path: 
     assert "licence" not in model_card(again, "me/mine")
 
 
-def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path) -> None:
+def test_the_hubs_own_reader_understands_the_metadata(run, tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     write_publication(run, tmp_path / "out", PUBLICATION)
     fields = hub.ModelCard.load(tmp_path / "out" / "README.md").data
@@ -71,7 +70,7 @@ def test_the_hubs_own_reader_understands_the_metadata(run: Path, tmp_path: Path)
     assert fields.to_dict()["hiresnn"]["verdict"] == "overestimated"
 
 
-def test_a_dry_run_that_was_killed_is_repeated(run: Path, tmp_path: Path) -> None:
+def test_a_dry_run_that_was_killed_is_repeated(run, tmp_path):
     script = (
         "import os, shutil, sys; from pathlib import Path; from hiresnn.hub import publish\n"
         "publish.shutil.copyfile = lambda source, target: (Path(target).write_text(''), os._exit(9))\n"
@@ -88,16 +87,14 @@ def test_a_dry_run_that_was_killed_is_repeated(run: Path, tmp_path: Path) -> Non
     ("missing", "command"),
     [("result.json", "evaluate"), ("audit/card.json", "audit"), ("audit/adversarial.npz", "audit"), (MODEL, "resume")],
 )
-def test_an_incomplete_run_is_refused_with_the_command_that_completes_it(
-    run: Path, tmp_path: Path, missing: str, command: str
-) -> None:
+def test_an_incomplete_run_is_refused_with_the_command_that_completes_it(run, tmp_path, missing, command):
     (run / missing).unlink()
     with pytest.raises(RunError, match=f"has no {missing}.*hiresnn {command} "):
         write_publication(run, tmp_path / "out", PUBLICATION)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_card_that_does_not_verify_and_a_folder_with_files_are_refused(run: Path, tmp_path: Path) -> None:
+def test_a_card_that_does_not_verify_and_a_folder_with_files_are_refused(run, tmp_path):
     with pytest.raises(UsageError, match="not an empty folder"):
         write_publication(run, run, PUBLICATION)
     path = run / "audit" / "card.json"
@@ -109,9 +106,7 @@ def test_a_card_that_does_not_verify_and_a_folder_with_files_are_refused(run: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_an_upload_creates_the_repository_and_sends_the_folder(
-    tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path, hub, monkeypatch):
     assert upload(tmp_path, "me/mine", private=True) == "https://example.org/me/mine"
     (_, created), (_, sent) = hub.asked
     assert created == {"private": True, "exist_ok": True}
@@ -135,7 +130,7 @@ def marked(value: Any) -> Any:
     return f"{value}<script>`" if isinstance(value, str) else value
 
 
-def test_no_text_of_a_card_becomes_html(run: Path) -> None:
+def test_no_text_of_a_card_becomes_html(run):
     (read,) = read_runs([run])
     assert read.card is not None
     values = read.card.model_dump()
@@ -149,7 +144,7 @@ def test_no_text_of_a_card_becomes_html(run: Path) -> None:
     assert header(text)["license"] == "mit<script>"
 
 
-def test_class_names_are_shown_as_they_are(run: Path) -> None:
+def test_class_names_are_shown_as_they_are(run):
     (read,) = read_runs([run])
     assert read.card is not None
     images = read.card.data.model_copy(update={"classes": ["<img src=x>", "a|b", "__c__", "d\ne"]})

@@ -27,7 +27,7 @@ def trained(name: str, levels: int = 4, batch_norm: bool = True) -> nn.Module:
     return ann.eval()
 
 
-def test_values_and_gradients_are_those_of_the_definition() -> None:
+def test_values_and_gradients_are_those_of_the_definition():
     layer = QCFS(4, threshold=2.0)  # one step is 0.5, and it begins a half before: at 0.25, 0.75, ...
     current = torch.tensor([-1.0, 0.2, 0.3, 0.74, 0.76, 1.9, 2.5], requires_grad=True)
     values = layer(current)
@@ -40,7 +40,7 @@ def test_values_and_gradients_are_those_of_the_definition() -> None:
     assert layer.threshold.grad.item() == pytest.approx(sum(inside) + 1)
 
 
-def test_the_spec_of_a_network_with_relu_is_that_of_earlier_versions() -> None:
+def test_the_spec_of_a_network_with_relu_is_that_of_earlier_versions():
     assert not {"activation", "levels"} & build("vgg5", 10).spec.keys()
     ann = trained("vgg5")
     again = build(**ann.spec)
@@ -56,7 +56,7 @@ def same_as_ann(network: SpikingNetwork, ann: nn.Module, images: Tensor) -> floa
 
 
 @pytest.mark.parametrize("name", ["vgg5", "resnet12"])
-def test_a_network_that_waits_computes_what_its_ann_computes(name: str) -> None:
+def test_a_network_that_waits_computes_what_its_ann_computes(name):
     ann = trained(name)
     network = convert(ann, IMAGES, timesteps=4, wait=True, **ON).eval()
     assert same_as_ann(network, ann, IMAGES) >= 0.9
@@ -64,7 +64,7 @@ def test_a_network_that_waits_computes_what_its_ann_computes(name: str) -> None:
     assert same_as_ann(together, ann, IMAGES) < 0.5  # spikes that come early cannot be taken back
 
 
-def test_the_first_layer_sends_the_spikes_of_its_activation_without_waiting() -> None:
+def test_the_first_layer_sends_the_spikes_of_its_activation_without_waiting():
     ann = trained("vgg5", batch_norm=False)
     activations: list[Tensor] = []
     ann.get_submodule("relu1").register_forward_hook(lambda _, __, output: activations.append(output))
@@ -77,7 +77,7 @@ def test_the_first_layer_sends_the_spikes_of_its_activation_without_waiting() ->
     assert torch.isclose(found, activations[0], atol=1e-5).float().mean() > 0.999
 
 
-def test_a_threshold_is_the_learned_one_times_the_scale() -> None:
+def test_a_threshold_is_the_learned_one_times_the_scale():
     ann = trained("vgg5")
     learned = [layer.threshold.item() for layer in ann.modules() if isinstance(layer, QCFS)]
     for scale in (1.0, 0.5):
@@ -86,13 +86,13 @@ def test_a_threshold_is_the_learned_one_times_the_scale() -> None:
     assert [change.became for change in network.report.changes if change.was == "QCFS"] == ["LIF"] * 5
 
 
-def test_learned_thresholds_need_rescaled_weights() -> None:
+def test_learned_thresholds_need_rescaled_weights():
     with pytest.raises(UsageError, match="layer 'relu1' has a threshold that the ANN learned"):
         convert(trained("vgg5"), IMAGES, timesteps=4, threshold_scale=1.0)
 
 
 @pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
-def test_a_compiled_network_that_waits_has_the_same_spikes() -> None:
+def test_a_compiled_network_that_waits_has_the_same_spikes():
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 4, 3, padding=1), QCFS(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 8), QCFS(2)
     network = convert(nn.Sequential(*layers, nn.Linear(8, 10)), IMAGES, timesteps=2, wait=True, **ON).train()

@@ -1,7 +1,5 @@
 """Batch norms that no layer can take up stay as fixed affine maps: against the ANN, one timestep after another."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,9 +85,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("make", "shape", "affine"), NETWORKS.values(), ids=NETWORKS.keys())
-def test_a_converted_network_equals_its_ann_run_step_by_step(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], affine: int
-) -> None:
+def test_a_converted_network_equals_its_ann_run_step_by_step(make, shape, affine):
     torch.manual_seed(1)
     images = torch.rand(6, *shape)
     ann, images = trained(make(), images), images.double()
@@ -104,9 +100,7 @@ def test_a_converted_network_equals_its_ann_run_step_by_step(
 
 
 @pytest.mark.parametrize(("make", "timesteps"), [(wide_resnet, 64), (dense_net, 256)])
-def test_a_rescaled_network_with_affine_maps_comes_close_to_its_ann(
-    make: Callable[[], nn.Module], timesteps: int
-) -> None:
+def test_a_rescaled_network_with_affine_maps_comes_close_to_its_ann(make, timesteps):
     torch.manual_seed(1)
     images = torch.rand(2, 3, 33, 33)
     ann, images = trained(make(), images), images.double()
@@ -117,7 +111,7 @@ def test_a_rescaled_network_with_affine_maps_comes_close_to_its_ann(
     assert error < 0.1 * (logits.max() - logits.min())
 
 
-def test_a_second_norm_is_folded_into_what_the_first_became() -> None:
+def test_a_second_norm_is_folded_into_what_the_first_became():
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.ReLU()).eval()
     for norm in (ann[1], ann[2]):
@@ -129,19 +123,19 @@ def test_a_second_norm_is_folded_into_what_the_first_became() -> None:
     torch.testing.assert_close(traced(images), ann(images))
 
 
-def test_scale_and_shift_are_trained_and_counted_as_a_depthwise_convolution() -> None:
+def test_scale_and_shift_are_trained_and_counted_as_a_depthwise_convolution():
     torch.manual_seed(1)
     images = torch.rand(6, 3, 8, 6)
     network = convert(trained(wide_resnet(), images).float(), images, timesteps=3)
     network(images).sum().backward()
     affine = next(layer for layer in network.modules() if isinstance(layer, ChannelAffine))
-    assert affine.weight.grad.abs().max() > 0  # type: ignore[union-attr]
+    assert affine.weight.grad.abs().max() > 0
     first = next(layer for layer in count_operations(network, images).layers if layer.kind == "affine")
     assert (first.parameters, first.units, first.connections) == (8, 4 * 48, 4 * 48)
 
 
 @pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
-def test_the_report_says_what_becomes_of_a_relu6_and_a_max_pool() -> None:
+def test_the_report_says_what_becomes_of_a_relu6_and_a_max_pool():
     torch.manual_seed(0)
     ann = torchvision.models.mobilenet_v2(num_classes=3, width_mult=0.1).eval()
     network = convert(ann, torch.rand(4, 3, 32, 32), timesteps=1)
@@ -153,14 +147,14 @@ def test_the_report_says_what_becomes_of_a_relu6_and_a_max_pool() -> None:
 
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm([4, 4, 4])])
-def test_a_norm_of_each_input_is_a_warning(norm: nn.Module) -> None:
+def test_a_norm_of_each_input_is_a_warning(norm):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), norm, nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
     with pytest.warns(ConversionWarning, match=rf"'1' \({type(norm).__name__}\) normalises every timestep"):
         convert(ann, torch.rand(4, 1, 4, 4), timesteps=2)
 
 
-def test_the_norm_of_a_distributed_training_is_folded_like_any_other() -> None:
+def test_the_norm_of_a_distributed_training_is_folded_like_any_other():
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()
     ann[1].running_mean.uniform_(-1, 1)

@@ -68,34 +68,34 @@ def network(case: object) -> Between:
 
 
 @pytest.mark.parametrize("case", GROWING.values(), ids=GROWING)
-def test_what_grows_with_its_input_is_rescaled(case: object) -> None:
+def test_what_grows_with_its_input_is_rescaled(case):
     assert error(network(case)) < 0.02
 
 
 @pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
 @pytest.mark.parametrize("case", NOT_GROWING.values(), ids=NOT_GROWING)
-def test_what_does_not_grow_with_its_input_is_refused(case: object) -> None:
+def test_what_does_not_grow_with_its_input_is_refused(case):
     with pytest.raises(UsageError, match="does not grow in proportion to the spikes"):
         error(network(case))
 
 
-def test_two_layers_that_share_their_weights_are_refused() -> None:
+def test_two_layers_that_share_their_weights_are_refused():
     torch.manual_seed(0)
     layers = [part for _ in range(3) for part in (nn.Linear(16, 16), nn.ReLU())]
     ann = nn.Sequential(nn.Flatten(), *layers, nn.Linear(16, 3))
     assert error(ann) < 0.05
-    ann[5].weight = ann[3].weight  # type: ignore[union-attr]
+    ann[5].weight = ann[3].weight
     with pytest.raises(UsageError, match=r"'5' shares its weights"):
         error(ann)
 
 
-def test_parametrised_weights_are_refused() -> None:
+def test_parametrised_weights_are_refused():
     ann = Between(same, parametrizations.weight_norm(nn.Conv2d(4, 4, 1)))
     with pytest.raises(UsageError, match=r"'second' does not grow in proportion .* remove parametrizations"):
         error(ann)
 
 
-def test_a_network_is_rescaled_once() -> None:
+def test_a_network_is_rescaled_once():
     ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
     network = convert(ann, IMAGES, timesteps=4, rescale=True)
     with pytest.raises(UsageError, match="rescaled already; convert the ANN again"):
@@ -105,7 +105,7 @@ def test_a_network_is_rescaled_once() -> None:
 @pytest.mark.parametrize(
     "part", [lambda x: x.chunk(2, 1)[0], lambda x: torch.split(x, [2, 2], 1)[0], lambda x: x[:, :2]]
 )
-def test_spikes_behind_a_tuple_are_rescaled_as_behind_a_slice(part: Callable[[Tensor], Tensor]) -> None:
+def test_spikes_behind_a_tuple_are_rescaled_as_behind_a_slice(part):
     class Parts(Between):
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = self.last(self.second(part(self.first(images).relu())).flatten(1))

@@ -504,10 +504,7 @@ def test_values_out_of_range_are_refused(arguments, message):
     ("call", "message"),
     [
         (lambda: SharedDropout(1.0), "dropout is 1.0"),
-        (
-            lambda: convert(chain(), FOUR, timesteps=2).fuse("always"),
-            "choose True, False or .auto.",
-        ),
+        (lambda: convert(chain(), FOUR, timesteps=2).fuse("always"), "choose True, False or .auto."),
         (lambda: convert(chain(), FOUR, timesteps=2)(FOUR, timesteps=0), "timesteps is 0; a window needs at least 1"),
     ],
 )

@@ -79,20 +79,11 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 @FEW
 @given(networks(), st.integers(1, 5), st.sampled_from(RESETS), st.sampled_from([0.0, 0.5]))
-def test_a_converted_network_equals_its_ann_run_step_by_step(
-    ann: nn.Module, timesteps: int, reset: str, start: float
-) -> None:
+def test_a_converted_network_equals_its_ann_run_step_by_step(ann, timesteps, reset, start):
     ann, images = ann.double(), torch.rand(4, 2, 4, 4, dtype=torch.float64)
     try:
         network = convert(
-            ann,
-            images,
-            timesteps=timesteps,
-            leak=0.9,
-            reset=reset,  # type: ignore[arg-type]
-            start=start,
-            threshold_scale=0.6,
-            max_pool="spikes",
+            ann, images, timesteps=timesteps, leak=0.9, reset=reset, start=start, threshold_scale=0.6, max_pool="spikes"
         )
     except UsageError as error:
         if "never spike" in str(error):  # by chance a layer of random weights never activates
@@ -132,7 +123,7 @@ class FourPatches(nn.Module):
 
 
 @pytest.mark.parametrize("timesteps", [1, 3, 4])  # with 4 = patches per image version 1 was wrong without a word
-def test_patches_folded_into_the_batch_are_computed_correctly(timesteps: int) -> None:
+def test_patches_folded_into_the_batch_are_computed_correctly(timesteps):
     torch.manual_seed(0)
     ann, images = FourPatches().double(), torch.rand(5, 1, 4, 4, dtype=torch.float64)
     network = convert(ann, images, timesteps=timesteps)
@@ -140,7 +131,7 @@ def test_patches_folded_into_the_batch_are_computed_correctly(timesteps: int) ->
     torch.testing.assert_close(network(images), expected, rtol=0, atol=1e-9)
 
 
-def test_patches_unfolded_by_the_size_of_the_images_are_refused() -> None:
+def test_patches_unfolded_by_the_size_of_the_images_are_refused():
     with pytest.raises(UsageError, match=r"called with 12 images, failed: .* batches of any size"):
         convert(FourPatches("images"), torch.rand(5, 1, 4, 4), timesteps=4)
 
@@ -174,13 +165,13 @@ class Moved(nn.Module):
         ("wrong output", "'sum_1' mixes the rows of a batch, so 'output'"),
     ],
 )
-def test_a_network_that_mixes_the_rows_of_a_batch_is_refused_by_the_name_of_the_node(body: str, message: str) -> None:
+def test_a_network_that_mixes_the_rows_of_a_batch_is_refused_by_the_name_of_the_node(body, message):
     torch.manual_seed(0)
     with pytest.raises(UsageError, match=message):
         convert(Moved(body), torch.rand(4, 1, 4, 4), timesteps=4)
 
 
-def test_a_batch_that_is_back_in_the_first_dimension_before_the_next_neuron_is_accepted() -> None:
+def test_a_batch_that_is_back_in_the_first_dimension_before_the_next_neuron_is_accepted():
     torch.manual_seed(0)
     ann, images = Moved("back").double(), torch.rand(4, 1, 4, 4, dtype=torch.float64)
     network = convert(ann, images, timesteps=4)
@@ -189,11 +180,11 @@ def test_a_batch_that_is_back_in_the_first_dimension_before_the_next_neuron_is_a
 
 
 @pytest.mark.parametrize(("encoding", "refused"), [("direct", False), ("poisson", True)])
-def test_images_may_be_mixed_only_where_they_have_no_time(encoding: str, refused: bool) -> None:
+def test_images_may_be_mixed_only_where_they_have_no_time(encoding, refused):
     class Centred(Moved):
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images - images.mean(0))
 
     torch.manual_seed(0)
     with pytest.raises(UsageError, match=r"'(mean|sub)' mixes") if refused else nullcontext():
-        convert(Centred("back"), torch.rand(4, 1, 4, 4), timesteps=4, encoding=encoding)  # type: ignore[arg-type]
+        convert(Centred("back"), torch.rand(4, 1, 4, 4), timesteps=4, encoding=encoding)

@@ -59,9 +59,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 @compiled
 @pytest.mark.parametrize("model", ["vgg5", "vgg11", "resnet12"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-def test_logits_and_gradients_are_those_of_the_layers_one_by_one_and_of_eager_ones(
-    model: str, training: bool, passes: list[bool]
-) -> None:
+def test_logits_and_gradients_are_those_of_the_layers_one_by_one_and_of_eager_ones(model, training, passes):
     subject = network(model).train(training)
     eager = found(subject.fuse(False), merged=True)
     one = found(subject.fuse(), merged=True)
@@ -75,7 +73,7 @@ def test_logits_and_gradients_are_those_of_the_layers_one_by_one_and_of_eager_on
 
 
 @compiled
-def test_membranes_that_start_at_half_the_threshold_do_so_in_a_block(passes: list[bool]) -> None:
+def test_membranes_that_start_at_half_the_threshold_do_so_in_a_block(passes):
     subject = one_block(start=0.5).fuse()
     one, other = found(subject, merged=True), found(subject, merged=False)
     assert any(passes)
@@ -86,7 +84,7 @@ def test_membranes_that_start_at_half_the_threshold_do_so_in_a_block(passes: lis
 
 
 @compiled
-def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
+def test_recomputed_layers_are_merged_as_well(passes):
     expected = found(network().fuse(), merged=True)
     once = len(passes)
     again = found(network().fuse().recompute(), merged=True)
@@ -96,7 +94,7 @@ def test_recomputed_layers_are_merged_as_well(passes: list[bool]) -> None:
 
 
 @compiled
-def test_layers_recomputed_outside_its_context_follow_a_rule() -> None:
+def test_layers_recomputed_outside_its_context_follow_a_rule():
     gradients = []
     for subject in (network().fuse(), network().fuse().recompute()):
         images = batch()[0].requires_grad_()
@@ -105,11 +103,11 @@ def test_layers_recomputed_outside_its_context_follow_a_rule() -> None:
             loss = subject(images).sum()
         loss.backward()  # as on a GPU, where another thread does this
         gradients.append(images.grad)
-    assert torch.equal(*gradients)  # type: ignore[arg-type]
+    assert torch.equal(*gradients)
 
 
 @compiled
-def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
+def test_what_listens_hears_every_spike(passes):
     subject = network().eval().fuse()
     with record(subject) as spikes, torch.no_grad():
         logits = subject(batch()[0])
@@ -122,7 +120,7 @@ def test_what_listens_hears_every_spike(passes: list[bool]) -> None:
 
 
 @compiled
-def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one(passes: list[bool]) -> None:
+def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one(passes):
     subject = network().fuse()
     subject.present(batch()[0], Window(2, 4, carried=True))
     with gradient_rule(subject, BPTR()):
@@ -132,7 +130,7 @@ def test_state_that_goes_on_and_rules_of_whole_layers_take_the_layers_one_by_one
 
 
 @compiled
-def test_odd_pixels_take_the_stock_pooling(passes: list[bool]) -> None:
+def test_odd_pixels_take_the_stock_pooling(passes):
     ann = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
     subject = convert(ann, torch.rand(2, 3, 17, 17), timesteps=2).fuse()
     assert subject(torch.rand(2, 3, 17, 17)).shape == (2, 2)
@@ -141,7 +139,7 @@ def test_odd_pixels_take_the_stock_pooling(passes: list[bool]) -> None:
 
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "dropout alone"])
 @pytest.mark.parametrize("timed", [True, False], ids=["timed", "constant"])
-def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None:
+def test_one_pass_is_scan_then_mask_then_mean(pooled, timed):
     generator = torch.Generator().manual_seed(0)
     shape = (3, 2, 4, 2, 5) if pooled else (40,)
     current = torch.rand((4, *shape) if timed else shape, generator=generator)
@@ -154,7 +152,7 @@ def test_one_pass_is_scan_then_mask_then_mean(pooled: bool, timed: bool) -> None
 
 @compiled
 @torch.no_grad()
-def test_a_layer_that_is_replaced_is_replaced_in_the_compiled_network_too() -> None:
+def test_a_layer_that_is_replaced_is_replaced_in_the_compiled_network_too():
     subject, (images, _) = one_block().eval().fuse(), batch()
     before, names = subject(images), list(subject.state_dict())
     setattr(subject.layers, "5", nn.Linear(4 * 16 * 16, 10))
@@ -194,18 +192,18 @@ def kept(subject: SpikingNetwork) -> int:
     [Method(), Method(2, CraftedNoise(0.02, 0.02)), Method(2, CraftedNoise(0.02, 0.02), "carry")],
     ids=["traditional", "hire", "hire carried"],
 )
-def test_a_batch_trains_to_the_same_weights(model: str, method: Method) -> None:
+def test_a_batch_trains_to_the_same_weights(model, method):
     plain, frugal = network(model, 4), network(model, 4).recompute()
     expected, found = trained(plain, copy.deepcopy(method)), trained(frugal, copy.deepcopy(method))
     assert list(found) == list(expected)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_less_is_kept() -> None:
+def test_less_is_kept():
     assert kept(network(timesteps=4).recompute()) < 0.6 * kept(network(timesteps=4))
 
 
-def test_a_backward_pass_can_be_repeated() -> None:
+def test_a_backward_pass_can_be_repeated():
     frugal = network(timesteps=4).recompute()
     images = batch()[0].requires_grad_()
     total = frugal(images).sum()

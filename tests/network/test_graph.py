@@ -47,7 +47,7 @@ CASES = {
 
 @pytest.mark.parametrize("activate", CASES.values(), ids=CASES)
 @pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
-def test_who_uses_the_input_of_an_activation_in_place_gets_its_result(activate: Callable[..., Tensor]) -> None:
+def test_who_uses_the_input_of_an_activation_in_place_gets_its_result(activate):
     ann = Shortcut(activate).eval()
     network = convert(ann, IMAGES, timesteps=4)
     assert len(network.neurons) == 2
@@ -55,7 +55,7 @@ def test_who_uses_the_input_of_an_activation_in_place_gets_its_result(activate: 
         torch.testing.assert_close(analogue(ann, network).eval()(IMAGES), ann(IMAGES))
 
 
-def test_a_graph_that_gives_other_answers_than_the_ann_is_refused() -> None:
+def test_a_graph_that_gives_other_answers_than_the_ann_is_refused():
     torch.manual_seed(0)
 
     class Wide(nn.Module):
@@ -71,13 +71,13 @@ def test_a_graph_that_gives_other_answers_than_the_ann_is_refused() -> None:
 
     ann = Wide()
     convert(ann.eval(), IMAGES, timesteps=4)  # without statistics, both are the same
-    nn.init.uniform_(ann.norm.running_mean, -1, 1)  # type: ignore[arg-type]
+    nn.init.uniform_(ann.norm.running_mean, -1, 1)
     nn.init.uniform_(ann.norm.weight, 0.5, 2)
     with pytest.raises(UsageError, match=r"Wide cannot be converted: .* other logits, .* BatchNorm1d behind a linear"):
         convert(ann, IMAGES, timesteps=4)
 
 
-def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them() -> None:
+def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them():
     torch.manual_seed(0)
 
     class Adds(nn.Module):
@@ -96,7 +96,7 @@ def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them(
     assert found.unique().tolist() == [0, 1]
 
 
-def test_calibration_leaves_images_alone_that_the_network_overwrites() -> None:
+def test_calibration_leaves_images_alone_that_the_network_overwrites():
     class Centres(nn.Module):
         def __init__(self) -> None:
             super().__init__()

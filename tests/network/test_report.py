@@ -43,7 +43,7 @@ class Inside(nn.Module):
         return self.last(self.middle(self.first(images.flatten(1)).relu()))
 
 
-def test_the_report_lists_what_became_of_each_layer() -> None:
+def test_the_report_lists_what_became_of_each_layer():
     ann = nn.Sequential(
         *(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.AvgPool2d(2)),
         *(nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 3)),
@@ -82,7 +82,7 @@ def test_the_report_lists_what_became_of_each_layer() -> None:
         (lambda: linear(end=(nn.ReLU(), nn.Dropout(0.1))), "ends with the ReLU '4'"),
     ],
 )
-def test_a_conversion_warns_of_what_is_probably_not_wanted(ann: Callable[[], nn.Module], message: str) -> None:
+def test_a_conversion_warns_of_what_is_probably_not_wanted(ann, message):
     with pytest.warns(ConversionWarning, match=message) as caught:
         network = convert(ann(), IMAGES, timesteps=2)
     assert len(caught) == len(network.report.warnings) == 1
@@ -90,7 +90,7 @@ def test_a_conversion_warns_of_what_is_probably_not_wanted(ann: Callable[[], nn.
 
 
 @pytest.mark.parametrize("name", ["vgg5", "resnet12"])
-def test_the_networks_of_the_package_convert_without_a_warning(name: str) -> None:
+def test_the_networks_of_the_package_convert_without_a_warning(name):
     ann = build(name, 3, in_channels=1, image_size=8, width=1 / 16, hidden=8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

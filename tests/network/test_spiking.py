@@ -201,7 +201,7 @@ def test_an_output_of_another_number_of_rows_is_refused():
 
 
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=compiled)])
-def test_a_network_is_pickled_and_copied_with_all_that_it_computes(fused: bool) -> None:
+def test_a_network_is_pickled_and_copied_with_all_that_it_computes(fused):
     ann = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3))
     images = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     network = convert(ann.eval(), images, timesteps=2).fuse(fused)

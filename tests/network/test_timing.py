@@ -37,7 +37,7 @@ def network(pool_first: bool, functional: bool = False) -> nn.Module:
 
 
 @pytest.mark.parametrize("functional", [True, False])
-def test_neurons_get_the_maximum_of_the_currents(functional: bool) -> None:
+def test_neurons_get_the_maximum_of_the_currents(functional):
     ann, images = network(False, functional), IMAGES
     spiking = convert(ann, images, timesteps=4)
     assert spiking.pools_currents
@@ -47,7 +47,7 @@ def test_neurons_get_the_maximum_of_the_currents(functional: bool) -> None:
     torch.testing.assert_close(spiking(images), expected, rtol=0, atol=1e-9)
 
 
-def test_spikes_are_pooled_where_that_is_asked_for() -> None:
+def test_spikes_are_pooled_where_that_is_asked_for():
     spiking = convert(network(False), IMAGES, timesteps=4, max_pool="spikes")
     assert not spiking.pools_currents
     expected = ReferenceNetwork.of(network(False), spiking)(IMAGES, 4)
@@ -71,7 +71,7 @@ class Branching(nn.Module):
         return self.last(torch.cat([pooled.flatten(1)], 1)) + self.where(F.relu(x))[0].flatten(1)[:, :3]
 
 
-def test_a_pool_whose_spikes_are_used_elsewhere_stays_behind_them() -> None:
+def test_a_pool_whose_spikes_are_used_elsewhere_stays_behind_them():
     torch.manual_seed(0)
     ann = Branching().double().eval()
     spiking = convert(ann, IMAGES, timesteps=3)

@@ -1,6 +1,5 @@
 """Kernels: compiled without a lasting change to torch, and only where a compiler works."""
 
-import pytest
 import torch
 
 from hiresnn.neurons import compiled
@@ -12,7 +11,7 @@ def limits() -> list[object]:
     return [getattr(config, name, None) for name in ("recompile_limit", "cache_size_limit")]
 
 
-def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch):
     during = []
 
     def compile_nothing(function: object, **options: object) -> object:
@@ -25,7 +24,7 @@ def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch
     assert limits() == before
 
 
-def test_a_compiler_that_fails_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_fails_is_found_out(monkeypatch):
     def broken(function: object, **options: object) -> object:
         raise RuntimeError("Python.h: No such file")
 
@@ -34,6 +33,6 @@ def test_a_compiler_that_fails_is_found_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert not compiles.__wrapped__("cpu")
 
 
-def test_without_a_compiler_nothing_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_nothing_is_fused(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert not can_fuse.__wrapped__("cpu")

@@ -1,7 +1,6 @@
 """Options that neurons, rules and windows refuse, by the option that is wrong."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 
@@ -41,6 +40,6 @@ from hiresnn.neurons.surrogate import Arctan, Erfc, Exponential, Linear, Rectang
         (lambda: Window(0, 2), "timesteps"),
     ],
 )
-def test_options_out_of_range_are_refused(make: Callable[[], object], word: str) -> None:
+def test_options_out_of_range_are_refused(make, word):
     with pytest.raises(UsageError, match=word):
         make()

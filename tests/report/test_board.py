@@ -32,7 +32,7 @@ def entry(card: Card, name: str, worst: float, *, price: float | None = None, pr
     return Entry(name, Path(name), card.model_copy(update={"curve": curve, **changes}), price, problem)
 
 
-def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path: Path) -> None:
+def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path):
     copy("digits-hire", tmp_path / "mine")
     (found,) = read_entries([str(tmp_path / "mine")])
     assert (found.name, found.problem) == ("mine", "")
@@ -52,9 +52,7 @@ def test_a_run_that_verifies_counts_and_has_the_price_of_its_recipe(tmp_path: Pa
     ],
     ids=["count", "percent", "total", "bound", "clean"],
 )
-def test_a_card_that_contradicts_itself_or_its_images_does_not_count(
-    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
-) -> None:
+def test_a_card_that_contradicts_itself_or_its_images_does_not_count(change, message, tmp_path):
     copy("digits-hire", tmp_path / "mine")
     values = json.loads((tmp_path / "mine" / CARD).read_text())
     change(values)
@@ -181,9 +179,7 @@ UNCONFIRMED = ("the counts of FGSM", "that the attacks ran", "the data set lette
 
 
 @pytest.mark.parametrize(("forge", "message"), FORGERIES.items(), ids=FORGERIES.values())
-def test_a_forged_card_or_archive_is_refused_or_said_not_to_be_checked(
-    forge: Callable[[Values, Values], None], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forged_card_or_archive_is_refused_or_said_not_to_be_checked(forge, message, tmp_path, monkeypatch):
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "cache"))  # without downloads
     copy("digits-hire", tmp_path / "mine")
     path, archive = tmp_path / "mine" / CARD, tmp_path / "mine" / "audit" / "adversarial.npz"
@@ -199,7 +195,7 @@ def test_a_forged_card_or_archive_is_refused_or_said_not_to_be_checked(
     assert entry.unchecked == found.unchecked
 
 
-def test_an_audit_of_another_network_without_images_or_with_a_damaged_card_does_not_count(tmp_path: Path) -> None:
+def test_an_audit_of_another_network_without_images_or_with_a_damaged_card_does_not_count(tmp_path):
     for name in ("a", "b", "c"):
         copy("digits-hire", tmp_path / name)
     other = SHELF / "digits-traditional" / "model.safetensors"
@@ -222,7 +218,7 @@ def as_function(folder: Path) -> Path:
     return folder / CARD
 
 
-def test_a_card_never_makes_code_run_but_the_user_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_never_makes_code_run_but_the_user_may(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     copy("digits-hire", tmp_path / "mine")
     card = as_function(tmp_path / "mine")
@@ -234,7 +230,7 @@ def test_a_card_never_makes_code_run_but_the_user_may(tmp_path: Path, monkeypatc
     assert (found.problem, found.price) == ("", None)
 
 
-def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_card_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"has no card\.json; name a card\.json"):
         read_entries([str(tmp_path)])
     for argument in ("nowhere.json", "a.py:b=nowhere.json"):
@@ -242,7 +238,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
             read_entries([argument])
 
 
-def test_an_equals_sign_may_be_in_a_path_and_a_card_keeps_the_network_that_was_named_for_it(tmp_path: Path) -> None:
+def test_an_equals_sign_may_be_in_a_path_and_a_card_keeps_the_network_that_was_named_for_it(tmp_path):
     run = tmp_path / "lr=0.1"
     copy("digits-hire", run)
     card = run / "audit" / "card.json"
@@ -250,7 +246,7 @@ def test_an_equals_sign_may_be_in_a_path_and_a_card_keeps_the_network_that_was_n
     assert (found.path, found.problem) == (card.resolve(), "")
 
 
-def test_equal_names_get_as_much_of_their_path_as_they_need(tmp_path: Path) -> None:
+def test_equal_names_get_as_much_of_their_path_as_they_need(tmp_path):
     for name in ("a/mine", "b/mine"):
         (tmp_path / name).parent.mkdir()
         copy("digits-hire", tmp_path / name)
@@ -262,7 +258,7 @@ def test_equal_names_get_as_much_of_their_path_as_they_need(tmp_path: Path) -> N
     assert [each.name for each in found] == ["card", "card-2"]
 
 
-def test_entries_are_compared_on_the_same_data_at_the_same_bound(card: Card) -> None:
+def test_entries_are_compared_on_the_same_data_at_the_same_bound(card):
     elsewhere = card.data.model_copy(update={"name": "letters"})
     entries = [
         entry(card, "low", 8.0), entry(card, "high", 20.0), entry(card, "other", 90.0, data=elsewhere),
@@ -276,16 +272,14 @@ def test_entries_are_compared_on_the_same_data_at_the_same_bound(card: Card) -> 
     assert [each.name for each in others] == ["refused"]
 
 
-def test_audits_that_differ_are_said_to(card: Card) -> None:
+def test_audits_that_differ_are_said_to(card):
     quick = card.setting.model_copy(update={"preset": "quick"})
     groups, _ = grouped([entry(card, "a", 1.0), entry(card, "b", 2.0, setting=quick)])
     assert groups[0].uneven == ["presets"]
     assert "differ in presets" in board_page([entry(card, "a", 1.0), entry(card, "b", 2.0, setting=quick)])
 
 
-def test_the_page_ranks_by_worst_case_and_lists_the_unverified(
-    card: Card, tables: Callable[[str], dict[str, list[list[str]]]]
-) -> None:
+def test_the_page_ranks_by_worst_case_and_lists_the_unverified(card, tables):
     entries = [
         entry(card, "low", 8.0, price=270.0), entry(card, "high", 20.0),
         entry(card, "refused", 99.0, problem="<b>no</b>"),
@@ -299,7 +293,7 @@ def test_the_page_ranks_by_worst_case_and_lists_the_unverified(
     assert page.count('<svg class="chart') == 2
 
 
-def test_only_the_one_script_may_run(card: Card) -> None:
+def test_only_the_one_script_may_run(card):
     page = board_page([entry(card, "<script>alert(1)</script>", 8.0)])
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -307,13 +301,13 @@ def test_only_the_one_script_may_run(card: Card) -> None:
     assert "alert" not in script
 
 
-def test_a_board_needs_an_entry_and_says_when_none_counts(card: Card) -> None:
+def test_a_board_needs_an_entry_and_says_when_none_counts(card):
     with pytest.raises(UsageError, match="at least one"):
         board_page([])
     assert "No network counts" in board_page([entry(card, "a", 1.0, problem="no")])
 
 
-def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_together() -> None:
+def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_together():
     card = Card.model_validate_json((SHELF / "digits-hire" / CARD).read_bytes())
     other = card.model_copy(
         update={"data": card.data.model_copy(update={"classes": ["cat", "dog"], "size": [3, 32, 32]})}
@@ -324,7 +318,7 @@ def test_data_sets_of_one_name_with_other_images_or_classes_are_not_ranked_toget
     assert groups[0].key != groups[1].key
 
 
-def test_a_card_in_a_run_of_the_users_code_executes_nothing(tmp_path: Path) -> None:
+def test_a_card_in_a_run_of_the_users_code_executes_nothing(tmp_path):
     copy("digits-hire", tmp_path / "evil")
     mark = tmp_path / "executed"
     (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\ndef network():\n    pass\n")

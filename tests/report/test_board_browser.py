@@ -1,8 +1,5 @@
 """The board in a real browser: it sorts, fits and can be read. Skipped without Chromium."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from hiresnn.audit.card import Card
@@ -27,7 +24,7 @@ def address(card: Card, tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-def test_a_click_or_a_key_on_a_heading_sorts_the_table(opened: Callable[..., Any], address: str) -> None:
+def test_a_click_or_a_key_on_a_heading_sorts_the_table(opened, address):
     page = opened()
     long = "a-network-with-a-name-that-no-phone-can-show-in-one-line"
     assert page.evaluate(FIRST_COLUMN) == ["best", "middle", long]
@@ -47,7 +44,7 @@ def test_a_click_or_a_key_on_a_heading_sorts_the_table(opened: Callable[..., Any
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1920])
-def test_the_board_fits_and_every_text_can_be_read(width: int, scheme: str, opened: Callable[..., Any]) -> None:
+def test_the_board_fits_and_every_text_can_be_read(width, scheme, opened):
     page = opened(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     found = page.evaluate(CONTRASTS)
@@ -58,6 +55,6 @@ def test_the_board_fits_and_every_text_can_be_read(width: int, scheme: str, open
     assert all(0.55 < scale < 1.45 for scale in page.evaluate(scales))
 
 
-def test_a_phone_shows_the_worst_case_beside_the_name(opened: Callable[..., Any]) -> None:
+def test_a_phone_shows_the_worst_case_beside_the_name(opened):
     right = opened(390).evaluate("document.querySelector('.sortable [aria-sort]').getBoundingClientRect().right")
     assert right < 370

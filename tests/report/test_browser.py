@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -60,10 +59,7 @@ def address(
     return (folder / "page.html").as_uri()
 
 
-Open = Callable[..., Any]
-
-
-def test_nothing_is_requested_and_nothing_complains(opened: Open, address: str) -> None:
+def test_nothing_is_requested_and_nothing_complains(opened, address):
     page = opened()
     page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     assert [heard for heard in page.heard if heard != address and not heard.startswith("data:")] == []
@@ -71,7 +67,7 @@ def test_nothing_is_requested_and_nothing_complains(opened: Open, address: str) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_fits_and_every_text_can_be_read(width: int, scheme: str, opened: Open) -> None:
+def test_the_page_fits_and_every_text_can_be_read(width, scheme, opened):
     page = opened(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     found = page.evaluate(CONTRASTS)
@@ -85,7 +81,7 @@ def test_the_page_fits_and_every_text_can_be_read(width: int, scheme: str, opene
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_audit_of_a_shipped_network_fits_a_phone(name: str, browser: Any, tmp_path: Path) -> None:
+def test_the_audit_of_a_shipped_network_fits_a_phone(name, browser, tmp_path):
     """Their reasons have names of attacks that are longer than a line."""
     card = Card.model_validate_json((folder_of(name) / "audit" / "card.json").read_text(encoding="utf-8"))
     (tmp_path / "page.html").write_text(audit_page(card), encoding="utf-8")
@@ -95,7 +91,7 @@ def test_the_audit_of_a_shipped_network_fits_a_phone(name: str, browser: Any, tm
     page.close()
 
 
-def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened: Open) -> None:
+def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened):
     page = opened(360)
     frames = page.evaluate(
         """() => [...document.querySelectorAll('.scroll')].map(frame => {
@@ -109,7 +105,7 @@ def test_wide_tables_scroll_inside_frames_that_a_keyboard_reaches(opened: Open) 
 
 
 @pytest.mark.parametrize(("width", "largest"), [(390, 1.2), (1280, 1.4), (1920, 1.4)])
-def test_charts_are_not_stretched(width: int, largest: float, opened: Open) -> None:
+def test_charts_are_not_stretched(width, largest, opened):
     scales = opened(width).evaluate(
         """[...document.querySelectorAll('svg.chart')].filter(each => each.getClientRects().length).map(drawing =>
           drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width)"""
@@ -117,7 +113,7 @@ def test_charts_are_not_stretched(width: int, largest: float, opened: Open) -> N
     assert max(scales) <= largest
 
 
-def test_every_image_has_a_text_and_every_drawing_a_name(opened: Open) -> None:
+def test_every_image_has_a_text_and_every_drawing_a_name(opened):
     page = opened()
     assert page.evaluate("[...document.images].filter(image => !image.alt || !image.naturalWidth).length") == 0
     unnamed = """[...document.querySelectorAll('svg')].filter(drawing => {
@@ -130,7 +126,7 @@ def test_every_image_has_a_text_and_every_drawing_a_name(opened: Open) -> None:
     assert page.evaluate("document.querySelectorAll('svg[role=img]').length") >= 2
 
 
-def test_headings_landmarks_and_tables_are_in_order(opened: Open) -> None:
+def test_headings_landmarks_and_tables_are_in_order(opened):
     page = opened()
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(each => Number(each.tagName[1]))")
     assert levels[0] == 1
@@ -142,7 +138,7 @@ def test_headings_landmarks_and_tables_are_in_order(opened: Open) -> None:
     assert page.evaluate("[...document.querySelectorAll('th')].filter(head => !head.scope).length") == 0
 
 
-def test_text_in_drawings_stays_legible_on_a_phone(opened: Open) -> None:
+def test_text_in_drawings_stays_legible_on_a_phone(opened):
     sizes = opened(360).evaluate(
         """[...document.querySelectorAll('svg.chart')].filter(each => each.getClientRects().length).map(drawing =>
           12 * drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width)"""
@@ -151,7 +147,7 @@ def test_text_in_drawings_stays_legible_on_a_phone(opened: Open) -> None:
     assert min(sizes) > 8.5
 
 
-def test_on_paper_it_is_light_and_no_table_is_cut(opened: Open) -> None:
+def test_on_paper_it_is_light_and_no_table_is_cut(opened):
     # A4 without its margins of 14 mm is 182 mm: 688 pixels at 96 dpi.
     page = opened(688, "dark")
     page.emulate_media(media="print")

@@ -24,7 +24,7 @@ from hiresnn.report.charts import (
 )
 
 
-def test_categories_are_evenly_spaced_with_a_margin() -> None:
+def test_categories_are_evenly_spaced_with_a_margin():
     axis = category_axis("bound", ["0", "1", "∞"])
     # The range is -0.25 to 2.25: 2.5 categories, so 0.4 each, after a margin of 0.1.
     assert [axis.share(value) for value, _ in axis.ticks] == pytest.approx([0.1, 0.5, 0.9])
@@ -44,7 +44,7 @@ def test_categories_are_evenly_spaced_with_a_margin() -> None:
         ([], False, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
     ],
 )
-def test_ticks_are_round_and_enclose_every_value(values: list[float], zero: bool, texts: list[str]) -> None:
+def test_ticks_are_round_and_enclose_every_value(values, zero, texts):
     axis = number_axis("loss", values, zero=zero)
     assert [text for _, text in axis.ticks] == texts
     assert all(axis.low <= value <= axis.high for value in values)
@@ -54,7 +54,7 @@ def test_ticks_are_round_and_enclose_every_value(values: list[float], zero: bool
     ("last", "marks"),
     [(1, [1]), (2, [1, 2]), (7, [1, 2, 3, 4, 5, 6, 7]), (10, [2, 4, 6, 8, 10]), (30, [1, 5, 10, 15, 20, 25, 30])],
 )
-def test_epoch_ticks_are_whole_numbers(last: int, marks: list[int]) -> None:
+def test_epoch_ticks_are_whole_numbers(last, marks):
     axis = epoch_axis(last)
     assert [value for value, _ in axis.ticks] == marks
     assert axis.low < axis.high
@@ -75,7 +75,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrasts_are_those_of_wcag() -> None:
+def test_contrasts_are_those_of_wcag():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert 4.5 < contrast("#767676", "#ffffff") < 4.55  # its lightest grey that passes on white
 
@@ -86,7 +86,7 @@ def colours(percent: float) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_text_has_a_contrast_of_at_least_four_and_a_half(scheme: str) -> None:
+def test_text_has_a_contrast_of_at_least_four_and_a_half(scheme):
     scheme_colours = SCHEMES[scheme]
     pairs = [(text, back) for text in ("ink", "muted", "accent") for back in ("page", "surface", "sunken")]
     pairs += [(verdict, f"{verdict}-back") for verdict in ("good", "unsure", "bad")]
@@ -96,13 +96,13 @@ def test_text_has_a_contrast_of_at_least_four_and_a_half(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_lines_have_a_contrast_of_at_least_three(scheme: str) -> None:
+def test_lines_have_a_contrast_of_at_least_three(scheme):
     scheme_colours = SCHEMES[scheme]
     found = [contrast(scheme_colours[f"series-{number}"], scheme_colours["surface"]) for number in range(SERIES)]
     assert min(found) >= 3
 
 
-def test_text_on_every_heat_shade_can_be_read_in_both_schemes() -> None:
+def test_text_on_every_heat_shade_can_be_read_in_both_schemes():
     for tenth in range(1001):
         light, light_text, dark, dark_text = colours(tenth / 10)
         assert contrast(light, light_text) >= 4.5
@@ -110,7 +110,7 @@ def test_text_on_every_heat_shade_can_be_read_in_both_schemes() -> None:
 
 
 @pytest.mark.parametrize(("percent", "light"), [(0, "#7d1d07"), (12.5, "#a33a19"), (25, "#c9562b"), (100, "#fdf8f2")])
-def test_heat_shades_are_interpolated_between_the_stops(percent: float, light: str) -> None:
+def test_heat_shades_are_interpolated_between_the_stops(percent, light):
     # 12.5 is half way: (7d + c9) / 2 = a3, (1d + 56) / 2 = 39.5 -> 3a (to even), (07 + 2b) / 2 = 19.
     assert colours(percent)[0] == light
 
@@ -121,7 +121,7 @@ def drawn(series: list[Series], key: str = "k", **options: object) -> ElementTre
     return ElementTree.fromstring(str(Chart(**(frame | options), width=366, height=266).draw(series, key)))
 
 
-def test_points_are_at_the_coordinates_of_their_values() -> None:
+def test_points_are_at_the_coordinates_of_their_values():
     svg = drawn([Series("a", (Dot(1, 100), Dot(2, 50), Dot(4, 0)))])
     # Epochs 1 to 4 over 300 units: epoch 2 a third of the way, at 152. 50 % is the middle of 20 and 220.
     assert svg.find(".//polyline").get("points") == "52,20 152,120 352,220"
@@ -132,26 +132,26 @@ def test_points_are_at_the_coordinates_of_their_values() -> None:
     ]
 
 
-def test_a_band_runs_along_the_upper_ends_and_back_along_the_lower() -> None:
+def test_a_band_runs_along_the_upper_ends_and_back_along_the_lower():
     svg = drawn([Series("a", (Dot(1, 50, 25, 75), Dot(4, 50, 40, 60)))])
     assert svg.find(".//polygon").get("points") == "52,70 352,100 352,140 52,170"
 
 
-def test_ticks_are_beside_their_values() -> None:
+def test_ticks_are_beside_their_values():
     svg = drawn([], x=category_axis("bound", ["0", "8"]))
     texts = {(text.text, text.get("x"), text.get("y")) for text in svg.iter("text")}
     # Categories: 1.5 wide, so 0 stands 50 units inside, 8 at 52 + 1.25 * 200.
     assert {("0", "102", "238"), ("8", "302", "238"), ("75", "44", "70"), ("%", "13", "120")} <= texts
 
 
-def test_no_two_of_forty_lines_look_alike() -> None:
+def test_no_two_of_forty_lines_look_alike():
     looks = {(n % SERIES, MARKERS[n % len(MARKERS)], DASHES[n % len(DASHES)]) for n in range(40)}
     assert len(looks) == 40
     # And the first four, those of the robustness curve, differ in each of the three.
     assert all(len({n % each for n in range(4)}) == 4 for each in (SERIES, len(MARKERS), len(DASHES)))
 
 
-def test_a_screen_reader_reads_title_and_description() -> None:
+def test_a_screen_reader_reads_title_and_description():
     svg = drawn([], key="curve", title="Accuracy", description="Falls to 8.5.")
     assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "curve-title curve-desc")
     assert {each.get("id"): each.text for each in svg if each.get("id")} == {
@@ -160,7 +160,7 @@ def test_a_screen_reader_reads_title_and_description() -> None:
     }
 
 
-def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
+def test_a_hundred_epochs_get_few_markers_and_one_at_the_end():
     dots = tuple(Dot(n, n / 2) for n in range(1, 101))
     svg = drawn([Series("a", dots)], x=epoch_axis(100))
     assert len(svg.find(".//polyline").get("points").split()) == 100
@@ -170,14 +170,14 @@ def test_a_hundred_epochs_get_few_markers_and_one_at_the_end() -> None:
     assert markers[-1] == "translate(352 120)"
 
 
-def test_the_legend_shows_each_line_with_points_as_the_chart_does() -> None:
+def test_the_legend_shows_each_line_with_points_as_the_chart_does():
     text = str(legend([Series("empty", ()), Series("<b>full</b>", (Dot(1, 1),))]))
     assert "empty" not in text
     assert "&lt;b&gt;full&lt;/b&gt;" in text
     assert re.findall(r'class="s(\d)"', text) == ["1"]
 
 
-def test_markup_in_texts_is_escaped() -> None:
+def test_markup_in_texts_is_escaped():
     hostile = "</title><script>alert(1)</script>"
     svg = drawn([Series(hostile, (Dot(1, 1),))], title=hostile, description=hostile, key='"k')
     assert not list(svg.iter("script"))

@@ -38,7 +38,7 @@ def numbers_of(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
         yield place, value
 
 
-def test_every_number_of_the_card_is_on_the_page(page: str, card: Card) -> None:
+def test_every_number_of_the_card_is_on_the_page(page, card):
     words = set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text_of(page)))
     forms = ("{:,}", "{:,.1f}", "{:.2f}", "{:.3f}", "{:g}")
     # eps is what the bound's label says; the budget's seconds are written as minutes.
@@ -52,7 +52,7 @@ def test_every_number_of_the_card_is_on_the_page(page: str, card: Card) -> None:
     assert "12 min 34 s" in text_of(page)
 
 
-def test_every_text_of_the_card_is_on_the_page(page: str, card: Card) -> None:
+def test_every_text_of_the_card_is_on_the_page(page, card):
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -68,7 +68,7 @@ def test_every_text_of_the_card_is_on_the_page(page: str, card: Card) -> None:
     assert [text for text in texts(card.model_dump()) if " ".join(text.split()) not in found] == []
 
 
-def test_the_curve_has_one_row_per_bound(page: str, tables: Read) -> None:
+def test_the_curve_has_one_row_per_bound(page, tables):
     rows = tables(page)["Accuracy by bound, in percent, with 95 % intervals and counts"]
     assert rows[0] == [
         "bound", "worst case", "PGD as in the paper", "FGSM as in the paper", "random noise",
@@ -87,7 +87,7 @@ def test_the_curve_has_one_row_per_bound(page: str, tables: Read) -> None:
     ]  # fmt: skip
 
 
-def test_attacks_are_in_order_with_their_cost_before_the_bounds(page: str, tables: Read, card: Card) -> None:
+def test_attacks_are_in_order_with_their_cost_before_the_bounds(page, tables, card):
     rows = tables(page)["Images that each attack was the first to break, by bound, and its cost"]
     assert rows[0][:4] == ["attack", "images", "cost", "0.5/255"]
     assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:4]] == ["fgsm", "pgd", "apgd assg"]
@@ -101,7 +101,7 @@ def test_attacks_are_in_order_with_their_cost_before_the_bounds(page: str, table
     assert square[3:8] == ["–", "–", "–", "1", "3"]
 
 
-def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: Read) -> None:
+def test_rules_show_indicators_verdict_and_answers_in_words(page, tables):
     found = tables(page)
     row = found["Indicators by rule, 0 to 1"][3]
     assert row == [
@@ -112,7 +112,7 @@ def test_rules_show_indicators_verdict_and_answers_in_words(page: str, tables: R
     assert found["Answers and evidence, by rule"][1][1] == "no 40.0 % against 12.0 %"
 
 
-def test_the_heat_map_marks_the_lowest_in_words(page: str, tables: Read) -> None:
+def test_the_heat_map_marks_the_lowest_in_words(page, tables):
     rows = tables(page)["Accuracy by rule and attack, at 4/255, in percent"]
     assert rows[0] == ["rule", "fgsm", "pgd", "apgd:loss=dlr", "sa-pgd", "afterwards"]
     assert rows[1] == ["assg", "–", "4.0 lowest 1.1–13.5 2 of 50", "2.0 lowest 0.3–10.5 1 of 50",
@@ -120,7 +120,7 @@ def test_the_heat_map_marks_the_lowest_in_words(page: str, tables: Read) -> None
     assert rows[-1][-1] == "dropped"
 
 
-def test_sections_come_in_the_order_of_the_argument(page: str) -> None:
+def test_sections_come_in_the_order_of_the_argument(page):
     headings = re.findall(r'<h2 id="([\w-]+)"', page)
     assert headings == [
         "curve", "attacks", "rules", "masking", "checks", "gallery", "activity", "unbroken", "reproduce",
@@ -128,14 +128,14 @@ def test_sections_come_in_the_order_of_the_argument(page: str) -> None:
     assert re.findall(r'<li><a href="#([\w-]+)"', page) == headings
 
 
-def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
+def test_ids_are_unique_and_links_lead_somewhere(page):
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     named = re.findall(r'aria-labelledby="([^"]+)"', page) + re.findall(r'href="#([^"]+)"', page)
     assert {name for names in named for name in names.split()} <= set(ids)
 
 
-def test_nothing_is_fetched(page: str) -> None:
+def test_nothing_is_fetched(page):
     sources = re.findall(r'\bsrc="([^"]*)"', page)
     assert len(sources) == 36
     assert all(re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", source) for source in sources)
@@ -148,7 +148,7 @@ def test_nothing_is_fetched(page: str) -> None:
 HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}"
 
 
-def test_markup_in_any_text_of_a_card_is_escaped(make_card: Callable[..., Card], card: Card) -> None:
+def test_markup_in_any_text_of_a_card_is_escaped(make_card, card):
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: poisoned(inner) for key, inner in value.items()}
@@ -172,7 +172,7 @@ def test_markup_in_any_text_of_a_card_is_escaped(make_card: Callable[..., Card],
     assert "{{ 7 * 7 }}" in page
 
 
-def test_missing_parts_are_named(make_card: Callable[..., Card], card: Card) -> None:
+def test_missing_parts_are_named(make_card, card):
     empty = make_card(
         activity=None,
         gallery=[],
@@ -196,7 +196,7 @@ def test_missing_parts_are_named(make_card: Callable[..., Card], card: Card) -> 
     assert "None," not in found.replace("None: every", "")
 
 
-def test_a_run_without_results_has_a_page(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_run_without_results_has_a_page(make_run, tmp_path):
     path = make_run(tmp_path / "begun", "hire")
     for name in ("metrics.jsonl", "result.json", "environment.json"):
         (path / name).unlink()
@@ -206,7 +206,7 @@ def test_a_run_without_results_has_a_page(make_run: Callable[..., Path], tmp_pat
     assert "not audited" in found
 
 
-def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tables: Read, tmp_path: Path) -> None:
+def test_runs_stand_side_by_side(make_run, card, tables, tmp_path):
     paths = [make_run(tmp_path / "<i>one", "hire", seed=1, card=card), make_run(tmp_path / "two", "traditional")]
     page = runs_page(read_runs(paths))
     assert "<i>" not in page.partition("</style>")[2].replace('<i style="', "")
@@ -228,7 +228,7 @@ def test_runs_stand_side_by_side(make_run: Callable[..., Path], card: Card, tabl
     assert found["Thresholds and leaks of two, first and last epoch"][2] == ["relu2", "0.81", "0.9", "0.998", "0.98"]
 
 
-def test_what_has_no_page_is_refused(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
+def test_what_has_no_page_is_refused(make_run, card, tmp_path):
     with pytest.raises(UsageError, match="at least one"):
         runs_page([])
     path = make_run(tmp_path / "a", "hire", card=card)
@@ -236,28 +236,26 @@ def test_what_has_no_page_is_refused(make_run: Callable[..., Path], card: Card, 
         page_of([path, path / "audit" / "card.json"])
 
 
-def test_a_name_that_is_not_unicode_is_shortened_to_what_is(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_name_that_is_not_unicode_is_shortened_to_what_is(make_run, tmp_path):
     page, _ = page_of([make_run(tmp_path / "caf\udce9", "hire", epochs=1)])  # "é" in Latin-1, as an old archive has it
     assert "<h1>caf?</h1>" in page
     assert page.encode()
 
 
-def test_the_headline_reasons_and_next_command_come_first(page: str, card: Card) -> None:
+def test_the_headline_reasons_and_next_command_come_first(page, card):
     found = text_of(page.partition("<main")[0])
     assert found.index(card.conclusion.headline) < found.index("Clean accuracy")
     assert all(reason in found for reason in card.conclusion.reasons)
     assert f"Next: {card.conclusion.next_step}" in found
 
 
-def test_failed_checks_of_the_network_are_marked(page: str, tables: Read) -> None:
+def test_failed_checks_of_the_network_are_marked(page, tables):
     rows = tables(page)["Checks of the network’s behaviour"]
     assert rows[2] == ["finite logits", "failed", "3 of 200 images give logits that are not finite"]
     assert '<span class="badge bad">failed</span>' in page
 
 
-def test_a_page_of_many_runs_limits_its_charts_and_shows_a_run_named_twice_once(
-    make_run: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_page_of_many_runs_limits_its_charts_and_shows_a_run_named_twice_once(make_run, tmp_path):
     paths = [make_run(tmp_path / f"run{number}" / "snn", "hire", seed=number, epochs=2) for number in range(45)]
     page, _ = page_of([*paths, paths[0] / ".." / "snn"])
     assert "45 runs" in text_of(page)
@@ -266,9 +264,7 @@ def test_a_page_of_many_runs_limits_its_charts_and_shows_a_run_named_twice_once(
     assert "run44/snn" in page
 
 
-def test_the_heat_map_lists_selected_rules_first_and_marks_the_lowest_of_each_attack(
-    make_card: Callable[..., Card],
-) -> None:
+def test_the_heat_map_lists_selected_rules_first_and_marks_the_lowest_of_each_attack(make_card):
     standing = [("pgd", "linear", 5), ("pgd", "arctan", 2), ("apgd", "linear", 1), ("apgd", "erfc", 1)]
     standing += [("apgd", "arctan", 3), ("fgsm", "arctan", 4), ("fgsm", "erfc", 4), ("square", "none", 9)]
     cells = [Cell(attack=attack, rule=rule, standing=share(count, 10)) for attack, rule, count in standing]
@@ -286,7 +282,7 @@ def test_the_heat_map_lists_selected_rules_first_and_marks_the_lowest_of_each_at
     assert [(attack, share.count) for attack, share in heat["controls"]] == [("square", 9)]
 
 
-def test_the_curve_has_four_lines_with_an_interval_for_every_point(card: Card) -> None:
+def test_the_curve_has_four_lines_with_an_interval_for_every_point(card):
     drawing = str(pages.curve(card)).partition("narrow")[0]
     assert drawing.count("<polyline") == 4
     assert drawing.count("<title>") == 4 * len(card.curve)
@@ -306,7 +302,7 @@ def runs(make_run: Callable[..., Path], make_card: Callable[..., Card], card: Ca
     return read_runs(paths)
 
 
-def test_settings_are_split_into_differing_and_shared(runs: list[Run]) -> None:
+def test_settings_are_split_into_differing_and_shared(runs):
     differing, equal = pages.compared([flatten(run.recipe.model_dump(mode="json")) for run in runs])
     assert dict(differing) == {
         "method": ["hire", "ann", "gaussian"],
@@ -318,7 +314,7 @@ def test_settings_are_split_into_differing_and_shared(runs: list[Run]) -> None:
     assert pages.compared([{"a": "1", "b": "2"}, {"a": "1"}]) == ([("b", ["2", "–"])], [("a", "1")])
 
 
-def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs: list[Run]) -> None:
+def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs):
     assert [list(pages.boxes(run)) for run in runs] == [
         ["white box", "twin: same-ann"],
         ["white box"],
@@ -331,7 +327,7 @@ def test_every_run_has_a_column_per_box_that_it_was_attacked_in(runs: list[Run])
     ]
 
 
-def test_each_stage_has_charts_of_the_runs_that_have_it(runs: list[Run]) -> None:
+def test_each_stage_has_charts_of_the_runs_that_have_it(runs):
     figures = pages.training(runs)
     assert [heading for heading, _ in figures] == [
         "ANN loss",
@@ -342,7 +338,7 @@ def test_each_stage_has_charts_of_the_runs_that_have_it(runs: list[Run]) -> None
     assert [str(drawing).count("<li>") for _, drawing in figures] == [1, 1, 2, 2]
 
 
-def test_thresholds_of_all_runs_share_one_scale(runs: list[Run]) -> None:
+def test_thresholds_of_all_runs_share_one_scale(runs):
     figures = pages.neurons(runs)
     assert [heading for heading, _ in figures] == [
         "Thresholds, hire",
@@ -356,7 +352,7 @@ def test_thresholds_of_all_runs_share_one_scale(runs: list[Run]) -> None:
     assert grids[0] != grids[2]
 
 
-def test_cards_with_different_bounds_share_one_axis(runs: list[Run], card: Card) -> None:
+def test_cards_with_different_bounds_share_one_axis(runs, card):
     assert pages.all_bounds(runs) == [point.bound for point in card.curve]
     lines = str(pages.worst_cases(runs)).partition("narrow")[0]
     # Nine bounds of the one, three of the other.
@@ -385,11 +381,11 @@ def test_cards_with_different_bounds_share_one_axis(runs: list[Run], card: Card)
         (words.ticks(["0", "0.03", "8/255"]), (["0", "0.03", "8/255"], "bound on each pixel (L∞)")),
     ],
 )
-def test_numbers_and_names_are_written_so(written: object, text: object) -> None:
+def test_numbers_and_names_are_written_so(written, text):
     assert written == text
 
 
-def test_a_run_is_read_completely(make_run: Callable[..., Path], card: Card, tmp_path: Path) -> None:
+def test_a_run_is_read_completely(make_run, card, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "a", "hire", seed=2, epochs=3, card=card)])
     assert (run.name, run.recipe.method, run.recipe.seed) == ("a", "hire", 2)
     assert [epoch.epoch for epoch in run.stage("snn")] == [1, 2, 3]
@@ -400,7 +396,7 @@ def test_a_run_is_read_completely(make_run: Callable[..., Path], card: Card, tmp
     assert run.card == card
 
 
-def test_a_run_that_has_just_begun_is_read(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_run_that_has_just_begun_is_read(make_run, tmp_path):
     path = make_run(tmp_path / "a", "hire")
     for name in ("metrics.jsonl", "result.json", "environment.json"):
         (path / name).unlink()
@@ -427,9 +423,7 @@ DEEP = "[" * 100_000
         ("audit/card.json", "{}", "card.json is damaged"),
     ],
 )
-def test_a_damaged_file_becomes_one_note_that_names_it(
-    name: str, text: str, said: str, make_run: Callable[..., Path], card: Card, tmp_path: Path
-) -> None:
+def test_a_damaged_file_becomes_one_note_that_names_it(name, text, said, make_run, card, tmp_path):
     path = make_run(tmp_path / "a", "hire", card=card)
     (path / name).write_text(text)
     (run,) = read_runs([path])
@@ -440,13 +434,11 @@ def test_a_damaged_file_becomes_one_note_that_names_it(
     assert "\n" not in note
 
 
-def test_runs_of_the_same_name_are_distinguished_by_their_parents(
-    make_run: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_runs_of_the_same_name_are_distinguished_by_their_parents(make_run, tmp_path):
     paths = [make_run(tmp_path / part, "hire", epochs=1) for part in ("x/run", "y/run", "other")]
     assert [run.name for run in read_runs(paths)] == ["x/run", "y/run", "other"]
 
 
-def test_a_folder_that_is_not_a_run_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_an_error(tmp_path):
     with pytest.raises(RunError, match=r"has no recipe\.toml"):
         read_runs([tmp_path])

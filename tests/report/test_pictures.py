@@ -28,7 +28,7 @@ def squares(svg: Any, kind: str) -> int:
     return sum(path.get("d", "").count("M") for path in paths)
 
 
-def test_squares_and_numbers_are_those_of_the_spikes(spikes: ModuleType) -> None:
+def test_squares_and_numbers_are_those_of_the_spikes(spikes):
     clean = torch.tensor([[1, 0, 1], [1, 0, 0.0]])
     attacked = torch.tensor([[1, 1, 0], [1, 1, 0.0]])
     layer = spikes.Layer("relu<1>", clean, attacked, 3.0, 1.0, 2.0)
@@ -46,7 +46,7 @@ def test_squares_and_numbers_are_those_of_the_spikes(spikes: ModuleType) -> None
     assert not re.search(r"@import|https?://(?!www\.w3\.org)|url\((?!#)", text)
 
 
-def test_the_first_broken_image_of_a_network_is_drawn(spikes: ModuleType) -> None:
+def test_the_first_broken_image_of_a_network_is_drawn(spikes):
     scene = spikes.observed("digits-hire", "digits", AttackSpec.parse("pgd:eps=32/255"), 30)
     assert scene.answers[0] != scene.answers[1]
     assert 0 < scene.broken < 30
@@ -57,7 +57,7 @@ def test_the_first_broken_image_of_a_network_is_drawn(spikes: ModuleType) -> Non
     assert spikes.picture(scene).startswith("<svg")
 
 
-def test_the_gap_between_pgd_and_the_worst_case_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_gap_between_pgd_and_the_worst_case_is_written(monkeypatch, tmp_path):
     cards = [ROOT / "results" / f"audit-cpu-{method}.json" for method in ("hire", "traditional")]
     words = [f"<HIRE>={cards[0]}", str(cards[1]), "--bound", "2/255", "-o", str(tmp_path / "p.svg")]
     monkeypatch.setattr(sys, "argv", ["readme_picture.py", *words])

@@ -4,7 +4,7 @@ import pytest
 
 from reproduction.study import Measurement
 
-from .conftest import HERE, Answer, page
+from .conftest import HERE, page
 
 # layer -> neurons, timesteps, spikes per image; direct: SA 2, 1, 1, rate-coded: SA 5, 4, 2
 DIRECT = {"conv1": [100, 4, 200.0], "conv2": [50, 4, 50.0], "fc1": [10, 4, 10.0]}
@@ -34,14 +34,14 @@ def accuracies(wanted: Measurement) -> list[float]:
 
 
 @pytest.mark.parametrize(("name", "answer"), [("fig3", counts), ("fig10a", accuracies)])
-def test_two_trainings_are_shown_and_not_compared(name: str, answer: Answer) -> None:
+def test_two_trainings_are_shown_and_not_compared(name, answer):
     claims = page(name, answer, where=elsewhere).claims
     assert {claim.verdict for claim in claims} == {"not judged"}
     assert all(OTHER in claim.numbers for claim in claims)
     assert "not judged" not in {claim.verdict for claim in page(name, answer).claims}
 
 
-def test_an_accuracy_that_is_never_reached_is_named() -> None:
+def test_an_accuracy_that_is_never_reached_is_named():
     made = page("fig10a", lambda wanted: [v / 2 for v in RATE_ACCURACY] if wanted.method == "rate" else DIRECT_ACCURACY)
     own, same = made.tables[0].rows[1:3]
     assert own[3].mean == 15
@@ -49,7 +49,7 @@ def test_an_accuracy_that_is_never_reached_is_named() -> None:
     assert same[-1] is None
 
 
-def test_latency_is_judged_by_the_steps_that_are_needed() -> None:
+def test_latency_is_judged_by_the_steps_that_are_needed():
     """Not by those of the recipes, which are a choice (D6)."""
     claim = page("fig10a", accuracies).claims[1]
     assert (claim.verdict, claim.paper, claim.ours) == ("agrees", 25.0, 5.0)

@@ -3,7 +3,6 @@
 import doctest
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
@@ -24,21 +23,21 @@ from reproduction.artefacts import (
     stage,
     work_through,
 )
-from reproduction.paper import SCALES, VGG5, Scale
+from reproduction.paper import SCALES, VGG5
 from reproduction.results import Results, accuracy
-from reproduction.study import Measurement, StoredValue, Study
+from reproduction.study import Measurement, StoredValue
 
 from .conftest import only, study_in
 
 
 @pytest.mark.parametrize("module", [artefacts, measure, page, paper, statistics])
-def test_examples_run(module: object) -> None:
-    result = doctest.testmod(module)  # type: ignore[arg-type]
+def test_examples_run(module):
+    result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed
 
 
-def test_names_come_in_the_papers_order_and_all_is_everything() -> None:
+def test_names_come_in_the_papers_order_and_all_is_everything():
     assert list(chosen(["fig4", "table2", "fig4"], SCALES["smoke"])) == ["table2", "fig4"]
     assert list(chosen(["all"], SCALES["smoke"])) == [name for name in ARTEFACTS if name not in NOT_IN_PAPER]
     assert list(chosen(["all"], SCALES["full"])) == ["table1", "table2", "table3", "bounds", "claims"]
@@ -49,7 +48,7 @@ def test_names_come_in_the_papers_order_and_all_is_everything() -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_page_knows_what_it_needs_also_for_one_network_alone(scale: str) -> None:
+def test_every_page_knows_what_it_needs_also_for_one_network_alone(scale):
     listed = every(SCALES[scale])
     assert list(chosen(["all"], SCALES[scale])) == listed
     for network in SCALES[scale].networks:
@@ -59,7 +58,7 @@ def test_every_page_knows_what_it_needs_also_for_one_network_alone(scale: str) -
         assert ("fig5a" in possible) == (network == "vgg5-mnist" and "fig5a" in listed)
 
 
-def test_one_that_fails_does_not_stop_the_others(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fails_does_not_stop_the_others(study, tmp_path, monkeypatch):
     def fails(*_: object) -> float:
         raise RunError("the loss is nan.")
 
@@ -73,7 +72,7 @@ def test_one_that_fails_does_not_stop_the_others(study: Study, tmp_path: Path, m
         reproduce(study, ["fig7"], tmp_path, command="")
 
 
-def test_a_partial_page_has_what_is_measured_and_trains_nothing(study: Study, tmp_path: Path) -> None:
+def test_a_partial_page_has_what_is_measured_and_trains_nothing(study, tmp_path):
     wanted = accuracy(VGG5, "hire").each(study.scale) + accuracy(VGG5, "hire", "fgsm").each(study.scale)
     study.put(wanted[0], 71.25, 1.0)
     study.put(wanted[1], 12.5, 1.0)
@@ -87,7 +86,7 @@ def test_a_partial_page_has_what_is_measured_and_trains_nothing(study: Study, tm
     assert not (study.root / "runs").exists()
 
 
-def test_values_of_two_trainings_of_one_network_are_named(study: Study, tmp_path: Path) -> None:
+def test_values_of_two_trainings_of_one_network_are_named(study, tmp_path):
     wanted = accuracy(VGG5, "hire").each(study.scale) + accuracy(VGG5, "hire", "fgsm").each(study.scale)
     for one, cpu in zip(wanted, ("Z80", "6502"), strict=True):
         study.put(one, 50.0, 1.0)
@@ -101,7 +100,7 @@ def test_values_of_two_trainings_of_one_network_are_named(study: Study, tmp_path
     assert row["command"].startswith("hiresnn train digits --method hire --seed 0 --data digits --set ")
 
 
-def test_the_terminal_shows_one_paragraph_for_each_claim(study: Study, tmp_path: Path) -> None:
+def test_the_terminal_shows_one_paragraph_for_each_claim(study, tmp_path):
     for method, percent in (("hire", 40.0), ("traditional", 60.0)):
         for attack in ("fgsm", "pgd"):
             study.put(*accuracy(VGG5, method, attack).each(study.scale), percent, 1.0)
@@ -113,7 +112,7 @@ def test_the_terminal_shows_one_paragraph_for_each_claim(study: Study, tmp_path:
     assert "[table2]" in text
 
 
-def test_provenance_names_each_processor_and_its_days_the_most_frequent_first() -> None:
+def test_provenance_names_each_processor_and_its_days_the_most_frequent_first():
     values = [("A", "2026-11-24"), ("B", "2026-11-25"), ("B", "2026-11-23"), ("B", "2026-11-25")]
     records = [StoredValue(0.0, {"cpu": cpu, "torch": "2.5", "date": f"{day}T09:00"}) for cpu, day in values]
     assert provenance(records) == (
@@ -121,7 +120,7 @@ def test_provenance_names_each_processor_and_its_days_the_most_frequent_first() 
     )
 
 
-def test_the_table_of_results_is_tidy(study: Study) -> None:
+def test_the_table_of_results_is_tidy(study):
     one = accuracy(VGG5, "hire", "pgd").each(study.scale)[0]
     (row,) = Results(study.scale, {one: StoredValue(41.0, {"cpu": "A", "semantics": 1})}).rows()
     assert (row["method"], row["attack"], row["box"], row["value"]) == ("hire", "pgd", "white", 41.0)
@@ -140,7 +139,7 @@ def address() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny: Scale, tmp_path: Path, address: str) -> None:
+def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny, tmp_path, address):
     measurements = [one for value in VALUES for one in value.each(tiny)]
     one, two, cluster = (study_in(tmp_path / name, tiny) for name in ("one", "two", "cluster"))
     for task in plan(one, measurements):
@@ -152,7 +151,7 @@ def test_two_at_a_time_give_the_values_of_one_after_the_other(tiny: Scale, tmp_p
     assert values[0] == values[1] == values[2]
 
 
-def test_what_fails_stops_nothing_else_and_times_are_left_to_the_caller(study: Study) -> None:
+def test_what_fails_stops_nothing_else_and_times_are_left_to_the_caller(study):
     good, failing, cost = (
         Measurement("accuracy", "vgg5-cifar10", "ann", 0),
         Measurement("held-out", "vgg5-cifar10", "ann", 0),  # its recipe holds no images out
@@ -162,14 +161,14 @@ def test_what_fails_stops_nothing_else_and_times_are_left_to_the_caller(study: S
     assert [study.find(one) is None for one in (good, failing, cost)] == [False, True, True]
 
 
-def test_a_plan_has_each_training_once_before_what_needs_it(study: Study) -> None:
+def test_a_plan_has_each_training_once_before_what_needs_it(study):
     wanted = accuracy("vgg5-cifar10", "hire", "pgd", "same-ann").each(study.scale)
     assert [stage(task) for task in plan(study, wanted * 2)] == ["ann", "snn", "snn", "value"]
     assert study.name(plan(study, wanted)[0]).startswith("vgg5-cifar10-ann-seed0-")
     assert not study.root.exists()
 
 
-def test_a_scheduler_must_answer_and_have_workers_of_one_thread(study: Study) -> None:
+def test_a_scheduler_must_answer_and_have_workers_of_one_thread(study):
     with pytest.raises(UsageError, match="no dask scheduler answers"):
         work_through(study, [], scheduler="nowhere://")
     cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")

@@ -25,7 +25,7 @@ def failing(changes: dict[Any, float]) -> list[str]:
     return [key for key, (passed, _) in zip(CHECKS, judge({**HEALTHY, **changes}, SCALE), strict=True) if not passed]
 
 
-def test_a_healthy_network_passes_all_five() -> None:
+def test_a_healthy_network_passes_all_five():
     assert failing({}) == []
     assert len(CHECKS) == len(RULES) == 5
     assert tuple(CLAIMS["table4"]) == tuple(CHECKS)
@@ -46,7 +46,7 @@ def test_a_healthy_network_passes_all_five() -> None:
         (NOISE, 10.0, ["sampling"]),
     ],
 )
-def test_each_check_fails_from_its_own_limit_on(changed: Any, left: float, fails: list[str]) -> None:
+def test_each_check_fails_from_its_own_limit_on(changed, left, fails):
     assert failing({changed: left}) == fails
 
 
@@ -60,7 +60,7 @@ def test_each_check_fails_from_its_own_limit_on(changed: Any, left: float, fails
         ([10.0, 10.9, 11.7], ["bound"]),  # small steps up add up: 1.7 above the lowest
     ],
 )
-def test_bound_fails_where_a_larger_one_leaves_more(bounds: list[float], fails: list[str]) -> None:
+def test_bound_fails_where_a_larger_one_leaves_more(bounds, fails):
     assert failing({(f"pgd:eps={eps}", "white"): left for eps, left in zip(SCALE.eps, bounds, strict=True)}) == fails
 
 
@@ -88,10 +88,10 @@ def asked(rounds: bool) -> list[bool]:
     return [each["yes"] for each in found]
 
 
-def test_a_linear_network_hides_nothing() -> None:
+def test_a_linear_network_hides_nothing():
     assert asked(rounds=False) == [False] * 5
 
 
-def test_a_network_with_zero_gradients_is_found_out() -> None:
+def test_a_network_with_zero_gradients_is_found_out():
     one_step, black_box, bound, unbounded, _ = asked(rounds=True)
     assert (one_step, black_box, bound, unbounded) == (False, True, True, True)

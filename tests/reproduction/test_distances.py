@@ -1,7 +1,6 @@
 """Fig. 5: distances against traces worked out by hand and against one image at a time."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -38,7 +37,7 @@ CLEAN, PERTURBED = torch.tensor([[[[0.25, 0.45]]], [[[0.45, 0.45]]]]), torch.ten
         (0.0, 0.0, 1.0),
     ],
 )
-def test_distance_behind_the_layer_equals_traces_by_hand(leak: float, first: float, second: float) -> None:
+def test_distance_behind_the_layer_equals_traces_by_hand(leak, first, second):
     found = lif_distances(CLEAN, PERTURBED, threshold=0.8, leak=leak, timesteps=10)
     assert found.tolist() == pytest.approx([first, second], abs=1e-9)
 
@@ -76,7 +75,7 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Study, list[
     return study, networks, images, labels
 
 
-def test_the_right_and_the_wrong_network_are_told_apart_image_by_image(given: Any) -> None:
+def test_the_right_and_the_wrong_network_are_told_apart_image_by_image(given):
     study, networks, images, labels = given
     setting = study.scale.recipe(NETWORKS.runs()[2]).attack
     attacked = pgd(networks[2], images, labels, eps=setting.eps, step=setting.step, iterations=setting.iterations)

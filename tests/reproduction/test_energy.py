@@ -7,13 +7,7 @@ import pytest
 
 from hiresnn.analysis import EnergyReport, LayerOperations
 from reproduction.artefacts import needs
-from reproduction.pages_energy import (
-    AS_PRINTED,
-    EVERY,
-    PRINTED,
-    Energy,
-    totals,
-)
+from reproduction.pages_energy import AS_PRINTED, EVERY, PRINTED, Energy, totals
 from reproduction.paper import VGG11
 from reproduction.results import Results
 from reproduction.study import Measurement, StoredValue
@@ -64,7 +58,7 @@ def pair(energy: Energy) -> tuple[float, ...]:
     return tuple(stat.mean for stat in energy.values() if stat is not None)
 
 
-def test_a_layer_pays_for_its_image_for_its_spikes_or_for_its_neurons() -> None:
+def test_a_layer_pays_for_its_image_for_its_spikes_or_for_its_neurons():
     table = page("table6", answer).tables[0]
     conv, neurons, linear, total = (
         {name: getattr(cell, "mean", cell) for name, cell in zip(table.columns, row, strict=True)} for row in table.rows
@@ -76,7 +70,7 @@ def test_a_layer_pays_for_its_image_for_its_spikes_or_for_its_neurons() -> None:
     assert (total["zeta"], total["as printed FP32, nJ"]) == (None, pytest.approx(4.6 + 0.09))
 
 
-def test_totals_are_the_equations_of_the_paper_and_the_sum_of_all_operations() -> None:
+def test_totals_are_the_equations_of_the_paper_and_the_sum_of_all_operations():
     all_ = found(VGG11)
     assert pair(all_["hire", PRINTED]) == pytest.approx(HIRE)
     assert pair(all_["ann", PRINTED]) == pytest.approx(ANN)
@@ -87,7 +81,7 @@ def test_totals_are_the_equations_of_the_paper_and_the_sum_of_all_operations() -
     assert pair(all_["attacked", PRINTED]) == pytest.approx((4600 + 0.9 * 120, 3200 + 0.1 * 120))
 
 
-def test_memory_is_words_times_the_price_of_a_word() -> None:
+def test_memory_is_words_times_the_price_of_a_word():
     rows: list[Any] = [row for row in page("table7", answer).tables[2].rows if row[0] == "VGG5"]
     assert [row[2] for row in rows] == ["HIRE-SNN", "ANN", "rate-coded SNN"]
     # weights 900 + 40, activations 2 x (10 + 40), membranes 2 x 4 steps x 20 neurons, 250 parameters

@@ -2,7 +2,6 @@
 
 import math
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
@@ -20,16 +19,14 @@ from reproduction.statistics import SeedStat
         ([-1.0, 1.0], -1.24, 1.24, []),
     ],
 )
-def test_focus_shows_small_differences_and_says_where_the_axis_starts(
-    values: list[float], low: float, high: float, note: list[str]
-) -> None:
+def test_focus_shows_small_differences_and_says_where_the_axis_starts(values, low, high, note):
     _, (axes,) = figures.figure()
     figures.focus(axes, [*(SeedStat.of([value]) for value in values), SeedStat.of([math.nan])])
     assert axes.get_ylim() == pytest.approx((low, high))
     assert [text.get_text() for text in axes.texts] == note
 
 
-def test_a_figure_is_saved_as_svg_png_and_pdf_and_equal_figures_are_equal_bytes(tmp_path: Path) -> None:
+def test_a_figure_is_saved_as_svg_png_and_pdf_and_equal_figures_are_equal_bytes(tmp_path):
     contents = []
     for stem in ("fig10b-e", "again.v2"):
         drawn, (axes,) = figures.figure()
@@ -56,13 +53,13 @@ def test_a_figure_is_saved_as_svg_png_and_pdf_and_equal_figures_are_equal_bytes(
         ("ann", "rate", "traditional", "hire"),
     ],
 )
-def test_styles_of_one_figure_differ_in_colour_and_marker(names: tuple[str, ...]) -> None:
+def test_styles_of_one_figure_differ_in_colour_and_marker(names):
     styles = [STYLES[name] for name in names]
     assert len({style.colour for style in styles}) == len({style.marker for style in styles}) == len(styles)
 
 
 @pytest.mark.parametrize("names", [("direct", "rate"), ("traditional", "noise-free", "gaussian", "hire")])
-def test_bars_of_one_figure_differ_in_hatching_or_lightness(names: tuple[str, ...]) -> None:
+def test_bars_of_one_figure_differ_in_hatching_or_lightness(names):
     def luma(colour: str) -> float:
         red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue

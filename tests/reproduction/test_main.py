@@ -2,7 +2,6 @@
 
 import csv
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,16 +20,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], networks={"vgg5-cifar10": setting}, images=20))
 
 
-def test_the_installed_command_says_what_to_run_from_a_checkout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_installed_command_says_what_to_run_from_a_checkout(capsys):
     with pytest.raises(SystemExit) as caught:
         hiresnn_main(["reproduce", "table1", "--scale", "cpu"])
     assert caught.value.code == 2
     assert "python -m reproduction table1 --scale cpu" in capsys.readouterr().err
 
 
-def test_a_table_is_made_found_again_and_planned_before(
-    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_is_made_found_again_and_planned_before(small, tmp_path, capsys):
     runs = tmp_path / "runs"
     line = ["table2", "--runs", str(runs), "--quiet"]
     assert main([*line, "--dry-run"]) == 0
@@ -69,9 +66,7 @@ def test_a_table_is_made_found_again_and_planned_before(
         ("table1 --network vgg7", "scale smoke has no network 'vgg7'"),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_ends_with_two(
-    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_is_one_sentence_and_ends_with_two(words, message, tmp_path, capsys):
     assert main([*words.split(), "--runs", str(tmp_path / "runs")]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +45,7 @@ def trained(tiny: Scale, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "pgd:eps=8/255"])
-def test_accuracies_are_those_of_hiresnn_evaluate(trained: Study, tmp_path: Path, attack: str) -> None:
+def test_accuracies_are_those_of_hiresnn_evaluate(trained, tmp_path, attack):
     runs = {twin: trained.path(run("traditional", twin=twin)) for twin in (None, "same-ann", "independent")}
     copy = tmp_path / "run"  # evaluate writes into its run
     shutil.copytree(runs[None], copy)
@@ -64,7 +63,7 @@ def test_accuracies_are_those_of_hiresnn_evaluate(trained: Study, tmp_path: Path
         assert value(trained, accuracy(VGG5, "traditional", attack, box)) == entry["twins"][box]
 
 
-def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study: Study) -> None:
+def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study):
     wanted = accuracy(VGG5, "rate", "pgd")
     first = value(study, wanted)
     stored = next((study.root / "measured").glob("accuracy-*.json"))
@@ -74,20 +73,20 @@ def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study: Study)
     assert value(study, wanted) == first
 
 
-def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained: Study) -> None:
+def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained):
     counts = (1.0, 3.0, 7.0)
     wanted = Measurement("by-iteration", VGG5, "traditional", attack="pgd:iterations=7", grid=counts)
     each = [value(trained, accuracy(VGG5, "traditional", f"pgd:iterations={count:g}")) for count in counts]
     assert value(trained, wanted) == each
 
 
-def test_the_cost_of_training_is_measured_on_images_of_the_size_of_the_data(study: Study) -> None:
+def test_the_cost_of_training_is_measured_on_images_of_the_size_of_the_data(study):
     costs = value(study, Measurement("cost", VGG5, "hire", 0))
     assert costs["batches"] == study.scale.cost_batches
     assert costs["seconds_per_batch"] > 0
 
 
-def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spikes_are_counted_over_all_images_in_parts(trained, monkeypatch):
     monkeypatch.setattr(module, "ROWS", 8)
     found = value(trained, Measurement("activity", VGG5, "traditional"))
     network = trained.network(run("traditional"))
@@ -100,13 +99,13 @@ def test_spikes_are_counted_over_all_images_in_parts(trained: Study, monkeypatch
         assert per_image == pytest.approx(float(expected.sum()) / len(images))
 
 
-def test_activations_go_to_the_nearest_of_the_levels() -> None:
+def test_activations_go_to_the_nearest_of_the_levels():
     # 2 bits, ceiling 6: levels 0, 2, 4, 6
     activations = torch.tensor([0.0, 0.9, 1.1, 2.9, 3.1, 5.5, 6.0, 60.0])
     assert quantise(activations, 6.0, 2).tolist() == [0, 0, 2, 2, 4, 6, 6, 6]
 
 
-def test_the_ceiling_is_the_one_with_the_least_error() -> None:
+def test_the_ceiling_is_the_one_with_the_least_error():
     # 1 bit, levels 0 and c. Nine activations of 1 and one of 2: c = 1 leaves 1 once, c = 1.1 leaves 9 x 0.01 + 0.81
     # = 0.90, c = 1.2 leaves 9 x 0.04 + 0.64 = 1.00.
     activations = torch.tensor([1.0] * 9 + [2.0])
@@ -120,7 +119,7 @@ def network() -> nn.Sequential:
     return layers
 
 
-def test_every_relu_of_a_network_is_rounded_with_the_ceiling_of_the_calibration() -> None:
+def test_every_relu_of_a_network_is_rounded_with_the_ceiling_of_the_calibration():
     ann = network()
     # 1 bit, both calibration images 1: ceilings 1 and 2. Then 0.6 -> 1 -> 2, 0.4 -> 0, 9 -> 1 -> 2.
     with quantised(ann, torch.ones(2, 1), 1), torch.no_grad():
@@ -145,7 +144,7 @@ def recipe(method: str, **changes: str) -> Recipe:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of one phase is read from /proc")
-def test_shorter_periods_hold_less_memory() -> None:
+def test_shorter_periods_hold_less_memory():
     traditional, hire = (
         cost.measure(recipe(method), 2, channels=3, size=32, classes=10) for method in ("traditional", "hire")
     )

@@ -1,7 +1,6 @@
 """Pages as Markdown and CSV."""
 
 import math
-from typing import Any
 
 import pytest
 
@@ -38,11 +37,11 @@ TABLE = Table(
         (SeedStat.of([-4.0, 4.5]), True, "+0.2 ± 6.0"),
     ],
 )
-def test_cells_read_as_a_person_writes_them(cell: Any, signed: bool, text: str) -> None:
+def test_cells_read_as_a_person_writes_them(cell, signed, text):
     assert text_of(cell, signed=signed) == text
 
 
-def test_csv_has_spread_and_seeds_beside_each_figure_over_seeds() -> None:
+def test_csv_has_spread_and_seeds_beside_each_figure_over_seeds():
     lines = csv_text(TABLE).splitlines()
     assert lines[0] == (
         'model,"clean, paper","clean, ours","clean, ours, sd","clean, ours, seeds","clean, difference",'

@@ -25,16 +25,14 @@ NETWORKS = ["vgg5-cifar10", "resnet12-cifar10", "vgg11-cifar100", "resnet12-cifa
         ("fig11b/over_ann", 53.0),
     ],
 )
-def test_numbers_are_the_papers(path: str, value: float) -> None:
+def test_numbers_are_the_papers(path, value):
     assert printed(*path.split("/")) == value
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("table", "box"), [("table2", "white"), ("table3", "black")])
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
-def test_printed_gains_are_the_differences_of_the_printed_accuracies(
-    network: str, table: str, box: str, attack: str
-) -> None:
+def test_printed_gains_are_the_differences_of_the_printed_accuracies(network, table, box, attack):
     """Two transcriptions of the paper check each other; it rounds, and prints 24.7 as 25."""
     ours = CLAIMS[table][network]["hire"][attack]
     for other in ("traditional", "ann"):
@@ -43,7 +41,7 @@ def test_printed_gains_are_the_differences_of_the_printed_accuracies(
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name: str) -> None:
+def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name):
     scale = SCALES[name]
     assert scale.swept
     assert set(scale.swept) <= set(scale.networks)
@@ -59,7 +57,7 @@ def test_every_recipe_of_a_scale_is_valid_for_every_method_and_grid(name: str) -
             scale.recipe(Run(network, "hire", 0, None, (("noise.step", str(step)),)))
 
 
-def test_the_papers_scale_has_the_papers_setting() -> None:
+def test_the_papers_scale_has_the_papers_setting():
     scale, said = SCALES["paper"], CLAIMS["setting"]
     assert set(scale.networks) == {*CLAIMS["table1"], "vgg5-mnist"}
     for network in CLAIMS["table1"]:
@@ -76,7 +74,7 @@ def test_the_papers_scale_has_the_papers_setting() -> None:
     assert scale.images == 0
 
 
-def test_smoke_never_compiles_and_needs_no_download() -> None:
+def test_smoke_never_compiles_and_needs_no_download():
     for network in SCALES["smoke"].networks:
         recipe = SCALES["smoke"].recipe(Run(network, "hire", 0))
         assert (recipe.compile, recipe.data.source) == ("never", "digits")

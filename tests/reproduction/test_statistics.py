@@ -11,13 +11,13 @@ from reproduction.statistics import SeedStat, difference_limits, one_decimal, wi
 from reproduction.study import Measurement
 
 
-def test_a_difference_is_taken_seed_by_seed() -> None:
+def test_a_difference_is_taken_seed_by_seed():
     # Each seed gains exactly 1, whatever the seeds differ in: spread 0, not that of the two.
     gain = SeedStat.of([11.0, 21.0, 31.0]).minus(SeedStat.of([10.0, 20.0, 30.0]))
     assert (gain.mean, gain.deviation) == (1.0, 0.0)
 
 
-def test_a_seed_that_is_not_measured_counts_in_nothing() -> None:
+def test_a_seed_that_is_not_measured_counts_in_nothing():
     some = SeedStat.of([1.0, math.nan, 3.0])
     assert (some.mean, some.deviation, some.seeds) == (2.0, pytest.approx(math.sqrt(2)), 2)
     assert some.minus(SeedStat.of([1.0, 5.0, 1.0])).mean == 1.0
@@ -26,7 +26,7 @@ def test_a_seed_that_is_not_measured_counts_in_nothing() -> None:
     assert (none.deviation, none.seeds) == (None, 0)
 
 
-def test_values_of_two_origins_are_not_subtracted() -> None:
+def test_values_of_two_origins_are_not_subtracted():
     ours = SeedStat.of([5.0, 7.0, 9.0], ["A", "A", "A"])
     theirs = SeedStat.of([1.0, 1.0, math.nan], ["A", "B", "B"])
     assert ours.minus(theirs).mean == 4.0
@@ -34,26 +34,26 @@ def test_values_of_two_origins_are_not_subtracted() -> None:
     assert ours.unpaired(SeedStat.of([1.0])) == 0
 
 
-def test_rounding_alone_has_no_deviation() -> None:
+def test_rounding_alone_has_no_deviation():
     assert SeedStat.of([0.1 + 0.2, 0.3, 0.3]).deviation == 0
     assert SeedStat.of([2831.2, 2831.2, 2831.2]).deviation == 0
     assert SeedStat.of([0.3, 0.3 + 1e-9]).deviation == pytest.approx(1e-9 / 2**0.5, rel=1e-4)
 
 
-def test_a_wilson_interval_is_that_of_scipy() -> None:
+def test_a_wilson_interval_is_that_of_scipy():
     for right, images in ((0, 100), (3, 1000), (50, 100), (1000, 1000)):
         found = binomtest(right, images).proportion_ci(method="wilson")
         assert wilson(100 * right / images, images) == pytest.approx((100 * found.low, 100 * found.high), abs=1e-4)
 
 
-def test_the_interval_of_a_difference_is_newcombes() -> None:
+def test_the_interval_of_a_difference_is_newcombes():
     # Newcombe (1998), table II (a), method 10: 56/70 against 48/80 gives 0.0524 to 0.3339; here both have 75 images
     assert difference_limits(100 * 56 / 70, 100 * 48 / 80, 75) == pytest.approx((5.2, 33.4), abs=0.5)
     low, high = difference_limits(1.0, 0.9, 1000)
     assert low < 0 < high
 
 
-def test_seeds_and_images_both_widen_an_interval() -> None:
+def test_seeds_and_images_both_widen_an_interval():
     ours, theirs = SeedStat.of([60.0, 62.0, 64.0]), SeedStat.of([50.0, 50.0, 50.0])
     low, high = difference_limits(62.0, 50.0, 1000)
     found = ours.minus(theirs, 1000)
@@ -81,12 +81,12 @@ def difference(ours: float, theirs: float, images: int = 1000) -> SeedStat:
         (-40.0, SeedStat.of([0.6]).map(lambda value: -value), True, AGREES),  # without an error, by the sign
     ],
 )
-def test_a_direction_has_three_outcomes(paper: float, ours: SeedStat, clear: bool, verdict: str) -> None:
+def test_a_direction_has_three_outcomes(paper, ours, clear, verdict):
     side = Accuracy(None, None, Measurement("accuracy"))
     assert Gain(paper, ours, side, side, clear).verdict == verdict
 
 
 @pytest.mark.parametrize(("value", "text"), [(80.35, "80.4"), (80.25, "80.3"), (-0.05, "-0.1"), (1234.55, "1,234.6")])
-def test_halves_are_rounded_away_from_zero(value: float, text: str) -> None:
+def test_halves_are_rounded_away_from_zero(value, text):
     assert one_decimal(value) == text
     assert one_decimal(value, signed=True).lstrip("+") == text

@@ -23,9 +23,7 @@ PAGES = [(f"paper{'-mid' if scale == 'mid' else ''}", scale, name) for scale in 
 
 @pytest.mark.skipif(not (RESULTS / "paper").is_dir(), reason="the stored pages are in the repository only")
 @pytest.mark.parametrize(("folder", "scale", "name"), PAGES, ids=lambda value: str(value))
-def test_a_page_comes_out_of_its_stored_values(
-    folder: str, scale: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_comes_out_of_its_stored_values(folder, scale, name, monkeypatch):
     networks = ["vgg5-cifar10", "resnet12-cifar10"] if scale == "mid" else []
     used = {SCALES[scale].source(network) for network in networks or SCALES[scale].networks}
     sources = {source: f"{source}.npz" for source in used}

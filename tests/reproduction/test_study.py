@@ -9,8 +9,7 @@ import pytest
 
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
-from reproduction.paper import VGG5, Run, Scale
-from reproduction.study import Study
+from reproduction.paper import VGG5, Run
 
 from .conftest import study_in
 
@@ -28,9 +27,7 @@ def run(method: str, seed: int = 0, twin: str | None = None, **changes: str) -> 
         ("hire", {"attack__eps": "0.1", "attack__iterations": "3"}),
     ],
 )
-def test_changes_that_do_not_matter_to_a_method_do_not_rename_its_run(
-    study: Study, method: str, changes: dict[str, str]
-) -> None:
+def test_changes_that_do_not_matter_to_a_method_do_not_rename_its_run(study, method, changes):
     assert study.name(run(method, **changes)) == study.name(run(method))
 
 
@@ -45,11 +42,11 @@ def test_changes_that_do_not_matter_to_a_method_do_not_rename_its_run(
         ("ann", {"twin": "independent"}),
     ],
 )
-def test_changes_that_matter_rename_the_run(study: Study, method: str, changes: dict[str, str]) -> None:
+def test_changes_that_matter_rename_the_run(study, method, changes):
     assert study.name(run(method, **changes)) != study.name(run(method))
 
 
-def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path: Path) -> None:
+def test_the_content_of_the_data_decides_and_not_its_place(tiny, tmp_path):
     def written(path: Path, level: int) -> Path:
         images, labels = np.full((20, 8, 8), level, np.uint8), np.arange(20) % 10
         np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
@@ -66,7 +63,7 @@ def test_the_content_of_the_data_decides_and_not_its_place(tiny: Scale, tmp_path
     assert named(first) != named(other)
 
 
-def test_a_twin_shares_the_ann_or_nothing(tiny: Scale) -> None:
+def test_a_twin_shares_the_ann_or_nothing(tiny):
     seeds = {
         twin: (recipe.seed, recipe.ann_seed)
         for twin in (None, "same-ann", "independent")
@@ -75,7 +72,7 @@ def test_a_twin_shares_the_ann_or_nothing(tiny: Scale) -> None:
     assert seeds == {None: (3, 3), "same-ann": (1003, 3), "independent": (4, 4)}
 
 
-def test_a_command_line_trains_the_same_network(study: Study) -> None:
+def test_a_command_line_trains_the_same_network(study):
     for wanted in (run("hire", snn__epochs="1"), run("rate", twin="same-ann"), run("traditional", twin="independent")):
         words = shlex.split(study.command(wanted))
         assert words[:2] == ["hiresnn", "train"]
@@ -85,7 +82,7 @@ def test_a_command_line_trains_the_same_network(study: Study) -> None:
         assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == study.scale.recipe(wanted)
 
 
-def test_too_few_test_images_are_refused(study: Study) -> None:
+def test_too_few_test_images_are_refused(study):
     with pytest.raises(
         UsageError, match=r"measures on 20,000 test images of vgg5-cifar10, and its data have \d+; give"
     ):

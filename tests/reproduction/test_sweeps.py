@@ -1,7 +1,5 @@
 """Fig. 4, 8a, 8b and 9 with accuracies that follow formulas, so that every point and bar is known."""
 
-from typing import Any
-
 import pytest
 
 from reproduction.study import Measurement
@@ -23,7 +21,7 @@ BOX = {"white": 0.0, "same-ann": 3.0, "independent": 30.0}
         ((80, 80, 80, 80), "Within error: +0.0 (", "Differs: 80.0 %"),
     ],
 )
-def test_fig8a_is_judged_within_a_point(accuracies: Any, falls: str, vanishes: str) -> None:
+def test_fig8a_is_judged_within_a_point(accuracies, falls, vanishes):
     bounds = (None, "pgd:eps=8/255", "pgd:eps=32/255", "pgd:eps=96/255")
     answers = dict(zip(bounds, accuracies, strict=True))
     first, second = (claim.note() for claim in page("fig8a", lambda wanted: answers[wanted.attack]).claims)
@@ -35,7 +33,7 @@ METHOD = {"traditional": 0.0, "noise-free": 1.0, "gaussian": 2.0, "hire": 9.0}
 ATTACK = {None: 60.0, "fgsm": 20.0, "pgd": 5.0}
 
 
-def test_fig9_and_its_control_are_judged_box_by_box() -> None:
+def test_fig9_and_its_control_are_judged_box_by_box():
     def answer(wanted: Measurement) -> float:
         assert wanted.method != "noise-free" or wanted.box == "white"
         more = 4 if (wanted.method, wanted.attack) == ("hire", "fgsm") else 0  # crafted noise gains most under FGSM

@@ -67,7 +67,7 @@ def counted(made: Page, what: str) -> list[int]:
         ("table5", 2 * 7, 0),
     ],
 )
-def test_no_direction_differs_with_the_papers_own_numbers(name: str, networks: int, boxes: int) -> None:
+def test_no_direction_differs_with_the_papers_own_numbers(name, networks, boxes):
     made = page(name, faithful, ALL_IMAGES)
     for what, count in (("between networks", networks), ("of a black box", boxes)):
         if count:
@@ -77,7 +77,7 @@ def test_no_direction_differs_with_the_papers_own_numbers(name: str, networks: i
     assert not [claim for claim in made.claims if claim.verdict == "differs"]
 
 
-def test_values_of_two_processors_or_versions_are_not_subtracted() -> None:
+def test_values_of_two_processors_or_versions_are_not_subtracted():
     def where(wanted: Measurement) -> dict[str, Any]:
         other = {"cpu": "B"} if wanted.method == "ann" else {"semantics": 0} if wanted.seed == 1 else {}
         return {**HERE, **(other if wanted.network == VGG5 else {})}
@@ -92,7 +92,7 @@ def test_values_of_two_processors_or_versions_are_not_subtracted() -> None:
     assert counted(made, "between networks")[0] == 18
 
 
-def test_what_is_measured_can_refute_a_claim_and_what_is_missing_keeps_it_open() -> None:
+def test_what_is_measured_can_refute_a_claim_and_what_is_missing_keeps_it_open():
     def lost(wanted: Measurement) -> float | None:
         """HIRE-SNN is far below traditional training under FGSM; its PGD is not measured."""
         if wanted.attack == "pgd":

@@ -22,14 +22,14 @@ SAMPLES: dict[str, tuple[Callable[[Path], Iterator[Case]], slice]] = {
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_of_the_campaign_passes(name: str, tmp_path: Path) -> None:
+def test_a_sample_of_the_campaign_passes(name, tmp_path):
     cases, which = SAMPLES[name]
     chosen = itertools.islice(cases(tmp_path), which.start, which.stop, which.step)
     failed = [f"{outcome.name}: {outcome.problem}" for outcome in run_cases(chosen, math.inf) if outcome.problem]
     assert not failed
 
 
-def test_the_harness_notices_a_traceback_a_hang_a_greedy_allocation_and_a_wrong_exit_code() -> None:
+def test_the_harness_notices_a_traceback_a_hang_a_greedy_allocation_and_a_wrong_exit_code():
     def fails() -> None:
         raise RuntimeError("a defect")
 

@@ -33,7 +33,7 @@ def small() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
-def test_n_fgsm_starts_in_twice_the_ball_and_is_neither_projected_nor_clipped_before_it_is_shown() -> None:
+def test_n_fgsm_starts_in_twice_the_ball_and_is_neither_projected_nor_clipped_before_it_is_shown():
     images, labels = batch()
     model, noise = Slope(), ANN_TRAININGS["n-fgsm"](EPS)
     torch.manual_seed(3)
@@ -46,7 +46,7 @@ def test_n_fgsm_starts_in_twice_the_ball_and_is_neither_projected_nor_clipped_be
     assert model.w.grad is None
 
 
-def test_fgsm_is_one_signed_step_from_the_image() -> None:
+def test_fgsm_is_one_signed_step_from_the_image():
     images, labels = batch()
     noise = ANN_TRAININGS["fgsm"](EPS)
     noise.begin(Slope(), images, labels)
@@ -54,7 +54,7 @@ def test_fgsm_is_one_signed_step_from_the_image() -> None:
 
 
 @pytest.mark.parametrize("name", ["pgd", "trades"])
-def test_iterated_noise_stays_within_the_ball_and_the_pixel_range(name: str) -> None:
+def test_iterated_noise_stays_within_the_ball_and_the_pixel_range(name):
     images, labels = batch()
     noise, model = ANN_TRAININGS[name](EPS), Slope()
     noise.begin(model, images, labels)
@@ -65,7 +65,7 @@ def test_iterated_noise_stays_within_the_ball_and_the_pixel_range(name: str) -> 
         assert shown.flatten().tolist() == pytest.approx([0.6, 0.4, 1.0, 0.0])
 
 
-def test_pgd_equals_a_loop_by_hand_on_a_network() -> None:
+def test_pgd_equals_a_loop_by_hand_on_a_network():
     model, images, labels = small(), torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1])
     noise = Adversarial(0.02, start=EPS, bound=EPS, iterations=3)
     torch.manual_seed(1)
@@ -74,14 +74,14 @@ def test_pgd_equals_a_loop_by_hand_on_a_network() -> None:
     shown = (images + (torch.rand(images.shape) * 2 - 1) * EPS).clamp(0, 1)
     for _ in range(3):
         shown.requires_grad_()
-        F.cross_entropy(model(shown), labels).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(model(shown), labels).backward()
         assert shown.grad is not None
         step = shown.detach() + 0.02 * shown.grad.sign()
         shown = torch.max(torch.min(step, images + EPS), images - EPS).clamp(0, 1)
     torch.testing.assert_close(noise.apply(images), shown)
 
 
-def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_label_says() -> None:
+def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_label_says():
     model, images = small(), torch.rand(5, 3, 2, 2)
     found = []
     for labels in (torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)):
@@ -100,7 +100,7 @@ def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_l
     assert divergence(found[0]) > max(divergence(each) for each in random)
 
 
-def test_label_smoothing_is_that_of_the_definition() -> None:
+def test_label_smoothing_is_that_of_the_definition():
     model, images, labels = small(), torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
     seen = Presentation(model, images, images, labels, model(images), 1, None)
     target = F.one_hot(labels, 3) * 0.9 + 0.1 / 3
@@ -108,7 +108,7 @@ def test_label_smoothing_is_that_of_the_definition() -> None:
     torch.testing.assert_close(ann_method("n-fgsm", smoothing=0.1).loss(seen), expected)
 
 
-def test_hire_nfgsm_shows_eta_and_then_eta_with_one_signed_step() -> None:
+def test_hire_nfgsm_shows_eta_and_then_eta_with_one_signed_step():
     noise = method("hire-nfgsm", periods=2, step=EPS, bound=0.05).noise
     assert isinstance(noise, NoiseInTime)
     images, labels = batch()

@@ -82,12 +82,12 @@ def parameters_of(network: SpikingNetwork) -> tuple[list[Tensor], list[Tensor], 
 
 @pytest.mark.parametrize("state", ["reset", "carry"])
 @pytest.mark.parametrize(("timesteps", "periods"), [(6, 2), (7, 2), (8, 3), (1, 1)])
-def test_two_epochs_equal_the_loop_by_hand(state: str, timesteps: int, periods: int) -> None:
+def test_two_epochs_equal_the_loop_by_hand(state, timesteps, periods):
     network = spiking(timesteps)
     weights, thresholds, leaks = ([p.detach().clone() for p in kind] for kind in parameters_of(network))
     by_hand = ByHand(weights, thresholds, leaks, torch.zeros(4, 1, 2, 2))
     noise = CraftedNoise(STEP, BOUND)
-    method = Method(periods, noise, state)  # type: ignore[arg-type]
+    method = Method(periods, noise, state)
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
     images, labels = torch.rand(9, 1, 2, 2), torch.randint(3, (9,))
     batches = [(images[start : start + 4], labels[start : start + 4]) for start in (0, 4, 8)]  # the last has one
@@ -107,7 +107,7 @@ def test_two_epochs_equal_the_loop_by_hand(state: str, timesteps: int, periods: 
     assert by_hand.kappa.abs().max() == pytest.approx(BOUND)
 
 
-def test_kappa_follows_the_gradient_at_the_weights_before_the_update() -> None:
+def test_kappa_follows_the_gradient_at_the_weights_before_the_update():
     class Line(nn.Module):
         """Logits (w x, 0): for label 1 the input's gradient has the sign of w, which the update reverses."""
 
@@ -127,7 +127,7 @@ def test_kappa_follows_the_gradient_at_the_weights_before_the_update() -> None:
 
 
 @pytest.mark.parametrize("state", ["reset", "carry"])
-def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state: str) -> None:
+def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state):
     def trained(method: Method) -> dict[str, Tensor]:
         torch.manual_seed(0)
         ann = nn.Sequential(
@@ -142,7 +142,7 @@ def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state:
         return network.state_dict()
 
     traditional = trained(Method())
-    hire = trained(Method(1, CraftedNoise(0.0, 0.0), state))  # type: ignore[arg-type]
+    hire = trained(Method(1, CraftedNoise(0.0, 0.0), state))
     assert traditional.keys() == hire.keys()
     for name, tensor in traditional.items():
         assert torch.equal(tensor, hire[name]), name

@@ -58,7 +58,7 @@ class Noted(Progress):
 
 
 @pytest.mark.parametrize(("images", "first", "last"), [(4, "3 of 4 images", "4 images"), (0, "1 of 2 b", "2 batches")])
-def test_an_epoch_reports_means_over_images_not_over_batches(images: int, first: str, last: str) -> None:
+def test_an_epoch_reports_means_over_images_not_over_batches(images, first, last):
     pixels = torch.zeros(3, 1, 2, 2)
     subject = training(Constant(), [(pixels, torch.tensor([0, 0, 1])), (pixels[:1], torch.tensor([1]))], lr=1e-30)
     subject.progress = progress = Noted()
@@ -75,7 +75,7 @@ def test_an_epoch_reports_means_over_images_not_over_batches(images: int, first:
     assert two.endswith("(epoch 1 of 1, loss 0.837)")
 
 
-def test_an_epoch_switches_to_training_mode_and_every_row_is_handed_over() -> None:
+def test_an_epoch_switches_to_training_mode_and_every_row_is_handed_over():
     model, rows = linear().eval(), []
     subject = training(model, batches(2), epochs=2)
     subject.after = lambda row: rows.append((row["epoch"], model.training))
@@ -83,7 +83,7 @@ def test_an_epoch_switches_to_training_mode_and_every_row_is_handed_over() -> No
     assert rows == [(1, True), (2, True)]
 
 
-def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weights() -> None:
+def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weights():
     weights = []
 
     class Shown(list[tuple[Tensor, Tensor]]):
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weigh
             yield poisoned[0] * math.nan, poisoned[1]
 
     network = linear()
-    before = network[1].weight.detach().clone()  # type: ignore[union-attr,operator]
+    before = network[1].weight.detach().clone()
     subject = training(network, Shown(), epochs=2)
     subject.title = "SNN training"
     message = r"^SNN training, epoch 1 of 2: the loss is nan at batch 2\. Lower the learning rate, which is 0\.1 "
@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weigh
         assert torch.equal(parameter, earlier)
 
 
-def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the_loss() -> None:
+def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the_loss():
     (images, labels), *_ = batches(2)
     with pytest.raises(NotFiniteError, match=r"epoch 1 of 1: layers\.1\.weight is no longer finite\."):
         training(spiking(), [(images * math.nan, labels)]).run()
@@ -116,29 +116,29 @@ def rates(epochs: int, lr: float, decay: float, milestones: tuple[float, ...]) -
     return [schedule.rate(epoch) for epoch in range(epochs)]
 
 
-def test_the_snn_rate_of_the_paper_is_divided_by_five_before_epochs_19_25_and_28_of_30() -> None:
+def test_the_snn_rate_of_the_paper_is_divided_by_five_before_epochs_19_25_and_28_of_30():
     expected = [1e-4] * 18 + [2e-5] * 6 + [4e-6] * 3 + [8e-7] * 3
     assert rates(30, 1e-4, 0.2, (0.6, 0.8, 0.9)) == pytest.approx(expected)
 
 
-def test_the_ann_rate_of_the_paper_is_divided_by_ten_before_epochs_151_181_and_211_of_240() -> None:
+def test_the_ann_rate_of_the_paper_is_divided_by_ten_before_epochs_151_181_and_211_of_240():
     expected = [1e-2] * 150 + [1e-3] * 30 + [1e-4] * 30 + [1e-5] * 30
     assert rates(240, 0.01, 0.1, (0.625, 0.75, 0.875)) == pytest.approx(expected)
 
 
-def test_a_fraction_between_two_epochs_is_rounded_to_the_nearest() -> None:
+def test_a_fraction_between_two_epochs_is_rounded_to_the_nearest():
     # 0.6 and 0.8 of 3 epochs are 1.8 and 2.4.
     assert rates(3, 1.0, 0.5, (0.6, 0.8)) == [1.0, 1.0, 0.25]
 
 
-def test_a_cyclic_rate_rises_to_its_peak_at_two_fifths_and_falls_to_zero() -> None:
+def test_a_cyclic_rate_rises_to_its_peak_at_two_fifths_and_falls_to_zero():
     schedule = Schedule(10, 1.0, cyclic=True)
     # In the middle of epoch e, (e + 1/2) / 10 of the training is done.
     expected = [0.125, 0.375, 0.625, 0.875, 0.55 / 0.6, 0.45 / 0.6, 0.35 / 0.6, 0.25 / 0.6, 0.15 / 0.6, 0.05 / 0.6]
     assert [schedule.rate(epoch) for epoch in range(10)] == pytest.approx(expected)
 
 
-def test_the_average_follows_its_equation_and_trusts_the_first_weights_little() -> None:
+def test_the_average_follows_its_equation_and_trusts_the_first_weights_little():
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     average = Average(model, torch.optim.SGD(model.parameters(), lr=1.0), 0.2)
@@ -147,24 +147,24 @@ def test_the_average_follows_its_equation_and_trusts_the_first_weights_little() 
         nn.init.constant_(model.weight, weight)
         average.update(model)
         expected = decay * expected + (1 - decay) * weight
-        assert average.model.weight.item() == pytest.approx(expected)  # type: ignore[union-attr,operator]
+        assert average.model.weight.item() == pytest.approx(expected)
 
 
-def test_each_step_of_the_optimiser_updates_the_average_and_the_statistics_of_batch_norm() -> None:
+def test_each_step_of_the_optimiser_updates_the_average_and_the_statistics_of_batch_norm():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     average = Average(model, optimizer, 0.5)
-    before = average.model[1].running_mean.clone()  # type: ignore[index]
+    before = average.model[1].running_mean.clone()
     model(torch.rand(8, 2)).square().sum().backward()
     optimizer.step()
     assert average.updates == 1
-    statistics = average.model[1]  # type: ignore[index]
+    statistics = average.model[1]
     torch.testing.assert_close(statistics.running_mean, 0.1 * before + 0.9 * model[1].running_mean)
     assert statistics.num_batches_tracked == 1
     assert not any(parameter.requires_grad for parameter in average.model.parameters())
 
 
-def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
+def test_averaged_leaks_and_thresholds_are_in_their_range():
     """The step of the optimiser is averaged before it is clamped."""
     torch.manual_seed(0)
     images, labels = torch.rand(6, 1, 2, 2), torch.arange(6) % 2
@@ -176,12 +176,12 @@ def test_averaged_leaks_and_thresholds_are_in_their_range() -> None:
     average = Average(network, optimizer, 0.5)
     training = Training(network, optimizer, [(images, labels)], Method(), Schedule(3, 0.1), average=average)
     training.run()
-    (averaged,) = average.model.neurons.values()  # type: ignore[union-attr,operator]
+    (averaged,) = average.model.neurons.values()
     assert averaged.leak.item() > 1
     assert lif.leak.item() == 1
 
 
-def test_a_weight_with_two_names_is_averaged_once() -> None:
+def test_a_weight_with_two_names_is_averaged_once():
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     model[1].weight = model[0].weight
     model[0].weight.data.fill_(0.0)

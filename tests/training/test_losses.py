@@ -18,7 +18,7 @@ def teacher() -> nn.Module:
 
 
 @pytest.mark.parametrize(("weight", "t"), [(0.7, 1.0), (0.7, 2.0), (0.0, 1.0), (1.0, 1.5)])
-def test_the_loss_is_that_of_its_equation(weight: float, t: float) -> None:
+def test_the_loss_is_that_of_its_equation(weight, t):
     student, master = torch.randn(4, 3, generator=torch.Generator().manual_seed(2)), teacher()
     shown = (IMAGES + 0.3).clamp(0, 1)  # the teacher sees the image, not this
     seen = Presentation(nn.Identity(), IMAGES, shown, LABELS, 6 * student, 6, None)
@@ -32,7 +32,7 @@ def test_the_loss_is_that_of_its_equation(weight: float, t: float) -> None:
     assert Distillation(teacher(), weight, t)(seen).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_teacher_is_used_in_eval_mode_gets_no_gradient_and_stays_as_it_is() -> None:
+def test_the_teacher_is_used_in_eval_mode_gets_no_gradient_and_stays_as_it_is():
     master = teacher().train()
     loss = Distillation(master)
     logits = torch.randn(4, 3, requires_grad=True)

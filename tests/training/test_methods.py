@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -47,12 +46,12 @@ from hiresnn.training.methods import REMOVED
         ("mpd-sgr", 1, MembraneOverlap, "reset"),
     ],
 )
-def test_each_method_has_its_periods_noise_and_state(name: str, periods: int, noise: type, state: str) -> None:
+def test_each_method_has_its_periods_noise_and_state(name, periods, noise, state):
     made = method(name, periods=3, step=0.01, state="carry")
     assert (made.periods, type(made.noise), made.state) == (periods, noise, state)
 
 
-def test_the_facts_of_the_registry_are_those_of_the_methods() -> None:
+def test_the_facts_of_the_registry_are_those_of_the_methods():
     for name, entry in METHODS.items():
         made = method(name, periods=3, step=0.01)
         assert entry.own_loss == (made.loss is not cross_entropy)
@@ -60,20 +59,20 @@ def test_the_facts_of_the_registry_are_those_of_the_methods() -> None:
         assert entry.replays == made.replay
 
 
-def test_the_names_of_the_methods_are_known_without_torch() -> None:
+def test_the_names_of_the_methods_are_known_without_torch():
     code = "import sys, hiresnn.training.methods, hiresnn.app.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", REMOVED)
-def test_a_removed_method_is_refused_with_the_nearest(name: str) -> None:
+def test_a_removed_method_is_refused_with_the_nearest(name):
     with pytest.raises(UsageError, match=f"method is '{name}'; it gained nothing .* after version 0.2; take nfgsm"):
         method(name, periods=2, step=0.1)
     with pytest.raises(RecipeError, match="take nfgsm"):
         override(read("digits"), {"method": name})
 
 
-def test_the_noise_bound_is_the_noise_step_unless_given() -> None:
+def test_the_noise_bound_is_the_noise_step_unless_given():
     noise = method("hire", periods=2, step=0.01).noise
     assert isinstance(noise, CraftedNoise)
     assert (noise.step, noise.bound) == (0.01, 0.01)
@@ -85,17 +84,17 @@ def test_the_noise_bound_is_the_noise_step_unless_given() -> None:
 @pytest.mark.parametrize(
     ("timesteps", "periods", "steps"), [(6, 2, 3), (7, 2, 3), (8, 3, 2), (10, 4, 2), (1, 1, 1), (5, 5, 1)]
 )
-def test_a_period_has_timesteps_over_periods_steps_rounded_down(timesteps: int, periods: int, steps: int) -> None:
+def test_a_period_has_timesteps_over_periods_steps_rounded_down(timesteps, periods, steps):
     assert Method(periods).steps(timesteps) == steps
 
 
 @pytest.mark.parametrize(("timesteps", "periods"), [(1, 2), (6, 7), (6, 0)])
-def test_a_period_without_a_step_is_refused(timesteps: int, periods: int) -> None:
+def test_a_period_without_a_step_is_refused(timesteps, periods):
     with pytest.raises(UsageError, match=f"periods is {periods} and timesteps is {timesteps}"):
         Method(periods).steps(timesteps)
 
 
-def test_an_unknown_method_is_refused_with_the_names_of_all() -> None:
+def test_an_unknown_method_is_refused_with_the_names_of_all():
     with pytest.raises(
         UsageError,
         match=r"method is 'fire'; did you mean .hire.. choose one of traditional, hire, gaussian, noise-free",
@@ -113,6 +112,6 @@ def test_an_unknown_method_is_refused_with_the_names_of_all() -> None:
         (lambda: method("free", periods=0, step=0.1).steps(4), "periods is 0"),
     ],
 )
-def test_values_out_of_range_are_refused(refused: Callable[[], object], word: str) -> None:
+def test_values_out_of_range_are_refused(refused, word):
     with pytest.raises(UsageError, match=word):
         refused()

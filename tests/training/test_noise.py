@@ -25,7 +25,7 @@ def kappa(noise: CraftedNoise) -> list[float]:
     return pixels
 
 
-def test_kappa_starts_at_zero_and_continues_from_batch_to_batch() -> None:
+def test_kappa_starts_at_zero_and_continues_from_batch_to_batch():
     noise = CraftedNoise(0.25, 0.5)
     assert shown(noise, batch(0.25, 1.0)) == [0.25, 1.0]
     noise.update(batch(2.0, -1.0))
@@ -36,7 +36,7 @@ def test_kappa_starts_at_zero_and_continues_from_batch_to_batch() -> None:
     assert kappa(noise) == [0.5, 0.0]
 
 
-def test_kappa_stays_within_its_bound() -> None:
+def test_kappa_stays_within_its_bound():
     noise = CraftedNoise(0.25, 0.375)
     for _ in range(4):
         shown(noise, batch(0.5, 0.5))
@@ -44,7 +44,7 @@ def test_kappa_stays_within_its_bound() -> None:
     assert kappa(noise) == [0.375, -0.375]
 
 
-def test_a_shorter_batch_uses_and_updates_only_the_first_rows() -> None:
+def test_a_shorter_batch_uses_and_updates_only_the_first_rows():
     noise = CraftedNoise(0.25, 1.0)
     shown(noise, batch(0.5, 0.5, 0.5))
     noise.update(batch(1.0, -1.0, 1.0))
@@ -54,7 +54,7 @@ def test_a_shorter_batch_uses_and_updates_only_the_first_rows() -> None:
     assert shown(noise, batch(0.0, 0.0, 0.0)) == [0.5, 0.0, 0.25]
 
 
-def test_rows_beyond_a_short_first_batch_start_at_zero() -> None:
+def test_rows_beyond_a_short_first_batch_start_at_zero():
     noise = CraftedNoise(0.25, 1.0)
     shown(noise, batch(0.5))
     noise.update(batch(1.0))
@@ -62,7 +62,7 @@ def test_rows_beyond_a_short_first_batch_start_at_zero() -> None:
     assert kappa(noise) == [0.25, 0.0]
 
 
-def test_noise_never_changes_the_images_themselves() -> None:
+def test_noise_never_changes_the_images_themselves():
     images = batch(0.5, 0.5)
     for noise in (CraftedNoise(0.25, 1.0), GaussianNoise(0.1)):
         for _ in range(2):
@@ -71,7 +71,7 @@ def test_noise_never_changes_the_images_themselves() -> None:
     assert images.flatten().tolist() == [0.5, 0.5]
 
 
-def test_kappa_continues_from_its_saved_state() -> None:
+def test_kappa_continues_from_its_saved_state():
     noise = CraftedNoise(0.25, 1.0)
     shown(noise, batch(0.5, 0.5))
     noise.update(batch(1.0, -1.0))
@@ -83,7 +83,7 @@ def test_kappa_continues_from_its_saved_state() -> None:
     assert kappa(resumed) == kappa(noise) == [0.5, 0.0]
 
 
-def test_gaussian_noise_has_zero_mean_and_its_standard_deviation() -> None:
+def test_gaussian_noise_has_zero_mean_and_its_standard_deviation():
     torch.manual_seed(0)
     noise = GaussianNoise(0.03).apply(GREY) - GREY
     # 40,000 pixels: the standard error of the mean is 0.00015, that of the deviation 0.0001.
@@ -92,7 +92,7 @@ def test_gaussian_noise_has_zero_mean_and_its_standard_deviation() -> None:
     assert (noise.abs() < 0.03).double().mean().item() == pytest.approx(0.6827, abs=0.01)  # the normal distribution
 
 
-def test_gaussian_noise_is_new_in_every_period_and_repeated_by_a_seed() -> None:
+def test_gaussian_noise_is_new_in_every_period_and_repeated_by_a_seed():
     noise, draws = GaussianNoise(0.1), []
     for seed in (0, None, 0):
         if seed is not None:

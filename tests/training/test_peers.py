@@ -33,7 +33,7 @@ def network(timesteps: int = 4) -> SpikingNetwork:
     return convert(ann, IMAGES, timesteps=timesteps, threshold_scale=0.8, start=0.5, rescale=True).train()
 
 
-def test_orthogonalising_is_the_published_update_of_every_weight() -> None:
+def test_orthogonalising_is_the_published_update_of_every_weight():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(3, 2))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -51,7 +51,7 @@ def test_orthogonalising_is_the_published_update_of_every_weight() -> None:
         torch.testing.assert_close(parameter.flatten(1), expected)
 
 
-def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_networks_gradient() -> None:
+def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_networks_gradient():
     torch.manual_seed(0)
     w = torch.randn(16, 3)
 
@@ -66,7 +66,7 @@ def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_netw
     torch.testing.assert_close(sparse_gradients(seen, strength=0.5), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_of_trades_uses_the_mean_over_time() -> None:
+def test_the_loss_of_trades_uses_the_mean_over_time():
     model = network()
     shown = (IMAGES + 0.1).clamp(0, 1)
     loss = trades(Presentation(model, IMAGES, shown, LABELS, model(shown), 4, None), beta=3.0)
@@ -75,7 +75,7 @@ def test_the_loss_of_trades_uses_the_mean_over_time() -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_consistency_pulls_the_mean_logits_of_a_period_to_those_of_the_period_before() -> None:
+def test_consistency_pulls_the_mean_logits_of_a_period_to_those_of_the_period_before():
     logits, earlier = torch.randn(6, 3), torch.randn(6, 3)
     first = Presentation(nn.Identity(), IMAGES, IMAGES, LABELS, logits, 2, None)
     torch.testing.assert_close(consistent(first), F.cross_entropy(logits / 2, LABELS))
@@ -83,7 +83,7 @@ def test_consistency_pulls_the_mean_logits_of_a_period_to_those_of_the_period_be
     assert pulled.item() == pytest.approx(0.3 * (logits / 2 - earlier).square().mean().item(), rel=1e-4)
 
 
-def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:
+def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on():
     model = network()
     made = method("free", periods=3, step=0.02, bound=0.03)
     assert made.steps(4) == 4
@@ -98,7 +98,7 @@ def test_free_replays_a_batch_at_full_length_with_noise_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize("recomputes", [False, True])
-def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together(recomputes: bool) -> None:
+def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together(recomputes):
     model, noise = network().recompute(recomputes), MembraneDistance(0.1, bound=0.1, strength=0.7, decay=0.9)
     noise.begin(model, IMAGES, LABELS)
     shown = noise.apply(IMAGES)
@@ -121,7 +121,7 @@ def test_mppd_tv_keeps_the_readouts_membranes_on_both_images_together(recomputes
     assert not model.readout._forward_hooks  # so that a later pass leaves no graph in the noise
 
 
-def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_the_window() -> None:
+def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_the_window():
     model, noise = network(), MembraneOverlap(strength=0.7)
     noise.begin(model, IMAGES, LABELS)
     logits = model(IMAGES)
@@ -142,7 +142,7 @@ def test_mpd_sgr_adds_the_share_of_membranes_that_a_normal_distribution_has_in_t
     assert not any(lif._forward_hooks for lif in model.neurons.values())
 
 
-def test_snn_rat_crafts_in_eval_mode() -> None:
+def test_snn_rat_crafts_in_eval_mode():
     modes = []
     model = network()
     model.register_forward_pre_hook(lambda module, _: modes.append(module.training))

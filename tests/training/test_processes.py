@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hiresnn.cli import main
-from hiresnn.errors import DataError, HiresnnError, LostProcessError, UsageError
+from hiresnn.errors import DataError, LostProcessError, UsageError
 from hiresnn.training import ALONE, joined
 
 from ..forked import several
@@ -24,7 +24,7 @@ def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return folder, [(code, errors) for code, _, errors in ended]
 
 
-def test_several_processes_train_the_network_and_the_noise_of_one(processes: tuple[Path, list[Any]]) -> None:
+def test_several_processes_train_the_network_and_the_noise_of_one(processes):
     folder, ended = processes
     ranks = [torch.load(folder / f"{rank}.pt") for rank in range(len(ended))]
     for number, case in enumerate(CASES):
@@ -40,7 +40,7 @@ def test_several_processes_train_the_network_and_the_noise_of_one(processes: tup
         assert alone["kappa"].abs().max() > 0
 
 
-def test_when_a_process_is_killed_the_others_end_with_one_sentence(processes: tuple[Path, list[Any]]) -> None:
+def test_when_a_process_is_killed_the_others_end_with_one_sentence(processes):
     *others, (killed, _) = processes[1]
     assert killed == -signal.SIGKILL
     for rank, (code, errors) in enumerate(others):
@@ -52,9 +52,7 @@ def test_when_a_process_is_killed_the_others_end_with_one_sentence(processes: tu
 
 
 @pytest.mark.parametrize(("error", "printed"), [(LostProcessError, True), (DataError, False)])
-def test_a_process_that_does_not_lead_prints_only_that_another_ended(
-    error: type[HiresnnError], printed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_process_that_does_not_lead_prints_only_that_another_ended(error, printed, monkeypatch, capsys):
     def failing(_: str) -> str:
         raise error("a sentence")
 
@@ -70,7 +68,7 @@ ENVIRONMENT = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR":
 
 
 @pytest.mark.parametrize("missing", ["RANK", "LOCAL_RANK", "MASTER_ADDR", "WORLD_SIZE"])
-def test_variables_of_torchrun_come_together(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_variables_of_torchrun_come_together(monkeypatch, missing):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv(missing)

@@ -1,7 +1,5 @@
 """Training with rounded weights: one step by hand, and a result that is on the grid."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -33,7 +31,7 @@ def values(network: SpikingNetwork) -> list[float]:
     return [*first.weight.flatten().tolist(), network.neurons["2"].threshold.item(), *last.weight.flatten().tolist()]
 
 
-def test_a_step_follows_the_gradient_of_the_rounded_network_from_the_weights_as_they_are() -> None:
+def test_a_step_follows_the_gradient_of_the_rounded_network_from_the_weights_as_they_are():
     network = small()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     (result,) = train_batch(network, optimizer, IMAGE, LABEL, Method(rounding=rounding(network, "int3")), timesteps=1)
@@ -48,7 +46,7 @@ def test_a_step_follows_the_gradient_of_the_rounded_network_from_the_weights_as_
     assert values(network) == pytest.approx(expected, abs=1e-6)
 
 
-def test_after_the_block_the_weights_are_there_again_even_if_it_fails() -> None:
+def test_after_the_block_the_weights_are_there_again_even_if_it_fails():
     network = small()
     before = values(network)
 
@@ -78,58 +76,56 @@ def network(images: Tensor) -> SpikingNetwork:
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"converted", "rate"}))
-def test_every_method_ends_with_the_network_that_it_trained(name: str, images: Tensor, labels: Tensor) -> None:
+def test_every_method_ends_with_the_network_that_it_trained(name, images, labels):
     train = (255 * images).byte(), labels  # memory noise needs to know which images a batch shows
     found = fit(network(images), train, method=name, epochs=1, lr=1e-2, rounding="int3", progress=False).network
     assert isinstance(found, SpikingNetwork)
     again = deployed(found, "int3")
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), again.parameters(), strict=True))
-    assert len(found.layers.get_submodule("1").weight.unique()) <= 7  # type: ignore[operator,union-attr]
+    assert len(found.layers.get_submodule("1").weight.unique()) <= 7
 
 
-def test_a_network_that_is_tuned_for_two_bits_is_better_than_one_that_is_only_rounded(
-    images: Tensor, labels: Tensor
-) -> None:
+def test_a_network_that_is_tuned_for_two_bits_is_better_than_one_that_is_only_rounded(images, labels):
     options = {"method": "traditional", "epochs": 30, "lr": 1e-2, "progress": False}
-    trained = fit(network(images), (images, labels), **options).network  # type: ignore[arg-type]
+    trained = fit(network(images), (images, labels), **options).network
     assert isinstance(trained, SpikingNetwork)
     only = deployed(trained, "int2").eval()
-    tuned = fit(trained, (images, labels), (images, labels), rounding="int2", **options)  # type: ignore[arg-type]
+    tuned = fit(trained, (images, labels), (images, labels), rounding="int2", **options)
     with torch.no_grad():
         before = 100 * float((only(images).argmax(1) == labels).float().mean())
     assert tuned.test_accuracy is not None
     assert tuned.test_accuracy > before + 2
 
 
-def test_a_tuning_that_is_interrupted_ends_with_the_same_bits(images: Tensor, labels: Tensor, tmp_path: Path) -> None:
+def test_a_tuning_that_is_interrupted_ends_with_the_same_bits(images, labels, tmp_path):
     options = {"method": "hire", "epochs": 3, "lr": 1e-2, "rounding": "int4", "progress": False}
-    whole = fit(network(images), (images, labels), **options).network  # type: ignore[arg-type]
+    whole = fit(network(images), (images, labels), **options).network
 
     def stop(row: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(network(images), (images, labels), checkpoint=tmp_path / "state", log=stop, **options)  # type: ignore[arg-type]
-    resumed = fit(network(images), (images, labels), checkpoint=tmp_path / "state", **options).network  # type: ignore[arg-type]
+        fit(network(images), (images, labels), checkpoint=tmp_path / "state", log=stop, **options)
+    resumed = fit(network(images), (images, labels), checkpoint=tmp_path / "state", **options).network
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     with pytest.raises(RunError, match="rounding int4, not None"):
-        fit(network(images), (images, labels), checkpoint=tmp_path / "state", **{**options, "rounding": None})  # type: ignore[arg-type]
+        fit(network(images), (images, labels), checkpoint=tmp_path / "state", **{**options, "rounding": None})
 
 
-def test_an_average_is_of_the_weights_before_rounding_and_is_rounded_itself(images: Tensor, labels: Tensor) -> None:
+def test_an_average_is_of_the_weights_before_rounding_and_is_rounded_itself(images, labels):
     subject = network(images)
     optimizer = torch.optim.SGD(subject.parameters(), lr=0.1)
     average = Average(subject, optimizer, 0.5)
     way = method("traditional", periods=1, step=0.0)
     way.rounding = rounding(subject, "int4")
     Training(subject, optimizer, [(images, labels)], way, Schedule(2, 0.1), average=average).run()
-    expected = deployed(average.model, "int4")  # type: ignore[arg-type]
+    expected = deployed(average.model, "int4")
     assert not torch.equal(next(expected.parameters()), next(average.model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(subject.parameters(), expected.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("view", ["int2", "int4", "int8", "int8-channel", "shared-scale", "int4+shared-scale"])
-def test_rounding_a_second_time_changes_nothing(view: str) -> None:
+def test_rounding_a_second_time_changes_nothing(view):
     for seed in range(20):
         torch.manual_seed(seed)
         ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3))

@@ -49,7 +49,7 @@ def measured(fgsm: float, pgd: float) -> dict[str, float]:
     return {"clean": 90.0, "fgsm": fgsm, "pgd": pgd}
 
 
-def test_each_epoch_is_measured_clean_and_under_fgsm_and_ten_steps_of_pgd() -> None:
+def test_each_epoch_is_measured_clean_and_under_fgsm_and_ten_steps_of_pgd():
     subject = training(epochs=1)
     (row,) = run(subject)
     pixels, labels = images()
@@ -67,21 +67,21 @@ def test_each_epoch_is_measured_clean_and_under_fgsm_and_ten_steps_of_pgd() -> N
 
 
 @pytest.mark.parametrize(("select", "best"), [("robust", 2), ("last", 3)])
-def test_the_epoch_with_the_highest_robust_accuracy_is_taken(select: str, best: int) -> None:
+def test_the_epoch_with_the_highest_robust_accuracy_is_taken(select, best):
     subject = training(select)
     after: list[dict[str, Tensor]] = []
     accuracies = [measured(60, 50), measured(65, 58), measured(64, 57)]
     assert subject.selection is not None
-    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]  # type: ignore
+    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]
     run(subject)
     assert equal(weights(subject.model), after[best - 1])
 
 
-def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch() -> None:
+def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch():
     subject, after = training(), []
     accuracies = [measured(60, 50), measured(85, 20), measured(60, 50)]
     assert subject.selection is not None
-    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]  # type: ignore
+    subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]
     now: list[dict[str, Tensor]] = []
     subject.after = lambda row: now.append(weights(subject.model))
     subject.run()
@@ -94,28 +94,28 @@ def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch
     [(75, 30, True), (61, 49, False), (75, 51, False), (40, 30, False)],
     ids=["the gap opens", "the gap stays", "both rise", "both fall"],
 )
-def test_overfitting_is_a_gap_that_opens_while_robustness_falls(fgsm: float, pgd: float, overfitted: bool) -> None:
+def test_overfitting_is_a_gap_that_opens_while_robustness_falls(fgsm, pgd, overfitted):
     selection = Selection(*images(), eps=0.1)
     assert not selection.overfitted(measured(fgsm, pgd))  # nothing to compare with yet
     selection.consider(1, measured(60, 50), {})
     assert selection.overfitted(measured(fgsm, pgd)) is overfitted
 
 
-def test_the_averaged_network_is_measured_and_returned() -> None:
+def test_the_averaged_network_is_measured_and_returned():
     subject, seen = training(average=True, epochs=2), []
     assert subject.average is not None
     assert subject.selection is not None
-    subject.selection.measure = lambda network: (seen.append(network), measured(60, 50))[1]  # type: ignore
+    subject.selection.measure = lambda network: (seen.append(network), measured(60, 50))[1]
     run(subject)
     assert all(network is subject.average.model for network in seen)
     assert equal(weights(subject.model), weights(subject.average.model))
 
 
-def test_going_back_a_second_time_restores_the_same_momentum() -> None:
+def test_going_back_a_second_time_restores_the_same_momentum():
     subject, found = training(epochs=3), []
     accuracies = [measured(60, 50), measured(90, 20), measured(90, 20)]
     assert subject.selection is not None
-    subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
+    subject.selection.measure = lambda network: accuracies.pop(0)
 
     def after(row: dict[str, Any]) -> None:
         if "back_to_epoch" in row:
@@ -128,7 +128,7 @@ def test_going_back_a_second_time_restores_the_same_momentum() -> None:
 
 
 @pytest.mark.parametrize("select", ["last", "robust"])
-def test_a_resumed_training_ends_with_the_same_bits(select: str) -> None:
+def test_a_resumed_training_ends_with_the_same_bits(select):
     def accuracies() -> list[dict[str, float]]:
         return [measured(60, 50), measured(90, 20), measured(60, 40), measured(60, 45)]
 
@@ -138,9 +138,9 @@ def test_a_resumed_training_ends_with_the_same_bits(select: str) -> None:
         first = training(select, average=True, epochs=4)
         values = accuracies()
         assert first.selection is not None
-        first.selection.measure = lambda network, values=values: values.pop(0)  # type: ignore[method-assign]
+        first.selection.measure = lambda network, values=values: values.pop(0)
         states: list[dict[str, Any]] = []
-        first.after = lambda row, first=first, states=states: states.append(copy.deepcopy(first.state_dict()))  # type: ignore[misc]
+        first.after = lambda row, first=first, states=states: states.append(copy.deepcopy(first.state_dict()))
         first.run()
         second = training(select, average=True, epochs=4)
         second.load_state_dict(states[stopped_after - 1])

@@ -77,7 +77,7 @@ TINY = {
 }  # fmt: skip
 
 
-def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path: Path) -> None:
+def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path):
     recipe = override(read("digits"), TINY)
     trained = load_network(train(recipe, out=tmp_path / "run", progress=Progress(quiet=True)) / MODEL)
     (ann_folder,) = (tmp_path / "ann").iterdir()
@@ -86,7 +86,7 @@ def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path:
     options: dict[str, Any] = {**QUIET, "batch_size": 32, "seed": 3}
 
     torch.manual_seed(3)
-    network = build(**expected.spec)  # type: ignore[arg-type]
+    network = build(**expected.spec)
     fit(network, (split.images, split.labels), method="ann", **{**options, "lr": 0.05, "epochs": 3})
     assert same(weights(network), weights(expected))
 
@@ -97,7 +97,7 @@ def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path:
 
 
 @pytest.mark.parametrize("source", ["tensors", "floats", "dataset", "loader", "batches"])
-def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption(source: str, tmp_path: Path) -> None:
+def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption(source, tmp_path):
     def images() -> Any:
         dataset = TensorDataset(PIXELS, LABELS)
         return {
@@ -125,7 +125,7 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp_path: Path) -> None:
+def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp_path):
     def poisson() -> SpikingNetwork:
         torch.manual_seed(0)
         ann = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS[0].numel(), 8), nn.ReLU(), nn.Linear(8, 3))
@@ -144,8 +144,8 @@ def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_training(
-    pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_compiler: None
-) -> None:
+    pays, tmp_path, monkeypatch, no_compiler
+):
     fused: list[bool] = []
     work = 2 * 24 * 16 * 4  # epochs, images (three batches of 8), neurons, timesteps
     monkeypatch.setattr("hiresnn.network.spiking.COMPILING_PAYS_ABOVE", work - pays)
@@ -162,7 +162,7 @@ def test_neurons_compile_before_the_first_batch_or_not_at_all_also_in_a_resumed_
     assert again.compiles_when_it_pays is not pays
 
 
-def test_compiling_can_be_chosen_and_is_said(no_compiler: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compiling_can_be_chosen_and_is_said(no_compiler, capsys):
     for choice in (False, True):
         network = snn()
         fit(network, (PIXELS, LABELS), compile=choice, **{**QUIET, "epochs": 0, "progress": True})
@@ -170,7 +170,7 @@ def test_compiling_can_be_chosen_and_is_said(no_compiler: None, capsys: pytest.C
         assert ("Neurons are compiled" in capsys.readouterr().err) is choice
 
 
-def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:
+def test_a_data_loader_gives_the_batches_in_its_own_size_and_order():
     one, other = snn(0.0), snn(0.0)  # a DataLoader draws a seed from the generator of the masks
     by_loader = fit(one, DataLoader(TensorDataset(PIXELS / 255, LABELS), 6), **QUIET)
     by_hand = fit(
@@ -180,7 +180,7 @@ def test_a_data_loader_gives_the_batches_in_its_own_size_and_order() -> None:
     assert timeless(by_loader.rows) == timeless(by_hand.rows)
 
 
-def test_the_result_has_a_row_per_epoch_and_the_accuracy_on_the_test_images() -> None:
+def test_the_result_has_a_row_per_epoch_and_the_accuracy_on_the_test_images():
     network, rows = snn().eval(), []
     result = fit(network, (PIXELS, LABELS), (PIXELS, LABELS), log=rows.append, **QUIET)
     assert result.network is network
@@ -193,7 +193,7 @@ def test_the_result_has_a_row_per_epoch_and_the_accuracy_on_the_test_images() ->
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_fit_leaves_the_mode_of_the_network_and_the_random_state_of_torch(training: bool) -> None:
+def test_fit_leaves_the_mode_of_the_network_and_the_random_state_of_torch(training):
     network = snn().train(training)
     state = torch.get_rng_state()
     fit(network, (PIXELS, LABELS), (PIXELS, LABELS), **QUIET)
@@ -201,19 +201,19 @@ def test_fit_leaves_the_mode_of_the_network_and_the_random_state_of_torch(traini
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_fit_does_not_write_the_rounding_into_the_method_of_the_caller() -> None:
+def test_fit_does_not_write_the_rounding_into_the_method_of_the_caller():
     method = Method()
     fit(snn(), (PIXELS, LABELS), method=method, rounding="int4", **QUIET)
     assert method.rounding is None
 
 
-def test_the_method_rate_converts_an_ann_to_a_network_with_poisson_input() -> None:
+def test_the_method_rate_converts_an_ann_to_a_network_with_poisson_input():
     network = fit(ann(), (PIXELS, LABELS), method="rate", timesteps=2, **QUIET).network
     assert isinstance(network, SpikingNetwork)
     assert network.encoding.encoding == "poisson"
 
 
-def test_a_label_beyond_the_classes_of_the_network_is_refused_with_epoch_and_batch() -> None:
+def test_a_label_beyond_the_classes_of_the_network_is_refused_with_epoch_and_batch():
     with pytest.raises(DataError, match=r"epoch 1 of 2: a label is not a class .* batch \d \(Target 7"):
         fit(snn(), (PIXELS, LABELS.clone().index_fill_(0, torch.tensor([19]), 7)), **QUIET)
 
@@ -241,15 +241,13 @@ def test_a_label_beyond_the_classes_of_the_network_is_refused_with_epoch_and_bat
         (snn, {"checkpoint": "nowhere/state.pt"}, "there is no folder nowhere; create it"),
     ],
 )
-def test_what_cannot_be_used_is_refused_before_the_first_epoch(
-    network: Any, change: dict[str, Any], message: str
-) -> None:
+def test_what_cannot_be_used_is_refused_before_the_first_epoch(network, change, message):
     given = {"train": (PIXELS, LABELS), **QUIET, **change}
     with pytest.raises((UsageError, DataError), match=message):
         fit(network(), given.pop("train"), log=lambda row: pytest.fail("trained"), **given)
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "state.pt"
     fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
     small = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -265,7 +263,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
             fit(network, images, checkpoint=path, **{**QUIET, **change})
 
 
-def test_a_run_of_version_0_2_goes_on(tmp_path: Path) -> None:
+def test_a_run_of_version_0_2_goes_on(tmp_path):
     """Its state has the stage and the semantics beside the other values; that of `fit` had no seal."""
     whole, settings = snn(), {"semantics": 1, "stage": "SNN"}
     fit(whole, (PIXELS, LABELS), **QUIET)
@@ -282,7 +280,7 @@ def test_a_run_of_version_0_2_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["noise", "order", "random", "optimizer"])
-def test_each_part_of_a_checkpoint_matters(tmp_path: Path, part: str) -> None:
+def test_each_part_of_a_checkpoint_matters(tmp_path, part):
     whole = snn()
     fit(whole, (PIXELS, LABELS), **QUIET)
     path = stopped(tmp_path / "state.pt")
@@ -298,7 +296,7 @@ def test_each_part_of_a_checkpoint_matters(tmp_path: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "ranks", "noise", "random", "order", "rows"])
-def test_a_checkpoint_without_one_of_its_parts_is_refused(tmp_path: Path, part: str) -> None:
+def test_a_checkpoint_without_one_of_its_parts_is_refused(tmp_path, part):
     path = stopped(tmp_path / "state.pt")
     state = read_checkpoint(path)
     del (state["ranks"][0] if part in ("noise", "random") else state)[part]
@@ -307,7 +305,7 @@ def test_a_checkpoint_without_one_of_its_parts_is_refused(tmp_path: Path, part: 
         fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
 
 
-def test_a_checkpoint_of_a_machine_with_gpus_goes_on_without_them(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_machine_with_gpus_goes_on_without_them(tmp_path):
     path = stopped(tmp_path / "state.pt")
     state = read_checkpoint(path)
     state["ranks"][0]["cuda_random"] = [torch.get_rng_state()] * 8
@@ -327,13 +325,13 @@ class Malicious:
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "bit", "list", "code"])
-def test_a_damaged_checkpoint_is_refused_and_runs_no_code(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_refused_and_runs_no_code(tmp_path, damage):
     path, victim = tmp_path / "state.pt", tmp_path / "victim"
     write_checkpoint(path, {"model": torch.full((100,), 0.5)})
     content = bytearray(path.read_bytes())
     content[content.index(b"\x00\x00\x00\x3f" * 20) + 8] ^= 1
     if damage == "list":
-        write_checkpoint(path, [1])  # type: ignore[arg-type]
+        write_checkpoint(path, [1])
     elif damage == "code":
         torch.save({"stage": Malicious(victim)}, path)
     else:
@@ -343,7 +341,7 @@ def test_a_damaged_checkpoint_is_refused_and_runs_no_code(tmp_path: Path, damage
     assert not victim.exists()
 
 
-def test_a_training_that_diverges_names_epoch_and_rate_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+def test_a_training_that_diverges_names_epoch_and_rate_and_keeps_the_last_good_state(tmp_path):
     with pytest.raises(NotFiniteError, match=r"epoch 1 of 2: .* Lower the learning rate, which is 1e\+38"):
         fit(snn(), (PIXELS, LABELS), **{**QUIET, "lr": 1e38})
     path, network = tmp_path / "state.pt", snn()
@@ -358,7 +356,7 @@ def test_a_training_that_diverges_names_epoch_and_rate_and_keeps_the_last_good_s
     fit(snn(), (PIXELS, LABELS), checkpoint=path, **QUIET)
 
 
-def test_progress_goes_to_standard_error_or_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_standard_error_or_nowhere(capfd):
     fit(snn(), (PIXELS, LABELS), **QUIET)
     assert capfd.readouterr() == ("", "")
     fit(snn(), (PIXELS, LABELS), **{**QUIET, "progress": True})
@@ -368,9 +366,7 @@ def test_progress_goes_to_standard_error_or_nowhere(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("source", ["tensors", "dataset", "loader"])
-def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_networks(
-    source: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_networks(source, capfd):
     dataset = TensorDataset(PIXELS / 255, LABELS)
     images = {"tensors": (PIXELS, LABELS), "dataset": dataset, "loader": DataLoader(dataset, 8, shuffle=True)}[source]
     network = ann()
@@ -385,7 +381,7 @@ def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_network
     assert "converted to a spiking network with T = 5; result.network" in capfd.readouterr().err
 
 
-def test_what_torch_compile_made_of_a_network_is_trained_like_the_network() -> None:
+def test_what_torch_compile_made_of_a_network_is_trained_like_the_network():
     plain, compiled = snn(), torch.compile(snn(), backend="eager")
     found = fit(compiled, (PIXELS, LABELS), **QUIET).network
     assert isinstance(found, SpikingNetwork)
@@ -394,7 +390,7 @@ def test_what_torch_compile_made_of_a_network_is_trained_like_the_network() -> N
     assert isinstance(made, SpikingNetwork)
 
 
-def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path: Path) -> None:
+def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path):
     seen: list[int] = []
 
     def log(row: dict[str, Any]) -> None:
@@ -410,7 +406,7 @@ def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path:
     assert seen == [1, 0, 2, 3]
 
 
-def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(capsys) -> None:
+def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(capsys):
     """Its two layers of neurons are concatenated. Each warning of the conversion comes once."""
 
     class Joined(nn.Module):
@@ -428,7 +424,7 @@ def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(
     assert isinstance(result.network, SpikingNetwork)
 
 
-def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path) -> None:
+def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path):
     options = {**QUIET, "lr": np.float64(0.01), "noise_step": np.float32(0.013), "seed": np.int64(1)}
     whole = snn()
     fit(whole, (PIXELS, LABELS), **options)
@@ -439,24 +435,24 @@ def test_numbers_of_numpy_are_stored_in_a_checkpoint_that_resumes(tmp_path: Path
     assert same(weights(whole), weights(resumed))
 
 
-def test_an_optimizer_of_the_ann_is_refused_where_the_converted_network_is_trained() -> None:
+def test_an_optimizer_of_the_ann_is_refused_where_the_converted_network_is_trained():
     network = ann()
     optimizer = torch.optim.Adam(network.parameters())
     with pytest.raises(UsageError, match="the optimizer has no parameter of the network that is trained"):
         fit(network, (PIXELS, LABELS), method="traditional", optimizer=optimizer, **QUIET)
 
 
-def test_selection_and_rounding_exclude_each_other() -> None:
+def test_selection_and_rounding_exclude_each_other():
     selection = Selection(PIXELS / 255, LABELS, 8 / 255)
     with pytest.raises(UsageError, match="selection measures the float weights"):
         fit(snn(), (PIXELS, LABELS), method="traditional", rounding="int4", selection=selection, **QUIET)
 
 
-def test_a_checkpoint_is_of_one_schedule_and_the_optimizer_of_the_caller_is_left_alone(tmp_path: Path) -> None:
+def test_a_checkpoint_is_of_one_schedule_and_the_optimizer_of_the_caller_is_left_alone(tmp_path):
     network, path = snn(), tmp_path / "state.pt"
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     options: dict[str, Any] = {"optimizer": optimizer, "checkpoint": path, "average": 0.9, "progress": False}
     fit(network, (PIXELS, LABELS), method="traditional", schedule=Schedule(1, 1e-4), **options)
-    assert not optimizer._optimizer_step_post_hooks  # type: ignore[attr-defined]
+    assert not optimizer._optimizer_step_post_hooks
     with pytest.raises(RunError, match="of a training with schedule"):
         fit(network, (PIXELS, LABELS), method="traditional", schedule=Schedule(3, 1.0), **options)

@@ -53,7 +53,7 @@ def random(seed: int, *shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("start", [1.0, 0.0])
-def test_assg_statistics_follow_each_membrane_during_an_attack(start: float) -> None:
+def test_assg_statistics_follow_each_membrane_during_an_attack(start):
     lif, grad = layer(ASSG(start=start)), random(9, T, B, 4) - 0.6
     places = [(t, b, n) for t in range(T) for b in range(B) for n in range(4)]
     level, spread = dict.fromkeys(places, start), dict.fromkeys(places, 0.0)
@@ -74,7 +74,7 @@ def test_assg_statistics_follow_each_membrane_during_an_attack(start: float) -> 
                 assert found[:, b, n].tolist() == pytest.approx(unrolled(slopes, grad[:, b, n].tolist()), rel=1e-5)
 
 
-def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered() -> None:
+def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered():
     network, rule = torch.nn.ModuleList([LIF(), LIF()]), ASSG(relax=2.0)
     with gradient_rule(network, rule):
         first, second = (lif.surrogate for lif in network)
@@ -90,7 +90,7 @@ def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered() -> None:
         assert not again.statistics
 
 
-def test_assg_statistics_restart_when_the_batch_shape_changes() -> None:
+def test_assg_statistics_restart_when_the_batch_shape_changes():
     rule = ASSG(start=1.0)
     rule.sharpness(torch.rand(T, B, 4))
     z = torch.full((T, 1, 4), 2.0)
@@ -99,7 +99,7 @@ def test_assg_statistics_restart_when_the_batch_shape_changes() -> None:
     torch.testing.assert_close(rule.sharpness(z), torch.full((T, 1, 4), expected))
 
 
-def test_the_width_of_pdsg_is_the_deviation_of_the_channel_up_to_the_step() -> None:
+def test_the_width_of_pdsg_is_the_deviation_of_the_channel_up_to_the_step():
     current, grad = random(5, T, B, 3, 2, 2), random(6, T, B, 3, 2, 2) - 0.6
     found = gradient(layer(PDSG()), current, grad)
     for c in range(3):
@@ -113,7 +113,7 @@ def test_the_width_of_pdsg_is_the_deviation_of_the_channel_up_to_the_step() -> N
             assert found[place].tolist() == pytest.approx(unrolled(slopes, grad[place].tolist()), rel=1e-5)
 
 
-def test_the_width_of_pdsg_is_1_where_nothing_varies() -> None:
+def test_the_width_of_pdsg_is_1_where_nothing_varies():
     leaf = torch.tensor([[0.5]], requires_grad=True)
     LIF(surrogate=PDSG())(leaf, Window(1, 1)).sum().backward()
     assert leaf.grad is not None
@@ -121,7 +121,7 @@ def test_the_width_of_pdsg_is_1_where_nothing_varies() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (1, 4, 1, 1), (1, 1), (1, 3, 2, 2)])
-def test_pdsg_of_one_image(shape: tuple[int, ...]) -> None:
+def test_pdsg_of_one_image(shape):
     lif = layer(PDSG())
     current = random(3, *shape).requires_grad_()
     lif(current, Window(T, 1), False).sum().backward()

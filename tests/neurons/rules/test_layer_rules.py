@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hiresnn.neurons import LIF, RULES, LayerRule, Reset, Window, can_fuse, gradient_rule
+from hiresnn.neurons import LIF, RULES, LayerRule, Window, can_fuse, gradient_rule
 from hiresnn.neurons.layer_rules import LayerPass
 
 T, B = 4, 3
@@ -21,7 +21,7 @@ def random(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layout: torch.memory_format) -> None:
+def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layout):
     rule, current, grad = Watching(), random(T * B, 2, 5, 6), random(T * B, 2, 5, 6) - 0.5
     leaf = current.contiguous(memory_format=layout).requires_grad_()
     LIF(surrogate=rule, reset="subtract-unleaked")(leaf, Window(T, B)).backward(grad)
@@ -34,7 +34,7 @@ def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layou
     assert torch.equal(leaf.grad, expected)
 
 
-def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps() -> None:
+def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps():
     rule, current = Watching(), random(B, 7).requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B), False).sum().backward()
     assert rule.seen.current.shape == (T, B, 7)
@@ -43,7 +43,7 @@ def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps() -> None:
     assert torch.equal(current.grad, torch.full((B, 7), 1.0 + 2 + 3 + 4))
 
 
-def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window() -> None:
+def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window():
     rule = Watching()
     lif, window = LIF(2.0, surrogate=rule), Window(1, B, carried=True)
     first = torch.tensor([[0.5, 1.5], [2.5, 3.5], [0.0, 1.0]])  # the reset takes 2 from 2.5 and 3.5
@@ -53,14 +53,14 @@ def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window() -> None:
     assert torch.equal(rule.seen.m, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
 
 
-def test_a_layer_rule_gets_the_membrane_at_which_the_neurons_start() -> None:
+def test_a_layer_rule_gets_the_membrane_at_which_the_neurons_start():
     rule = Watching()
     LIF(2.0, surrogate=rule, start=0.5)(random(T * B, 7).requires_grad_(), Window(T, B)).sum().backward()
     assert rule.seen.m is not None
     assert torch.equal(rule.seen.m, torch.ones(B, 7))
 
 
-def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
+def test_gradients_of_bfloat16_currents_are_computed_in_float32():
     rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
     assert rule.seen.current.dtype == rule.seen.grad.dtype == torch.float32
@@ -70,7 +70,7 @@ def test_gradients_of_bfloat16_currents_are_computed_in_float32() -> None:
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 @pytest.mark.parametrize("name", RULES)
-def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str, reset: Reset) -> None:
+def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name, reset):
     lif, current = LIF(0.7, 0.9, reset=reset), random(T * B, 2, 5, 6) * 1.5
     own = lif(current, Window(T, B))
     leaf = current.clone().requires_grad_()
@@ -85,7 +85,7 @@ def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name: str
 
 @pytest.mark.skipif(not can_fuse(), reason="needs a C++ compiler")
 @pytest.mark.parametrize(("name", "reset"), [("bptr", "subtract"), ("assg", "zero")])
-def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name: str, reset: Reset) -> None:
+def test_a_fused_neuron_gets_equal_gradients_during_an_attack(name, reset):
     neuron, gradients = LIF(0.8, 0.9, reset=reset), {}
     current, weight = 2 * random(2 * B, 3, 4), random(2 * B, 3, 4) - 0.5  # two timesteps compile in half the time of T
     for fused in (False, True):

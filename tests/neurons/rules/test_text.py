@@ -13,7 +13,6 @@ from hiresnn.neurons.rules import (
     Conversion,
     Exponential,
     Linear,
-    Rule,
     StraightThrough,
     Unrolled,
     canonical_rule,
@@ -45,11 +44,11 @@ from hiresnn.neurons.rules import (
         ("pdsg(shift=1, cut=True)", PDSG(1, cut_time=True)),
     ],
 )
-def test_a_text_is_read_as_its_rule(text: str, rule: Rule) -> None:
+def test_a_text_is_read_as_its_rule(text, rule):
     assert rule_from_text(text) == rule
 
 
-def test_assg_has_its_own_options_and_flags() -> None:
+def test_assg_has_its_own_options_and_flags():
     rule = rule_from_text("assg(vanishing=0.8, reset=True, cut=True)")
     assert isinstance(rule, ASSG)
     assert (rule.vanishing, rule.relax, rule.through_reset, rule.cut_time) == (0.8, 1.5, True, True)
@@ -57,7 +56,7 @@ def test_assg_has_its_own_options_and_flags() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_name_is_a_text(name: str) -> None:
+def test_every_rule_name_is_a_text(name):
     assert type(rule_from_text(name)) is type(RULES[name].make())
 
 
@@ -84,22 +83,22 @@ def test_every_rule_name_is_a_text(name: str) -> None:
         ("arctan(", "never closed"),
     ],
 )
-def test_a_text_that_describes_no_rule_is_refused(text: str, word: str) -> None:
+def test_a_text_that_describes_no_rule_is_refused(text, word):
     with pytest.raises(UsageError, match=word):
         rule_from_text(text)
 
 
-def test_the_canonical_text_has_options_in_order_short_numbers_and_flags_last() -> None:
+def test_the_canonical_text_has_options_in_order_short_numbers_and_flags_last():
     assert canonical_rule("linear(cut=True, width=1/2, gamma=3e-1)") == "linear/gamma=0.3/width=0.5/cut"
     assert canonical_rule("assg(cut=True, reset=True)") == canonical_rule("assg/cut/reset") == "assg/reset/cut"
     assert canonical_rule("arctan(alpha=4, reset=False)") == "arctan/alpha=4"
     assert canonical_rule("linear/width=inf") == "linear/width=inf"
 
 
-def test_the_usage_of_a_rule_is_its_options_with_their_defaults() -> None:
+def test_the_usage_of_a_rule_is_its_options_with_their_defaults():
     assert RULES["linear"].usage == "gamma=0.3, width=1, reset=False, cut=False"
     assert RULES["bptr"].usage == ""
 
 
-def test_every_rule_has_a_summary() -> None:
+def test_every_rule_has_a_summary():
     assert all(info.summary.endswith(".") for info in RULES.values())

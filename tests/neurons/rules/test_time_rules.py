@@ -53,21 +53,19 @@ def weight() -> Tensor:
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("through_reset", [False, True])
 @pytest.mark.parametrize("cut_time", [False, True])
-def test_backpropagation_through_time_equals_a_loop(
-    current: Tensor, weight: Tensor, reset: Reset, through_reset: bool, cut_time: bool
-) -> None:
+def test_backpropagation_through_time_equals_a_loop(current, weight, reset, through_reset, cut_time):
     found = of_rule(Unrolled(Arctan(3), through_reset=through_reset, cut_time=cut_time), current, weight, reset)
     expected = looped(current, weight, reset, through_reset=through_reset, cut_time=cut_time)
     torch.testing.assert_close(found, expected)
 
 
-def test_an_unrolled_rule_without_options_is_the_elementwise_rule(current: Tensor, weight: Tensor) -> None:
+def test_an_unrolled_rule_without_options_is_the_elementwise_rule(current, weight):
     unrolled = of_rule(Unrolled(Linear()), current, weight)
-    elementwise = of_rule(Linear(), current, weight)  # type: ignore[arg-type]
+    elementwise = of_rule(Linear(), current, weight)
     torch.testing.assert_close(unrolled, elementwise)
 
 
-def test_hart_averages_the_gradient_over_time() -> None:
+def test_hart_averages_the_gradient_over_time():
     # threshold 1, no leak, width 2, so the slope is max(0, 1 - |z| / 2) / 2. One neuron, currents 0.5, 1.5, 0.5:
     # u = 0.5, 2.0, 1.5 (the spike at 2.0 leaves 1.0); z = -0.5, 1, 0.5; slopes 0.375, 0.25, 0.375.
     # Gradients of the spikes 1, 2, 4: (0.375 + 0.5 + 1.5) / 3 = 0.7916667 at every step.
