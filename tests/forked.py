@@ -44,7 +44,6 @@ class Forked:
         self.process.join()
         output, errors = (file.read_bytes().decode() if file.exists() else "" for file in self.files)
         shutil.rmtree(self.folder)
-        assert self.process.exitcode is not None
         return self.process.exitcode, output, errors
 
     def kill(self) -> None:

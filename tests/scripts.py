@@ -9,8 +9,6 @@ from types import ModuleType
 def imported(path: Path) -> ModuleType:
     """Execute a file and return it as a module of its name."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look up their module
     spec.loader.exec_module(module)

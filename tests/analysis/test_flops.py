@@ -34,8 +34,7 @@ class Varied(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.layers(images)
-        return out
+        return self.layers(images)
 
 
 def vgg5() -> nn.Module:

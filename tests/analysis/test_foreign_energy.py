@@ -120,7 +120,7 @@ def test_currents_between_two_weighted_layers_are_multiplied_at_every_step():
 
 
 def test_a_subclass_of_the_user_decays_as_its_base():
-    class Mine(LIFNode):  # type: ignore[misc, valid-type]
+    class Mine(LIFNode):
         pass
 
     assert counted(nn.Sequential(nn.Flatten(), Mine()), PIXELS)["1"].multiplications == 2 * T

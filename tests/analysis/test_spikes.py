@@ -15,7 +15,6 @@ def two_neurons(timesteps: int) -> SpikingNetwork:
     """Two pixels, each into one IF neuron of threshold 1 with weight 1."""
     ann = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
     first = ann[1]
-    assert isinstance(first, nn.Linear)
     with torch.no_grad():
         first.weight.copy_(torch.eye(2))
     return spiking_graph(ann, timesteps)

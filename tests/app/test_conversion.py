@@ -33,7 +33,7 @@ def of(result: dict[str, Any], timesteps: int, scale: float = 1.0, images: str =
         for row in result["conversion"]
         if (row["timesteps"], row["threshold_scale"], row["images"]) == (timesteps, scale, images)
     )
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 def test_every_t_and_scale_is_measured_on_held_out_images_and_written(run):

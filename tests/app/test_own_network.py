@@ -106,7 +106,6 @@ def test_a_run_of_an_own_network_holds_what_loads_it_again(finished, capsys):
     assert record["path"] == str((finished / "mine.py").resolve())
     assert set(record["files"]) == {"mine.py", "parts.py"}
     network = hiresnn.load(run)
-    assert isinstance(network, SpikingNetwork)
     assert capsys.readouterr().err == f"Executing {finished / 'mine.py'}:network, the code of the network in {run}.\n"
     assert list(network.neurons) == ["network.0.2", "network.2.2"]
     images = data.load("digits").test.images[:50].float() / 255
@@ -187,7 +186,7 @@ def test_no_file_chooses_the_code_that_runs(copied):
 
 
 def build_mine(folder: Path) -> nn.Module:
-    return UserCode(str(code_in(folder)), "network").network(10)  # type: ignore[no-any-return]
+    return UserCode(str(code_in(folder)), "network").network(10)
 
 
 def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(tiny, tmp_path):

@@ -47,7 +47,7 @@ def test_a_part_is_of_the_batch_that_one_process_sees():
 
     def batches(*part: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         generator = torch.Generator().manual_seed(0)
-        return list(Batches(split, 5, shuffle=True, augment=True, generator=generator, part=part))  # type: ignore[arg-type]
+        return list(Batches(split, 5, shuffle=True, augment=True, generator=generator, part=part))
 
     whole = batches(0, 1)
     assert [len(labels) for _, labels in whole] == [5, 5, 1]

@@ -13,7 +13,6 @@ from hiresnn.app.recipe import Recipe, override
 from hiresnn.app.train import train
 from hiresnn.errors import RecipeError
 from hiresnn.models import QCFS
-from hiresnn.network import SpikingNetwork
 from hiresnn.training import METHODS, Selection
 
 ROBUST = {
@@ -54,7 +53,6 @@ def test_a_robust_run_logs_held_out_accuracies_and_is_the_converted_ann(robust, 
     assert all(set(row["held_out"]) == {"clean", "fgsm", "pgd"} for row in logged)
     assert [row["lr"] for row in logged] == pytest.approx([0.05 * x for x in (0.3125, 0.9375, 0.625, 0.625 / 3)])
     network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
-    assert isinstance(network, SpikingNetwork)
     assert {lif.v_init for lif in network.neurons.values()} == {0.5}
     norm, convolution = ann.get_submodule("norm1"), ann.get_submodule("conv1")
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -92,7 +90,6 @@ def test_a_quantised_ann_hands_its_thresholds_to_the_network(robust, tmp_path, h
     changes = {"ann.activation": "qcfs", "ann.levels": "4", "conversion.wait": "true", "ann.select": "last"}
     out = train(override(robust, changes), out=tmp_path / "run", progress=heard)
     network, ann = load(out / MODEL), load(the_ann(out) / MODEL)
-    assert isinstance(network, SpikingNetwork)
     learned = {name: layer.threshold for name, layer in ann.named_modules() if isinstance(layer, QCFS)}
     assert learned.keys() == network.neurons.keys()
     assert all(lif.wait and lif.threshold == learned[name] for name, lif in network.neurons.items())

@@ -75,7 +75,6 @@ def test_a_run_is_its_network_with_its_recipe_however_it_is_named(trained, monke
     ):
         target = resolve_model(text)
         assert (target.name, target.kind, target.library, target.architecture) == (name, "run", "hiresnn", "vgg5")
-        assert target.recipe is not None
         assert (target.recipe.method, target.source) == (method, "")
 
 
@@ -169,7 +168,7 @@ def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_need
 
 def test_no_two_targets_leave_their_evidence_in_one_folder(trained, source):
     def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
-        return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()  # type: ignore[arg-type]
+        return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()
 
     here = Path.cwd()
     assert folder("net.py:network") == folder(f"{here}/net.py:network") == "audits/net-network"

@@ -45,8 +45,7 @@ class Spiking(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         spikes = self.lif(self.first(images.flatten(1)), Window(2, len(images)), False)
-        logits: Tensor = self.last(spikes).view(2, len(images), 4).sum(0)
-        return logits
+        return self.last(spikes).view(2, len(images), 4).sum(0)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
     assert value.dtype == plain.dtype
     assert torch.equal(value, plain)
     value.sum().backward()
-    assert x.grad is not None
     return x.grad.tolist(), mode.hits
 
 
@@ -175,8 +174,7 @@ class Rounded(nn.Module):
         self.linear.weight.data = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.quantise(images).flatten(1))
-        return logits
+        return self.linear(self.quantise(images).flatten(1))
 
 
 IMAGES = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(1))

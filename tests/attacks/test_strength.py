@@ -226,8 +226,7 @@ class Scaled(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = 1e4 * self.network(images)
-        return logits
+        return 1e4 * self.network(images)
 
 
 @contextmanager

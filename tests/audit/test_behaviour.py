@@ -34,8 +34,7 @@ class Flat(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.linear(images.flatten(1))
-        return logits
+        return self.linear(images.flatten(1))
 
 
 class Noisy(Flat):
@@ -107,8 +106,7 @@ class Shared(Flat):
 
 
 def in_one_batch(model: nn.Module, images: Tensor) -> Tensor:
-    logits: Tensor = model(images.repeat(4, 1, 1, 1)).view(4, len(images), 3)
-    return logits
+    return model(images.repeat(4, 1, 1, 1)).view(4, len(images), 3)
 
 
 def one_by_one(model: nn.Module, images: Tensor) -> Tensor:

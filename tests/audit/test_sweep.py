@@ -76,8 +76,7 @@ class Counted(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self.images += len(images)
-        logits: Tensor = self.network(images)
-        return logits
+        return self.network(images)
 
 
 def looked_at(network: nn.Module, images: Tensor) -> int:
@@ -265,8 +264,7 @@ class Preceded(nn.Module):
         self.network, self.change = network, change
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.change(images))
-        return logits
+        return self.network(self.change(images))
 
 
 def noisy(images: Tensor) -> Tensor:

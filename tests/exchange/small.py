@@ -20,7 +20,7 @@ def network(model: str = "vgg5", **options: Any) -> SpikingNetwork:
     """A converted network with normalisation; leak 0.9 and reset zero unless `options` say otherwise."""
     torch.manual_seed(0)
     statistics = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25)}
-    ann = build(model, 10, width=1 / 16, hidden=16, image_size=SIZE[model], **statistics)  # type: ignore[arg-type]
+    ann = build(model, 10, width=1 / 16, hidden=16, image_size=SIZE[model], **statistics)
     return convert(ann, images(), timesteps=T, **{"leak": 0.9, "reset": "zero", **options}).eval()
 
 

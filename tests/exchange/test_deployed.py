@@ -154,8 +154,7 @@ def test_a_layer_that_enters_two_layers_of_neurons_shares_its_scale_with_both():
         def forward(self, images: Tensor) -> Tensor:
             shown = images.flatten(1)
             first = self.a(shown)
-            logits: Tensor = self.last(first.relu() + (first + self.b(shown)).relu())
-            return logits
+            return self.last(first.relu() + (first + self.b(shown)).relu())
 
     torch.manual_seed(0)
     subject = spiking_graph(Two(), 2)

@@ -43,4 +43,4 @@ class Hub(ModuleType):
 @pytest.fixture
 def hub(run: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(run))
-    return sys.modules["huggingface_hub"]  # type: ignore[return-value]
+    return sys.modules["huggingface_hub"]

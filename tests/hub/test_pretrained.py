@@ -56,8 +56,7 @@ def test_the_networks_are_those_that_the_documentation_names():
 
 @pytest.fixture(scope="module", params=shipped(), ids=list(folders()))
 def network(request: pytest.FixtureRequest) -> Run:
-    run: Run = request.param
-    return run
+    return request.param
 
 
 def test_a_network_is_complete_and_as_its_recipe_and_its_card_say(network):
@@ -75,7 +74,6 @@ def test_a_network_has_the_accuracy_of_its_result(name):
     (run,) = [run for run in shipped() if run.name == name]
     assert run.outcome is not None
     network = hiresnn.from_pretrained(name)
-    assert isinstance(network, hiresnn.SpikingNetwork)
     assert not network.training
     assert accuracy(network, data.load("digits").test) == pytest.approx(run.outcome.clean, abs=0.6)
 

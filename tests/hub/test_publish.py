@@ -132,7 +132,6 @@ def marked(value: Any) -> Any:
 
 def test_no_text_of_a_card_becomes_html(run):
     (read,) = read_runs([run])
-    assert read.card is not None
     values = read.card.model_dump()
     texts = marked(values)
     texts["subject"]["kind"] = values["subject"]["kind"]
@@ -146,7 +145,6 @@ def test_no_text_of_a_card_becomes_html(run):
 
 def test_class_names_are_shown_as_they_are(run):
     (read,) = read_runs([run])
-    assert read.card is not None
     images = read.card.data.model_copy(update={"classes": ["<img src=x>", "a|b", "__c__", "d\ne"]})
     text = model_card(replace(read, card=read.card.model_copy(update={"data": images})), "me/mine")
     assert r"classes: \<img src=x\>, a\|b, \_\_c\_\_, d e." in text

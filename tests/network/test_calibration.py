@@ -27,8 +27,7 @@ class Between(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.layer(self, self.second(self.first(images).relu())).relu()
-        logits: Tensor = self.last(hidden.flatten(1))
-        return logits
+        return self.last(hidden.flatten(1))
 
 
 def same(_: Between, spikes: Tensor) -> Tensor:
@@ -108,7 +107,6 @@ def test_a_network_is_rescaled_once():
 def test_spikes_behind_a_tuple_are_rescaled_as_behind_a_slice(part):
     class Parts(Between):
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.last(self.second(part(self.first(images).relu())).flatten(1))
-            return logits
+            return self.last(self.second(part(self.first(images).relu())).flatten(1))
 
     assert error(Parts(same, nn.Conv2d(2, 4, 1))) < 0.02

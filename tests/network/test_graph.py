@@ -25,8 +25,7 @@ class Shortcut(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         before = self.first(images)
         after = self.activate(self, before)
-        logits: Tensor = self.last((self.second(after) + before).relu().flatten(1))
-        return logits
+        return self.last((self.second(after) + before).relu().flatten(1))
 
 
 def discarded(self: Shortcut, before: Tensor) -> Tensor:
@@ -66,8 +65,7 @@ def test_a_graph_that_gives_other_answers_than_the_ann_is_refused():
             self.rows, self.norm, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(16, 3)
 
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.last(self.norm(self.rows(images[:, 0])).relu().flatten(1))
-            return logits
+            return self.last(self.norm(self.rows(images[:, 0])).relu().flatten(1))
 
     ann = Wide()
     convert(ann.eval(), IMAGES, timesteps=4)  # without statistics, both are the same
@@ -86,8 +84,7 @@ def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them(
             self.first, self.last = nn.Linear(16, 8), nn.Linear(8, 3)
 
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.last(self.first(images.flatten(1)).relu().add_(2.0))
-            return logits
+            return self.last(self.first(images.flatten(1)).relu().add_(2.0))
 
     network = convert(Adds().eval(), IMAGES, timesteps=4)
     with torch.no_grad(), record(network) as spikes:
@@ -103,8 +100,7 @@ def test_calibration_leaves_images_alone_that_the_network_overwrites():
             self.layers = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
 
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.layers(images.sub_(0.5))
-            return logits
+            return self.layers(images.sub_(0.5))
 
     torch.manual_seed(0)
     images = IMAGES.clone()

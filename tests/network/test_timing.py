@@ -24,7 +24,7 @@ class Pooling(nn.Module):
     def activated(self, x: Tensor) -> Tensor:
         relu, pool = self.relu, self.pool
         if self.functional:
-            relu, pool = F.relu, lambda x: F.max_pool2d(x, kernel_size=3, stride=2, padding=1)  # type: ignore[assignment]
+            relu, pool = F.relu, lambda x: F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         return relu(pool(x)) if self.pool_first else pool(relu(x))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,9 +39,7 @@ def page(
         for one, value in answers.items()
         if value is not None
     }
-    made = ARTEFACTS[name][1](Results(scale, records))
-    assert made is not None
-    return made
+    return ARTEFACTS[name][1](Results(scale, records))
 
 
 def said(made: Page) -> str:

@@ -31,7 +31,6 @@ def test_a_page_comes_out_of_its_stored_values(folder, scale, name, monkeypatch)
     chosen = SCALES[scale].changed(seeds=None, sources=sources, networks=networks)
     study = Study(chosen, root=RESULTS / folder, progress=Progress(quiet=True))
     page = finished(study, name, needs(name, chosen))
-    assert page is not None
     subtitle = chosen.subtitle(page.networks, page.images)
     assert markdown(name, ARTEFACTS[name][0], subtitle, page) == (RESULTS / folder / f"{name}.md").read_text("utf-8")
     for number, table in enumerate(page.tables, start=1):

@@ -19,10 +19,10 @@ def _at_replace(action: Callable[[int, bool], object]) -> Callable[[], None]:
         def replace(source: object, target: object, **more: object) -> None:
             number = next(numbers)
             action(number, False)
-            original(source, target, **more)  # type: ignore[arg-type]
+            original(source, target, **more)
             action(number, True)
 
-        os.replace = replace  # type: ignore[assignment]
+        os.replace = replace
 
     return install
 

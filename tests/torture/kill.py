@@ -86,7 +86,7 @@ def _killed(scenario: Scenario, folder: Path, kills: list[dict[str, object]]) ->
     scenario.prepare(place)
     line, done = scenario.start, dict[str, list[str]]()
     for kill in kills:
-        ended = command(*line, folder=place, **kill)  # type: ignore[arg-type]
+        ended = command(*line, folder=place, **kill)
         if ended.code not in (0, -9):
             return ended.complaint(0, -9) or f"exit code {ended.code}: {ended.output[-300:]}"
         line = scenario.again if (place / "runs").exists() else scenario.start

@@ -34,7 +34,7 @@ def linear() -> nn.Sequential:
 def spiking() -> SpikingNetwork:
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
-    nn.init.constant_(ann[1].weight, 1.0)  # type: ignore[arg-type]
+    nn.init.constant_(ann[1].weight, 1.0)
     return spiking_graph(ann, 4)
 
 

@@ -29,7 +29,7 @@ class Frozen:
 def spiking(dropout: float = 0.0) -> SpikingNetwork:
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3))
-    nn.init.constant_(ann[1].weight, 1.0)  # type: ignore[arg-type]
+    nn.init.constant_(ann[1].weight, 1.0)
     return spiking_graph(ann, 4)
 
 
@@ -62,7 +62,6 @@ def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before():
     assert [each.timesteps for each in seen] == [2, 2]
     assert all(torch.equal(each.images, images) and torch.equal(each.shown, images / 2) for each in seen)
     assert seen[0].earlier is None
-    assert seen[1].earlier is not None
     assert torch.equal(seen[1].earlier, seen[0].logits.detach() / 2)
     assert not seen[1].earlier.requires_grad
 
@@ -127,7 +126,6 @@ def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_
     assert math.isfinite(loss)
     for parameter in network.parameters():
         assert parameter.dtype == torch.float32
-        assert parameter.grad is not None
         assert parameter.grad.dtype == torch.float32
 
 
@@ -145,7 +143,6 @@ def test_the_logits_of_carried_periods_are_divided_by_all_their_timesteps(state,
     for each in seen:
         torch.testing.assert_close(each.logits, network(images, each.timesteps))
         torch.testing.assert_close(each.model(images), each.logits)  # over as many steps, from rest
-    assert seen[1].earlier is not None
     torch.testing.assert_close(seen[1].earlier, network(images, 2) / 2)
 
 

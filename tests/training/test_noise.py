@@ -20,9 +20,7 @@ def shown(noise: Noise, images: Tensor) -> list[float]:
 
 
 def kappa(noise: CraftedNoise) -> list[float]:
-    assert noise.kappa is not None
-    pixels: list[float] = noise.kappa.flatten().tolist()
-    return pixels
+    return noise.kappa.flatten().tolist()
 
 
 def test_kappa_starts_at_zero_and_continues_from_batch_to_batch():

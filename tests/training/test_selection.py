@@ -24,15 +24,14 @@ def training(select: str = "last", average: bool = False, epochs: int = 3) -> Tr
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     averaged = Average(model, optimizer, 0.9) if average else None
-    chosen = Selection(*images(), eps=0.1, select=select)  # type: ignore[arg-type]
+    chosen = Selection(*images(), eps=0.1, select=select)
     return Training(model, optimizer, [images()], Method(), Schedule(epochs, 0.1), average=averaged, selection=chosen)
 
 
 def run(subject: Training, accuracies: list[dict[str, float]] | None = None) -> list[dict[str, Any]]:
     """Train to the end; the held-out accuracies of each epoch are `accuracies` if given."""
     if accuracies is not None:
-        assert subject.selection is not None
-        subject.selection.measure = lambda network: accuracies.pop(0)  # type: ignore[method-assign]
+        subject.selection.measure = lambda network: accuracies.pop(0)
     subject.run()
     return subject.rows
 
@@ -71,7 +70,6 @@ def test_the_epoch_with_the_highest_robust_accuracy_is_taken(select, best):
     subject = training(select)
     after: list[dict[str, Tensor]] = []
     accuracies = [measured(60, 50), measured(65, 58), measured(64, 57)]
-    assert subject.selection is not None
     subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]
     run(subject)
     assert equal(weights(subject.model), after[best - 1])
@@ -80,7 +78,6 @@ def test_the_epoch_with_the_highest_robust_accuracy_is_taken(select, best):
 def test_after_catastrophic_overfitting_the_training_goes_on_from_the_best_epoch():
     subject, after = training(), []
     accuracies = [measured(60, 50), measured(85, 20), measured(60, 50)]
-    assert subject.selection is not None
     subject.selection.measure = lambda network: (after.append(weights(network)), accuracies.pop(0))[1]
     now: list[dict[str, Tensor]] = []
     subject.after = lambda row: now.append(weights(subject.model))
@@ -104,7 +101,6 @@ def test_overfitting_is_a_gap_that_opens_while_robustness_falls(fgsm, pgd, overf
 def test_the_averaged_network_is_measured_and_returned():
     subject, seen = training(average=True, epochs=2), []
     assert subject.average is not None
-    assert subject.selection is not None
     subject.selection.measure = lambda network: (seen.append(network), measured(60, 50))[1]
     run(subject)
     assert all(network is subject.average.model for network in seen)
@@ -114,7 +110,6 @@ def test_the_averaged_network_is_measured_and_returned():
 def test_going_back_a_second_time_restores_the_same_momentum():
     subject, found = training(epochs=3), []
     accuracies = [measured(60, 50), measured(90, 20), measured(90, 20)]
-    assert subject.selection is not None
     subject.selection.measure = lambda network: accuracies.pop(0)
 
     def after(row: dict[str, Any]) -> None:
@@ -137,7 +132,6 @@ def test_a_resumed_training_ends_with_the_same_bits(select):
     for stopped_after in (1, 2, 3):
         first = training(select, average=True, epochs=4)
         values = accuracies()
-        assert first.selection is not None
         first.selection.measure = lambda network, values=values: values.pop(0)
         states: list[dict[str, Any]] = []
         first.after = lambda row, first=first, states=states: states.append(copy.deepcopy(first.state_dict()))

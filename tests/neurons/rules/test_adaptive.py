@@ -37,7 +37,6 @@ def unrolled(slopes: list[float], grads: list[float]) -> list[float]:
 def gradient(lif: LIF, current: Tensor, grad: Tensor) -> Tensor:
     leaf = current.flatten(0, 1).clone().requires_grad_()
     lif(leaf, Window(T, B)).backward(grad.flatten(0, 1))
-    assert leaf.grad is not None
     return leaf.grad.view_as(current)
 
 
@@ -78,7 +77,6 @@ def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered():
     network, rule = torch.nn.ModuleList([LIF(), LIF()]), ASSG(relax=2.0)
     with gradient_rule(network, rule):
         first, second = (lif.surrogate for lif in network)
-        assert isinstance(first, ASSG)
         assert first is not second
         assert first.relax == 2
         network[0](torch.rand(T * B, 4, requires_grad=True), Window(T, B)).sum().backward()
@@ -86,7 +84,6 @@ def test_every_layer_gets_a_fresh_assg_each_time_the_rule_is_entered():
     assert not rule.statistics
     with gradient_rule(network, rule):
         again = network[0].surrogate
-        assert isinstance(again, ASSG)
         assert not again.statistics
 
 
@@ -116,7 +113,6 @@ def test_the_width_of_pdsg_is_the_deviation_of_the_channel_up_to_the_step():
 def test_the_width_of_pdsg_is_1_where_nothing_varies():
     leaf = torch.tensor([[0.5]], requires_grad=True)
     LIF(surrogate=PDSG())(leaf, Window(1, 1)).sum().backward()
-    assert leaf.grad is not None
     assert leaf.grad.item() == pytest.approx(statistics.NormalDist(0.5, 1).pdf(-0.5))
 
 
@@ -125,6 +121,5 @@ def test_pdsg_of_one_image(shape):
     lif = layer(PDSG())
     current = random(3, *shape).requires_grad_()
     lif(current, Window(T, 1), False).sum().backward()
-    assert current.grad is not None
     assert current.grad.isfinite().all()
     assert current.grad.shape == shape

@@ -30,7 +30,6 @@ def test_a_layer_rule_gets_steps_samples_and_channels_in_any_memory_layout(layou
     assert rule.seen.m is None
     assert rule.seen.reset == "subtract-unleaked"
     expected = torch.cat([t * step for t, step in zip((1, 2, 3, 4), grad.chunk(T), strict=True)])
-    assert leaf.grad is not None
     assert torch.equal(leaf.grad, expected)
 
 
@@ -39,7 +38,6 @@ def test_a_constant_current_gets_the_sum_of_the_gradients_over_steps():
     LIF(surrogate=rule)(current, Window(T, B), False).sum().backward()
     assert rule.seen.current.shape == (T, B, 7)
     assert torch.equal(rule.seen.current[2], current.detach())
-    assert current.grad is not None
     assert torch.equal(current.grad, torch.full((B, 7), 1.0 + 2 + 3 + 4))
 
 
@@ -49,14 +47,12 @@ def test_a_layer_rule_gets_the_membrane_left_by_an_earlier_window():
     first = torch.tensor([[0.5, 1.5], [2.5, 3.5], [0.0, 1.0]])  # the reset takes 2 from 2.5 and 3.5
     lif(first, window)
     lif(random(B, 2).requires_grad_(), window.following()).sum().backward()
-    assert rule.seen.m is not None
     assert torch.equal(rule.seen.m, torch.tensor([[0.5, 1.5], [0.5, 1.5], [0.0, 1.0]]))
 
 
 def test_a_layer_rule_gets_the_membrane_at_which_the_neurons_start():
     rule = Watching()
     LIF(2.0, surrogate=rule, start=0.5)(random(T * B, 7).requires_grad_(), Window(T, B)).sum().backward()
-    assert rule.seen.m is not None
     assert torch.equal(rule.seen.m, torch.ones(B, 7))
 
 
@@ -64,7 +60,6 @@ def test_gradients_of_bfloat16_currents_are_computed_in_float32():
     rule, current = Watching(), random(T * B, 7).bfloat16().requires_grad_()
     LIF(surrogate=rule)(current, Window(T, B)).sum().backward()
     assert rule.seen.current.dtype == rule.seen.grad.dtype == torch.float32
-    assert current.grad is not None
     assert current.grad.dtype == torch.bfloat16
 
 
@@ -78,7 +73,6 @@ def test_every_named_rule_leaves_spikes_unchanged_and_gives_a_gradient(name, res
         spikes = lif(leaf, Window(T, B))
         spikes.sum().backward()
     assert torch.equal(spikes, own)
-    assert leaf.grad is not None
     assert leaf.grad.isfinite().all()
     assert leaf.grad.any()
 

@@ -11,9 +11,7 @@ GRAD = torch.tensor([[1.0], [-2.0]])  # of one neuron's spikes at two steps
 def gradient(rule: LayerRule, currents: list[float], threshold: float = 1.0, leak: float = 1.0) -> list[float]:
     leaf = torch.tensor(currents)[:, None].requires_grad_()
     LIF(threshold, leak, surrogate=rule)(leaf, Window(2, 1)).backward(GRAD)
-    assert leaf.grad is not None
-    found: list[float] = leaf.grad[:, 0].tolist()
-    return found
+    return leaf.grad[:, 0].tolist()
 
 
 def test_bptr_passes_the_gradient_of_every_step_where_a_neuron_spiked_at_any():
@@ -26,7 +24,6 @@ def test_bptr_counts_a_spike_at_the_threshold_where_the_neuron_does():
     for condition, expected in ((">", [0, 0]), (">=", [1, -2])):
         leaf = torch.tensor([[0.5], [0.5]]).requires_grad_()  # u = 0.5, 1.0
         LIF(condition=condition, surrogate=BPTR())(leaf, Window(2, 1)).backward(GRAD)
-        assert leaf.grad is not None
         assert leaf.grad[:, 0].tolist() == expected
 
 
@@ -54,7 +51,6 @@ def test_charge_left_by_an_earlier_window_counts_as_current(rule):
         leaf = torch.zeros(2, 1).requires_grad_()
         window = Window(2, 1, membranes={lif: torch.tensor([left])})
         lif(leaf, window).sum().backward()
-        assert leaf.grad is not None
         return leaf.grad
 
     assert with_charge(0.5).all()

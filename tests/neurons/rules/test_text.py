@@ -4,7 +4,6 @@ import pytest
 
 from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import (
-    ASSG,
     BPTR,
     HART,
     PDSG,
@@ -50,7 +49,6 @@ def test_a_text_is_read_as_its_rule(text, rule):
 
 def test_assg_has_its_own_options_and_flags():
     rule = rule_from_text("assg(vanishing=0.8, reset=True, cut=True)")
-    assert isinstance(rule, ASSG)
     assert (rule.vanishing, rule.relax, rule.through_reset, rule.cut_time) == (0.8, 1.5, True, True)
     assert rule_from_text("assg") is not rule_from_text("assg")  # it keeps statistics
 

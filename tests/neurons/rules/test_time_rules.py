@@ -36,7 +36,6 @@ def of_rule(rule: LayerRule, current: Tensor, weight: Tensor, reset: Reset = "su
     lif.leak.data.fill_(LEAK)
     leaf = current.flatten(0, 1).clone().requires_grad_()
     (lif(leaf, Window(T, B)).view(T, B, N) * weight).sum().backward()
-    assert leaf.grad is not None
     return leaf.grad.view(T, B, N)
 
 
@@ -71,5 +70,4 @@ def test_hart_averages_the_gradient_over_time():
     # Gradients of the spikes 1, 2, 4: (0.375 + 0.5 + 1.5) / 3 = 0.7916667 at every step.
     lif, current = LIF(surrogate=HART(2.0)), torch.tensor([[0.5], [1.5], [0.5]]).requires_grad_()
     lif(current, Window(3, 1)).backward(torch.tensor([[1.0], [2.0], [4.0]]))
-    assert current.grad is not None
     torch.testing.assert_close(current.grad, torch.full((3, 1), 0.7916667))
