@@ -3,6 +3,8 @@
 Recipes and help are read before anything is trained, so this module does not import torch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
