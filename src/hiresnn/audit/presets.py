@@ -26,28 +26,21 @@ class PlannedAttack:
     plain: bool = False  # whether the network's own gradient is used exactly as it is, with its roundings
     first: int | None = None  # only the first so many images; None means all
 
-    def at(self, bound: Bound) -> Attack:
-        """The attack at that bound, without the search that finishes it."""
+    def at(self, bound: Bound, finish: Tensor | None = None) -> Attack:
+        """The attack at that bound without the search that finishes it, or that search from the images `finish`."""
         options = {name: value for name, value in self.spec.options.items() if name != "finish" or not self.queries}
-        return self._under_its_rule(replace(self.spec, options=options).at(bound.radius))
+        attack = replace(self.spec, options=options).at(bound.radius)
 
-    def finishing(self, bound: Bound, start: Tensor) -> Attack:
-        """The Square search that finishes the attack, from what the attack returned; it follows no gradient."""
-
-        def search(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-            worst = WorstCandidates(model, images, labels)
-            worst.query(worst.standing, start[worst.standing])
-            return finish_by_square(worst, bound.radius, self.queries, None)
-
-        return self._under_its_rule(search)
-
-    def _under_its_rule(self, attack: Attack) -> Attack:
         def attacked(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, InstrumentedModel)
             subject = self.twin or model
             subject.cost = model.cost  # the passes over a twin are part of the cost
             with subject.under(OWN if self.plain else ROUNDING):
-                return attack(subject, images, labels)
+                if finish is None:
+                    return attack(subject, images, labels)
+                worst = WorstCandidates(subject, images, labels)
+                worst.query(worst.standing, finish[worst.standing])
+                return finish_by_square(worst, bound.radius, self.queries, None)
 
         return attacked
 
@@ -224,6 +217,9 @@ class AuditConfig:
     compile: bool | str = "auto"  # whether neurons of hiresnn are compiled; "auto": where that pays
 
     def __post_init__(self) -> None:
+        for name in ("bounds", "attacks"):
+            if isinstance(text := getattr(self, name), str):  # one text alone
+                object.__setattr__(self, name, (text,))
         _ = self.curve, self.plan, self.added  # refuse what cannot be used now, not after hours of work
 
     @property

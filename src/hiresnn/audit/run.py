@@ -20,22 +20,10 @@ from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
 from hiresnn.audit.build_card import SPIKES, About, Evidence, build_card, conclude, subject_of
-from hiresnn.audit.card import (
-    ANSWERS,
-    BATCH,
-    CONSTANT,
-    FINITE,
-    INPUT,
-    PRECISION,
-    REPEATED,
-    WEIGHTS,
-    Card,
-    Share,
-    share,
-)
-from hiresnn.audit.presets import PROTOCOL, AuditConfig, Preset
+from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Card, Share, share
+from hiresnn.audit.presets import PROTOCOL, AuditConfig
 from hiresnn.audit.screening import Record
-from hiresnn.audit.sweep import AuditResult, Units, WorstCase, audit
+from hiresnn.audit.sweep import AuditResult, Units, audit
 from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.eps import parse_bound
@@ -70,12 +58,6 @@ def run_audit(
     labels: Tensor | None = None,
     config: AuditConfig | None = None,
     *,
-    preset: Preset | str | None = None,
-    eps: float | str | None = None,
-    bounds: Sequence[str] | None = None,
-    attacks: Sequence[str] | None = None,
-    seed: int | None = None,
-    batch_size: int | None = None,
     twins: Mapping[str, Model] | None = None,
     name: str = "network",
     classes: Sequence[str] | None = None,
@@ -83,6 +65,7 @@ def run_audit(
     folder: Path | str | None = None,
     cache: MutableMapping[str, Record] | Path | str | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Card:
     """Run the full attack suite on a network and return the card with its worst-case robust accuracy.
 
@@ -91,8 +74,8 @@ def run_audit(
             images must be on its device.
         images, labels: float in [0, 1], and their classes [B]; all of them are attacked. `images` alone may be a
             Dataset, a DataLoader or whatever else `hiresnn.fit` takes, with its labels.
-        config: the settings, in place of preset, eps, bounds, attacks, seed and batch_size, which have the defaults of
-            `AuditConfig`; both together are refused.
+        config: the settings. settings: fields of `AuditConfig` in its place, such as preset="standard", eps="2/255",
+            bounds=["1/255"], attacks=["apgd"], seed=1 and batch_size=50; both together are refused.
         twins: name -> a network whose adversarial images are tried on this one.
         about: what the card says beside the result, in place of name and classes (of the network).
         folder: where to write card.json and adversarial.npz, with views also deployed.json; None writes nothing.
@@ -112,16 +95,13 @@ def run_audit(
     """
     images, labels = labelled(images, labels)
     require_batch(images, labels, empty=False)
-    settings: dict[str, Any] = {"preset": preset, "eps": eps, "seed": seed, "batch_size": batch_size}
-    for option, texts in (("bounds", bounds), ("attacks", attacks)):
-        settings[option] = (texts,) if isinstance(texts, str) else None if texts is None else tuple(texts)
     settings = {option: value for option, value in settings.items() if value is not None}
     if config is not None and settings:
         raise UsageError(f"config is given, and {', '.join(settings)} beside it; set them in the AuditConfig.")
-    config = config or AuditConfig(**settings)
-    about, progress = about or _about(model, config, twins or {}, name, classes), progress or Progress(quiet=True)
+    config, twins = config or AuditConfig(**settings), twins or {}
+    about, progress = about or _about(model, config, twins, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
-    opponents = {title: InstrumentedModel(twin, images) for title, twin in (twins or {}).items()}
+    opponents = {title: InstrumentedModel(twin, images) for title, twin in twins.items()}
     for title, network in ((about.name, audited), *((f"the twin {name}", twin) for name, twin in opponents.items())):
         if about.classes is not None and network.classes != len(about.classes):
             counts = f"{network.classes} output classes, but {about.data} has {len(about.classes)}"
@@ -196,9 +176,8 @@ def _about(
     options += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
     call = f"hiresnn.run_audit(model, images, labels, {', '.join(options)}"
     versions = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
-    return About(
-        name, classes=classes, command=f"{call}, preset={config.plan.name!r})", repeat=call, environment=versions
-    )
+    command = f"{call}, preset={config.plan.name!r})"
+    return About(name, classes=classes, command=command, repeat=call, environment=versions)
 
 
 def _identity(network: InstrumentedModel, config: AuditConfig, data: Sequence[str | None]) -> str:
@@ -222,8 +201,7 @@ def audit_views(
     A view is attacked by the whole preset with its own gradients, and by what is made on the float network (of whose
     audit `result` is) at every bound. Then every adversarial image of one network counts for each that it breaks.
     """
-    images, labels, config = result.images, result.labels, result.config
-    audits = {FLOAT: result}
+    images, labels, config, audits = result.images, result.labels, result.config, {FLOAT: result}
     for view, network in networks.items():
         model = InstrumentedModel(network, images)
         progress.line(f"Audit of the network as deployed: {view}")
@@ -231,9 +209,14 @@ def audit_views(
         audits[view] = audit(model, images, labels, config, twins=twins, cache=units, progress=progress)
     levels = {name: audited.worst.level.clone() for name, audited in audits.items()}
     for name, audited in audits.items():
-        for maker, other in audits.items():
-            if maker != name:
-                _transfer(other.worst, audited.model, labels, levels[name], config.batch_size)
+        for worst in (other.worst for other in audits.values() if other is not audited):
+            made = list(worst.adversarial)
+            for start in range(0, len(made), config.batch_size):
+                rows = torch.tensor(made[start : start + config.batch_size])
+                adversarial = torch.stack([worst.adversarial[row] for row in rows.tolist()]).to(labels.device)
+                with frozen(audited.model), torch.no_grad():
+                    broken = rows[~correct(audited.model(adversarial), labels[rows.to(labels.device)]).cpu()]
+                levels[name][broken] = torch.minimum(levels[name][broken], worst.level[broken])
 
     def curve(level: Tensor) -> list[float]:
         """Percentage of images that stand at each bound."""
@@ -248,17 +231,15 @@ def audit_views(
     }
 
 
-@torch.no_grad()
-def _transfer(worst: WorstCase, model: InstrumentedModel, labels: Tensor, level: Tensor, batch_size: int) -> None:
-    """Lower `level` where an adversarial image of another network is misclassified by `model`, too."""
-    for positions in torch.split(torch.tensor(list(worst.adversarial), dtype=torch.int64), batch_size):
-        if not len(positions):
-            return
-        adversarial = torch.stack([worst.adversarial[position] for position in positions.tolist()])
-        with frozen(model):
-            wrong = ~correct(model(adversarial.to(labels.device)), labels[positions.to(labels.device)])
-        broken = positions[wrong.cpu()]
-        level[broken] = torch.minimum(level[broken], worst.level[broken])
+def _packed(arrays: Record) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return dict(file.items())
 
 
 class ArrayCache:
@@ -273,19 +254,47 @@ class ArrayCache:
     def get(self, key: str) -> Record | None:
         path = self._path(key)
         whole = path.read_bytes() if path.is_file() else b""
-        content, digest = whole[:-DIGEST], whole[-DIGEST:]
-        if hashlib.sha256(content).digest() != digest:
+        if hashlib.sha256(whole[:-DIGEST]).digest() != whole[-DIGEST:]:
             return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            record = dict(file.items())
+        record = _unpacked(whole[:-DIGEST])
         return record if str(record.pop(KEY, "")) == key else None
 
     def __setitem__(self, key: str, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{KEY: np.asarray(key)}, **record)  # type: ignore[arg-type]
-        content = buffer.getvalue()
+        content = _packed({KEY: np.asarray(key), **record})
         write_atomically(self._path(key), content + hashlib.sha256(content).digest())
+
+
+def adversarial_archive(result: AuditResult) -> bytes:
+    """The broken images as a compressed .npz, with the arrays of `FIELDS`."""
+    worst, images = result.worst, result.images
+    index = sorted(worst.adversarial)
+    adversarial = [worst.adversarial[image].numpy() for image in index]
+    arrays = {
+        "index": np.asarray(index, np.int64),
+        "eps": np.asarray([worst.bounds[int(worst.level[image])].eps for image in index], np.float64),
+        "label": result.labels[index].cpu().numpy(),
+        "adversarial": np.stack(adversarial) if index else np.zeros((0, *images.shape[1:]), "f4"),
+        "clean": images[index].cpu().numpy(),
+    }
+    return _packed(arrays)
+
+
+def read_archive(path: Path) -> Record:
+    """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
+    advice = "name the folder of a complete audit"
+    if not path.is_file():
+        raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.")
+    try:
+        arrays = _unpacked(path.read_bytes())
+    except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise RunError(f"{path} is damaged ({error}); {advice}.") from None
+    rows = {values.shape[:1] for values in arrays.values()}
+    shapes = {values.shape for name, values in arrays.items() if name in ("adversarial", "clean")}
+    numbers = {name: values.dtype.kind for name, values in arrays.items()}
+    if numbers != FIELDS or len(rows) != 1 or () in rows or len(shapes) != 1 or len(next(iter(shapes))) != 4:
+        raise RunError(f"{path} does not hold the arrays {', '.join(FIELDS)} with one row per image; {advice}.")
+    return arrays
 
 
 class Verification(NamedTuple):
@@ -298,41 +307,6 @@ class Verification(NamedTuple):
     problems: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
     complete: bool = False
-
-
-def adversarial_archive(result: AuditResult) -> bytes:
-    """The broken images as a compressed .npz, with the arrays of `FIELDS`."""
-    worst, images = result.worst, result.images
-    index = sorted(worst.adversarial)
-    empty = np.zeros((0, *images.shape[1:]), "f4")
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        index=np.asarray(index, np.int64),
-        eps=np.asarray([worst.bounds[int(worst.level[image])].eps for image in index], np.float64),
-        label=result.labels[index].cpu().numpy(),
-        adversarial=np.stack([worst.adversarial[image].numpy() for image in index]) if index else empty,
-        clean=images[index].cpu().numpy(),
-    )
-    return buffer.getvalue()
-
-
-def read_archive(path: Path) -> Record:
-    """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
-    advice = "name the folder of a complete audit"
-    if not path.is_file():
-        raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.")
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = dict(file.items())
-    except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
-        raise RunError(f"{path} is damaged ({error}); {advice}.") from None
-    rows = {values.shape[:1] for values in arrays.values()}
-    shapes = {values.shape for name, values in arrays.items() if name in ("adversarial", "clean")}
-    numbers = {name: values.dtype.kind for name, values in arrays.items()}
-    if numbers != FIELDS or len(rows) != 1 or () in rows or len(shapes) != 1 or len(next(iter(shapes))) != 4:
-        raise RunError(f"{path} does not hold the arrays {', '.join(FIELDS)} with one row per image; {advice}.")
-    return arrays
 
 
 @torch.no_grad()
@@ -348,8 +322,7 @@ def verify(
     """
     clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
     labels, eps, index = torch.from_numpy(arrays["label"]).long(), arrays["eps"], arrays["index"].tolist()
-    count, network = len(index), None
-    problems = []
+    count, network, problems = len(index), None, list[str]()
     unchecked = [
         "which attack broke an image first, and the counts of FGSM, PGD and noise: one adversarial image is stored",
         "that the attacks ran on the images that stand: no attack is repeated",
@@ -363,15 +336,14 @@ def verify(
 
     if card.subject.fingerprint != weights_of(model):
         problems.append("the network's weights are not those that the card names")
-    if count:
-        require(torch.isfinite(adversarial).flatten(1).all(1), "have pixels that are not finite")
-        require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1]")
-        distance = (adversarial - clean).abs().flatten(1).amax(1)
-        require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
+    # Comparisons with NaN are false.
+    require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels not finite or outside [0, 1]")
+    distance = (adversarial - clean).abs().flatten(1).amax(1)
+    require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
     distinct = len(set(index)) == count and all(0 <= position < card.data.images for position in index)
     if not distinct:
         problems.append("the positions of the images are not distinct positions among the audited images")
-    images, truth = (clean[:0], labels[:0]) if data is None else labelled(data, None)
+    images, truth = (clean, labels) if data is None else labelled(data, None)
     if data is None:
         unchecked.append("clean accuracy, and that the stored images are those of the data set")
     elif len(images) != card.data.images:
@@ -380,8 +352,8 @@ def verify(
         same = images[index].shape == clean.shape and (images[index] == clean).flatten(1).all(1)
         require(torch.as_tensor(same).expand(count), "are not those of the data set at their positions")
         require(truth[index] == labels, "do not have their label of the data set")
-    if len(observed := images if data is not None else clean):
-        network = InstrumentedModel(model, observed)
+    if len(images):
+        network = InstrumentedModel(model, images)
         chance = CHANCE if network.random else 0.0
 
         def right(pictures: Tensor, classes: Tensor) -> Tensor:
@@ -401,82 +373,81 @@ def verify(
             elif not network.random and sorted({*answers.nonzero()[:, 0].tolist()} - {*index}) != card.unbroken:
                 problems.append("the images that stand are not those that are classified correctly and not broken")
         problems += _subject_faults(card, network)
-    problems += [
-        *_curve_faults(card, eps),
-        *_count_faults(card, index, eps),
-        *_conclusion_faults(card, network, data is not None),
-    ]
+    problems += [*_count_faults(card, index, eps), *_conclusion_faults(card, network, data is not None)]
     return Verification(count, tuple(problems), tuple(unchecked), data is not None)
 
 
 def _subject_faults(card: Card, network: InstrumentedModel) -> Iterator[str]:
     """Contradictions between a card and what its network shows."""
-    actual, stated = subject_of(network, About()), card.subject
-    for name in ("timesteps", "neurons", "random", "draws", "rounds"):
-        if getattr(stated, name) != getattr(actual, name):
-            yield f"the card says {name} = {getattr(stated, name)} of its network, which has {getattr(actual, name)}"
-    if network.classes != len(card.data.classes):
-        yield f"the network has {network.classes} output classes, but the card names {len(card.data.classes)}"
-    if list(network.observed.shape[1:]) != card.data.size:
-        yield f"the card says that images are {card.data.size}, and they are {list(network.observed.shape[1:])}"
-
-
-def _curve_faults(card: Card, eps: np.ndarray[Any, Any]) -> Iterator[str]:
-    """Contradictions between the curve of a card, its settings and the archive."""
-    for point in card.curve:
-        radius = math.inf if point.eps is None else point.eps
-        standing = card.clean.count - int((eps <= radius).sum())
-        if standing != point.worst.count:
-            yield f"at {point.bound} the images leave {standing} standing, the card says {point.worst.count}"
-        if not math.isclose(parse_bound(point.bound).eps, radius, rel_tol=1e-4):
-            yield f"the card gives the bound {point.bound} as eps = {point.eps}"
-        for name in ("fgsm", "pgd", "noise", "worst"):
-            yield from (f"at {point.bound}, {name}: {fault}" for fault in _faults(card, getattr(point, name)))
-    yield from (f"clean: {fault}" for fault in _faults(card, card.clean))
-    curve = AuditConfig(eps=card.setting.headline, bounds=tuple(card.setting.bounds)).curve
-    labels = [bound.label for bound in curve]
-    if not labels == card.setting.bounds == [point.bound for point in card.curve]:
-        yield f"the points of the curve are not those of an audit at {', '.join(labels)}"
-    if any(not any(math.isclose(bound.eps, value, rel_tol=1e-4) for bound in curve[1:]) for value in set(eps)):
-        yield "stored images were broken at bounds that the curve does not have"
+    names, data, actual = ("timesteps", "neurons", "random", "draws", "rounds"), card.data, subject_of(network, About())
+    values = [(name, getattr(card.subject, name), getattr(actual, name)) for name in names]
+    values += [("output classes", len(data.classes), network.classes)]
+    values += [("images of the size", data.size, list(network.observed.shape[1:]))]
+    for name, stated, true in values:
+        if stated != true:
+            yield f"the card says {name} = {stated} of its network, which has {true}"
 
 
 def _count_faults(card: Card, index: list[int], eps: np.ndarray[Any, Any]) -> Iterator[str]:
-    """Contradictions between the counts of a card, and with the archive."""
-    standing, rows = card.unbroken, {row.label: row for row in card.attacks}
+    """Contradictions between the counts of a card, its settings and the archive."""
+    clean, rows, standing = card.clean, {row.label: row for row in card.attacks}, card.unbroken
     positions = set(standing) - set(index)
     if standing != sorted(positions) or not positions <= set(range(card.data.images)):
         yield "the positions of the images that stand are not distinct positions of images that are not broken"
     if len(standing) != card.curve[-1].worst.count:
         yield f"{len(standing)} images stand, but the curve ends with {card.curve[-1].worst.count}"
+    curve = AuditConfig(eps=card.setting.headline, bounds=tuple(card.setting.bounds)).curve
+    bounds = [bound.label for bound in curve]
+    if not bounds == card.setting.bounds == [point.bound for point in card.curve]:
+        yield f"the points of the curve are not those of an audit at {', '.join(bounds)}"
+    if any(not any(math.isclose(bound.eps, value, rel_tol=1e-4) for bound in curve[1:]) for value in set(eps)):
+        yield "stored images were broken at bounds that the curve does not have"
+    yield from (f"clean: {fault}" for fault in _share_faults(card, clean))
     for point in card.curve:
+        at, true = f"at {point.bound}", parse_bound(point.bound).eps
+        radius = math.inf if point.eps is None else point.eps
+        if not math.isclose(true, radius, rel_tol=1e-4):
+            yield f"the card gives the bound {point.bound} as eps = {point.eps}"
+        if (left := clean.count - int((eps <= radius).sum())) != point.worst.count:
+            yield f"{at} the images leave {left} standing, the card says {point.worst.count}"
         first = sum(row.broke.get(point.bound, 0) for row in card.attacks)
-        stored = sum(math.isclose(value, parse_bound(point.bound).eps, rel_tol=1e-4) for value in eps)
-        if first != stored:
-            yield f"the attacks broke {first} images first at {point.bound}, but {stored} are stored"
+        if first != (stored := sum(math.isclose(value, true, rel_tol=1e-4) for value in eps)):
+            yield f"the attacks broke {first} images first {at}, but {stored} are stored"
+        for name in ("fgsm", "pgd", "noise", "worst"):
+            yield from (f"{at}, {name}: {fault}" for fault in _share_faults(card, getattr(point, name)))
         for label, part in zip(PROTOCOL, (point.fgsm, point.pgd, point.noise), strict=True):
-            broke = rows[label].broke.get(point.bound, 0) if label in rows else 0
-            if not point.worst.count <= part.count <= card.clean.count - broke:
-                limits = f"{point.worst.count} to {card.clean.count - broke}"
-                yield f"at {point.bound} the attack {label} can leave {limits} images, the card says {part.count}"
+            most = clean.count - (rows[label].broke.get(point.bound, 0) if label in rows else 0)
+            if not point.worst.count <= part.count <= most:
+                limits = f"{point.worst.count} to {most}"
+                yield f"{at} the attack {label} can leave {limits} images, the card says {part.count}"
     for label in PROTOCOL[:2]:  # they attack every correct image at every bound
         attacked = rows[label].shown if label in rows else 0
-        if attacked != (expected := card.clean.count * (len(card.curve) - 1)):
+        if attacked != (expected := clean.count * (len(card.curve) - 1)):
             yield f"the attack {label} attacked {attacked} images over all bounds, but {expected} are to be attacked"
+
+
+def _share_faults(card: Card, stated: Share) -> Iterator[str]:
+    if stated.of != card.data.images or stated.count > stated.of:
+        yield f"the card counts {stated.count} of {stated.of} images, but {card.data.images} were audited"
+        return
+    exact = share(stated.count, stated.of)
+    if max(abs(getattr(stated, key) - getattr(exact, key)) for key in ("percent", "low", "high")) > TOLERANCE:
+        said, true = (f"{one.percent:g} % ({one.low:g} to {one.high:g})" for one in (stated, exact))
+        yield f"the card says {said}, but {stated.count} of {stated.of} are {true}"
 
 
 def _conclusion_faults(card: Card, network: InstrumentedModel | None, same_images: bool) -> Iterator[str]:
     """Contradictions between the checks, the counts and the conclusion of a card."""
     observed = {check.name: check for check in network.checks(0)} if network else {}
     stated = {check.name: check for check in card.checks}
-    required = {*ALWAYS, *observed} - (
-        {CONSTANT} if stated.get(BATCH) and stated[BATCH].result == "not checked" else set()
-    )
+    required = {*ALWAYS, *observed}
+    if BATCH in stated and stated[BATCH].result == "not checked":
+        required.discard(CONSTANT)
     if network and isinstance(network.model, SpikingNetwork):
-        required |= {SPIKES}
-    if lacking := sorted(required - set(stated)):
+        required.add(SPIKES)
+    if lacking := sorted(required - {*stated}):
         yield f"the card lacks the checks {', '.join(lacking)}"
-    if unknown := sorted(set(stated) - required - {*observed, *OPTIONAL}):
+    if unknown := sorted({*stated} - required - {*observed, *OPTIONAL}):
         yield f"an audit does not make the checks {', '.join(unknown)}"
     for name in {*stated} & {*observed} if same_images else ():
         if stated[name].result != observed[name].result and (name in CLEAN_CHECKS or stated[name].result == "passed"):
@@ -488,21 +459,9 @@ def _conclusion_faults(card: Card, network: InstrumentedModel | None, same_image
     if own is None:
         yield "the screening lacks the network's own gradient rule"
         return
-    setting, said = card.setting, card.conclusion
-    actual = conclude(
-        card.at(setting.headline), own, Evidence.stated(card), card.checks, preset=setting.preset, command=""
-    )
+    point, preset = card.at(card.setting.headline), card.setting.preset
+    actual = conclude(point, own, Evidence.stated(card), card.checks, preset=preset, command="")
     for name in ("verdict", "headline", "own"):
-        if getattr(actual, name) != getattr(said, name):
-            true = f"its counts and checks give {getattr(actual, name)!r}"
-            yield f"the {name} of the card is {getattr(said, name)!r}, but {true}"
-
-
-def _faults(card: Card, stated: Share) -> Iterator[str]:
-    if stated.of != card.data.images or stated.count > stated.of:
-        yield f"the card counts {stated.count} of {stated.of} images, but {card.data.images} were audited"
-        return
-    exact = share(stated.count, stated.of)
-    if max(abs(getattr(stated, key) - getattr(exact, key)) for key in ("percent", "low", "high")) > TOLERANCE:
-        said, true = (f"{one.percent:g} % ({one.low:g} to {one.high:g})" for one in (stated, exact))
-        yield f"the card says {said}, but {stated.count} of {stated.of} are {true}"
+        said, true = getattr(card.conclusion, name), getattr(actual, name)
+        if said != true:
+            yield f"the {name} of the card is {said!r}, but its counts and checks give {true!r}"

@@ -123,7 +123,11 @@ class AuditResult:
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
         before = fingerprint([("images", self.images)])
         with frozen(self.model), progress.task("audit", self._units(), "attacks") as self.task:
-            self.worst = WorstCase(self._clean(), self.bounds)
+            wrong = [
+                self._alone(f"clean {start}-{stop}", lambda _, images, __: images, self.bounds[0], slice(start, stop))
+                for start, stop in self.batches
+            ]
+            self.worst = WorstCase(torch.from_numpy(np.concatenate(wrong)), self.bounds)
             if not self.worst.count(self.bounds[0]):
                 raise UsageError(
                     f"the network classifies none of {len(self.labels)} images correctly, so there is nothing to "
@@ -134,10 +138,9 @@ class AuditResult:
             for number, stage in enumerate(self.config.plan.stages):
                 self._screen(number, stage)
                 self.selected, self.dropped = select_rules(self.screened, stage.most)
-                self._attack_all(planned(stage, self.selected, self.model))
-            self._attack_all([*self.transfers, *self.config.added])
-            if fingerprint([("images", self.images)]) != before:
-                self.model.written = True
+                self._sweep(planned(stage, self.selected, self.model))
+            self._sweep([*self.transfers, *self.config.added])
+            self.model.written |= fingerprint([("images", self.images)]) != before
         self.checks = self.model.checks(self.cost.nonfinite)
 
     def _units(self) -> int:
@@ -150,27 +153,15 @@ class AuditResult:
             screening += len(rules) + 3 + len(self.transfers)
         return screening + attacks * (len(self.bounds) - 1)
 
-    def _clean(self) -> Tensor:
-        """Which images are misclassified without an attack."""
-        parts = []
-        for start, stop in self.batches:
-            images, labels = self.images[start:stop], self.labels[start:stop]
-            work = partial(self._alone, lambda _, images, __: images, self.bounds[0], images, labels)
-            parts.append(torch.from_numpy(self._unit(f"clean {start}-{stop}", work)["broken"]))
-        return torch.cat(parts)
-
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
         attack = replace(plan_attack(text, self.headline, self.config.paper), plain=True)
         before = self.worst.level == 0
-        broken = {self.bounds[0].label: before.clone()}
+        broken = {self.bounds[0].label: before}
         for bound in self.bounds[1:]:
             self.task.advance(1, f"{attack.label} at {bound.label}")
-            now = before.clone()
-            for start, stop in self.batches:
-                rows = (~before[start:stop]).nonzero()[:, 0] + start
-                now[self._attack_batch("alone", attack, bound, rows, start, stop)] = True
-            broken[bound.label] = now
+            broken[bound.label] = now = before.clone()
+            now[self._attack("alone", attack, bound, (~before).nonzero()[:, 0])] = True
             if not attack.follows_gradient:  # a draw within a small bound is a draw within every larger one
                 before = now
         return broken
@@ -193,60 +184,58 @@ class AuditResult:
         texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
             self.task.advance(1, f"screening {attack.label} at {bound.label}")
-            work = partial(self._alone, attack.at(bound), bound, images, labels)
-            self.without_gradient[attack.label] = self._unit(f"{key} {attack.label}", work)["broken"]
+            broken = self._alone(f"{key} {attack.label}", attack.at(bound), bound, sample)
+            self.without_gradient[attack.label] = broken
 
-    def _attack_all(self, attacks: Sequence[PlannedAttack]) -> None:
+    def _sweep(self, attacks: Sequence[PlannedAttack]) -> None:
         """Every attack at every bound, on the images that still stand: for a gradient attack, all that such left."""
         for bound in self.bounds[1:]:
             for attack in attacks:
                 standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
                 self.task.advance(1, f"{attack.label} at {bound.label}: {standing}")
-                for start, stop in self.batches:
-                    stop = stop if attack.first is None else min(stop, attack.first)
-                    if start < stop:
-                        rows = self.worst.standing(bound, gradient=attack.follows_gradient)
-                        rows = rows[(rows >= start) & (rows < stop)]
-                        self._attack_batch("sweep", attack, bound, rows, start, stop)
+                self._attack("sweep", attack, bound, self.worst.standing(bound, gradient=attack.follows_gradient))
 
-    def _attack_batch(
-        self, phase: str, attack: PlannedAttack, bound: Bound, rows: Tensor, start: int, stop: int
-    ) -> Tensor:
-        """Attack the images `rows` and record what broke; returns those images."""
-
-        def work() -> Record:
-            images, labels = self.images[rows], self.labels[rows]
-            broken, adversarial = self._broken(attack.at(bound), bound, images, labels)
-            first = broken.clone()
-            if attack.queries and not bool(broken.all()):
-                left = ~broken
-                finish = attack.finishing(bound, adversarial[left])
-                broken[left], adversarial[left] = self._broken(finish, bound, images[left], labels[left])
-            return {
-                "broken": rows[broken.cpu()].numpy(),
-                "adversarial": adversarial[broken].cpu().numpy(),
-                "before_finish": first[broken].cpu().numpy(),
-            }
-
+    def _attack(self, phase: str, attack: PlannedAttack, bound: Bound, rows: Tensor) -> Tensor:
+        """Attack the images `rows` in batches and record what broke; returns those images."""
         self.attacks.setdefault(attack.label, attack)
-        if not len(rows):
-            self.worst.update(attack.label, bound, {}, Cost(), gradient=attack.follows_gradient)
-            return rows
-        # What stands depends on the earlier attacks, so a unit is named by its images too.
-        digest = str(fingerprint([("rows", rows)]))[:12]
-        record = self._unit(f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}", work)
-        broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
-        first, cost = torch.from_numpy(record["before_finish"]), replace(_cost(record), attacked=len(rows))
-        for part, gradient, spent in ((first, attack.follows_gradient, cost), (~first, False, Cost())):
-            by_image = dict(zip(broken[part].tolist(), images[part], strict=True))
-            self.worst.update(attack.label, bound, by_image, spent, gradient=gradient)
-        return broken
+        self.worst.costs.setdefault(attack.label, Cost())  # also where no image is left
+        all_broken = [rows[:0]]
+        for start, stop in self.batches:
+            stop = min(stop, attack.first or stop)
+            batch = rows[(rows >= start) & (rows < stop)]
+            if not len(batch):
+                continue
+            # What stands depends on the earlier attacks, so a unit is named by its images too.
+            digest = str(fingerprint([("rows", batch)]))[:12]
+            key = f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}"
+            record = self._unit(key, partial(self._broken_with_finish, attack, bound, batch))
+            broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
+            first, cost = torch.from_numpy(record["before_finish"]), replace(_cost(record), attacked=len(batch))
+            for part, gradient, spent in ((first, attack.follows_gradient, cost), (~first, False, Cost())):
+                by_image = dict(zip(broken[part].tolist(), images[part], strict=True))
+                self.worst.update(attack.label, bound, by_image, spent, gradient=gradient)
+            all_broken.append(broken)
+        return torch.cat(all_broken)
 
-    def _alone(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> Record:
-        return {"broken": self._broken(attack, bound, images, labels)[0].cpu().numpy()}
+    def _broken_with_finish(self, attack: PlannedAttack, bound: Bound, rows: Tensor) -> Record:
+        broken, adversarial = self._broken(attack.at(bound), bound, rows)
+        first = broken.clone()
+        if attack.queries and not bool(broken.all()):
+            search = attack.at(bound, finish=adversarial[~first])
+            broken[~first], adversarial[~first] = self._broken(search, bound, rows[~first.cpu()])
+        return {
+            "broken": rows[broken.cpu()].numpy(),
+            "adversarial": adversarial[broken].cpu().numpy(),
+            "before_finish": first[broken].cpu().numpy(),
+        }
 
-    def _broken(self, attack: Attack, bound: Bound, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _alone(self, key: str, attack: Attack, bound: Bound, rows: Tensor | slice) -> Broken:
+        """Which of these images one attack breaks, as a unit of work."""
+        return self._unit(key, lambda: {"broken": self._broken(attack, bound, rows)[0].cpu().numpy()})["broken"]
+
+    def _broken(self, attack: Attack, bound: Bound, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Call the network once more on what the attack returns: (which images are wrong, the adversarial images)."""
+        images, labels = self.images[rows], self.labels[rows]
         adversarial = attack(self.model, images, labels).detach()
         check(images, adversarial, eps=bound.radius)
         with torch.no_grad():
