@@ -2,21 +2,22 @@
 
 import copy
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.compare import Answers, Comparison, Runner, answers, compare, optional, quiet
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
-from hiresnn.exchange.nir import DIALECTS, is_exported_nir, norse_reads, unsupported, write_nir
-from hiresnn.exchange.nir_run import READERS, library_readers, run_nir
+from hiresnn.exchange.nir import DIALECTS, READERS, is_exported_nir, norse_reads, run_nir, unsupported, write_nir
 from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
 from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
@@ -90,9 +91,7 @@ def export(
         changes = unsupported(graph, reader)
         simulated = _simulated_readers(path, reader, graph.timesteps)
         readable = ("snntorch", "norse") if norse_reads(graph) else ("snntorch",)
-        libraries = library_readers(
-            path, graph, {name: DIALECTS[reader] for name in readable if reader in ("portable", name)}
-        )
+        libraries = library_readers(path, graph, [name for name in readable if reader in ("portable", name)], reader)
     else:
         logits, _ = answers(network, images[:_COMPARED])
         files = (path, write_native(graph, path, to, images[:_COMPARED], logits, source))
@@ -147,10 +146,59 @@ def _native_runner(path: Path, graph: StepGraph) -> Runner:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     network = module.Network()
+    return _watched(network, dict(network.timestep.named_modules()), graph)
+
+
+def library_readers(path: Path, graph: StepGraph, names: Sequence[str], reader: str) -> dict[str, Callable[[], Runner]]:
+    """Return a call that reads the NIR file, for each of these libraries that is installed."""
+    titles = {"snntorch": "snnTorch", "norse": "norse"}
+    installed = [name for name in names if importlib.util.find_spec("nirtorch") and importlib.util.find_spec(name)]
+    return {
+        f"{titles[name]} {version(name)}": partial(_nir_runner, path, graph, name, DIALECTS[reader])
+        for name in installed
+    }
+
+
+def _nir_runner(path: Path, graph: StepGraph, library: str, dt: float) -> Runner:
+    """Read a NIR file by snnTorch or norse, as a function from images to its logits and spikes."""
+    with quiet():
+        nodes = import_module("nir").read(path)
+        if library == "norse":
+            network = import_module("norse.torch").from_nir(nodes, dt=dt)
+        else:
+            network = import_module("snntorch.import_nir").import_from_nir(nodes)
+    modules = dict(network.named_modules())
+
+    def present(image: Tensor) -> Tensor:
+        for module in modules.values():
+            if callable(reset := getattr(module, "reset_mem", None)):  # snnTorch goes on from the image before
+                reset()
+        state, total = None, torch.zeros(())
+        for _ in range(graph.timesteps):
+            output, state = network(image, state)
+            total = total + output.reshape(1, -1)
+        return total
+
+    run = _watched(present, modules, graph)
+
+    def one_by_one(images: Tensor) -> Answers:  # the libraries' Flatten would flatten a batch as well
+        logits, spikes = zip(*map(run, torch.split(images, 1)), strict=True)
+        return torch.cat(logits), {
+            name: torch.stack([trains[name].reshape(graph.timesteps, -1) for trains in spikes], 1) for name in spikes[0]
+        }
+
+    return one_by_one
+
+
+def _watched(network: Callable[[Tensor], Tensor], modules: Mapping[str, nn.Module], graph: StepGraph) -> Runner:
+    """Return a function from images to the logits of `network` and what its neurons return, stacked over the calls."""
     spikes: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
+
+    def keep(steps: list[Tensor], _: nn.Module, inputs: Any, output: Any) -> None:
+        steps.append(output[0] if isinstance(output, tuple) else output)
+
     for name, steps in spikes.items():
-        neuron = getattr(network.timestep, name)
-        neuron.register_forward_hook(lambda _, inputs, output, steps=steps: steps.append(output.detach()))
+        modules[name].register_forward_hook(partial(keep, steps))
 
     @torch.no_grad()
     def run(images: Tensor) -> Answers:

@@ -8,24 +8,27 @@ v_reset. A reader takes steps of dt: v += dt / tau (v_leak - v + r I). With u th
 This is the only encoding that the readers of snnTorch, SpikingJelly and norse understand alike. For the same reason a
 leak of 1 is written as 1 - 1e-6, average pooling as a sum whose factor is in the weights behind it, and every weighted
 layer has a bias. NIR has only a reset to a value; what else a file cannot say is listed by `unsupported`.
+
+`run_nir` solves the differential equations as a given reader does. It knows nothing of the network that a file was
+written from, so it is the independent check of `to_nir`.
 """
 
 import io
 import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError, closest, user_code
 from hiresnn.exchange.compare import optional
-from hiresnn.exchange.nir_run import in_order, tensor, whole
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode, free_identifier
 from hiresnn.files import write_atomically
 from hiresnn.models import Normalise
@@ -89,85 +92,80 @@ def to_nir(graph: StepGraph, reader: str = "portable") -> Any:
     if reader not in DIALECTS:
         raise UsageError(f"reader is {reader!r}; {closest(reader, DIALECTS)}.")
     nir, dt = optional("nir", "nir"), DIALECTS[reader]
-    writer = _Writer(nir, graph, dt)
+    sources = {**{node.name: node.sources for node in graph.nodes}, OUTPUT: graph.outputs}
+    windows, flat = {}, set()
+    for node in graph.nodes:
+        if isinstance(node.layer, nn.AvgPool2d):
+            windows[node.name] = math.prod(pair(node.layer.kernel_size))
+        elif isinstance(node.layer, nn.Flatten):
+            flat.add(node.name)
+    pixels = _written_as_sums(sources, windows, _weighted(graph), flat)
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type={"input": np.array(graph.image)})}
-    nodes |= {node.name: writer.write(node) for node in graph.nodes}
-    logits = graph.shape_of(graph.outputs[0])
-    nodes[OUTPUT] = nir.Output(output_type={"output": np.array(logits)})
-    edges = [(source, node.name) for node in graph.nodes for source in node.sources]
-    edges += [(source, OUTPUT) for source in graph.outputs]
+    nodes |= {node.name: _nir_node(nir, graph, node, dt, pixels) for node in graph.nodes}
+    nodes[OUTPUT] = nir.Output(output_type={"output": np.array(graph.shape_of(graph.outputs[0]))})
+    edges = [(source, name) for name, entering in sources.items() for source in entering]
     metadata = {"timesteps": graph.timesteps, "dt": dt, "logits": "sum of the output over the timesteps"}
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
 
 
-def _taken_up(
-    name: str, sources: Mapping[str, Sequence[str]], weighted: Collection[str], flat: Collection[str]
-) -> bool:
-    """Tell whether all that follows a pooling are weighted layers of this one input, which can take up its factor."""
-    users = [user for user, entering in sources.items() if name in entering]
-    return all(
-        len(sources[user]) == 1 and (user in weighted or (user in flat and _taken_up(user, sources, weighted, flat)))
-        for user in users
-    )
+def _written_as_sums(
+    sources: Mapping[str, Sequence[str]], windows: Mapping[str, int], weighted: Collection[str], flat: Collection[str]
+) -> dict[str, int]:
+    """Return the pixels of each pooling of `windows` that is a sum, and of the Flatten behind it.
+
+    All that follows it are weighted layers of this one input, which can take up its factor.
+    """
+
+    def taken_up(name: str) -> bool:
+        users = [user for user, entering in sources.items() if name in entering]
+        return all(
+            len(sources[user]) == 1 and (user in weighted or (user in flat and taken_up(user))) for user in users
+        )
+
+    pixels = {name: size for name, size in windows.items() if taken_up(name)}
+    for name in sources:
+        if name in flat and sources[name][0] in pixels:
+            pixels[name] = pixels[sources[name][0]]
+    return pixels
 
 
-@dataclass
-class _Writer:
-    """Makes the NIR node of a layer; `pixels` has those of every pooling that is written as a sum."""
-
-    nir: Any
-    graph: StepGraph
-    dt: float
-
-    def __post_init__(self) -> None:
-        self.pixels: dict[str, int] = {}
-        nodes = self.graph.nodes
-        sources = {**{node.name: node.sources for node in nodes}, OUTPUT: self.graph.outputs}
-        flat = {node.name for node in nodes if isinstance(node.layer, nn.Flatten)}
-        for node in nodes:
-            if isinstance(node.layer, nn.AvgPool2d) and _taken_up(node.name, sources, _weighted(self.graph), flat):
-                self.pixels[node.name] = math.prod(pair(node.layer.kernel_size))
-            elif isinstance(node.layer, nn.Flatten) and node.sources[0] in self.pixels:
-                self.pixels[node.name] = self.pixels[node.sources[0]]
-
-    def write(self, node: StepNode) -> Any:
-        layer, source = node.layer, node.sources[0]
-        factor = 1 / self.pixels.get(source, 1)
-        match layer:
-            case LIF():
-                rest = 1 - min(layer.leak.item(), IDEAL_LEAK)
-                values = {"tau": float(np.float32(self.dt)) / rest, "r": 1.0, "v_leak": 0.0, "v_reset": 0.0}
-                values["v_threshold"] = rest * layer.threshold.item()
-                return self.nir.LIF(**{name: np.full(node.shape, value, np.float32) for name, value in values.items()})
-            case nn.Flatten():
-                shape = np.array(self.graph.shape_of(source))
-                return self.nir.Flatten(input_type={"input": shape}, start_dim=0, end_dim=-1)
-            case nn.Linear():
-                return self.nir.Affine(_array(layer.weight * factor), _bias(layer))
-            case nn.Conv2d():
-                weight = _ungrouped(layer) * factor
-                return self._convolution(source, weight, _bias(layer), layer.stride, layer.padding, layer.dilation)
-            case nn.AvgPool2d():
-                size, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
-                if node.name in self.pixels:
-                    return self.nir.SumPool2d(np.array(size), np.array(stride), np.array(padding))
-                channels = node.shape[0]  # nothing behind it can take up the factor, so it becomes a dense convolution
-                weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / math.prod(size))
-                return self._convolution(source, weight, np.zeros(channels, np.float32), stride, padding, 1)
-        assert isinstance(layer, Normalise)  # (image - mean) / std as a dense convolution of one pixel
-        mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
-        return self._convolution(source, torch.diag(1 / std)[:, :, None, None], _array(-mean / std), 1, 0, 1)
-
-    def _convolution(
-        self, source: str, weight: Tensor, bias: NDArray[Any], stride: Any, padding: Any, dilation: Any
-    ) -> Any:
-        if weight.shape[2] != weight.shape[3]:
-            window = f"a convolution or pooling behind {source!r} has windows of {weight.shape[2]} x {weight.shape[3]}"
-            raise UsageError(f"{window} pixels, but nir handles only square ones; export to onnx, or use square ones.")
-        return self.nir.Conv2d(
-            input_shape=tuple(self.graph.shape_of(source)[1:]), weight=_array(weight), bias=bias,
-            stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
-        )  # fmt: skip
+def _nir_node(nir: Any, graph: StepGraph, node: StepNode, dt: float, pixels: Mapping[str, int]) -> Any:
+    """Return the NIR node of a layer; `pixels` are those of every pooling that is written as a sum."""
+    layer, source = node.layer, node.sources[0]
+    factor = 1 / pixels.get(source, 1)
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    match layer:
+        case LIF():
+            rest = 1 - min(layer.leak.item(), IDEAL_LEAK)
+            values = {"tau": float(np.float32(dt)) / rest, "r": 1.0, "v_leak": 0.0, "v_reset": 0.0}
+            values["v_threshold"] = rest * layer.threshold.item()
+            return nir.LIF(**{name: np.full(node.shape, value, np.float32) for name, value in values.items()})
+        case nn.Flatten():
+            return nir.Flatten(input_type={"input": np.array(graph.shape_of(source))}, start_dim=0, end_dim=-1)
+        case nn.Linear():
+            return nir.Affine(_array(layer.weight * factor), _bias(layer))
+        case nn.AvgPool2d() if node.name in pixels:
+            return nir.SumPool2d(*(np.array(pair(x)) for x in (layer.kernel_size, layer.stride, layer.padding)))
+        case nn.AvgPool2d():  # nothing behind it can take up the factor, so it becomes a dense convolution
+            channels, size = node.shape[0], pair(layer.kernel_size)
+            weight = torch.eye(channels)[:, :, None, None] * torch.full(size, 1 / math.prod(size))
+            bias, stride, padding = np.zeros(channels, np.float32), layer.stride, layer.padding
+        case nn.Conv2d():
+            weight, bias = _ungrouped(layer) * factor, _bias(layer)
+            stride, padding, dilation = layer.stride, layer.padding, layer.dilation
+        case _:
+            assert isinstance(layer, Normalise)  # (image - mean) / std as a dense convolution of one pixel
+            mean, std = layer.mean.flatten().double(), layer.std.flatten().double()
+            weight, bias = torch.diag(1 / std)[:, :, None, None], _array(-mean / std)
+    if weight.shape[2] != weight.shape[3]:
+        window = f"a convolution or pooling behind {source!r} has windows of {weight.shape[2]} x {weight.shape[3]}"
+        raise UsageError(f"{window} pixels, but nir handles only square ones; export to onnx, or use square ones.")
+    return nir.Conv2d(
+        input_shape=tuple(graph.shape_of(source)[1:]), weight=_array(weight), bias=bias,
+        stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=1,
+    )  # fmt: skip
 
 
 def _ungrouped(layer: nn.Conv2d) -> Tensor:
@@ -226,9 +224,9 @@ def from_nir(
         if "timesteps" not in metadata:
             raise UsageError("the NIR file does not say for how many timesteps it was trained; give timesteps.")
         timesteps = int(metadata["timesteps"])
-    builder = _Reader(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
-    network = spiking_graph(builder.network(), timesteps, reset=reset, max_pool="spikes").eval()
-    set_neurons(network, builder.neurons)
+    ann, neurons = _ann(graph, float(metadata.get("dt", 1e-4)) if dt is None else dt)
+    network = spiking_graph(ann, timesteps, reset=reset, max_pool="spikes").eval()
+    set_neurons(network, neurons)
     return network
 
 
@@ -269,94 +267,201 @@ def set_neurons(network: SpikingNetwork, values: Mapping[str, Values]) -> None:
         neuron.leak.data.fill_(leak)
 
 
-@dataclass
-class _Reader:
-    """Builds an ANN with the structure of a NIR graph, whose ReLUs become the neurons with these values."""
-
-    nir: Any
-    dt: float
-    root: nn.Module = field(default_factory=nn.Module)
-    neurons: dict[str, Values] = field(default_factory=dict)
-    pixels: dict[str, int] = field(default_factory=dict)  # of the sums whose factor the next weights take up
-
-    def network(self) -> nn.Module:
-        order, self.sources = in_order(self.nir)
-        graph = fx.Graph()
-        values: dict[str, fx.Node] = {}
-        for name in order:
-            node = self.nir.nodes[name]
-            node_type = type(node).__name__
-            if node_type == "Input":
-                values[name] = graph.placeholder("images")
-                continue
-            value, *terms = (values[source] for source in self.sources[name])
-            for term in terms:
-                value = graph.call_function(operator.add, (value, term))
-            if node_type == "Output":
-                graph.output(value)
-                continue
-            layer_name = free_identifier(name, dir(self.root))  # also of what every module has, such as training
-            self.root.add_module(layer_name, self._layer(name, node_type, node))
-            if node_type in ("LIF", "IF"):
-                self.neurons[layer_name] = self._values(name, node, leaky=node_type == "LIF")
-            values[name] = graph.call_module(layer_name, (value,))
-        return fx.GraphModule(self.root, graph, "NirNetwork")
-
-    def _layer(self, name: str, node_type: str, node: Any) -> nn.Module:
+def _ann(nir_graph: Any, dt: float) -> tuple[nn.Module, dict[str, Values]]:
+    """Return an ANN with the structure of a NIR graph, and the values of the neurons that its ReLUs become."""
+    sources = in_order(nir_graph)
+    types = {name: type(nir_graph.nodes[name]).__name__ for name in sources}
+    windows = {
+        name: math.prod(pair(nir_graph.nodes[name].kernel_size))
+        for name, node_type in types.items()
+        if node_type == "SumPool2d"
+    }
+    weighted = {name for name, node_type in types.items() if node_type in ("Affine", "Linear", "Conv2d")}
+    flat = {name for name, node_type in types.items() if node_type == "Flatten"}
+    pixels = _written_as_sums(sources, windows, weighted, flat)
+    root, graph = nn.Module(), fx.Graph()
+    values: dict[str, fx.Node] = {}
+    neurons: dict[str, Values] = {}
+    for name, node_type in types.items():
+        node = nir_graph.nodes[name]
+        if node_type == "Input":
+            values[name] = graph.placeholder("images")
+            continue
+        value, *terms = (values[source] for source in sources[name])
+        for term in terms:
+            value = graph.call_function(operator.add, (value, term))
+        if node_type == "Output":
+            graph.output(value)
+            continue
+        layer_name = free_identifier(name, dir(root))  # also of what every module has, such as training
         if node_type in ("LIF", "IF"):
-            return nn.ReLU()
-        if node_type in ("Affine", "Linear"):
+            root.add_module(layer_name, nn.ReLU())
+            neurons[layer_name] = _values(name, node, dt, leaky=node_type == "LIF")
+        else:
+            root.add_module(layer_name, _ann_layer(name, node_type, node, pixels, sources[name][0]))
+        values[name] = graph.call_module(layer_name, (value,))
+    return fx.GraphModule(root, graph, "NirNetwork"), neurons
+
+
+def _ann_layer(name: str, node_type: str, node: Any, pixels: Mapping[str, int], source: str) -> nn.Module:
+    """Return the layer of a node. Weights take up the pixels of a sum that enters them; a bias of 0 is left out."""
+    layer: nn.Linear | nn.Conv2d
+    match node_type:
+        case "Affine" | "Linear":
             outputs, inputs = node.weight.shape
-            return self._weighted(name, node, nn.Linear(inputs, outputs, bias=False))
-        if node_type == "Conv2d":
-            outputs, inputs, *size = node.weight.shape
+            layer = nn.Linear(inputs, outputs, bias=False)
+        case "Conv2d":
+            outputs, inputs, *window = node.weight.shape
             stride, padding, dilation, groups = map(whole, (node.stride, node.padding, node.dilation, node.groups))
-            layer = nn.Conv2d(inputs * groups, outputs, tuple(size), stride, padding, dilation, groups, bias=False)
-            return self._weighted(name, node, layer)
-        if node_type in ("AvgPool2d", "SumPool2d"):
-            size, stride, padding = (pair(value) for value in (node.kernel_size, node.stride, node.padding))
-            types = {name: type(node).__name__ for name, node in self.nir.nodes.items()}
-            weighted = [name for name, node_type in types.items() if node_type in ("Affine", "Linear", "Conv2d")]
-            flat = [name for name, node_type in types.items() if node_type == "Flatten"]
-            if node_type == "SumPool2d" and not _taken_up(name, self.sources, weighted, flat):
-                return nn.AvgPool2d(size, stride, padding, divisor_override=1)
-            self.pixels[name] = size[0] * size[1] if node_type == "SumPool2d" else 1
-            return nn.AvgPool2d(size, stride, padding)
-        if node_type == "Flatten" and int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
-            self.pixels[name] = self.pixels.get(self.sources[name][0], 1)
+            layer = nn.Conv2d(inputs * groups, outputs, tuple(window), stride, padding, dilation, groups, bias=False)
+        case "AvgPool2d" | "SumPool2d":
+            divisor = 1 if node_type == "SumPool2d" and name not in pixels else None
+            size, stride, padding = map(pair, (node.kernel_size, node.stride, node.padding))
+            return nn.AvgPool2d(size, stride, padding, divisor_override=divisor)
+        case "Flatten" if int(node.start_dim) == 0 and int(node.end_dim) in (-1, 2):
             return nn.Flatten()
-        raise UsageError(
-            f"node {name!r} of the NIR file is a {node_type}, which cannot be imported; a network of LIF, IF, Affine, "
-            "Linear, Conv2d, SumPool2d, AvgPool2d and Flatten can."
-        )
+        case _:
+            raise UsageError(
+                f"node {name!r} of the NIR file is a {node_type}, which cannot be imported; a network of LIF, IF, "
+                "Affine, Linear, Conv2d, SumPool2d, AvgPool2d and Flatten can."
+            )
+    weight, bias = (
+        torch.as_tensor(node.weight, dtype=torch.float32) * pixels.get(source, 1),
+        getattr(node, "bias", None),
+    )
+    if not (weight.isfinite().all() and np.isfinite(0.0 if bias is None else bias).all()):
+        raise UsageError(f"node {name!r} of the NIR file has weights that are not finite; write the file again.")
+    layer.weight = nn.Parameter(weight)
+    if bias is not None and np.any(bias):
+        layer.bias = nn.Parameter(torch.as_tensor(bias, dtype=torch.float32).clone())
+    return layer
 
-    def _weighted(self, name: str, node: Any, layer: nn.Linear | nn.Conv2d) -> nn.Module:
-        """Give a layer the weights of a node, times the pixels of a sum that enters it, and its bias unless it is 0."""
-        weight = torch.as_tensor(node.weight, dtype=torch.float32) * self.pixels.get(self.sources[name][0], 1)
-        layer.weight = nn.Parameter(weight)
-        bias = getattr(node, "bias", None)
-        if not (weight.isfinite().all() and np.isfinite(0.0 if bias is None else bias).all()):
-            raise UsageError(f"node {name!r} of the NIR file has weights that are not finite; write the file again.")
-        if bias is not None and np.any(bias):
-            layer.bias = nn.Parameter(torch.as_tensor(bias, dtype=torch.float32).clone())
-        return layer
 
-    def _values(self, name: str, node: Any, leaky: bool) -> Values:
-        """Return threshold and leak in units of Eq. 1; see the module."""
-        numbers = {}
-        for key in ("r", "v_threshold", *(("tau", "v_leak") if leaky else ()), "v_reset"):
-            array = getattr(node, key, None)
-            values = np.unique(np.zeros(1) if array is None else array)
-            if len(values) != 1:
-                raise UsageError(f"node {name!r} of the NIR file has {len(values)} values of {key} instead of one.")
-            numbers[key] = float(values[0])
-        for key in ("v_leak", "v_reset"):
-            if numbers.get(key):
-                raise UsageError(f"node {name!r} of the NIR file has {key} = {numbers[key]:g}; only 0 can be imported.")
-        rest = float(tensor(np.float32(self.dt)) / numbers["tau"]) if leaky else 1.0
-        threshold = numbers["v_threshold"] / (numbers["r"] * rest) if numbers["r"] * rest else 0.0
-        leak = 1 - rest if leaky else 1.0
-        if not (0 < threshold < math.inf and 0 <= leak <= 1):
-            neuron = f"threshold {threshold:.4g} and leak {leak:.4g} with dt = {self.dt:g}"
-            raise UsageError(f"node {name!r} of the NIR file has {neuron}, outside their ranges; give the file's dt.")
-        return threshold, 1.0 if leak > IDEAL_LEAK - 1e-7 else leak
+def _values(name: str, node: Any, dt: float, *, leaky: bool) -> Values:
+    """Return threshold and leak in units of Eq. 1; see the module."""
+    numbers = {}
+    for key in ("r", "v_threshold", *(("tau", "v_leak") if leaky else ()), "v_reset"):
+        array = getattr(node, key, None)
+        values = np.unique(np.zeros(1) if array is None else array)
+        if len(values) != 1:
+            raise UsageError(f"node {name!r} of the NIR file has {len(values)} values of {key} instead of one.")
+        numbers[key] = float(values[0])
+    for key in ("v_leak", "v_reset"):
+        if numbers.get(key):
+            raise UsageError(f"node {name!r} of the NIR file has {key} = {numbers[key]:g}; only 0 can be imported.")
+    rest = float(tensor(np.float32(dt)) / numbers["tau"]) if leaky else 1.0
+    threshold = numbers["v_threshold"] / (numbers["r"] * rest) if numbers["r"] * rest else 0.0
+    leak = 1 - rest if leaky else 1.0
+    if not (0 < threshold < math.inf and 0 <= leak <= 1):
+        neuron = f"threshold {threshold:.4g} and leak {leak:.4g} with dt = {dt:g}"
+        raise UsageError(f"node {name!r} of the NIR file has {neuron}, outside their ranges; give the file's dt.")
+    return threshold, 1.0 if leak > IDEAL_LEAK - 1e-7 else leak
+
+
+class Reader(NamedTuple):
+    """What a library makes of the neurons in a NIR file."""
+
+    dt: float = 1e-4  # seconds per timestep
+    inclusive: bool = False  # a membrane that equals the threshold spikes
+
+
+READERS = {"NIR": Reader(), "snnTorch": Reader(), "norse": Reader(), "SpikingJelly": Reader(inclusive=True)}
+"""Library -> its semantics (docs/deploy.md); NIR itself is a strict threshold."""
+
+
+class NirRun(NamedTuple):
+    """Logits [B, K], the sum of the output over the timesteps, and layer of neurons -> spikes [T, B, ...]."""
+
+    logits: Tensor
+    spikes: dict[str, Tensor]
+
+
+def run_nir(graph: Any, images: Tensor, timesteps: int, reader: Reader = READERS["NIR"]) -> NirRun:
+    """Present images [B, C, H, W] at every timestep to a nir.NIRGraph, in float64 on the CPU.
+
+    Raises UsageError if a node is of a kind that is not supported, or `in_order` refuses the graph.
+    """
+    sources = in_order(graph)
+    images, logits = images.cpu().double(), torch.zeros(())
+    membranes: dict[str, Tensor] = {}
+    spikes: dict[str, list[Tensor]] = {}
+    for _ in range(timesteps):
+        values: dict[str, Tensor] = {}
+        for name in sources:
+            node = graph.nodes[name]
+            x = sum((values[source] for source in sources[name]), torch.zeros((), dtype=torch.float64))
+            match type(node).__name__:
+                case "Input":
+                    values[name] = images
+                case "Output":
+                    logits = logits + x
+                case "LIF" | "IF":
+                    v = membranes.get(name, torch.zeros_like(x))
+                    values[name], membranes[name] = _neurons(node, v, x, reader)
+                    spikes.setdefault(name, []).append(values[name].float())
+                case node_type:
+                    values[name] = _computed(name, node_type, node, x)
+    return NirRun(logits, {name: torch.stack(steps) for name, steps in spikes.items()})
+
+
+def _neurons(node: Any, v: Tensor, x: Tensor, reader: Reader) -> tuple[Tensor, Tensor]:
+    """Advance tau v' = v_leak - v + r I, or v' = r I per timestep, by one step; return spikes and v."""
+    if type(node).__name__ == "LIF":
+        step = tensor(np.float32(reader.dt)) / tensor(node.tau)
+        v = v + step * (tensor(node.v_leak) - v + tensor(node.r) * x)
+    else:
+        v = v + tensor(node.r) * x
+    threshold, reset = tensor(node.v_threshold), getattr(node, "v_reset", None)
+    spikes = v >= threshold if reader.inclusive else v > threshold
+    return spikes.double(), torch.where(spikes, 0.0 if reset is None else tensor(reset), v)
+
+
+def _computed(name: str, node_type: str, node: Any, x: Tensor) -> Tensor:
+    match node_type:
+        case "Affine" | "Linear":
+            return F.linear(x, tensor(node.weight), tensor(node.bias) if node_type == "Affine" else None)
+        case "Conv2d":
+            bias = None if node.bias is None else tensor(node.bias)
+            options = map(whole, (node.stride, node.padding, node.dilation, node.groups))
+            return F.conv2d(x, tensor(node.weight), bias, *options)
+        case "SumPool2d" | "AvgPool2d":
+            size, stride, padding = map(whole, (node.kernel_size, node.stride, node.padding))
+            return F.avg_pool2d(x, size, stride, padding, divisor_override=1 if node_type == "SumPool2d" else None)
+        case "Flatten":  # its dimensions do not count the batch
+            return x.flatten(int(node.start_dim) + 1, int(node.end_dim) + (int(node.end_dim) >= 0))
+        case "Scale":
+            return x * tensor(node.scale)
+    raise UsageError(f"node {name!r} of the NIR file is a {node_type}, which is not supported.")
+
+
+def in_order(graph: Any) -> dict[str, list[str]]:
+    """Return name of a node -> names of its sources, each after its sources; UsageError if that fails."""
+    node_types = [type(node).__name__ for node in graph.nodes.values()]
+    for node_type in ("Input", "Output"):
+        if (count := node_types.count(node_type)) != 1:
+            raise UsageError(f"the NIR file has {count} nodes {node_type} instead of one; check how it was written.")
+    sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        if unknown := {source, target} - set(sources):
+            raise UsageError(f"an edge of the NIR file names {min(unknown)!r}, which is no node; check its edges.")
+        sources[target].append(source)
+    for name, node in graph.nodes.items():
+        if not sources[name] and type(node).__name__ != "Input":
+            raise UsageError(f"node {name!r} of the NIR file has no input; check its edges.")
+    try:
+        return {name: sources[name] for name in TopologicalSorter(sources).static_order()}
+    except CycleError as error:
+        reason = f"node {error.args[1][0]!r} of the NIR file is part of a loop"
+        raise UsageError(f"{reason}; recurrent networks are not supported.") from None
+
+
+def tensor(values: Any) -> Tensor:
+    """Return numbers of a NIR node in float64."""
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def whole(value: Any) -> Any:
+    """Return a whole number, numbers in a tuple, or a word ("same"), as torch takes them."""
+    if isinstance(value, str):
+        return value
+    return tuple(int(one) for one in value) if hasattr(value, "__len__") else int(value)
