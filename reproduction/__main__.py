@@ -41,7 +41,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     add("--parallel", type=int, default=1, metavar="N", help="train and measure in N processes of this machine")
     add("--scheduler", metavar="ADDRESS", help="train and measure on the workers of this dask scheduler")
     add("--partial", action="store_true", help="train nothing; write pages from the values measured so far")
-    add("--dry-run", action="store_true", help="print what would be trained and measured, with estimated hours")
+    add("--dry-run", action="store_true", help="print what would be trained and measured")
     add("--quiet", action="store_true", help="print only the path of the index page, and no progress")
     return cli.parse_args(words)
 

@@ -1,5 +1,6 @@
 """The tables and figures of the paper by name, and the command that makes them: train, measure, write each page."""
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +14,6 @@ from hiresnn.app.folder import MODEL, environment
 from hiresnn.errors import HiresnnError, RunError, UsageError, closest
 from hiresnn.files import write_atomically
 from hiresnn.process import keep_kernels, keep_memory
-from hiresnn.progress import duration
 from reproduction import page
 from reproduction.measure import measure
 from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Page, Table
@@ -117,43 +117,19 @@ def stage(task: Task) -> str:
     return "alone" if task.kind == "cost" else "value"
 
 
-def seconds(scale: Scale, task: Task) -> float:
-    """Estimated seconds of a training, without that of its ANN, or of a measurement."""
-    run = task if isinstance(task, Run) else task.run
-    recipe, setting = scale.recipe(run), scale.setting(run.network)
-    per_image = (setting.ann_ms if run.method == "ann" else setting.step_ms * recipe.snn.timesteps) / 1000
-    if isinstance(task, Run):
-        epochs = recipe.ann.epochs if run.method == "ann" else recipe.snn.epochs
-        return epochs * (recipe.data.train_images or setting.training_images) * per_image
-    if task.kind == "cost":
-        return 8.0 + (scale.cost_batches + 10) * recipe.snn.batch_size * per_image
-    if task.kind == "gradient-checks":
-        return 200 * task.grid[0] * per_image
-    spec = task.spec(scale)
-    options = spec.resolved() if spec else {"iterations": 0}
-    gradients = options.get("iterations", 1) * options.get("draws", 1)
-    return (task.images(scale) or 10_000) * per_image * (gradients + max(1, len(task.grid) / 2) / 3)
-
-
 def plan_text(study: Study, pages: Mapping[str, Sequence[Measurement]]) -> str:
-    """Trainings, measurements and estimated hours of each page, shared work with the first; then each training."""
+    """Numbers of trainings and values of each page, shared work with the first; then each training."""
     parts: dict[str, list[Task]] = {}
     total: dict[str, Task] = {}
     for page_name, measurements in pages.items():
         parts[page_name] = [task for task in plan(study, measurements) if study.name(task) not in total]
         total |= {study.name(task): task for task in parts[page_name]}
-    lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'values':>8} {'hours':>8}"]
+    lines = [f"{'':10} {'ANNs':>6} {'SNNs':>6} {'values':>8}"]
     for page_name, tasks in {**parts, "total": total.values()}.items():
         count = Counter(map(stage, tasks))
-        hours = sum(seconds(study.scale, task) for task in tasks) / 3600
-        lines.append(
-            f"{page_name:10} {count['ann']:6} {count['snn']:6} {count['value'] + count['alone']:8} {hours:8.2f}"
-        )
-    runs = {name: task for name, task in total.items() if isinstance(task, Run)}
-    lines += ["", *(f"{name}  {duration(seconds(study.scale, run))}" for name, run in runs.items())]
-    return "\n".join(
-        [*lines, "", f"Estimated for {study.scale.hardware}, one job after the other. Nothing was trained."]
-    )
+        lines.append(f"{page_name:10} {count['ann']:6} {count['snn']:6} {count['value'] + count['alone']:8}")
+    runs = [name for name, task in total.items() if isinstance(task, Run)]
+    return "\n".join([*lines, "", *runs, "", "Nothing was trained."])
 
 
 def do(study: Study, task: Task) -> None:
@@ -174,7 +150,6 @@ def work_through(
     with _backend(workers, scheduler):
         for current in STAGES[:-1]:
             ready = [task for task in plan(study, measurements) if stage(task) == current]
-            ready.sort(key=lambda task: -seconds(study.scale, task))
             with study.progress.task(f"{len(ready)} jobs ({current})", len(ready), "jobs") as bar:
                 calls = (delayed(_attempt)(study, task) for task in ready)
                 for name, error in Parallel(return_as="generator_unordered", batch_size=1)(calls):
@@ -254,7 +229,7 @@ def reproduce(
                 raise
             failed[name] = error
             say(f"{name} failed: {error}")
-    written += [page.write_runs(_runs(study, everything), out), _write_index(study, out, command)]
+    written.append(_write_index(study, out, command))
     for first, error in failed.items():
         raise RunError(f"{len(failed)} of {len(pages)} artefacts failed, {first} first: {error}")
     return written
@@ -302,26 +277,6 @@ def provenance(records: Sequence[StoredValue]) -> str:
     return f"Measured: {'; '.join(clauses)}."
 
 
-def _runs(study: Study, measurements: Iterable[Measurement]) -> Iterator[dict[str, str]]:
-    """A row of runs.csv for every network; all processors where its folder is gone and its values are of several."""
-    places: dict[Run, list[Mapping[str, object]]] = {}
-    for measurement in measurements:
-        record = study.find(measurement)
-        for run in measurement.runs():
-            places.setdefault(run, []).extend([record.where] if record else [])
-    for run, measured in places.items():
-        first = min(measured, key=lambda where: str(where["date"]), default={})
-        trained = study.trained_on(run)
-        origin = trained or first
-        processors = dict.fromkeys(
-            str(where["cpu"]) for where in ([trained] if trained else measured) if where.get("cpu")
-        )
-        row = {"run": study.name(run), "command": study.command(run), "processor": "; ".join(processors)}
-        row |= {name: str(origin.get(name, "")) for name in ("hiresnn", "torch")}
-        row |= {"semantics": str(first.get("semantics", "")), "date": str(origin.get("date", ""))[:10]}
-        yield row | {"read from": "training" if trained else "measurement" if first else ""}
-
-
 def _write_index(study: Study, out: Path, command: str) -> Path:
     """The list of all pages of the folder; figures are shown."""
     here = environment()
@@ -338,8 +293,8 @@ def _write_index(study: Study, out: Path, command: str) -> Path:
 
 def claims_text(out: Path) -> str:
     """The verdicts on the claims of the paper in `out`, a paragraph each; empty where that page was not written."""
-    paragraphs = []
-    for row in page.read_csv(out / f"{CLAIMS}.csv"):
+    paragraphs, path = [], out / f"{CLAIMS}.csv"
+    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ():
         numbers = f"paper {row['paper']}, here {row['numbers']}" if row["paper"] else f"here {row['numbers']}"
         paragraphs += [
             f"{row['verdict'].upper():13} {row['where']}: {row['claim']}",

@@ -3,10 +3,9 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -19,8 +18,6 @@ Row = dict[str, Cell | list[Cell]]  # column -> cell, or the three cells of `res
 AGREES, DIFFERS, UNCLEAR, OPEN = "agrees", "differs", "within error", "not judged"
 """Verdicts: clear and as in the paper; clear and otherwise; not clear from these images and seeds; not measured."""
 NOTHING = "n/a"  # what Markdown shows for a missing value; in CSV the cell is empty
-RUN_COLUMNS = ("run", "command", "processor", "hiresnn", "semantics", "torch", "date", "read from")
-"""Of runs.csv: what trained a network, or measured it first where its folder is gone; "read from" tells which."""
 
 
 @dataclass
@@ -180,30 +177,12 @@ def csv_text(table: Table) -> str:
             else:
                 line += [_plain(cell), "", ""] if many else [_plain(cell)]
         lines.append(line)
-    return _csv(lines)
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
+    return buffer.getvalue()
 
 
 def _plain(cell: str | float | None) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return cell if isinstance(cell, str) else f"{cell:.6g}"
-
-
-def _csv(lines: Iterable[Sequence[str]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(lines)
-    return buffer.getvalue()
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a file of this module, by column; none where it was not written."""
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
-
-
-def write_runs(runs: Iterable[Mapping[str, Any]], out: Path) -> Path:
-    """Add runs, rows of RUN_COLUMNS, to `out`/runs.csv, in place of earlier rows of the same run; returns its path."""
-    path = out / "runs.csv"
-    rows = {row["run"]: row for row in (*read_csv(path), *runs)}
-    lines = [RUN_COLUMNS, *([rows[run].get(column) or "" for column in RUN_COLUMNS] for run in sorted(rows))]
-    write_atomically(path, _csv(lines).encode())
-    return path

@@ -106,9 +106,6 @@ class Setting:
     rate_timesteps: int = 150
     rate_changes: Mapping[str, str] = field(default_factory=dict)
     rate_seeds: int = 1
-    training_images: int = 50_000
-    ann_ms: float = 0.1
-    step_ms: float = 0.1
     source: str = ""
 
     def values(self, run: Run) -> dict[str, str]:
@@ -140,7 +137,6 @@ class Scale:
     analysed: int
     cost_batches: int
     random_draws: int
-    hardware: str
     boxes: tuple[str, ...] = BOXES
     artefacts: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from hiresnn import data
 from hiresnn.app.build import device_of
 from hiresnn.app.evaluate import attack_of
-from hiresnn.app.folder import ENVIRONMENT, MODEL, RECIPE, RunFolder, environment
+from hiresnn.app.folder import MODEL, RECIPE, RunFolder, environment
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import SEMANTICS, Recipe, digest, dump
 from hiresnn.app.train import train
@@ -139,14 +138,6 @@ class Study:
                 folder.write_text(RECIPE, dump(recipe))
         train(recipe, out=path, resume=True, progress=self.progress)
 
-    def command(self, run: Run) -> str:
-        """The command line that trains a run; data files are named without their folder."""
-        setting, source = self.scale.setting(run.network), Path(self.scale.source(run.network)).name
-        values = setting.values(run)
-        words = ["hiresnn", "train", setting.recipe, "--method", run.method, "--seed", values.pop("seed")]
-        sets = [word for key, value in sorted(values.items()) for word in ("--set", f"{key}={value}")]
-        return shlex.join([*words, "--data", source, *sets])
-
     def network(self, run: Run) -> nn.Module:
         """The trained network of a run in eval mode, on the device of its recipe."""
         with RunFolder.open(self.path(run)) as folder:
@@ -154,11 +145,6 @@ class Study:
         if isinstance(network, SpikingNetwork):
             network.fuse(folder.recipe.compile != "never")  # many measurements share the compiled kernels
         return network
-
-    def trained_on(self, run: Run) -> Mapping[str, Any]:
-        """The environment in which a network was trained; empty where its folder is gone."""
-        path = self.path(run) / ENVIRONMENT
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def dataset(self, network: str) -> DataSet:
         return _loaded(self.scale.source(network))

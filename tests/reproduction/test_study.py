@@ -1,13 +1,11 @@
 """Runs and values are named after what decides them, made once and found again."""
 
-import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
 from reproduction.paper import VGG5, Run
 
@@ -70,16 +68,6 @@ def test_a_twin_shares_the_ann_or_nothing(tiny):
         for recipe in [tiny.recipe(run("hire", 3, twin))]
     }
     assert seeds == {None: (3, 3), "same-ann": (1003, 3), "independent": (4, 4)}
-
-
-def test_a_command_line_trains_the_same_network(study):
-    for wanted in (run("hire", snn__epochs="1"), run("rate", twin="same-ann"), run("traditional", twin="independent")):
-        words = shlex.split(study.command(wanted))
-        assert words[:2] == ["hiresnn", "train"]
-        given = dict(zip(words[3:9:2], words[4:9:2], strict=True))
-        values = dict(word.split("=", 1) for word in words[10::2])
-        values |= {"method": given["--method"], "seed": given["--seed"], "data.source": f'"{given["--data"]}"'}
-        assert override(read(words[2]), values).model_copy(update={"name": VGG5}) == study.scale.recipe(wanted)
 
 
 def test_too_few_test_images_are_refused(study):
