@@ -1,21 +1,16 @@
 """`hiresnn analyze`: activity, distance, energy and conversion error of a network, as tables."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
 
-from hiresnn.cli import tables
-from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source, documented
+from hiresnn.cli.common import Attacks, Batch, Limit, Quiet, Run, Source, broken, display, numbers_table
 from hiresnn.errors import UsageError, quoted
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hiresnn.progress import Progress
 
 Number = TypeVar("Number", int, float)
 Tables = Callable[[Mapping[str, Any]], list[Table]]
@@ -54,11 +49,10 @@ def analysis(tables_of: Tables) -> Tables:
         quiet: Quiet = False,
     ) -> None:
         from hiresnn.app import analyze
-        from hiresnn.progress import Progress
 
         options = {"attacks": attacks, "limit": limit, "batch_size": batch, "source": data, "out": out}
         result = getattr(analyze, tables_of.__name__)(target, **options, progress=Progress(quiet=quiet))
-        tables.console().print(*tables_of(result))
+        display(*tables_of(result))
 
     app.command(tables_of.__name__, help=tables_of.__doc__)(command)
     return tables_of
@@ -75,9 +69,9 @@ def activity(result: Mapping[str, Any]) -> list[Table]:
     - hiresnn analyze activity examples/snntorch_digits.py:network --data digits
     """
     measured = result["activity"]
-    headings = [f"{tables.broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
+    headings = [f"{broken(label)}\n{kind}" for label in measured for kind in ("spikes", "SA", "TASA")]
     where = f"on {result['images']:,} images, T = {result['timesteps']}"
-    shown = tables.table(f"Spiking activity {where}", "layer", "neurons", *headings)
+    shown = numbers_table(f"Spiking activity {where}", "layer", "neurons", *headings)
     first = measured["clean"]
     for name in [*first["layers"], "total"]:
         entries = [entry["total"] if name == "total" else entry["layers"][name] for entry in measured.values()]
@@ -98,7 +92,7 @@ def distance(result: Mapping[str, Any]) -> list[Table]:
     """
     measured = result["distance"]
     title = f"Perturbation distance (L2) on {result['images']:,} images, T = {result['timesteps']}"
-    shown = tables.table(title, "layer", *map(tables.broken, measured))
+    shown = numbers_table(title, "layer", *map(broken, measured))
     shown.add_row("image", *(f"{entry['images']['mean']:.3f}" for entry in measured.values()), end_section=True)
     for name in next(iter(measured.values()))["layers"]:
         shown.add_row(name, *(f"{entry['layers'][name]['mean']:.3f}" for entry in measured.values()))
@@ -122,14 +116,14 @@ def energy(result: Mapping[str, Any]) -> list[Table]:
 def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[Table]:
     where = f"one image, {label}, mean of {result['images']:,}, T = {result['timesteps']}"
     headings = ("layer", "input", "zeta", "printed\nFLOPs", "MACs", "ACs", "mults", "FP32\nnJ")
-    layers = tables.table(f"Operations for {where}", *headings)
+    layers = numbers_table(f"Operations for {where}", *headings)
     for layer in entry["layers"]:
         numbers = [_count(layer[key]) if layer[key] else "" for key in ("macs", "acs", "multiplications")]
         dense = (
             [layer["inputs"], f"{layer['activity']:.3f}", _count(layer["flops_snn"])] if layer["dense"] else [""] * 3
         )
         layers.add_row(layer["name"], *dense, *numbers, f"{layer['pj']['fp32'] / 1e3:,.2f}")
-    totals = tables.table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
+    totals = numbers_table(f"{entry['label'].capitalize()}, nJ for {where}", "", "FP32", "INT32")
     rows = {
         "SNN, printed (Eq. 7, 8)": "snn_printed",
         "ANN, printed (Table 6)": "ann_printed",
@@ -149,7 +143,6 @@ def _energy_pair(label: str, entry: Mapping[str, Any], result: Mapping[str, Any]
 
 
 @app.command()
-@documented
 def conversion(
     run: Run,
     timesteps: Annotated[str | None, typer.Option(metavar="LIST")] = None,
@@ -176,19 +169,15 @@ def conversion(
         scales: Factors of the thresholds that the conversion sets, separated by commas; default: the recipe's.
     """
     from hiresnn.app.analyze import conversion as measure
-    from hiresnn.progress import Progress
 
     options: dict[str, Any] = {"attacks": attacks, "source": data, "limit": limit, "batch_size": batch}
     options |= {"timesteps": _numbers("--timesteps", timesteps, int), "scales": _numbers("--scales", scales, float)}
     result = measure(run, **options, progress=Progress(quiet=quiet))
-    tables.console().print(*conversion_tables(result))
+    display(*conversion_tables(result))
     try:
-        figure = conversion_figure(result, run.resolve().name)
+        draw_conversion(result, run)
     except ImportError:
         print("No figure, which needs matplotlib: pip install matplotlib")
-        return
-    figure.savefig(run / "analysis-conversion.svg", metadata={"Date": None})
-    figure.savefig(run / "analysis-conversion.png", dpi=300)
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], Number]) -> list[Number] | None:
@@ -218,13 +207,13 @@ def conversion_tables(result: Mapping[str, Any]) -> list[Table]:
         recipe = settings[0]
         title = f"Conversion at T = {recipe['timesteps']}, threshold scale {recipe['threshold_scale']:g}"
         headings = ("layer", "error", "bias", "clipped", "accuracy\nup to here")
-        layers = tables.table(f"{title}: {images}, {label}", *headings)
+        layers = numbers_table(f"{title}: {images}, {label}", *headings)
         layers.add_row("ANN", "", "", "", f"{recipe['ann']:.1f}", end_section=True)
         for name, layer in recipe["layers"].items():
             cells = [f"{100 * layer[key]:.1f} %" for key in ("error", "bias", "clipped")]
             layers.add_row(name, *cells, f"{layer['accuracy']:.1f}")
         names = list(recipe["layers"])
-        table = tables.table(f"Error of each layer in percent: {images}, {label}", "T", "scale", *names, "SNN", "ANN")
+        table = numbers_table(f"Error of each layer in percent: {images}, {label}", "T", "scale", *names, "SNN", "ANN")
         for row in settings:
             errors = [f"{100 * row['layers'][name]['error']:.1f}" for name in names]
             accuracies = (f"{row['snn']:.1f}", f"{row['ann']:.1f}")
@@ -233,7 +222,7 @@ def conversion_tables(result: Mapping[str, Any]) -> list[Table]:
     return printed
 
 
-def conversion_figure(result: Mapping[str, Any], name: str) -> Figure:
+def draw_conversion(result: Mapping[str, Any], run: Path) -> None:
     """Draw the error of each layer and the accuracy up to it, one line per T, on the first kind of images."""
     from matplotlib.figure import Figure
 
@@ -251,5 +240,6 @@ def conversion_figure(result: Mapping[str, Any], name: str) -> Figure:
     for axes in (errors, accuracy):
         axes.tick_params(axis="x", rotation=30)
     figure.legend(loc="outside lower center", ncols=4)
-    figure.suptitle(f"What the conversion loses: {name}, {result['images']:,} {result['split']} images")
-    return figure
+    figure.suptitle(f"What the conversion loses: {run.resolve().name}, {result['images']:,} {result['split']} images")
+    figure.savefig(run / "analysis-conversion.svg", metadata={"Date": None})
+    figure.savefig(run / "analysis-conversion.png", dpi=300)

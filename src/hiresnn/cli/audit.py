@@ -1,7 +1,5 @@
 """`hiresnn audit`: the worst-case robust accuracy of a network; `hiresnn report` and `hiresnn board`: HTML pages."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
@@ -9,18 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
-from hiresnn.cli import tables
-from hiresnn.cli.options import Batch, Html, documented, loaded, require_html
+from hiresnn.cli.common import Batch, Html, display, loaded, numbers_table
 from hiresnn.errors import UsageError
+from hiresnn.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from hiresnn.audit import Card
 
 
-@documented
 def audit(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(metavar="TARGET")] = None,
@@ -82,57 +78,41 @@ def audit(
     from hiresnn.app.audit import audit as run_audit
     from hiresnn.audit import AuditConfig
     from hiresnn.audit.run import CARD, DEPLOYED
-    from hiresnn.progress import Progress
     from hiresnn.report.pages import audit_page
 
     curve = tuple(bounds.split(",")) if bounds else None
     unique = tuple(dict.fromkeys(views or ()))
     config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch, views=unique)
-    command = shlex.join(["hiresnn", *(context.obj or [])])
-    card, folder = run_audit(
-        target,
-        config,
-        eps=eps,
-        twins=twins or (),
-        source=source,
-        images=images,
-        out=out,
-        replace=replace,
-        command=command,
-        page=audit_page,
-        progress=Progress(),
-    )
-    console, conclusion = tables.console(), card.conclusion
-    console.print(table(card))
-    console.print(conclusion.headline, soft_wrap=True, style="bold")
-    for reason in conclusion.reasons:
-        console.print(f"- {reason}", soft_wrap=True)
-    console.print(f"Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}", soft_wrap=True)
+    options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
+    options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
+    card, folder = run_audit(target, config, progress=Progress(), **options)
+    conclusion = card.conclusion
+    display(table(card))
+    display(conclusion.headline, soft_wrap=True, style="bold")
+    reasons = "".join(f"- {reason}\n" for reason in conclusion.reasons)
+    print(f"{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
     if views:
-        console.print(deployed_table(json.loads((folder / DEPLOYED).read_bytes())))
-        console.print(f"Written: {folder / DEPLOYED}", soft_wrap=True)
+        deployed = json.loads((folder / DEPLOYED).read_bytes())
+        rows = numbers_table(
+            f"Worst case, % of {deployed['images']:,} images", "view", "clean", *deployed["bounds"][1:]
+        )
+        for name, view in deployed["views"].items():
+            rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
+        rows.add_row("all views", *(f"{share:.1f}" for share in deployed["all views"]), style="bold")
+        display(rows)
+        print(f"Written: {folder / DEPLOYED}")
 
 
-def table(card: Card) -> Table:
+def table(card: "Card") -> Table:
     """The curve: one row per bound, accuracies in percent with the 95 % interval of the worst case."""
     title = f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}"
-    rows = tables.table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
+    rows = numbers_table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
     for point in card.curve:
         attacked = (point.noise, point.fgsm, point.pgd)
         cells = [f"{share.percent:.1f}" if point.eps != 0 else "" for share in attacked]
         name, worst = "clean" if point.eps == 0 else point.bound, point.worst
         style = "bold" if point.bound == card.setting.headline else None
         rows.add_row(name, *cells, f"{worst.percent:.1f}", f"{worst.low:.1f} - {worst.high:.1f}", style=style)
-    return rows
-
-
-def deployed_table(deployed: dict[str, Any]) -> Table:
-    """The worst case of every view: one row per view, one column per bound, in percent."""
-    bounds = ("clean" if bound == "0" else bound for bound in deployed["bounds"])
-    rows = tables.table(f"Worst case, % of {deployed['images']:,} images", "view", *bounds)
-    for name, view in deployed["views"].items():
-        rows.add_row(name, *(f"{share:.1f}" for share in view["worst"]))
-    rows.add_row("all views", *(f"{share:.1f}" for share in deployed["all views"]), style="bold")
     return rows
 
 
@@ -156,7 +136,6 @@ def _verify(context: typer.Context, path: Path, target: str | None) -> None:
     print(f"{confirmed}: {images} adversarial images lie within their bounds and are misclassified as the card says.")
 
 
-@documented
 def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: Html) -> None:
     """Turn training runs, or an audit card, into one HTML file that opens offline.
 
@@ -169,7 +148,6 @@ def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: H
     from hiresnn.files import write_atomically
     from hiresnn.report.pages import page_of
 
-    require_html(out, "report.html")
     page, notes = page_of(runs)
     content = page.encode()
     write_atomically(out, content)
@@ -178,7 +156,6 @@ def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: H
     print(f"Wrote {out} ({len(content) / 1024:,.0f} KiB).")
 
 
-@documented
 def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: Html) -> None:
     """Rank audited networks on one HTML page by their accuracy in the worst case.
 
@@ -197,7 +174,6 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     from hiresnn.hub.pretrained import folders
     from hiresnn.report.board import board_page, read_entries
 
-    require_html(out, "board.html")
     zoo = [str(folder) for folder in folders().values()]
     entries = read_entries([path for card in cards for path in (zoo if card == "zoo" else [card])])
     write_atomically(out, board_page(entries).encode())

@@ -11,29 +11,26 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hiresnn.cli import tables
-from hiresnn.cli.options import documented
+from hiresnn.cli.common import display
 from hiresnn.errors import command_line, in_a_line
+from hiresnn.progress import Progress
 
 
-@documented
 def quickstart(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR")] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
 ) -> None:
     """Train an ANN and three SNNs on handwritten digits, attack them, and print a table.
 
-    One SNN is trained traditionally and one by HIRE-SNN; the third is converted from an ANN trained on adversarial
-    examples. The data (8x8 digits) are part of the package; two cores need one to two minutes. The table shows
-    accuracies on clean images and under FGSM and PGD, white and black box. A second call with the same options trains
-    nothing.
+    One SNN is trained traditionally, one by HIRE-SNN, and one is converted from an ANN trained on adversarial examples.
+    Two cores need one to two minutes. The table shows accuracies on clean images and under FGSM and PGD, white and
+    black box. A second call with the same options trains nothing.
 
     Options:
         out: Folder for the run folders, one per method and seed.
         seed: Seed of all random numbers.
     """
     from hiresnn.app.quickstart import quickstart as run
-    from hiresnn.progress import Progress
 
     text = run(out, seed=seed, progress=Progress())
     hire, robust = (out / f"{row}-seed{seed}" for row in ("hire", "robust"))
@@ -62,7 +59,7 @@ def doctor() -> None:
         colour = {"ok": "green", "slow": "yellow", "broken": "red"}[finding.verdict]
         table.add_row(name, Text(finding.verdict, colour), finding.detail)
         broken += [name] if finding.verdict == "broken" else []
-    tables.console().print(table)
+    display(table)
     if broken:
         print(f"Broken: {', '.join(broken)}.", file=sys.stderr)
         raise typer.Exit(1)

@@ -1,23 +1,18 @@
 """`hiresnn evaluate` attacks a run and prints a table; `hiresnn attacks` and `hiresnn rules` list what it can use."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Column, Table
 
-from hiresnn.cli import tables
-from hiresnn.cli.options import Attacks, Batch, Limit, Quiet, Run, Source, documented
-
-if TYPE_CHECKING:
-    from hiresnn.plugins import Kind
+from hiresnn.cli.common import Attacks, Batch, Limit, Quiet, Run, Source, display, numbers_table
+from hiresnn.plugins import Kind, offered
+from hiresnn.progress import Progress
 
 
-@documented
 def evaluate(
     run: Run,
     attacks: Attacks = None,
@@ -46,7 +41,6 @@ def evaluate(
         out: Write the accuracies to this JSON file and leave the run folder unchanged.
     """
     from hiresnn.app.evaluate import evaluate as attack
-    from hiresnn.progress import Progress
 
     options: dict[str, Any] = {"attacks": attacks, "twins": twins, "limit": limit, "split": split, "batch_size": batch}
     result = attack(run, seed=seed, source=data, out=out, progress=Progress(quiet=quiet), **options)
@@ -56,7 +50,7 @@ def evaluate(
             "Its accuracies mean nothing; train it again with a lower learning rate or threshold_scale.",
             file=sys.stderr,
         )
-    tables.console().print(table(result))
+    display(table(result))
 
 
 def table(result: Mapping[str, Any]) -> Table:
@@ -68,18 +62,14 @@ def table(result: Mapping[str, Any]) -> Table:
     if set(seeds) - {result["seed"]}:
         title += f", seed of the attacks {' and '.join(map(str, seeds))}"
     black_box = not twins and any(row.get("black_box") is not None for row in rows.values())
-    boxes = ["white_box", "black_box"] if black_box else ["white_box"]
-    headings = [box.replace("_", " ") for box in boxes] + [f"twin: {twin}" for twin in twins]
-    printed = tables.table(title, "attack", *headings)
-    printed.add_row("none (clean)", _percent(result["clean"]), *([""] * (len(headings) - 1)))
+    boxes = ["black box"] if black_box else [f"twin: {twin}" for twin in twins]
+    printed = numbers_table(title, "attack", "white box", *boxes)
+    printed.add_row("none (clean)", f"{result['clean']:.1f}", *([""] * len(boxes)))
     for name, row in rows.items():
-        shares = [row.get(box) for box in boxes] + [row.get("twins", {}).get(twin) for twin in twins]
-        printed.add_row(name, *map(_percent, shares))
+        others = [row.get("black_box")] if black_box else [row.get("twins", {}).get(twin) for twin in twins]
+        cells = ("-" if share is None else f"{share:.1f}" for share in (row.get("white_box"), *others))
+        printed.add_row(name, *cells)
     return printed
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
 
 
 def attacks() -> None:
@@ -106,11 +96,9 @@ def rules() -> None:
 
 def _print(kind: Kind, headings: tuple[str, str], registry: Mapping[str, Any]) -> None:
     """Print a table of a registry and of what installed packages offer, which is not imported."""
-    from hiresnn.plugins import offered
-
     printed = Table(*(Column(heading, overflow="fold") for heading in (*headings, "options and defaults")))
     for name, info in registry.items():
         printed.add_row(name, info.summary, info.usage)
     for name, entry in offered(kind).items():
         printed.add_row(name, f"plug-in {entry.value}", "")
-    tables.console().print(printed)
+    display(printed)

@@ -1,28 +1,19 @@
 """Networks go out and come in: `hiresnn export`, `import-checkpoint`, `zoo` and `publish`."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from hiresnn.cli import tables
-from hiresnn.cli.options import Run, Source, documented
+from hiresnn.cli.common import Run, Source, display, numbers_table
 from hiresnn.errors import UsageError, command_line
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hiresnn.exchange import Comparison
 
 Format = Literal["nir", "onnx", "snntorch", "spikingjelly", "sinabs"]
 Dialect = Literal["portable", "snntorch", "spikingjelly", "norse"]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn zoo lists.")]
 
 
-@documented
 def export(
     target: Annotated[str, typer.Argument(metavar="RUN")],
     to: Annotated[Format, typer.Option()],
@@ -74,24 +65,18 @@ def export(
     for change in written.unsupported:
         print(f"Changed: {change}.")
     if written.comparisons:
-        tables.console().print(comparison_table(written.comparisons))
+        title = f"The run and what was written, on {written.comparisons[0].images:,} images"
+        rows = numbers_table(title, "computed by", "accuracy", "decisions that differ", "first layer that differs")
+        rows.add_row("hiresnn", f"{written.comparisons[0].before.compute():.1f}", "", "")
+        for comparison in written.comparisons:
+            layer = comparison.first_layer or ("none" if comparison.spikes else "not visible")
+            rows.add_row(comparison.name, f"{comparison.after.compute():.1f}", str(comparison.decisions), layer)
+        display(rows)
     elif to in ("snntorch", "spikingjelly", "sinabs"):
         print(f"Not compared here; to compare it with the run, run: {shlex.join(['python', str(out)])}")
     print(f"Written: {' and '.join(map(str, written.files))}")
 
 
-def comparison_table(comparisons: list[Comparison]) -> Table:
-    """Return one row per program; accuracies in percent."""
-    title = f"The run and what was written, on {comparisons[0].images:,} images"
-    rows = tables.table(title, "computed by", "accuracy", "decisions that differ", "first layer that differs")
-    rows.add_row("hiresnn", f"{comparisons[0].before.compute():.1f}", "", "")
-    for comparison in comparisons:
-        layer = comparison.first_layer or ("none" if comparison.spikes else "not visible")
-        rows.add_row(comparison.name, f"{comparison.after.compute():.1f}", str(comparison.decisions), layer)
-    return rows
-
-
-@documented
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE")],
     model: Annotated[Literal["vgg5", "vgg11", "vgg16"], typer.Option()],
@@ -118,13 +103,13 @@ def import_checkpoint(
     from hiresnn.app.import_checkpoint import import_checkpoint as run
 
     imported = run(checkpoint, model, out, source=data, method=method, timesteps=timesteps, twin=twin)
-    layers = tables.table(f"{model} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")
+    layers = numbers_table(f"{model} in {checkpoint.name}", "layer", "shape", "threshold", "leak", "cosine")
     neurons = [*zip(imported.thresholds, imported.leaks, strict=True), None]  # the last layer has no neurons
     for (name, (_, shape)), neuron in zip(imported.layers.items(), neurons, strict=True):
         numbers = ["", ""] if neuron is None else [f"{value:.4g}" for value in neuron]
         cosine = f"{imported.cosines[name]:.3f}" if name in imported.cosines else ""
         layers.add_row(name, "x".join(map(str, shape)), *numbers, cosine)
-    tables.console().print(layers)
+    display(layers)
     if imported.ignored:
         print(f"Ignored entries: {', '.join(imported.ignored)}")
     if imported.same_ann is not None:
@@ -151,7 +136,7 @@ def list_networks(context: typer.Context) -> None:
     from hiresnn.hub.pretrained import folders, names, remedy, shipped
 
     headings = ("name", "clean", "PGD", "worst case", "95 %", "bound", "data", "method", "T", "verdict on PGD")
-    rows = tables.table(
+    rows = numbers_table(
         "Pretrained networks; accuracy in percent, the worst case of an audit with its 95 % interval", *headings
     )
     for run in shipped():
@@ -162,7 +147,7 @@ def list_networks(context: typer.Context) -> None:
         interval = f"{point.worst.low:.1f} - {point.worst.high:.1f}"
         training = (card.data.name, run.recipe.method, "" if steps is None else str(steps), card.conclusion.verdict)
         rows.add_row(run.name, *shares, interval, point.bound, *training)
-    tables.console().print(rows)
+    display(rows)
     if absent := [name for name in names() if name not in folders()]:
         print(f"Not in the package: {', '.join(absent)}. {remedy()}")
     print('Next: hiresnn zoo show NAME, or in Python: hiresnn.from_pretrained("NAME")')
@@ -178,7 +163,6 @@ def show(name: Name) -> None:
 
 
 @zoo.command()
-@documented
 def copy(name: Name, folder: Annotated[Path, typer.Argument(metavar="FOLDER")]) -> None:
     """Copy a network to a run folder, which evaluate, audit, analyze and report take (not analyze conversion).
 
@@ -192,7 +176,6 @@ def copy(name: Name, folder: Annotated[Path, typer.Argument(metavar="FOLDER")]) 
     print(f"      {command_line('audit', folder, '--verify', folder / 'audit/card.json')}")
 
 
-@documented
 def publish(
     run: Run,
     repository: Annotated[str, typer.Argument(metavar="USER/NAME")],

@@ -10,8 +10,13 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from hiresnn.cli import analyze, audit, doctor, evaluate, exchange, train
-from hiresnn.cli.options import documented
+from hiresnn.cli import analyze, exchange
+from hiresnn.cli.audit import audit, board, report
+from hiresnn.cli.common import document
+from hiresnn.cli.doctor import doctor, quickstart
+from hiresnn.cli.evaluate import attacks, evaluate, rules
+from hiresnn.cli.exchange import export, import_checkpoint, publish
+from hiresnn.cli.train import Train, recipes_app, resume, train
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
@@ -26,22 +31,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(doctor.quickstart)
-app.add_typer(train.recipes_app, name="recipes")
-app.command("train", cls=train.Train)(train.train)
-app.command("resume")(train.resume)
-app.command("evaluate")(evaluate.evaluate)
-app.command("audit")(audit.audit)
-app.command("export")(exchange.export)
-app.add_typer(analyze.app, name="analyze")
-app.command("report")(audit.report)
-app.command("board")(audit.board)
-app.add_typer(exchange.zoo, name="zoo")
-app.command("publish")(exchange.publish)
-app.command("import-checkpoint")(exchange.import_checkpoint)
-app.command("attacks")(evaluate.attacks)
-app.command("rules")(evaluate.rules)
-app.command("doctor")(doctor.doctor)
+app.command()(quickstart)
+app.command(cls=Train)(train)
+for command in (resume, evaluate, audit, export, report, board, publish, import_checkpoint, attacks, rules, doctor):
+    app.command()(command)
+for name, group in {"recipes": recipes_app, "analyze": analyze.app, "zoo": exchange.zoo}.items():
+    document(group)
+    app.add_typer(group, name=name)
 
 
 def _show_version(asked: bool) -> None:
@@ -51,10 +47,9 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback()
-@documented
 def hiresnn(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, in any command.")] = False,
 ) -> None:
     """Train, attack and audit low-latency spiking neural networks (SNNs).
 
@@ -68,10 +63,6 @@ def hiresnn(
     neuromorphic chip, **zoo** lists pretrained networks, and **publish RUN** shares one.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-
-    Options:
-        version: Print the version.
-        debug: Show the traceback of an error; allowed anywhere in the command.
     """
 
 
@@ -83,6 +74,9 @@ def reproduce(context: typer.Context) -> None:
         f"the reproduction of the paper is run from a checkout of the repository: make reproduce ARGS={words!r}, or "
         f"python -m reproduction {words} in an environment with 'hiresnn[paper]'; see docs/reproduce.md."
     )
+
+
+document(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

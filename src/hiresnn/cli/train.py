@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hiresnn.cli.options import Quiet, Recipe, Run, Source, documented
+from hiresnn.cli.common import Quiet, Recipe, Run, Source
 from hiresnn.errors import HiresnnError, UsageError, closest, command_line, quoted
 from hiresnn.process import processes
+from hiresnn.progress import Progress
 from hiresnn.training.methods import method_help
 
 METHOD_HELP = f"How the SNN is trained. {method_help()} Default: the recipe's."
@@ -49,7 +50,6 @@ class Train(TyperCommand):
             raise
 
 
-@documented
 def train(
     context: typer.Context,
     recipe: Recipe,
@@ -160,7 +160,6 @@ def _processes(
 ) -> Iterator[dict[str, Any]]:
     """Join the processes of torchrun, if any, and yield options of `app.train`; print the run folder at the end."""
     from hiresnn.app.folder import RECIPE, default_folder
-    from hiresnn.progress import Progress
     from hiresnn.training import joined
 
     run = out or default_folder(recipe)
@@ -206,7 +205,6 @@ def list_recipes(context: typer.Context) -> None:
 
 
 @recipes_app.command()
-@documented
 def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] = False) -> None:
     """Print a recipe with its comments, for example: hiresnn recipes show digits --resolved
 
@@ -219,7 +217,6 @@ def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] =
 
 
 @recipes_app.command()
-@documented
 def copy(
     name: Annotated[str, typer.Argument(metavar="NAME")], file: Annotated[Path, typer.Argument(metavar="FILE")]
 ) -> None:
@@ -240,7 +237,6 @@ def copy(
 
 
 @recipes_app.command()
-@documented
 def check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
     """Check a recipe without training it, and print what it would train: hiresnn recipes check mine.toml
 
