@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import StepGraph, step_graph
-from hiresnn.exchange.compare import answers
+from hiresnn.exchange.export import answers
 from hiresnn.network import spiking_graph
 from hiresnn.neurons import LIF
 

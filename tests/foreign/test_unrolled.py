@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Slot, Unrolled, once, record, ruled_spike, whole_sequence
-from hiresnn.foreign.unrolled import in_steps
+from hiresnn.foreign import Slot, Unrolled, in_steps, once, record, ruled_spike, whole_sequence
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.surrogate import Linear
 

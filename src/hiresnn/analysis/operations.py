@@ -23,8 +23,7 @@ from hiresnn.analysis.energy import STATE_BYTES, EnergyReport, LayerOperations
 from hiresnn.analysis.spikes import LayerActivity, SpikingActivity, recording
 from hiresnn.attacks import frozen
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Unrolled
-from hiresnn.foreign.unrolled import in_steps, picked, require_steps
+from hiresnn.foreign import Unrolled, in_steps, picked, require_steps
 from hiresnn.network import ChannelAffine, SpikingNetwork
 from hiresnn.network.report import BATCH_NORMS, WEIGHTED
 from hiresnn.neurons import Window

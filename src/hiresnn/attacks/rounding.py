@@ -7,7 +7,6 @@ the identity in the backward pass.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -153,18 +152,10 @@ def _smooth(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor 
     return None
 
 
-@cache
-def _clamps_stop_at_limits() -> bool:
-    """Return whether this version of torch has no gradient at the limits of a clamp."""
-    with torch.enable_grad():
-        limit = torch.zeros((), requires_grad=True)
-        return not torch.autograd.grad(limit.clamp(0, 1), limit)[0].item()
-
-
 def _unclamped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     """Return the input of a clamp, with the gradient 1 up to and at the limits; None if torch has that itself."""
     tensor = _first(args, kwargs)
-    if not (tensor.is_floating_point() and tensor.requires_grad and _clamps_stop_at_limits()):
+    if not (tensor.is_floating_point() and tensor.requires_grad):
         return None
     limits = {key: value for key, value in kwargs.items() if key != "input"}
     probe = tensor.detach().requires_grad_()

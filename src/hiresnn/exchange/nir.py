@@ -13,6 +13,7 @@ layer has a bias. NIR has only a reset to a value; what else a file cannot say i
 written from, so it is the independent check of `to_nir`.
 """
 
+import importlib
 import io
 import math
 import operator
@@ -28,7 +29,6 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError, closest, user_code
-from hiresnn.exchange.compare import optional
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode, free_identifier
 from hiresnn.files import write_atomically
 from hiresnn.models import Normalise
@@ -42,6 +42,16 @@ DIALECTS = {"portable": 1e-4, "snntorch": 1e-4, "spikingjelly": 1e-4, "norse": 1
 """Reader -> seconds per timestep that it assumes by default; norse reads the portable file with dt=1e-4."""
 Values = tuple[float, float]
 """Threshold and leak of a layer of neurons."""
+
+
+def optional(name: str, extra: str) -> Any:
+    """Import a package; a UsageError names the `extra` of hiresnn that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"this needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
+        ) from None
 
 
 def unsupported(graph: StepGraph, reader: str) -> list[str]:
